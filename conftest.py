@@ -1,0 +1,3 @@
+"""Pytest's own test harness, for the plugin's tests."""
+
+pytest_plugins = ["pytester"]
