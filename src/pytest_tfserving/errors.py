@@ -1,0 +1,35 @@
+"""The errors this plugin raises; each text is one sentence a user can act on."""
+
+from __future__ import annotations
+
+
+class TFServingError(Exception):
+    """Base of every error below."""
+
+
+class ConfigurationError(TFServingError):
+    """Something the user wrote is wrong: names the value, its place and what would be valid."""
+
+
+class DeploymentError(TFServingError):
+    """A deployment did not become ready, or did not stay so."""
+
+
+class LoadError(TFServingError):
+    """Load could not be put on a deployment."""
+
+
+def missing_extra(module: str, extra: str, purpose: str) -> ConfigurationError:
+    """The error for a library that an extra of this package brings."""
+    return ConfigurationError(
+        f"{purpose} needs {module}, which is not installed: pip install 'pytest-tfserving[{extra}]'."
+    )
+
+
+def nearest(name: str, valid: list[str]) -> str:
+    """``did you mean 'x'? Valid: a, b, x`` for a misspelt ``name``."""
+    import difflib
+
+    close = difflib.get_close_matches(name, valid, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}valid: {', '.join(valid)}"

@@ -1,0 +1,151 @@
+"""What is deployed and measured: shapes, serving options, experiments. Frozen data, no I/O."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
+
+from pytest_tfserving.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_tfserving.load.profile import LoadProfile
+    from pytest_tfserving.slo import SloSet
+
+PROTOCOLS = ("rest",)
+PAYLOADS = ("json", "jpeg", "raw")
+BYTES_PER_GB = 2**30
+
+_SHAPE_SPELLINGS = (
+    re.compile(r"(?P<vcpus>-?\d+)vCPU-(?P<ram_gb>-?\d+)GB_(?P<nodes>-?\d+)"),
+    re.compile(r"(?P<vcpus>-?\d+)cpu-(?P<ram_gb>-?\d+)gb-(?P<nodes>-?\d+)n"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a cluster is made of: ``nodes`` machines of ``vcpus`` vCPUs and ``ram_gb`` GB (2**30 bytes)."""
+
+    vcpus: int
+    ram_gb: int
+    nodes: int
+
+    def __post_init__(self) -> None:
+        for part in fields(self):
+            value = getattr(self, part.name)
+            if value < 1:
+                raise ConfigurationError(f"{part.name} of a shape must be 1 or more, not {value}.")
+
+    @classmethod
+    def parse(cls, text: str) -> Shape:
+        """Read ``8vCPU-16GB_2`` or ``8cpu-16gb-2n``.
+
+        Raises:
+            ConfigurationError: for any other spelling, and for zero or negative parts.
+        """
+        for spelling in _SHAPE_SPELLINGS:
+            if match := spelling.fullmatch(text):
+                return cls(**{name: int(value) for name, value in match.groupdict().items()})
+        raise ConfigurationError(f"{text!r} is not a shape; write it as 8vCPU-16GB_2 or 8cpu-16gb-2n.")
+
+    @property
+    def name(self) -> str:
+        """The spelling used in names of experiments."""
+        return f"{self.vcpus}cpu-{self.ram_gb}gb-{self.nodes}n"
+
+    @property
+    def total_vcpus(self) -> int:
+        """vCPUs of all nodes together."""
+        return self.vcpus * self.nodes
+
+    @property
+    def ram_bytes(self) -> int:
+        """RAM of one node."""
+        return self.ram_gb * BYTES_PER_GB
+
+
+@dataclass(frozen=True, slots=True)
+class BatchingParameters:
+    """The fields of TF Serving's ``batching_parameters_file`` that the experiments set."""
+
+    max_batch_size: int = 128
+    batch_timeout_micros: int = 0
+    max_enqueued_batches: int = 2
+    num_batch_threads: int = 2
+
+    def __post_init__(self) -> None:
+        for part in fields(self):
+            least = 0 if part.name == "batch_timeout_micros" else 1
+            if getattr(self, part.name) < least:
+                raise ConfigurationError(
+                    f"{part.name} must be {least} or more, not {getattr(self, part.name)}."
+                )
+
+    def text(self) -> str:
+        """The content of a ``batching_parameters_file``."""
+        return "".join(f"{part.name} {{ value: {getattr(self, part.name)} }}\n" for part in fields(self))
+
+
+@dataclass(frozen=True, slots=True)
+class ServingOptions:
+    """How TF Serving is told to use a node; ``intra_op`` and ``inter_op`` are thread counts."""
+
+    intra_op: int
+    inter_op: int
+    batching: BatchingParameters | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("intra_op", "inter_op"):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"{name} must be 1 or more, not {getattr(self, name)}.")
+
+    def flags(self, batching_file: str = "") -> list[str]:
+        """The flags of ``tensorflow_model_server``; ``batching_file`` is where its node finds the file."""
+        flags = [
+            f"--tensorflow_intra_op_parallelism={self.intra_op}",
+            f"--tensorflow_inter_op_parallelism={self.inter_op}",
+        ]
+        if self.batching:
+            flags += ["--enable_batching=true", f"--batching_parameters_file={batching_file}"]
+        return flags
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A shape, TF Serving's options, a protocol, a load profile and SLOs.
+
+    The name takes part in equality on purpose: pytest compares parameters to tell deployments apart.
+    """
+
+    name: str
+    shape: Shape
+    options: ServingOptions
+    model: str
+    payload: str
+    profile: LoadProfile
+    protocol: str = "rest"
+    slo_by_target: Mapping[str, SloSet] = field(default_factory=dict)
+    target: str = "local"
+
+    @property
+    def slo(self) -> SloSet:
+        """The SLOs for the target this session runs on."""
+        from pytest_tfserving.slo import SloSet
+
+        common = self.slo_by_target.get("*", SloSet())
+        return self.slo_by_target.get(self.target, common).of(f"{self.name} on target {self.target!r}")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def experiment_name(shape: Shape, options: ServingOptions, payload: str = "json") -> str:
+    """``8cpu-16gb-2n-interop4``, with ``-batch`` and the payload when it is not JSON numbers."""
+    parts = [shape.name, f"interop{options.inter_op}"]
+    if options.batching:
+        parts.append("batch")
+    if payload != "json":
+        parts.append(payload)
+    return "-".join(parts)

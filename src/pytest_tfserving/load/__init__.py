@@ -1,0 +1,1 @@
+"""Load: profiles, payloads, the Locust child and what it measures."""

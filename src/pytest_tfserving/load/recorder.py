@@ -1,0 +1,75 @@
+"""Records every request exactly: when it started, how long it took, how it ended.
+
+A record is three float64: start in seconds since the run's origin, latency in ms, outcome. Outcome 0 is a
+success, any other number is the index of an error's cause. Records are appended to a file while load runs,
+so the child's memory does not grow with the number of requests, and what was measured outlives the child.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+FIELDS = 3
+RECORD_BYTES = 8 * FIELDS
+SUCCESS = 0
+# Texts of errors can carry ever new details; beyond this many they are counted together.
+MOST_CAUSES = 100
+OTHER_CAUSE = "other errors"
+
+
+class Recorder:
+    """Appends records to ``path``; ``announce(index, text)`` is called for every new cause of an error."""
+
+    def __init__(self, path: Path, announce: Callable[[int, str], None]) -> None:
+        self._file = path.open("ab", buffering=0)
+        self._announce = announce
+        self._pending = array("d")
+        self._causes: dict[str, int] = {}
+        self.requests = 0
+        self.failures = 0
+
+    def record(self, start_s: float, latency_ms: float, outcome: int = SUCCESS) -> None:
+        """Keep one finished request."""
+        self._pending.extend((start_s, latency_ms, outcome))
+
+    def cause(self, text: str) -> int:
+        """The outcome that stands for the error ``text``."""
+        if text not in self._causes:
+            if len(self._causes) >= MOST_CAUSES:
+                text = OTHER_CAUSE
+            if text not in self._causes:
+                self._causes[text] = len(self._causes) + 1
+                self._announce(self._causes[text], text)
+        return self._causes[text]
+
+    def flush(self) -> list[float]:
+        """Write what is pending and count it; return the successes' latencies in ms."""
+        pending, self._pending = self._pending, array("d")
+        self._file.write(pending.tobytes())
+        outcomes = pending[2::FIELDS]
+        latencies = [
+            latency for latency, outcome in zip(pending[1::FIELDS], outcomes, strict=True) if not outcome
+        ]
+        self.requests += len(outcomes)
+        self.failures += len(outcomes) - len(latencies)
+        return latencies
+
+    def close(self) -> None:
+        """Write what is pending and close the file."""
+        self.flush()
+        self._file.close()
+
+
+def read_records(path: Path) -> Any:
+    """All whole records of a file as a float64 array of shape ``(n, 3)``, mapped, not copied."""
+    import numpy as np
+
+    count = path.stat().st_size // RECORD_BYTES if path.exists() else 0
+    if not count:
+        return np.empty((0, FIELDS))
+    return np.memmap(path, dtype="<f8", mode="r", shape=(count, FIELDS))

@@ -1,0 +1,1 @@
+"""Pytest's hooks, in the order pytest calls them."""

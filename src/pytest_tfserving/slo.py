@@ -1,0 +1,272 @@
+"""The SLO language and its verdicts: ``"p95<200ms"``, ``"rps>=120"``, ``"errors<0.1%"``, ``"efficiency>=80%"``."""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+from pytest_tfserving.errors import ConfigurationError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+
+class Verdict(StrEnum):
+    """The outcome of one SLO, or of an experiment: the worst of its SLOs."""
+
+    PASS = "PASS"  # noqa: S105 - a verdict, not a password
+    NOT_JUDGED = "NOT JUDGED"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    INVALID = "INVALID"
+    FAIL = "FAIL"
+
+    @classmethod
+    def worst(cls, verdicts: Iterable[Verdict]) -> Verdict:
+        """The verdict that decides a group; of nothing it is NOT JUDGED."""
+        order = list(cls)
+        return max(verdicts, key=order.index, default=cls.NOT_JUDGED)
+
+
+class Measured(Protocol):
+    """What a verdict reads of a result; ``aborted``, ``invalid`` and ``incomplete`` are causes or empty."""
+
+    @property
+    def successes(self) -> int: ...  # noqa: D102
+    @property
+    def aborted(self) -> str: ...  # noqa: D102
+    @property
+    def invalid(self) -> str: ...  # noqa: D102
+    @property
+    def incomplete(self) -> str: ...  # noqa: D102
+    def metric(self, name: str) -> float:
+        """A metric in its own unit: ms, requests a second, or a ratio of 1; NaN when it is not known."""
+        ...
+
+    def metric_range(self, slo: Slo) -> tuple[float, float, float]:
+        """Lowest, best and highest estimate of what ``slo`` limits, in the limit's unit."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A unit as it is written, and what one of it is in the metric's own unit."""
+
+    text: str
+    factor: float
+
+
+_MILLISECOND = Unit("ms", 1.0)
+_PERCENT = Unit("%", 0.01)
+# How many times the bare in-process TensorFlow session needs, on the same cores in the same session.
+RELATIVE = Unit("x", 1.0)
+_UNITS = {
+    "latency": {"us": Unit("us", 0.001), "ms": _MILLISECOND, "s": Unit("s", 1000.0), "x": RELATIVE},
+    "rps": {"": Unit("", 1.0), "/s": Unit("/s", 1.0), "x": RELATIVE},
+    "ratio": {"%": _PERCENT},
+}
+_KINDS = {"rps": "rps", "errors": "ratio", "efficiency": "ratio", "mean": "latency", "max": "latency"}
+_METRICS = ["rps", "p50", "p95", "p99", "p99.9", "mean", "max", "errors", "efficiency"]
+_HIGHER_IS_BETTER = {"rps", "efficiency"}
+_OPERATORS: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_SLO = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(<=|>=|==|=|<|>)\s*([+-]?[\d._]+(?:[eE][+-]?\d+)?)\s*(\D*?)\s*")
+_PERCENTILE = re.compile(r"p(\d{1,3}(?:\.\d+)?)")
+EXAMPLE = '"p95<200ms", "rps>=120", "errors<0.1%" or "efficiency>=80%"'
+
+
+def percentile_of(metric: str) -> float | None:
+    """``99.9`` for ``p99.9``; None for a metric that is no percentile."""
+    match = _PERCENTILE.fullmatch(metric)
+    return float(match[1]) if match else None
+
+
+@dataclass(frozen=True, slots=True)
+class Slo:
+    """One requirement on a result. ``limit`` is in ``unit``; ``strict=False`` reports without failing."""
+
+    metric: str
+    op: str
+    limit: float
+    unit: Unit
+    text: str
+    strict: bool = True
+
+    @classmethod
+    def parse(cls, text: str, *, strict: bool = True) -> Slo:
+        """Read one SLO.
+
+        Raises:
+            ConfigurationError: naming the part that does not parse and what would.
+        """
+        match = _SLO.fullmatch(text) if isinstance(text, str) else None
+        if not match:
+            raise ConfigurationError(f"{text!r} is not an SLO; write it as {EXAMPLE}.")
+        metric, op, number, unit = match.groups()
+        kind = _kind_of(metric, text)
+        _check_operator(metric, op, text)
+        if unit not in _UNITS[kind]:
+            valid = ", ".join(repr(name) if name else "none" for name in _UNITS[kind])
+            wrong = f"unit {unit!r}" if unit else "a missing unit"
+            raise ConfigurationError(f"SLO {text!r}: {wrong} does not fit {metric}; valid: {valid}.")
+        return cls(metric, op, _limit(number, text), _UNITS[kind][unit], text.strip(), strict)
+
+    @property
+    def relative(self) -> bool:
+        """Whether the limit is a multiple of what the bare session on the same cores does."""
+        return self.unit == RELATIVE or self.metric == "efficiency"
+
+    def holds(self, value: float) -> bool:
+        """Whether ``value``, in the limit's unit, meets the limit."""
+        return _OPERATORS[self.op](value, self.limit)
+
+    def judge(self, result: Measured) -> Judgement:
+        """The verdict on ``result``, with a sentence that says by how much."""
+        for verdict, cause in (
+            (Verdict.FAIL, result.aborted),
+            (Verdict.INVALID, result.invalid),
+            (Verdict.INCONCLUSIVE, result.incomplete),
+        ):
+            if cause:
+                return Judgement(self, verdict, math.nan, cause)
+        if not result.successes and self.metric != "errors":
+            return Judgement(self, Verdict.FAIL, math.nan, "no successful request in the window")
+        low, value, high = result.metric_range(self)
+        if math.isnan(value):
+            return Judgement(
+                self, Verdict.NOT_JUDGED, value, "the bare in-process session was not measured here"
+            )
+        if doubt := self._doubt(low, high, result.successes):
+            return Judgement(self, Verdict.INCONCLUSIVE, value, f"{self._distance(value)}; {doubt}")
+        return Judgement(
+            self, Verdict.PASS if self.holds(value) else Verdict.FAIL, value, self._distance(value)
+        )
+
+    def _doubt(self, low: float, high: float, successes: int) -> str:
+        percentile = percentile_of(self.metric)
+        if percentile is not None and successes * (100 - percentile) < 100:  # noqa: PLR2004 - percent
+            needed = math.ceil(100 / (100 - percentile))
+            return f"{successes} requests are too few for {self.metric}, it needs {needed}"
+        if self.holds(low) != self.holds(high):
+            return (
+                f"the bare session's speed changed during the run, so it is between "
+                f"{self.show(low)} and {self.show(high)}"
+            )
+        return ""
+
+    def show(self, value: float) -> str:
+        """``value``, which is in the limit's unit, as text with its unit."""
+        gap = "" if self.unit.text in ("%", "x", "/s", "") else " "
+        unit = self.unit.text or ("/s" if self.metric == "rps" else "")
+        return f"{value:.4g}{gap}{unit}" if abs(value) < 1e4 else f"{value:.0f}{gap}{unit}"  # noqa: PLR2004
+
+    def _distance(self, value: float) -> str:
+        gap = abs(value - self.limit)
+        side = "above" if value > self.limit else "below"
+        share = f" ({100 * (value - self.limit) / self.limit:+.1f} %)" if self.limit else ""
+        return f"{self.metric} is {self.show(value)}, {self.show(gap)} {side} the limit{share}"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One SLO's verdict; ``value`` is in the limit's unit, NaN when there is none."""
+
+    slo: Slo
+    verdict: Verdict
+    value: float
+    reason: str
+
+    @property
+    def estimate_holds(self) -> bool:
+        """Whether the best estimate meets the limit, whatever doubt there is."""
+        return not math.isnan(self.value) and self.slo.holds(self.value)
+
+    def __str__(self) -> str:
+        return f"{self.verdict}: {self.slo.text}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class SloSet:
+    """The SLOs that one experiment has on one target; ``owner`` names both in texts."""
+
+    slos: tuple[Slo, ...] = ()
+    owner: str = "this experiment"
+
+    def of(self, owner: str) -> SloSet:
+        """The same SLOs under the name of their owner."""
+        return replace(self, owner=owner)
+
+    def __iter__(self) -> Iterator[Slo]:
+        return iter(self.slos)
+
+    def __len__(self) -> int:
+        return len(self.slos)
+
+    @property
+    def min_rps(self) -> float:
+        """The least requests a second; skips the test as NOT JUDGED where there is no such SLO."""
+        return self._absolute("rps")
+
+    @property
+    def max_p95_ms(self) -> float:
+        """The highest p95 in ms; skips the test as NOT JUDGED where there is no such SLO."""
+        return self._absolute("p95")
+
+    @property
+    def max_p99_ms(self) -> float:
+        """The highest p99 in ms; skips the test as NOT JUDGED where there is no such SLO."""
+        return self._absolute("p99")
+
+    def _absolute(self, metric: str) -> float:
+        for slo in self.slos:
+            if slo.metric == metric and slo.unit != RELATIVE:
+                return slo.limit * slo.unit.factor
+        import pytest
+
+        raise pytest.skip.Exception(f"{Verdict.NOT_JUDGED}: {self.owner} has no absolute SLO for {metric}")
+
+
+def parse_slos(texts: Iterable[str], *, strict: bool = True) -> tuple[Slo, ...]:
+    """Every text read by `Slo.parse`."""
+    return tuple(Slo.parse(text, strict=strict) for text in texts)
+
+
+def _kind_of(metric: str, text: str) -> str:
+    percentile = percentile_of(metric)
+    if percentile is None and metric not in _KINDS:
+        raise ConfigurationError(
+            f"SLO {text!r}: {metric!r} is no metric; {nearest(metric, _METRICS)}, or any other percentile."
+        )
+    if percentile is not None and not 0 < percentile < 100:  # noqa: PLR2004 - percent
+        raise ConfigurationError(f"SLO {text!r}: a percentile lies between 0 and 100, as p95 or p99.9.")
+    return _KINDS.get(metric, "latency")
+
+
+def _check_operator(metric: str, op: str, text: str) -> None:
+    higher = metric in _HIGHER_IS_BETTER
+    valid = (">", ">=") if higher else ("<", "<=")
+    if op not in valid:
+        better = "higher" if higher else "lower"
+        raise ConfigurationError(
+            f"SLO {text!r}: {op!r} does not fit {metric}, of which {better} is better; "
+            f"valid: {valid[0]} and {valid[1]}."
+        )
+
+
+def _limit(number: str, text: str) -> float:
+    try:
+        limit = float(number)
+    except ValueError:
+        raise ConfigurationError(
+            f"SLO {text!r}: {number!r} is not a number; write it as {EXAMPLE}."
+        ) from None
+    if limit < 0:
+        raise ConfigurationError(f"SLO {text!r}: a limit is never negative.")
+    return limit
