@@ -1,0 +1,81 @@
+"""Whether an answer is right: its status, its layout, and its values where they are known."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from pytest_tfserving.errors import LoadError
+
+_MESSAGE_LENGTH = 120
+# Different instruction sets and thread counts sum in different orders; a wrong model is off by far more.
+_RELATIVE_TOLERANCE = 1e-2
+_ABSOLUTE_TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedAnswer:
+    """What a right answer has under ``key``: the layout of `layout_of`, and the values if they are known."""
+
+    key: str
+    layout: Any
+    values: Any = None
+
+
+def layout_of(value: Any) -> Any:
+    """The shape of nested JSON: ``[2, 3]`` for two rows of three, a dict of layouts for an object.
+
+    Raises:
+        LoadError: for rows of different layouts.
+    """
+    if isinstance(value, dict):
+        return {name: layout_of(part) for name, part in value.items()}
+    if not isinstance(value, list):
+        return []
+    parts = [layout_of(part) for part in value]
+    if any(part != parts[0] for part in parts):
+        raise LoadError("the answer's rows have different shapes")
+    inner = parts[0] if parts else []
+    return [len(value), inner] if isinstance(inner, dict) else [len(value), *inner]
+
+
+def wrong(status: int, body: bytes, expected: ExpectedAnswer) -> str:
+    """Why the answer is wrong, as a cause to count errors by; empty when it is right."""
+    if status != HTTPStatus.OK:
+        return f"HTTP {status}{_message(body)}"
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return "the answer is not JSON"
+    if not isinstance(answer, dict) or expected.key not in answer:
+        return f"the answer has no {expected.key!r}"
+    try:
+        layout = layout_of(answer[expected.key])
+    except LoadError as error:
+        return str(error)
+    if layout != expected.layout:
+        return f"the answer's shape is {layout}, not {expected.layout}"
+    if expected.values is not None and not _close(answer[expected.key], expected.values):
+        return "the answer's values are not those of the same model in process"
+    return ""
+
+
+def _close(value: Any, expected: Any) -> bool:
+    if isinstance(expected, dict):
+        return all(_close(value[name], part) for name, part in expected.items())
+    if isinstance(expected, list):
+        return all(map(_close, value, expected))
+    if isinstance(expected, int | float) and isinstance(value, int | float):
+        return math.isclose(value, expected, rel_tol=_RELATIVE_TOLERANCE, abs_tol=_ABSOLUTE_TOLERANCE)
+    return bool(value == expected)
+
+
+def _message(body: bytes) -> str:
+    try:
+        text = json.loads(body)["error"]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return f": {' '.join(str(text).split())[:_MESSAGE_LENGTH]}"

@@ -1,0 +1,217 @@
+"""What one run of load measured. Frozen data; latencies are exact, percentiles are values that were observed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfserving.slo import RELATIVE, Judgement, Slo, Verdict, percentile_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+SCHEMA_PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The part of the run that counts, in seconds since its start: the ramp is left out."""
+
+    start_s: float
+    end_s: float
+
+    @property
+    def length_s(self) -> float:
+        """Seconds in the window."""
+        return self.end_s - self.start_s
+
+
+@dataclass(frozen=True, slots=True)
+class BareRates:
+    """What the bare in-process session did on the same cores, one value a slice, before and after the load.
+
+    ``rps`` is in calls a second, ``latency_ms`` the median call.
+    """
+
+    rps: tuple[float, ...]
+    latency_ms: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Generator:
+    """The load generator's own state in the window: CPU as a fraction of a core, event-loop lag in ms."""
+
+    cpu: float
+    lag_p95_ms: float
+
+
+@dataclass(frozen=True, repr=False)
+class Result:
+    """One run of load on one deployment.
+
+    ``latencies_ms`` holds the successful requests that ended in the window, sorted. ``aborted``, ``invalid``
+    and ``incomplete`` are sentences, empty when there is nothing to say: why the run ended as a failure, why
+    the generator cannot be believed, why it ended before it could tell.
+    """
+
+    experiment: str
+    target: str
+    profile: Mapping[str, Any]
+    started_at: str
+    window: Window
+    latencies_ms: NDArray[np.float64]
+    errors: Mapping[str, int]
+    users: int
+    run_s: float
+    total_requests: int
+    total_errors: int
+    generator: Generator
+    reached: str
+    endpoints: Sequence[str]
+    bare: BareRates | None = None
+    aborted: str = ""
+    invalid: str = ""
+    incomplete: str = ""
+    not_judged: str = ""
+    series: Sequence[Mapping[str, float]] = ()
+    circumstances: Mapping[str, Any] = field(default_factory=dict)
+    slos: tuple[Slo, ...] = field(default=(), compare=False)
+    on_check: Callable[[Result, list[Judgement]], None] | None = field(default=None, compare=False)
+
+    @property
+    def successes(self) -> int:
+        """Successful requests in the window."""
+        return len(self.latencies_ms)
+
+    @property
+    def requests(self) -> int:
+        """All requests that ended in the window."""
+        return self.successes + sum(self.errors.values())
+
+    @property
+    def rps(self) -> float:
+        """Successful responses a second in the window."""
+        return self.successes / self.window.length_s if self.window.length_s > 0 else 0.0
+
+    @property
+    def error_rate(self) -> float:
+        """Failed requests as a fraction of all in the window; 1 when there was none at all."""
+        return sum(self.errors.values()) / self.requests if self.requests else 1.0
+
+    @property
+    def p50_ms(self) -> float:
+        """Median latency."""
+        return self.percentile_ms(50)
+
+    @property
+    def p90_ms(self) -> float:
+        """90th percentile of latency."""
+        return self.percentile_ms(90)
+
+    @property
+    def p95_ms(self) -> float:
+        """95th percentile of latency."""
+        return self.percentile_ms(95)
+
+    @property
+    def p99_ms(self) -> float:
+        """99th percentile of latency."""
+        return self.percentile_ms(99)
+
+    @property
+    def p99_9_ms(self) -> float:
+        """99.9th percentile of latency."""
+        return self.percentile_ms(99.9)
+
+    @property
+    def mean_ms(self) -> float:
+        """Mean latency."""
+        return float(self.latencies_ms.mean()) if self.successes else math.nan
+
+    @property
+    def max_ms(self) -> float:
+        """Highest latency."""
+        return float(self.latencies_ms[-1]) if self.successes else math.nan
+
+    @property
+    def efficiency(self) -> float:
+        """``rps`` as a fraction of the bare session's, NaN where that was not measured."""
+        return self.rps / _mean(self.bare.rps) if self.bare else math.nan
+
+    def percentile_ms(self, percentile: float) -> float:
+        """The nearest-rank percentile: the least latency that ``percentile`` % of the requests do not exceed."""
+        if not self.successes:
+            return math.nan
+        rank = math.ceil(round(percentile / 100 * self.successes, 9))
+        return float(self.latencies_ms[max(rank, 1) - 1])
+
+    def metric(self, name: str) -> float:
+        """A metric of the SLO language in its own unit: ms, requests a second, or a fraction."""
+        percentile = percentile_of(name)
+        if percentile is not None:
+            return self.percentile_ms(percentile)
+        names = {
+            "rps": "rps",
+            "errors": "error_rate",
+            "efficiency": "efficiency",
+            "mean": "mean_ms",
+            "max": "max_ms",
+        }
+        return float(getattr(self, names[name]))
+
+    def metric_range(self, slo: Slo) -> tuple[float, float, float]:
+        """Lowest, best and highest estimate of what ``slo`` limits, in the limit's unit."""
+        value = self.metric(slo.metric)
+        if not slo.relative:
+            return (value / slo.unit.factor,) * 3
+        if not self.bare:
+            return (math.nan,) * 3
+        if slo.metric == "efficiency":
+            value = self.rps / slo.unit.factor
+        bare = self.bare.rps if slo.metric in ("efficiency", "rps") else self.bare.latency_ms
+        return value / max(bare), value / _mean(bare), value / min(bare)
+
+    def judge(self, slos: Sequence[Slo]) -> list[Judgement]:
+        """The verdict on each of ``slos``."""
+        return [slo.judge(self) for slo in slos]
+
+    def check(self, *metrics: str) -> None:
+        """Judge every SLO of the experiment and of the test's mark; fail or skip the test accordingly.
+
+        Args:
+            metrics: judge only the SLOs of these metrics, as ``"rps"``, ``"efficiency"`` or ``"p95"``.
+        """
+        __tracebackhide__ = True
+        chosen = [slo for slo in self.slos if not metrics or slo.metric in metrics]
+        judgements = self.judge(chosen)
+        if self.on_check:
+            self.on_check(self, judgements)
+
+    def bound(self, slos: tuple[Slo, ...], on_check: Callable[[Result, list[Judgement]], None]) -> Result:
+        """The same result with the SLOs that `check` judges, and what is done with their verdicts."""
+        return replace(self, slos=slos, on_check=on_check)
+
+    def __repr__(self) -> str:
+        return (
+            f"<{self.experiment} on {self.target}: rps={self.rps:.4g} p95={self.p95_ms:.4g} ms, "
+            f"{sum(self.errors.values())} errors in {self.requests} requests, "
+            f"window {self.window.length_s:.1f} s, {self.users} users>"
+        )
+
+
+def verdict_of(result: Result, slos: Sequence[Slo]) -> Verdict:
+    """The verdict on ``result`` as a whole: the worst of its strict SLOs."""
+    if result.not_judged and not result.aborted:
+        return Verdict.NOT_JUDGED
+    if result.aborted:
+        return Verdict.FAIL
+    judgements = result.judge([slo for slo in slos if slo.strict])
+    return Verdict.worst(judgement.verdict for judgement in judgements)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -1,0 +1,347 @@
+"""The parent of the Locust child: starts it, watches it and the deployment, and builds the result."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfserving.load.recorder import SUCCESS, read_records
+from pytest_tfserving.load.result import Generator, Result, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pytest_tfserving.load.answer import ExpectedAnswer
+    from pytest_tfserving.load.profile import LoadProfile
+    from pytest_tfserving.targets.deployment import Deployment
+
+WORKER = Path(__file__).with_name("worker.py")
+SILENCE_S = 15.0
+STOP_S = 3.0
+# A generator this busy measures itself; see Locust's own warning, which needs 20 s to notice.
+BUSIEST_CPU = 0.9
+# Latencies are late by the lag of the event loop: allowed up to a tenth of the median, or 10 ms.
+_LAG_SHARE = 0.1
+_LAG_FLOOR_MS = 10.0
+SHORTEST_WINDOW_S = 1.0
+_MS = 1_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the child is to do; times in seconds, ``body`` is sent with every request."""
+
+    profile: LoadProfile
+    body: bytes
+    path: str
+    expected: ExpectedAnswer
+    stall_s: float
+    whole_run_counts: bool = False
+
+
+@dataclass
+class Story:
+    """What the child said while it ran."""
+
+    causes: dict[int, str] = field(default_factory=dict)
+    ticks: list[dict[str, Any]] = field(default_factory=list)
+    settled: dict[str, Any] | None = None
+    end: dict[str, Any] | None = None
+    aborted: str = ""
+    invalid: str = ""
+    incomplete: str = ""
+
+    def hear(self, line: dict[str, Any]) -> None:
+        """Take in one line of the child."""
+        match line["event"]:
+            case "cause":
+                self.causes[line["index"]] = line["text"]
+            case "tick":
+                self.ticks.append(line)
+            case "settled":
+                self.settled = line
+            case "end":
+                self.end = line
+
+    @property
+    def ended_at_s(self) -> float:
+        """When the load ended, as far as the child could say."""
+        last = self.end or (self.ticks[-1] if self.ticks else None)
+        return last["at_s"] if last else 0.0
+
+
+class LoadChild:
+    """The child process; leaving the context ends it, however it was left."""
+
+    def __init__(self, plan: Plan, deployment: Deployment, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.records = folder / "records.f64"
+        self.log = folder / "generator.log"
+        body = folder / "body"
+        body.write_bytes(plan.body)
+        self._spec = {
+            "profile": asdict(plan.profile),
+            "endpoints": [{**asdict(endpoint), "path": plan.path} for endpoint in deployment.endpoints],
+            "expected": asdict(plan.expected),
+            "body": str(body),
+            "records": str(self.records),
+            "stall_s": plan.stall_s,
+            "cores": sorted(deployment.generator_cores),
+        }
+        self.lines: queue.Queue[dict[str, Any] | None] = queue.Queue()
+
+    def __enter__(self) -> LoadChild:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", str(WORKER)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=environment,
+                start_new_session=True,
+                text=True,
+            )
+        threading.Thread(target=self._read, daemon=True).start()
+        self._write(json.dumps(self._spec) + "\n")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.close()
+        except BrokenPipeError:
+            pass
+        try:
+            self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def stop(self) -> None:
+        """Ask the child to end its run and say its last line."""
+        self._write("stop\n")
+
+    def _write(self, text: str) -> None:
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(text)
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # its end is seen where its lines are read
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.put(json.loads(line))
+        self.lines.put(None)
+
+
+def run(
+    plan: Plan, deployment: Deployment, folder: Path, progress: Callable[[dict[str, Any]], None]
+) -> tuple[Result, bool]:
+    """Put load on ``deployment`` and measure it.
+
+    Returns:
+        The result, and whether the user interrupted the run: what was measured until then is kept.
+    """
+    started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    story, interrupted = Story(), False
+    with LoadChild(plan, deployment, folder) as child:
+        try:
+            _watch(child, story, deployment, progress)
+        except KeyboardInterrupt:
+            interrupted = True
+            story.incomplete = "the run was interrupted"
+            child.stop()
+            _drain(child, story)
+    result = _result(plan, deployment, story, child, started_at)
+    child.records.unlink(missing_ok=True)
+    return result, interrupted
+
+
+def _watch(
+    child: LoadChild, story: Story, deployment: Deployment, progress: Callable[[dict[str, Any]], None]
+) -> None:
+    for line in _lines(child, SILENCE_S):
+        if line is not None:
+            story.hear(line)
+            if line["event"] == "tick":
+                progress(line)
+        if failure := deployment.failure():
+            story.aborted = f"{failure}, {story.ended_at_s:.1f} s into the load"
+            child.stop()
+            _drain(child, story)
+            return
+    if story.end is None and not story.invalid:
+        story.invalid = _death_of(child)
+
+
+def _lines(child: LoadChild, silence_s: float) -> Iterator[dict[str, Any] | None]:
+    """The child's lines until its end, with None now and then so that the caller looks around."""
+    heard_at = time.monotonic()
+    while True:
+        try:
+            line = child.lines.get(timeout=0.1)
+        except queue.Empty:
+            if time.monotonic() - heard_at > silence_s:
+                return
+            yield None
+            continue
+        if line is None:
+            return
+        heard_at = time.monotonic()
+        yield line
+
+
+def _drain(child: LoadChild, story: Story) -> None:
+    for line in _lines(child, STOP_S):
+        if line is not None:
+            story.hear(line)
+
+
+def _death_of(child: LoadChild) -> str:
+    code = child.process.poll()
+    if code is None:
+        try:
+            code = child.process.wait(1)
+        except subprocess.TimeoutExpired:
+            return f"the load generator said nothing for {SILENCE_S:g} s"
+    last = child.log.read_text(errors="replace").strip().splitlines()[-1:]
+    ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    return f"the load generator {ended}" + (f": {last[0]}" if last else "")
+
+
+def _result(plan: Plan, deployment: Deployment, story: Story, child: LoadChild, started_at: str) -> Result:
+    import numpy as np
+
+    records = read_records(child.records)
+    window = _window(plan, story)
+    finished_s = records[:, 0] + records[:, 1] / _MS
+    inside = (finished_s >= window.start_s) & (finished_s <= window.end_s)
+    failed = records[:, 2] != SUCCESS
+    result = Result(
+        experiment=deployment.experiment,
+        target=deployment.target,
+        profile=asdict(plan.profile),
+        started_at=started_at,
+        window=window,
+        latencies_ms=np.sort(np.asarray(records[inside & ~failed, 1])),
+        errors=_by_cause(records[inside & failed, 2], story),
+        users=plan.profile.users,
+        run_s=story.ended_at_s,
+        total_requests=len(records),
+        total_errors=int(failed.sum()),
+        generator=_generator(story, window),
+        reached=deployment.reached,
+        endpoints=[str(endpoint) for endpoint in deployment.endpoints],
+        series=_series(records, story.ticks),
+        circumstances=deployment.circumstances,
+        incomplete=story.incomplete,
+    )
+    return _with_causes(result, plan, story, _by_cause(records[failed, 2], story))
+
+
+def _by_cause(outcomes: NDArray[np.float64], story: Story) -> Counter[str]:
+    counts = Counter(story.causes.get(int(outcome), "unknown") for outcome in outcomes)
+    return Counter(dict(counts.most_common()))
+
+
+def _window(plan: Plan, story: Story) -> Window:
+    """From when every user runs and has had an answer, to the end; the whole run where that never came."""
+    if story.settled and not plan.whole_run_counts and not story.aborted and not _reason(story):
+        return Window(story.settled["at_s"], story.ended_at_s)
+    return Window(0.0, story.ended_at_s)
+
+
+def _reason(story: Story) -> str:
+    """Why the child ended the run early, empty when it did not."""
+    reason = story.end["reason"] if story.end else ""
+    return reason if reason in ("failures", "stalled") else ""
+
+
+def _generator(story: Story, window: Window) -> Generator:
+    if not story.end:
+        return Generator(math.nan, math.nan)
+    before = story.settled if story.settled and window.start_s else None
+    cpu_s = story.end["cpu_s"] - (before or story.ticks[0])["cpu_s"]
+    length_s = story.end["at_s"] - (before or story.ticks[0])["at_s"]
+    return Generator(cpu_s / length_s if length_s > 0 else math.nan, story.end["lag_p95_ms"])
+
+
+def _with_causes(result: Result, plan: Plan, story: Story, all_errors: Counter[str]) -> Result:
+    if story.aborted:
+        return replace(result, aborted=story.aborted)
+    if _reason(story):
+        return replace(result, aborted=_abort_text(result, plan, story, all_errors))
+    if story.invalid:
+        return replace(result, invalid=story.invalid)
+    if plan.whole_run_counts or story.incomplete:
+        return result
+    if not story.settled or result.window.length_s < SHORTEST_WINDOW_S:
+        return replace(
+            result,
+            incomplete=f"no steady window: after {result.run_s:.0f} s the {result.users} users "
+            "had not all had an answer; raise the run time",
+        )
+    return replace(result, invalid=_limited_by_generator(result))
+
+
+def _abort_text(result: Result, plan: Plan, story: Story, all_errors: Counter[str]) -> str:
+    causes = ", ".join(f"{count} x {cause}" for cause, count in all_errors.most_common(3))
+    if _reason(story) == "stalled":
+        return f"no answer came for {plan.stall_s:.0f} s; stopped after {result.run_s:.1f} s ({causes})"
+    return (
+        f"stopped after {result.run_s:.1f} s: {result.total_errors} of {result.total_requests} requests "
+        f"failed, more than {100 * plan.profile.max_failure_ratio:g} % ({causes})"
+    )
+
+
+def _limited_by_generator(result: Result) -> str:
+    generator = result.generator
+    if generator.cpu > BUSIEST_CPU:
+        return (
+            f"the load generator, not the server, was the limit: it used {100 * generator.cpu:.0f} % of its core"
+        )
+    allowed_ms = max(_LAG_FLOOR_MS, _LAG_SHARE * result.p50_ms)
+    if generator.lag_p95_ms > allowed_ms:
+        return (
+            f"the load generator ran late: its event loop lagged by {generator.lag_p95_ms:.0f} ms (p95), "
+            f"more than {allowed_ms:.0f} ms"
+        )
+    return ""
+
+
+def _series(records: NDArray[np.float64], ticks: list[dict[str, Any]]) -> list[dict[str, float]]:
+    """Second by second: successes, errors, median and p95 of the requests that ended in it, users."""
+    import numpy as np
+
+    users = {int(tick["at_s"]): tick["users"] for tick in ticks}
+    seconds = (records[:, 0] + records[:, 1] / _MS).astype(int)
+    order = np.argsort(seconds, kind="stable")
+    edges = np.searchsorted(seconds[order], range(max(users, default=-1) + 2))
+    series = []
+    for second in range(len(edges) - 1):
+        part = records[order[edges[second] : edges[second + 1]]]
+        good = np.sort(part[part[:, 2] == SUCCESS, 1])
+        row = {"at_s": second, "users": users.get(second, 0), "successes": len(good)}
+        row["errors"] = len(part) - len(good)
+        if len(good):
+            row["p50_ms"] = round(float(good[(len(good) - 1) // 2]), 3)
+            row["p95_ms"] = round(float(good[math.ceil(0.95 * len(good)) - 1]), 3)
+        series.append(row)
+    return series
