@@ -19,6 +19,10 @@ class LoadError(TFServingError):
     """Load could not be put on a deployment."""
 
 
+class TFServingWarning(UserWarning):
+    """A test passed on an estimate, or on fewer SLOs than it has."""
+
+
 def missing_extra(module: str, extra: str, purpose: str) -> ConfigurationError:
     """The error for a library that an extra of this package brings."""
     return ConfigurationError(

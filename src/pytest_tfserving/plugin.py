@@ -1,1 +1,99 @@
-"""Pytest's hooks, in the order pytest calls them."""
+"""Pytest's hooks, in the order pytest calls them; each delegates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_tfserving.fixtures import experiment, load, request_payload, serving, serving_model
+from pytest_tfserving.options import add_options
+
+if TYPE_CHECKING:
+    from _pytest.terminal import TerminalReporter
+
+__all__ = ["experiment", "load", "request_payload", "serving", "serving_model"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options."""
+    add_options(parser)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare the plugin's own hooks."""
+    from pytest_tfserving import hookspecs
+
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the settings and declare the marks."""
+    from pytest_tfserving.marks import DESCRIPTIONS
+    from pytest_tfserving.session import STASH_KEY, PerfSession
+
+    for description in DESCRIPTIONS:
+        config.addinivalue_line("markers", description)
+    perf = config.stash[STASH_KEY] = PerfSession(config)
+    if perf.settings.json and not perf.is_worker:
+        from pytest_tfserving.report.json import JsonReport
+
+        config.pluginmanager.register(JsonReport(perf, perf.settings.json), "tfserving-json")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a pytest-xdist worker where the run's folder is."""
+    from pytest_tfserving.session import WORKER_FOLDER, PerfSession
+
+    node.workerinput[WORKER_FOLDER] = str(PerfSession.of(node.config).folder)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Parametrise every test that needs an experiment."""
+    if "experiment" in metafunc.fixturenames:
+        from pytest_tfserving.parametrize import parametrize
+
+        parametrize(metafunc)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Check the arguments of our marks."""
+    from pytest_tfserving.marks import check
+
+    check(items)
+
+
+def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
+    """Say what is about to be measured, and where."""
+    from pytest_tfserving.parametrize import summary
+
+    return summary(config, items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Any:
+    """Let a skip that says NOT JUDGED point to the test, not into the plugin."""
+    report = yield
+    if report.skipped and isinstance(report.longrepr, tuple) and "NOT JUDGED" in report.longrepr[2]:
+        path, line = item.location[0], item.location[1]
+        report.longrepr = (path, (line or 0) + 1, report.longrepr[2])
+    return report
+
+
+def pytest_terminal_summary(
+    terminalreporter: TerminalReporter, exitstatus: int, config: pytest.Config
+) -> None:
+    """Write the table of what was measured."""
+    from pytest_tfserving.report.terminal import write_summary
+
+    write_summary(terminalreporter, config, interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Forget the run's folder."""
+    from pytest_tfserving.session import STASH_KEY
+
+    if perf := config.stash.get(STASH_KEY, None):
+        perf.close()

@@ -238,14 +238,22 @@ def parse_slos(texts: Iterable[str], *, strict: bool = True) -> tuple[Slo, ...]:
     return tuple(Slo.parse(text, strict=strict) for text in texts)
 
 
-def _kind_of(metric: str, text: str) -> str:
+def check_metric(metric: str) -> None:
+    """Raise a ConfigurationError unless ``metric`` is one of the language."""
     percentile = percentile_of(metric)
     if percentile is None and metric not in _KINDS:
         raise ConfigurationError(
-            f"SLO {text!r}: {metric!r} is no metric; {nearest(metric, _METRICS)}, or any other percentile."
+            f"{metric!r} is no metric; {nearest(metric, _METRICS)}, or any other percentile."
         )
     if percentile is not None and not 0 < percentile < 100:  # noqa: PLR2004 - percent
-        raise ConfigurationError(f"SLO {text!r}: a percentile lies between 0 and 100, as p95 or p99.9.")
+        raise ConfigurationError(f"{metric!r}: a percentile lies between 0 and 100, as p95 or p99.9.")
+
+
+def _kind_of(metric: str, text: str) -> str:
+    try:
+        check_metric(metric)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"SLO {text!r}: {error}") from None
     return _KINDS.get(metric, "latency")
 
 

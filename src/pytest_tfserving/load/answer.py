@@ -42,23 +42,32 @@ def layout_of(value: Any) -> Any:
     return [len(value), inner] if isinstance(inner, dict) else [len(value), *inner]
 
 
+def answer_value(status: int, body: bytes, key: str) -> Any:
+    """What the answer has under ``key``.
+
+    Raises:
+        LoadError: when it has nothing there; the text is a cause to count errors by.
+    """
+    if status != HTTPStatus.OK:
+        raise LoadError(f"HTTP {status}{_message(body)}")
+    try:
+        return json.loads(body)[key]
+    except ValueError:
+        raise LoadError("the answer is not JSON") from None
+    except (KeyError, TypeError):
+        raise LoadError(f"the answer has no {key!r}") from None
+
+
 def wrong(status: int, body: bytes, expected: ExpectedAnswer) -> str:
     """Why the answer is wrong, as a cause to count errors by; empty when it is right."""
-    if status != HTTPStatus.OK:
-        return f"HTTP {status}{_message(body)}"
     try:
-        answer = json.loads(body)
-    except ValueError:
-        return "the answer is not JSON"
-    if not isinstance(answer, dict) or expected.key not in answer:
-        return f"the answer has no {expected.key!r}"
-    try:
-        layout = layout_of(answer[expected.key])
+        value = answer_value(status, body, expected.key)
+        layout = layout_of(value)
     except LoadError as error:
         return str(error)
     if layout != expected.layout:
         return f"the answer's shape is {layout}, not {expected.layout}"
-    if expected.values is not None and not _close(answer[expected.key], expected.values):
+    if expected.values is not None and not _close(value, expected.values):
         return "the answer's values are not those of the same model in process"
     return ""
 

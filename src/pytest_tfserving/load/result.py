@@ -6,13 +6,15 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.slo import RELATIVE, Judgement, Slo, Verdict, percentile_of
+from pytest_tfserving.slo import Judgement, Slo, Verdict, check_metric, percentile_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
+
+    OnCheck = Callable[["Result", list[Judgement], tuple[str, ...]], None]
 
 SCHEMA_PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9)
 
@@ -80,7 +82,7 @@ class Result:
     series: Sequence[Mapping[str, float]] = ()
     circumstances: Mapping[str, Any] = field(default_factory=dict)
     slos: tuple[Slo, ...] = field(default=(), compare=False)
-    on_check: Callable[[Result, list[Judgement]], None] | None = field(default=None, compare=False)
+    on_check: OnCheck | None = field(default=None, compare=False)
 
     @property
     def successes(self) -> int:
@@ -183,15 +185,17 @@ class Result:
         """Judge every SLO of the experiment and of the test's mark; fail or skip the test accordingly.
 
         Args:
-            metrics: judge only the SLOs of these metrics, as ``"rps"``, ``"efficiency"`` or ``"p95"``.
+            metrics: judge only the SLOs of these metrics, as ``"rps"``, ``"efficiency"`` or ``"p95"``; that on
+                errors is judged with each of them.
         """
         __tracebackhide__ = True
-        chosen = [slo for slo in self.slos if not metrics or slo.metric in metrics]
-        judgements = self.judge(chosen)
+        for metric in metrics:
+            check_metric(metric)
+        chosen = [slo for slo in self.slos if not metrics or slo.metric in (*metrics, "errors")]
         if self.on_check:
-            self.on_check(self, judgements)
+            self.on_check(self, self.judge(chosen), metrics)
 
-    def bound(self, slos: tuple[Slo, ...], on_check: Callable[[Result, list[Judgement]], None]) -> Result:
+    def bound(self, slos: tuple[Slo, ...], on_check: OnCheck) -> Result:
         """The same result with the SLOs that `check` judges, and what is done with their verdicts."""
         return replace(self, slos=slos, on_check=on_check)
 

@@ -151,6 +151,11 @@ class LoadChild:
         self.lines.put(None)
 
 
+def now() -> str:
+    """The time, as results carry it: ISO 8601 in UTC."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+
+
 def run(
     plan: Plan, deployment: Deployment, folder: Path, progress: Callable[[dict[str, Any]], None]
 ) -> tuple[Result, bool]:
@@ -159,7 +164,7 @@ def run(
     Returns:
         The result, and whether the user interrupted the run: what was measured until then is kept.
     """
-    started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    started_at = now()
     story, interrupted = Story(), False
     with LoadChild(plan, deployment, folder) as child:
         try:
@@ -235,8 +240,8 @@ def _result(plan: Plan, deployment: Deployment, story: Story, child: LoadChild, 
     inside = (finished_s >= window.start_s) & (finished_s <= window.end_s)
     failed = records[:, 2] != SUCCESS
     result = Result(
-        experiment=deployment.experiment,
-        target=deployment.target,
+        experiment=deployment.label,
+        target=deployment.experiment.target,
         profile=asdict(plan.profile),
         started_at=started_at,
         window=window,

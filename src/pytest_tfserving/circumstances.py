@@ -1,0 +1,69 @@
+"""Where and with what a result was measured: figures mean nothing without it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+if TYPE_CHECKING:
+    from pytest_tfserving.targets.deployment import Deployment
+
+_PACKAGES = ("pytest-tfserving", "pytest", "locust", "gevent", "numpy", "tensorflow", "tensorflow-cpu")
+
+
+def circumstances(deployment: Deployment) -> dict[str, Any]:
+    """The deployment's own facts, the machine's, the versions and the commit."""
+    return {**deployment.circumstances, **_of_this_machine(), "load_average_1min": psutil.getloadavg()[0]}
+
+
+@cache
+def _of_this_machine() -> dict[str, Any]:
+    return {
+        "machine": {
+            "cpu": _cpu_model(),
+            "cores": os.cpu_count(),
+            "ram_gb": round(psutil.virtual_memory().total / 2**30, 1),
+            "system": platform.platform(),
+        },
+        "python": platform.python_version(),
+        "versions": _versions(),
+        "commit": _commit(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
+
+
+def _cpu_model() -> str:
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str | None:
+    """The commit of the folder that pytest runs in, with a ``+`` when files were changed since."""
+    with suppress(OSError, subprocess.SubprocessError):
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],  # noqa: S607 - from PATH
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+        return described.stdout.strip()
+    return None

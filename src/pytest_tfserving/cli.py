@@ -1,0 +1,74 @@
+"""The command ``pytest-tfserving``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_tfserving import __version__
+from pytest_tfserving.errors import TFServingError, missing_extra
+from pytest_tfserving.models.store import MODELS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; 0 is success, 2 a mistake in what was asked for."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments[:1] == ["serve"]:
+        from pytest_tfserving.model_server.main import main as serve
+
+        return serve(arguments[1:])
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except TFServingError as error:
+        print(f"pytest-tfserving: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pytest-tfserving", description="Model-serving performance as test assertions."
+    )
+    parser.add_argument("--version", action="version", version=f"pytest-tfserving {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands.add_parser(
+        "serve",
+        help="run the embedded server; it takes tensorflow_model_server's flags, see serve --help",
+        add_help=False,
+    )
+    export = commands.add_parser("export-model", help="write one of the models of this package as a SavedModel")
+    export.add_argument("model", choices=sorted(MODELS), help="which model")
+    export.add_argument("folder", type=Path, help="the base folder; the model goes into a version below it")
+    export.add_argument("--version", type=int, default=1, help="the model's version (default: %(default)s)")
+    export.add_argument(
+        "--weights",
+        default="random",
+        metavar="{random,imagenet,FILE}",
+        help="resnet50's weights: the same random ones every time, ImageNet's (downloaded by Keras) or a "
+        "Keras weights file (default: %(default)s)",
+    )
+    export.set_defaults(run=_export)
+    return parser
+
+
+def _export(options: argparse.Namespace) -> int:
+    module = importlib.import_module(MODELS[options.model])
+    own = {} if options.weights == "random" else {"weights": options.weights}
+    if own and options.model != "resnet50":
+        raise TFServingError(f"--weights is for resnet50, {options.model} has none to choose.")
+    try:
+        folder = module.export(options.folder, options.version, **own)
+    except ModuleNotFoundError as error:
+        raise missing_extra(str(error.name), "embedded", "exporting a model") from None
+    print(folder / str(options.version))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

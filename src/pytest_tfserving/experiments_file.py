@@ -1,0 +1,285 @@
+"""Reads the YAML file of experiments; every mistake in it is named with its line."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfserving.errors import ConfigurationError, nearest
+from pytest_tfserving.experiment import (
+    PAYLOADS,
+    PROTOCOLS,
+    BatchingParameters,
+    Experiment,
+    ServingOptions,
+    Shape,
+    experiment_name,
+)
+from pytest_tfserving.load.profile import LoadProfile, find_profile
+from pytest_tfserving.slo import SloSet, parse_slos
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    import yaml
+
+FILE_NAME = "experiments.yaml"
+TARGETS = ("local", "url")
+_TOP_KEYS = ["defaults", "experiments", "profiles", "batching_parameters"]
+_EXPERIMENT_KEYS = [
+    "shape",
+    "intra_op",
+    "inter_op",
+    "batching",
+    "model",
+    "payload",
+    "protocol",
+    "profile",
+    "slo",
+    "name",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentsFile:
+    """What one file holds."""
+
+    path: Path
+    experiments: tuple[Experiment, ...]
+    profiles: Mapping[str, LoadProfile]
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A value of the file with the place it stands at."""
+
+    raw: Any
+    place: str
+
+    def error(self, text: str) -> ConfigurationError:
+        """An error at this place."""
+        return ConfigurationError(f"{self.place}: {text}")
+
+    def mapping(self, what: str, valid: list[str] | None = None) -> dict[str, Value]:
+        """This value as a mapping whose keys are ``valid`` ones."""
+        if not isinstance(self.raw, dict):
+            raise self.error(f"{what} must be a mapping, not {self.plain()!r}.")
+        for name, value in self.raw.items():
+            if valid is not None and name not in valid:
+                raise value.error(f"unknown key {name!r} in {what}; {nearest(name, valid)}.")
+        return self.raw
+
+    def items(self) -> list[Value]:
+        """The elements of a list, or this value alone."""
+        return self.raw if isinstance(self.raw, list) else [self]
+
+    def integer(self, what: str, least: int = 1) -> int:
+        """This value as a whole number of ``least`` or more."""
+        if not isinstance(self.raw, int) or isinstance(self.raw, bool) or self.raw < least:
+            raise self.error(f"{what} must be a whole number of {least} or more, not {self.plain()!r}.")
+        return self.raw
+
+    def text(self, what: str, valid: tuple[str, ...] = ()) -> str:
+        """This value as a text, one of ``valid`` if there are any."""
+        if not isinstance(self.raw, str):
+            raise self.error(f"{what} must be a text, not {self.plain()!r}.")
+        if valid and self.raw not in valid:
+            raise self.error(f"{what} {self.raw!r} is not one of: {', '.join(valid)}.")
+        return self.raw
+
+    def parsed(self, parse: Callable[[Any], Any]) -> Any:
+        """What ``parse`` makes of the plain value, its error named with this place."""
+        try:
+            return parse(self.plain())
+        except ConfigurationError as error:
+            raise self.error(str(error)) from None
+
+    def plain(self) -> Any:
+        """The value without places."""
+        if isinstance(self.raw, dict):
+            return {name: value.plain() for name, value in self.raw.items()}
+        if isinstance(self.raw, list):
+            return [value.plain() for value in self.raw]
+        return self.raw
+
+
+def find_file(start: Path, top: Path) -> Path:
+    """The nearest ``experiments.yaml`` in ``start`` or a folder above it, up to ``top``.
+
+    Raises:
+        ConfigurationError: when there is none.
+    """
+    for folder in (start, *start.parents):
+        if (folder / FILE_NAME).is_file():
+            return folder / FILE_NAME
+        if folder == top:
+            break
+    raise ConfigurationError(
+        f"no {FILE_NAME} in {start} or above it; write one, or name a file with --tfserving-experiments."
+    )
+
+
+def read_file(path: Path) -> ExperimentsFile:
+    """Read and expand a file of experiments.
+
+    Raises:
+        ConfigurationError: with file and line, for whatever is wrong in it.
+    """
+    top = _read(path).mapping("the file", _TOP_KEYS)
+    profiles = _profiles(top)
+    batching = _batching(top.get("batching_parameters"))
+    defaults = top["defaults"].mapping("defaults", _EXPERIMENT_KEYS) if "defaults" in top else {}
+    if "experiments" not in top or not isinstance(top["experiments"].raw, list):
+        raise ConfigurationError(f"{path}: 'experiments' must be a list of experiments.")
+    found: dict[str, Value] = {}
+    experiments: list[Experiment] = []
+    for entry in top["experiments"].items():
+        keys = {**defaults, **entry.mapping("an experiment", _EXPERIMENT_KEYS)}
+        for experiment in _expand(entry, keys, profiles, batching, path):
+            if experiment.name in found:
+                raise entry.error(
+                    f"experiment {experiment.name!r} is already defined at {found[experiment.name].place}; "
+                    "give one of them a 'name'."
+                )
+            found[experiment.name] = entry
+            experiments.append(experiment)
+    return ExperimentsFile(path, tuple(experiments), profiles)
+
+
+def _expand(
+    entry: Value,
+    keys: dict[str, Value],
+    profiles: Mapping[str, LoadProfile],
+    batching: BatchingParameters,
+    path: Path,
+) -> Iterator[Experiment]:
+    """One experiment for every combination of the entry's shapes, inter-op values and batching values."""
+    for needed in ("shape", "inter_op"):
+        if needed not in keys:
+            raise entry.error(f"an experiment needs {needed!r}.")
+    batching_values = keys["batching"].items() if "batching" in keys else [Value(raw=False, place=entry.place)]
+    combinations = list(itertools.product(keys["shape"].items(), batching_values, keys["inter_op"].items()))
+    if "name" in keys and len(combinations) > 1:
+        raise keys["name"].error(f"one 'name' cannot name {len(combinations)} experiments.")
+    for shape_value, batched, inter_op in combinations:
+        shape = shape_value.parsed(lambda text: Shape.parse(str(text)))
+        if not isinstance(batched.raw, bool):
+            raise batched.error(f"batching must be true or false, not {batched.plain()!r}.")
+        options = ServingOptions(
+            keys["intra_op"].integer("intra_op") if "intra_op" in keys else shape.vcpus,
+            inter_op.integer("inter_op"),
+            batching if batched.raw else None,
+        )
+        payload = _payload(keys.get("payload"), path)
+        yield Experiment(
+            name=keys["name"].text("name") if "name" in keys else experiment_name(shape, options, payload),
+            shape=shape,
+            options=options,
+            model=_model(keys.get("model"), path),
+            payload=payload,
+            profile=_profile(keys.get("profile"), profiles),
+            protocol=keys["protocol"].text("protocol", PROTOCOLS) if "protocol" in keys else PROTOCOLS[0],
+            slo_by_target=_slos(keys.get("slo")),
+        )
+
+
+def _model(value: Value | None, path: Path) -> str:
+    """A model this package can make, or a folder, which is relative to the file."""
+    name = value.text("model") if value else "resnet50"
+    return str(path.parent / name) if "/" in name else name
+
+
+def _payload(value: Value | None, path: Path) -> str:
+    if value is None:
+        return PAYLOADS[0]
+    text = value.text("payload")
+    if text.endswith(".json"):
+        return str(path.parent / text)
+    return value.text("payload", (*PAYLOADS, "a .json file with a request's body")[: len(PAYLOADS)])
+
+
+def _profile(value: Value | None, profiles: Mapping[str, LoadProfile]) -> LoadProfile:
+    if value is None:
+        return find_profile("study")
+    name = value.text("profile")
+    found: LoadProfile = value.parsed(lambda _: find_profile(name, dict(profiles)))
+    return found
+
+
+def _slos(value: Value | None) -> dict[str, SloSet]:
+    """SLOs by target; those of a plain list are for every target."""
+    if value is None:
+        return {}
+    if isinstance(value.raw, dict):
+        targets = value.mapping("slo", list(TARGETS))
+        return {target: SloSet(_slo_list(texts)) for target, texts in targets.items()}
+    return {"*": SloSet(_slo_list(value))}
+
+
+def _slo_list(value: Value) -> tuple[Any, ...]:
+    return tuple(itertools.chain.from_iterable(each.parsed(lambda text: parse_slos([text])) for each in value.items()))
+
+
+def _profiles(top: dict[str, Value]) -> dict[str, LoadProfile]:
+    if "profiles" not in top:
+        return {}
+    names = [part.name for part in fields(LoadProfile) if part.name != "name"]
+    profiles = {}
+    for name, value in top["profiles"].mapping("profiles").items():
+        parts = value.mapping(f"profile {name!r}", names)
+        missing = [part for part in ("users", "spawn_rate", "run_time_s") if part not in parts]
+        if missing:
+            raise value.error(f"profile {name!r} needs {', '.join(missing)}.")
+        profiles[name] = value.parsed(lambda parts, name=name: LoadProfile(name, **parts))
+    return profiles
+
+
+def _batching(value: Value | None) -> BatchingParameters:
+    if value is None:
+        return BatchingParameters()
+    names = [part.name for part in fields(BatchingParameters)]
+    parts = {
+        name: part.integer(name, least=0)
+        for name, part in value.mapping("batching_parameters", names).items()
+    }
+    found: BatchingParameters = value.parsed(lambda _: BatchingParameters(**parts))
+    return found
+
+
+def _read(path: Path) -> Value:
+    """The file's content with the line of every value."""
+    import yaml
+
+    try:
+        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the experiments file {path}: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path} is not YAML: it is not UTF-8 text.") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise ConfigurationError(f"{place}: not YAML: {error.problem}.") from None
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{path} is not YAML: {error}.") from None
+    if node is None:
+        raise ConfigurationError(f"{path} is empty; it needs a list of 'experiments'.")
+    return _value(node, path)
+
+
+def _value(node: yaml.Node, path: Path) -> Value:
+    import yaml
+
+    place = f"{path}:{node.start_mark.line + 1}"
+    if isinstance(node, yaml.SequenceNode):
+        return Value([_value(each, path) for each in node.value], place)
+    if isinstance(node, yaml.MappingNode):
+        mapping: dict[str, Value] = {}
+        for key, value in node.value:
+            if key.value in mapping:
+                raise ConfigurationError(f"{path}:{key.start_mark.line + 1}: {key.value!r} stands here twice.")
+            mapping[str(key.value)] = _value(value, path)
+        return Value(mapping, place)
+    return Value(yaml.SafeLoader("").construct_object(node), place)

@@ -1,0 +1,180 @@
+"""The fixtures ``experiment``, ``serving`` and ``load``, and those meant to be overridden."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import ExitStack, contextmanager
+from dataclasses import astuple
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_tfserving import marks, verdicts
+from pytest_tfserving.errors import TFServingError
+from pytest_tfserving.options import LoadOverrides, resolve_profile
+from pytest_tfserving.report import junit
+from pytest_tfserving.session import PerfSession
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_tfserving.experiment import Experiment
+    from pytest_tfserving.load.payload import Payload
+    from pytest_tfserving.load.profile import LoadProfile
+    from pytest_tfserving.load.result import Result
+    from pytest_tfserving.targets.deployment import Deployment
+
+
+@contextmanager
+def plain_failures() -> Iterator[None]:
+    """Errors of ours become failed tests: one sentence and its notes, without our traceback."""
+    __tracebackhide__ = True
+    try:
+        yield
+    except TFServingError as error:
+        pytest.fail("\n".join([str(error), *getattr(error, "__notes__", ())]), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def experiment(request: pytest.FixtureRequest) -> Experiment:
+    """The experiment this test runs for; tests are parametrised by the experiments file."""
+    found: Experiment = request.param
+    return found
+
+
+@pytest.fixture(scope="session")
+def serving_model(experiment: Experiment, pytestconfig: pytest.Config) -> Path:
+    """The SavedModel base folder to serve; override it to serve your own."""
+    from pytest_tfserving.models.store import exported
+
+    if "/" in experiment.model:
+        return Path(experiment.model)
+    with plain_failures():
+        return exported(experiment.model, PerfSession.of(pytestconfig).progress)
+
+
+@pytest.fixture(scope="session")
+def request_payload(experiment: Experiment) -> Payload:
+    """The request that is sent; override it for a model of your own."""
+    from pytest_tfserving.load.payload import default_payload
+
+    with plain_failures():
+        return default_payload(experiment.model, experiment.payload)
+
+
+@pytest.fixture(scope="session")
+def serving(
+    experiment: Experiment, request_payload: Payload, request: pytest.FixtureRequest
+) -> Iterator[Deployment]:
+    """The experiment's deployment: started once for all its tests, ended before the next one starts."""
+    from pytest_tfserving.measure import deploy, ended_by_sigterm
+    from pytest_tfserving.targets.order import Order
+
+    perf = PerfSession.of(request.config)
+    folder = perf.folder / f"{experiment.name}-{perf.log.writer}"
+    folder.mkdir(exist_ok=True)
+    order = Order(
+        experiment=experiment,
+        settings=perf.settings,
+        model_path=lambda: request.getfixturevalue("serving_model"),
+        payload=request_payload,
+        folder=folder,
+        progress=perf.progress,
+    )
+    with ExitStack() as stack:
+        stack.enter_context(perf.turn(experiment.name))
+        stack.enter_context(ended_by_sigterm())
+        with plain_failures():
+            deployment = stack.enter_context(deploy(order))
+        yield deployment
+        perf.progress(f"{experiment.name}: stopping")
+    perf.progress.close()
+
+
+@pytest.fixture
+def load(request: pytest.FixtureRequest, experiment: Experiment) -> Load:
+    """Call it to put load on the deployment and get a `Result`."""
+    return Load(request, experiment)
+
+
+class Load:
+    """What the fixture ``load`` gives a test.
+
+    ``load()`` with the same arguments on the same deployment runs once a session; its result is shared.
+    """
+
+    def __init__(self, request: pytest.FixtureRequest, experiment: Experiment) -> None:
+        self._request = request
+        self._experiment = experiment
+        self._perf = PerfSession.of(request.config)
+
+    def __call__(self, profile: str | None = None, **overrides: Any) -> Result:
+        """Run load, or take the result of the same run.
+
+        Args:
+            profile: a load profile's name; without one the options', the mark's or the experiment's.
+            overrides: fields of `LoadProfile`, as ``users=8`` or ``run_time_s=60``.
+        """
+        __tracebackhide__ = True
+        with plain_failures():
+            chosen = self._profile(LoadOverrides(profile, overrides))
+            key = self._key(chosen)
+            result = self._shared(key, chosen)
+        return self._judged(key, result)
+
+    def _profile(self, call: LoadOverrides) -> LoadProfile:
+        item, settings = self._request.node, self._perf.settings
+        sources = (call, settings.cli_load, marks.load_overrides(item), settings.ini_load)
+        return resolve_profile(self._experiment.profile, self._perf.profiles(item.path), sources)
+
+    def _key(self, profile: LoadProfile) -> str:
+        """What two runs have in common that are one: the deployment, the load and the request."""
+        payload: Payload = self._request.getfixturevalue("request_payload")
+        deployment = self._perf.settings.url or self._experiment.name
+        digest = hashlib.sha256(payload.body).hexdigest()[:16]
+        return f"{deployment} {digest} {astuple(profile)}"
+
+    def _shared(self, key: str, profile: LoadProfile) -> Result:
+        if result := self._perf.log.find(key):
+            return result
+        with self._perf.turn(self._experiment.name):
+            return self._perf.log.find(key) or self._measured(key, profile)
+
+    def _measured(self, key: str, profile: LoadProfile) -> Result:
+        from pytest_tfserving.measure import measure, nothing_measured, unfit
+
+        perf, item = self._perf, self._request.node
+        lacking = unfit(perf.settings.target, self._experiment)
+        if lacking and perf.settings.unfit != "smoke":
+            result = nothing_measured(self._experiment, profile, not_judged=lacking)
+            perf.log.add_result(key, result)
+            return result
+        try:
+            deployment: Deployment = self._request.getfixturevalue("serving")
+        except pytest.fail.Exception as error:
+            cause = str(error.msg).splitlines()[0]
+            perf.log.add_result(key, nothing_measured(self._experiment, profile, aborted=cause))
+            raise
+        folder = perf.folder / f"load-{perf.log.writer}"
+        payload: Payload = self._request.getfixturevalue("request_payload")
+        result, interrupted = measure(deployment, profile, payload, folder, perf.progress)
+        perf.progress.close()
+        perf.log.add_result(key, result)
+        if result.aborted:
+            for title, text in deployment.evidence():
+                item.add_report_section("call", title, text)
+        item.config.hook.pytest_tfserving_result(config=item.config, nodeid=item.nodeid, result=result)
+        if interrupted:
+            raise KeyboardInterrupt
+        return result
+
+    def _judged(self, key: str, result: Result) -> Result:
+        __tracebackhide__ = True
+        item = self._request.node
+        slos = verdicts.with_errors((*self._experiment.slo, *marks.slos(item)))
+        self._perf.log.add_judgements(key, item.nodeid, result.judge(slos))
+        junit.add_result(item, result)
+        verdicts.stop_unless_measured(item, result, self._perf.settings)
+        return result.bound(slos, partial(verdicts.settle, item, self._perf.settings))

@@ -1,0 +1,46 @@
+"""The plugin's own hooks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_tfserving.experiment import Experiment
+    from pytest_tfserving.load.result import Result
+
+
+@pytest.hookspec
+def pytest_tfserving_experiments(config: pytest.Config) -> list[Experiment] | None:
+    """More experiments than the file's, made by code.
+
+    Called once, before tests are parametrised. An experiment whose name is taken already is an error::
+
+        from pytest_tfserving import Experiment, LoadProfile, ServingOptions, Shape
+
+
+        def pytest_tfserving_experiments(config):
+            return [
+                Experiment(
+                    name=f"1cpu-2gb-1n-intraop{threads}",
+                    shape=Shape(vcpus=1, ram_gb=2, nodes=1),
+                    options=ServingOptions(intra_op=threads, inter_op=1),
+                    model="resnet50",
+                    payload="json",
+                    profile=LoadProfile("mine", users=4, spawn_rate=4, run_time_s=20),
+                )
+                for threads in (1, 2)
+            ]
+    """
+
+
+@pytest.hookspec
+def pytest_tfserving_result(config: pytest.Config, nodeid: str, result: Result) -> None:
+    """A run of load is over.
+
+    Called where it was measured, once a run, whatever its verdict; ``nodeid`` is the test that asked first::
+
+        def pytest_tfserving_result(config, nodeid, result):
+            print(f"{result.experiment}: {result.rps:.1f} rps")
+    """

@@ -1,0 +1,109 @@
+"""The marks ``slo``, ``load_profile`` and ``experiments``: what they take, and what they say of a test."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_tfserving.errors import ConfigurationError, nearest
+from pytest_tfserving.options import LoadOverrides
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pytest_tfserving.experiment import Experiment
+    from pytest_tfserving.slo import Slo
+
+DESCRIPTIONS = (
+    'slo(*texts, strict=True): SLOs that load().check() judges besides the experiment\'s, as "p95<200ms"; '
+    "with strict=False they are reported without failing the test.",
+    "load_profile(name=None, **overrides): the load profile of the test's load(), by name or by fields, as users=8.",
+    "experiments(*name_patterns): run the test only for experiments whose names match, as '1cpu-*'.",
+)
+
+
+def slos(item: pytest.Item) -> tuple[Slo, ...]:
+    """The SLOs of a test's marks."""
+    from pytest_tfserving.slo import parse_slos
+
+    found: list[Slo] = []
+    for mark in item.iter_markers("slo"):
+        found += parse_slos(mark.args, strict=mark.kwargs.get("strict", True))
+    return tuple(found)
+
+
+def load_overrides(item: pytest.Item) -> LoadOverrides:
+    """What a test's nearest ``load_profile`` mark says about load."""
+    mark = item.get_closest_marker("load_profile")
+    if mark is None:
+        return LoadOverrides()
+    return LoadOverrides(mark.args[0] if mark.args else None, dict(mark.kwargs))
+
+
+def wanted(experiments: Iterable[Experiment], marks: Iterable[pytest.Mark]) -> list[Experiment]:
+    """The experiments that every ``experiments`` mark lets through."""
+    patterns = [mark.args for mark in marks if mark.name == "experiments"]
+    return [
+        experiment
+        for experiment in experiments
+        if all(any(fnmatchcase(experiment.name, each) for each in group) for group in patterns)
+    ]
+
+
+def check(items: Iterable[pytest.Item]) -> None:
+    """Check the arguments of our marks.
+
+    Raises:
+        pytest.UsageError: for the first wrong one, naming the test.
+    """
+    for item in items:
+        for mark in item.iter_markers():
+            checker = _CHECKERS.get(mark.name)
+            if checker is None:
+                continue
+            try:
+                checker(mark)
+            except ConfigurationError as error:
+                raise pytest.UsageError(f"{item.nodeid}: mark {mark.name}: {error}") from None
+
+
+def _check_slo(mark: pytest.Mark) -> None:
+    from pytest_tfserving.slo import parse_slos
+
+    _check_keywords(mark, ["strict"])
+    if not mark.args:
+        raise ConfigurationError('it needs SLOs, as slo("p95<200ms").')
+    if not isinstance(mark.kwargs.get("strict", True), bool):
+        raise ConfigurationError(f"strict is True or False, not {mark.kwargs['strict']!r}.")
+    parse_slos(mark.args)
+
+
+def _check_load_profile(mark: pytest.Mark) -> None:
+    from pytest_tfserving.load.profile import LoadProfile
+
+    _check_keywords(mark, [part.name for part in fields(LoadProfile) if part.name != "name"])
+    if len(mark.args) > 1 or not all(isinstance(name, str | None) for name in mark.args):
+        raise ConfigurationError(f"it takes one profile's name, not {', '.join(map(repr, mark.args))}.")
+
+
+def _check_experiments(mark: pytest.Mark) -> None:
+    _check_keywords(mark, [])
+    if not mark.args or not all(isinstance(pattern, str) for pattern in mark.args):
+        raise ConfigurationError("it needs patterns of names, as experiments('1cpu-*').")
+
+
+def _check_keywords(mark: pytest.Mark, valid: list[str]) -> None:
+    for name in mark.kwargs:
+        if name not in valid:
+            allowed = nearest(name, valid) if valid else "it takes none"
+            raise ConfigurationError(f"unknown argument {name!r}; {allowed}.")
+
+
+_CHECKERS: dict[str, Callable[[pytest.Mark], None]] = {
+    "slo": _check_slo,
+    "load_profile": _check_load_profile,
+    "experiments": _check_experiments,
+}

@@ -1,0 +1,159 @@
+"""One measurement: a deployment, a load profile and a payload become a result."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfserving.circumstances import circumstances
+from pytest_tfserving.errors import DeploymentError, LoadError
+from pytest_tfserving.load.profile import PROFILES
+from pytest_tfserving.load.result import BareRates, Generator, Result, Window
+from pytest_tfserving.load.runner import Plan, now, run
+from pytest_tfserving.probe import expected_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from pytest_tfserving.experiment import Experiment
+    from pytest_tfserving.load.payload import Payload
+    from pytest_tfserving.load.profile import LoadProfile
+    from pytest_tfserving.options import Settings
+    from pytest_tfserving.report.terminal import Progress
+    from pytest_tfserving.targets.deployment import Deployment
+    from pytest_tfserving.targets.order import Order
+
+_TARGETS = {"local": "pytest_tfserving.targets.local", "url": "pytest_tfserving.targets.url"}
+_LONGEST_FIRST_ANSWER_S = 20.0
+# No answer for so many times what a warm one takes, and for at least so long, and none will come.
+_STALL_FACTOR = 20
+_SHORTEST_STALL_S = 5.0
+
+
+def deploy(order: Order) -> AbstractContextManager[Deployment]:
+    """The deployment of an order on its target, as a context."""
+    opened: AbstractContextManager[Deployment] = import_module(_TARGETS[order.settings.target]).deploy(order)
+    return opened
+
+
+def unfit(target: str, experiment: Experiment) -> str:
+    """What ``target`` lacks for the experiment's shape; empty when it has it all."""
+    lacking: str = import_module(_TARGETS[target]).unfit(experiment.shape)
+    return lacking
+
+
+def measure(
+    deployment: Deployment, profile: LoadProfile, payload: Payload, folder: Path, progress: Progress
+) -> tuple[Result, bool]:
+    """Measure ``deployment`` under ``profile``; an unfit one is only smoke-run.
+
+    Returns:
+        The result, and whether the user interrupted the run.
+    """
+    if deployment.unfit:
+        profile = PROFILES["smoke"].with_overrides({"request_timeout_s": profile.request_timeout_s})
+    progress(f"{deployment.experiment.name}: first requests")
+    try:
+        timeout_s = min(profile.request_timeout_s, _LONGEST_FIRST_ANSWER_S)
+        expected, warm_s = expected_answer(deployment, payload, timeout_s)
+    except (LoadError, DeploymentError) as error:
+        cause = deployment.failure() or str(error)
+        result = nothing_measured(deployment.experiment, profile, aborted=cause)
+        return replace(result, circumstances=circumstances(deployment)), False
+    plan = Plan(
+        profile=profile,
+        body=payload.body,
+        path=f"{deployment.path}:predict",
+        expected=expected,
+        stall_s=min(profile.request_timeout_s, max(_SHORTEST_STALL_S, _STALL_FACTOR * warm_s)),
+        whole_run_counts=bool(deployment.unfit),
+    )
+    before = _bare(deployment, progress)
+    result, interrupted = run(
+        plan, deployment, folder, progress.load(deployment.experiment.name, profile.run_time_s)
+    )
+    after = None if interrupted or result.aborted else _bare(deployment, progress)
+    result = replace(result, bare=_joined(before, after), circumstances=circumstances(deployment))
+    return (_smoke_only(result, deployment) if deployment.unfit else result), interrupted
+
+
+def _bare(deployment: Deployment, progress: Progress) -> BareRates | None:
+    if deployment.bare_slice is None or deployment.unfit:
+        return None
+    progress(f"{deployment.experiment.name}: bare in-process session")
+    return deployment.bare_slice()
+
+
+def _joined(before: BareRates | None, after: BareRates | None) -> BareRates | None:
+    slices = [each for each in (before, after) if each]
+    if not slices:
+        return None
+    return BareRates(
+        tuple(rate for each in slices for rate in each.rps),
+        tuple(latency for each in slices for latency in each.latency_ms),
+    )
+
+
+def _smoke_only(result: Result, deployment: Deployment) -> Result:
+    run_of = f"smoke run: {result.total_requests} requests, {result.total_errors} errors"
+    if result.aborted:
+        return result
+    if result.total_errors or not result.total_requests:
+        causes = ", ".join(f"{count} x {cause}" for cause, count in result.errors.items())
+        return replace(result, aborted=f"{run_of} ({causes or 'no answer came'})", invalid="")
+    return replace(result, not_judged=f"{deployment.unfit}; {run_of}", invalid="", incomplete="")
+
+
+def nothing_measured(
+    experiment: Experiment, profile: LoadProfile, *, aborted: str = "", not_judged: str = ""
+) -> Result:
+    """The result of an experiment that never came to be loaded, and why."""
+    import numpy as np
+
+    return Result(
+        experiment=experiment.name,
+        target=experiment.target,
+        profile=asdict(profile),
+        started_at=now(),
+        window=Window(0.0, 0.0),
+        latencies_ms=np.empty(0),
+        errors={},
+        users=profile.users,
+        run_s=0.0,
+        total_requests=0,
+        total_errors=0,
+        generator=Generator(0.0, 0.0),
+        reached="",
+        endpoints=[],
+        aborted=aborted,
+        not_judged=not_judged,
+    )
+
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """While something is deployed, SIGTERM interrupts the run as Ctrl-C does, so that it is taken down."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt("SIGTERM")
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def describe_target(settings: Settings) -> str:
+    """Where a session's experiments will run, in a few words."""
+    text: str = import_module(_TARGETS[settings.target]).describe(settings)
+    return text

@@ -1,0 +1,87 @@
+"""The reference experiment's model: ResNet50 with its preprocessing inside, as a SavedModel."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfserving.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SIDE = 224
+_SEED = 20220728
+
+
+def export(base_path: Path, version: int = 1, weights: str = "random") -> Path:
+    """Write ResNet50 to ``base_path/version`` and return ``base_path``.
+
+    Signatures, each with an output ``output_0`` of shape ``(rows, 1000)``:
+
+    ``serving_default``  ``image_input``: float32 ``(rows, 224, 224, 3)``, pixels from 0 to 255
+    ``jpeg``             ``image_bytes``: string ``(rows,)``, JPEG files, decoded and resized in the graph
+    ``raw``              ``image_bytes``: string ``(rows,)``, uint8 pixels of 224x224x3
+
+    Args:
+        base_path: the folder a server's ``--model_base_path`` names.
+        version: the model's version.
+        weights: ``random`` (the same every time; nothing is downloaded), ``imagenet`` (Keras downloads
+            them) or a Keras weights file.
+
+    Raises:
+        ConfigurationError: for weights that do not load.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    import tensorflow as tf
+
+    served = _served(_network(weights), tf)
+    signatures = {"serving_default": served.pixels, "jpeg": served.jpeg, "raw": served.raw}
+    tf.saved_model.save(served, str(base_path / str(version)), signatures=signatures)
+    return base_path
+
+
+def _network(weights: str) -> Any:
+    import keras
+
+    keras.utils.set_random_seed(_SEED)
+    try:
+        return keras.applications.ResNet50(weights=None if weights == "random" else weights)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigurationError(f"weights {weights!r} of resnet50 do not load: {reason}") from None
+    except Exception as error:
+        if weights != "imagenet":
+            raise
+        raise ConfigurationError(f"the imagenet weights could not be downloaded: {error}") from None
+
+
+def _served(network: Any, tf: Any) -> Any:
+    from keras.applications.resnet50 import preprocess_input
+
+    class Served(tf.Module):  # type: ignore[misc]
+        """The network behind its three signatures."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        @tf.function(input_signature=[tf.TensorSpec([None, SIDE, SIDE, 3], tf.float32, "image_input")])  # type: ignore[untyped-decorator]
+        def pixels(self, image_input: Any) -> dict[str, Any]:
+            return {"output_0": self.network(preprocess_input(image_input), training=False)}
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")])  # type: ignore[untyped-decorator]
+        def jpeg(self, image_bytes: Any) -> dict[str, Any]:
+            def decode(content: Any) -> Any:
+                return tf.image.resize(tf.io.decode_jpeg(content, channels=3), [SIDE, SIDE])
+
+            spec = tf.TensorSpec([SIDE, SIDE, 3], tf.float32)
+            return dict(self.pixels(tf.map_fn(decode, image_bytes, fn_output_signature=spec)))
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")])  # type: ignore[untyped-decorator]
+        def raw(self, image_bytes: Any) -> dict[str, Any]:
+            pixels = tf.io.decode_raw(image_bytes, tf.uint8, fixed_length=SIDE * SIDE * 3)
+            return dict(self.pixels(tf.cast(tf.reshape(pixels, [-1, SIDE, SIDE, 3]), tf.float32)))
+
+    return Served()

@@ -1,0 +1,303 @@
+"""Every option of the plugin in one table, and the settings read from it."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_tfserving.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pytest_tfserving.load.profile import LoadProfile
+
+PREFIX = "tfserving"
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h)?")
+_SECONDS = {None: 1, "s": 1, "m": 60, "h": 3600}
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of ``90``, ``90s``, ``1.5m`` or ``1h``."""
+    match = _DURATION.fullmatch(text.strip())
+    if not match or float(match[1]) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration; write it as 90, 90s, 1.5m or 1h.")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def parse_count(text: str) -> int:
+    """A whole number of 1 or more."""
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more.")
+    return int(text)
+
+
+def parse_rate(text: str) -> float:
+    """A number above 0."""
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0.")
+    return rate
+
+
+def parse_choice(*valid: str) -> Callable[[str], str]:
+    """A parser for one of ``valid``."""
+
+    def parse(text: str) -> str:
+        if text not in valid:
+            raise argparse.ArgumentTypeError(f"{text!r} is not one of: {', '.join(valid)}.")
+        return text
+
+    return parse
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option: ``--tfserving-NAME`` on the command line, ``tfserving_NAME`` in an ini file."""
+
+    name: str
+    metavar: str
+    help: str
+    parse: Callable[[str], Any] = str
+    default: Any = None
+    shown_default: str = ""
+
+    @property
+    def dest(self) -> str:
+        """The name of its value and of its ini twin."""
+        return f"{PREFIX}_{self.name.replace('-', '_')}"
+
+    @property
+    def flag(self) -> str:
+        """How it is spelt on the command line."""
+        return f"--{PREFIX}-{self.name}"
+
+    @property
+    def full_help(self) -> str:
+        """The help text, which ends with the default."""
+        return f"{self.help} Default: {self.shown_default or self.default}"
+
+
+OPTIONS = (
+    Option(
+        "target",
+        "{local,url}",
+        "Where experiments run: `local` deploys on this machine, `url` judges an endpoint that exists.",
+        parse_choice("local", "url"),
+        "local",
+    ),
+    Option(
+        "server",
+        "PROGRAM",
+        "The server that target `local` starts; it takes tensorflow_model_server's flags.",
+        shown_default="the embedded server",
+    ),
+    Option(
+        "url", "URL", "The model that target `url` loads: http://host:8501/v1/models/NAME.", shown_default="none"
+    ),
+    Option(
+        "experiments",
+        "FILE",
+        "The YAML file of experiments.",
+        shown_default="experiments.yaml beside the tests, or in a folder above them",
+    ),
+    Option(
+        "profile",
+        "NAME",
+        "The load profile: `study`, `quick`, `smoke` or one of the experiments file.",
+        shown_default="the experiment's own",
+    ),
+    Option(
+        "users",
+        "N",
+        "Users that send, wait, think and send again.",
+        parse_count,
+        shown_default="the profile's own",
+    ),
+    Option(
+        "spawn-rate", "RATE", "Users started a second.", parse_rate, shown_default="the profile's own"
+    ),
+    Option(
+        "run-time",
+        "TIME",
+        "How long load runs, its ramp included: 90, 90s, 5m or 1h.",
+        parse_duration,
+        shown_default="the profile's own",
+    ),
+    Option(
+        "ready-timeout",
+        "TIME",
+        "How long to wait for every replica's model to be AVAILABLE.",
+        parse_duration,
+        120.0,
+        "120s",
+    ),
+    Option(
+        "unfit",
+        "{smoke,skip,fail}",
+        "What to do with an experiment that the target has not the vCPUs or RAM for: run it for a few "
+        "seconds without judging it, skip it, or fail.",
+        parse_choice("smoke", "skip", "fail"),
+        "smoke",
+    ),
+    Option(
+        "inconclusive",
+        "{warn,fail}",
+        "What to do with an SLO that the data cannot decide: judge it by the estimate with a warning, or fail.",
+        parse_choice("warn", "fail"),
+        "warn",
+    ),
+    Option("json", "FILE", "Write every result with its circumstances to FILE.", shown_default="none"),
+    Option(
+        "ui",
+        "{live,simple,none}",
+        "Progress while experiments run: one line that changes, a line now and then, or nothing.",
+        parse_choice("live", "simple", "none"),
+        shown_default="live on a terminal, else simple",
+    ),
+)
+_LOAD_FIELDS = {"users": "users", "spawn-rate": "spawn_rate", "run-time": "run_time_s"}
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declare every option and its ini twin."""
+    group = parser.getgroup(PREFIX, "TensorFlow Serving performance (pytest-tfserving)")
+    for option in OPTIONS:
+        group.addoption(
+            option.flag,
+            dest=option.dest,
+            metavar=option.metavar,
+            type=option.parse,
+            default=None,
+            help=option.full_help.replace("%", "%%"),
+        )
+        parser.addini(option.dest, f"Default value for {option.flag}", default="")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOverrides:
+    """What one source says about load: a profile's name, and fields of it."""
+
+    profile: str | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The options' values: the command line's, else the ini file's, else the defaults."""
+
+    target: str
+    server: str
+    url: str
+    experiments: Path | None
+    ready_timeout_s: float
+    unfit: str
+    inconclusive: str
+    json: Path | None
+    ui: str
+    cli_load: LoadOverrides
+    ini_load: LoadOverrides
+
+    @classmethod
+    def from_config(cls, config: pytest.Config) -> Settings:
+        """Read the settings.
+
+        Raises:
+            pytest.UsageError: for an ini value that does not fit, and for options that contradict each other.
+        """
+        cli = {option.name: config.getoption(option.dest) for option in OPTIONS}
+        ini = {option.name: _ini_value(config, option) for option in OPTIONS}
+        values = {
+            option.name: next(
+                (value for value in (cli[option.name], ini[option.name]) if value is not None), option.default
+            )
+            for option in OPTIONS
+        }
+        _check_conflicts(values)
+        invocation = config.invocation_params.dir
+        return cls(
+            target=values["target"],
+            server=values["server"] or "",
+            url=values["url"] or "",
+            experiments=_path(values["experiments"], invocation if cli["experiments"] else config.rootpath),
+            ready_timeout_s=values["ready-timeout"],
+            unfit=values["unfit"],
+            inconclusive=values["inconclusive"],
+            json=_path(values["json"], invocation if cli["json"] else config.rootpath),
+            ui=values["ui"] or "",
+            cli_load=_overrides(cli),
+            ini_load=_overrides(ini),
+        )
+
+
+def resolve_profile(
+    default: LoadProfile,
+    own_profiles: Mapping[str, LoadProfile],
+    sources: tuple[LoadOverrides, ...],
+) -> LoadProfile:
+    """The profile after every source has had its say, the strongest source first.
+
+    Raises:
+        ConfigurationError: for an unknown profile, an unknown field or a value that does not fit.
+    """
+    from pytest_tfserving.load.profile import find_profile
+
+    profile = default
+    fields: dict[str, Any] = {}
+    for source in reversed(sources):
+        if source.profile is not None:
+            profile, fields = find_profile(source.profile, dict(own_profiles)), {}
+        fields.update(source.fields)
+    return profile.with_overrides(fields)
+
+
+def _ini_value(config: pytest.Config, option: Option) -> Any:
+    text = config.getini(option.dest)
+    if not text:
+        return None
+    try:
+        return option.parse(text)
+    except argparse.ArgumentTypeError as error:
+        raise pytest.UsageError(f"{option.dest} in {config.inipath}: {error}") from None
+
+
+def _overrides(values: Mapping[str, Any]) -> LoadOverrides:
+    fields = {part: values[name] for name, part in _LOAD_FIELDS.items() if values[name] is not None}
+    return LoadOverrides(values["profile"], fields)
+
+
+def _path(text: str | None, base: Path) -> Path | None:
+    return base / text if text else None
+
+
+def _check_conflicts(values: Mapping[str, Any]) -> None:
+    if values["target"] == "url":
+        if not values["url"]:
+            raise pytest.UsageError(
+                "--tfserving-target=url needs --tfserving-url http://host:8501/v1/models/NAME."
+            )
+        if values["server"]:
+            raise pytest.UsageError(
+                "--tfserving-server starts a server, --tfserving-target=url deploys nothing; drop one of them."
+            )
+        _check_url(values["url"])
+    elif values["url"]:
+        raise pytest.UsageError(
+            f"--tfserving-url goes with --tfserving-target=url, not with --tfserving-target={values['target']}."
+        )
+
+
+def _check_url(url: str) -> None:
+    from pytest_tfserving.targets.url import parse_url
+
+    try:
+        parse_url(url)
+    except ConfigurationError as error:
+        raise pytest.UsageError(f"--tfserving-url: {error}") from None

@@ -1,0 +1,47 @@
+"""Parametrises tests by experiments, and says which were chosen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_tfserving import marks
+from pytest_tfserving.errors import ConfigurationError
+from pytest_tfserving.session import PerfSession
+
+if TYPE_CHECKING:
+    from pytest_tfserving.experiment import Experiment
+
+
+def parametrize(metafunc: pytest.Metafunc) -> None:
+    """Give a test every experiment its marks let through, under the experiment's name."""
+    perf = PerfSession.of(metafunc.config)
+    try:
+        experiments = perf.experiments(metafunc.definition.path)
+    except ConfigurationError as error:
+        raise pytest.Collector.CollectError(str(error)) from None
+    wanted = marks.wanted(experiments, metafunc.definition.iter_markers("experiments"))
+    metafunc.parametrize("experiment", wanted, ids=str, indirect=True, scope="session")
+
+
+def experiments_of(items: list[pytest.Item]) -> list[Experiment]:
+    """The experiments that the collected tests run for, in their order."""
+    found: dict[str, Experiment] = {}
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        if callspec and "load" in getattr(item, "fixturenames", ()) and "experiment" in callspec.params:
+            found[callspec.params["experiment"].name] = callspec.params["experiment"]
+    return list(found.values())
+
+
+def summary(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
+    """What is about to be measured, and where; nothing without perf tests."""
+    from pytest_tfserving.measure import describe_target
+
+    experiments = experiments_of(items)
+    if not experiments:
+        return []
+    perf = PerfSession.of(config)
+    where = describe_target(perf.settings)
+    return [f"tfserving: {len(experiments)} experiments, target {perf.settings.target}: {where}"]

@@ -1,0 +1,129 @@
+"""Child processes that never outlive pytest, pinned to cores of their own.
+
+A child is started through `_WATCHER`, a process that holds one end of a pipe whose other end pytest has. When
+the pipe breaks, however pytest ended, the watcher ends the child. It needs nothing of the child's program.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+CAN_PIN = hasattr(os, "sched_setaffinity")
+_TERM_S = 5.0
+
+# Standard library only, and little of it: it starts in a few milliseconds and sleeps in a read.
+_WATCHER = """
+import os, signal, subprocess, sys, threading
+cores, command = sys.argv[1], sys.argv[2:]
+if cores:
+    os.sched_setaffinity(0, map(int, cores.split(",")))
+try:
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
+except OSError as error:
+    print(f"cannot start {command[0]}: {error.strerror}", file=sys.stderr)
+    os._exit(127)
+def watch():
+    while os.read(0, 1):
+        pass
+    try:
+        os.killpg(child.pid, signal.SIGTERM)
+        child.wait(TERM_S)
+    except (ProcessLookupError, subprocess.TimeoutExpired):
+        pass
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    os._exit(0)
+threading.Thread(target=watch, daemon=True).start()
+code = child.wait()
+os._exit(code if code >= 0 else 128 - code)
+""".replace("TERM_S", str(_TERM_S))
+_SIGNALLED = 128
+
+
+def available_cores() -> list[int]:
+    """The cores this process may use, in order; all of the machine's where the OS cannot say."""
+    if CAN_PIN:
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a child ended."""
+
+    code: int
+
+    def __str__(self) -> str:
+        if self.code > _SIGNALLED:
+            return f"was killed by signal {self.code - _SIGNALLED}"
+        return f"exited with code {self.code}"
+
+
+class ChildProcess:
+    """A program running in the background, its output kept in ``log``."""
+
+    def __init__(
+        self, command: Sequence[str], log: Path, cores: Iterable[int] = (), env: dict[str, str] | None = None
+    ) -> None:
+        self.log = log
+        pinned = ",".join(map(str, sorted(cores))) if CAN_PIN else ""
+        with log.open("wb") as output:
+            self._watcher = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", _WATCHER, pinned, *command],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=env,
+                start_new_session=True,
+            )
+
+    def exit(self) -> Exit | None:
+        """How the child ended, None while it runs."""
+        code = self._watcher.poll()
+        return None if code is None else Exit(code)
+
+    def resident_bytes(self) -> int:
+        """RAM in use by the child and the processes it started."""
+        total = 0
+        with contextlib.suppress(psutil.Error):
+            for process in psutil.Process(self._watcher.pid).children(recursive=True):
+                total += process.memory_info().rss
+        return total
+
+    def last_lines(self, count: int = 30) -> str:
+        """The end of its output."""
+        with self.log.open(errors="replace") as lines:
+            return "".join(deque(lines, maxlen=count)).strip()
+
+    def kill(self) -> None:
+        """End the child at once, as an out-of-memory kill would."""
+        with contextlib.suppress(psutil.Error):
+            for process in psutil.Process(self._watcher.pid).children(recursive=True):
+                process.kill()
+
+    def stop(self) -> None:
+        """Ask the child to end, insist after a few seconds, and wait until it is gone."""
+        assert self._watcher.stdin is not None
+        self._watcher.stdin.close()
+        deadline = time.monotonic() + _TERM_S + 2
+        try:
+            self._watcher.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self.kill()
+            self._watcher.kill()
+            self._watcher.wait()

@@ -1,0 +1,93 @@
+"""What a pytest run has measured so far, on disk, so that workers share it and nothing is lost on the way.
+
+Every process appends to a file of its own in one folder: lines of JSON, and the latencies of a result beside
+them. Whoever reads merges all files.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfserving.load.result import Result, verdict_of
+from pytest_tfserving.report.json import judgement_as_dict, result_as_dict, result_from_dict
+from pytest_tfserving.slo import Judgement, Slo, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@dataclass
+class Entry:
+    """One result and the verdicts that tests passed on it, each with the test's node id."""
+
+    key: str
+    result: Result
+    judgements: list[tuple[str, Judgement]] = field(default_factory=list)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict on the experiment as a whole."""
+        slos = list(dict.fromkeys(judgement.slo for _, judgement in self.judgements))
+        return verdict_of(self.result, slos)
+
+
+class RunLog:
+    """The log of one process, ``writer``, in the run's ``folder``."""
+
+    def __init__(self, folder: Path, writer: str) -> None:
+        self.folder = folder
+        self.writer = writer
+        self._results = 0
+
+    def add_result(self, key: str, result: Result) -> None:
+        """Keep a result under its key."""
+        import numpy as np
+
+        self._results += 1
+        name = f"{self.writer}-{self._results}.npy"
+        np.save(self.folder / name, result.latencies_ms)
+        self._append({"key": key, "latencies": name, "result": result_as_dict(result)})
+
+    def add_judgements(self, key: str, nodeid: str, judgements: list[Judgement]) -> None:
+        """Keep the verdicts of one test on the result under ``key``."""
+        values = [judgement_as_dict(judgement) for judgement in judgements]
+        self._append({"key": key, "nodeid": nodeid, "judgements": values})
+
+    def find(self, key: str) -> Result | None:
+        """The result under ``key``, whichever process measured it."""
+        for line in self._lines():
+            if line["key"] == key and "result" in line:
+                return self._result(line)
+        return None
+
+    def entries(self) -> list[Entry]:
+        """All results with their verdicts, in the order they were measured."""
+        lines = list(self._lines())
+        found = {line["key"]: Entry(line["key"], self._result(line)) for line in lines if "result" in line}
+        for line in lines:
+            if "judgements" in line and line["key"] in found:
+                judgements = [_judgement(values) for values in line["judgements"]]
+                found[line["key"]].judgements += [(line["nodeid"], each) for each in judgements]
+        return sorted(found.values(), key=lambda entry: entry.result.started_at)
+
+    def _append(self, line: dict[str, Any]) -> None:
+        with (self.folder / f"{self.writer}.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        for path in sorted(self.folder.glob("*.jsonl")):
+            for line in path.read_text(encoding="utf-8").splitlines():
+                yield json.loads(line)
+
+    def _result(self, line: dict[str, Any]) -> Result:
+        import numpy as np
+
+        return result_from_dict(line["result"], np.load(self.folder / line["latencies"]))
+
+
+def _judgement(values: dict[str, Any]) -> Judgement:
+    slo = Slo.parse(values["slo"], strict=values["strict"])
+    return Judgement(slo, Verdict(values["verdict"]), values["value"], values["reason"])

@@ -1,0 +1,144 @@
+"""What one pytest process knows of its perf tests: settings, experiments, the run's log, the machine's turn."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_tfserving.errors import ConfigurationError
+from pytest_tfserving.options import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
+
+    from pytest_tfserving.experiment import Experiment
+    from pytest_tfserving.experiments_file import ExperimentsFile
+    from pytest_tfserving.lane import Lane
+    from pytest_tfserving.load.profile import LoadProfile
+    from pytest_tfserving.report.runlog import RunLog
+    from pytest_tfserving.report.terminal import Progress
+
+STASH_KEY = pytest.StashKey["PerfSession"]()
+WORKER_FOLDER = "tfserving_folder"
+
+
+class PerfSession:
+    """Made at configure time; everything that costs something is made when it is first asked for."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.settings = Settings.from_config(config)
+        self.interrupted = False
+        self._files: dict[Path, ExperimentsFile] = {}
+        self._made: list[Experiment] | None = None
+
+    @classmethod
+    def of(cls, config: pytest.Config) -> PerfSession:
+        """The session of a pytest configuration."""
+        return config.stash[STASH_KEY]
+
+    @property
+    def is_worker(self) -> bool:
+        """Whether this is a worker of pytest-xdist."""
+        return hasattr(self.config, "workerinput")
+
+    @cached_property
+    def folder(self) -> Path:
+        """The run's folder, shared by all its processes."""
+        if self.is_worker:
+            return Path(self.config.workerinput[WORKER_FOLDER])  # type: ignore[attr-defined]
+        return Path(tempfile.mkdtemp(prefix="pytest-tfserving-"))
+
+    @property
+    def has_folder(self) -> bool:
+        """Whether anything asked for the run's folder yet."""
+        return "folder" in self.__dict__
+
+    @cached_property
+    def log(self) -> RunLog:
+        """The run's log."""
+        from pytest_tfserving.report.runlog import RunLog
+
+        writer = self.config.workerinput["workerid"] if self.is_worker else "main"  # type: ignore[attr-defined]
+        return RunLog(self.folder, writer)
+
+    @cached_property
+    def lane(self) -> Lane:
+        """The machine's turn."""
+        from pytest_tfserving.lane import Lane
+
+        return Lane()
+
+    @cached_property
+    def progress(self) -> Progress:
+        """The line that shows what is going on."""
+        from pytest_tfserving.report.terminal import Progress
+
+        return Progress(self.config, self.settings.ui)
+
+    def turn(self, purpose: str) -> AbstractContextManager[None]:
+        """The machine's turn, taken for ``purpose``; who waits for it says so."""
+        from pytest_tfserving.lane import say_on_stderr
+
+        if not self.is_worker:
+            return self.lane.turn(purpose, self.progress)
+
+        def say(text: str) -> None:
+            capture = self.config.pluginmanager.get_plugin("capturemanager")
+            with capture.global_and_fixture_disabled() if capture else nullcontext():
+                say_on_stderr(text)
+
+        return self.lane.turn(purpose, say)
+
+    def experiments(self, test_path: Path) -> list[Experiment]:
+        """The experiments of the tests in ``test_path``, for this session's target.
+
+        Raises:
+            ConfigurationError: for a missing or mistaken file, and for a name used twice.
+        """
+        found = {each.name: each for each in self._file(test_path).experiments}
+        for experiment in self._from_hook():
+            if experiment.name in found:
+                raise ConfigurationError(
+                    f"pytest_tfserving_experiments returned {experiment.name!r}, a name that is taken."
+                )
+            found[experiment.name] = experiment
+        return [replace(each, target=self.settings.target) for each in found.values()]
+
+    def profiles(self, test_path: Path) -> Mapping[str, LoadProfile]:
+        """The load profiles of the experiments file."""
+        return self._file(test_path).profiles
+
+    def close(self) -> None:
+        """Forget the run's folder, which only the process that made it may do."""
+        if self.has_folder and not self.is_worker:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _file(self, test_path: Path) -> ExperimentsFile:
+        from pytest_tfserving.experiments_file import ExperimentsFile, find_file, read_file
+
+        path = self.settings.experiments
+        if path is None:
+            try:
+                path = find_file(test_path.parent, self.config.rootpath)
+            except ConfigurationError:
+                if self._from_hook():
+                    return ExperimentsFile(test_path, (), {})
+                raise
+        if path not in self._files:
+            self._files[path] = read_file(path)
+        return self._files[path]
+
+    def _from_hook(self) -> list[Experiment]:
+        if self._made is None:
+            lists = self.config.hook.pytest_tfserving_experiments(config=self.config)
+            self._made = [experiment for made in lists for experiment in made or ()]
+        return self._made

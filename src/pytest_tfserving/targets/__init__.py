@@ -1,0 +1,1 @@
+"""Targets: where an experiment runs. Each is one context manager that yields a `Deployment`."""

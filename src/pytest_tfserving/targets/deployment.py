@@ -1,0 +1,58 @@
+"""What every target yields: one experiment running somewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from pytest_tfserving.experiment import Experiment
+from pytest_tfserving.load.result import BareRates
+
+# Titles and texts that help to see why something failed, as the last lines of a server's log.
+Evidence: TypeAlias = list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """The REST address of one replica."""
+
+    host: str
+    port: int
+    tls: bool = False
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
+
+
+def _nothing_failed() -> str:
+    return ""
+
+
+def _no_evidence() -> Evidence:
+    return []
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One experiment running on one target.
+
+    ``label`` is what results call it: the experiment's name where its shape was deployed. ``failure()`` is a sentence
+    once something in it has died. ``bare_slice()`` measures the bare session on the replicas' cores, where
+    the target can. ``unfit`` says what the target lacks for the shape; such a deployment is never judged.
+    """
+
+    experiment: Experiment
+    label: str
+    model: str
+    path: str
+    endpoints: tuple[Endpoint, ...]
+    reached: str
+    generator_cores: frozenset[int] = frozenset()
+    unfit: str = ""
+    circumstances: Mapping[str, Any] = field(default_factory=dict)
+    failure: Callable[[], str] = _nothing_failed
+    evidence: Callable[[], Evidence] = _no_evidence
+    bare_slice: Callable[[], BareRates] | None = None
+    right_answer: Callable[[], Any] | None = None

@@ -1,0 +1,297 @@
+"""The target ``local``: one server process a node, each on cores of its own, on this machine."""
+
+from __future__ import annotations
+
+import platform
+import socket
+import sys
+import threading
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from pytest_tfserving.bare import BareReady, BareSession, measure_slice
+from pytest_tfserving.errors import ConfigurationError, DeploymentError
+from pytest_tfserving.experiment import BYTES_PER_GB
+from pytest_tfserving.probe import wait_until_available
+from pytest_tfserving.processes import CAN_PIN, ChildProcess, available_cores
+from pytest_tfserving.targets.deployment import Deployment, Endpoint, Evidence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from pytest_tfserving.experiment import Shape
+    from pytest_tfserving.load.result import BareRates
+    from pytest_tfserving.options import Settings
+    from pytest_tfserving.targets.order import Order
+
+HOST = "127.0.0.1"
+_MEMORY_LOOK_S = 0.2
+_LOG_LINES = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Which cores each replica and the load generator get; ``unfit`` says what the machine lacks."""
+
+    replicas: tuple[tuple[int, ...], ...]
+    generator: frozenset[int]
+    unfit: str = ""
+
+
+def place(shape: Shape, cores: Sequence[int], ram_bytes: int) -> Placement:
+    """Give every node its vCPUs and leave at least one core to the load generator.
+
+    An unfit shape gets one replica on what there is, enough to see that it works.
+    """
+    unfit = _lacking(shape, len(cores), ram_bytes)
+    nodes, vcpus = (1, min(shape.vcpus, max(len(cores) - 1, 1))) if unfit else (shape.nodes, shape.vcpus)
+    taken = list(cores)[len(cores) - nodes * vcpus :]
+    replicas = tuple(tuple(taken[node * vcpus : (node + 1) * vcpus]) for node in range(nodes))
+    return Placement(replicas, frozenset(set(cores) - set(taken)) or frozenset(cores), unfit)
+
+
+def unfit(shape: Shape) -> str:
+    """What this machine lacks for ``shape``; empty when it has it all."""
+    return _lacking(shape, len(available_cores()), psutil.virtual_memory().total)
+
+
+def _lacking(shape: Shape, cores: int, ram_bytes: int) -> str:
+    if shape.total_vcpus + 1 > cores:
+        also = "" if shape.total_vcpus > cores else " and a core for the load generator"
+        return f"needs {shape.total_vcpus} vCPUs{also}, this machine has {cores}"
+    if shape.ram_bytes * shape.nodes > ram_bytes:
+        return (
+            f"needs {shape.ram_gb * shape.nodes} GB of RAM, this machine has {ram_bytes / BYTES_PER_GB:.0f} GB"
+        )
+    return ""
+
+
+@contextmanager
+def deploy(order: Order) -> Iterator[Deployment]:
+    """Start the replicas, wait until each has its model AVAILABLE, and end them afterwards."""
+    placement = place(order.experiment.shape, available_cores(), psutil.virtual_memory().total)
+    base_path = order.model_path()
+    version_path = latest_version(base_path)
+    with ExitStack() as stack:
+        replicas = [
+            _start(order, base_path, index, cores, stack) for index, cores in enumerate(placement.replicas)
+        ]
+        bare = _BareSessions(order, version_path, placement)
+        stack.callback(bare.close)
+        watch = stack.enter_context(MemoryWatch(replicas, order.experiment.shape.ram_bytes))
+        try:
+            _wait(order, replicas, watch)
+        except DeploymentError as error:
+            for title, text in _evidence(replicas):
+                error.add_note(f"--- {title} ---\n{text}")
+            raise
+        yield Deployment(
+            experiment=order.experiment,
+            label=order.experiment.name,
+            model=replicas[0].model,
+            path=f"/v1/models/{replicas[0].model}",
+            endpoints=tuple(replica.endpoint for replica in replicas),
+            reached="loopback, each replica's own port",
+            generator_cores=placement.generator if CAN_PIN else frozenset(),
+            unfit=placement.unfit,
+            circumstances={
+                "server": replicas[0].command[0] if order.settings.server else "embedded",
+                "server_flags": order.experiment.options.flags("batching_config.txt"),
+                "pinned": CAN_PIN,
+                "replica_cores": [list(replica.cores) for replica in replicas],
+            },
+            failure=lambda: _failure(replicas, watch),
+            evidence=lambda: _evidence(replicas),
+            bare_slice=bare.slice if bare.wanted else None,
+            right_answer=bare.right_answer if bare.wanted else None,
+        )
+
+
+def latest_version(base_path: Path) -> Path:
+    """The folder of the highest version below a SavedModel base folder.
+
+    Raises:
+        ConfigurationError: when there is none.
+    """
+    versions = [path for path in base_path.iterdir() if path.name.isdigit()] if base_path.is_dir() else []
+    if not versions:
+        problem = "has no version in it" if base_path.is_dir() else "does not exist"
+        raise ConfigurationError(
+            f"the model folder {base_path} {problem}; a SavedModel lies in a numbered folder below it, "
+            f"as {base_path.name}/1/saved_model.pb."
+        )
+    return max(versions, key=lambda path: int(path.name))
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One server process."""
+
+    index: int
+    cores: tuple[int, ...]
+    endpoint: Endpoint
+    model: str
+    command: tuple[str, ...]
+    process: ChildProcess
+
+    @property
+    def name(self) -> str:
+        """How it is called in texts."""
+        return f"replica {self.index}"
+
+
+def _start(order: Order, base_path: Path, index: int, cores: tuple[int, ...], stack: ExitStack) -> Replica:
+    settings, experiment = order.settings, order.experiment
+    program = [settings.server] if settings.server else [sys.executable, "-m", "pytest_tfserving.model_server"]
+    batching_file = order.folder / "batching_config.txt"
+    if experiment.options.batching:
+        batching_file.write_text(experiment.options.batching.text())
+    grpc_port, rest_port = _free_ports(2)
+    model = model_name(experiment.model)
+    command = (
+        *program,
+        f"--port={grpc_port}",
+        f"--rest_api_port={rest_port}",
+        f"--model_name={model}",
+        f"--model_base_path={base_path.resolve()}",
+        *experiment.options.flags(str(batching_file)),
+    )
+    process = ChildProcess(command, order.folder / f"replica{index}.log", cores)
+    stack.callback(process.stop)
+    return Replica(index, cores, Endpoint(HOST, rest_port), model, command, process)
+
+
+def model_name(model: str) -> str:
+    """The name a model is served under: the last part of its path, with what URLs cannot hold replaced."""
+    last = model.rstrip("/").rsplit("/", 1)[-1]
+    return "".join(letter if letter.isalnum() or letter in "_.-" else "-" for letter in last) or "model"
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind((HOST, 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def _wait(order: Order, replicas: Sequence[Replica], watch: MemoryWatch) -> None:
+    order.progress(f"{order.experiment.name}: starting {len(replicas)} x {order.experiment.shape.vcpus} vCPUs")
+    for replica in replicas:
+        wait_until_available(
+            replica.endpoint,
+            f"/v1/models/{replica.model}",
+            timeout_s=order.settings.ready_timeout_s,
+            failure=lambda: _failure(replicas, watch),
+            advice="raise --tfserving-ready-timeout if it only needs longer",
+        )
+
+
+def _failure(replicas: Sequence[Replica], watch: MemoryWatch) -> str:
+    if watch.exceeded:
+        return watch.exceeded
+    for replica in replicas:
+        if ended := replica.process.exit():
+            last = replica.process.last_lines(1)
+            return f"{replica.name} {ended}" + (f" ({last})" if last else "")
+    return ""
+
+
+def _evidence(replicas: Sequence[Replica]) -> Evidence:
+    return [
+        (f"log of {replica.name} (cores {','.join(map(str, replica.cores))})", text)
+        for replica in replicas
+        if (text := replica.process.last_lines(_LOG_LINES))
+    ]
+
+
+class MemoryWatch:
+    """Ends a replica that uses more RAM than its node has, as an out-of-memory kill would, and names it."""
+
+    def __init__(self, replicas: Sequence[Replica], limit_bytes: int) -> None:
+        self._replicas = replicas
+        self._limit_bytes = limit_bytes
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self.exceeded = ""
+
+    def __enter__(self) -> MemoryWatch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self.exceeded and not self._done.wait(_MEMORY_LOOK_S):
+            for replica in self._replicas:
+                used = replica.process.resident_bytes()
+                if used > self._limit_bytes:
+                    self.exceeded = (
+                        f"{replica.name} used {used / BYTES_PER_GB:.2f} GB of RAM, more than its node's "
+                        f"{self._limit_bytes / BYTES_PER_GB:g} GB, and was stopped as out of memory"
+                    )
+                    replica.process.kill()
+
+
+class _BareSessions:
+    """The bare session of each replica, started beside it so that their start-ups overlap."""
+
+    def __init__(self, order: Order, version_path: Path, placement: Placement) -> None:
+        self.wanted = order.bare and _tensorflow_is_installed()
+        self._timeout_s = order.settings.ready_timeout_s
+        self._sessions: list[BareSession] = []
+        self._ready: list[BareReady] = []
+        if self.wanted:
+            body = order.folder / "bare_body"
+            body.write_bytes(order.payload.body)
+            for index, cores in enumerate(placement.replicas):
+                log = order.folder / f"bare{index}.log"
+                options = order.experiment.options
+                session = BareSession(version_path, body, options, cores, placement.generator, log)
+                self._sessions.append(session)
+
+    def slice(self) -> BareRates:
+        """One slice on all replicas' cores at once."""
+        self._wait_until_ready()
+        return measure_slice(self._sessions)
+
+    def right_answer(self) -> Any:
+        """What the model answers in process, None when that is never the same twice."""
+        ready = self._wait_until_ready()[0]
+        if not ready.deterministic:
+            return None
+        return next(iter(ready.answer.values()))
+
+    def close(self) -> None:
+        """End the sessions' processes."""
+        for session in self._sessions:
+            session.close()
+
+    def _wait_until_ready(self) -> list[BareReady]:
+        if not self._ready:
+            self._ready = [session.wait_until_ready(self._timeout_s) for session in self._sessions]
+        return self._ready
+
+
+def _tensorflow_is_installed() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("tensorflow") is not None
+
+
+def describe(settings: Settings) -> str:
+    """The machine's cores, the server, and what this system cannot do."""
+    server = settings.server or "the embedded server"
+    text = f"{server} on this machine's {len(available_cores())} cores"
+    if not CAN_PIN:
+        text += f"; {platform.system()} cannot pin processes to cores, so replicas and load share all of them"
+    return text

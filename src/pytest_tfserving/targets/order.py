@@ -1,0 +1,31 @@
+"""What a target is asked to deploy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pytest_tfserving.experiment import Experiment
+    from pytest_tfserving.load.payload import Payload
+    from pytest_tfserving.options import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One deployment to make.
+
+    ``model_path`` is called only by targets that need the SavedModel base folder; ``folder`` is the target's
+    own, for logs and generated files; ``progress`` shows one line of text.
+    """
+
+    experiment: Experiment
+    settings: Settings
+    model_path: Callable[[], Path]
+    payload: Payload
+    folder: Path
+    progress: Callable[[str], None]
+    bare: bool = True

@@ -1,0 +1,115 @@
+"""What verdicts do to a test: pass, fail, skip as NOT JUDGED, or warn."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_tfserving.errors import TFServingWarning
+from pytest_tfserving.report import junit
+from pytest_tfserving.slo import Judgement, Slo, Verdict
+
+if TYPE_CHECKING:
+    from pytest_tfserving.load.result import Result
+    from pytest_tfserving.options import Settings
+
+# A gate on rate or latency alone would pass a server that fails one request in ten.
+DEFAULT_ERRORS_SLO = Slo.parse("errors<1%")
+
+
+def with_errors(slos: tuple[Slo, ...]) -> tuple[Slo, ...]:
+    """The SLOs, with one on errors unless they have one, or are none at all."""
+    if not slos or any(slo.metric == "errors" for slo in slos):
+        return slos
+    return (*slos, DEFAULT_ERRORS_SLO)
+
+
+def stop_unless_measured(item: pytest.Item, result: Result, settings: Settings) -> None:
+    """Fail or skip a test whose result has no figures that could be believed."""
+    __tracebackhide__ = True
+    if cause := result.aborted:
+        _fail(item, Verdict.FAIL, f"{_who(result)}: FAIL: {cause}")
+    if cause := result.invalid:
+        _fail(item, Verdict.INVALID, f"{_who(result)}: INVALID: {cause}")
+    if cause := result.incomplete:
+        _fail(item, Verdict.INCONCLUSIVE, f"{_who(result)}: INCONCLUSIVE: {cause}")
+    if cause := result.not_judged:
+        text = f"{Verdict.NOT_JUDGED}: {cause}"
+        if settings.unfit == "fail":
+            _fail(item, Verdict.NOT_JUDGED, f"{_who(result)}: {text}")
+        _skip(item, text)
+
+
+def settle(
+    item: pytest.Item,
+    settings: Settings,
+    result: Result,
+    judgements: list[Judgement],
+    metrics: tuple[str, ...],
+) -> None:
+    """Turn the verdicts on what a test asked for into its outcome."""
+    __tracebackhide__ = True
+    junit.add_judgements(item, judgements)
+    strict = [each for each in judgements if each.slo.strict]
+    answers = [each for each in strict if _answers(each, metrics)]
+    if not any(each.verdict is not Verdict.NOT_JUDGED for each in answers):
+        _skip(item, _not_judged(result, answers, metrics))
+    bad = [each for each in strict if _fails(each, settings)]
+    if bad:
+        _fail(item, Verdict.worst(each.verdict for each in bad), explain(result, judgements))
+    for each in strict:
+        if each.verdict in (Verdict.INCONCLUSIVE, Verdict.NOT_JUDGED):
+            warnings.warn(TFServingWarning(f"{result.experiment}: {each}"), stacklevel=3)
+    junit.add_verdict(item, Verdict.worst(each.verdict for each in strict))
+
+
+def explain(result: Result, judgements: list[Judgement]) -> str:
+    """Every verdict with its figures, and what they were measured on."""
+    worst = Verdict.worst(each.verdict for each in judgements if each.slo.strict)
+    lines = [f"{_who(result)}: {worst}"]
+    for each in judgements:
+        only_reported = "" if each.slo.strict else " (reported only)"
+        lines.append(f"  {each.verdict:12} {each.slo.text}: {each.reason}{only_reported}")
+    lines.append(
+        f"  {result.requests} requests in a window of {result.window.length_s:.1f} s "
+        f"from {result.window.start_s:.1f} s on, {result.users} users"
+    )
+    lines += [f"  {count} x {cause}" for cause, count in result.errors.items()]
+    return "\n".join(lines)
+
+
+def _answers(judgement: Judgement, metrics: tuple[str, ...]) -> bool:
+    """Whether an SLO is one that was asked for, not one that is judged along with it."""
+    return judgement.slo.metric in metrics if metrics else judgement.slo is not DEFAULT_ERRORS_SLO
+
+
+def _fails(judgement: Judgement, settings: Settings) -> bool:
+    if judgement.verdict is Verdict.INCONCLUSIVE:
+        return settings.inconclusive == "fail" or not judgement.estimate_holds
+    return judgement.verdict in (Verdict.FAIL, Verdict.INVALID)
+
+
+def _not_judged(result: Result, answers: list[Judgement], metrics: tuple[str, ...]) -> str:
+    measured = f"measured {result.rps:.4g} rps, p95 {result.p95_ms:.4g} ms"
+    if answers:
+        return f"{Verdict.NOT_JUDGED}: {answers[0].slo.text}: {answers[0].reason}; {measured}"
+    which = f" for {' or '.join(metrics)}" if metrics else ""
+    return f"{Verdict.NOT_JUDGED}: no SLO{which} on target {result.target!r}; {measured}"
+
+
+def _who(result: Result) -> str:
+    return f"{result.experiment} on {result.target}"
+
+
+def _fail(item: pytest.Item, verdict: Verdict, text: str) -> None:
+    __tracebackhide__ = True
+    junit.add_verdict(item, verdict)
+    pytest.fail(text, pytrace=False)
+
+
+def _skip(item: pytest.Item, text: str) -> None:
+    __tracebackhide__ = True
+    junit.add_verdict(item, Verdict.NOT_JUDGED)
+    pytest.skip(text)
