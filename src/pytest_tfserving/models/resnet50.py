@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_tfserving.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 SIDE = 224
@@ -36,9 +37,14 @@ def export(base_path: Path, version: int = 1, weights: str = "random") -> Path:
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     import tensorflow as tf
 
-    served = _served(_network(weights), tf)
-    signatures = {"serving_default": served.pixels, "jpeg": served.jpeg, "raw": served.raw}
-    tf.saved_model.save(served, str(base_path / str(version)), signatures=signatures)
+    network = _network(weights)
+    from keras.export import ExportArchive
+
+    archive = ExportArchive()
+    archive.track(network)
+    for name, (endpoint, spec) in _signatures(network, tf).items():
+        archive.add_endpoint(name, endpoint, input_signature=[spec])
+    archive.write_out(str(base_path / str(version)), verbose=False)
     return base_path
 
 
@@ -57,31 +63,27 @@ def _network(weights: str) -> Any:
         raise ConfigurationError(f"the imagenet weights could not be downloaded: {error}") from None
 
 
-def _served(network: Any, tf: Any) -> Any:
+def _signatures(network: Any, tf: Any) -> dict[str, tuple[Callable[[Any], dict[str, Any]], Any]]:
+    """Each signature's function and the spec of its input."""
     from keras.applications.resnet50 import preprocess_input
 
-    class Served(tf.Module):  # type: ignore[misc]
-        """The network behind its three signatures."""
+    def pixels(image_input: Any) -> dict[str, Any]:
+        return {"output_0": network(preprocess_input(image_input), training=False)}
 
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = network
+    def decode(content: Any) -> Any:
+        return tf.image.resize(tf.io.decode_jpeg(content, channels=3), [SIDE, SIDE])
 
-        @tf.function(input_signature=[tf.TensorSpec([None, SIDE, SIDE, 3], tf.float32, "image_input")])  # type: ignore[untyped-decorator]
-        def pixels(self, image_input: Any) -> dict[str, Any]:
-            return {"output_0": self.network(preprocess_input(image_input), training=False)}
+    def jpeg(image_bytes: Any) -> dict[str, Any]:
+        spec = tf.TensorSpec([SIDE, SIDE, 3], tf.float32)
+        return pixels(tf.map_fn(decode, image_bytes, fn_output_signature=spec))
 
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")])  # type: ignore[untyped-decorator]
-        def jpeg(self, image_bytes: Any) -> dict[str, Any]:
-            def decode(content: Any) -> Any:
-                return tf.image.resize(tf.io.decode_jpeg(content, channels=3), [SIDE, SIDE])
+    def raw(image_bytes: Any) -> dict[str, Any]:
+        flat = tf.io.decode_raw(image_bytes, tf.uint8, fixed_length=SIDE * SIDE * 3)
+        return pixels(tf.cast(tf.reshape(flat, [-1, SIDE, SIDE, 3]), tf.float32))
 
-            spec = tf.TensorSpec([SIDE, SIDE, 3], tf.float32)
-            return dict(self.pixels(tf.map_fn(decode, image_bytes, fn_output_signature=spec)))
-
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")])  # type: ignore[untyped-decorator]
-        def raw(self, image_bytes: Any) -> dict[str, Any]:
-            pixels = tf.io.decode_raw(image_bytes, tf.uint8, fixed_length=SIDE * SIDE * 3)
-            return dict(self.pixels(tf.cast(tf.reshape(pixels, [-1, SIDE, SIDE, 3]), tf.float32)))
-
-    return Served()
+    encoded = tf.TensorSpec([None], tf.string, "image_bytes")
+    return {
+        "serving_default": (pixels, tf.TensorSpec([None, SIDE, SIDE, 3], tf.float32, "image_input")),
+        "jpeg": (jpeg, encoded),
+        "raw": (raw, encoded),
+    }

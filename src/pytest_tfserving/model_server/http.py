@@ -1,0 +1,172 @@
+"""HTTP/1.1 on asyncio with nothing on it that the REST API does not need."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections import deque
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING, cast
+
+import httptools
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+MOST_BODY_BYTES = 100 * 1024 * 1024
+JSON = "application/json"
+_READ_AHEAD = 8
+
+
+@dataclass(slots=True)
+class Request:
+    """One request; ``target`` is the path with its query, ``headers`` have lower-case names."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes = b""
+    keep_alive: bool = True
+    too_large: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One answer."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = JSON
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def encoded(self, *, keep_alive: bool) -> bytes:
+        """The answer's bytes."""
+        try:
+            phrase = HTTPStatus(self.status).phrase
+        except ValueError:
+            phrase = "Client Closed Request"
+        lines = [f"HTTP/1.1 {self.status} {phrase}", f"Content-Type: {self.content_type}"]
+        lines += [f"{name}: {value}" for name, value in self.headers.items()]
+        lines.append(f"Content-Length: {len(self.body)}")
+        if not keep_alive:
+            lines.append("Connection: close")
+        return "\r\n".join(lines).encode() + b"\r\n\r\n" + self.body
+
+
+class HttpProtocol(asyncio.Protocol):
+    """One connection: requests are answered one after the other, in their order."""
+
+    def __init__(self, handle: Callable[[Request], Awaitable[Response]], connections: set[HttpProtocol]) -> None:
+        self._handle = handle
+        self._connections = connections
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._waiting: deque[Request] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._target: list[bytes] = []
+        self._headers: dict[str, str] = {}
+        self._body: list[bytes] = []
+        self._size = 0
+        self._closing = False
+
+    # --- asyncio's calls ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """Forget the connection; an answer under way has nowhere to go."""
+        self._connections.discard(self)
+        self._closing = True
+        self._transport = None
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._refuse(400)
+        except httptools.HttpParserError:
+            self._refuse(400)
+
+    # --- the parser's calls ---
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        self._target, self._headers, self._body, self._size = [], {}, [], 0
+
+    def on_url(self, url: bytes) -> None:
+        """Keep a part of the target."""
+        self._target.append(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header; answer one that asks whether to go on."""
+        key = name.decode("latin-1").lower()
+        self._headers[key] = value.decode("latin-1")
+        if key == "expect" and value.lower() == b"100-continue" and self._transport:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        """Keep a part of the body, as far as it may go."""
+        self._size += len(body)
+        if self._size <= MOST_BODY_BYTES:
+            self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        """Answer the request when those before it are answered."""
+        request = Request(
+            method=self._parser.get_method().decode("latin-1"),
+            target=b"".join(self._target).decode("latin-1"),
+            headers=self._headers,
+            body=self._body[0] if len(self._body) == 1 else b"".join(self._body),
+            keep_alive=self._parser.should_keep_alive(),
+            too_large=self._size > MOST_BODY_BYTES,
+        )
+        self._body = []
+        self._waiting.append(request)
+        if len(self._waiting) > _READ_AHEAD and self._transport:
+            self._transport.pause_reading()
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._answer_all())
+
+    # --- answering ---
+
+    async def _answer_all(self) -> None:
+        while self._waiting and self._transport:
+            request = self._waiting.popleft()
+            response = await self._handle(request)
+            if self._transport is None:
+                return
+            keep_alive = request.keep_alive and not self._closing
+            self._transport.write(response.encoded(keep_alive=keep_alive))
+            if not keep_alive:
+                self._transport.close()
+                return
+            if len(self._waiting) <= _READ_AHEAD:
+                self._transport.resume_reading()
+
+    async def drain(self) -> None:
+        """Answer what was asked, then close."""
+        self._closing = True
+        if self._task is not None and not self._task.done():
+            await self._task
+        if self._transport is not None:
+            self._transport.close()
+
+    def _refuse(self, status: int) -> None:
+        if self._transport:
+            self._transport.write(Response(status).encoded(keep_alive=False))
+            self._transport.close()
+
+
+def inflated(body: bytes) -> bytes:
+    """A gzip body without its compression, nothing where that fails or is too large."""
+    try:
+        inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        content = inflater.decompress(body, MOST_BODY_BYTES)
+    except zlib.error:
+        return b""
+    return b"" if inflater.unconsumed_tail or not inflater.eof else content

@@ -1,0 +1,465 @@
+"""JSON to tensors and back, as TF Serving's REST API has it.
+
+Large bodies of numbers take a path without a Python object per number; whatever that path does not
+understand takes the exact one, which also words the errors.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_tfserving.model_server.servable import DTYPES, STRING
+from pytest_tfserving.model_server.status import Code, ServingError, invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from pytest_tfserving.model_server.servable import Servable, TensorSpec
+
+DEFAULT_SIGNATURE = "serving_default"
+_SHOWN_BYTES = 256
+_FAST_FROM_BYTES = 4096
+_NOT_STRUCTURE = b"0123456789.+-eE \t\r\n"
+_DTYPE_NAMES = {
+    1: "float",
+    2: "double",
+    3: "int32",
+    4: "uint8",
+    5: "int16",
+    6: "int8",
+    7: "string",
+    9: "int64",
+    10: "bool",
+    19: "half",
+    22: "uint32",
+    23: "uint64",
+}
+_SHORT_INFINITY = re.compile(r"(?<=[\[,:\s-])Inf(?=[\s,\]}])")
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedRequest:
+    """A predict request as tensors; ``row_format`` is whether it came as ``instances``."""
+
+    signature_name: str
+    inputs: Mapping[str, NDArray[Any]]
+    row_format: bool
+
+
+def decode(body: bytes, servable: Servable) -> DecodedRequest:
+    """Read a predict request for ``servable``.
+
+    Raises:
+        ServingError: with TF Serving's code and text.
+    """
+    if len(body) >= _FAST_FROM_BYTES and (fast := _decode_numbers(body, servable)):
+        return fast
+    return decode_document(parse(body), servable)
+
+
+def parse(body: bytes) -> Any:
+    """The JSON document in ``body``; what stands behind it is ignored, the first of equal keys counts."""
+    try:
+        text = body.decode("utf-8").lstrip(" \t\r\n")
+        if not text:
+            raise invalid("JSON Parse error: The document is empty")
+        try:
+            return _DECODER.raw_decode(text)[0]
+        except json.JSONDecodeError:
+            return _DECODER.raw_decode(_SHORT_INFINITY.sub("Infinity", text))[0]
+    except UnicodeDecodeError as error:
+        raise invalid(f"JSON Parse error: Invalid encoding in string. at offset: {error.start}") from None
+    except json.JSONDecodeError as error:
+        raise invalid(f"JSON Parse error: Invalid value. at offset: {error.pos}") from None
+    except (RecursionError, ValueError):
+        raise invalid("JSON Parse error: Invalid value. at offset: 0") from None
+
+
+def decode_document(document: Any, servable: Servable) -> DecodedRequest:
+    """The same of a document that was parsed already."""
+    if not isinstance(document, dict):
+        raise invalid(f"JSON Value: {show(document)} Is not object")
+    name = signature_name_of(document)
+    inputs = input_specs(servable, name)
+    if "instances" in document and "inputs" in document:
+        raise invalid(
+            f"JSON Value: {show(document)} Not formatted correctly expecting only one of 'inputs' or "
+            "'instances' keys to exist "
+        )
+    if "instances" in document:
+        return DecodedRequest(name, _decode_rows(document["instances"], inputs), row_format=True)
+    if "inputs" in document:
+        return DecodedRequest(name, _decode_columns(document["inputs"], inputs), row_format=False)
+    raise invalid("Missing 'inputs' or 'instances' key")
+
+
+def signature_name_of(document: Mapping[str, Any]) -> str:
+    """The signature a request names, or the default one."""
+    name = document.get("signature_name", "")
+    if not isinstance(name, str):
+        raise invalid(f"{show(document)} not formatted correctly. 'signature_name' key must be a string value.")
+    return name or DEFAULT_SIGNATURE
+
+
+def input_specs(servable: Servable, name: str) -> Mapping[str, TensorSpec]:
+    """The inputs of a signature."""
+    if name not in servable.signatures:
+        raise invalid(f'Serving signature name: "{name}" not found in signature def')
+    inputs = servable.signatures[name].inputs
+    if not inputs:
+        raise invalid(f"Failed to get input map for signature: {name}")
+    return inputs
+
+
+# --- rows and columns ---
+
+
+def _decode_rows(instances: Any, specs: Mapping[str, TensorSpec]) -> dict[str, NDArray[Any]]:
+    if not isinstance(instances, list):
+        raise invalid(f"JSON Value: {show(instances)} Expecting 'instances' to be an list/array")
+    if not instances:
+        raise invalid(f"JSON Value: {show(instances)} No values in 'instances' array")
+    objects = isinstance(instances[0], dict) and not _is_base64(instances[0])
+    if not objects and len(specs) > 1:
+        raise invalid(
+            "instances is a plain list, but expecting list of objects as multiple input tensors required as "
+            "per tensorinfo_map"
+        )
+    columns: dict[str, _Column] = {alias: _Column(spec) for alias, spec in specs.items()}
+    only = next(iter(specs))
+    for index, instance in enumerate(instances):
+        row = _checked_row(index, instance, columns) if objects else {only: instance}
+        for alias, value in row.items():
+            try:
+                columns[alias].add(value)
+            except ServingError as error:
+                raise _bad_element(index, f"Error: {error.code.name}: {error.message}") from None
+    return {alias: column.array(len(instances)) for alias, column in columns.items()}
+
+
+def _checked_row(index: int, instance: Any, columns: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(instance, dict):
+        raise _bad_element(index, f"Error: INVALID_ARGUMENT: JSON Value: {show(instance)} Is not object")
+    for alias in instance:
+        if alias not in columns:
+            problem = f"Error: INVALID_ARGUMENT: JSON object: does not have named input: {alias}"
+            raise _bad_element(index, problem, f" key: {alias}")
+    if len(instance) != len(columns):
+        raise _bad_element(index, f"JSON object: {show(instance)} keys must be equal to: {','.join(columns)}")
+    return instance
+
+
+def _bad_element(index: int, problem: str, key: str = "") -> ServingError:
+    return invalid(f"Failed to process element: {index}{key} of 'instances' list. {problem}")
+
+
+class _Column:
+    """The values of one input, row after row; every row has the first one's shape."""
+
+    def __init__(self, spec: TensorSpec) -> None:
+        self._spec = spec
+        self._shape: tuple[int, ...] | None = None
+        self._flat: list[Any] = []
+
+    def add(self, value: Any) -> None:
+        """Take the next row's value."""
+        shape = _shape_of(value)
+        start = len(self._flat)
+        _fill(value, shape, 0, self._spec.dtype, self._flat)
+        if self._shape is None:
+            self._shape = shape
+        elif math.prod(shape) != math.prod(self._shape):
+            raise invalid(f"Expecting tensor size: {math.prod(self._shape)} but got: {len(self._flat) - start}")
+        elif shape != self._shape:
+            raise invalid(f"Expecting shape {_brackets(self._shape)} but got: {_brackets(shape)}")
+
+    def array(self, rows: int) -> NDArray[Any]:
+        """All rows as one array."""
+        assert self._shape is not None
+        return _array(self._flat, (rows, *self._shape), self._spec.dtype)
+
+
+def _decode_columns(inputs: Any, specs: Mapping[str, TensorSpec]) -> dict[str, NDArray[Any]]:
+    if isinstance(inputs, dict) and not _is_base64(inputs):
+        values = inputs
+    elif len(specs) == 1:
+        values = {next(iter(specs)): inputs}
+    else:
+        raise invalid(
+            "inputs is a plain value/list, but expecting an object as multiple input tensors required as per "
+            "tensorinfo_map"
+        )
+    arrays = {}
+    for alias, spec in specs.items():
+        if alias not in values:
+            raise invalid(f"Missing named input: {alias} in 'inputs' object.")
+        shape, flat = _shape_of(values[alias]), []
+        _fill(values[alias], shape, 0, spec.dtype, flat)
+        arrays[alias] = _array(flat, shape, spec.dtype)
+    return arrays
+
+
+# --- values ---
+
+
+def _shape_of(value: Any) -> tuple[int, ...]:
+    shape = []
+    while isinstance(value, list):
+        shape.append(len(value))
+        if not value:
+            break
+        value = value[0]
+    return tuple(shape)
+
+
+def _fill(value: Any, shape: tuple[int, ...], level: int, dtype: int, flat: list[Any]) -> None:
+    """Append the scalars of ``value`` to ``flat``, checking that it has ``shape``."""
+    if level == len(shape):
+        if isinstance(value, list):
+            raise invalid(f"JSON Value: {show(value)} found at incorrect level: {level} expected: {level - 1}")
+        flat.append(_scalar(value, dtype))
+        return
+    if not isinstance(value, list):
+        raise invalid(f"JSON Value: {show(value)} found at incorrect level: {level} expected: {len(shape)}")
+    if len(value) != shape[level]:
+        raise invalid(
+            f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: {shape[level]}"
+        )
+    for part in value:
+        _fill(part, shape, level + 1, dtype, flat)
+
+
+def _scalar(value: Any, dtype: int) -> Any:
+    if dtype not in DTYPES:
+        name = _DTYPE_NAMES.get(dtype, str(dtype))
+        raise ServingError(Code.UNIMPLEMENTED, f"Conversion of JSON Value: {show(value)} to type: {name}")
+    kind = DTYPES[dtype].kind
+    if kind == "O":
+        return _bytes(value, dtype)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    fits = {
+        "f": number,
+        "b": isinstance(value, bool),
+        "i": number and isinstance(value, int),
+        "u": number and isinstance(value, int) and value >= 0,
+    }[kind]
+    if not fits or (kind in "iu" and not _in_range(value, DTYPES[dtype])):
+        raise _wrong_type(value, dtype)
+    return value
+
+
+def _in_range(value: int, dtype: np.dtype[Any]) -> bool:
+    limits = np.iinfo(dtype)
+    return int(limits.min) <= value <= int(limits.max)
+
+
+def _bytes(value: Any, dtype: int) -> bytes:
+    if isinstance(value, str):
+        return value.encode()
+    if not isinstance(value, dict):
+        raise _wrong_type(value, dtype)
+    if not _is_base64(value):
+        raise invalid(f"JSON Value: {show(value)} not formatted correctly for base64 data")
+    text = value["b64"].replace(".", "=")
+    try:
+        padded = text if "=" in text else text + "=" * (-len(text) % 4)
+        return base64.b64decode(padded, validate=True)
+    except (binascii.Error, ValueError):
+        raise invalid("Unable to base64 decode") from None
+
+
+def _is_base64(value: Any) -> bool:
+    return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
+
+
+def _array(flat: list[Any], shape: tuple[int, ...], dtype: int) -> NDArray[Any]:
+    if DTYPES[dtype].kind == "f":
+        with np.errstate(over="ignore"):  # a float too large becomes infinity, as in TF Serving
+            try:
+                return np.array(flat, np.float64).astype(DTYPES[dtype]).reshape(shape)
+            except OverflowError:
+                flat = [math.copysign(math.inf, each) if abs(each) > 2**1023 else each for each in flat]
+                return np.array(flat, np.float64).astype(DTYPES[dtype]).reshape(shape)
+    if dtype == STRING:
+        array = np.empty(len(flat), object)
+        array[:] = flat
+        return array.reshape(shape)
+    return np.array(flat, DTYPES[dtype]).reshape(shape)
+
+
+def _wrong_type(value: Any, dtype: int) -> ServingError:
+    kind = {str: "String", bool: "Boolean", dict: "Object", list: "Array", type(None): "Null"}
+    return invalid(
+        f"JSON Value: {show(value)} Type: {kind.get(type(value), 'Number')} is not of expected type: "
+        f"{_DTYPE_NAMES[dtype]}"
+    )
+
+
+def _brackets(shape: tuple[int, ...]) -> str:
+    return f"[{','.join(map(str, shape))}]"
+
+
+def show(value: Any) -> str:
+    """A JSON value as it is quoted in errors."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return text.encode(errors="replace")[:_SHOWN_BYTES].decode(errors="ignore")
+
+
+def _first_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        found.setdefault(name, value)
+    return found
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_first_wins)
+
+
+# --- many numbers ---
+
+
+def _decode_numbers(body: bytes, servable: Servable) -> DecodedRequest | None:
+    """A request whose one input is a regular array of numbers; None for any other, and for any error."""
+    row_format = b'"instances"' in body
+    key = b'"instances"' if row_format else b'"inputs"'
+    if body.count(b'"instances"') + body.count(b'"inputs"') != 1:
+        return None
+    try:
+        import simdjson
+
+        document = simdjson.Parser().parse(body)
+        name = signature_name_of(_small_keys(document))
+        ((alias, spec),) = input_specs(servable, name).items()
+        dtype = DTYPES[spec.dtype]
+        value = document[key.strip(b'"').decode()]
+        shape = _regular_shape(value, body[body.index(key) + len(key) :])
+        if shape is None or dtype.kind not in "fiu":
+            return None
+        buffer = value.as_buffer(of_type={"f": "d", "i": "i", "u": "u"}[dtype.kind])
+        numbers = np.frombuffer(buffer, {"f": np.float64, "i": np.int64, "u": np.uint64}[dtype.kind])
+        if dtype.kind in "iu" and not (numbers == numbers.astype(dtype)).all():
+            return None
+    except (ImportError, ValueError, TypeError, KeyError, ServingError):
+        return None
+    return DecodedRequest(name, {alias: numbers.astype(dtype).reshape(shape)}, row_format)
+
+
+def _small_keys(document: Any) -> dict[str, Any]:
+    return {"signature_name": document["signature_name"]} if "signature_name" in document.keys() else {}  # noqa: SIM118
+
+
+def _regular_shape(value: Any, text: bytes) -> tuple[int, ...] | None:
+    """The shape of a nested array of numbers, None when its rows differ or it holds anything else.
+
+    What is left of a regular array without its numbers is known from its shape, and compared as bytes.
+    """
+    shape = []
+    while not isinstance(value, int | float | str | bool | type(None)):
+        if not hasattr(value, "as_buffer") or not len(value):
+            return None
+        shape.append(len(value))
+        value = value[0]
+    expected = b""
+    for size in reversed(shape):
+        expected = b"[" + b",".join([expected] * size) + b"]"
+    structure = text.translate(None, _NOT_STRUCTURE)
+    return tuple(shape) if shape and structure.startswith(b":" + expected) else None
+
+
+# --- answers ---
+
+
+def encode(outputs: Mapping[str, NDArray[Any]], row_format: bool) -> bytes:  # noqa: FBT001 - of DecodedRequest
+    """The body of a predict answer."""
+    if not row_format:
+        only = next(iter(outputs.values())) if len(outputs) == 1 else None
+        value = _pretty(only, "", 1) if only is not None else _pretty_object(outputs, 1)
+        return f'{{\n    "outputs": {value}\n}}'.encode()
+    rows = _common_rows(outputs)
+    if len(outputs) == 1:
+        ((alias, array),) = outputs.items()
+        parts = ", ".join(_plain(array[row], alias) for row in range(rows))
+        return f'{{\n    "predictions": [{parts}\n    ]\n}}'.encode()
+    objects = [
+        _pretty_members({alias: _plain(array[row], alias) for alias, array in outputs.items()}, 2)
+        for row in range(rows)
+    ]
+    joined = ",\n        ".join(objects)
+    return f'{{\n    "predictions": [\n        {joined}\n    ]\n}}'.encode()
+
+
+def _common_rows(outputs: Mapping[str, NDArray[Any]]) -> int:
+    rows: int | None = None
+    for alias, array in outputs.items():
+        if array.ndim == 0:
+            raise invalid(f"Tensor name: {alias} has no shape information ")
+        if rows is not None and len(array) != rows:
+            raise invalid(
+                f"Tensor name: {alias} has inconsistent batch size: {len(array)} expecting: {rows}"
+            )
+        rows = len(array)
+    return rows or 0
+
+
+def _plain(value: Any, alias: str) -> str:
+    """A value on one line."""
+    if isinstance(value, np.ndarray) and value.ndim:
+        return "[" + ", ".join(_plain(part, alias) for part in value) + "]"
+    return _text(value, alias)
+
+
+def _pretty(value: Any, alias: str, level: int) -> str:
+    """A value with an element a line."""
+    if not (isinstance(value, np.ndarray) and value.ndim):
+        return _text(value, alias)
+    if not len(value):
+        return "[]"
+    pad = "    " * (level + 1)
+    parts = f",\n{pad}".join(_pretty(part, alias, level + 1) for part in value)
+    return f"[\n{pad}{parts}\n{'    ' * level}]"
+
+
+def _pretty_object(outputs: Mapping[str, NDArray[Any]], level: int) -> str:
+    return _pretty_members({alias: _pretty(value, alias, level + 1) for alias, value in outputs.items()}, level)
+
+
+def _pretty_members(members: Mapping[str, str], level: int) -> str:
+    pad = "    " * (level + 1)
+    parts = f",\n{pad}".join(f"{json.dumps(alias)}: {text}" for alias, text in members.items())
+    return f"{{\n{pad}{parts}\n{'    ' * level}}}"
+
+
+def _text(value: Any, alias: str) -> str:
+    if isinstance(value, np.ndarray):
+        value = value[()]
+    if isinstance(value, bytes):
+        if alias.endswith("_bytes"):
+            return json.dumps({"b64": base64.b64encode(value).decode()})
+        return json.dumps(value.decode(errors="replace"), ensure_ascii=False)
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, np.bool_ | bool):
+        return "true" if value else "false"
+    if isinstance(value, np.floating):
+        return decimal(value)
+    return str(int(value))
+
+
+def decimal(value: Any) -> str:
+    """A float32 or float64 as TF Serving writes it: six digits where they suffice, else all that count."""
+    if not np.isfinite(value):
+        return "NaN" if np.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    text = f"{float(value):g}"
+    if type(value)(text) != value:
+        text = f"{float(value):.9g}" if isinstance(value, np.float32) else f"{float(value):.17g}"
+    return text if "." in text or "e" in text else text + ".0"
