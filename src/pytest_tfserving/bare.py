@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.errors import DeploymentError
 from pytest_tfserving.load.result import BareRates
+from pytest_tfserving.processes import end_by_closing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -72,7 +73,8 @@ class BareSession:
                 env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2")},
             )
         self._lines: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def wait_until_ready(self, timeout_s: float) -> BareReady:
         """Wait for the warm session.
@@ -95,16 +97,8 @@ class BareSession:
 
     def close(self) -> None:
         """End the process."""
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.close()
-        except BrokenPipeError:
-            pass
-        try:
-            self._process.wait(2)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end_by_closing(self._process, timeout_s=2)
+        self._reader.join()
 
     def _next(self, timeout_s: float) -> dict[str, Any]:
         try:
@@ -119,8 +113,9 @@ class BareSession:
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._lines.put(line)
+        with self._process.stdout as lines:
+            for line in lines:
+                self._lines.put(line)
         self._lines.put("")
 
 

@@ -42,7 +42,9 @@ def _parser() -> argparse.ArgumentParser:
         help="run the embedded server; it takes tensorflow_model_server's flags, see serve --help",
         add_help=False,
     )
-    export = commands.add_parser("export-model", help="write one of the models of this package as a SavedModel")
+    export = commands.add_parser(
+        "export-model", help="write one of the models of this package as a SavedModel"
+    )
     export.add_argument("model", choices=sorted(MODELS), help="which model")
     export.add_argument("folder", type=Path, help="the base folder; the model goes into a version below it")
     export.add_argument("--version", type=int, default=1, help="the model's version (default: %(default)s)")

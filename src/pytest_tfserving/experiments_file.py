@@ -159,7 +159,9 @@ def _expand(
     for needed in ("shape", "inter_op"):
         if needed not in keys:
             raise entry.error(f"an experiment needs {needed!r}.")
-    batching_values = keys["batching"].items() if "batching" in keys else [Value(raw=False, place=entry.place)]
+    batching_values = (
+        keys["batching"].items() if "batching" in keys else [Value(raw=False, place=entry.place)]
+    )
     combinations = list(itertools.product(keys["shape"].items(), batching_values, keys["inter_op"].items()))
     if "name" in keys and len(combinations) > 1:
         raise keys["name"].error(f"one 'name' cannot name {len(combinations)} experiments.")
@@ -219,7 +221,9 @@ def _slos(value: Value | None) -> dict[str, SloSet]:
 
 
 def _slo_list(value: Value) -> tuple[Any, ...]:
-    return tuple(itertools.chain.from_iterable(each.parsed(lambda text: parse_slos([text])) for each in value.items()))
+    return tuple(
+        itertools.chain.from_iterable(each.parsed(lambda text: parse_slos([text])) for each in value.items())
+    )
 
 
 def _profiles(top: dict[str, Value]) -> dict[str, LoadProfile]:
@@ -279,7 +283,9 @@ def _value(node: yaml.Node, path: Path) -> Value:
         mapping: dict[str, Value] = {}
         for key, value in node.value:
             if key.value in mapping:
-                raise ConfigurationError(f"{path}:{key.start_mark.line + 1}: {key.value!r} stands here twice.")
+                raise ConfigurationError(
+                    f"{path}:{key.start_mark.line + 1}: {key.value!r} stands here twice."
+                )
             mapping[str(key.value)] = _value(value, path)
         return Value(mapping, place)
     return Value(yaml.SafeLoader("").construct_object(node), place)

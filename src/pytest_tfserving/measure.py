@@ -78,7 +78,7 @@ def measure(
     result, interrupted = run(
         plan, deployment, folder, progress.load(deployment.experiment.name, profile.run_time_s)
     )
-    after = None if interrupted or result.aborted else _bare(deployment, progress)
+    after = None if interrupted or result.aborted or result.invalid else _bare(deployment, progress)
     result = replace(result, bare=_joined(before, after), circumstances=circumstances(deployment))
     return (_smoke_only(result, deployment) if deployment.unfit else result), interrupted
 

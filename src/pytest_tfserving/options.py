@@ -100,7 +100,10 @@ OPTIONS = (
         shown_default="the embedded server",
     ),
     Option(
-        "url", "URL", "The model that target `url` loads: http://host:8501/v1/models/NAME.", shown_default="none"
+        "url",
+        "URL",
+        "The model that target `url` loads: http://host:8501/v1/models/NAME.",
+        shown_default="none",
     ),
     Option(
         "experiments",
@@ -121,9 +124,7 @@ OPTIONS = (
         parse_count,
         shown_default="the profile's own",
     ),
-    Option(
-        "spawn-rate", "RATE", "Users started a second.", parse_rate, shown_default="the profile's own"
-    ),
+    Option("spawn-rate", "RATE", "Users started a second.", parse_rate, shown_default="the profile's own"),
     Option(
         "run-time",
         "TIME",

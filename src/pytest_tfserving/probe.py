@@ -62,7 +62,9 @@ def _model_state(session: requests.Session, url: str) -> tuple[str, str]:
     return state, states.get(state, "")
 
 
-def expected_answer(deployment: Deployment, payload: Payload, timeout_s: float) -> tuple[ExpectedAnswer, float]:
+def expected_answer(
+    deployment: Deployment, payload: Payload, timeout_s: float
+) -> tuple[ExpectedAnswer, float]:
     """Send first requests to every replica and check their answers.
 
     Returns:

@@ -10,10 +10,9 @@ import contextlib
 import os
 import subprocess
 import sys
-import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -60,6 +59,18 @@ def available_cores() -> list[int]:
     if CAN_PIN:
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
+
+
+def end_by_closing(process: subprocess.Popen[Any], timeout_s: float) -> None:
+    """End a child that leaves when its standard input does; insist after ``timeout_s``."""
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.close()
+    try:
+        process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +129,5 @@ class ChildProcess:
 
     def stop(self) -> None:
         """Ask the child to end, insist after a few seconds, and wait until it is gone."""
-        assert self._watcher.stdin is not None
-        self._watcher.stdin.close()
-        deadline = time.monotonic() + _TERM_S + 2
-        try:
-            self._watcher.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            self.kill()
-            self._watcher.kill()
-            self._watcher.wait()
+        end_by_closing(self._watcher, _TERM_S + 2)
+        self.kill()

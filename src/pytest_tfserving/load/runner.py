@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.load.recorder import SUCCESS, read_records
 from pytest_tfserving.load.result import Generator, Result, Window
+from pytest_tfserving.processes import end_by_closing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -116,21 +117,14 @@ class LoadChild:
                 start_new_session=True,
                 text=True,
             )
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
         self._write(json.dumps(self._spec) + "\n")
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self.process.stdin is not None
-        try:
-            self.process.stdin.close()
-        except BrokenPipeError:
-            pass
-        try:
-            self.process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        end_by_closing(self.process, STOP_S)
+        self._reader.join()
 
     def stop(self) -> None:
         """Ask the child to end its run and say its last line."""
@@ -146,8 +140,9 @@ class LoadChild:
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.put(json.loads(line))
+        with self.process.stdout as lines:
+            for line in lines:
+                self.lines.put(json.loads(line))
         self.lines.put(None)
 
 
@@ -319,9 +314,7 @@ def _abort_text(result: Result, plan: Plan, story: Story, all_errors: Counter[st
 def _limited_by_generator(result: Result) -> str:
     generator = result.generator
     if generator.cpu > BUSIEST_CPU:
-        return (
-            f"the load generator, not the server, was the limit: it used {100 * generator.cpu:.0f} % of its core"
-        )
+        return f"the load generator, not the server, was the limit: it used {100 * generator.cpu:.0f} % of its core"
     allowed_ms = max(_LAG_FLOOR_MS, _LAG_SHARE * result.p50_ms)
     if generator.lag_p95_ms > allowed_ms:
         return (

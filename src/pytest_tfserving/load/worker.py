@@ -13,7 +13,7 @@ A line ``stop`` on standard input ends the run, as does its end: then the parent
 
 from __future__ import annotations
 
-from locust import Environment  # first: it patches the standard library
+import locust  # noqa: F401, I001 - first: it patches the standard library
 
 import json
 import os
@@ -24,6 +24,7 @@ from typing import Any
 
 import gevent
 from gevent.os import make_nonblocking, nb_read
+from locust.env import Environment
 
 from pytest_tfserving.load.recorder import Recorder
 from pytest_tfserving.load.users.rest import LoadState, RestUser
@@ -47,7 +48,9 @@ class Run:
     def __init__(self, plan: dict[str, Any]) -> None:
         self.profile = plan["profile"]
         self.stall_s: float = plan["stall_s"]
-        self.recorder = Recorder(Path(plan["records"]), lambda index, text: say("cause", index=index, text=text))
+        self.recorder = Recorder(
+            Path(plan["records"]), lambda index, text: say("cause", index=index, text=text)
+        )
         self.state = LoadState(plan, self.recorder, Path(plan["body"]).read_bytes())
         self.reason = ""
         self.spawned_at = 0.0

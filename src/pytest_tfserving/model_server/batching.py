@@ -69,7 +69,9 @@ def read_parameters(path: str) -> Parameters:
         if name == "thread_pool_name":
             continue
         if name not in known:
-            raise invalid(f"{path}: this server has no batching parameter {name!r}; it has: {', '.join(known)}")
+            raise invalid(
+                f"{path}: this server has no batching parameter {name!r}; it has: {', '.join(known)}"
+            )
         values[name] = _whole(path, name, plain or wrapped)
     return Parameters(**values)
 
@@ -263,9 +265,7 @@ def _joined(queue: _Queue, name: str, tasks: list[_Task]) -> NDArray[Any]:
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
-def _split(
-    outputs: Mapping[str, NDArray[Any]], tasks: list[_Task]
-) -> Iterator[dict[str, NDArray[Any]]]:
+def _split(outputs: Mapping[str, NDArray[Any]], tasks: list[_Task]) -> Iterator[dict[str, NDArray[Any]]]:
     total = sum(task.rows for task in tasks)
     for array in outputs.values():
         if not array.ndim:

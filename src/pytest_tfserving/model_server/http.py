@@ -57,7 +57,9 @@ class Response:
 class HttpProtocol(asyncio.Protocol):
     """One connection: requests are answered one after the other, in their order."""
 
-    def __init__(self, handle: Callable[[Request], Awaitable[Response]], connections: set[HttpProtocol]) -> None:
+    def __init__(
+        self, handle: Callable[[Request], Awaitable[Response]], connections: set[HttpProtocol]
+    ) -> None:
         self._handle = handle
         self._connections = connections
         self._parser = httptools.HttpRequestParser(self)

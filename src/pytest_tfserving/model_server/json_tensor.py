@@ -107,7 +107,9 @@ def signature_name_of(document: Mapping[str, Any]) -> str:
     """The signature a request names, or the default one."""
     name = document.get("signature_name", "")
     if not isinstance(name, str):
-        raise invalid(f"{show(document)} not formatted correctly. 'signature_name' key must be a string value.")
+        raise invalid(
+            f"{show(document)} not formatted correctly. 'signature_name' key must be a string value."
+        )
     return name or DEFAULT_SIGNATURE
 
 
@@ -179,7 +181,9 @@ class _Column:
         if self._shape is None:
             self._shape = shape
         elif math.prod(shape) != math.prod(self._shape):
-            raise invalid(f"Expecting tensor size: {math.prod(self._shape)} but got: {len(self._flat) - start}")
+            raise invalid(
+                f"Expecting tensor size: {math.prod(self._shape)} but got: {len(self._flat) - start}"
+            )
         elif shape != self._shape:
             raise invalid(f"Expecting shape {_brackets(self._shape)} but got: {_brackets(shape)}")
 
@@ -226,7 +230,9 @@ def _fill(value: Any, shape: tuple[int, ...], level: int, dtype: int, flat: list
     """Append the scalars of ``value`` to ``flat``, checking that it has ``shape``."""
     if level == len(shape):
         if isinstance(value, list):
-            raise invalid(f"JSON Value: {show(value)} found at incorrect level: {level} expected: {level - 1}")
+            raise invalid(
+                f"JSON Value: {show(value)} found at incorrect level: {level} expected: {level - 1}"
+            )
         flat.append(_scalar(value, dtype))
         return
     if not isinstance(value, list):
@@ -404,9 +410,7 @@ def _common_rows(outputs: Mapping[str, NDArray[Any]]) -> int:
         if array.ndim == 0:
             raise invalid(f"Tensor name: {alias} has no shape information ")
         if rows is not None and len(array) != rows:
-            raise invalid(
-                f"Tensor name: {alias} has inconsistent batch size: {len(array)} expecting: {rows}"
-            )
+            raise invalid(f"Tensor name: {alias} has inconsistent batch size: {len(array)} expecting: {rows}")
         rows = len(array)
     return rows or 0
 
@@ -430,7 +434,9 @@ def _pretty(value: Any, alias: str, level: int) -> str:
 
 
 def _pretty_object(outputs: Mapping[str, NDArray[Any]], level: int) -> str:
-    return _pretty_members({alias: _pretty(value, alias, level + 1) for alias, value in outputs.items()}, level)
+    return _pretty_members(
+        {alias: _pretty(value, alias, level + 1) for alias, value in outputs.items()}, level
+    )
 
 
 def _pretty_members(members: Mapping[str, str], level: int) -> str:

@@ -131,7 +131,9 @@ def _signature(proto: Any) -> Signature:
 
 
 def _specs(infos: Mapping[str, Any]) -> dict[str, TensorSpec]:
-    return {alias: TensorSpec(info.name, info.dtype, _shape(info.tensor_shape)) for alias, info in infos.items()}
+    return {
+        alias: TensorSpec(info.name, info.dtype, _shape(info.tensor_shape)) for alias, info in infos.items()
+    }
 
 
 def _shape(proto: Any) -> tuple[int, ...] | None:

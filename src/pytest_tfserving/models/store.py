@@ -16,7 +16,10 @@ from pytest_tfserving.errors import ConfigurationError, missing_extra, nearest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MODELS = {"resnet50": "pytest_tfserving.models.resnet50", "half_plus_two": "pytest_tfserving.models.half_plus_two"}
+MODELS = {
+    "resnet50": "pytest_tfserving.models.resnet50",
+    "half_plus_two": "pytest_tfserving.models.half_plus_two",
+}
 # Raised whenever an exporter changes what it writes.
 _EDITION = 1
 
@@ -54,7 +57,9 @@ def exported(name: str, progress: Callable[[str], None]) -> Path:
 def check_name(name: str) -> None:
     """Raise a ConfigurationError unless ``name`` is a model of ours."""
     if name not in MODELS:
-        raise ConfigurationError(f"no model {name!r}; {nearest(name, sorted(MODELS))}, or a folder, as ./{name}.")
+        raise ConfigurationError(
+            f"no model {name!r}; {nearest(name, sorted(MODELS))}, or a folder, as ./{name}."
+        )
 
 
 def tensorflow_version() -> str:

@@ -64,9 +64,7 @@ def _lacking(shape: Shape, cores: int, ram_bytes: int) -> str:
         also = "" if shape.total_vcpus > cores else " and a core for the load generator"
         return f"needs {shape.total_vcpus} vCPUs{also}, this machine has {cores}"
     if shape.ram_bytes * shape.nodes > ram_bytes:
-        return (
-            f"needs {shape.ram_gb * shape.nodes} GB of RAM, this machine has {ram_bytes / BYTES_PER_GB:.0f} GB"
-        )
+        return f"needs {shape.ram_gb * shape.nodes} GB of RAM, this machine has {ram_bytes / BYTES_PER_GB:.0f} GB"
     return ""
 
 
@@ -146,7 +144,9 @@ class Replica:
 
 def _start(order: Order, base_path: Path, index: int, cores: tuple[int, ...], stack: ExitStack) -> Replica:
     settings, experiment = order.settings, order.experiment
-    program = [settings.server] if settings.server else [sys.executable, "-m", "pytest_tfserving.model_server"]
+    program = (
+        [settings.server] if settings.server else [sys.executable, "-m", "pytest_tfserving.model_server"]
+    )
     batching_file = order.folder / "batching_config.txt"
     if experiment.options.batching:
         batching_file.write_text(experiment.options.batching.text())
@@ -183,7 +183,9 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _wait(order: Order, replicas: Sequence[Replica], watch: MemoryWatch) -> None:
-    order.progress(f"{order.experiment.name}: starting {len(replicas)} x {order.experiment.shape.vcpus} vCPUs")
+    order.progress(
+        f"{order.experiment.name}: starting {len(replicas)} x {order.experiment.shape.vcpus} vCPUs"
+    )
     for replica in replicas:
         wait_until_available(
             replica.endpoint,

@@ -43,7 +43,9 @@ def parse_url(text: str) -> tuple[Endpoint, str, str]:
 
 def describe(settings: Settings) -> str:
     """The address that is loaded."""
-    return f"{settings.url} (nothing is deployed; the shapes and options of experiments are not checked there)"
+    return (
+        f"{settings.url} (nothing is deployed; the shapes and options of experiments are not checked there)"
+    )
 
 
 def unfit(shape: Shape) -> str:  # noqa: ARG001 - every target has this function
