@@ -142,10 +142,10 @@ class Experiment:
 
 
 def experiment_name(shape: Shape, options: ServingOptions, payload: str = "json") -> str:
-    """``8cpu-16gb-2n-interop4``, with ``-batch`` and the payload when it is not JSON numbers."""
+    """``8cpu-16gb-2n-interop4``, with ``-batch``, and ``-jpeg`` or ``-raw`` when the picture is sent so."""
     parts = [shape.name, f"interop{options.inter_op}"]
     if options.batching:
         parts.append("batch")
-    if payload != "json":
+    if payload in PAYLOADS[1:]:
         parts.append(payload)
     return "-".join(parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import astuple
 from functools import partial
@@ -73,8 +74,7 @@ def serving(
     from pytest_tfserving.targets.order import Order
 
     perf = PerfSession.of(request.config)
-    folder = perf.folder / f"{experiment.name}-{perf.log.writer}"
-    folder.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="deployment-", dir=perf.folder))
     order = Order(
         experiment=experiment,
         settings=perf.settings,
@@ -82,6 +82,7 @@ def serving(
         payload=request_payload,
         folder=folder,
         progress=perf.progress,
+        bare=not perf.settings.server or _needs_bare_session(experiment, request.session.items),
     )
     with ExitStack() as stack:
         stack.enter_context(perf.turn(experiment.name))
@@ -91,6 +92,12 @@ def serving(
         yield deployment
         perf.progress(f"{experiment.name}: stopping")
     perf.progress.close()
+
+
+def _needs_bare_session(experiment: Experiment, items: list[pytest.Item]) -> bool:
+    """Whether an SLO of the experiment, or of a mark, is relative to the bare session."""
+    marked = (slo for item in items for slo in marks.slos(item))
+    return any(slo.relative for slo in (*experiment.slo, *marked))
 
 
 @pytest.fixture

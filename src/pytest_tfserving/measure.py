@@ -63,7 +63,7 @@ def measure(
         timeout_s = min(profile.request_timeout_s, _LONGEST_FIRST_ANSWER_S)
         expected, warm_s = expected_answer(deployment, payload, timeout_s)
     except (LoadError, DeploymentError) as error:
-        cause = deployment.failure() or str(error)
+        cause = deployment.failure_soon() or str(error)
         result = nothing_measured(deployment.experiment, profile, aborted=cause)
         return replace(result, circumstances=circumstances(deployment)), False
     plan = Plan(
@@ -84,9 +84,8 @@ def measure(
 
 
 def _bare(deployment: Deployment, progress: Progress) -> BareRates | None:
-    if deployment.bare_slice is None or deployment.unfit:
+    if deployment.unfit:
         return None
-    progress(f"{deployment.experiment.name}: bare in-process session")
     return deployment.bare_slice()
 
 

@@ -120,8 +120,7 @@ def _expectation(
         raise LoadError(
             f"a first request to {url} failed: {layout[0] if layout else 'no'} rows came back for {payload.rows}"
         )
-    values = deployment.right_answer() if deployment.right_answer else None
-    return ExpectedAnswer(payload.key, layout, values)
+    return ExpectedAnswer(payload.key, layout, deployment.right_answer())
 
 
 def _fits(layout: Any, signed: list[int]) -> bool:

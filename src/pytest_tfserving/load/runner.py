@@ -187,8 +187,10 @@ def _watch(
             child.stop()
             _drain(child, story)
             return
-    if story.end is None and not story.invalid:
+    if story.end is None:
         story.invalid = _death_of(child)
+    elif _reason(story) and (failure := deployment.failure_soon()):
+        story.aborted = f"{failure}, {story.ended_at_s:.1f} s into the load"
 
 
 def _lines(child: LoadChild, silence_s: float) -> Iterator[dict[str, Any] | None]:
@@ -241,7 +243,7 @@ def _result(plan: Plan, deployment: Deployment, story: Story, child: LoadChild, 
         started_at=started_at,
         window=window,
         latencies_ms=np.sort(np.asarray(records[inside & ~failed, 1])),
-        errors=_by_cause(records[inside & failed, 2], story),
+        errors=_by_cause(records[failed & (finished_s >= window.start_s), 2], story),
         users=plan.profile.users,
         run_s=story.ended_at_s,
         total_requests=len(records),

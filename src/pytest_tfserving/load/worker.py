@@ -34,6 +34,7 @@ LAG_PROBE_S = 0.1
 # Below this many requests a failure ratio says little about the server.
 FEWEST_TO_GIVE_UP_ON = 10
 _LATENCIES_SHOWN = 2000
+_LOOK_S = 0.02
 
 
 def say(event: str, **values: Any) -> None:
@@ -115,9 +116,8 @@ class Run:
     def _finish(self) -> None:
         ended_at, cpu_s = self.state.now_s(), time.process_time()
         self.state.stopping = True
-        if self.reason == "stalled":
-            self.state.expire(0.0 if not self.stall_s else self.stall_s)
-            gevent.sleep(0)
+        if self.reason in ("time", "stalled"):
+            self._await_answers()
         self.recorder.close()
         lags = sorted(self.lags_ms)
         say(
@@ -129,6 +129,20 @@ class Run:
             failures=self.recorder.failures,
             lag_p95_ms=lags[int(len(lags) * 0.95)] if lags else 0.0,
         )
+
+    def _await_answers(self) -> None:
+        """Let the requests under way be answered; those that never are count as errors, not as nothing."""
+        under_way = self._waiting()
+        deadline = self.state.now_s() + self.stall_s
+        while self.reason == "time" and self._waiting() and self.state.now_s() < deadline:
+            gevent.sleep(_LOOK_S)
+        if left := self._waiting():
+            self.reason = "stalled" if left == under_way else self.reason
+            self.state.expire(0.0)
+            gevent.sleep(_LOOK_S)
+
+    def _waiting(self) -> int:
+        return sum(1 for user in self.state.users if user.waiting_since)
 
     def _on_spawned(self, user_count: int, **_: Any) -> None:
         self.spawned_at = self.state.now_s()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from pytest_tfserving.experiment import Experiment
 from pytest_tfserving.load.result import BareRates
+
+_MOMENT_S = 0.5
+_LOOK_S = 0.05
 
 # Titles and texts that help to see why something failed, as the last lines of a server's log.
 Evidence: TypeAlias = list[tuple[str, str]]
@@ -30,6 +34,10 @@ def _nothing_failed() -> str:
     return ""
 
 
+def _unknown() -> None:
+    return None
+
+
 def _no_evidence() -> Evidence:
     return []
 
@@ -39,8 +47,8 @@ class Deployment:
     """One experiment running on one target.
 
     ``label`` is what results call it: the experiment's name where its shape was deployed. ``failure()`` is a sentence
-    once something in it has died. ``bare_slice()`` measures the bare session on the replicas' cores, where
-    the target can. ``unfit`` says what the target lacks for the shape; such a deployment is never judged.
+    once something in it has died. ``bare_slice()`` measures the bare session on the replicas' cores and
+    ``right_answer()`` is what it answers, both None where that cannot be known. ``unfit`` says what the target lacks for the shape; such a deployment is never judged.
     """
 
     experiment: Experiment
@@ -54,5 +62,12 @@ class Deployment:
     circumstances: Mapping[str, Any] = field(default_factory=dict)
     failure: Callable[[], str] = _nothing_failed
     evidence: Callable[[], Evidence] = _no_evidence
-    bare_slice: Callable[[], BareRates] | None = None
-    right_answer: Callable[[], Any] | None = None
+    bare_slice: Callable[[], BareRates | None] = _unknown
+    right_answer: Callable[[], Any] = _unknown
+
+    def failure_soon(self) -> str:
+        """`failure`, given a moment: a connection breaks before the process that held it is seen to end."""
+        deadline = time.monotonic() + _MOMENT_S
+        while not (cause := self.failure()) and time.monotonic() < deadline:
+            time.sleep(_LOOK_S)
+        return cause

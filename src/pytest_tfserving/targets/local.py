@@ -104,8 +104,8 @@ def deploy(order: Order) -> Iterator[Deployment]:
             },
             failure=lambda: _failure(replicas, watch),
             evidence=lambda: _evidence(replicas),
-            bare_slice=bare.slice if bare.wanted else None,
-            right_answer=bare.right_answer if bare.wanted else None,
+            bare_slice=bare.slice,
+            right_answer=bare.right_answer,
         )
 
 
@@ -245,14 +245,16 @@ class MemoryWatch:
 
 
 class _BareSessions:
-    """The bare session of each replica, started beside it so that their start-ups overlap."""
+    """The bare session of each replica, started beside it so that their start-ups overlap.
+
+    Where TensorFlow is missing or cannot load the model there is none, and what needs one is NOT JUDGED.
+    """
 
     def __init__(self, order: Order, version_path: Path, placement: Placement) -> None:
-        self.wanted = order.bare and _tensorflow_is_installed()
         self._timeout_s = order.settings.ready_timeout_s
         self._sessions: list[BareSession] = []
-        self._ready: list[BareReady] = []
-        if self.wanted:
+        self._ready: list[BareReady] | None = None
+        if order.bare and _tensorflow_is_installed():
             body = order.folder / "bare_body"
             body.write_bytes(order.payload.body)
             for index, cores in enumerate(placement.replicas):
@@ -261,17 +263,16 @@ class _BareSessions:
                 session = BareSession(version_path, body, options, cores, placement.generator, log)
                 self._sessions.append(session)
 
-    def slice(self) -> BareRates:
+    def slice(self) -> BareRates | None:
         """One slice on all replicas' cores at once."""
-        self._wait_until_ready()
-        return measure_slice(self._sessions)
+        return measure_slice(self._sessions) if self._wait_until_ready() else None
 
     def right_answer(self) -> Any:
-        """What the model answers in process, None when that is never the same twice."""
-        ready = self._wait_until_ready()[0]
-        if not ready.deterministic:
+        """What the model answers in process, None when that is not known or never the same twice."""
+        ready = self._wait_until_ready()
+        if not ready or not ready[0].deterministic:
             return None
-        return next(iter(ready.answer.values()))
+        return next(iter(ready[0].answer.values()))
 
     def close(self) -> None:
         """End the sessions' processes."""
@@ -279,8 +280,11 @@ class _BareSessions:
             session.close()
 
     def _wait_until_ready(self) -> list[BareReady]:
-        if not self._ready:
-            self._ready = [session.wait_until_ready(self._timeout_s) for session in self._sessions]
+        if self._ready is None:
+            try:
+                self._ready = [session.wait_until_ready(self._timeout_s) for session in self._sessions]
+            except DeploymentError:
+                self._ready = []
         return self._ready
 
 

@@ -70,7 +70,7 @@ class LoadState:
         now = self.now_s()
         late = [user for user in self.users if user.waiting_since and now - user.waiting_since > limit_s]
         for user in late:
-            user.give_up(f"no answer within {limit_s:g} s")
+            user.give_up(f"no answer within {limit_s:g} s" if limit_s else "no answer until the end")
         return len(late)
 
 

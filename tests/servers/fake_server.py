@@ -1,0 +1,115 @@
+"""A stand-in for a model server: answers as TF Serving does, or misbehaves as ``FAKE_SERVER`` says.
+
+``FAKE_SERVER`` is JSON with any of: ``mode`` (see `Handler.predict`), ``latencies_ms`` (given in turn),
+``after`` (how many predict requests are answered well before the mode sets in), ``start`` (``exit`` prints a
+line and exits with 3, ``silent`` never listens, ``hog`` takes 64 MB more every moment).
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import socket
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+FLAGS = dict(argument.removeprefix("--").split("=", 1) for argument in sys.argv[1:])
+HOW: dict[str, Any] = json.loads(os.environ.get("FAKE_SERVER", "{}"))
+LATENCIES = itertools.cycle(HOW.get("latencies_ms", [1]))
+COUNT = itertools.count()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing of single requests."""
+
+    def do_GET(self) -> None:  # noqa: N802 - the base class's name
+        """Status and metadata."""
+        if self.path.endswith("/metadata"):
+            size = {"dim": [{"size": "-1"}], "unknown_rank": False}
+            outputs = {"y": {"dtype": "DT_FLOAT", "tensor_shape": size}}
+            signatures = {"serving_default": {"outputs": outputs}}
+            return self.answer({"metadata": {"signature_def": {"signature_def": signatures}}})
+        state = {"version": "1", "state": HOW.get("state", "AVAILABLE"), "status": {}}
+        if "state_error" in HOW:
+            state["status"] = {"error_code": "INVALID_ARGUMENT", "error_message": HOW["state_error"]}
+        return self.answer({"model_version_status": [state]})
+
+    def do_POST(self) -> None:  # noqa: N802 - the base class's name
+        """Predict."""
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        time.sleep(next(LATENCIES) / 1000)
+        mode = HOW.get("mode", "ok") if next(COUNT) >= HOW.get("after", 0) else "ok"
+        self.predict(mode, [x / 2 + 2 for x in body["instances"]])
+
+    def predict(self, mode: str, values: list[float]) -> None:
+        """Answer well, or not."""
+        if mode == "wrong_shape":
+            self.answer({"predictions": [[value, value] for value in values]})
+        elif mode == "missing_row":
+            self.answer({"predictions": values[:-1]})
+        elif mode == "http500":
+            self.answer({"error": "out of cheese"}, 500)
+        elif mode == "not_json":
+            self.answer("<html>", raw=b"<html>")
+        elif mode == "half":
+            self.wfile.write(b'HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{"predictions": [')
+            self.close()
+        elif mode == "close":
+            self.close()
+        elif mode == "nothing":
+            threading.Event().wait()
+        elif mode == "die":
+            sys.stderr.write("fatal: the fake server dies now\n")
+            sys.stderr.flush()
+            os._exit(9)
+        else:
+            self.answer({"predictions": values})
+
+    def answer(self, content: Any, status: int = 200, raw: bytes = b"") -> None:
+        """Send JSON."""
+        body = raw or json.dumps(content).encode()
+        head = f"HTTP/1.1 {status} -\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        self.wfile.write(head.encode() + body)
+
+    def close(self) -> None:
+        """Break the connection."""
+        self.close_connection = True
+        self.connection.shutdown(socket.SHUT_RDWR)
+
+
+def hog() -> None:
+    """Take ever more memory."""
+    taken = []
+    while True:
+        taken.append(b"x" * (64 << 20))
+        time.sleep(0.05)
+
+
+def main() -> None:
+    """Serve until the process is ended."""
+    sys.stderr.write(f"flags: {' '.join(sys.argv[1:])}\n")
+    if HOW.get("start") == "exit":
+        sys.stderr.write("error: cannot find the cheese\n")
+        sys.exit(3)
+    if HOW.get("start") == "silent":
+        threading.Event().wait()
+    if HOW.get("start") == "hog":
+        threading.Thread(target=hog, daemon=True).start()
+    if "pid_file" in HOW:
+        with open(HOW["pid_file"], "a", encoding="utf-8") as file:
+            file.write(f"{os.getpid()} {sorted(os.sched_getaffinity(0))}\n")
+    ThreadingHTTPServer.request_queue_size = 128
+    ThreadingHTTPServer(("127.0.0.1", int(FLAGS["rest_api_port"])), Handler).serve_forever()
+
+
+if __name__ == "__main__":
+    main()
