@@ -35,7 +35,8 @@ def plain_failures() -> Iterator[None]:
     try:
         yield
     except TFServingError as error:
-        pytest.fail("\n".join([str(error), *getattr(error, "__notes__", ())]), pytrace=False)
+        text = "\n".join([str(error), *getattr(error, "__notes__", ())])
+        raise pytest.fail.Exception(text, pytrace=False) from None
 
 
 @pytest.fixture(scope="session")

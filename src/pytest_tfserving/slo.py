@@ -151,8 +151,8 @@ class Slo:
 
     def _doubt(self, low: float, high: float, successes: int) -> str:
         percentile = percentile_of(self.metric)
-        if percentile is not None and successes * (100 - percentile) < 100:  # noqa: PLR2004 - percent
-            needed = math.ceil(100 / (100 - percentile))
+        if percentile is not None and round(successes * (100 - percentile), 6) < 100:  # noqa: PLR2004 - percent
+            needed = math.ceil(round(100 / (100 - percentile), 6))
             return f"{successes} requests are too few for {self.metric}, it needs {needed}"
         if self.holds(low) != self.holds(high):
             return (

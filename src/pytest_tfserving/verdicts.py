@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_tfserving.errors import TFServingWarning
+from pytest_tfserving.errors import ConfigurationError, TFServingWarning
 from pytest_tfserving.report import junit
-from pytest_tfserving.slo import Judgement, Slo, Verdict
+from pytest_tfserving.slo import Judgement, Slo, Verdict, check_metric
 
 if TYPE_CHECKING:
     from pytest_tfserving.load.result import Result
@@ -51,6 +51,7 @@ def settle(
 ) -> None:
     """Turn the verdicts on what a test asked for into its outcome."""
     __tracebackhide__ = True
+    _check_metrics(metrics)
     junit.add_judgements(item, judgements)
     strict = [each for each in judgements if each.slo.strict]
     answers = [each for each in strict if _answers(each, metrics)]
@@ -63,6 +64,15 @@ def settle(
         if each.verdict in (Verdict.INCONCLUSIVE, Verdict.NOT_JUDGED):
             warnings.warn(TFServingWarning(f"{result.experiment}: {each}"), stacklevel=3)
     junit.add_verdict(item, Verdict.worst(each.verdict for each in strict))
+
+
+def _check_metrics(metrics: tuple[str, ...]) -> None:
+    __tracebackhide__ = True
+    for metric in metrics:
+        try:
+            check_metric(metric)
+        except ConfigurationError as error:
+            raise pytest.fail.Exception(f"check(): {error}", pytrace=False) from None
 
 
 def explain(result: Result, judgements: list[Judgement]) -> str:

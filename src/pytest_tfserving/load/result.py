@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.slo import Judgement, Slo, Verdict, check_metric, percentile_of
+from pytest_tfserving.slo import Judgement, Slo, Verdict, percentile_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -189,8 +189,6 @@ class Result:
                 errors is judged with each of them.
         """
         __tracebackhide__ = True
-        for metric in metrics:
-            check_metric(metric)
         chosen = [slo for slo in self.slos if not metrics or slo.metric in (*metrics, "errors")]
         if self.on_check:
             self.on_check(self, self.judge(chosen), metrics)

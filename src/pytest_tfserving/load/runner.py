@@ -300,7 +300,7 @@ def _with_causes(result: Result, plan: Plan, story: Story, all_errors: Counter[s
             incomplete=f"no steady window: after {result.run_s:.0f} s the {result.users} users "
             "had not all had an answer; raise the run time",
         )
-    return replace(result, invalid=_limited_by_generator(result))
+    return replace(result, invalid=limited_by_generator(result))
 
 
 def _abort_text(result: Result, plan: Plan, story: Story, all_errors: Counter[str]) -> str:
@@ -313,7 +313,8 @@ def _abort_text(result: Result, plan: Plan, story: Story, all_errors: Counter[st
     )
 
 
-def _limited_by_generator(result: Result) -> str:
+def limited_by_generator(result: Result) -> str:
+    """Why the load generator, not the server, decided the figures; empty when it did not."""
     generator = result.generator
     if generator.cpu > BUSIEST_CPU:
         return f"the load generator, not the server, was the limit: it used {100 * generator.cpu:.0f} % of its core"

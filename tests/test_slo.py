@@ -1,0 +1,162 @@
+"""The SLO language and its verdicts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_tfserving.errors import ConfigurationError
+from pytest_tfserving.load.result import BareRates, Generator, Result, Window
+from pytest_tfserving.slo import Slo, Verdict
+
+RESULT = Result(
+    experiment="e",
+    target="local",
+    profile={"name": "p"},
+    started_at="",
+    window=Window(1.0, 11.0),
+    latencies_ms=np.arange(1.0, 1001.0),  # so that p50 is 500 ms
+    errors={"HTTP 500": 10},
+    users=1,
+    run_s=11.0,
+    total_requests=1010,
+    total_errors=10,
+    generator=Generator(0.1, 0.1),
+    reached="",
+    endpoints=[],
+    bare=BareRates((100.0, 150.0), (8.0, 10.0)),
+)
+
+
+def judged(text: str, **changes: Any) -> tuple[str, str]:
+    judgement = Slo.parse(text).judge(replace(RESULT, **changes))
+    return str(judgement.verdict), judgement.reason
+
+
+@pytest.mark.parametrize(
+    ("text", "metric", "op", "limit"),
+    [
+        ("p95<200ms", "p95", "<", 200),
+        (" rps >= 120 ", "rps", ">=", 120),
+        ("rps>=1e3/s", "rps", ">=", 1000),
+        ("errors<0.1%", "errors", "<", 0.1),
+        ("efficiency>=80%", "efficiency", ">=", 80),
+        ("p99.9<=1.5s", "p99.9", "<=", 1.5),
+        ("p95<8x", "p95", "<", 8),
+        ("max<10us", "max", "<", 10),
+    ],
+)
+def test_an_slo_is_read(text: str, metric: str, op: str, limit: float) -> None:
+    slo = Slo.parse(text)
+
+    assert (metric, op, limit) == (slo.metric, slo.op, slo.limit)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("p95<200", "a missing unit does not fit p95; valid: 'us', 'ms', 's', 'x'"),
+        ("p95<200min", "unit 'min' does not fit p95; valid: 'us', 'ms', 's', 'x'"),
+        ("rps>=5%", "unit '%' does not fit rps; valid: none, '/s', 'x'"),
+        ("rps<5", "'<' does not fit rps, of which higher is better; valid: > and >="),
+        ("p95>5ms", "'>' does not fit p95, of which lower is better; valid: < and <="),
+        ("p95==5ms", "'==' does not fit p95"),
+        ("eficiency>=80%", "'eficiency' is no metric; did you mean 'efficiency'? valid: rps, p50"),
+        ("p100<1ms", "'p100': a percentile lies between 0 and 100"),
+        ("p0<1ms", "'p0': a percentile lies between 0 and 100"),
+        ("p95<fast", "'p95<fast' is not an SLO; write it as \"p95<200ms\""),
+        ("p95<1.2.3ms", "'1.2.3' is not a number"),
+        ("p95<-1ms", "a limit is never negative"),
+        ("", "'' is not an SLO"),
+    ],
+)
+def test_what_is_wrong_is_named(text: str, message: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Slo.parse(text)
+
+    assert message in str(caught.value)
+
+
+@given(st.text(max_size=30))
+def test_no_text_is_more_than_an_error(text: str) -> None:
+    try:
+        slo = Slo.parse(text)
+    except ConfigurationError:
+        return
+    assert math.isfinite(slo.limit)
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict", "reason"),
+    [
+        ("rps>=100", "PASS", "rps is 100/s, 0/s below the limit (+0.0 %)"),
+        ("rps>=100000", "FAIL", "rps is 100/s, 99900/s below the limit (-99.9 %)"),
+        ("p95<=950ms", "PASS", "p95 is 950 ms"),
+        ("p95<0.95s", "FAIL", "p95 is 0.95 s"),
+        ("p50<=500ms", "PASS", "p50 is 500 ms"),
+        ("p99.9<=999ms", "PASS", "p99.9 is 999 ms"),
+        ("max<1000ms", "FAIL", "max is 1000 ms"),
+        ("mean<501ms", "PASS", "mean is 500.5 ms"),
+        ("errors<1%", "PASS", "errors is 0.9901%"),
+        ("errors<0.5%", "FAIL", "errors is 0.9901%, 0.4901% above the limit (+98.0 %)"),
+        ("efficiency>=60%", "PASS", "efficiency is 80%"),
+        ("efficiency>=110%", "FAIL", "efficiency is 80%"),
+        ("efficiency>=80%", "INCONCLUSIVE", "so it is between 66.67% and 100%"),
+        ("rps>=0.6x", "PASS", "rps is 0.8x"),
+        ("p95<130x", "PASS", "p95 is 105.6x"),
+        ("p95<100x", "INCONCLUSIVE", "so it is between 95x and 118.8x"),
+    ],
+)
+def test_a_verdict_says_by_how_much(text: str, verdict: str, reason: str) -> None:
+    found, why = judged(text)
+
+    assert (verdict, reason) == (found, reason if reason in why else why)
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict", "reason"),
+    [
+        ({"aborted": "the server died"}, "FAIL", "the server died"),
+        ({"invalid": "the generator was busy"}, "INVALID", "the generator was busy"),
+        ({"incomplete": "interrupted"}, "INCONCLUSIVE", "interrupted"),
+        ({"latencies_ms": np.empty(0)}, "FAIL", "no successful request in the window"),
+        ({"latencies_ms": np.ones(19)}, "INCONCLUSIVE", "19 requests are too few for p95, it needs 20"),
+        ({"latencies_ms": np.ones(20)}, "PASS", "p95 is 1 ms"),
+    ],
+)
+def test_figures_that_cannot_be_believed_are_not_judged(
+    changes: dict[str, Any], verdict: str, reason: str
+) -> None:
+    found, why = judged("p95<100ms", **changes)
+
+    assert verdict == found
+    assert reason in why
+
+
+def test_a_relative_slo_without_a_bare_session_is_not_judged() -> None:
+    found, why = judged("efficiency>=1%", bare=None)
+
+    assert (Verdict.NOT_JUDGED, "the bare in-process session was not measured here") == (found, why)
+
+
+@given(
+    st.lists(st.floats(0.01, 1e6), min_size=1, max_size=300),
+    st.floats(0.1, 99.9).map(lambda percentile: round(percentile, 1)),
+)
+def test_percentiles_are_the_nearest_rank(latencies: list[float], percentile: float) -> None:
+    result = replace(RESULT, latencies_ms=np.sort(latencies))
+    expected = np.percentile(latencies, percentile, method="inverted_cdf")
+
+    assert result.percentile_ms(percentile) == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_worst_verdict_decides() -> None:
+    assert Verdict.FAIL == Verdict.worst([Verdict.PASS, Verdict.FAIL, Verdict.INVALID])
+    assert Verdict.INCONCLUSIVE == Verdict.worst([Verdict.PASS, Verdict.INCONCLUSIVE])
+    assert Verdict.NOT_JUDGED == Verdict.worst([])
