@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pytest
 
     from pytest_tfserving.load.result import Result
-    from pytest_tfserving.slo import Judgement
+    from pytest_tfserving.slo import Judgement, Verdict
 
 
 def add_result(item: pytest.Item, result: Result) -> None:
@@ -34,9 +34,9 @@ def add_judgements(item: pytest.Item, judgements: list[Judgement]) -> None:
     _add(item, {f"slo:{each.slo.text}": f"{each.verdict}: {each.reason}" for each in judgements})
 
 
-def add_verdict(item: pytest.Item, verdict: str) -> None:
+def add_verdict(item: pytest.Item, verdict: Verdict) -> None:
     """The verdict that decided the test."""
-    _add(item, {"verdict": verdict})
+    _add(item, {"verdict": verdict.value})
 
 
 def _add(item: pytest.Item, values: dict[str, object]) -> None:

@@ -1,0 +1,156 @@
+"""However a run ends, no process is left, and what was measured is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from conftest import Project
+
+TWO = """
+defaults: {model: ./models/half, payload: request.json, profile: long}
+profiles:
+  long: {users: 2, spawn_rate: 2, run_time_s: 60, think_time_s: 0.01}
+  short: {users: 2, spawn_rate: 2, run_time_s: 2, think_time_s: 0.01}
+experiments:
+  - {shape: 1cpu-1gb-1n, inter_op: 1, profile: short, slo: ["rps>=1"]}
+  - {shape: 1cpu-1gb-1n, inter_op: 2, slo: ["rps>=1"]}
+"""
+PATIENCE_S = 60
+
+
+def until(condition: Callable[[], Any], what: str) -> Any:
+    """Wait until ``condition()`` is true."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        os.sched_yield()
+    pytest.fail(f"{what} did not happen within {PATIENCE_S} s")
+
+
+class Running:
+    """A pytest run in the background whose second experiment is being loaded."""
+
+    def __init__(self, project: Project) -> None:
+        self.folder = project.pytester.path
+        project.behave(pid_file=str(self.folder / "pids"))
+        project.write(TWO)
+        self.output = self.folder / "output"
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "pytest", "-p", "no:locust", "--tfserving-json=out.json"),
+                    *("--tfserving-server", str(project.server)),
+                ],
+                cwd=self.folder,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        until(lambda: len(self.servers()) == 2, "the second experiment")
+        until(lambda: self.children("worker.py"), "the load of the second experiment")
+        self.family = psutil.Process(self.process.pid).children(recursive=True)
+
+    def servers(self) -> list[int]:
+        """The process ids of the servers that were started."""
+        pids = self.folder / "pids"
+        return [int(line.split()[0]) for line in pids.read_text().splitlines()] if pids.exists() else []
+
+    def children(self, name: str) -> list[psutil.Process]:
+        """The descendants of pytest whose command line has ``name``."""
+        try:
+            family = psutil.Process(self.process.pid).children(recursive=True)
+            return [each for each in family if any(name in part for part in each.cmdline())]
+        except psutil.Error:
+            return []
+
+    def results(self) -> dict[str, Any]:
+        """The JSON that was written."""
+        document: dict[str, Any] = json.loads((self.folder / "out.json").read_text(encoding="utf-8"))
+        return document
+
+    def nothing_is_left(self) -> None:
+        """Fail unless every process of the run ends."""
+        gone = lambda process: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE  # noqa: E731
+        for process in self.family:
+            until(lambda process=process: gone(process), f"the end of {process}")
+
+
+@pytest.fixture
+def running(project: Project) -> Iterator[Running]:
+    run = Running(project)
+    yield run
+    run.process.kill()
+    run.process.wait()
+
+
+def test_after_success_no_process_is_left(project: Project) -> None:
+    project.behave(pid_file=str(project.pytester.path / "pids"))
+
+    project.run().assert_outcomes(passed=1)
+
+    (pid,) = [int(line.split()[0]) for line in (project.pytester.path / "pids").read_text().splitlines()]
+    assert not psutil.pid_exists(pid)
+
+
+def test_after_failure_no_process_is_left(project: Project) -> None:
+    project.behave(pid_file=str(project.pytester.path / "pids"), mode="http500")
+
+    project.run().assert_outcomes(failed=1)
+
+    (pid,) = [int(line.split()[0]) for line in (project.pytester.path / "pids").read_text().splitlines()]
+    assert not psutil.pid_exists(pid)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_keeps_what_it_measured(running: Running, number: signal.Signals) -> None:
+    running.process.send_signal(number)
+
+    assert running.process.wait(PATIENCE_S) == pytest.ExitCode.INTERRUPTED
+    running.nothing_is_left()
+    document = running.results()
+    assert document["interrupted"] is True
+    verdicts = {result["experiment"]: result["verdict"] for result in document["results"]}
+    assert verdicts["1cpu-1gb-1n-interop1"] == "PASS"
+    assert verdicts["1cpu-1gb-1n-interop2"] != "PASS"
+    partial = document["results"][-1]
+    assert partial["incomplete"] == "the run was interrupted"
+    output = running.output.read_text()
+    assert "serving performance, incomplete: the run was interrupted" in output
+
+
+def test_a_killed_pytest_leaves_no_process(running: Running) -> None:
+    running.process.kill()
+    running.process.wait()
+
+    running.nothing_is_left()
+    assert [result["verdict"] for result in running.results()["results"]] == ["PASS"]
+
+
+def test_a_dead_generator_is_invalid(running: Running) -> None:
+    (worker,) = running.children("worker.py")
+    worker.kill()
+
+    assert running.process.wait(PATIENCE_S) == pytest.ExitCode.TESTS_FAILED
+    running.nothing_is_left()
+    assert "INVALID: the load generator was killed by signal 9" in running.output.read_text()
+    assert [result["verdict"] for result in running.results()["results"]] == ["PASS", "INVALID"]
+
+
+def test_a_dead_server_fails(running: Running) -> None:
+    os.kill(running.servers()[-1], signal.SIGKILL)
+
+    assert running.process.wait(PATIENCE_S) == pytest.ExitCode.TESTS_FAILED
+    running.nothing_is_left()
+    assert "FAIL: replica 0 was killed by signal 9" in running.output.read_text()

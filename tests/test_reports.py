@@ -1,0 +1,91 @@
+"""JUnit, JSON, the table, the hook."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Project
+
+
+def properties(path: Path) -> dict[str, str]:
+    (case,) = ElementTree.parse(path).getroot().iter("testcase")
+    return {each.attrib["name"]: each.attrib["value"] for each in case.iter("property")}
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "1"]], ids=["alone", "xdist"])
+def test_junit_has_every_figure_and_verdict(project: Project, workers: list[str]) -> None:
+    project.run("--junit-xml=out.xml", "-W", "error", *workers).assert_outcomes(passed=1)
+
+    found = properties(project.pytester.path / "out.xml")
+    assert found["experiment"] == "1cpu-1gb-1n-interop1"
+    assert found["verdict"] == "PASS"
+    assert found["slo:rps>=1"].startswith("PASS: rps is ")
+    assert {"rps", "p50_ms", "p95_ms", "p99_ms", "p99_9_ms", "mean_ms", "max_ms", "requests", "errors"} <= set(found)
+    assert float(found["p50_ms"]) <= float(found["p95_ms"]) <= float(found["max_ms"])
+
+
+def test_junit_of_a_failure_carries_the_reason(project: Project) -> None:
+    project.behave(mode="die", after=20)
+
+    project.run("--junit-xml=out.xml")
+
+    (failure,) = ElementTree.parse(project.pytester.path / "out.xml").getroot().iter("failure")
+    assert "replica 0 exited with code 9" in failure.attrib["message"]
+
+
+def test_json_has_the_same_figures_as_the_table(project: Project) -> None:
+    run, (result,) = project.results()
+
+    document = json.loads((project.pytester.path / "out.json").read_text(encoding="utf-8"))
+    assert document["schema_version"] == 1
+    assert document["interrupted"] is False
+    assert result["window"]["start_s"] > 0
+    rps = result["metrics"]["rps"]
+    shown = f"{rps:.0f}" if rps >= 100 else f"{rps:.3g}"
+    run.stdout.fnmatch_lines(["*rps*p50*p95*p99*errors*eff.*verdict", f"1cpu-1gb-1n-interop1 * {shown} * PASS"])
+    assert sum(second["successes"] for second in result["series"]) == result["total_requests"]
+
+
+def test_the_table_fits_into_eighty_columns(project: Project) -> None:
+    project.write(
+        "defaults: {model: ./models/half, payload: request.json, profile: smoke}\n"
+        "experiments:\n- {shape: 8cpu-64gb-2n, inter_op: 2, batching: true}\n"
+    )
+
+    run = project.run()
+
+    start = next(number for number, line in enumerate(run.outlines) if "verdict" in line)
+    assert max(map(len, run.outlines[start : start + 2])) <= 80
+
+
+def test_json_into_a_new_folder(project: Project) -> None:
+    project.run("--tfserving-json=deep/er/out.json").assert_outcomes(passed=1)
+
+    assert (project.pytester.path / "deep" / "er" / "out.json").is_file()
+
+
+def test_the_result_hook_is_called_once_a_run(project: Project) -> None:
+    (project.pytester.path / "conftest.py").write_text(
+        "def pytest_tfserving_result(config, nodeid, result):\n"
+        "    print(f'HOOK {nodeid} {result.successes > 0}')\n",
+        encoding="utf-8",
+    )
+    project.write(tests="def test_one(load):\n    load()\ndef test_two(load):\n    load()\n")
+
+    run = project.run("-s")
+
+    assert sum("HOOK" in line for line in run.outlines) == 1
+    run.stdout.fnmatch_lines(["*HOOK test_perf.py::test_one[[]1cpu-1gb-1n-interop1[]] True*"])
+
+
+def test_quiet_progress(project: Project) -> None:
+    run = project.run("--tfserving-ui=none")
+
+    run.stdout.no_fnmatch_line("*first requests*")

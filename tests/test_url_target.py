@@ -1,0 +1,101 @@
+"""The target url: an endpoint that exists is loaded and judged."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import FAKE_SERVER
+from test_endings import until
+
+from pytest_tfserving.errors import ConfigurationError
+from pytest_tfserving.targets.url import parse_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import Project
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    """A server that was there before."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, str(FAKE_SERVER), f"--rest_api_port={port}"], stderr=subprocess.DEVNULL
+    )
+
+    def listening() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    until(listening, "the server's start")
+    yield f"http://127.0.0.1:{port}/v1/models/half"
+    server.kill()
+    server.wait()
+
+
+def test_an_endpoint_is_judged(project: Project, address: str) -> None:
+    run, (result,) = project.results("--tfserving-target=url", f"--tfserving-url={address}", server=False)
+
+    run.assert_outcomes(passed=1)
+    run.stdout.fnmatch_lines([f"tfserving: 1 experiments, target url: {address} (nothing is deployed;*"])
+    assert result["target"] == "url"
+    assert result["experiment"].startswith("half at 127.0.0.1:")
+    assert result["verdict"] == "PASS"
+
+
+def test_experiments_that_ask_the_same_share_one_run(project: Project, address: str) -> None:
+    project.write(
+        "defaults: {model: ./models/half, payload: request.json, profile: smoke, slo: [rps>=1]}\n"
+        "experiments:\n- {shape: [1cpu-1gb-1n, 512vCPU-16GB_2], inter_op: [1, 2]}\n"
+    )
+
+    run, results = project.results("--tfserving-target=url", f"--tfserving-url={address}", server=False)
+
+    run.assert_outcomes(passed=4)
+    assert len(results) == 1
+
+
+def test_nobody_answers(project: Project) -> None:
+    run = project.run("--tfserving-target=url", "--tfserving-url=http://127.0.0.1:9/v1/models/m", server=False)
+
+    run.assert_outcomes(failed=1)
+    run.stdout.fnmatch_lines(["the model at http://127.0.0.1:9/v1/models/m was not AVAILABLE after 10 s *no answer*"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "host:8501",
+        "http://host:8501",
+        "ftp://host/v1/models/m",
+        "http://host/v2/models/m",
+        "http://host:port/v1/models/m",
+        "http:///v1/models/m",
+        "",
+    ],
+)
+def test_what_is_no_address(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="is not (the|an) address"):
+        parse_url(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "endpoint", "path"),
+    [
+        ("http://host:8501/v1/models/m", "http://host:8501", "/v1/models/m"),
+        ("https://host/v1/models/m/", "https://host:443", "/v1/models/m"),
+        ("http://[::1]:8501/v1/models/m:predict", "http://[::1]:8501", "/v1/models/m"),
+        ("http://host/v1/models/m/versions/3", "http://host:80", "/v1/models/m/versions/3"),
+    ],
+)
+def test_an_address_is_read(text: str, endpoint: str, path: str) -> None:
+    found, found_path, model = parse_url(text)
+
+    assert (endpoint, path, "m") == (str(found), found_path, model)
