@@ -106,21 +106,22 @@ def _predict(
 def _expectation(
     session: requests.Session, url: str, payload: Payload, status: int, body: bytes, deployment: Deployment
 ) -> ExpectedAnswer:
-    """From the signature where the server tells it, else from the first answer; values where they are known."""
+    """The in-process model's answer where it is known, else the first one, checked against the signature."""
     try:
         layout = layout_of(answer_value(status, body, payload.key))
     except LoadError as error:
         raise LoadError(f"a first request to {url} failed: {error}") from None
+    values = deployment.right_answer()
+    if values is not None:
+        return ExpectedAnswer(payload.key, layout_of(values), values)
     signed = _signature_layout(session, url, payload)
     if signed is not None and not _fits(layout, signed):
-        raise LoadError(
-            f"a first request to {url} failed: the answer's shape is {layout}, its signature says {signed}"
-        )
+        problem = f"the answer's shape is {layout}, its signature says {signed}"
+        raise LoadError(f"a first request to {url} failed: {problem}")
     if payload.rows is not None and layout[:1] != [payload.rows]:
-        raise LoadError(
-            f"a first request to {url} failed: {layout[0] if layout else 'no'} rows came back for {payload.rows}"
-        )
-    return ExpectedAnswer(payload.key, layout, deployment.right_answer())
+        problem = f"{layout[0] if layout else 'no'} rows came back for {payload.rows}"
+        raise LoadError(f"a first request to {url} failed: {problem}")
+    return ExpectedAnswer(payload.key, layout)
 
 
 def _fits(layout: Any, signed: list[int]) -> bool:

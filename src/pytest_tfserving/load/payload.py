@@ -105,7 +105,7 @@ def default_payload(model: str, kind: str) -> Payload:
     if kind.endswith(".json"):
         return _payload_file(Path(kind))
     if model == "half_plus_two":
-        return Payload.from_instances([1.0, 2.0, 5.0])
+        return Payload.from_instances([[1.0], [2.0], [5.0]])
     if "/" in model:
         raise ConfigurationError(
             f"what to send to the model {model} is not known; give its experiment a 'payload: request.json', "

@@ -1,0 +1,55 @@
+"""The whole way, with TensorFlow: the embedded server, the bare session, ResNet50."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from conftest import Project
+
+HALF = """
+defaults: {model: half_plus_two, profile: tiny}
+profiles:
+  tiny: {users: 2, spawn_rate: 2, run_time_s: 3, think_time_s: 0.02}
+experiments:
+  - {shape: 1cpu-2gb-1n, inter_op: 1, slo: ["rps>=1", "efficiency>=0.001%", "p95<100000x"]}
+  - {shape: 1cpu-2gb-1n, inter_op: 2, batching: true, slo: ["rps>=1"]}
+"""
+
+
+def test_the_embedded_server_is_judged_against_the_bare_session(project: Project) -> None:
+    project.write(HALF)
+
+    run, (result, batched) = project.results(server=False)
+
+    run.assert_outcomes(passed=2)
+    assert result["verdict"] == "PASS"
+    assert len(result["bare"]["rps"]) == 2
+    assert 0 < result["metrics"]["efficiency"] < 1
+    assert result["errors"] == {}
+    assert result["circumstances"]["server"] == "embedded"
+    assert "--enable_batching=true" in batched["circumstances"]["server_flags"]
+
+
+def test_a_model_that_does_not_load_is_named_with_the_loaders_reason(project: Project) -> None:
+    (project.pytester.path / "models" / "half" / "1" / "saved_model.pb").write_bytes(b"no model")
+
+    run = project.run(server=False)
+
+    run.assert_outcomes(failed=1)
+    run.stdout.fnmatch_lines(["replica 0 exited with code 1 (*Failed to start server.*due to error: *"])
+    run.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_resnet50_answers_rightly_in_every_form(project: Project) -> None:
+    project.write(
+        "experiments:\n"
+        "- {shape: 1cpu-2gb-1n, inter_op: 1, payload: json, profile: smoke, slo: [rps>=0.01]}\n"
+        "- {shape: 1cpu-2gb-1n, inter_op: 1, payload: jpeg, profile: smoke, slo: [rps>=0.01]}\n"
+        "- {shape: 1cpu-2gb-1n, inter_op: 1, payload: raw, profile: smoke, slo: [rps>=0.01]}\n"
+    )
+
+    run, results = project.results("--tfserving-run-time=10", server=False)
+
+    run.assert_outcomes(passed=3)
+    assert all(result["total_errors"] == 0 for result in results)

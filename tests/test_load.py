@@ -1,0 +1,152 @@
+"""What the load child measures, against a server that is known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from pytest_tfserving.errors import LoadError
+from pytest_tfserving.load.answer import ExpectedAnswer, layout_of, wrong
+from pytest_tfserving.load.payload import Payload, picture, picture_jpeg, picture_payload
+from pytest_tfserving.load.profile import PROFILES, LoadProfile
+from pytest_tfserving.load.recorder import MOST_CAUSES, Recorder, read_records
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Project
+
+
+def test_latencies_are_those_of_the_server(project: Project) -> None:
+    """Nine requests in ten take 20 ms, one 200 ms: p50 and p95 are not what a mean would be."""
+    project.behave(latencies_ms=[20] * 9 + [200])
+    project.write(tests="def test_gate(load):\n    load(users=1, run_time_s=8)\n")
+
+    _, (result,) = project.results()
+
+    metrics = result["metrics"]
+    assert metrics["p50_ms"] == pytest.approx(20, abs=10)
+    assert metrics["p95_ms"] == pytest.approx(200, abs=20)
+    assert metrics["requests"] > 50
+
+
+def test_users_are_spread_over_replicas(project: Project) -> None:
+    project.behave(pid_file=str(project.pytester.path / "pids"))
+    project.write(
+        "defaults: {model: ./models/half, payload: request.json, profile: smoke}\n"
+        "experiments:\n- {shape: 1cpu-1gb-1n, inter_op: 1, slo: [rps>=1]}\n"
+    )
+
+    _, (result,) = project.results()
+
+    assert len(result["endpoints"]) == 1
+    assert result["endpoints"][0].startswith("http://127.0.0.1:")
+
+
+def test_records_outlive_their_recorder(tmp_path: Path) -> None:
+    announced: list[tuple[int, str]] = []
+    recorder = Recorder(tmp_path / "records", lambda index, text: announced.append((index, text)))
+    recorder.record(0.5, 1.25)
+    recorder.record(0.75, 2.5, recorder.cause("HTTP 500"))
+    recorder.record(1.0, 3.5, recorder.cause("HTTP 500"))
+
+    assert [1.25] == recorder.flush()
+    assert (3, 2) == (recorder.requests, recorder.failures)
+    assert [(1, "HTTP 500")] == announced
+    recorder.close()
+    np.testing.assert_array_equal(
+        read_records(tmp_path / "records"), [[0.5, 1.25, 0], [0.75, 2.5, 1], [1.0, 3.5, 1]]
+    )
+
+
+def test_half_a_record_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "records"
+    path.write_bytes(np.array([0.5, 1.0, 0.0, 0.75]).tobytes())
+
+    assert len(read_records(path)) == 1
+
+
+def test_causes_are_bounded(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "records", lambda *_: None)
+
+    indexes = {recorder.cause(f"error {number}") for number in range(10 * MOST_CAUSES)}
+
+    assert len(indexes) == MOST_CAUSES + 1
+    recorder.close()
+
+
+@pytest.mark.parametrize(
+    ("value", "layout"),
+    [(1.5, []), ([1, 2], [2]), ([[1, 2, 3]], [1, 3]), ([{"a": 1, "b": [1, 2]}], [1, {"a": [], "b": [2]}]), ([], [0])],
+)
+def test_layouts(value: object, layout: object) -> None:
+    assert layout == layout_of(value)
+
+
+def test_ragged_answers_have_no_layout() -> None:
+    with pytest.raises(LoadError, match="rows have different shapes"):
+        layout_of([[1, 2], [3]])
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "cause"),
+    [
+        (200, b'{"predictions": [2.5, 3.0]}', ""),
+        (200, b'{"predictions": [2.5001, 3.0]}', ""),
+        (200, b'{"predictions": [2.6, 3.0]}', "the answer's values are not those of the same model in process"),
+        (200, b'{"predictions": [NaN, 3.0]}', "the answer's values are not those of the same model in process"),
+        (200, b'{"predictions": ["2.5", 3.0]}', "the answer's values are not those of the same model in process"),
+        (200, b'{"predictions": [2.5]}', "the answer's shape is [1], not [2]"),
+        (200, b'{"predictions": [[2.5], 3.0]}', "the answer's rows have different shapes"),
+        (200, b'{"outputs": [2.5, 3.0]}', "the answer has no 'predictions'"),
+        (200, b"[1]", "the answer has no 'predictions'"),
+        (200, b"", "the answer is not JSON"),
+        (503, b'{"error": "queue\\nis full"}', "HTTP 503: queue is full"),
+        (404, b"<html>", "HTTP 404"),
+    ],
+)
+def test_wrong_answers_are_told_from_right_ones(status: int, body: bytes, cause: str) -> None:
+    assert cause == wrong(status, body, ExpectedAnswer("predictions", [2], [2.5, 3.0]))
+
+
+def test_the_studys_profile() -> None:
+    study = PROFILES["study"]
+
+    assert (150, 1, 1, 300, 0.2) == (
+        study.users,
+        study.spawn_rate,
+        study.think_time_s,
+        study.run_time_s,
+        study.max_failure_ratio,
+    )
+    assert LoadProfile("x", users=4, spawn_rate=4, run_time_s=1).ramp_s == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "signature", "least", "most"),
+    [
+        ("json", "serving_default", 1_000_000, 1_100_000),
+        ("jpeg", "jpeg", 10_000, 40_000),
+        ("raw", "raw", 200_000, 210_000),
+    ],
+)
+def test_the_picture_as_a_request(kind: str, signature: str, least: int, most: int) -> None:
+    payload = picture_payload(kind)
+
+    assert signature == payload.signature_name
+    assert least < len(payload.body) < most
+    assert 1 == payload.rows
+
+
+def test_the_picture_is_always_the_same() -> None:
+    assert (224, 224, 3) == picture().shape
+    assert (picture() == picture()).all()
+    assert picture_jpeg().startswith(b"\xff\xd8\xff")
+
+
+def test_payloads_of_ones_own() -> None:
+    assert Payload.from_instances([[1.0]]).body == b'{"signature_name": "serving_default", "instances": [[1.0]]}'
+    assert ("outputs", None) == (Payload.from_inputs({"x": [1]}).key, Payload.from_inputs({"x": [1]}).rows)
+    assert 2 == Payload.from_body(b'{"instances": [1, 2]}').rows
