@@ -2,59 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-FAKE_SERVER = Path(__file__).parent / "servers" / "fake_server.py"
+from harness import FAKE_SERVER, Project
 
-EXPERIMENTS = """
-defaults: {model: ./models/half, payload: request.json, profile: tiny}
-profiles:
-  tiny: {users: 2, spawn_rate: 2, run_time_s: 2, think_time_s: 0.01, request_timeout_s: 5}
-experiments:
-  - shape: 1cpu-1gb-1n
-    inter_op: 1
-    slo: ["rps>=1"]
-"""
-TESTS = """
-def test_gate(load):
-    load().check()
-"""
-
-
-@dataclass
-class Project:
-    """The folder that pytest runs in, and how it is run."""
-
-    pytester: pytest.Pytester
-    monkeypatch: pytest.MonkeyPatch
-    server: Path
-
-    def write(self, experiments: str = EXPERIMENTS, tests: str = TESTS) -> None:
-        """Write the experiments and the tests."""
-        (self.pytester.path / "experiments.yaml").write_text(experiments, encoding="utf-8")
-        (self.pytester.path / "test_perf.py").write_text(tests, encoding="utf-8")
-
-    def behave(self, **how: Any) -> None:
-        """Tell the stand-in server how to behave."""
-        self.monkeypatch.setenv("FAKE_SERVER", json.dumps(how))
-
-    def run(self, *arguments: str, server: bool = True) -> pytest.RunResult:
-        """Run pytest in a process of its own, on the stand-in server unless told otherwise."""
-        own = ["--tfserving-server", str(self.server)] if server else []
-        return self.pytester.runpytest_subprocess("-p", "no:locust", "-rs", *own, *arguments)
-
-    def results(self, *arguments: str, server: bool = True) -> tuple[pytest.RunResult, list[dict[str, Any]]]:
-        """Run pytest and read the results it wrote."""
-        run = self.run("--tfserving-json=out.json", *arguments, server=server)
-        document = json.loads((self.pytester.path / "out.json").read_text(encoding="utf-8"))
-        return run, document["results"]
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture

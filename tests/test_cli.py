@@ -6,13 +6,18 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pytest
+if TYPE_CHECKING:
+    import pytest
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "pytest_tfserving.cli", *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "pytest_tfserving.cli", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -39,16 +44,18 @@ def test_weights_that_do_not_load_are_named(tmp_path: Path) -> None:
     done = command("export-model", "resnet50", str(tmp_path / "m"), "--weights", str(weights))
 
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith(f"pytest-tfserving: weights '{weights}' of resnet50 do not load:")
+    assert done.stderr.splitlines()[-1].startswith(
+        f"pytest-tfserving: weights '{weights}' of resnet50 do not load:"
+    )
 
 
 def test_weights_are_for_resnet50(tmp_path: Path) -> None:
     done = command("export-model", "half_plus_two", str(tmp_path), "--weights", "imagenet")
 
-    assert (2, "pytest-tfserving: --weights is for resnet50, half_plus_two has none to choose.\n") == (
+    assert (
         done.returncode,
         done.stderr,
-    )
+    ) == (2, "pytest-tfserving: --weights is for resnet50, half_plus_two has none to choose.\n")
 
 
 def test_two_processes_that_want_a_model_export_it_once(
@@ -64,7 +71,7 @@ def test_two_processes_that_want_a_model_export_it_once(
     with ThreadPoolExecutor(2) as pool:
         outputs = list(pool.map(lambda _: export(), range(2)))
 
-    assert 1 == sum("exporting half_plus_two" in output for output in outputs)
+    assert sum("exporting half_plus_two" in output for output in outputs) == 1
     (folder,) = {output.splitlines()[-1] for output in outputs}
     assert (Path(folder) / "1" / "saved_model.pb").is_file()
     assert [Path(folder)] == [path for path in tmp_path.iterdir() if path.is_dir()]

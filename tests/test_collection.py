@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Project
+    from harness import Project
 
 MANY = """
 experiments:
@@ -57,7 +57,10 @@ def test_a_hook_adds_experiments(project: Project) -> None:
 @pytest.mark.parametrize(
     ("mark", "message"),
     [
-        ('slo("p95<5")', "test_perf.py::test_gate[[]*: mark slo: SLO 'p95<5': a missing unit does not fit p95*"),
+        (
+            'slo("p95<5")',
+            "test_perf.py::test_gate[[]*: mark slo: SLO 'p95<5': a missing unit does not fit p95*",
+        ),
         ("slo()", "*mark slo: it needs SLOs, as slo(*"),
         ('slo("rps>=1", stict=False)', "*mark slo: unknown argument 'stict'; did you mean 'strict'*"),
         ('slo("rps>=1", strict=3)', "*mark slo: strict is True or False, not 3."),

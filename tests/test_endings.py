@@ -7,16 +7,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from harness import PATIENCE_S, Project, until
 
-    from conftest import Project
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TWO = """
 defaults: {model: ./models/half, payload: request.json, profile: long}
@@ -27,17 +26,14 @@ experiments:
   - {shape: 1cpu-1gb-1n, inter_op: 1, profile: short, slo: ["rps>=1"]}
   - {shape: 1cpu-1gb-1n, inter_op: 2, slo: ["rps>=1"]}
 """
-PATIENCE_S = 60
 
 
-def until(condition: Callable[[], Any], what: str) -> Any:
-    """Wait until ``condition()`` is true."""
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        os.sched_yield()
-    pytest.fail(f"{what} did not happen within {PATIENCE_S} s")
+def is_running(process: psutil.Process) -> bool:
+    """Whether a process is there and not only waits to be reaped."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 class Running:
@@ -82,9 +78,7 @@ class Running:
 
     def nothing_is_left(self) -> None:
         """Fail unless every process of the run ends."""
-        gone = lambda process: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE  # noqa: E731
-        for process in self.family:
-            until(lambda process=process: gone(process), f"the end of {process}")
+        until(lambda: not any(map(is_running, self.family)), f"the end of {self.family}")
 
 
 @pytest.fixture

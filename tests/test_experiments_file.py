@@ -37,7 +37,7 @@ def test_the_study_has_its_fifteen_experiments() -> None:
     assert {each.options.intra_op for each in study} == {2, 4, 8}
     assert all(each.options.intra_op == each.shape.vcpus for each in study)
     profile = study[0].profile
-    assert (150, 1, 1, 300) == (profile.users, profile.spawn_rate, profile.think_time_s, profile.run_time_s)
+    assert (profile.users, profile.spawn_rate, profile.think_time_s, profile.run_time_s) == (150, 1, 1, 300)
 
 
 def test_the_studys_batching_file() -> None:
@@ -130,12 +130,18 @@ GOOD = "experiments:\n- shape: 1cpu-2gb-1n\n  inter_op: 1\n"
             "/experiments.yaml:2; give one of them a 'name'.",
         ),
         (GOOD + "  inter_op: 2\n", "/experiments.yaml:4: 'inter_op' stands here twice."),
-        (GOOD + "  profile: fast\n", "/experiments.yaml:4: no load profile 'fast'; valid: quick, smoke, study."),
+        (
+            GOOD + "  profile: fast\n",
+            "/experiments.yaml:4: no load profile 'fast'; valid: quick, smoke, study.",
+        ),
         (GOOD + "  profile: quik\n", "did you mean 'quick'?"),
         (GOOD + "  protocol: soap\n", "/experiments.yaml:4: protocol 'soap' is not one of: rest."),
         (GOOD + "  payload: xml\n", "/experiments.yaml:4: payload 'xml' is not one of: json, jpeg, raw"),
         (GOOD + "  slo: [p95<200]\n", "/experiments.yaml:4: SLO 'p95<200': a missing unit does not fit p95"),
-        (GOOD + "  slo: {cloud: [rps>=1]}\n", "/experiments.yaml:4: unknown key 'cloud' in slo; valid: local, url."),
+        (
+            GOOD + "  slo: {cloud: [rps>=1]}\n",
+            "/experiments.yaml:4: unknown key 'cloud' in slo; valid: local, url.",
+        ),
         (GOOD + "  batching: maybe\n", "/experiments.yaml:4: batching must be true or false, not 'maybe'."),
         ("experiments:\n- shape: 1cpu-2gb-1n\n", "/experiments.yaml:2: an experiment needs 'inter_op'."),
         ("experiments: [", "/experiments.yaml:1: not YAML:"),
@@ -186,5 +192,7 @@ def test_the_nearest_file_is_found(tmp_path: Path) -> None:
 
 
 def test_no_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="no experiments.yaml in .* name a file with --tfserving-exp"):
+    with pytest.raises(
+        ConfigurationError, match=r"no experiments.yaml in .* name a file with --tfserving-exp"
+    ):
         find_file(tmp_path / "a", tmp_path)

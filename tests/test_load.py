@@ -16,7 +16,7 @@ from pytest_tfserving.load.recorder import MOST_CAUSES, Recorder, read_records
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Project
+    from harness import Project
 
 
 def test_latencies_are_those_of_the_server(project: Project) -> None:
@@ -52,9 +52,9 @@ def test_records_outlive_their_recorder(tmp_path: Path) -> None:
     recorder.record(0.75, 2.5, recorder.cause("HTTP 500"))
     recorder.record(1.0, 3.5, recorder.cause("HTTP 500"))
 
-    assert [1.25] == recorder.flush()
-    assert (3, 2) == (recorder.requests, recorder.failures)
-    assert [(1, "HTTP 500")] == announced
+    assert recorder.flush() == [1.25]
+    assert (recorder.requests, recorder.failures) == (3, 2)
+    assert announced == [(1, "HTTP 500")]
     recorder.close()
     np.testing.assert_array_equal(
         read_records(tmp_path / "records"), [[0.5, 1.25, 0], [0.75, 2.5, 1], [1.0, 3.5, 1]]
@@ -79,7 +79,13 @@ def test_causes_are_bounded(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("value", "layout"),
-    [(1.5, []), ([1, 2], [2]), ([[1, 2, 3]], [1, 3]), ([{"a": 1, "b": [1, 2]}], [1, {"a": [], "b": [2]}]), ([], [0])],
+    [
+        (1.5, []),
+        ([1, 2], [2]),
+        ([[1, 2, 3]], [1, 3]),
+        ([{"a": 1, "b": [1, 2]}], [1, {"a": [], "b": [2]}]),
+        ([], [0]),
+    ],
 )
 def test_layouts(value: object, layout: object) -> None:
     assert layout == layout_of(value)
@@ -95,9 +101,21 @@ def test_ragged_answers_have_no_layout() -> None:
     [
         (200, b'{"predictions": [2.5, 3.0]}', ""),
         (200, b'{"predictions": [2.5001, 3.0]}', ""),
-        (200, b'{"predictions": [2.6, 3.0]}', "the answer's values are not those of the same model in process"),
-        (200, b'{"predictions": [NaN, 3.0]}', "the answer's values are not those of the same model in process"),
-        (200, b'{"predictions": ["2.5", 3.0]}', "the answer's values are not those of the same model in process"),
+        (
+            200,
+            b'{"predictions": [2.6, 3.0]}',
+            "the answer's values are not those of the same model in process",
+        ),
+        (
+            200,
+            b'{"predictions": [NaN, 3.0]}',
+            "the answer's values are not those of the same model in process",
+        ),
+        (
+            200,
+            b'{"predictions": ["2.5", 3.0]}',
+            "the answer's values are not those of the same model in process",
+        ),
         (200, b'{"predictions": [2.5]}', "the answer's shape is [1], not [2]"),
         (200, b'{"predictions": [[2.5], 3.0]}', "the answer's rows have different shapes"),
         (200, b'{"outputs": [2.5, 3.0]}', "the answer has no 'predictions'"),
@@ -114,13 +132,13 @@ def test_wrong_answers_are_told_from_right_ones(status: int, body: bytes, cause:
 def test_the_studys_profile() -> None:
     study = PROFILES["study"]
 
-    assert (150, 1, 1, 300, 0.2) == (
+    assert (
         study.users,
         study.spawn_rate,
         study.think_time_s,
         study.run_time_s,
         study.max_failure_ratio,
-    )
+    ) == (150, 1, 1, 300, 0.2)
     assert LoadProfile("x", users=4, spawn_rate=4, run_time_s=1).ramp_s == 0
 
 
@@ -137,16 +155,18 @@ def test_the_picture_as_a_request(kind: str, signature: str, least: int, most: i
 
     assert signature == payload.signature_name
     assert least < len(payload.body) < most
-    assert 1 == payload.rows
+    assert payload.rows == 1
 
 
 def test_the_picture_is_always_the_same() -> None:
-    assert (224, 224, 3) == picture().shape
+    assert picture().shape == (224, 224, 3)
     assert (picture() == picture()).all()
     assert picture_jpeg().startswith(b"\xff\xd8\xff")
 
 
 def test_payloads_of_ones_own() -> None:
-    assert Payload.from_instances([[1.0]]).body == b'{"signature_name": "serving_default", "instances": [[1.0]]}'
-    assert ("outputs", None) == (Payload.from_inputs({"x": [1]}).key, Payload.from_inputs({"x": [1]}).rows)
-    assert 2 == Payload.from_body(b'{"instances": [1, 2]}').rows
+    assert (
+        Payload.from_instances([[1.0]]).body == b'{"signature_name": "serving_default", "instances": [[1.0]]}'
+    )
+    assert (Payload.from_inputs({"x": [1]}).key, Payload.from_inputs({"x": [1]}).rows) == ("outputs", None)
+    assert Payload.from_body(b'{"instances": [1, 2]}').rows == 2

@@ -12,7 +12,7 @@ from pytest_tfserving.experiment import Shape
 from pytest_tfserving.targets.local import model_name, place
 
 if TYPE_CHECKING:
-    from conftest import Project
+    from harness import Project
 
 GB = 2**30
 BIG = """
@@ -125,7 +125,9 @@ def test_a_missing_model_folder(project: Project) -> None:
 def test_an_unknown_model(project: Project) -> None:
     project.write("experiments:\n- {shape: 1cpu-1gb-1n, inter_op: 1, model: resnet5}\n")
 
-    project.run().stdout.fnmatch_lines(["no model 'resnet5'; did you mean 'resnet50'? *or a folder, as ./resnet5."])
+    project.run().stdout.fnmatch_lines(
+        ["no model 'resnet5'; did you mean 'resnet50'? *or a folder, as ./resnet5."]
+    )
 
 
 def test_a_server_program_that_does_not_exist(project: Project) -> None:
@@ -140,13 +142,17 @@ def test_a_payload_that_is_no_request(project: Project) -> None:
 
     run = project.run()
 
-    run.stdout.fnmatch_lines(["payload */request.json: a request's body is a JSON object with 'instances' or *"])
+    run.stdout.fnmatch_lines(
+        ["payload */request.json: a request's body is a JSON object with 'instances' or *"]
+    )
 
 
 def test_a_model_whose_request_is_not_known(project: Project) -> None:
     project.write("experiments:\n- {shape: 1cpu-1gb-1n, inter_op: 1, model: ./models/half}\n")
 
-    project.run().stdout.fnmatch_lines(["*give its experiment a 'payload: request.json', or override the fixture*"])
+    project.run().stdout.fnmatch_lines(
+        ["*give its experiment a 'payload: request.json', or override the fixture*"]
+    )
 
 
 def test_the_payload_fixture_is_overridden(project: Project) -> None:
@@ -165,7 +171,8 @@ def test_the_payload_fixture_is_overridden(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "name"), [("resnet50", "resnet50"), ("./a/my model", "my-model"), ("/x/y/", "y"), ("/", "model")]
+    ("model", "name"),
+    [("resnet50", "resnet50"), ("./a/my model", "my-model"), ("/x/y/", "y"), ("/", "model")],
 )
 def test_a_model_is_served_under_a_name_urls_can_hold(model: str, name: str) -> None:
     assert name == model_name(model)

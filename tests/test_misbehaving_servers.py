@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Project
+    from harness import Project
 
 
 def test_a_good_server_passes(project: Project) -> None:
@@ -35,7 +35,7 @@ def test_a_good_server_passes(project: Project) -> None:
 def test_a_bad_server_fails_with_its_cause(project: Project, mode: str, cause: str, after: int) -> None:
     project.behave(mode=mode, after=after)
 
-    run, (result,) = project.results()
+    run, (result,) = project.results("--tfserving-run-time=10")
 
     run.assert_outcomes(failed=1)
     run.stdout.fnmatch_lines([f"*1cpu-1gb-1n-interop1 on local: FAIL: *{cause}*"])
@@ -74,14 +74,19 @@ def test_the_servers_log_is_shown_when_it_fails(project: Project) -> None:
 
     run = project.run()
 
-    run.stdout.fnmatch_lines(["*log of replica 0*", "flags: *--tensorflow_intra_op_parallelism=1*", "fatal: *"])
+    run.stdout.fnmatch_lines(
+        ["*log of replica 0*", "flags: *--tensorflow_intra_op_parallelism=1*", "fatal: *"]
+    )
 
 
 @pytest.mark.parametrize(
     ("how", "cause"),
     [
         ({"start": "exit"}, "replica 0 exited with code 3 (error: cannot find the cheese)"),
-        ({"start": "hog"}, "replica 0 used * GB of RAM, more than its node's 1 GB, and was stopped as out of memory"),
+        (
+            {"start": "hog"},
+            "replica 0 used * GB of RAM, more than its node's 1 GB, and was stopped as out of memory",
+        ),
         (
             {"state": "END", "state_error": "no graph"},
             "the model at http://127.0.0.1:*/v1/models/half did not load: no graph",

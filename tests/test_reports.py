@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Project
+    from harness import Project
 
 
 def properties(path: Path) -> dict[str, str]:
-    (case,) = ElementTree.parse(path).getroot().iter("testcase")
+    (case,) = ET.parse(path).getroot().iter("testcase")
     return {each.attrib["name"]: each.attrib["value"] for each in case.iter("property")}
 
 
@@ -27,7 +27,17 @@ def test_junit_has_every_figure_and_verdict(project: Project, workers: list[str]
     assert found["experiment"] == "1cpu-1gb-1n-interop1"
     assert found["verdict"] == "PASS"
     assert found["slo:rps>=1"].startswith("PASS: rps is ")
-    assert {"rps", "p50_ms", "p95_ms", "p99_ms", "p99_9_ms", "mean_ms", "max_ms", "requests", "errors"} <= set(found)
+    assert {
+        "rps",
+        "p50_ms",
+        "p95_ms",
+        "p99_ms",
+        "p99_9_ms",
+        "mean_ms",
+        "max_ms",
+        "requests",
+        "errors",
+    } <= set(found)
     assert float(found["p50_ms"]) <= float(found["p95_ms"]) <= float(found["max_ms"])
 
 
@@ -36,7 +46,7 @@ def test_junit_of_a_failure_carries_the_reason(project: Project) -> None:
 
     project.run("--junit-xml=out.xml")
 
-    (failure,) = ElementTree.parse(project.pytester.path / "out.xml").getroot().iter("failure")
+    (failure,) = ET.parse(project.pytester.path / "out.xml").getroot().iter("failure")
     assert "replica 0 exited with code 9" in failure.attrib["message"]
 
 
@@ -49,7 +59,9 @@ def test_json_has_the_same_figures_as_the_table(project: Project) -> None:
     assert result["window"]["start_s"] > 0
     rps = result["metrics"]["rps"]
     shown = f"{rps:.0f}" if rps >= 100 else f"{rps:.3g}"
-    run.stdout.fnmatch_lines(["*rps*p50*p95*p99*errors*eff.*verdict", f"1cpu-1gb-1n-interop1 * {shown} * PASS"])
+    run.stdout.fnmatch_lines(
+        ["*rps*p50*p95*p99*errors*eff.*verdict", f"1cpu-1gb-1n-interop1 * {shown} * PASS"]
+    )
     assert sum(second["successes"] for second in result["series"]) == result["total_requests"]
 
 

@@ -11,27 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness import RESULT
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.load.result import BareRates, Generator, Result, Window
 from pytest_tfserving.slo import Slo, Verdict
-
-RESULT = Result(
-    experiment="e",
-    target="local",
-    profile={"name": "p"},
-    started_at="",
-    window=Window(1.0, 11.0),
-    latencies_ms=np.arange(1.0, 1001.0),  # so that p50 is 500 ms
-    errors={"HTTP 500": 10},
-    users=1,
-    run_s=11.0,
-    total_requests=1010,
-    total_errors=10,
-    generator=Generator(0.1, 0.1),
-    reached="",
-    endpoints=[],
-    bare=BareRates((100.0, 150.0), (8.0, 10.0)),
-)
 
 
 def judged(text: str, **changes: Any) -> tuple[str, str]:
@@ -142,7 +124,7 @@ def test_figures_that_cannot_be_believed_are_not_judged(
 def test_a_relative_slo_without_a_bare_session_is_not_judged() -> None:
     found, why = judged("efficiency>=1%", bare=None)
 
-    assert (Verdict.NOT_JUDGED, "the bare in-process session was not measured here") == (found, why)
+    assert (found, why) == (Verdict.NOT_JUDGED, "the bare in-process session was not measured here")
 
 
 @given(
@@ -157,6 +139,6 @@ def test_percentiles_are_the_nearest_rank(latencies: list[float], percentile: fl
 
 
 def test_the_worst_verdict_decides() -> None:
-    assert Verdict.FAIL == Verdict.worst([Verdict.PASS, Verdict.FAIL, Verdict.INVALID])
-    assert Verdict.INCONCLUSIVE == Verdict.worst([Verdict.PASS, Verdict.INCONCLUSIVE])
-    assert Verdict.NOT_JUDGED == Verdict.worst([])
+    assert Verdict.worst([Verdict.PASS, Verdict.FAIL, Verdict.INVALID]) == Verdict.FAIL
+    assert Verdict.worst([Verdict.PASS, Verdict.INCONCLUSIVE]) == Verdict.INCONCLUSIVE
+    assert Verdict.worst([]) == Verdict.NOT_JUDGED

@@ -8,16 +8,15 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import FAKE_SERVER
-from test_endings import until
 
+from harness import FAKE_SERVER, until
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.targets.url import parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import Project
+    from harness import Project
 
 
 @pytest.fixture
@@ -63,10 +62,14 @@ def test_experiments_that_ask_the_same_share_one_run(project: Project, address: 
 
 
 def test_nobody_answers(project: Project) -> None:
-    run = project.run("--tfserving-target=url", "--tfserving-url=http://127.0.0.1:9/v1/models/m", server=False)
+    run = project.run(
+        "--tfserving-target=url", "--tfserving-url=http://127.0.0.1:9/v1/models/m", server=False
+    )
 
     run.assert_outcomes(failed=1)
-    run.stdout.fnmatch_lines(["the model at http://127.0.0.1:9/v1/models/m was not AVAILABLE after 10 s *no answer*"])
+    run.stdout.fnmatch_lines(
+        ["the model at http://127.0.0.1:9/v1/models/m was not AVAILABLE after 10 s *no answer*"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -82,7 +85,7 @@ def test_nobody_answers(project: Project) -> None:
     ],
 )
 def test_what_is_no_address(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="is not (the|an) address"):
+    with pytest.raises(ConfigurationError, match=r"is not (the|an) address"):
         parse_url(text)
 
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from test_slo import RESULT
 
+from harness import RESULT
 from pytest_tfserving.load.result import Generator
 from pytest_tfserving.load.runner import limited_by_generator
 
 if TYPE_CHECKING:
-    from conftest import Project
+    from harness import Project
 
 EXPERIMENT = """
 defaults: {model: ./models/half, payload: request.json, profile: tiny}
@@ -132,7 +132,9 @@ def test_a_relative_slo_is_not_judged_where_tensorflow_cannot_tell(project: Proj
     run = project.run()
 
     run.assert_outcomes(skipped=1)
-    run.stdout.fnmatch_lines(["*NOT JUDGED: efficiency>=1%: the bare in-process session was not measured here*"])
+    run.stdout.fnmatch_lines(
+        ["*NOT JUDGED: efficiency>=1%: the bare in-process session was not measured here*"]
+    )
 
 
 @pytest.mark.parametrize(

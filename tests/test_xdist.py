@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from conftest import Project
+    from harness import Project
 
 TWO = """
 defaults: {model: ./models/half, payload: request.json, profile: tiny}
@@ -24,7 +24,10 @@ def test_tests_of_one_experiment_share_its_run(project: Project) -> None:
     run, results = project.results("-n", "2", "--dist=load")
 
     run.assert_outcomes(passed=4)
-    assert sorted(result["experiment"] for result in results) == ["1cpu-1gb-1n-interop1", "1cpu-1gb-1n-interop2"]
+    assert sorted(result["experiment"] for result in results) == [
+        "1cpu-1gb-1n-interop1",
+        "1cpu-1gb-1n-interop2",
+    ]
     assert all(len({slo["test"] for slo in result["slos"]}) == 2 for result in results)
 
 
@@ -37,7 +40,9 @@ def test_measurements_do_not_overlap_and_who_waits_says_so(project: Project) -> 
     (first, run_s), (second, _) = starts
     assert run.ret == 0
     assert first + timedelta(seconds=run_s) <= second
-    run.stderr.fnmatch_lines(["*waits for its turn on this machine: process * is measuring 1cpu-1gb-1n-interop*"])
+    run.stderr.fnmatch_lines(
+        ["*waits for its turn on this machine: process * is measuring 1cpu-1gb-1n-interop*"]
+    )
 
 
 def test_the_controller_writes_the_table(project: Project) -> None:

@@ -1,6 +1,6 @@
 """The bare in-process TensorFlow session: what the same cores do with the same model and no server around it.
 
-It runs in processes of their own, one a replica, on the replica's cores. They stay idle while load runs, so a
+It runs in processes of its own, one a replica, on the replica's cores. They stay idle while load runs, so a
 slice can be measured right before and right after it: a machine whose speed drifts shows itself.
 """
 
@@ -20,7 +20,7 @@ from pytest_tfserving.load.result import BareRates
 from pytest_tfserving.processes import end_by_closing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from pytest_tfserving.experiment import ServingOptions
@@ -31,40 +31,43 @@ _GRACE_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class BareReady:
-    """What the session says once it is warm: its answer to the payload, and whether that is always the same."""
+    """What a warm session says: its answer to the payload, and whether that is always the same."""
 
     answer: Any
     deterministic: bool
 
 
-class BareSession:
-    """One process with the model loaded.
+@dataclass(frozen=True, slots=True)
+class BarePlan:
+    """What a session runs: a version's folder and the file of a request's body.
 
     It starts on ``start_cores``, so as not to slow the replica's own start, and measures on ``cores``.
     """
 
-    def __init__(
-        self,
-        version_path: Path,
-        body: Path,
-        options: ServingOptions,
-        cores: Sequence[int],
-        start_cores: Iterable[int],
-        log: Path,
-    ) -> None:
+    version_path: Path
+    body: Path
+    options: ServingOptions
+    cores: tuple[int, ...]
+    start_cores: tuple[int, ...]
+
+
+class BareSession:
+    """One process with the model loaded; its errors go to ``log``."""
+
+    def __init__(self, plan: BarePlan, log: Path) -> None:
         self._log = log
-        plan = {
-            "model": str(version_path),
-            "body": str(body),
-            "intra_op": options.intra_op,
-            "inter_op": options.inter_op,
-            "callers": max(len(cores), 1),
-            "cores": list(cores),
-            "start_cores": sorted(start_cores),
+        spec = {
+            "model": str(plan.version_path),
+            "body": str(plan.body),
+            "intra_op": plan.options.intra_op,
+            "inter_op": plan.options.inter_op,
+            "callers": max(len(plan.cores), 1),
+            "cores": plan.cores,
+            "start_cores": plan.start_cores,
         }
         with log.open("wb") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "pytest_tfserving.bare_child", json.dumps(plan)],
+                [sys.executable, "-m", "pytest_tfserving.bare_child", json.dumps(spec)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

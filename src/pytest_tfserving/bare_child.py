@@ -1,4 +1,4 @@
-"""The process of the bare session: one argument, the plan as JSON; a line of seconds in, a line of rates out."""
+"""The bare session's process: a plan as its argument; a line of seconds in, a line of rates out."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class Shape:
 
     @property
     def total_vcpus(self) -> int:
-        """vCPUs of all nodes together."""
+        """The vCPUs of all nodes together."""
         return self.vcpus * self.nodes
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.errors import ConfigurationError, nearest
@@ -236,8 +237,12 @@ def _profiles(top: dict[str, Value]) -> dict[str, LoadProfile]:
         missing = [part for part in ("users", "spawn_rate", "run_time_s") if part not in parts]
         if missing:
             raise value.error(f"profile {name!r} needs {', '.join(missing)}.")
-        profiles[name] = value.parsed(lambda parts, name=name: LoadProfile(name, **parts))
+        profiles[name] = value.parsed(partial(_named_profile, name))
     return profiles
+
+
+def _named_profile(name: str, parts: dict[str, Any]) -> LoadProfile:
+    return LoadProfile(name, **parts)
 
 
 def _batching(value: Value | None) -> BatchingParameters:

@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from pytest_tfserving.slo import Slo
 
 DESCRIPTIONS = (
-    'slo(*texts, strict=True): SLOs that load().check() judges besides the experiment\'s, as "p95<200ms"; '
-    "with strict=False they are reported without failing the test.",
-    "load_profile(name=None, **overrides): the load profile of the test's load(), by name or by fields, as users=8.",
+    "slo(*texts, strict=True): more SLOs for load().check(); strict=False reports them without failing.",
+    "load_profile(name=None, **overrides): the load of the test's load(), by name or by fields, as users=8.",
     "experiments(*name_patterns): run the test only for experiments whose names match, as '1cpu-*'.",
 )
 

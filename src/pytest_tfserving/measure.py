@@ -74,16 +74,16 @@ def measure(
         stall_s=min(profile.request_timeout_s, max(_SHORTEST_STALL_S, _STALL_FACTOR * warm_s)),
         whole_run_counts=bool(deployment.unfit),
     )
-    before = _bare(deployment, progress)
+    before = _bare(deployment)
     result, interrupted = run(
         plan, deployment, folder, progress.load(deployment.experiment.name, profile.run_time_s)
     )
-    after = None if interrupted or result.aborted or result.invalid else _bare(deployment, progress)
+    after = None if interrupted or result.aborted or result.invalid else _bare(deployment)
     result = replace(result, bare=_joined(before, after), circumstances=circumstances(deployment))
     return (_smoke_only(result, deployment) if deployment.unfit else result), interrupted
 
 
-def _bare(deployment: Deployment, progress: Progress) -> BareRates | None:
+def _bare(deployment: Deployment) -> BareRates | None:
     if deployment.unfit:
         return None
     return deployment.bare_slice()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +12,9 @@ import pytest
 from pytest_tfserving.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
     from pytest_tfserving.load.profile import LoadProfile
 
 PREFIX = "tfserving"
@@ -151,7 +152,7 @@ OPTIONS = (
     Option(
         "inconclusive",
         "{warn,fail}",
-        "What to do with an SLO that the data cannot decide: judge it by the estimate with a warning, or fail.",
+        "What to do with an SLO that the data cannot decide: judge by the estimate with a warning, or fail.",
         parse_choice("warn", "fail"),
         "warn",
     ),
@@ -286,12 +287,12 @@ def _check_conflicts(values: Mapping[str, Any]) -> None:
             )
         if values["server"]:
             raise pytest.UsageError(
-                "--tfserving-server starts a server, --tfserving-target=url deploys nothing; drop one of them."
+                "--tfserving-server starts a server, --tfserving-target=url deploys nothing; drop one."
             )
         _check_url(values["url"])
     elif values["url"]:
         raise pytest.UsageError(
-            f"--tfserving-url goes with --tfserving-target=url, not with --tfserving-target={values['target']}."
+            f"--tfserving-url goes with --tfserving-target=url, not with target {values['target']!r}."
         )
 
 

@@ -80,7 +80,7 @@ def expected_answer(
             url = f"{endpoint}{deployment.path}"
             for _ in range(WARM_UP_REQUESTS):
                 status, body, taken_s = _predict(session, url, payload, timeout_s)
-                expected = expected or _expectation(session, url, payload, status, body, deployment)
+                expected = expected or _expectation(session, url, payload, (status, body), deployment)
                 if cause := wrong(status, body, expected):
                     raise LoadError(f"a first request to {endpoint} failed: {cause}")
             warm_s = max(warm_s, taken_s)
@@ -104,11 +104,11 @@ def _predict(
 
 
 def _expectation(
-    session: requests.Session, url: str, payload: Payload, status: int, body: bytes, deployment: Deployment
+    session: requests.Session, url: str, payload: Payload, answer: tuple[int, bytes], deployment: Deployment
 ) -> ExpectedAnswer:
     """The in-process model's answer where it is known, else the first one, checked against the signature."""
     try:
-        layout = layout_of(answer_value(status, body, payload.key))
+        layout = layout_of(answer_value(*answer, payload.key))
     except LoadError as error:
         raise LoadError(f"a first request to {url} failed: {error}") from None
     values = deployment.right_answer()

@@ -1,4 +1,4 @@
-"""What one pytest process knows of its perf tests: settings, experiments, the run's log, the machine's turn."""
+"""What one pytest process knows of its perf tests: settings, experiments, log, turn."""
 
 from __future__ import annotations
 

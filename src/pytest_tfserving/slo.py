@@ -1,4 +1,4 @@
-"""The SLO language and its verdicts: ``"p95<200ms"``, ``"rps>=120"``, ``"errors<0.1%"``, ``"efficiency>=80%"``."""
+"""The SLO language, ``"p95<200ms"`` or ``"efficiency>=80%"``, and its verdicts."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import pytest
 from pytest_tfserving.options import OPTIONS, Option
 
 if TYPE_CHECKING:
-    from conftest import Project
+    from harness import Project
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
@@ -43,7 +43,9 @@ def test_a_mistaken_ini_value_is_named_with_its_file(project: Project) -> None:
     run = project.run()
 
     assert run.ret == pytest.ExitCode.USAGE_ERROR
-    run.stderr.fnmatch_lines(["ERROR: tfserving_users in */tox.ini: 'lots' is not a whole number of 1 or more."])
+    run.stderr.fnmatch_lines(
+        ["ERROR: tfserving_users in */tox.ini: 'lots' is not a whole number of 1 or more."]
+    )
 
 
 def test_call_beats_command_line_beats_mark_beats_ini_beats_experiment(project: Project) -> None:
@@ -52,7 +54,8 @@ def test_call_beats_command_line_beats_mark_beats_ini_beats_experiment(project: 
         tests="import pytest\n"
         "def test_ini(load):\n    assert load().users == 3\n"
         "@pytest.mark.load_profile(users=4)\n"
-        "def test_mark(load):\n    result = load()\n    assert (result.users, result.profile['spawn_rate']) == (4, 5)\n"
+        "def test_mark(load):\n    result = load()\n"
+        "    assert (result.users, result.profile['spawn_rate']) == (4, 5)\n"
         "def test_call(load):\n    assert load(users=5).users == 5\n"
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from conftest import Project
+    from harness import Project
 
 
 def test_it_replaces_the_experiments_profile(project: Project) -> None:
@@ -18,4 +18,6 @@ def test_an_unknown_profile_is_named(project: Project) -> None:
     run = project.run("--tfserving-profile=smok")
 
     run.assert_outcomes(failed=1)
-    run.stdout.fnmatch_lines(["no load profile 'smok'; did you mean 'smoke'? valid: quick, smoke, study, tiny."])
+    run.stdout.fnmatch_lines(
+        ["no load profile 'smok'; did you mean 'smoke'? valid: quick, smoke, study, tiny."]
+    )

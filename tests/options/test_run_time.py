@@ -10,7 +10,7 @@ import pytest
 from pytest_tfserving.options import parse_duration
 
 if TYPE_CHECKING:
-    from conftest import Project
+    from harness import Project
 
 
 def test_it_ends_the_run(project: Project) -> None:
@@ -19,14 +19,16 @@ def test_it_ends_the_run(project: Project) -> None:
     assert result["run_s"] == pytest.approx(3, abs=0.5)
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("1.5m", 90), ("1h", 3600), (" 5 m ", 300)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("90s", 90), ("1.5m", 90), ("1h", 3600), (" 5 m ", 300)]
+)
 def test_durations(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["0", "0s", "-1", "5d", "soon", ""])
 def test_what_is_no_duration(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match="is not a duration; write it as 90, 90s, 1.5m or 1h"):
+    with pytest.raises(argparse.ArgumentTypeError, match="is not a duration; write it as 90, 90s"):
         parse_duration(text)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Project
+    from harness import Project
 
 
 def test_a_slower_ramp_is_left_out_of_the_window(project: Project) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Project
+    from harness import Project
 
 URL = "http://127.0.0.1:1/v1/models/m"
 
@@ -17,10 +17,13 @@ URL = "http://127.0.0.1:1/v1/models/m"
     [
         (["--tfserving-target=cloud"], "*argument --tfserving-target: 'cloud' is not one of: local, url."),
         (["--tfserving-target=url"], "ERROR: --tfserving-target=url needs --tfserving-url http*"),
-        ([f"--tfserving-url={URL}"], "ERROR: --tfserving-url goes with --tfserving-target=url, not with *=local."),
+        (
+            [f"--tfserving-url={URL}"],
+            "ERROR: --tfserving-url goes with --tfserving-target=url, not with target 'local'.",
+        ),
         (
             ["--tfserving-target=url", f"--tfserving-url={URL}", "--tfserving-server=x"],
-            "ERROR: --tfserving-server starts a server, --tfserving-target=url deploys nothing; drop one of them.",
+            "ERROR: --tfserving-server starts a server, --tfserving-target=url deploys nothing; drop one.",
         ),
         (
             ["--tfserving-target=url", "--tfserving-url=host"],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Project
+    from harness import Project
 
 
 @pytest.mark.parametrize("workers", [[], ["-n", "1"]], ids=["alone", "xdist"])
@@ -30,4 +30,6 @@ def test_more_users_than_the_run_time_lets_start(project: Project) -> None:
     run = project.run("--tfserving-users=50")
 
     run.assert_outcomes(failed=1)
-    run.stdout.fnmatch_lines(["load profile 'tiny' never reaches its 50 users: at 2 a second they take 25 s*"])
+    run.stdout.fnmatch_lines(
+        ["load profile 'tiny' never reaches its 50 users: at 2 a second they take 25 s*"]
+    )

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 FLAGS = dict(argument.removeprefix("--").split("=", 1) for argument in sys.argv[1:])
@@ -31,7 +32,7 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Say nothing of single requests."""
 
-    def do_GET(self) -> None:  # noqa: N802 - the base class's name
+    def do_GET(self) -> None:
         """Status and metadata."""
         if self.path.endswith("/metadata"):
             size = {"dim": [{"size": "-1"}], "unknown_rank": False}
@@ -43,7 +44,7 @@ class Handler(BaseHTTPRequestHandler):
             state["status"] = {"error_code": "INVALID_ARGUMENT", "error_message": HOW["state_error"]}
         return self.answer({"model_version_status": [state]})
 
-    def do_POST(self) -> None:  # noqa: N802 - the base class's name
+    def do_POST(self) -> None:
         """Predict."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         time.sleep(next(LATENCIES) / 1000)
@@ -105,7 +106,7 @@ def main() -> None:
     if HOW.get("start") == "hog":
         threading.Thread(target=hog, daemon=True).start()
     if "pid_file" in HOW:
-        with open(HOW["pid_file"], "a", encoding="utf-8") as file:
+        with Path(HOW["pid_file"]).open("a", encoding="utf-8") as file:
             file.write(f"{os.getpid()} {sorted(os.sched_getaffinity(0))}\n")
     ThreadingHTTPServer.request_queue_size = 128
     ThreadingHTTPServer(("127.0.0.1", int(FLAGS["rest_api_port"])), Handler).serve_forever()

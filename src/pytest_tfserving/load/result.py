@@ -1,4 +1,4 @@
-"""What one run of load measured. Frozen data; latencies are exact, percentiles are values that were observed."""
+"""What one run of load measured: exact latencies, percentiles that are values observed."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ class Result:
         return self.rps / _mean(self.bare.rps) if self.bare else math.nan
 
     def percentile_ms(self, percentile: float) -> float:
-        """The nearest-rank percentile: the least latency that ``percentile`` % of the requests do not exceed."""
+        """The nearest-rank percentile: the least latency that so many per cent do not exceed."""
         if not self.successes:
             return math.nan
         rank = math.ceil(round(percentile / 100 * self.successes, 9))
@@ -185,8 +185,8 @@ class Result:
         """Judge every SLO of the experiment and of the test's mark; fail or skip the test accordingly.
 
         Args:
-            metrics: judge only the SLOs of these metrics, as ``"rps"``, ``"efficiency"`` or ``"p95"``; that on
-                errors is judged with each of them.
+            metrics: judge only the SLOs of these metrics, as ``"rps"``, ``"efficiency"`` or ``"p95"``, and
+                the one on errors with them.
         """
         __tracebackhide__ = True
         chosen = [slo for slo in self.slos if not metrics or slo.metric in (*metrics, "errors")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import math
 import os
@@ -13,8 +12,9 @@ import threading
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from pytest_tfserving.load.recorder import SUCCESS, read_records
 from pytest_tfserving.load.result import Generator, Result, Window
@@ -105,7 +105,7 @@ class LoadChild:
         }
         self.lines: queue.Queue[dict[str, Any] | None] = queue.Queue()
 
-    def __enter__(self) -> LoadChild:
+    def __enter__(self) -> Self:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -148,7 +148,7 @@ class LoadChild:
 
 def now() -> str:
     """The time, as results carry it: ISO 8601 in UTC."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def run(
@@ -317,7 +317,8 @@ def limited_by_generator(result: Result) -> str:
     """Why the load generator, not the server, decided the figures; empty when it did not."""
     generator = result.generator
     if generator.cpu > BUSIEST_CPU:
-        return f"the load generator, not the server, was the limit: it used {100 * generator.cpu:.0f} % of its core"
+        used = f"it used {100 * generator.cpu:.0f} % of its core"
+        return f"the load generator, not the server, was the limit: {used}"
     allowed_ms = max(_LAG_FLOOR_MS, _LAG_SHARE * result.p50_ms)
     if generator.lag_p95_ms > allowed_ms:
         return (

@@ -4,17 +4,17 @@ It is started by its path and never imported: Locust patches the process it is i
 before anything else is loaded here. Lines it writes, each with ``event``:
 
 ``cause``    a new cause of errors: ``index``, ``text``
-``tick``     every half second: ``at_s``, ``users``, ``requests``, ``failures``, ``rps``, ``p95_ms``, ``cpu_s``
+``tick``     twice a second: ``at_s``, ``users``, ``requests``, ``failures``, ``rps``, ``p95_ms``, ``cpu_s``
 ``settled``  every user runs and has had an answer since: ``at_s``, ``cpu_s``
-``end``      the last line: ``reason`` (`time`, `failures`, `stalled`, `stopped`), ``at_s``, ``cpu_s``, ``lag_p95_ms``
+``end``      the last line: ``reason`` (`time`, `failures`, `stalled`, `stopped`), ``at_s``, ``lag_p95_ms``
 
 A line ``stop`` on standard input ends the run, as does its end: then the parent has died.
 """
 
+# ruff: noqa: I001 - Locust comes first: importing it patches the standard library
 from __future__ import annotations
 
-import locust  # noqa: F401, I001 - first: it patches the standard library
-
+import locust  # noqa: F401
 import json
 import os
 import sys
@@ -163,9 +163,17 @@ class Run:
         self.reason = "stopped"
 
 
+def _first_line() -> bytes:
+    """The first line of standard input; what follows it stays unread for `Run._obey`."""
+    line = b""
+    while not line.endswith(b"\n") and (byte := os.read(sys.stdin.fileno(), 1)):
+        line += byte
+    return line
+
+
 def main() -> None:
     """Run the plan on standard input, then leave without waiting for users that wait for answers."""
-    plan = json.loads(sys.stdin.buffer.raw.readline())
+    plan = json.loads(_first_line())
     if plan["cores"]:
         os.sched_setaffinity(0, plan["cores"])
     Run(plan).execute()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pytest_tfserving.experiment import Experiment
-from pytest_tfserving.load.result import BareRates
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pytest_tfserving.experiment import Experiment
+    from pytest_tfserving.load.result import BareRates
 
 _MOMENT_S = 0.5
 _LOOK_S = 0.05
@@ -46,9 +48,10 @@ def _no_evidence() -> Evidence:
 class Deployment:
     """One experiment running on one target.
 
-    ``label`` is what results call it: the experiment's name where its shape was deployed. ``failure()`` is a sentence
-    once something in it has died. ``bare_slice()`` measures the bare session on the replicas' cores and
-    ``right_answer()`` is what it answers, both None where that cannot be known. ``unfit`` says what the target lacks for the shape; such a deployment is never judged.
+    ``label`` is what results call it: the experiment's name where its shape was deployed. ``failure()`` is
+    a sentence once something in it has died. ``bare_slice()`` measures the bare session on the replicas'
+    cores and ``right_answer()`` is what it answers, both None where that cannot be known. ``unfit`` says
+    what the target lacks for the shape; such a deployment is never judged.
     """
 
     experiment: Experiment

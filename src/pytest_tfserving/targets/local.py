@@ -8,11 +8,11 @@ import sys
 import threading
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 
-from pytest_tfserving.bare import BareReady, BareSession, measure_slice
+from pytest_tfserving.bare import BarePlan, BareReady, BareSession, measure_slice
 from pytest_tfserving.errors import ConfigurationError, DeploymentError
 from pytest_tfserving.experiment import BYTES_PER_GB
 from pytest_tfserving.probe import wait_until_available
@@ -64,7 +64,8 @@ def _lacking(shape: Shape, cores: int, ram_bytes: int) -> str:
         also = "" if shape.total_vcpus > cores else " and a core for the load generator"
         return f"needs {shape.total_vcpus} vCPUs{also}, this machine has {cores}"
     if shape.ram_bytes * shape.nodes > ram_bytes:
-        return f"needs {shape.ram_gb * shape.nodes} GB of RAM, this machine has {ram_bytes / BYTES_PER_GB:.0f} GB"
+        has = f"this machine has {ram_bytes / BYTES_PER_GB:.0f} GB"
+        return f"needs {shape.ram_gb * shape.nodes} GB of RAM, {has}"
     return ""
 
 
@@ -224,7 +225,7 @@ class MemoryWatch:
         self._thread = threading.Thread(target=self._look, daemon=True)
         self.exceeded = ""
 
-    def __enter__(self) -> MemoryWatch:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -259,9 +260,9 @@ class _BareSessions:
             body.write_bytes(order.payload.body)
             for index, cores in enumerate(placement.replicas):
                 log = order.folder / f"bare{index}.log"
-                options = order.experiment.options
-                session = BareSession(version_path, body, options, cores, placement.generator, log)
-                self._sessions.append(session)
+                start_cores = tuple(sorted(placement.generator))
+                plan = BarePlan(version_path, body, order.experiment.options, cores, start_cores)
+                self._sessions.append(BareSession(plan, log))
 
     def slice(self) -> BareRates | None:
         """One slice on all replicas' cores at once."""

@@ -1,0 +1,91 @@
+"""What the tests share: a project of a user, a result, waiting."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from pytest_tfserving.load.result import BareRates, Generator, Result, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FAKE_SERVER = Path(__file__).parent / "servers" / "fake_server.py"
+
+PATIENCE_S = 60
+RESULT = Result(
+    experiment="e",
+    target="local",
+    profile={"name": "p"},
+    started_at="",
+    window=Window(1.0, 11.0),
+    latencies_ms=np.arange(1.0, 1001.0),  # so that p50 is 500 ms
+    errors={"HTTP 500": 10},
+    users=1,
+    run_s=11.0,
+    total_requests=1010,
+    total_errors=10,
+    generator=Generator(0.1, 0.1),
+    reached="",
+    endpoints=[],
+    bare=BareRates((100.0, 150.0), (8.0, 10.0)),
+)
+EXPERIMENTS = """
+defaults: {model: ./models/half, payload: request.json, profile: tiny}
+profiles:
+  tiny: {users: 2, spawn_rate: 2, run_time_s: 2, think_time_s: 0.01, request_timeout_s: 5}
+experiments:
+  - shape: 1cpu-1gb-1n
+    inter_op: 1
+    slo: ["rps>=1"]
+"""
+TESTS = """
+def test_gate(load):
+    load().check()
+"""
+
+
+@dataclass
+class Project:
+    """The folder that pytest runs in, and how it is run."""
+
+    pytester: pytest.Pytester
+    monkeypatch: pytest.MonkeyPatch
+    server: Path
+
+    def write(self, experiments: str = EXPERIMENTS, tests: str = TESTS) -> None:
+        """Write the experiments and the tests."""
+        (self.pytester.path / "experiments.yaml").write_text(experiments, encoding="utf-8")
+        (self.pytester.path / "test_perf.py").write_text(tests, encoding="utf-8")
+
+    def behave(self, **how: Any) -> None:
+        """Tell the stand-in server how to behave."""
+        self.monkeypatch.setenv("FAKE_SERVER", json.dumps(how))
+
+    def run(self, *arguments: str, server: bool = True) -> pytest.RunResult:
+        """Run pytest in a process of its own, on the stand-in server unless told otherwise."""
+        own = ["--tfserving-server", str(self.server)] if server else []
+        return self.pytester.runpytest_subprocess("-p", "no:locust", "-rs", *own, *arguments)
+
+    def results(self, *arguments: str, server: bool = True) -> tuple[pytest.RunResult, list[dict[str, Any]]]:
+        """Run pytest and read the results it wrote."""
+        run = self.run("--tfserving-json=out.json", *arguments, server=server)
+        document = json.loads((self.pytester.path / "out.json").read_text(encoding="utf-8"))
+        return run, document["results"]
+
+
+def until(condition: Callable[[], Any], what: str) -> Any:
+    """Wait until ``condition()`` is true."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        os.sched_yield()
+    pytest.fail(f"{what} did not happen within {PATIENCE_S} s")
