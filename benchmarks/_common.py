@@ -1,0 +1,322 @@
+"""What the benchmarks share: arguments, tables, JSON, interleaving, pinned cores, and a server to load."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime as dt
+import json
+import os
+import platform
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, Self
+
+import psutil
+
+import pytest_tfserving
+from pytest_tfserving.experiment import Experiment, ServingOptions, Shape
+from pytest_tfserving.load.answer import ExpectedAnswer
+from pytest_tfserving.load.profile import LoadProfile
+from pytest_tfserving.load.runner import WORKER, Plan
+from pytest_tfserving.targets.deployment import Deployment, Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+HERE = Path(__file__).resolve().parent
+HOST = "127.0.0.1"
+MODEL_PATH = "/v1/models/half_plus_two"
+PREDICT_PATH = f"{MODEL_PATH}:predict"
+REQUEST = b'{"instances": [1.0, 2.0, 5.0]}'
+ANSWER = b'{"predictions": [2.5, 3.0, 4.5]}'
+EXPECTED = ExpectedAnswer("predictions", [3], [2.5, 3.0, 4.5])
+_READY_S = 10.0
+_LOOK_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One target of a benchmark: ``value`` has to stay at or below, or at or above, ``limit``."""
+
+    text: str
+    value: float
+    limit: float
+    at_least: bool = False
+
+    @property
+    def met(self) -> bool:
+        """Whether it holds."""
+        return self.value >= self.limit if self.at_least else self.value <= self.limit
+
+    def __str__(self) -> str:
+        sign = ">=" if self.at_least else "<="
+        line = f"{self.text}: {self.value:.4g}, target {sign} {self.limit:g}"
+        if self.met:
+            return f"met     {line}"
+        off = f"{100 * abs(self.value / self.limit - 1):.1f} %" if self.limit else f"{abs(self.value):.4g}"
+        return f"MISSED  {line}; off by {off}"
+
+
+def arguments(doc: str | None) -> argparse.Namespace:
+    """The command line that all benchmarks have: ``--quick`` and ``--json FILE``."""
+    name = Path(sys.argv[0]).stem
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a shorter run, for trying the benchmark out")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        default=HERE / "results" / f"{name}.json",
+        help="where the figures go (default: benchmarks/results/NAME.json)",
+    )
+    return parser.parse_args()
+
+
+def finish(args: argparse.Namespace, figures: dict[str, Any], targets: Sequence[Target]) -> NoReturn:
+    """Print the targets, write the JSON, and exit 0 when all are met, 1 when one is missed."""
+    print()
+    for target in targets:
+        print(target)
+    content = {
+        "benchmark": Path(sys.argv[0]).stem,
+        "quick": args.quick,
+        "machine": machine(),
+        "figures": figures,
+        "targets": [
+            {"text": each.text, "value": each.value, "limit": each.limit, "met": each.met} for each in targets
+        ],
+    }
+    args.json.parent.mkdir(parents=True, exist_ok=True)
+    args.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    sys.exit(0 if all(target.met for target in targets) else 1)
+
+
+def machine() -> dict[str, Any]:
+    """What figures depend on."""
+    cpuinfo = Path("/proc/cpuinfo")
+    models = [
+        line.partition(":")[2].strip()
+        for line in (cpuinfo.read_text().splitlines() if cpuinfo.exists() else [])
+        if line.startswith("model name")
+    ]
+    return {
+        "at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "cpu": models[0] if models else platform.processor(),
+        "cores": cores(),
+        "load_average": os.getloadavg(),
+        "ram_gb": round(psutil.virtual_memory().total / 2**30, 1),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "pytest_tfserving": pytest_tfserving.__version__,
+    }
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows under a head: the first column to the left, the others to the right."""
+    cells = [list(head), *([_cell(value) for value in row] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    for row in cells:
+        first, *others = (
+            cell.rjust(width) if column else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        print("  ".join([first, *others]).rstrip())
+    sys.stdout.flush()
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def interleaved(takers: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Take every figure once a round, beginning with another one each round, so that drift hits all alike."""
+    names = list(takers)
+    taken: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(rounds):
+        shift = number % len(names)
+        for name in [*names[shift:], *names[:shift]]:
+            taken[name].append(takers[name]())
+            note(f"round {number + 1}/{rounds}: {name}")
+    note("")
+    return taken
+
+
+def ratio(taken: dict[str, list[float]], of: str, to: str) -> float:
+    """The median of the rounds' ratios: each compares figures taken within the same minute."""
+    return statistics.median(mine / theirs for mine, theirs in zip(taken[of], taken[to], strict=True))
+
+
+def note(text: str) -> None:
+    """Show what goes on, on a terminal only; the next note replaces it."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\033[K{text}")
+        sys.stderr.flush()
+
+
+def cores() -> list[int]:
+    """The cores this process may use."""
+    return sorted(os.sched_getaffinity(0))
+
+
+def two_cores() -> tuple[int, int]:
+    """One core for what serves and one for what loads it, or an end with one line."""
+    if len(cores()) < 2:
+        sys.exit("this benchmark needs two cores: one for the server, one for the load")
+    return cores()[0], cores()[1]
+
+
+def program(name: str) -> str:
+    """Where a program is, or an end with one line that says what to install."""
+    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
+    if not path:
+        sys.exit(f"this benchmark needs {name}, which is not installed: apt-get install {name}")
+    return path
+
+
+@contextlib.contextmanager
+def pinned(*to: int) -> Iterator[None]:
+    """Pin the calling thread to cores; processes it starts meanwhile inherit that."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, to)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder that is removed afterwards."""
+    with tempfile.TemporaryDirectory(prefix="tfserving-benchmark-") as folder:
+        yield Path(folder)
+
+
+def free_port() -> int:
+    """A TCP port nobody listens on."""
+    with socket.socket() as sock:
+        sock.bind((HOST, 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def wait_for_port(port: int, process: subprocess.Popen[Any]) -> None:
+    """Wait until something listens on ``port``."""
+    deadline = time.monotonic() + _READY_S
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection((HOST, port), timeout=1):
+            return
+        time.sleep(_LOOK_S)
+    sys.exit(f"{process.args!r} did not begin to listen on port {port}")
+
+
+@contextlib.contextmanager
+def ending(process: subprocess.Popen[Any]) -> Iterator[subprocess.Popen[Any]]:
+    """End ``process`` when the context is left."""
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+_NGINX = """
+daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log warn;
+events {{ worker_connections 1024; }}
+http {{
+    access_log off; keepalive_requests 1000000000; default_type application/json;
+    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+    server {{
+        listen {host}:{port};
+        location / {{ return 200 '{answer}'; }}
+        location = /counters {{ stub_status; }}
+    }}
+}}
+"""
+
+
+class Nginx:
+    """One nginx worker on one core that answers every request with `ANSWER`, and counts them."""
+
+    def __init__(self, folder: Path, core: int) -> None:
+        nginx = program("nginx")
+        self.port = free_port()
+        config = folder / "nginx.conf"
+        config.write_text(
+            _NGINX.format(folder=folder, host=HOST, port=self.port, answer=ANSWER.decode()), encoding="utf-8"
+        )
+        with pinned(core):
+            self._process = subprocess.Popen([nginx, "-c", config, "-e", folder / "error.log"])
+
+    def __enter__(self) -> Self:
+        wait_for_port(self.port, self._process)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with ending(self._process):
+            pass
+
+    def requests(self) -> int:
+        """Requests answered so far, by nginx's own count."""
+        with socket.create_connection((HOST, self.port), timeout=5) as sock:
+            sock.sendall(b"GET /counters HTTP/1.0\r\n\r\n")
+            with sock.makefile("rb") as answer:
+                lines = answer.read().decode().splitlines()
+        row = lines.index("server accepts handled requests") + 1
+        return int(lines[row].split()[2])
+
+    def cpu_s(self) -> float:
+        """CPU seconds used so far."""
+        return sum(cpu_s(process.pid) for process in psutil.Process(self._process.pid).children())
+
+
+def cpu_s(pid: int) -> float:
+    """CPU seconds that a process has used."""
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
+
+
+def deployment(port: int, generator_core: int) -> Deployment:
+    """What the load path is told about a server that is already there."""
+    profile = LoadProfile("benchmark", users=1, spawn_rate=1, run_time_s=2)
+    experiment = Experiment(
+        "benchmark", Shape(1, 1, 1), ServingOptions(1, 1), "half_plus_two", "json", profile
+    )
+    return Deployment(
+        experiment=experiment,
+        label=experiment.name,
+        model="half_plus_two",
+        path=MODEL_PATH,
+        endpoints=(Endpoint(HOST, port),),
+        reached="loopback",
+        generator_cores=frozenset({generator_core}),
+    )
+
+
+def plan(users: int, run_time_s: float) -> Plan:
+    """A closed loop without think time that sends `REQUEST`."""
+    profile = LoadProfile("benchmark", users=users, spawn_rate=users, run_time_s=run_time_s)
+    return Plan(profile=profile, body=REQUEST, path=PREDICT_PATH, expected=EXPECTED, stall_s=10.0)
+
+
+def load_child() -> psutil.Process | None:
+    """The Locust child of this process that runs now."""
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if str(WORKER) in child.cmdline():
+                return child
+    return None

@@ -1,0 +1,18 @@
+"""The same predict request from Locust's HttpUser."""
+
+# mypy: disable-error-code="misc,untyped-decorator"
+
+from locust import HttpUser, task
+
+BODY = b'{"instances": [1.0, 2.0, 5.0]}'
+
+
+class Predict(HttpUser):
+    """Sends, waits for the answer, and sends again."""
+
+    @task
+    def predict(self) -> None:
+        """One request."""
+        self.client.post(
+            "/v1/models/half_plus_two:predict", data=BODY, headers={"Content-Type": "application/json"}
+        )
