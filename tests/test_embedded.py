@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 HALF = """
 defaults: {model: half_plus_two, profile: tiny}
 profiles:
-  tiny: {users: 2, spawn_rate: 2, run_time_s: 3, think_time_s: 0.02}
+  tiny: {users: 2, spawn_rate: 2, run_time_s: 3, think_time_s: 0.02, max_lag_ms: 2000}
 experiments:
   - {shape: 1cpu-2gb-1n, inter_op: 1, slo: ["rps>=1", "efficiency>=0.001%", "p95<100000x"]}
   - {shape: 1cpu-2gb-1n, inter_op: 2, batching: true, slo: ["rps>=1"]}
@@ -43,13 +43,14 @@ def test_a_model_that_does_not_load_is_named_with_the_loaders_reason(project: Pr
 
 def test_resnet50_answers_rightly_in_every_form(project: Project) -> None:
     project.write(
+        "profiles: {tiny: {users: 1, spawn_rate: 1, run_time_s: 10, max_lag_ms: 2000}}\n"
         "experiments:\n"
-        "- {shape: 1cpu-2gb-1n, inter_op: 1, payload: json, profile: smoke, slo: [rps>=0.01]}\n"
-        "- {shape: 1cpu-2gb-1n, inter_op: 1, payload: jpeg, profile: smoke, slo: [rps>=0.01]}\n"
-        "- {shape: 1cpu-2gb-1n, inter_op: 1, payload: raw, profile: smoke, slo: [rps>=0.01]}\n"
+        "- {shape: 1cpu-2gb-1n, inter_op: 1, payload: json, profile: tiny, slo: [rps>=0.01]}\n"
+        "- {shape: 1cpu-2gb-1n, inter_op: 1, payload: jpeg, profile: tiny, slo: [rps>=0.01]}\n"
+        "- {shape: 1cpu-2gb-1n, inter_op: 1, payload: raw, profile: tiny, slo: [rps>=0.01]}\n"
     )
 
-    run, results = project.results("--tfserving-run-time=10", server=False)
+    run, results = project.results(server=False)
 
     run.assert_outcomes(passed=3)
     assert all(result["total_errors"] == 0 for result in results)

@@ -165,9 +165,12 @@ def test_the_payload_fixture_is_overridden(project: Project) -> None:
         '    base = tmp_path_factory.mktemp("own")\n    (base / "3").mkdir()\n    return base\n',
         encoding="utf-8",
     )
-    project.write("experiments:\n- {shape: 1cpu-1gb-1n, inter_op: 1, model: resnet50, slo: [rps>=1]}\n")
+    project.write(
+        "profiles: {tiny: {users: 2, spawn_rate: 2, run_time_s: 2, think_time_s: 0.01, max_lag_ms: 2000}}\n"
+        "experiments:\n- {shape: 1cpu-1gb-1n, inter_op: 1, model: resnet50, profile: tiny, slo: [rps>=1]}\n"
+    )
 
-    project.run("--tfserving-profile=smoke").assert_outcomes(passed=1)
+    project.run().assert_outcomes(passed=1)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ class LoadProfile:
     """A closed loop: each user sends, waits for the answer, thinks, and sends again.
 
     ``spawn_rate`` is in users a second; a run's first ``users / spawn_rate`` seconds are its ramp.
-    The run stops early when more than ``max_failure_ratio`` (0 to 1) of the requests failed.
+    The run stops early when more than ``max_failure_ratio`` (0 to 1) of the requests failed. It is INVALID
+    when the generator's event loop was late by more than ``max_lag_ms`` (p95) and a tenth of the median latency.
     """
 
     name: str
@@ -26,6 +27,7 @@ class LoadProfile:
     think_time_s: float = 0.0
     request_timeout_s: float = 30.0
     max_failure_ratio: float = 0.2
+    max_lag_ms: float = 10.0
 
     def __post_init__(self) -> None:
         for part in fields(self):

@@ -35,9 +35,8 @@ SILENCE_S = 15.0
 STOP_S = 3.0
 # A generator this busy measures itself; see Locust's own warning, which needs 20 s to notice.
 BUSIEST_CPU = 0.9
-# Latencies are late by the lag of the event loop: allowed up to a tenth of the median, or 10 ms.
+# Latencies are late by the lag of the event loop: a tenth of the median is lost in it.
 _LAG_SHARE = 0.1
-_LAG_FLOOR_MS = 10.0
 SHORTEST_WINDOW_S = 1.0
 _MS = 1_000
 
@@ -319,7 +318,7 @@ def limited_by_generator(result: Result) -> str:
     if generator.cpu > BUSIEST_CPU:
         used = f"it used {100 * generator.cpu:.0f} % of its core"
         return f"the load generator, not the server, was the limit: {used}"
-    allowed_ms = max(_LAG_FLOOR_MS, _LAG_SHARE * result.p50_ms)
+    allowed_ms = max(result.profile["max_lag_ms"], _LAG_SHARE * result.p50_ms)
     if generator.lag_p95_ms > allowed_ms:
         return (
             f"the load generator ran late: its event loop lagged by {generator.lag_p95_ms:.0f} ms (p95), "
