@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 import pytest_tfserving
+from harness import EXPERIMENTS
 from pytest_tfserving import cli, plugin
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.experiment import Experiment, ServingOptions, Shape
@@ -32,9 +33,19 @@ _FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _CODE = re.compile(r"^`([^`]*)`$")
 _ROW = re.compile(r"^\|(.+)\|$", re.MULTILINE)
-_MISTAKES_OF_CODE = ["*NameError*", "*AttributeError*", "*TypeError*", "*ImportError*", "*INTERNALERROR*"]
+_MISTAKES_OF_CODE = [
+    f"*{mistake}*"
+    for mistake in (
+        "NameError",
+        "AttributeError",
+        "TypeError",
+        "ImportError",
+        "INTERNALERROR",
+        "never reaches",
+    )
+]
 # Nobody waits for figures here.
-_SHORT = ["--tfserving-profile=smoke", "--tfserving-run-time=2"]
+_SHORT = ["--tfserving-profile=tiny", "--tfserving-run-time=2", "--tfserving-spawn-rate=8"]
 
 
 class Block(NamedTuple):
@@ -120,13 +131,15 @@ def models_of(text: str, folder: Path) -> None:
 def test_a_test_shown_runs(project: Project, block: Block) -> None:
     project.write(tests=block.text)
 
-    run = project.run(*_SHORT)
+    run, results = project.results(*_SHORT)
 
     assert run.ret in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
     for mistake in _MISTAKES_OF_CODE:
         run.stdout.no_fnmatch_line(mistake)
     assert sum(run.parseoutcomes().get(each, 0) for each in ("passed", "failed", "skipped")) > 0
     assert "errors" not in run.parseoutcomes()
+    assert bool(results) == ("load" in block.text)
+    assert all(result["metrics"]["requests"] for result in results)
 
 
 @pytest.mark.parametrize("block", shown_conftests(), ids=str)
@@ -142,9 +155,9 @@ def test_a_conftest_shown_is_collected_with(project: Project, block: Block) -> N
 def test_the_fixtures_shown_are_used(project: Project) -> None:
     (block,) = [block for block in shown_conftests() if "request_payload" in block.text]
     (project.pytester.path / "conftest.py").write_text(block.text, encoding="utf-8")
-    project.write("experiments:\n- {shape: 1cpu-1gb-1n, inter_op: 1, model: resnet50, slo: [rps>=0.1]}\n")
+    project.write(EXPERIMENTS.replace("./models/half", "resnet50").replace("request.json", "json"))
 
-    project.run(*_SHORT).assert_outcomes(passed=1)
+    project.run().assert_outcomes(passed=1)
 
 
 def test_the_experiments_shown_as_code_are_collected(project: Project) -> None:
