@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_tfserving import marks, verdicts
 from pytest_tfserving.errors import TFServingError
 from pytest_tfserving.options import LoadOverrides, resolve_profile
-from pytest_tfserving.report import junit
 from pytest_tfserving.session import PerfSession
 
 if TYPE_CHECKING:
@@ -97,6 +95,8 @@ def serving(
 
 def _needs_bare_session(experiment: Experiment, items: list[pytest.Item]) -> bool:
     """Whether an SLO of the experiment, or of a mark, is relative to the bare session."""
+    from pytest_tfserving import marks
+
     marked = (slo for item in items for slo in marks.slos(item))
     return any(slo.relative for slo in (*experiment.slo, *marked))
 
@@ -133,6 +133,8 @@ class Load:
         return self._judged(key, result)
 
     def _profile(self, call: LoadOverrides) -> LoadProfile:
+        from pytest_tfserving import marks
+
         item, settings = self._request.node, self._perf.settings
         sources = (call, settings.cli_load, marks.load_overrides(item), settings.ini_load)
         return resolve_profile(self._experiment.profile, self._perf.profiles(item.path), sources)
@@ -179,6 +181,9 @@ class Load:
         return result
 
     def _judged(self, key: str, result: Result) -> Result:
+        from pytest_tfserving import marks, verdicts
+        from pytest_tfserving.report import junit
+
         __tracebackhide__ = True
         item = self._request.node
         slos = verdicts.with_errors((*self._experiment.slo, *marks.slos(item)))

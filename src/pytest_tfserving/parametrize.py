@@ -37,11 +37,12 @@ def experiments_of(items: list[pytest.Item]) -> list[Experiment]:
 
 def summary(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
     """What is about to be measured, and where; nothing without perf tests."""
-    from pytest_tfserving.measure import describe_target
-
     experiments = experiments_of(items)
     if not experiments:
         return []
+    from pytest_tfserving.measure import describe_target
+
     perf = PerfSession.of(config)
     where = describe_target(perf.settings)
-    return [f"tfserving: {len(experiments)} experiments, target {perf.settings.target}: {where}"]
+    count = "1 experiment" if len(experiments) == 1 else f"{len(experiments)} experiments"
+    return [f"tfserving: {count}, target {perf.settings.target}: {where}"]

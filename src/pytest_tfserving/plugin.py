@@ -86,6 +86,10 @@ def pytest_terminal_summary(
     terminalreporter: TerminalReporter, exitstatus: int, config: pytest.Config
 ) -> None:
     """Write the table of what was measured."""
+    from pytest_tfserving.session import PerfSession
+
+    if PerfSession.of(config).is_idle:
+        return
     from pytest_tfserving.report.terminal import write_summary
 
     write_summary(terminalreporter, config, interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)

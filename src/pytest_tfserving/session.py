@@ -62,6 +62,11 @@ class PerfSession:
         """Whether anything asked for the run's folder yet."""
         return "folder" in self.__dict__
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to show at the end."""
+        return not (self.has_folder or "progress" in self.__dict__ or self.settings.json)
+
     @cached_property
     def log(self) -> RunLog:
         """The run's log."""
