@@ -43,7 +43,7 @@ def test_an_endpoint_is_judged(project: Project, address: str) -> None:
     run, (result,) = project.results("--tfserving-target=url", f"--tfserving-url={address}", server=False)
 
     run.assert_outcomes(passed=1)
-    run.stdout.fnmatch_lines([f"tfserving: 1 experiments, target url: {address} (nothing is deployed;*"])
+    run.stdout.fnmatch_lines([f"tfserving: 1 experiment, target url: {address} (nothing is deployed;*"])
     assert result["target"] == "url"
     assert result["experiment"].startswith("half at 127.0.0.1:")
     assert result["verdict"] == "PASS"

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness import RESULT
-from pytest_tfserving.load.result import Generator
+from pytest_tfserving.load.result import Generator, verdict_of
 from pytest_tfserving.load.runner import limited_by_generator
+from pytest_tfserving.slo import Verdict
 
 if TYPE_CHECKING:
     from harness import Project
@@ -174,3 +175,30 @@ def test_results_carry_their_circumstances(project: Project) -> None:
     assert facts["versions"]["locust"]
     assert facts["server"] == str(project.server)
     assert result["reached"] == "loopback, each replica's own port"
+
+
+def test_errors_fail_even_where_the_question_is_not_judged(project: Project) -> None:
+    project.write(
+        EXPERIMENT % "slo: [efficiency>=1%]",
+        'def test_gate(load):\n    load(run_time_s=6, max_failure_ratio=0.99).check("efficiency")\n',
+    )
+    project.behave(mode="http500", after=200)
+
+    run = project.run()
+
+    run.assert_outcomes(failed=1)
+    run.stdout.fnmatch_lines(["*NOT JUDGED*efficiency>=1%*", "*FAIL*errors<1%*"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({"aborted": "a", "invalid": "b"}, Verdict.FAIL),
+        ({"invalid": "b", "incomplete": "c"}, Verdict.INVALID),
+        ({"incomplete": "c"}, Verdict.INCONCLUSIVE),
+        ({"not_judged": "d"}, Verdict.NOT_JUDGED),
+        ({}, Verdict.NOT_JUDGED),
+    ],
+)
+def test_what_spoils_a_result_decides_without_any_slo(changes: dict[str, str], verdict: Verdict) -> None:
+    assert verdict == verdict_of(replace(RESULT, **changes), [])

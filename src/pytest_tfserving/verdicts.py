@@ -54,12 +54,12 @@ def settle(
     _check_metrics(metrics)
     junit.add_judgements(item, judgements)
     strict = [each for each in judgements if each.slo.strict]
-    answers = [each for each in strict if _answers(each, metrics)]
-    if not any(each.verdict is not Verdict.NOT_JUDGED for each in answers):
-        _skip(item, _not_judged(result, answers, metrics))
     bad = [each for each in strict if _fails(each, settings)]
     if bad:
         _fail(item, Verdict.worst(each.verdict for each in bad), explain(result, judgements))
+    answers = [each for each in strict if _answers(each, metrics)]
+    if all(each.verdict is Verdict.NOT_JUDGED for each in answers):
+        _skip(item, _not_judged(result, answers, metrics))
     for each in strict:
         if each.verdict in (Verdict.INCONCLUSIVE, Verdict.NOT_JUDGED):
             warnings.warn(TFServingWarning(f"{result.experiment}: {each}"), stacklevel=3)

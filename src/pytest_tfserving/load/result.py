@@ -207,10 +207,14 @@ class Result:
 
 def verdict_of(result: Result, slos: Sequence[Slo]) -> Verdict:
     """The verdict on ``result`` as a whole: the worst of its strict SLOs."""
-    if result.not_judged and not result.aborted:
-        return Verdict.NOT_JUDGED
-    if result.aborted:
-        return Verdict.FAIL
+    for verdict, cause in (
+        (Verdict.FAIL, result.aborted),
+        (Verdict.INVALID, result.invalid),
+        (Verdict.INCONCLUSIVE, result.incomplete),
+        (Verdict.NOT_JUDGED, result.not_judged),
+    ):
+        if cause:
+            return verdict
     judgements = result.judge([slo for slo in slos if slo.strict])
     return Verdict.worst(judgement.verdict for judgement in judgements)
 
