@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime as dt
+import importlib.metadata
 import json
 import os
 import platform
@@ -161,6 +162,12 @@ def note(text: str) -> None:
     if sys.stderr.isatty():
         sys.stderr.write(f"\r\033[K{text}")
         sys.stderr.flush()
+
+
+def other_plugins() -> list[str]:
+    """The names of the environment's other pytest plugins."""
+    found = {point.name for point in importlib.metadata.entry_points(group="pytest11")}
+    return sorted(found - {"tfserving"})
 
 
 def cores() -> list[int]:

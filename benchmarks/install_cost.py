@@ -11,7 +11,6 @@ and yaml is imported. Needs nothing.
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 import statistics
@@ -71,16 +70,10 @@ class Pytest:
         return set(json.loads(done.stdout[done.stdout.index("JSON") + 4 :]))
 
 
-def other_plugins() -> list[str]:
-    """The names of the environment's other pytest plugins."""
-    found = {point.name for point in importlib.metadata.entry_points(group="pytest11")}
-    return sorted(found - {"tfserving"})
-
-
 def main() -> None:
     args = common.arguments(__doc__)
     pairs = 6 if args.quick else 30
-    others = other_plugins()
+    others = common.other_plugins()
     options = {WITH: ["--co", "-q", *(f"-pno:{name}" for name in others)]}
     options[WITHOUT] = [*options[WITH], "-pno:tfserving"]
     with common.scratch() as folder, common.scratch() as bytecode, common.pinned(common.cores()[-1]):
