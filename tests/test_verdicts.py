@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -200,5 +200,5 @@ def test_errors_fail_even_where_the_question_is_not_judged(project: Project) -> 
         ({}, Verdict.NOT_JUDGED),
     ],
 )
-def test_what_spoils_a_result_decides_without_any_slo(changes: dict[str, str], verdict: Verdict) -> None:
+def test_what_spoils_a_result_decides_without_any_slo(changes: dict[str, Any], verdict: Verdict) -> None:
     assert verdict == verdict_of(replace(RESULT, **changes), [])

@@ -17,7 +17,7 @@ class LoadProfile:
 
     ``spawn_rate`` is in users a second; a run's first ``users / spawn_rate`` seconds are its ramp.
     The run stops early when more than ``max_failure_ratio`` (0 to 1) of the requests failed. It is INVALID
-    when the generator's event loop was late by more than ``max_lag_ms`` (p95) and a tenth of the median latency.
+    when the generator's event loop was late (p95) by more than ``max_lag_ms`` and a tenth of the median.
     """
 
     name: str

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.model_server.manager import Runnable
 
-_FIELD = re.compile(r"(\w+)\s*(?::\s*(\S+?)|\{\s*value\s*:\s*([^\s}]+)\s*\})\s*(?=\w+\s*[:{]|$)")
+_FIELD = re.compile(r"(\w+)\s*(?:(?::\s*)?\{\s*value\s*:\s*([^\s}]+)\s*\}|:\s*(\S+?))\s*(?=\w+\s*[:{]|$)")
 _COMMENT = re.compile(r"#.*")
 
 
@@ -62,7 +62,7 @@ def read_parameters(path: str) -> Parameters:
         match = _FIELD.match(text, position)
         if not match:
             raise invalid(f"Invalid protobuf file: '{path}'")
-        name, plain, wrapped = match.groups()
+        name, wrapped, plain = match.groups()
         position = match.end()
         while position < len(text) and text[position].isspace():
             position += 1

@@ -94,6 +94,11 @@ class HttpProtocol(asyncio.Protocol):
         except httptools.HttpParserError:
             self._refuse(400)
 
+    def eof_received(self) -> bool:
+        """Answer what was asked before the client's end of the connection closed."""
+        self._closing = True
+        return self._task is not None and not self._task.done()
+
     # --- the parser's calls ---
 
     def on_message_begin(self) -> None:
@@ -142,7 +147,7 @@ class HttpProtocol(asyncio.Protocol):
             response = await self._handle(request)
             if self._transport is None:
                 return
-            keep_alive = request.keep_alive and not self._closing
+            keep_alive = request.keep_alive and (bool(self._waiting) or not self._closing)
             self._transport.write(response.encoded(keep_alive=keep_alive))
             if not keep_alive:
                 self._transport.close()

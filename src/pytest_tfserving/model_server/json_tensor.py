@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_tfserving.model_server.servable import Servable, TensorSpec
+    from pytest_tfserving.model_server.manager import Signed
+    from pytest_tfserving.model_server.servable import TensorSpec
 
 DEFAULT_SIGNATURE = "serving_default"
 _SHOWN_BYTES = 256
@@ -56,7 +57,7 @@ class DecodedRequest:
     row_format: bool
 
 
-def decode(body: bytes, servable: Servable) -> DecodedRequest:
+def decode(body: bytes, servable: Signed) -> DecodedRequest:
     """Read a predict request for ``servable``.
 
     Raises:
@@ -85,7 +86,7 @@ def parse(body: bytes) -> Any:
         raise invalid("JSON Parse error: Invalid value. at offset: 0") from None
 
 
-def decode_document(document: Any, servable: Servable) -> DecodedRequest:
+def decode_document(document: Any, servable: Signed) -> DecodedRequest:
     """The same of a document that was parsed already."""
     if not isinstance(document, dict):
         raise invalid(f"JSON Value: {show(document)} Is not object")
@@ -113,7 +114,7 @@ def signature_name_of(document: Mapping[str, Any]) -> str:
     return name or DEFAULT_SIGNATURE
 
 
-def input_specs(servable: Servable, name: str) -> Mapping[str, TensorSpec]:
+def input_specs(servable: Signed, name: str) -> Mapping[str, TensorSpec]:
     """The inputs of a signature."""
     if name not in servable.signatures:
         raise invalid(f'Serving signature name: "{name}" not found in signature def')
@@ -207,7 +208,8 @@ def _decode_columns(inputs: Any, specs: Mapping[str, TensorSpec]) -> dict[str, N
     for alias, spec in specs.items():
         if alias not in values:
             raise invalid(f"Missing named input: {alias} in 'inputs' object.")
-        shape, flat = _shape_of(values[alias]), []
+        shape = _shape_of(values[alias])
+        flat: list[Any] = []
         _fill(values[alias], shape, 0, spec.dtype, flat)
         arrays[alias] = _array(flat, shape, spec.dtype)
     return arrays
@@ -239,7 +241,8 @@ def _fill(value: Any, shape: tuple[int, ...], level: int, dtype: int, flat: list
         raise invalid(f"JSON Value: {show(value)} found at incorrect level: {level} expected: {len(shape)}")
     if len(value) != shape[level]:
         raise invalid(
-            f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: {shape[level]}"
+            f"Encountered list at unexpected size: {len(value)} at level: {level} "
+            f"expected size: {shape[level]}"
         )
     for part in value:
         _fill(part, shape, level + 1, dtype, flat)
@@ -334,7 +337,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_first_wins)
 # --- many numbers ---
 
 
-def _decode_numbers(body: bytes, servable: Servable) -> DecodedRequest | None:
+def _decode_numbers(body: bytes, servable: Signed) -> DecodedRequest | None:
     """A request whose one input is a regular array of numbers; None for any other, and for any error."""
     row_format = b'"instances"' in body
     key = b'"instances"' if row_format else b'"inputs"'
@@ -343,21 +346,29 @@ def _decode_numbers(body: bytes, servable: Servable) -> DecodedRequest | None:
     try:
         import simdjson
 
-        document = simdjson.Parser().parse(body)
+        document: Any = simdjson.Parser().parse(body)
         name = signature_name_of(_small_keys(document))
         ((alias, spec),) = input_specs(servable, name).items()
-        dtype = DTYPES[spec.dtype]
         value = document[key.strip(b'"').decode()]
         shape = _regular_shape(value, body[body.index(key) + len(key) :])
-        if shape is None or dtype.kind not in "fiu":
-            return None
-        buffer = value.as_buffer(of_type={"f": "d", "i": "i", "u": "u"}[dtype.kind])
-        numbers = np.frombuffer(buffer, {"f": np.float64, "i": np.int64, "u": np.uint64}[dtype.kind])
-        if dtype.kind in "iu" and not (numbers == numbers.astype(dtype)).all():
-            return None
+        numbers = _numbers(value, DTYPES[spec.dtype]) if shape else None
     except (ImportError, ValueError, TypeError, KeyError, ServingError):
         return None
-    return DecodedRequest(name, {alias: numbers.astype(dtype).reshape(shape)}, row_format)
+    if shape is None or numbers is None:
+        return None
+    return DecodedRequest(name, {alias: numbers.reshape(shape)}, row_format)
+
+
+def _numbers(value: Any, dtype: np.dtype[Any]) -> NDArray[Any] | None:
+    """All numbers of a nested array, None where one does not fit ``dtype`` exactly as TF Serving demands."""
+    wide = {"f": ("d", np.dtype(np.float64)), "i": ("i", np.dtype(np.int64)), "u": ("u", np.dtype(np.uint64))}
+    if dtype.kind not in wide:
+        return None
+    code, wide_dtype = wide[dtype.kind]
+    numbers = np.frombuffer(value.as_buffer(of_type=code), wide_dtype)
+    with np.errstate(over="ignore"):
+        narrow = numbers.astype(dtype)
+    return narrow if dtype.kind == "f" or (numbers == narrow).all() else None
 
 
 def _small_keys(document: Any) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def _run(main_task: Any) -> int:
     try:
         import uvloop
     except ImportError:
-        return asyncio.run(main_task)
+        return int(asyncio.run(main_task))
     return int(uvloop.run(main_task))
 
 

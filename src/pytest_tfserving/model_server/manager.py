@@ -21,15 +21,22 @@ if TYPE_CHECKING:
 START, LOADING, AVAILABLE, UNLOADING, END = "START", "LOADING", "AVAILABLE", "UNLOADING", "END"
 
 
-class Runnable(Protocol):
+class Signed(Protocol):
+    """What a request can be read for."""
+
+    @property
+    def signatures(self) -> Mapping[str, Signature]: ...  # noqa: D102
+
+
+class Runnable(Signed, Protocol):
     """What can be served: a `Servable`, or one behind a batching queue."""
 
-    signatures: Mapping[str, Signature]
-    signature_defs: Mapping[str, Any]
+    @property
+    def signature_defs(self) -> Mapping[str, Any]: ...  # noqa: D102
 
-    def run(
+    def run(  # noqa: D102
         self, signature_name: str, inputs: Mapping[str, NDArray[Any]], timeout_ms: int | None = None
-    ) -> dict[str, NDArray[Any]]: ...  # noqa: D102
+    ) -> dict[str, NDArray[Any]]: ...
     def close(self) -> None: ...  # noqa: D102
 
 

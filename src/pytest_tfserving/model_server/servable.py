@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 # DataType numbers of TensorFlow's types.proto that JSON can carry.
-DTYPES = {
+DTYPES: dict[int, np.dtype[Any]] = {
     1: np.dtype(np.float32),
     2: np.dtype(np.float64),
     3: np.dtype(np.int32),
@@ -61,6 +61,7 @@ class Servable:
 
     def __init__(self, session: Any, graph: Any, signature_defs: Mapping[str, Any]) -> None:
         self._session = session
+        self._call = session._call_tf_sessionrun  # noqa: SLF001 - the C++ path, see above
         self._graph = graph
         self.signature_defs = signature_defs
         self.signatures = {name: _signature(proto) for name, proto in signature_defs.items()}
@@ -105,9 +106,7 @@ class Servable:
         import tensorflow as tf
 
         try:
-            values = self._session._call_tf_sessionrun(  # noqa: SLF001 - the C++ path, see above
-                _run_options(timeout_ms), feeds, fetches, [], None
-            )
+            values = self._call(_run_options(timeout_ms), feeds, fetches, [], None)
         except tf.errors.OpError as error:
             raise ServingError(Code(error.error_code), _first_line(error)) from None
         except UnicodeDecodeError:
@@ -132,7 +131,8 @@ def _signature(proto: Any) -> Signature:
 
 def _specs(infos: Mapping[str, Any]) -> dict[str, TensorSpec]:
     return {
-        alias: TensorSpec(info.name, info.dtype, _shape(info.tensor_shape)) for alias, info in infos.items()
+        alias: TensorSpec(info.name, info.dtype, _shape(info.tensor_shape))
+        for alias, info in sorted(infos.items())
     }
 
 

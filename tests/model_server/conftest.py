@@ -1,0 +1,38 @@
+"""Running servers, and what they serve."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from server_process import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EXPORT = Path(__file__).with_name("export_models.py")
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the models half_plus_two, many and slow."""
+    folder = tmp_path_factory.mktemp("models")
+    subprocess.run([sys.executable, str(EXPORT), str(folder)], check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def half(models: Path) -> Iterator[Server]:
+    """The model half_plus_two."""
+    with Server("half_plus_two", models / "half_plus_two") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def many(models: Path) -> Iterator[Server]:
+    """A model with several inputs, outputs and types."""
+    with Server("many", models / "many") as server:
+        yield server

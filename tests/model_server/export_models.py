@@ -1,0 +1,59 @@
+"""Writes the models the tests serve; run in a process of its own, which TensorFlow is loaded into."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from pytest_tfserving.models import half_plus_two
+
+
+class Many(tf.Module):  # type: ignore[misc]
+    """Signatures of several shapes and types."""
+
+    @tf.function(
+        input_signature=[tf.TensorSpec([None], tf.float32, "a"), tf.TensorSpec([None], tf.int32, "b")]
+    )  # type: ignore[untyped-decorator]
+    def two(self, a: Any, b: Any) -> Any:
+        """Two inputs, two outputs."""
+        return {"total": a + tf.cast(b, tf.float32), "twice": b * 2}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "s")])  # type: ignore[untyped-decorator]
+    def text(self, s: Any) -> Any:
+        """Strings and bytes."""
+        return {"plain": s, "raw_bytes": s}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])  # type: ignore[untyped-decorator]
+    def odd(self, x: Any) -> Any:
+        """Numbers that are none."""
+        return {"y": x / 0.0}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])  # type: ignore[untyped-decorator]
+    def scalar(self, x: Any) -> Any:
+        """An output without rows."""
+        return {"y": tf.reduce_sum(x)}
+
+    @tf.function(input_signature=[tf.TensorSpec(None, tf.int64, "x")])  # type: ignore[untyped-decorator]
+    def slow(self, x: Any) -> Any:
+        """A loop of as many rounds as the first number says."""
+        rounds = tf.reshape(x, [-1])[0]
+        done = tf.while_loop(lambda i: i < rounds, lambda i: [i + 1], [tf.constant(0, tf.int64)])
+        return {"y": x + 0 * done[0]}
+
+
+def main() -> None:
+    """Write every model below the folder named."""
+    folder = Path(sys.argv[1])
+    half_plus_two.export(folder / "half_plus_two")
+    many = Many()
+    signatures = {name: getattr(many, name) for name in ("two", "text", "odd", "scalar", "slow")}
+    tf.saved_model.save(
+        many, str(folder / "many" / "5"), signatures={**signatures, "serving_default": many.two}
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""A server process and how it is asked."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Self
+
+import requests
+
+from harness import until
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+class Server:
+    """One embedded server; inside the context its model is AVAILABLE unless ``ready`` is False."""
+
+    def __init__(self, name: str, folder: Path, *flags: str, ready: bool = True) -> None:
+        self.name = name
+        self.port = free_port()
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.model = f"{self.address}/v1/models/{name}"
+        self._ready = ready
+        self._log = Path(tempfile.mkstemp(prefix="server-", suffix=".log")[1])
+        self._command = [
+            *(sys.executable, "-m", "pytest_tfserving.model_server", f"--rest_api_port={self.port}"),
+            *(f"--model_name={name}", f"--model_base_path={folder}", *flags),
+        ]
+
+    def __enter__(self) -> Self:
+        self.session = requests.Session()
+        self.session.trust_env = False
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(self._command, stdout=log, stderr=subprocess.STDOUT)
+        if self._ready:
+            until(lambda: self.serves() or self.process.poll() is not None, "a server")
+            assert self.process.poll() is None, self.log()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.session.close()
+        self.process.kill()
+        self.process.wait()
+        self._log.unlink()
+
+    def log(self) -> str:
+        """What it wrote."""
+        return self._log.read_text(errors="replace")
+
+    def serves(self) -> bool:
+        """Whether its port answers."""
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def predict(self, body: Any, path: str = "", **more: Any) -> requests.Response:
+        """Send a predict request; ``body`` is JSON unless it is bytes."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self.session.post(f"{self.model}{path}:predict", data=data, timeout=60, **more)
+
+    def get(self, path: str) -> requests.Response:
+        """Get a path of the server."""
+        return self.session.get(f"{self.address}{path}", timeout=60)
+
+    def raw(self, data: bytes) -> bytes:
+        """Send bytes over a connection of their own and read to its end."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as connection:
+            connection.sendall(data)
+            connection.shutdown(socket.SHUT_WR)
+            parts = []
+            while part := connection.recv(1 << 16):
+                parts.append(part)
+        return b"".join(parts)
