@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from server_process import Server
 
 if TYPE_CHECKING:
-    from server_process import Server
+    from pathlib import Path
 
 X = "half_plus_two"
 
@@ -272,19 +273,12 @@ def test_a_large_ragged_body_is_refused(half: Server, rows: list[Any], message: 
     assert response.json()["error"].startswith(message.rstrip("*"))
 
 
-def test_a_deadline(many: Server) -> None:
+def test_a_deadline(models: Path) -> None:
     body = {"signature_name": "slow", "inputs": [1 << 50]}
-    with many.__class__("many", many_folder(many), "--rest_api_timeout_in_ms=300") as server:
+    with Server("many", models / "many", "--rest_api_timeout_in_ms=300") as server:
         response = server.predict(body)
 
     assert (response.status_code, response.json()["error"]) == (504, "Timed out waiting for notification")
-
-
-def many_folder(server: Server) -> Any:
-    from pathlib import Path
-
-    flag = next(part for part in server.process.args if str(part).startswith("--model_base_path"))
-    return Path(str(flag).partition("=")[2])
 
 
 def test_requests_on_one_connection_are_answered_in_order(half: Server) -> None:
