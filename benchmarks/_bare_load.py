@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+import tensorflow as tf  # noqa: F401 - the whole of it, whatever loading a model needs
+
 from pytest_tfserving.model_server.servable import Servable
 
 if __name__ == "__main__":
