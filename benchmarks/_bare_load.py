@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
-import tensorflow as tf  # noqa: F401 - the whole of it, whatever loading a model needs
-
-from pytest_tfserving.model_server.servable import Servable
+import tensorflow as tf
 
 if __name__ == "__main__":
-    Servable.load(Path(sys.argv[1]), intra_op=1, inter_op=1)
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.saved_model.load(sys.argv[1])
     # What TensorFlow does at exit is no part of loading a model.
     os._exit(0)

@@ -25,12 +25,15 @@ import psutil
 import pytest_tfserving
 from pytest_tfserving.experiment import Experiment, ServingOptions, Shape
 from pytest_tfserving.load.answer import ExpectedAnswer
+from pytest_tfserving.load.child import WORKER, LoadChild, Plan
 from pytest_tfserving.load.profile import LoadProfile
-from pytest_tfserving.load.runner import WORKER, Plan
+from pytest_tfserving.load.runner import run
 from pytest_tfserving.targets.deployment import Deployment, Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from pytest_tfserving.load.result import Result
 
 HERE = Path(__file__).resolve().parent
 HOST = "127.0.0.1"
@@ -318,6 +321,14 @@ def plan(users: int, run_time_s: float) -> Plan:
     """A closed loop without think time that sends `REQUEST`."""
     profile = LoadProfile("benchmark", users=users, spawn_rate=users, run_time_s=run_time_s)
     return Plan(profile=profile, body=REQUEST, path=PREDICT_PATH, expected=EXPECTED, stall_s=10.0)
+
+
+def measured(
+    plan: Plan, deployment: Deployment, folder: Path, progress: Callable[[dict[str, Any]], None]
+) -> Result:
+    """What the real load path makes of a plan."""
+    with LoadChild(folder) as child:
+        return run(child, plan, deployment, progress)[0]
 
 
 def load_child() -> psutil.Process | None:

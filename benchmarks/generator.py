@@ -22,8 +22,6 @@ from typing import TYPE_CHECKING, Any
 
 import _common as common
 
-from pytest_tfserving.load.runner import run
-
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -58,7 +56,7 @@ class Bench:
         deployment = common.deployment(self._nginx.port, self._core)
 
         def load() -> None:
-            results.append(run(plan, deployment, self._folder / "load", lambda _: None)[0])
+            results.append(common.measured(plan, deployment, self._folder / "load", lambda _: None))
 
         thread = threading.Thread(target=load)
         before = self._nginx.requests()

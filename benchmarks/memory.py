@@ -20,8 +20,6 @@ from typing import Any, Self
 import _common as common
 import numpy as np
 
-from pytest_tfserving.load.runner import run
-
 USERS = 16
 _LONGEST_S = 600.0
 _LOOK_S = 0.001
@@ -92,7 +90,7 @@ def main() -> None:
         time.sleep(0.1)
         plan, deployment = common.plan(USERS, _LONGEST_S), common.deployment(nginx.port, core)
         with ParentWatch() as parent:
-            result, _ = run(plan, deployment, folder / "load", child)
+            result = common.measured(plan, deployment, folder / "load", child)
     common.note("")
     if result.aborted or result.total_errors or result.total_requests < requests:
         sys.exit(f"the run failed: {result.aborted or dict(result.errors) or result.total_requests}")

@@ -23,7 +23,6 @@ import _common as common
 import numpy as np
 
 from pytest_tfserving.load.recorder import read_records
-from pytest_tfserving.load.runner import run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,7 +81,7 @@ def measured(scenario: Scenario, server_core: int, core: int, folder: Path) -> d
     with common.ending(server):
         common.wait_for_port(port, server)
         plan = common.plan(scenario.users, scenario.run_time_s)
-        result, _ = run(plan, common.deployment(port, core), folder / "load", keep_records)
+        result = common.measured(plan, common.deployment(port, core), folder / "load", keep_records)
     if result.aborted or result.incomplete or result.total_errors:
         sys.exit(f"{scenario.name}: {result.aborted or result.incomplete or dict(result.errors)}")
     if result.invalid:

@@ -55,7 +55,7 @@ class Running:
                 stderr=subprocess.STDOUT,
             )
         until(lambda: len(self.servers()) == 2, "the second experiment")
-        until(lambda: self.children("worker.py"), "the load of the second experiment")
+        until(self.is_loading, "the load of the second experiment")
         self.family = psutil.Process(self.process.pid).children(recursive=True)
 
     def servers(self) -> list[int]:
@@ -70,6 +70,14 @@ class Running:
             return [each for each in family if any(name in part for part in each.cmdline())]
         except psutil.Error:
             return []
+
+    def is_loading(self) -> bool:
+        """Whether a load generator records requests."""
+        return any(
+            file.path.endswith("records.f64")
+            for child in self.children("worker.py")
+            for file in child.open_files()
+        )
 
     def results(self) -> dict[str, Any]:
         """The JSON that was written."""

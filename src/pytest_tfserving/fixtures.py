@@ -65,9 +65,7 @@ def request_payload(experiment: Experiment) -> Payload:
 
 
 @pytest.fixture(scope="session")
-def serving(
-    experiment: Experiment, request_payload: Payload, request: pytest.FixtureRequest
-) -> Iterator[Deployment]:
+def serving(experiment: Experiment, request: pytest.FixtureRequest) -> Iterator[Deployment]:
     """The experiment's deployment: started once for all its tests, ended before the next one starts."""
     from pytest_tfserving.measure import deploy, ended_by_sigterm
     from pytest_tfserving.targets.order import Order
@@ -78,7 +76,7 @@ def serving(
         experiment=experiment,
         settings=perf.settings,
         model_path=lambda: request.getfixturevalue("serving_model"),
-        payload=request_payload,
+        payload=lambda: request.getfixturevalue("request_payload"),
         folder=folder,
         progress=perf.progress,
         bare=not perf.settings.server or _needs_bare_session(experiment, request.session.items),

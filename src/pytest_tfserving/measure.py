@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.circumstances import circumstances
 from pytest_tfserving.errors import DeploymentError, LoadError
+from pytest_tfserving.load.child import LoadChild, Plan
 from pytest_tfserving.load.profile import PROFILES
 from pytest_tfserving.load.result import BareRates, Generator, Result, Window
-from pytest_tfserving.load.runner import Plan, now, run
+from pytest_tfserving.load.runner import now, run
 from pytest_tfserving.probe import expected_answer
 
 if TYPE_CHECKING:
@@ -59,25 +60,26 @@ def measure(
     if deployment.unfit:
         profile = PROFILES["smoke"].with_overrides({"request_timeout_s": profile.request_timeout_s})
     progress(f"{deployment.experiment.name}: first requests")
-    try:
-        timeout_s = min(profile.request_timeout_s, _LONGEST_FIRST_ANSWER_S)
-        expected, warm_s = expected_answer(deployment, payload, timeout_s)
-    except (LoadError, DeploymentError) as error:
-        cause = deployment.failure_soon() or str(error)
-        result = nothing_measured(deployment.experiment, profile, aborted=cause)
-        return replace(result, circumstances=circumstances(deployment)), False
-    plan = Plan(
-        profile=profile,
-        body=payload.body,
-        path=f"{deployment.path}:predict",
-        expected=expected,
-        stall_s=min(profile.request_timeout_s, max(_SHORTEST_STALL_S, _STALL_FACTOR * warm_s)),
-        whole_run_counts=bool(deployment.unfit),
-    )
-    before = _bare(deployment)
-    result, interrupted = run(
-        plan, deployment, folder, progress.load(deployment.experiment.name, profile.run_time_s)
-    )
+    with LoadChild(folder) as generator:
+        try:
+            timeout_s = min(profile.request_timeout_s, _LONGEST_FIRST_ANSWER_S)
+            expected, warm_s = expected_answer(deployment, payload, timeout_s)
+        except (LoadError, DeploymentError) as error:
+            cause = deployment.failure_soon() or str(error)
+            result = nothing_measured(deployment.experiment, profile, aborted=cause)
+            return replace(result, circumstances=circumstances(deployment)), False
+        plan = Plan(
+            profile=profile,
+            body=payload.body,
+            path=f"{deployment.path}:predict",
+            expected=expected,
+            stall_s=min(profile.request_timeout_s, max(_SHORTEST_STALL_S, _STALL_FACTOR * warm_s)),
+            whole_run_counts=bool(deployment.unfit),
+        )
+        generator.wait_until_ready()
+        before = _bare(deployment)
+        shown = progress.load(deployment.experiment.name, profile.run_time_s)
+        result, interrupted = run(generator, plan, deployment, shown)
     after = None if interrupted or result.aborted or result.invalid else _bare(deployment)
     result = replace(result, bare=_joined(before, after), circumstances=circumstances(deployment))
     return (_smoke_only(result, deployment) if deployment.unfit else result), interrupted

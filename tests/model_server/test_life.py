@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from server_process import Server, free_port
 
 from harness import until
+from server_process import Server, free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,7 +82,7 @@ def test_a_model_that_does_not_load_ends_the_server(tmp_path: Path) -> None:
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
     assert "1 servable(s) did not become available: {{name: bad version: 3} due to error: " in last
-    assert "SavedModel file does not exist at" in last
+    assert "Could not find SavedModel .pb or .pbtxt at supplied export directory path" in last
     assert "Traceback" not in done.stderr
 
 

@@ -24,6 +24,16 @@ LATENCIES = itertools.cycle(HOW.get("latencies_ms", [1]))
 COUNT = itertools.count()
 
 
+class Server(ThreadingHTTPServer):
+    """A thread a connection; clients that go away are no error."""
+
+    request_queue_size = 128
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class Handler(BaseHTTPRequestHandler):
     """One connection."""
 
@@ -108,8 +118,7 @@ def main() -> None:
     if "pid_file" in HOW:
         with Path(HOW["pid_file"]).open("a", encoding="utf-8") as file:
             file.write(f"{os.getpid()} {sorted(os.sched_getaffinity(0))}\n")
-    ThreadingHTTPServer.request_queue_size = 128
-    ThreadingHTTPServer(("127.0.0.1", int(FLAGS["rest_api_port"])), Handler).serve_forever()
+    Server(("127.0.0.1", int(FLAGS["rest_api_port"])), Handler).serve_forever()
 
 
 if __name__ == "__main__":

@@ -1,24 +1,19 @@
-"""The parent of the Locust child: starts it, watches it and the deployment, and builds the result."""
+"""Runs a load plan: watches the Locust child and the deployment, and builds the result."""
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import queue
 import subprocess
-import sys
-import threading
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
+from pytest_tfserving.load.child import STOP_S
 from pytest_tfserving.load.recorder import SUCCESS, read_records
 from pytest_tfserving.load.result import Generator, Result, Window
-from pytest_tfserving.processes import end_by_closing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,31 +21,16 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from pytest_tfserving.load.answer import ExpectedAnswer
-    from pytest_tfserving.load.profile import LoadProfile
+    from pytest_tfserving.load.child import LoadChild, Plan
     from pytest_tfserving.targets.deployment import Deployment
 
-WORKER = Path(__file__).with_name("worker.py")
 SILENCE_S = 15.0
-STOP_S = 3.0
 # A generator this busy measures itself; see Locust's own warning, which needs 20 s to notice.
 BUSIEST_CPU = 0.9
 # Latencies are late by the lag of the event loop: a tenth of the median is lost in it.
 _LAG_SHARE = 0.1
 SHORTEST_WINDOW_S = 1.0
 _MS = 1_000
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What the child is to do; times in seconds, ``body`` is sent with every request."""
-
-    profile: LoadProfile
-    body: bytes
-    path: str
-    expected: ExpectedAnswer
-    stall_s: float
-    whole_run_counts: bool = False
 
 
 @dataclass
@@ -84,90 +64,30 @@ class Story:
         return last["at_s"] if last else 0.0
 
 
-class LoadChild:
-    """The child process; leaving the context ends it, however it was left."""
-
-    def __init__(self, plan: Plan, deployment: Deployment, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.records = folder / "records.f64"
-        self.log = folder / "generator.log"
-        body = folder / "body"
-        body.write_bytes(plan.body)
-        self._spec = {
-            "profile": asdict(plan.profile),
-            "endpoints": [{**asdict(endpoint), "path": plan.path} for endpoint in deployment.endpoints],
-            "expected": asdict(plan.expected),
-            "body": str(body),
-            "records": str(self.records),
-            "stall_s": plan.stall_s,
-            "cores": sorted(deployment.generator_cores),
-        }
-        self.lines: queue.Queue[dict[str, Any] | None] = queue.Queue()
-
-    def __enter__(self) -> Self:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", str(WORKER)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env=environment,
-                start_new_session=True,
-                text=True,
-            )
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-        self._write(json.dumps(self._spec) + "\n")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        end_by_closing(self.process, STOP_S)
-        self._reader.join()
-
-    def stop(self) -> None:
-        """Ask the child to end its run and say its last line."""
-        self._write("stop\n")
-
-    def _write(self, text: str) -> None:
-        assert self.process.stdin is not None
-        try:
-            self.process.stdin.write(text)
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # its end is seen where its lines are read
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        with self.process.stdout as lines:
-            for line in lines:
-                self.lines.put(json.loads(line))
-        self.lines.put(None)
-
-
 def now() -> str:
     """The time, as results carry it: ISO 8601 in UTC."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def run(
-    plan: Plan, deployment: Deployment, folder: Path, progress: Callable[[dict[str, Any]], None]
+    child: LoadChild, plan: Plan, deployment: Deployment, progress: Callable[[dict[str, Any]], None]
 ) -> tuple[Result, bool]:
-    """Put load on ``deployment`` and measure it.
+    """Put load on ``deployment`` with a child that was started, and measure it; the child ends.
 
     Returns:
         The result, and whether the user interrupted the run: what was measured until then is kept.
     """
     started_at = now()
     story, interrupted = Story(), False
-    with LoadChild(plan, deployment, folder) as child:
-        try:
-            _watch(child, story, deployment, progress)
-        except KeyboardInterrupt:
-            interrupted = True
-            story.incomplete = "the run was interrupted"
-            child.stop()
-            _drain(child, story)
+    child.send(plan, deployment)
+    try:
+        _watch(child, story, deployment, progress)
+    except KeyboardInterrupt:
+        interrupted = True
+        story.incomplete = "the run was interrupted"
+        child.stop()
+        _drain(child, story)
+    child.end()
     result = _result(plan, deployment, story, child, started_at)
     child.records.unlink(missing_ok=True)
     return result, interrupted
@@ -233,6 +153,7 @@ def _result(plan: Plan, deployment: Deployment, story: Story, child: LoadChild, 
     records = read_records(child.records)
     window = _window(plan, story)
     finished_s = records[:, 0] + records[:, 1] / _MS
+    series = _series(records, finished_s, story.ticks)
     inside = (finished_s >= window.start_s) & (finished_s <= window.end_s)
     failed = records[:, 2] != SUCCESS
     result = Result(
@@ -250,7 +171,7 @@ def _result(plan: Plan, deployment: Deployment, story: Story, child: LoadChild, 
         generator=_generator(story, window),
         reached=deployment.reached,
         endpoints=[str(endpoint) for endpoint in deployment.endpoints],
-        series=_series(records, story.ticks),
+        series=series,
         circumstances=deployment.circumstances,
         incomplete=story.incomplete,
     )
@@ -327,12 +248,14 @@ def limited_by_generator(result: Result) -> str:
     return ""
 
 
-def _series(records: NDArray[np.float64], ticks: list[dict[str, Any]]) -> list[dict[str, float]]:
+def _series(
+    records: NDArray[np.float64], finished_s: NDArray[np.float64], ticks: list[dict[str, Any]]
+) -> list[dict[str, float]]:
     """Second by second: successes, errors, median and p95 of the requests that ended in it, users."""
     import numpy as np
 
     users = {int(tick["at_s"]): tick["users"] for tick in ticks}
-    seconds = (records[:, 0] + records[:, 1] / _MS).astype(int)
+    seconds = finished_s.astype(np.int32)
     order = np.argsort(seconds, kind="stable")
     edges = np.searchsorted(seconds[order], range(max(users, default=-1) + 2))
     series = []

@@ -3,6 +3,7 @@
 It is started by its path and never imported: Locust patches the process it is imported into, and does so
 before anything else is loaded here. Lines it writes, each with ``event``:
 
+``ready``    everything is imported; the plan may come
 ``cause``    a new cause of errors: ``index``, ``text``
 ``tick``     twice a second: ``at_s``, ``users``, ``requests``, ``failures``, ``rps``, ``p95_ms``, ``cpu_s``
 ``settled``  every user runs and has had an answer since: ``at_s``, ``cpu_s``
@@ -173,7 +174,11 @@ def _first_line() -> bytes:
 
 def main() -> None:
     """Run the plan on standard input, then leave without waiting for users that wait for answers."""
-    plan = json.loads(_first_line())
+    say("ready")
+    line = _first_line()
+    if not line:
+        os._exit(1)
+    plan = json.loads(line)
     if plan["cores"]:
         os.sched_setaffinity(0, plan["cores"])
     Run(plan).execute()

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfserving.model_server.servable import DTYPES, STRING
 from pytest_tfserving.model_server.status import Code, ServingError, invalid
+from pytest_tfserving.model_server.tensorflow_c import STRING, numpy_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,6 +45,9 @@ _DTYPE_NAMES = {
     22: "uint32",
     23: "uint64",
 }
+_HALF = 19
+# The DataTypes that JSON can carry.
+DTYPES = {number: dtype for number in _DTYPE_NAMES if number != _HALF and (dtype := numpy_dtype(number))}
 _SHORT_INFINITY = re.compile(r"(?<=[\[,:\s-])Inf(?=[\s,\]}])")
 
 

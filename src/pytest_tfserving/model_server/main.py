@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving import __version__
+from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.model_server.flags import FlagError, parse_flags, usage
 from pytest_tfserving.model_server.http import HttpProtocol
 from pytest_tfserving.model_server.log import log
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log("warning", f"unknown argument {argument} is ignored")
     try:
         return _run(_serve(flags))
-    except (OSError, ServingError) as error:
+    except (OSError, ServingError, ConfigurationError) as error:
         log("error", f"Failed to start server. Error: {error}")
         return 1
 

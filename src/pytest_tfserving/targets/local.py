@@ -257,7 +257,7 @@ class _BareSessions:
         self._ready: list[BareReady] | None = None
         if order.bare and _tensorflow_is_installed():
             body = order.folder / "bare_body"
-            body.write_bytes(order.payload.body)
+            body.write_bytes(order.payload().body)
             for index, cores in enumerate(placement.replicas):
                 log = order.folder / f"bare{index}.log"
                 start_cores = tuple(sorted(placement.generator))

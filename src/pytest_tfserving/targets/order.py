@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 class Order:
     """One deployment to make.
 
-    ``model_path`` is called only by targets that need the SavedModel base folder; ``folder`` is the target's
-    own, for logs and generated files; ``progress`` shows one line of text.
+    ``model_path`` gives the SavedModel base folder and ``payload`` the request to be sent, each called only
+    where a target needs it, and when; ``folder`` is the target's own, for logs and generated files;
+    ``progress`` shows one line of text.
     """
 
     experiment: Experiment
     settings: Settings
     model_path: Callable[[], Path]
-    payload: Payload
+    payload: Callable[[], Payload]
     folder: Path
     progress: Callable[[str], None]
     bare: bool = True

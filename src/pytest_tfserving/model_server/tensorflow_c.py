@@ -1,0 +1,323 @@
+"""TensorFlow through its C API: what TF Serving does, without importing TensorFlow's Python.
+
+The shared library lies in the TensorFlow wheel, and its C API is the one that TensorFlow keeps stable.
+Opening it takes a fraction of the time that ``import tensorflow`` does. It loads a SavedModel with TF
+Serving's own C++ loader, and calls a session by tensor name, without Python's shape check and without the
+interpreter lock.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import math
+import os
+import sys
+from ctypes import POINTER, c_char_p, c_int, c_int64, c_size_t, c_void_p
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_tfserving.errors import missing_extra
+from pytest_tfserving.model_server.status import Code, ServingError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+STRING = 7
+# DataType numbers of TensorFlow's types.proto that numpy has a type for; bytes are objects.
+_NUMPY: dict[int, np.dtype[Any]] = {
+    1: np.dtype(np.float32),
+    2: np.dtype(np.float64),
+    3: np.dtype(np.int32),
+    4: np.dtype(np.uint8),
+    5: np.dtype(np.int16),
+    6: np.dtype(np.int8),
+    STRING: np.dtype(object),
+    8: np.dtype(np.complex64),
+    9: np.dtype(np.int64),
+    10: np.dtype(np.bool_),
+    17: np.dtype(np.uint16),
+    18: np.dtype(np.complex128),
+    19: np.dtype(np.float16),
+    22: np.dtype(np.uint32),
+    23: np.dtype(np.uint64),
+}
+_BFLOAT16 = 14
+_NUMBERS = {dtype: number for number, dtype in _NUMPY.items()}
+_STRING_BYTES = 24
+_LIBRARIES = {"linux": "libtensorflow_cc.so.2", "darwin": "libtensorflow_cc.2.dylib"}
+
+
+class Output(ctypes.Structure):
+    """One output of a graph's operation."""
+
+    _fields_ = (("operation", c_void_p), ("index", c_int))
+
+
+_Deallocator = ctypes.CFUNCTYPE(None, c_void_p, c_size_t, c_void_p)
+
+# The functions used, as name: (result, arguments).
+_LONG_CALLS: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "TF_LoadSessionFromSavedModel": (
+        c_void_p,
+        (c_void_p, c_void_p, c_char_p, POINTER(c_char_p), c_int, c_void_p, c_void_p, c_void_p),
+    ),
+    "TF_SessionRun": (
+        None,
+        (
+            *(c_void_p, c_void_p),
+            *(POINTER(Output), POINTER(c_void_p), c_int),
+            *(POINTER(Output), POINTER(c_void_p), c_int),
+            *(c_void_p, c_int, c_void_p, c_void_p),
+        ),
+    ),
+    "TF_CloseSession": (None, (c_void_p, c_void_p)),
+    "TF_DeleteSession": (None, (c_void_p, c_void_p)),
+    "TF_DeleteGraph": (None, (c_void_p,)),
+}
+# These take less time than letting go of the interpreter lock and fetching it again.
+_SHORT_CALLS: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "TF_NewStatus": (c_void_p, ()),
+    "TF_DeleteStatus": (None, (c_void_p,)),
+    "TF_GetCode": (c_int, (c_void_p,)),
+    "TF_Message": (c_char_p, (c_void_p,)),
+    "TF_NewBuffer": (c_void_p, ()),
+    "TF_NewBufferFromString": (c_void_p, (c_char_p, c_size_t)),
+    "TF_DeleteBuffer": (None, (c_void_p,)),
+    "TF_NewGraph": (c_void_p, ()),
+    "TF_GraphOperationByName": (c_void_p, (c_void_p, c_char_p)),
+    "TF_OperationNumOutputs": (c_int, (c_void_p,)),
+    "TF_NewSessionOptions": (c_void_p, ()),
+    "TF_SetConfig": (None, (c_void_p, c_char_p, c_size_t, c_void_p)),
+    "TF_DeleteSessionOptions": (None, (c_void_p,)),
+    "TF_NewTensor": (
+        c_void_p,
+        (c_int, POINTER(c_int64), c_int, c_void_p, c_size_t, _Deallocator, c_void_p),
+    ),
+    "TF_AllocateTensor": (c_void_p, (c_int, POINTER(c_int64), c_int, c_size_t)),
+    "TF_DeleteTensor": (None, (c_void_p,)),
+    "TF_TensorDefaultAlignment": (c_size_t, ()),
+    "TF_TensorType": (c_int, (c_void_p,)),
+    "TF_NumDims": (c_int, (c_void_p,)),
+    "TF_Dim": (c_int64, (c_void_p, c_int)),
+    "TF_TensorData": (c_void_p, (c_void_p,)),
+    "TF_StringInit": (None, (c_void_p,)),
+    "TF_StringCopy": (None, (c_void_p, c_char_p, c_size_t)),
+    "TF_StringGetDataPointer": (c_void_p, (c_void_p,)),
+    "TF_StringGetSize": (c_size_t, (c_void_p,)),
+    "TF_StringDealloc": (None, (c_void_p,)),
+}
+
+
+class _Buffer(ctypes.Structure):
+    _fields_ = (("data", c_void_p), ("length", c_size_t), ("deallocator", c_void_p))
+
+
+@cache
+def library() -> SimpleNamespace:
+    """The functions above, of TensorFlow's shared library.
+
+    Raises:
+        ConfigurationError: when TensorFlow is not installed.
+    """
+    spec = importlib.util.find_spec("tensorflow")
+    file_name = _LIBRARIES.get(sys.platform, _LIBRARIES["linux"])
+    folders = [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec else []
+    paths = [folder / file_name for folder in folders if (folder / file_name).exists()]
+    if not paths:
+        raise missing_extra("TensorFlow", "embedded", "the embedded server")
+    functions = SimpleNamespace()
+    for loaded, calls in ((ctypes.CDLL, _LONG_CALLS), (ctypes.PyDLL, _SHORT_CALLS)):
+        dll = loaded(str(paths[0]))
+        for name, (result, arguments) in calls.items():
+            function = getattr(dll, name)
+            function.restype, function.argtypes = result, arguments
+            setattr(functions, name, function)
+    return functions
+
+
+class _Status:
+    """TensorFlow's way to tell an error; leaving the context raises it."""
+
+    def __enter__(self) -> Any:
+        self._status = library().TF_NewStatus()
+        return self._status
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        tf = library()
+        code = tf.TF_GetCode(self._status)
+        text = tf.TF_Message(self._status).decode(errors="replace") if code else ""
+        tf.TF_DeleteStatus(self._status)
+        if code and kind is None:
+            raise ServingError(Code(code), text)
+
+
+class Session:
+    """A SavedModel in memory; `run` may be called from many threads at once."""
+
+    def __init__(self, path: Path, config: bytes, tags: Sequence[str]) -> None:
+        """Load the version folder ``path`` with a serialized ConfigProto.
+
+        Raises:
+            ServingError: with the loader's reason.
+        """
+        tf = library()
+        self._graph = tf.TF_NewGraph()
+        options, meta_graph = tf.TF_NewSessionOptions(), tf.TF_NewBuffer()
+        names = (c_char_p * len(tags))(*(tag.encode() for tag in tags))
+        try:
+            with _Status() as status:
+                tf.TF_SetConfig(options, config, len(config), status)
+            with _Status() as status:
+                folder = os.fsencode(path)
+                self._session = tf.TF_LoadSessionFromSavedModel(
+                    options, None, folder, names, len(tags), self._graph, meta_graph, status
+                )
+            content = _Buffer.from_address(meta_graph)
+            self.meta_graph_def = ctypes.string_at(content.data, content.length)
+        except ServingError:
+            tf.TF_DeleteGraph(self._graph)
+            raise
+        finally:
+            tf.TF_DeleteBuffer(meta_graph)
+            tf.TF_DeleteSessionOptions(options)
+
+    def output(self, tensor_name: str) -> Output | None:
+        """The tensor ``operation:index`` of the graph, None where there is none."""
+        name, _, index = tensor_name.partition(":")
+        operation = library().TF_GraphOperationByName(self._graph, name.encode())
+        if not operation or int(index or 0) >= library().TF_OperationNumOutputs(operation):
+            return None
+        return Output(operation, int(index or 0))
+
+    def run(
+        self,
+        feeds: Sequence[tuple[Output, NDArray[Any]]],
+        fetches: Sequence[Output],
+        run_options: bytes = b"",
+    ) -> list[NDArray[Any]]:
+        """Feed arrays, strings as arrays of bytes objects, and return what is fetched.
+
+        ``run_options`` is a serialized RunOptions.
+
+        Raises:
+            ServingError: with TensorFlow's own code and text.
+        """
+        tf = library()
+        given = (c_void_p * len(feeds))()
+        made = (c_void_p * len(fetches))()
+        options = tf.TF_NewBufferFromString(run_options, len(run_options)) if run_options else None
+        try:
+            for index, (_, array) in enumerate(feeds):
+                given[index] = _to_tensor(array)
+            with _Status() as status:
+                tf.TF_SessionRun(
+                    self._session,
+                    options,
+                    *((Output * len(feeds))(*(feed[0] for feed in feeds)), given, len(feeds)),
+                    *((Output * len(fetches))(*fetches), made, len(fetches)),
+                    *(None, 0),
+                    None,
+                    status,
+                )
+            return [_to_array(tensor) for tensor in made if tensor]
+        finally:
+            for tensor in (*given, *made):
+                if tensor:
+                    tf.TF_DeleteTensor(tensor)
+            if options:
+                tf.TF_DeleteBuffer(options)
+
+    def close(self) -> None:
+        """Free the model's memory; nothing may run any more."""
+        tf = library()
+        for function in (tf.TF_CloseSession, tf.TF_DeleteSession):
+            with _Status() as status:
+                function(self._session, status)
+        tf.TF_DeleteGraph(self._graph)
+
+
+def numpy_dtype(dtype: int) -> np.dtype[Any] | None:
+    """Numpy's name for a DataType, None where it has none or where there are no plain elements."""
+    if dtype == _BFLOAT16:
+        import ml_dtypes
+
+        bfloat16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+        return bfloat16
+    return _NUMPY.get(dtype)
+
+
+def _to_tensor(array: NDArray[Any]) -> int:
+    dtype = _NUMBERS.get(array.dtype, _BFLOAT16)
+    dims = (c_int64 * array.ndim)(*array.shape)
+    if dtype == STRING:
+        return _to_string_tensor(dims, array)
+    tensor: int = library().TF_AllocateTensor(dtype, dims, array.ndim, array.nbytes)
+    if array.size:
+        _content(tensor, array.shape, array.dtype)[...] = array
+    return tensor
+
+
+# What string tensors point into, by address, until TensorFlow has let go of it: that may be long after the
+# call that brought it, when a stateful model keeps it.
+_held: dict[int, tuple[Any, int]] = {}
+
+
+def _to_string_tensor(dims: Any, array: NDArray[Any]) -> int:
+    tf = library()
+    align = tf.TF_TensorDefaultAlignment()
+    memory = ctypes.create_string_buffer(_STRING_BYTES * array.size + align)
+    address = -(-ctypes.addressof(memory) // align) * align
+    for index, text in enumerate(array.flat):
+        place = address + _STRING_BYTES * index
+        tf.TF_StringInit(place)
+        tf.TF_StringCopy(place, text, len(text))
+    _held[address] = (memory, array.size)
+    tensor: int = tf.TF_NewTensor(
+        STRING, dims, array.ndim, address, _STRING_BYTES * array.size, _let_go, None
+    )
+    return tensor
+
+
+@_Deallocator  # type: ignore[untyped-decorator]
+def _let_go(address: int, _length: int, _argument: object) -> None:
+    _memory, count = _held.pop(address)
+    for index in range(count):
+        library().TF_StringDealloc(address + _STRING_BYTES * index)
+
+
+def _to_array(tensor: int) -> NDArray[Any]:
+    tf = library()
+    dtype = tf.TF_TensorType(tensor)
+    shape = tuple(tf.TF_Dim(tensor, axis) for axis in range(tf.TF_NumDims(tensor)))
+    if dtype == STRING:
+        return _strings(tf.TF_TensorData(tensor), shape)
+    wanted = numpy_dtype(dtype)
+    if wanted is None:
+        raise ServingError(Code.UNIMPLEMENTED, f"A tensor of DataType {dtype} cannot be an answer")
+    return np.empty(shape, wanted) if 0 in shape else _content(tensor, shape, wanted).copy()
+
+
+def _content(tensor: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """A tensor's own memory as an array, which must not outlive it."""
+    memory = ctypes.c_char * (math.prod(shape) * dtype.itemsize)
+    address = library().TF_TensorData(tensor)
+    return np.ndarray(shape, dtype, memoryview(memory.from_address(address)))
+
+
+def _strings(address: int, shape: tuple[int, ...]) -> NDArray[Any]:
+    tf = library()
+    array = np.empty(shape, object)
+    flat = array.reshape(-1)
+    for index in range(flat.size):
+        place = address + _STRING_BYTES * index
+        flat[index] = ctypes.string_at(tf.TF_StringGetDataPointer(place), tf.TF_StringGetSize(place))
+    return array
