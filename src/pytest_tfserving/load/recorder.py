@@ -50,7 +50,7 @@ class Recorder:
     def flush(self) -> list[float]:
         """Write what is pending and count it; return the successes' latencies in ms."""
         pending, self._pending = self._pending, array("d")
-        self._file.write(pending.tobytes())
+        self._file.write(pending)
         outcomes = pending[2::FIELDS]
         latencies = [
             latency for latency, outcome in zip(pending[1::FIELDS], outcomes, strict=True) if not outcome
