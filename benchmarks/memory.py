@@ -12,6 +12,7 @@ Needs Linux with two cores, and the Debian package nginx.
 
 from __future__ import annotations
 
+import statistics
 import sys
 import threading
 import time
@@ -97,7 +98,7 @@ def main() -> None:
         sys.exit(f"the run failed: {result.aborted or dict(result.errors) or result.total_requests}")
     samples = child.after(requests // 10)
     first, last = samples[0], samples[-1]
-    slope = float(np.polyfit(*np.array(samples, float).T, 1)[0])
+    slope = statistics.linear_regression(*zip(*samples, strict=True)).slope
     total = result.total_requests
     growth = {name: parent.growth(name) / total for name in ("VmRSS", "RssAnon")}
     common.table(

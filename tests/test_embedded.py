@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import pytest
+
     from harness import Project
 
 HALF = """
@@ -38,6 +40,21 @@ def test_a_model_that_does_not_load_is_named_with_the_loaders_reason(project: Pr
 
     run.assert_outcomes(failed=1)
     run.stdout.fnmatch_lines(["replica 0 exited with code 1 (*Failed to start server.*due to error: *"])
+    run.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_where_tensorflow_is_missing_the_extra_is_named(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project.pytester.path / "sitecustomize.py").write_text("import sys\nsys.modules['tensorflow'] = None\n")
+    monkeypatch.setenv("PYTHONPATH", str(project.pytester.path))
+
+    run = project.run(server=False)
+
+    run.assert_outcomes(failed=1)
+    run.stdout.fnmatch_lines(
+        ["*the embedded server needs TensorFlow*pip install 'pytest-tfserving[[]embedded[]]'*"]
+    )
     run.stdout.no_fnmatch_line("*Traceback*")
 
 
