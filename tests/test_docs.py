@@ -13,6 +13,7 @@ import pytest
 import pytest_tfserving
 from harness import EXPERIMENTS
 from pytest_tfserving import cli, plugin
+from pytest_tfserving.cost import Pricing
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.experiment import Experiment, ServingOptions, Shape
 from pytest_tfserving.experiments_file import _EXPERIMENT_KEYS, _TOP_KEYS, read_file
@@ -20,7 +21,7 @@ from pytest_tfserving.load.profile import PROFILES, LoadProfile
 from pytest_tfserving.measure import nothing_measured
 from pytest_tfserving.model_server.flags import parse_flags
 from pytest_tfserving.options import OPTIONS, Settings
-from pytest_tfserving.report import json
+from pytest_tfserving.report.document import document_of
 from pytest_tfserving.report.runlog import Entry
 from pytest_tfserving.slo import Slo, Verdict
 
@@ -318,7 +319,7 @@ def test_the_keys_of_the_json_are_described() -> None:
     result = nothing_measured(experiment, profile)
     judgements = [("test", judgement) for judgement in result.judge([Slo.parse("rps>=1")])]
 
-    written = json.document([Entry("key", result, judgements)], interrupted=False)
+    written = document_of([Entry("key", result, judgements)], interrupted=False, pricing=Pricing())
 
     assert set(written) == keys("JSON")
     assert set(written["results"][0]) == keys("A result")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_tfserving import __version__
+from pytest_tfserving.cost import Pricing, read_prices
 from pytest_tfserving.errors import TFServingError, missing_extra
 from pytest_tfserving.models.store import MODELS
 
@@ -28,10 +29,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.run(options))
     except TFServingError as error:
         print(f"pytest-tfserving: {error}", file=sys.stderr)
-        return 2
+    except OSError as error:
+        print(f"pytest-tfserving: {error.filename}: {error.strerror}.", file=sys.stderr)
+    return 2
 
 
 def _parser() -> argparse.ArgumentParser:
+    from pytest_tfserving.options import parse_hours
+
     parser = argparse.ArgumentParser(
         prog="pytest-tfserving", description="Model-serving performance as test assertions."
     )
@@ -56,6 +61,20 @@ def _parser() -> argparse.ArgumentParser:
         "Keras weights file (default: %(default)s)",
     )
     export.set_defaults(run=_export)
+    report = commands.add_parser("report", help="remake reports from the JSON that --tfserving-json wrote")
+    report.add_argument("files", nargs="+", type=Path, metavar="FILE", help="results; several are merged")
+    report.add_argument("--html", type=Path, metavar="FILE", help="write the report as one HTML page")
+    report.add_argument("--markdown", type=Path, metavar="FILE", help="write verdicts and recommendation")
+    report.add_argument("--json", type=Path, metavar="FILE", help="write the merged results")
+    report.add_argument(
+        "--prices", type=Path, metavar="FILE", help="a price list (default: the one in the first file)"
+    )
+    report.add_argument(
+        "--hours",
+        type=parse_hours,
+        help="hours a month that a deployment runs (default: as in the first file)",
+    )
+    report.set_defaults(run=_report)
     return parser
 
 
@@ -69,6 +88,21 @@ def _export(options: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         raise missing_extra(str(error.name), "embedded", "exporting a model") from None
     print(folder / str(options.version))
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from pytest_tfserving.report.document import merged, priced, pricing_of, read_document
+    from pytest_tfserving.report.files import write_reports
+
+    if not (options.html or options.markdown or options.json):
+        raise TFServingError("report writes nothing without --html, --markdown or --json; give one of them.")
+    document = merged([read_document(path) for path in options.files])
+    known = pricing_of(document)
+    prices = read_prices(options.prices) if options.prices else known.prices
+    document = priced(document, Pricing(prices, options.hours or known.hours))
+    for path in write_reports(document, json=options.json, html=options.html, markdown=options.markdown):
+        print(path)
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.errors import ConfigurationError
 
@@ -136,6 +136,21 @@ class Experiment:
 
         common = self.slo_by_target.get("*", SloSet())
         return self.slo_by_target.get(self.target, common).of(f"{self.name} on target {self.target!r}")
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """What tells it from other experiments, as plain values."""
+        options = self.options
+        return {
+            "shape": self.shape.name,
+            **{part.name: getattr(self.shape, part.name) for part in fields(self.shape)},
+            "intra_op": options.intra_op,
+            "inter_op": options.inter_op,
+            "batching": options.batching is not None,
+            "protocol": self.protocol,
+            "model": self.model,
+            "payload": self.payload,
+        }
 
     def __str__(self) -> str:
         return self.name

@@ -132,6 +132,7 @@ def nothing_measured(
         generator=Generator(0.0, 0.0),
         reached="",
         endpoints=[],
+        configuration=experiment.configuration,
         aborted=aborted,
         not_judged=not_judged,
     )

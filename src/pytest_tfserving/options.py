@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_tfserving.cost import E2, STUDY_HOURS, Pricing, read_prices
 from pytest_tfserving.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 PREFIX = "tfserving"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h)?")
+_HOURS_OF_A_MONTH = 744
 _SECONDS = {None: 1, "s": 1, "m": 60, "h": 3600}
 
 
@@ -46,6 +49,14 @@ def parse_rate(text: str) -> float:
     if not 0 < rate < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0.")
     return rate
+
+
+def parse_hours(text: str) -> float:
+    """Hours of a month: above 0, at most 744."""
+    hours = parse_rate(text)
+    if hours > _HOURS_OF_A_MONTH:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than a month's {_HOURS_OF_A_MONTH} hours.")
+    return hours
 
 
 def parse_choice(*valid: str) -> Callable[[str], str]:
@@ -158,6 +169,33 @@ OPTIONS = (
     ),
     Option("json", "FILE", "Write every result with its circumstances to FILE.", shown_default="none"),
     Option(
+        "html",
+        "FILE",
+        "Write the report as one HTML page to FILE: answer, pictures, tables, data.",
+        shown_default="none",
+    ),
+    Option(
+        "markdown",
+        "FILE",
+        "Write verdicts and recommendation as Markdown to FILE; in a GitHub Actions job they go into its "
+        "summary without being asked for.",
+        shown_default="none",
+    ),
+    Option(
+        "prices",
+        "FILE",
+        "A YAML file with your price list, for what configurations cost.",
+        shown_default="Google Cloud's E2 prices of the reference study",
+    ),
+    Option(
+        "hours",
+        "HOURS",
+        "Hours a month that a deployment runs, for what it costs.",
+        parse_hours,
+        STUDY_HOURS,
+        "24, the reference study's",
+    ),
+    Option(
         "ui",
         "{live,simple,none}",
         "Progress while experiments run: one line that changes, a line now and then, or nothing.",
@@ -203,6 +241,9 @@ class Settings:
     unfit: str
     inconclusive: str
     json: Path | None
+    html: Path | None
+    markdown: Path | None
+    pricing: Pricing
     ui: str
     cli_load: LoadOverrides
     ini_load: LoadOverrides
@@ -223,20 +264,36 @@ class Settings:
             for option in OPTIONS
         }
         _check_conflicts(values)
-        invocation = config.invocation_params.dir
+
+        def path(name: str) -> Path | None:
+            base = config.invocation_params.dir if cli[name] else config.rootpath
+            return base / values[name] if values[name] else None
+
+        def written(name: str) -> Path | None:
+            _check_writable(f"--{PREFIX}-{name}", target := path(name))
+            return target
+
         return cls(
             target=values["target"],
             server=values["server"] or "",
             url=values["url"] or "",
-            experiments=_path(values["experiments"], invocation if cli["experiments"] else config.rootpath),
+            experiments=path("experiments"),
             ready_timeout_s=values["ready-timeout"],
             unfit=values["unfit"],
             inconclusive=values["inconclusive"],
-            json=_path(values["json"], invocation if cli["json"] else config.rootpath),
+            json=written("json"),
+            html=written("html"),
+            markdown=written("markdown"),
+            pricing=_pricing(path("prices"), values["hours"]),
             ui=values["ui"] or "",
             cli_load=_overrides(cli),
             ini_load=_overrides(ini),
         )
+
+    @property
+    def report_files(self) -> list[Path]:
+        """The files a run writes its results to."""
+        return [path for path in (self.json, self.html, self.markdown) if path]
 
 
 def resolve_profile(
@@ -275,8 +332,21 @@ def _overrides(values: Mapping[str, Any]) -> LoadOverrides:
     return LoadOverrides(values["profile"], fields)
 
 
-def _path(text: str | None, base: Path) -> Path | None:
-    return base / text if text else None
+def _check_writable(flag: str, path: Path | None) -> None:
+    """Find out before the run, not after it, that a file cannot be written."""
+    if path is None:
+        return
+    folder = next(parent for parent in path.parents if parent.exists())
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        problem = "is a folder" if path.is_dir() else f"cannot be written: {folder} is no folder to write to"
+        raise pytest.UsageError(f"{flag}: {path} {problem}.")
+
+
+def _pricing(path: Path | None, hours: float) -> Pricing:
+    try:
+        return Pricing(read_prices(path) if path else E2, hours)
+    except ConfigurationError as error:
+        raise pytest.UsageError(f"--tfserving-prices: {error}") from None
 
 
 def _check_conflicts(values: Mapping[str, Any]) -> None:

@@ -35,10 +35,10 @@ def pytest_configure(config: pytest.Config) -> None:
     for description in DESCRIPTIONS:
         config.addinivalue_line("markers", description)
     perf = config.stash[STASH_KEY] = PerfSession(config)
-    if perf.settings.json and not perf.is_worker:
-        from pytest_tfserving.report.json import JsonReport
+    if not perf.is_worker:
+        from pytest_tfserving.report.files import ReportFiles
 
-        config.pluginmanager.register(JsonReport(perf, perf.settings.json), "tfserving-json")
+        config.pluginmanager.register(ReportFiles(perf), "tfserving-reports")
 
 
 @pytest.hookimpl(optionalhook=True)

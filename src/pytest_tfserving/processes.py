@@ -112,8 +112,15 @@ class ChildProcess:
         """RAM in use by the child and the processes it started."""
         total = 0
         with contextlib.suppress(psutil.Error):
-            for process in psutil.Process(self._watcher.pid).children(recursive=True):
-                total += process.memory_info().rss
+            total = sum(process.memory_info().rss for process in self._family())
+        return total
+
+    def cpu_s(self) -> float:
+        """CPU time that the child and the processes it started have used; 0 once they are gone."""
+        total = 0.0
+        with contextlib.suppress(psutil.Error):
+            times = [process.cpu_times() for process in self._family()]
+            total = sum(each.user + each.system for each in times)
         return total
 
     def last_lines(self, count: int = 30) -> str:
@@ -124,10 +131,14 @@ class ChildProcess:
     def kill(self) -> None:
         """End the child at once, as an out-of-memory kill would."""
         with contextlib.suppress(psutil.Error):
-            for process in psutil.Process(self._watcher.pid).children(recursive=True):
+            for process in self._family():
                 process.kill()
 
     def stop(self) -> None:
         """Ask the child to end, insist after a few seconds, and wait until it is gone."""
         end_by_closing(self._watcher, _TERM_S + 2)
         self.kill()
+
+    def _family(self) -> list[psutil.Process]:
+        family: list[psutil.Process] = psutil.Process(self._watcher.pid).children(recursive=True)
+        return family

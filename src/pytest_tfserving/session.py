@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.experiments_file import ExperimentsFile
     from pytest_tfserving.lane import Lane
     from pytest_tfserving.load.profile import LoadProfile
-    from pytest_tfserving.report.runlog import RunLog
+    from pytest_tfserving.report.runlog import Entry, RunLog
     from pytest_tfserving.report.terminal import Progress
 
 STASH_KEY = pytest.StashKey["PerfSession"]()
@@ -65,7 +65,7 @@ class PerfSession:
     @property
     def is_idle(self) -> bool:
         """Whether there is nothing to show at the end."""
-        return not (self.has_folder or "progress" in self.__dict__ or self.settings.json)
+        return not (self.has_folder or "progress" in self.__dict__ or self.settings.report_files)
 
     @cached_property
     def log(self) -> RunLog:
@@ -74,6 +74,10 @@ class PerfSession:
 
         writer = self.config.workerinput["workerid"] if self.is_worker else "main"  # type: ignore[attr-defined]
         return RunLog(self.folder, writer)
+
+    def entries(self) -> list[Entry]:
+        """What is measured so far, in the order of every table."""
+        return self.log.entries() if self.has_folder else []
 
     @cached_property
     def lane(self) -> Lane:

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 SCHEMA_PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9)
 
 
+def percentile_name(percentile: float) -> str:
+    """``p99_9_ms``, as a percentile is called where units are in names."""
+    return f"p{percentile:g}_ms".replace(".", "_")
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """The part of the run that counts, in seconds since its start: the ramp is left out."""
@@ -57,7 +62,9 @@ class Result:
 
     ``latencies_ms`` holds the successful requests that ended in the window, sorted. ``aborted``, ``invalid``
     and ``incomplete`` are sentences, empty when there is nothing to say: why the run ended as a failure, why
-    the generator cannot be believed, why it ended before it could tell.
+    the generator cannot be believed, why it ended before it could tell. ``intervals`` are the 95 % confidence
+    intervals of the metrics they are named after. ``configuration`` is the experiment's, empty where the
+    target has none to offer.
     """
 
     experiment: str
@@ -79,10 +86,18 @@ class Result:
     invalid: str = ""
     incomplete: str = ""
     not_judged: str = ""
+    intervals: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    configuration: Mapping[str, Any] = field(default_factory=dict)
     series: Sequence[Mapping[str, float]] = ()
     circumstances: Mapping[str, Any] = field(default_factory=dict)
     slos: tuple[Slo, ...] = field(default=(), compare=False)
     on_check: OnCheck | None = field(default=None, compare=False)
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether its figures are a measurement of the server under its whole load."""
+        spoilt = self.aborted or self.invalid or self.incomplete or self.not_judged
+        return bool(self.successes) and not spoilt
 
     @property
     def successes(self) -> int:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.load.child import STOP_S
 from pytest_tfserving.load.recorder import SUCCESS, read_records
-from pytest_tfserving.load.result import Generator, Result, Window
+from pytest_tfserving.load.result import SCHEMA_PERCENTILES, Generator, Result, Window, percentile_name
+from pytest_tfserving.statistics.intervals import percentile_intervals, rate_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,6 +40,7 @@ class Story:
 
     causes: dict[int, str] = field(default_factory=dict)
     ticks: list[dict[str, Any]] = field(default_factory=list)
+    server_cpu: list[tuple[float, float | None]] = field(default_factory=list)
     settled: dict[str, Any] | None = None
     end: dict[str, Any] | None = None
     aborted: str = ""
@@ -100,6 +102,7 @@ def _watch(
         if line is not None:
             story.hear(line)
             if line["event"] == "tick":
+                story.server_cpu.append((line["at_s"], deployment.cpu_s()))
                 progress(line)
         if failure := deployment.failure():
             story.aborted = f"{failure}, {story.ended_at_s:.1f} s into the load"
@@ -153,16 +156,17 @@ def _result(plan: Plan, deployment: Deployment, story: Story, child: LoadChild, 
     records = read_records(child.records)
     window = _window(plan, story)
     finished_s = records[:, 0] + records[:, 1] / _MS
-    series = _series(records, finished_s, story.ticks)
+    series = _series(records, finished_s, story)
     inside = (finished_s >= window.start_s) & (finished_s <= window.end_s)
     failed = records[:, 2] != SUCCESS
+    latencies_ms = np.asarray(records[inside & ~failed, 1])
     result = Result(
         experiment=deployment.label,
         target=deployment.experiment.target,
         profile=asdict(plan.profile),
         started_at=started_at,
         window=window,
-        latencies_ms=np.sort(np.asarray(records[inside & ~failed, 1])),
+        latencies_ms=np.sort(latencies_ms),
         errors=_by_cause(records[failed & (finished_s >= window.start_s), 2], story),
         users=plan.profile.users,
         run_s=story.ended_at_s,
@@ -171,11 +175,22 @@ def _result(plan: Plan, deployment: Deployment, story: Story, child: LoadChild, 
         generator=_generator(story, window),
         reached=deployment.reached,
         endpoints=[str(endpoint) for endpoint in deployment.endpoints],
+        intervals=_intervals(finished_s[inside & ~failed], latencies_ms, window),
+        configuration=deployment.configuration,
         series=series,
         circumstances=deployment.circumstances,
         incomplete=story.incomplete,
     )
     return _with_causes(result, plan, story, _by_cause(records[failed, 2], story))
+
+
+def _intervals(
+    finished_s: NDArray[np.float64], latencies_ms: NDArray[np.float64], window: Window
+) -> dict[str, tuple[float, float]]:
+    found = percentile_intervals(latencies_ms, SCHEMA_PERCENTILES)
+    intervals = {percentile_name(percentile): interval for percentile, interval in found.items()}
+    rps = rate_interval(finished_s, window.start_s, window.end_s)
+    return {"rps": rps, **intervals} if rps else intervals
 
 
 def _by_cause(outcomes: NDArray[np.float64], story: Story) -> Counter[str]:
@@ -249,12 +264,13 @@ def limited_by_generator(result: Result) -> str:
 
 
 def _series(
-    records: NDArray[np.float64], finished_s: NDArray[np.float64], ticks: list[dict[str, Any]]
+    records: NDArray[np.float64], finished_s: NDArray[np.float64], story: Story
 ) -> list[dict[str, float]]:
-    """Second by second: successes, errors, median and p95 of the requests that ended in it, users."""
+    """Second by second: successes, errors, median and p95 of the requests that ended in it, users, CPU."""
     import numpy as np
 
-    users = {int(tick["at_s"]): tick["users"] for tick in ticks}
+    users = {int(tick["at_s"]): tick["users"] for tick in story.ticks}
+    cpu = _server_cpu(story)
     seconds = finished_s.astype(np.int32)
     order = np.argsort(seconds, kind="stable")
     edges = np.searchsorted(seconds[order], range(max(users, default=-1) + 2))
@@ -267,5 +283,20 @@ def _series(
         if len(good):
             row["p50_ms"] = round(float(good[(len(good) - 1) // 2]), 3)
             row["p95_ms"] = round(float(good[math.ceil(0.95 * len(good)) - 1]), 3)
+        if second in cpu:
+            row["server_cpu"] = cpu[second]
         series.append(row)
     return series
+
+
+def _server_cpu(story: Story) -> dict[int, float]:
+    """How many cores the replicas used in each whole second, where that was seen."""
+    import numpy as np
+
+    seen = [(at_s, cpu_s) for at_s, cpu_s in story.server_cpu if cpu_s is not None]
+    if not seen:
+        return {}
+    at_s, cpu_s = zip(*seen, strict=True)
+    seconds = range(int(at_s[0]), int(at_s[-1]) + 1)
+    used = np.diff(np.interp(seconds, at_s, cpu_s))
+    return {second: round(float(cores), 3) for second, cores in zip(seconds, used, strict=False)}

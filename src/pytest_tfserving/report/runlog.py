@@ -64,14 +64,18 @@ class RunLog:
         return None
 
     def entries(self) -> list[Entry]:
-        """All results with their verdicts, in the order they were measured."""
+        """All results with their verdicts, in the order of every table."""
+        from pytest_tfserving.report.document import place_of
+
         lines = list(self._lines())
         found = {line["key"]: Entry(line["key"], self._result(line)) for line in lines if "result" in line}
         for line in lines:
             if "judgements" in line and line["key"] in found:
                 judgements = [_judgement(values) for values in line["judgements"]]
                 found[line["key"]].judgements += [(line["nodeid"], each) for each in judgements]
-        return sorted(found.values(), key=lambda entry: entry.result.started_at)
+        return sorted(
+            found.values(), key=lambda entry: place_of(entry.result.configuration, entry.result.started_at)
+        )
 
     def _append(self, line: dict[str, Any]) -> None:
         with (self.folder / f"{self.writer}.jsonl").open("a", encoding="utf-8") as file:

@@ -6,14 +6,12 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
+from pytest_tfserving.report.figures import figure, percent, reasons, usd
 from pytest_tfserving.slo import Verdict
 
 if TYPE_CHECKING:
     import pytest
     from _pytest.terminal import TerminalReporter
-
-    from pytest_tfserving.load.result import Result
-    from pytest_tfserving.report.runlog import Entry
 
 _NAME_WIDTH = 27
 _SIMPLE_EVERY_S = 10.0
@@ -87,70 +85,62 @@ class Progress:
 
 def write_summary(reporter: TerminalReporter, config: pytest.Config, *, interrupted: bool) -> None:
     """The table of a pytest run, if it measured anything."""
+    from pytest_tfserving.report.document import document_of
     from pytest_tfserving.session import PerfSession
 
     perf = PerfSession.of(config)
     perf.progress.close()
-    entries = perf.log.entries() if perf.has_folder else []
-    if entries:
-        write_table(reporter, entries, interrupted=interrupted)
-    if perf.settings.json:
-        reporter.write_line(f"results: {perf.settings.json}")
+    if entries := perf.entries():
+        document = document_of(entries, interrupted=interrupted, pricing=perf.settings.pricing)
+        write_table(reporter, document)
+        write_costs(reporter, document)
+    for path in perf.settings.report_files:
+        if path.exists():
+            reporter.write_line(f"results: {path}")
 
 
-def write_table(reporter: TerminalReporter, entries: list[Entry], *, interrupted: bool) -> None:
+def write_table(reporter: TerminalReporter, document: dict[str, Any]) -> None:
     """One row an experiment, and below it what its verdict rests on when it is not PASS."""
+    results = document["results"]
     title = "serving performance"
-    reporter.write_sep("=", f"{title}, incomplete: the run was interrupted" if interrupted else title)
-    width = max([_NAME_WIDTH, *(len(_label(entry.result)) for entry in entries)])
+    reporter.write_sep(
+        "=", f"{title}, incomplete: the run was interrupted" if document["interrupted"] else title
+    )
+    width = max([_NAME_WIDTH, *(len(result["experiment"]) for result in results)])
     head = " ".join(f"{name:>{size}}" for name, size in _COLUMNS)
     reporter.write_line(f"{'':{width}} {head} verdict")
-    for entry in entries:
-        reporter.write(f"{_label(entry.result):{width}} {_cells(entry.result)} ")
-        reporter.write_line(str(entry.verdict), **_COLOURS[entry.verdict])
-    for entry in entries:
-        for reason in reasons(entry):
-            reporter.write_line(f"{entry.result.experiment}: {reason}")
-    if any(entry.result.successes for entry in entries):
+    for result in results:
+        reporter.write(f"{result['experiment']:{width}} {_cells(result)} ")
+        reporter.write_line(result["verdict"], **_COLOURS[Verdict(result["verdict"])])
+    for result in results:
+        for reason in reasons(result):
+            reporter.write_line(f"{result['experiment']}: {reason}")
+    if any(result["metrics"]["requests"] for result in results):
         reporter.write_line("latencies in ms; eff. = rps as a share of the bare in-process session's")
 
 
-def reasons(entry: Entry) -> list[str]:
-    """What the verdict rests on, where it is not PASS."""
-    result = entry.result
-    cause = result.aborted or result.invalid or result.incomplete or result.not_judged
-    if cause:
-        return [cause]
-    if not entry.judgements:
-        return ["no SLO for this target"]
-    missed = [each for _, each in entry.judgements if each.verdict not in (Verdict.PASS, Verdict.NOT_JUDGED)]
-    return list(dict.fromkeys(map(str, missed)))
+def write_costs(reporter: TerminalReporter, document: dict[str, Any]) -> None:
+    """What each shape costs and which configuration to take, where there are several to choose from."""
+    priced = [result for result in document["results"] if result["cost"]]
+    if len(priced) < 2:  # noqa: PLR2004 - nothing to choose
+        return
+    prices = document["prices"]
+    width = max([_NAME_WIDTH, *(len(result["experiment"]) for result in priced)])
+    month = f"USD for {prices['hours_a_month']:g} h"
+    reporter.write_line("")
+    reporter.write_line(f"{'':{width}} {month:>15} {'USD a million':>15}")
+    for result in priced:
+        month, million = usd(result["cost"]["month_usd"]), usd(result["cost"]["million_usd"])
+        reporter.write_line(f"{result['experiment']:{width}} {month:>15} {million:>15}")
+    reporter.write_line(f"prices: {prices['source']}, {prices['date']}")
+    reporter.write_line(document["recommendation"]["sentence"])
 
 
-def figure(value: float) -> str:
-    """A number in six columns: three digits that count, or all of its whole ones."""
-    if not math.isfinite(value):
-        return "-"
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"  # noqa: PLR2004 - three digits
-
-
-def percent(fraction: float) -> str:
-    """A fraction as per cent, never rounded to 0 when it is not."""
-    if not math.isfinite(fraction):
-        return "-"
-    if 0 < fraction < 0.001:  # noqa: PLR2004
-        return "<0.1%"
-    return f"{100 * fraction:.3g}%"
-
-
-def _label(result: Result) -> str:
-    return result.experiment
-
-
-def _cells(result: Result) -> str:
-    latencies = (result.p50_ms, result.p95_ms, result.p99_ms)
-    errors = percent(result.error_rate) if result.requests else "-"
-    shown = [figure(result.rps), *map(figure, latencies), errors, percent(result.efficiency)]
-    if result.not_judged:
+def _cells(result: dict[str, Any]) -> str:
+    metrics = result["metrics"]
+    latencies = (metrics["p50_ms"], metrics["p95_ms"], metrics["p99_ms"])
+    errors = percent(metrics["error_rate"]) if metrics["requests"] else "-"
+    shown = [figure(metrics["rps"]), *map(figure, latencies), errors, percent(metrics["efficiency"])]
+    if result["not_judged"]:
         shown = ["-"] * len(_COLUMNS)
     return " ".join(f"{text:>{size}}" for text, (_, size) in zip(shown, _COLUMNS, strict=True))

@@ -50,8 +50,9 @@ class Deployment:
 
     ``label`` is what results call it: the experiment's name where its shape was deployed. ``failure()`` is
     a sentence once something in it has died. ``bare_slice()`` measures the bare session on the replicas'
-    cores and ``right_answer()`` is what it answers, both None where that cannot be known. ``unfit`` says
-    what the target lacks for the shape; such a deployment is never judged.
+    cores and ``right_answer()`` is what it answers, both None where that cannot be known. ``cpu_s()``
+    is the CPU time that all replicas have used so far, in seconds, None where that is not seen. ``unfit``
+    says what the target lacks for the shape; such a deployment is never judged.
     """
 
     experiment: Experiment
@@ -67,6 +68,12 @@ class Deployment:
     evidence: Callable[[], Evidence] = _no_evidence
     bare_slice: Callable[[], BareRates | None] = _unknown
     right_answer: Callable[[], Any] = _unknown
+    cpu_s: Callable[[], float | None] = _unknown
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """The experiment's, where it was deployed as it says."""
+        return self.experiment.configuration if self.label == self.experiment.name else {}
 
     def failure_soon(self) -> str:
         """`failure`, given a moment: a connection breaks before the process that held it is seen to end."""

@@ -107,6 +107,7 @@ def deploy(order: Order) -> Iterator[Deployment]:
             evidence=lambda: _evidence(replicas),
             bare_slice=bare.slice,
             right_answer=bare.right_answer,
+            cpu_s=lambda: sum(replica.process.cpu_s() for replica in replicas),
         )
 
 

@@ -1,0 +1,113 @@
+"""What a shape costs: prices of machines, US dollars a month and a million predictions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfserving.errors import ConfigurationError, nearest
+from pytest_tfserving.experiment import Shape
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_SECONDS_AN_HOUR = 3600
+_MILLION = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """A price list: US dollars an hour for a vCPU and for a GB of RAM, or for whole machines by shape.
+
+    A shape of ``shapes`` costs so much with all its nodes, whatever the other two say.
+    """
+
+    vcpu_hour_usd: float
+    gb_hour_usd: float
+    source: str
+    date: str
+    shapes: Mapping[str, float] = field(default_factory=dict)
+
+    def hour_usd(self, shape: Shape) -> float:
+        """An hour of all nodes of ``shape``."""
+        if shape.name in self.shapes:
+            return self.shapes[shape.name]
+        return shape.nodes * (shape.vcpus * self.vcpu_hour_usd + shape.ram_gb * self.gb_hour_usd)
+
+    def month_usd(self, shape: Shape, hours: float) -> float:
+        """A month in which ``shape`` runs for ``hours`` hours."""
+        return hours * self.hour_usd(shape)
+
+    def million_usd(self, shape: Shape, rps: float) -> float:
+        """A million predictions at ``rps`` successes a second."""
+        return self.hour_usd(shape) / (rps * _SECONDS_AN_HOUR) * _MILLION
+
+
+# The reference study's.
+E2 = Prices(0.02289, 0.003067, "Google Cloud E2 custom machines, as in the reference study", "2022-07-28")
+STUDY_HOURS = 24.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pricing:
+    """A price list, and how many hours a month a deployment runs."""
+
+    prices: Prices = E2
+    hours: float = STUDY_HOURS
+
+
+def read_prices(path: Path) -> Prices:
+    """Read a YAML file with the fields of `Prices`.
+
+    Raises:
+        ConfigurationError: when it cannot be read, or something in it is not a price.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"the price file {path} cannot be read: {error.strerror}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} is not YAML: {' '.join(str(error).split())}.") from None
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"{path} must be a mapping with the keys {', '.join(_KEYS)}.")
+    for name in content:
+        if name not in _KEYS:
+            raise ConfigurationError(f"{path}: unknown key {name!r}; {nearest(str(name), _KEYS)}.")
+    shapes = content.get("shapes") or {}
+    if not isinstance(shapes, dict):
+        raise ConfigurationError(f"{path}: shapes must be a mapping of shapes to prices, not {shapes!r}.")
+    return Prices(
+        vcpu_hour_usd=_price(path, content, "vcpu_hour_usd"),
+        gb_hour_usd=_price(path, content, "gb_hour_usd"),
+        source=_text(path, content, "source"),
+        date=_text(path, content, "date"),
+        shapes={_shape(path, name): _price(path, shapes, name) for name in shapes},
+    )
+
+
+_KEYS = [part.name for part in fields(Prices)]
+
+
+def _price(path: Path, values: Mapping[Any, Any], name: Any) -> float:
+    value = values.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        raise ConfigurationError(f"{path}: {name} must be a price in USD an hour, not {value!r}.")
+    return float(value)
+
+
+def _text(path: Path, values: Mapping[str, Any], name: str) -> str:
+    if not (text := str(values.get(name) or "").strip()):
+        raise ConfigurationError(
+            f"{path}: {name} is missing; say where the prices are from, and of which day."
+        )
+    return text
+
+
+def _shape(path: Path, name: Any) -> str:
+    try:
+        return Shape.parse(str(name)).name
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path}: {error}") from None

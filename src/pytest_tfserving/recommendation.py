@@ -1,0 +1,127 @@
+"""Which configuration to take: the cheapest that passes, the fastest, and what no other one beats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_tfserving.statistics.intervals import Interval, overlap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A configuration that was measured and passed: a month's cost in USD, None where it has none."""
+
+    name: str
+    rps: float
+    p95_ms: float
+    month_usd: float | None
+    rps_interval: Interval | None = None
+    p95_interval: Interval | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The best by some measure, and those that are as good as far as the data can tell."""
+
+    name: str
+    ties: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """``sentence`` says it all; the fronts name who is beaten by nobody in cost and rps, in cost and p95."""
+
+    sentence: str
+    cheapest: Choice | None = None
+    fastest: Choice | None = None
+    front_rps: tuple[str, ...] = ()
+    front_p95: tuple[str, ...] = ()
+
+
+def recommend(candidates: Sequence[Candidate], measured: int) -> Recommendation:
+    """Choose among the ``candidates``, those of ``measured`` configurations that passed."""
+    if not candidates:
+        return Recommendation(_nothing(measured))
+    fastest = _fastest(candidates)
+    priced = [each for each in candidates if each.month_usd is not None]
+    if not priced:
+        return Recommendation(_sentence(None, fastest, candidates), None, fastest)
+    cheapest = _cheapest(priced)
+    return Recommendation(
+        _sentence(cheapest, fastest, candidates),
+        cheapest,
+        fastest,
+        _front(priced, lambda each: -each.rps),
+        _front(priced, lambda each: each.p95_ms),
+    )
+
+
+def _fastest(candidates: Sequence[Candidate]) -> Choice:
+    best = max(candidates, key=lambda each: each.rps)
+    others = [each for each in candidates if each is not best]
+    return Choice(
+        best.name, tuple(each.name for each in others if overlap(best.rps_interval, each.rps_interval))
+    )
+
+
+def _cheapest(priced: Sequence[Candidate]) -> Choice:
+    """Of those that cost least the fastest; the others that cost as much tie when their rates do."""
+    least = min(_usd(each) for each in priced)
+    equal = [each for each in priced if round(_usd(each), 2) == round(least, 2)]
+    return _fastest(equal)
+
+
+def _front(priced: Sequence[Candidate], badness: Callable[[Candidate], float]) -> tuple[str, ...]:
+    """Those that no other is at least as good as in both cost and ``badness``, and better in one."""
+
+    def beats(one: Candidate, other: Candidate) -> bool:
+        ours, theirs = (_usd(one), badness(one)), (_usd(other), badness(other))
+        return all(mine <= yours for mine, yours in zip(ours, theirs, strict=True)) and ours != theirs
+
+    return tuple(each.name for each in priced if not any(beats(other, each) for other in priced))
+
+
+def _usd(candidate: Candidate) -> float:
+    assert candidate.month_usd is not None
+    return candidate.month_usd
+
+
+def _nothing(measured: int) -> str:
+    if not measured:
+        return "Nothing to recommend: no configuration was measured under its whole load."
+    which = "the one configuration" if measured == 1 else f"none of the {measured} configurations"
+    ending = "that was measured did not pass" if measured == 1 else "that were measured passed"
+    return f"Nothing to recommend: {which} {ending}."
+
+
+def _sentence(cheapest: Choice | None, fastest: Choice, candidates: Sequence[Candidate]) -> str:
+    by_name = {each.name: each for each in candidates}
+    best = by_name[fastest.name]
+    if len(candidates) == 1:
+        return f"{best.name} is the only configuration that passed{_at(best)}."
+    throughput = f"the most throughput, {best.rps:.3g} requests a second{_tied(fastest)}"
+    if cheapest is None:
+        return f"{best.name} has {throughput}."
+    choice = by_name[cheapest.name]
+    taken = f"Take {choice.name}: it is the cheapest that meets the SLOs{_at(choice)}"
+    if choice is best:
+        return f"{taken}, and has {throughput}."
+    return f"{taken}{_tied(cheapest)}. {best.name} has {throughput}{_at(best)}."
+
+
+def _at(candidate: Candidate) -> str:
+    return "" if candidate.month_usd is None else f" at {candidate.month_usd:.2f} USD a month"
+
+
+def _tied(choice: Choice) -> str:
+    if not choice.ties:
+        return ""
+    few = 3
+    shown = ", ".join(choice.ties[:few]) + (
+        f" and {len(choice.ties) - few} more" if len(choice.ties) > few else ""
+    )
+    return f" (as far as the data tell, {shown} {'does' if len(choice.ties) == 1 else 'do'} as well)"

@@ -1,0 +1,335 @@
+"use strict";
+(() => {
+  const source = document.getElementById("data").textContent;
+  const data = JSON.parse(source);
+  const results = data.results.map((result, index) => ({
+    ...result,
+    index,
+    name: result.experiment,
+    rps: result.metrics.rps,
+    p95: result.metrics.p95_ms,
+    cost: result.cost ? result.cost.month_usd : null,
+    million: result.cost ? result.cost.million_usd : null,
+  }));
+  const state = { view: "plateau", colour: "shape", sort: "place", filter: "" };
+  const byId = (id) => document.getElementById(id);
+  const PALETTE = ["#4269d0", "#d98c00", "#e8543f", "#3aa394", "#3ca951", "#d9659b", "#a463f2", "#5f95d6",
+    "#9c6b4e", "#8a9099"];
+  const ms = (value) => (value === null || value === undefined ? "-" : `${Number(value.toPrecision(3))} ms`);
+  const number = (value) => (value === null || value === undefined ? "-" : String(Number(value.toPrecision(3))));
+
+  function group(result) {
+    if (state.colour === "verdict") return result.verdict;
+    const value = result.configuration[state.colour];
+    if (value === undefined) return "unknown";
+    if (state.colour === "inter_op") return `inter-op ${value}`;
+    if (state.colour === "batching") return value ? "batching" : "no batching";
+    return String(value);
+  }
+
+  function matches(name) {
+    return state.filter.toLowerCase().split(/\s+/).every((word) => name.toLowerCase().includes(word));
+  }
+
+  function chosen() {
+    const shown = results.filter((result) => matches(result.name));
+    const keys = { rps: (r) => -(r.rps ?? 0), p95: (r) => r.p95 ?? Infinity, cost: (r) => r.cost ?? Infinity };
+    return state.sort === "place" ? shown : d3.sort(shown, keys[state.sort]);
+  }
+
+  const colourScale = (shown) => ({
+    type: "ordinal",
+    domain: [...new Set(results.map(group))],
+    range: PALETTE,
+    legend: new Set(shown.map(group)).size > 1,
+  });
+
+  const limits = (result, pattern) =>
+    result.slos.filter((slo) => pattern.test(slo.slo) && slo.unit !== "x" && slo.unit !== "%");
+
+  const inMs = (slo) => slo.limit * ({ s: 1000, us: 0.001 }[slo.unit] ?? 1);
+
+  function draw(figure, caption, options) {
+    figure.querySelectorAll("figcaption ~ *").forEach((old) => old.remove());
+    const text = figure.querySelector("figcaption");
+    if (caption) text.textContent = caption;
+    const width = Math.max(280, figure.clientWidth || 340);
+    const drawing = Plot.plot({
+      width,
+      marginBottom: 36,
+      style: { background: "none", color: "inherit", fontSize: "12px" },
+      ...options(width),
+    });
+    const svg = drawing.tagName === "svg" ? drawing : [...drawing.querySelectorAll("svg")].at(-1);
+    svg.setAttribute("role", "img");
+    svg.setAttribute("aria-label", text.textContent);
+    figure.append(drawing);
+  }
+
+  const nothing = (figure, text) => {
+    figure.querySelectorAll("figcaption ~ *").forEach((old) => old.remove());
+    const line = document.createElement("p");
+    line.textContent = text;
+    figure.append(line);
+  };
+
+  // A long name takes two lines, so that the marks keep most of a narrow screen.
+  const wrapped = (name, most) => {
+    if (name.length <= most) return name;
+    const middle = name.lastIndexOf("-", Math.min(most, name.length - 2));
+    return middle > 0 ? `${name.slice(0, middle + 1)}\n${name.slice(middle + 1)}` : `${name.slice(0, most - 1)}…`;
+  };
+
+  function rows(shown, width, label, value, marks) {
+    const most = width < 480 ? 18 : 30;
+    return {
+      height: 50 + 30 * shown.length,
+      marginLeft: Math.min(12 + 7.2 * Math.min(most, d3.max(shown, (r) => r.name.length)), width * 0.45),
+      marginRight: 24,
+      x: { label, grid: true, nice: true, zero: true, ticks: width < 480 ? 4 : 8 },
+      y: { label: null, domain: shown.map((r) => r.name), tickFormat: (name) => wrapped(name, most), tickSize: 0 },
+      color: colourScale(shown),
+      marks: [
+        ...marks,
+        Plot.text(shown.filter((r) => !r.measured), {
+          y: "name", text: "verdict", frameAnchor: "left", dx: 6, fillOpacity: 0.75, fontStyle: "italic",
+        }),
+        Plot.ruleX([0]),
+      ],
+    };
+  }
+
+  function drawPlateau(shown) {
+    const measured = shown.filter((r) => r.measured);
+    const withInterval = (name) => measured.filter((r) => r.intervals[name]);
+    draw(byId("chart-rps"), "Requests a second at the plateau, with 95 % intervals", (width) =>
+      rows(shown, width, "requests a second", "rps", [
+        Plot.barX(measured, { y: "name", x: "rps", fill: group, fillOpacity: 0.8, insetTop: 5, insetBottom: 5,
+          title: (r) => `${r.name}\n${number(r.rps)} requests a second`, tip: true }),
+        Plot.ruleY(withInterval("rps"), { y: "name", x1: (r) => r.intervals.rps[0], x2: (r) => r.intervals.rps[1],
+          strokeWidth: 2 }),
+        Plot.tickX(measured.flatMap((r) => limits(r, /^rps/).map((slo) => ({ name: r.name, limit: slo.limit }))), {
+          y: "name", x: "limit", strokeWidth: 3, strokeDasharray: "3,2" }),
+      ]));
+    draw(byId("chart-latency"), "Latency at the plateau: a dot is p95, the line runs from p50 to p99", (width) =>
+      rows(shown, width, "ms", "p95", [
+        Plot.ruleY(measured, { y: "name", x1: (r) => r.metrics.p50_ms, x2: (r) => r.metrics.p99_ms, stroke: group,
+          strokeWidth: 2 }),
+        Plot.dot(measured, { y: "name", x: "p95", fill: group, r: 5,
+          title: (r) => `${r.name}\np50 ${ms(r.metrics.p50_ms)}, p95 ${ms(r.p95)}, p99 ${ms(r.metrics.p99_ms)}`,
+          tip: true }),
+        Plot.tickX(measured.flatMap((r) => limits(r, /^p\d/).map((slo) => ({ name: r.name,
+          limit: inMs(slo) }))), {
+          y: "name", x: "limit", strokeWidth: 3, strokeDasharray: "3,2" }),
+      ]));
+  }
+
+  function drawTime(shown) {
+    const points = shown.filter((r) => r.measured).flatMap((r) =>
+      r.series.map((second) => ({ ...second, name: r.name, group: group(r) })));
+    const lines = (field, label) => (width) => ({
+      height: 320,
+      marginLeft: 52,
+      x: { label: "seconds", ticks: width < 480 ? 5 : 10 },
+      y: { label, grid: true, zero: true, nice: true },
+      color: colourScale(shown),
+      marks: [
+        Plot.lineY(points.filter((p) => p[field] !== undefined), { x: "at_s", y: field, z: "name", stroke: "group",
+          strokeWidth: 1.5 }),
+        Plot.tip(points.filter((p) => p[field] !== undefined), Plot.pointer({ x: "at_s", y: field,
+          title: (p) => `${p.name}\n${p.at_s} s: ${number(p[field])}` })),
+        Plot.ruleY([0]),
+      ],
+    });
+    draw(byId("chart-rps"), "Successes in each second", lines("successes", "successes a second"));
+    draw(byId("chart-latency"), "p95 of each second", lines("p95_ms", "ms"));
+  }
+
+  function drawComparison() {
+    const shown = chosen();
+    if (!shown.length) {
+      ["chart-rps", "chart-latency"].forEach((id) => nothing(byId(id), "No name matches the filter."));
+    } else if (state.view === "plateau") drawPlateau(shown);
+    else drawTime(shown);
+    const left = shown.filter((r) => !r.measured).length;
+    byId("left-out").textContent = left
+      ? `${left} without a measurement: NOT JUDGED, INVALID or ended early. They are named, not drawn.` : "";
+  }
+
+  function drawPercentiles() {
+    const shown = chosen().filter((r) => r.measured && r.distribution.length);
+    if (!shown.length) return nothing(byId("chart-percentiles"), "Nothing was measured.");
+    // Each step to the right is ten times rarer: 90 %, 99 %, 99.9 %.
+    const place = (per_cent) => -Math.log10(1 - Math.min(per_cent, 99.99) / 100);
+    const points = shown.flatMap((r) => r.distribution.filter(([at]) => at < 100).map(([at, value]) => ({
+      at, x: place(at), value, name: r.name, group: group(r) })));
+    draw(byId("chart-percentiles"), null, (width) => ({
+      height: 360,
+      marginLeft: 56,
+      x: { label: "share of requests", ticks: [0, 50, 90, 95, 99, 99.9, 99.99].map(place),
+        tickFormat: (x) => `${Number((100 * (1 - 10 ** -x)).toFixed(2))} %` },
+      y: { label: "ms", type: "log", grid: true, ticks: 5, tickFormat: "~s" },
+      color: colourScale(shown),
+      marks: [
+        Plot.lineY(points, { x: "x", y: "value", z: "name", stroke: "group", strokeWidth: 1.5 }),
+        Plot.tip(points, Plot.pointer({ x: "x", y: "value",
+          title: (p) => `${p.name}\n${p.at} % within ${ms(p.value)}` })),
+      ],
+    }));
+  }
+
+  function drawCost() {
+    if (!byId("chart-cost-rps")) return;
+    const shown = chosen().filter((r) => r.measured && r.cost !== null);
+    for (const [id, field, label, front] of [
+      ["chart-cost-rps", "rps", "requests a second", data.recommendation.front_rps],
+      ["chart-cost-p95", "p95", "p95, ms", data.recommendation.front_p95],
+    ]) {
+      if (!shown.length) {
+        nothing(byId(id), "Nothing was measured.");
+        continue;
+      }
+      const best = shown.filter((r) => front.includes(r.name));
+      const taken = data.recommendation.cheapest ? data.recommendation.cheapest.name : null;
+      draw(byId(id), null, (width) => ({
+        height: 320,
+        marginLeft: 52,
+        x: { label: `USD for ${data.prices.hours_a_month} h a month`, grid: true, nice: true, inset: 12,
+          ticks: width < 480 ? 4 : 8 },
+        y: { label, grid: true, nice: true, zero: true },
+        color: colourScale(shown),
+        marks: [
+          Plot.line(d3.sort(best, (r) => r.cost), { x: "cost", y: field, strokeOpacity: 0.5, strokeDasharray: "4,3" }),
+          Plot.dot(shown.filter((r) => r.verdict === "PASS"), { x: "cost", y: field, r: 6, fill: group }),
+          Plot.dot(shown, { x: "cost", y: field, r: 6, stroke: group, strokeWidth: 2,
+            title: (r) => `${r.name} (${r.verdict})\n${number(r[field])} ${label}, ${r.cost.toFixed(2)} USD`,
+            tip: true }),
+          Plot.dot(shown.filter((r) => r.name === taken), { x: "cost", y: field, r: 11, strokeWidth: 2 }),
+        ],
+      }));
+    }
+  }
+
+  function drawDetails(details) {
+    const result = results[Number(details.dataset.index)];
+    const box = details.querySelector(".charts");
+    box.replaceChildren();
+    if (!result.series.length) return;
+    const { start_s: start, end_s: end } = result.window;
+    const panels = [];
+    const panel = (caption, options) => {
+      const figure = document.createElement("figure");
+      figure.append(document.createElement("figcaption"));
+      box.append(figure);
+      panels.push([figure, caption, options]);
+    };
+    const frame = (label, marks) => (width) => ({
+      height: 220,
+      marginLeft: 52,
+      marginTop: 28,
+      x: { label: "seconds", domain: [0, Math.max(result.run_s, 1)], ticks: width < 480 ? 5 : 10 },
+      y: { label, grid: true, zero: true, nice: true },
+      marks: [
+        Plot.rectX([{ from: start, to: end }], { x1: "from", x2: "to", fill: "currentColor", fillOpacity: 0.07 }),
+        Plot.text(start > 0 ? ["ramp and warm-up"] : [], { x: [start / 2], text: (text) => text, frameAnchor: "top",
+          dy: -12, fillOpacity: 0.75 }),
+        Plot.text(["window"], { x: [(start + end) / 2], text: (text) => text, frameAnchor: "top", dy: 4,
+          fillOpacity: 0.75 }),
+        ...marks,
+        Plot.ruleY([0]),
+      ],
+    });
+    const rpsLimits = limits(result, /^rps/).map((slo) => slo.limit);
+    panel("Successes in each second; dashed: the SLO's limit", frame("successes a second", [
+      Plot.lineY(result.series, { x: "at_s", y: "successes", stroke: PALETTE[0], tip: true }),
+      Plot.ruleY(rpsLimits, { strokeDasharray: "4,3" }),
+    ]));
+    const known = result.series.filter((second) => second.p95_ms !== undefined);
+    panel("Latency of each second, p50 and p95; dashed: the SLO's limit", frame("ms", [
+      Plot.lineY(known, { x: "at_s", y: "p50_ms", stroke: PALETTE[3], tip: true }),
+      Plot.lineY(known, { x: "at_s", y: "p95_ms", stroke: PALETTE[1], tip: true }),
+      Plot.text(known.slice(-1), { x: "at_s", y: "p95_ms", text: () => "p95", dy: -8, dx: -8 }),
+      Plot.text(known.slice(-1), { x: "at_s", y: "p50_ms", text: () => "p50", dy: 10, dx: -8 }),
+      Plot.ruleY(limits(result, /^p\d/).map(inMs), { strokeDasharray: "4,3" }),
+    ]));
+    panel("Users", frame("users", [
+      Plot.lineY(result.series, { x: "at_s", y: "users", stroke: PALETTE[6], curve: "step-after", tip: true }),
+    ]));
+    if (result.series.some((second) => second.errors)) {
+      panel("Errors in each second", frame("errors a second", [
+        Plot.rectY(result.series, { x1: "at_s", x2: (second) => second.at_s + 1, y: "errors", fill: PALETTE[2] }),
+      ]));
+    }
+    const cpu = result.series.filter((second) => second.server_cpu !== undefined);
+    if (cpu.length) {
+      panel("CPU of all replicas together", frame("cores", [
+        Plot.lineY(cpu, { x: "at_s", y: "server_cpu", stroke: PALETTE[8], tip: true }),
+      ]));
+    }
+    for (const [figure, caption, options] of panels) draw(figure, caption, options);
+  }
+
+  function filterTable() {
+    for (const row of byId("table").tBodies[0].rows) row.hidden = !matches(row.dataset.name);
+    for (const details of document.querySelectorAll("details")) {
+      details.hidden = !matches(results[Number(details.dataset.index)].name);
+    }
+  }
+
+  function sortTable(column, direction) {
+    const body = byId("table").tBodies[0];
+    const value = (row) => {
+      const text = row.cells[column].dataset.value;
+      return text === "" || text === "None" ? null : Number.isNaN(Number(text)) ? text : Number(text);
+    };
+    const rowsSorted = d3.sort([...body.rows], (a, b) => {
+      const [x, y] = [value(a), value(b)];
+      if (x === null || y === null) return (x === null) - (y === null);
+      return direction * d3.ascending(x, y);
+    });
+    body.append(...rowsSorted);
+  }
+
+  byId("table").tHead.addEventListener("click", (event) => {
+    const head = event.target.closest("th");
+    if (!head) return;
+    const direction = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+    for (const other of byId("table").querySelectorAll("th")) other.removeAttribute("aria-sort");
+    head.setAttribute("aria-sort", direction === 1 ? "ascending" : "descending");
+    sortTable(head.cellIndex, direction);
+  });
+
+  function drawAll() {
+    drawComparison();
+    drawPercentiles();
+    drawCost();
+    document.querySelectorAll("details[open]").forEach(drawDetails);
+  }
+
+  byId("controls").addEventListener("submit", (event) => event.preventDefault());
+  byId("controls").addEventListener("input", () => {
+    for (const name of Object.keys(state)) state[name] = byId(name).value;
+    filterTable();
+    drawAll();
+  });
+  for (const details of document.querySelectorAll("details")) {
+    details.addEventListener("toggle", () => details.open && drawDetails(details));
+  }
+  byId("download").addEventListener("click", () => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([source], { type: "application/json" }));
+    link.download = "results.json";
+    link.click();
+    URL.revokeObjectURL(link.href);
+  });
+
+  let width = window.innerWidth;
+  let waiting = 0;
+  window.addEventListener("resize", () => {
+    if (window.innerWidth === width) return;
+    width = window.innerWidth;
+    cancelAnimationFrame(waiting);
+    waiting = requestAnimationFrame(drawAll);
+  });
+  drawAll();
+})();

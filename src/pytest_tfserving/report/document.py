@@ -1,0 +1,143 @@
+"""Everything that pytest runs measured, as plain values: what the JSON holds and reports are made of."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_tfserving import __version__
+from pytest_tfserving.cost import Prices, Pricing
+from pytest_tfserving.errors import ConfigurationError
+from pytest_tfserving.experiment import Shape
+from pytest_tfserving.recommendation import Candidate, recommend
+from pytest_tfserving.report.json import judgement_as_dict, metrics, result_as_dict
+from pytest_tfserving.slo import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from pytest_tfserving.report.runlog import Entry
+
+SCHEMA_VERSION = 1
+# Where the distribution of latencies is told, in per cent: finer towards the tail.
+_DISTRIBUTION = (*range(0, 90, 2), *np.arange(90, 99, 0.5), *np.arange(99, 100, 0.05), 99.99, 100)
+_ORDER = ("vcpus", "ram_gb", "nodes", "protocol", "payload", "batching", "inter_op", "model")
+
+
+def place_of(configuration: Mapping[str, Any], started_at: str) -> tuple[Any, ...]:
+    """The sort key of every table and picture: by shape, protocol, batching, inter-op; unknown ones last."""
+    return (not configuration, *(configuration.get(name, "") for name in _ORDER), started_at)
+
+
+def document_of(entries: Sequence[Entry], *, interrupted: bool, pricing: Pricing) -> dict[str, Any]:
+    """Everything one pytest run measured."""
+    results = [
+        {
+            **result_as_dict(entry.result),
+            "measured": entry.result.is_measured,
+            "metrics": metrics(entry.result),
+            "distribution": _distribution(entry.result.latencies_ms),
+            "verdict": str(entry.verdict),
+            "slos": [
+                {"test": nodeid, **judgement_as_dict(judgement)} for nodeid, judgement in entry.judgements
+            ],
+        }
+        for entry in entries
+    ]
+    content = {"schema_version": SCHEMA_VERSION, "pytest_tfserving": __version__}
+    return priced({**content, "interrupted": interrupted, "results": results}, pricing)
+
+
+def priced(document: dict[str, Any], pricing: Pricing) -> dict[str, Any]:
+    """The same document with what its configurations cost, and which to take."""
+    results = [{**result, "cost": _cost(result, pricing)} for result in document["results"]]
+    measured = [result for result in results if result["measured"]]
+    choice = recommend(
+        [_candidate(each) for each in measured if each["verdict"] == Verdict.PASS], len(measured)
+    )
+    return {
+        **document,
+        "prices": {**asdict(pricing.prices), "hours_a_month": pricing.hours},
+        "recommendation": asdict(choice),
+        "results": results,
+    }
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """What `--tfserving-json` wrote.
+
+    Raises:
+        ConfigurationError: when it cannot be read, is cut off, or is of a schema this version does not know.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
+    except ValueError as error:
+        raise ConfigurationError(f"{path} is not whole JSON: {error}.") from None
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version != SCHEMA_VERSION:
+        raise ConfigurationError(
+            f"{path} is not a result file of this version: its schema_version is {version!r}, "
+            f"this version reads {SCHEMA_VERSION}."
+        )
+    if not content.get("results"):
+        raise ConfigurationError(f"{path} has no results: nothing was measured in that run.")
+    return dict(content)
+
+
+def merged(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One document of several: of runs of the same experiment in the same way the latest counts."""
+    latest: dict[tuple[str, ...], dict[str, Any]] = {}
+    results = [result for document in documents for result in document["results"]]
+    for result in sorted(results, key=lambda result: str(result["started_at"])):
+        way = (result["experiment"], result["target"], json.dumps(result["profile"], sort_keys=True))
+        latest[way] = result
+    return {
+        **documents[0],
+        "interrupted": any(document["interrupted"] for document in documents),
+        "results": sorted(
+            latest.values(), key=lambda result: place_of(result["configuration"], result["started_at"])
+        ),
+    }
+
+
+def pricing_of(document: Mapping[str, Any]) -> Pricing:
+    """The prices a document was made with."""
+    prices = dict(document["prices"])
+    hours = prices.pop("hours_a_month")
+    return Pricing(Prices(**prices), hours)
+
+
+def _cost(result: Mapping[str, Any], pricing: Pricing) -> dict[str, float | None] | None:
+    if not result["configuration"]:
+        return None
+    shape = Shape.parse(result["configuration"]["shape"])
+    million = pricing.prices.million_usd(shape, result["metrics"]["rps"]) if result["measured"] else None
+    return {"month_usd": pricing.prices.month_usd(shape, pricing.hours), "million_usd": million}
+
+
+def _candidate(result: Mapping[str, Any]) -> Candidate:
+    intervals = {name: (low, high) for name, (low, high) in result["intervals"].items()}
+    return Candidate(
+        name=result["experiment"],
+        rps=result["metrics"]["rps"],
+        p95_ms=result["metrics"]["p95_ms"],
+        month_usd=result["cost"]["month_usd"] if result["cost"] else None,
+        rps_interval=intervals.get("rps"),
+        p95_interval=intervals.get("p95_ms"),
+    )
+
+
+def _distribution(latencies_ms: NDArray[np.float64]) -> list[tuple[float, float]]:
+    """Percentiles enough to draw the whole distribution, as (per cent, ms)."""
+    if not len(latencies_ms):
+        return []
+    values = np.percentile(latencies_ms, _DISTRIBUTION, method="inverted_cdf")
+    return [(round(float(at), 2), round(float(ms), 4)) for at, ms in zip(_DISTRIBUTION, values, strict=True)]

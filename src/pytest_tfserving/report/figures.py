@@ -1,0 +1,50 @@
+"""How figures are written in tables, whatever the table is made of."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+def figure(value: float | None) -> str:
+    """A number in six columns: three digits that count, or all of its whole ones."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"  # noqa: PLR2004 - three digits
+
+
+def percent(fraction: float | None) -> str:
+    """A fraction as per cent, never rounded to 0 when it is not."""
+    if fraction is None or not math.isfinite(fraction):
+        return "-"
+    if 0 < fraction < 0.001:  # noqa: PLR2004
+        return "<0.1%"
+    return f"{100 * fraction:.3g}%"
+
+
+def usd(value: float | None) -> str:
+    """US dollars, to the cent; small ones to two digits that count."""
+    if value is None:
+        return "-"
+    return f"{value:.2f}" if value >= 1 else f"{value:.2g}"
+
+
+def with_interval(value: float | None, interval: Sequence[float] | None) -> str:
+    """``148 [141, 156]``."""
+    if value is None or not interval:
+        return figure(value)
+    return f"{figure(value)} [{figure(interval[0])}, {figure(interval[1])}]"
+
+
+def reasons(result: Mapping[str, Any]) -> list[str]:
+    """What a result's verdict rests on, where it is not PASS."""
+    cause = result["aborted"] or result["invalid"] or result["incomplete"] or result["not_judged"]
+    if cause:
+        return [cause]
+    if not result["slos"]:
+        return ["no SLO for this target"]
+    missed = [each for each in result["slos"] if each["verdict"] not in ("PASS", "NOT JUDGED")]
+    return list(dict.fromkeys(f"{each['verdict']}: {each['slo']}: {each['reason']}" for each in missed))

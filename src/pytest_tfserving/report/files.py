@@ -1,0 +1,89 @@
+"""Writes the report files that the options ask for."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from pytest_tfserving.session import PerfSession
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace ``path`` as a whole, so that a reader never sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)
+
+
+def write_reports(
+    document: dict[str, Any],
+    *,
+    json: Path | None = None,
+    html: Path | None = None,
+    markdown: Path | None = None,
+) -> list[Path]:
+    """Make the reports that have a path; the paths written."""
+    if json:
+        from pytest_tfserving.report.json import json_text
+
+        write_whole(json, json_text(document))
+    if html:
+        from pytest_tfserving.report.html import html_text
+
+        write_whole(html, html_text(document))
+    if markdown:
+        from pytest_tfserving.report.markdown import markdown_text
+
+        write_whole(markdown, markdown_text(document))
+    return [path for path in (json, html, markdown) if path]
+
+
+def append_step_summary(document: dict[str, Any], environment: Mapping[str, str]) -> None:
+    """Add the Markdown report to the summary of a GitHub Actions job, when this is one."""
+    if path := environment.get("GITHUB_STEP_SUMMARY"):
+        from pytest_tfserving.report.markdown import markdown_text
+
+        with open(path, "a", encoding="utf-8") as summary:  # noqa: PTH123 - a name the runner gave
+            summary.write(markdown_text(document))
+
+
+class ReportFiles:
+    """Writes the JSON anew whenever a test is over, and every report at the end.
+
+    An interrupted run leaves what it has, and from its JSON every other report can be remade.
+    """
+
+    def __init__(self, perf: PerfSession) -> None:
+        self._perf = perf
+        self._written = -1
+
+    def pytest_runtest_logreport(self) -> None:
+        """Write what is new."""
+        entries = self._perf.entries()
+        size = len(entries) + sum(len(entry.judgements) for entry in entries)
+        if self._perf.settings.json and size != self._written:
+            self._written = size
+            write_reports(self._document(interrupted=False), json=self._perf.settings.json)
+
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        """Write everything, and whether it is everything."""
+        settings = self._perf.settings
+        if not (settings.report_files or self._perf.entries()):
+            return
+        document = self._document(interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
+        write_reports(document, json=settings.json)
+        if document["results"]:
+            write_reports(document, html=settings.html, markdown=settings.markdown)
+            append_step_summary(document, os.environ)
+
+    def _document(self, *, interrupted: bool) -> dict[str, Any]:
+        from pytest_tfserving.report.document import document_of
+
+        return document_of(self._perf.entries(), interrupted=interrupted, pricing=self._perf.settings.pricing)

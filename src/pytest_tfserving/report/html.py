@@ -1,0 +1,131 @@
+"""The report as one HTML page that needs nothing else: no network, no other file."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+from markupsafe import Markup
+
+from pytest_tfserving.report.figures import figure, percent, reasons, usd, with_interval
+from pytest_tfserving.report.json import finite
+from pytest_tfserving.report.markdown import verdict_line
+from pytest_tfserving.slo import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_ASSETS = Path(__file__).with_name("assets")
+_COLUMNS = ("experiment", "verdict", "rps", "p50", "p95", "p99", "errors", "eff.", "USD a million")
+_MOST_REASONS = 5
+# What would end a script element, or a line of one.
+_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell of the table: what is shown, what it is sorted by, and a verdict's name for its colour."""
+
+    text: str
+    value: float | str | None
+    kind: str = ""
+
+
+def html_text(document: Mapping[str, Any]) -> str:
+    """The page of a document."""
+    results = document["results"]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_ASSETS), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    counts = Counter(result["verdict"] for result in results)
+    why = [
+        (result["verdict"], result["experiment"], reason.removeprefix(f"{result['verdict']}: "))
+        for result in results
+        if result["verdict"] in (Verdict.FAIL, Verdict.INVALID)
+        for reason in reasons(result)
+    ]
+    times = sorted(result["started_at"][:16].replace("T", " ") + " UTC" for result in results)
+    return environment.get_template("report.html.j2").render(
+        document=document,
+        results=results,
+        priced=[result for result in results if result["cost"]],
+        verdict_line=verdict_line(document),
+        verdicts=[(str(verdict), counts[verdict]) for verdict in Verdict if counts[verdict]],
+        why=why[:_MOST_REASONS],
+        more=len(why) - _MOST_REASONS if len(why) > _MOST_REASONS else 0,
+        began=times[0],
+        ended=times[-1],
+        columns=_COLUMNS,
+        cells=_cells,
+        slos=_slos,
+        facts=lambda result: list(_facts(result)),
+        reasons=reasons,
+        usd=usd,
+        data=Markup(json.dumps(finite(document), separators=(",", ":")).translate(_ESCAPES)),  # noqa: S704
+        css=_asset("report.css"),
+        d3=_asset("d3.min.js"),
+        plot=_asset("plot.min.js"),
+        script=_asset("report.js"),
+    )
+
+
+def _asset(name: str) -> Markup:
+    return Markup((_ASSETS / name).read_text(encoding="utf-8"))  # noqa: S704 - our own files
+
+
+def _cells(result: Mapping[str, Any]) -> list[Cell]:
+    metrics, intervals = result["metrics"], result["intervals"]
+    name = Cell(result["experiment"], result["experiment"])
+    verdict = Cell(result["verdict"], result["verdict"], result["verdict"])
+    if result["not_judged"] or not metrics["requests"]:
+        return [name, verdict, *[Cell("-", None)] * (len(_COLUMNS) - 2)]
+    latencies = [
+        Cell(with_interval(metrics[key], intervals.get(key)), metrics[key])
+        for key in ("p50_ms", "p95_ms", "p99_ms")
+    ]
+    million = (result["cost"] or {}).get("million_usd")
+    return [
+        name,
+        verdict,
+        Cell(with_interval(metrics["rps"], intervals.get("rps")), metrics["rps"]),
+        *latencies,
+        Cell(percent(metrics["error_rate"]), metrics["error_rate"]),
+        Cell(percent(metrics["efficiency"]), metrics["efficiency"]),
+        Cell(usd(million), million),
+    ]
+
+
+def _slos(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Each SLO once, though several tests have judged it."""
+    return list({(slo["slo"], slo["verdict"]): slo for slo in result["slos"]}.values())
+
+
+def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a result depends on, as names and values."""
+    window, generator = result["window"], result["generator"]
+    yield "measured at", result["started_at"]
+    yield "window", f"{window['start_s']:.1f} s to {window['end_s']:.1f} s of {result['run_s']:.1f} s"
+    yield (
+        "load",
+        ", ".join(f"{name} {value}" for name, value in result["profile"].items() if value is not None),
+    )
+    lag = f"its event loop late by {figure(generator['lag_p95_ms'])} ms (p95)"
+    yield "load generator", f"{percent(generator['cpu'])} of a core, {lag}"
+    yield "reached", result["reached"] or "-"
+    if result["errors"]:
+        yield "errors", ", ".join(f"{count} x {cause}" for cause, count in result["errors"].items())
+    yield from _flat("", {**result["configuration"], **result["circumstances"]})
+
+
+def _flat(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(f"{prefix}{name} ", value)
+        elif isinstance(value, list | tuple):
+            yield f"{prefix}{name}", " ".join(map(str, value))
+        else:
+            yield f"{prefix}{name}", str(value)

@@ -1,0 +1,64 @@
+"""The report as Markdown: short enough for a comment on a pull request."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfserving.report.figures import percent, reasons, usd, with_interval
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_SIGNS = {"PASS": "✅", "FAIL": "❌", "INVALID": "❌", "INCONCLUSIVE": "⚠️", "NOT JUDGED": "⚪"}
+_SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|#~"})
+_MOST_REASONS = 20
+
+
+def markdown_text(document: Mapping[str, Any]) -> str:
+    """Verdicts, figures, cost and recommendation of a document."""
+    results, prices = document["results"], document["prices"]
+    lines = ["## Serving performance", "", verdict_line(document), ""]
+    lines += [f"**{_text(document['recommendation']['sentence'])}**", ""]
+    month = f"USD for {prices['hours_a_month']:g} h"
+    lines.append(f"| experiment | verdict | rps | p95 ms | errors | eff. | {month} | USD a million |")
+    lines.append("|---|---|--:|--:|--:|--:|--:|--:|")
+    lines += [_row(result) for result in results]
+    told = [f"- {_text(each['experiment'])}: {_text(reason)}" for each in results for reason in reasons(each)]
+    if told:
+        lines += ["", *told[:_MOST_REASONS]]
+    if len(told) > _MOST_REASONS:
+        lines.append(f"- and {len(told) - _MOST_REASONS} more")
+    lines += [
+        "",
+        f"<sub>Prices: {_text(prices['source'])}, {_text(prices['date'])}. Brackets: 95 % confidence.</sub>",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def verdict_line(document: Mapping[str, Any]) -> str:
+    """``12 PASS, 1 FAIL, 2 NOT JUDGED``, and whether the run came to its end."""
+    counts = Counter(result["verdict"] for result in document["results"])
+    told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in _SIGNS if counts[verdict])
+    return f"{told} (incomplete: the run was interrupted)" if document["interrupted"] else told
+
+
+def _row(result: Mapping[str, Any]) -> str:
+    metrics, intervals, cost = result["metrics"], result["intervals"], result["cost"] or {}
+    cells = [_text(result["experiment"]), f"{_SIGNS[result['verdict']]} {result['verdict']}"]
+    if result["not_judged"] or not metrics["requests"]:
+        cells += ["-"] * 4
+    else:
+        cells += [
+            with_interval(metrics["rps"], intervals.get("rps")),
+            with_interval(metrics["p95_ms"], intervals.get("p95_ms")),
+            percent(metrics["error_rate"]),
+            percent(metrics["efficiency"]),
+        ]
+    cells += [usd(cost.get("month_usd")), usd(cost.get("million_usd"))]
+    return f"| {' | '.join(cells)} |"
+
+
+def _text(text: str) -> str:
+    """Text that Markdown and HTML leave alone, on one line."""
+    return " ".join(text.split()).translate(_SPECIAL)

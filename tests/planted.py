@@ -1,0 +1,100 @@
+"""Results made up for reports: what a run of the study could have measured."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pytest_tfserving.cost import Pricing
+from pytest_tfserving.experiments_file import read_file
+from pytest_tfserving.load.result import SCHEMA_PERCENTILES, Generator, Result, Window, percentile_name
+from pytest_tfserving.report.document import document_of
+from pytest_tfserving.report.runlog import Entry
+from pytest_tfserving.slo import Slo
+from pytest_tfserving.statistics.intervals import percentile_intervals, rate_interval
+
+STUDY = [
+    each
+    for each in read_file(Path(__file__).parents[1] / "perf_tests" / "experiments.yaml").experiments
+    if each.profile.name == "study"
+]
+
+
+def result(index: int = 0, rps: float = 50.0, p50_ms: float = 300.0, **changes: Any) -> Result:
+    """A result of the study's experiment ``index``, with ``rps`` and about ``p50_ms`` at its plateau."""
+    experiment = STUDY[index]
+    run_s, ramp_s = int(experiment.profile.run_time_s), 150
+    random = np.random.default_rng(index)
+    finished_s = np.sort(random.uniform(0, run_s, int(rps * run_s)))
+    latencies_ms = p50_ms * np.exp(random.normal(0, 0.2, len(finished_s)))
+    inside = finished_s >= ramp_s
+    window = Window(float(ramp_s), float(run_s))
+    percentiles = percentile_intervals(latencies_ms[inside], SCHEMA_PERCENTILES)
+    values = {
+        "experiment": experiment.name,
+        "target": "kubernetes",
+        "profile": asdict(experiment.profile),
+        "started_at": f"2026-03-0{1 + index // 10}T10:{10 + index}:00.000+00:00",
+        "window": window,
+        "latencies_ms": np.sort(latencies_ms[inside]),
+        "errors": {},
+        "users": experiment.profile.users,
+        "run_s": float(run_s),
+        "total_requests": len(finished_s),
+        "total_errors": 0,
+        "generator": Generator(0.31, 1.2),
+        "reached": "LoadBalancer",
+        "endpoints": ["http://10.0.0.1:8501"],
+        "intervals": {
+            "rps": rate_interval(finished_s[inside], window.start_s, window.end_s),
+            **{percentile_name(at): interval for at, interval in percentiles.items()},
+        },
+        "configuration": experiment.configuration,
+        "series": [_second(second, finished_s, latencies_ms) for second in range(run_s)],
+        "circumstances": {"machine": {"cpu": "a CPU", "cores": 16}, "commit": "0123abc"},
+    }
+    return Result(**{**values, **changes})
+
+
+def entry(planted: Result, *slos: str) -> Entry:
+    """``planted`` as a test has judged it."""
+    parsed = [Slo.parse(text) for text in slos or ("rps>=40", "p95<1000ms")]
+    return Entry(planted.experiment, planted, [("test_slos", each) for each in planted.judge(parsed)])
+
+
+def document(*entries: Entry, interrupted: bool = False) -> dict[str, Any]:
+    """The document of a run."""
+    return document_of(entries, interrupted=interrupted, pricing=Pricing())
+
+
+def study() -> dict[str, Any]:
+    """All fifteen: most pass, some fail, one each is INVALID, NOT JUDGED and INCONCLUSIVE."""
+    spoilt = {
+        3: {"invalid": "the load generator, not the server, was the limit: it used 97 % of its core"},
+        7: {"not_judged": "needs 16 vCPUs, this machine has 2; smoke run: 12 requests, 0 errors"},
+        12: {"incomplete": "the run was interrupted"},
+    }
+    return document(
+        *(
+            entry(result(index, 30 + 4 * index, 400 - 15 * index, **spoilt.get(index, {})))
+            for index in range(len(STUDY))
+        )
+    )
+
+
+def _second(second: int, finished_s: Any, latencies_ms: Any) -> dict[str, float]:
+    first, last = np.searchsorted(finished_s, [second, second + 1])
+    part = np.sort(latencies_ms[first:last])
+    row: dict[str, float] = {
+        "at_s": second,
+        "users": min(second + 1, 150),
+        "successes": len(part),
+        "errors": 0,
+    }
+    if len(part):
+        row["p50_ms"] = round(float(part[len(part) // 2]), 3)
+        row["p95_ms"] = round(float(part[int(0.95 * (len(part) - 1))]), 3)
+    return row
