@@ -36,26 +36,34 @@ def is_running(process: psutil.Process) -> bool:
         return False
 
 
-class Running:
-    """A pytest run in the background whose second experiment is being loaded."""
+FIFTEEN = f"""
+{TWO[: TWO.index("experiments:")]}
+experiments:
+  - {{shape: 1cpu-1gb-1n, inter_op: [1, 2, 3], profile: short, slo: ["rps>=1"]}}
+  - {{shape: 1cpu-1gb-1n, inter_op: [4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15], slo: ["rps>=1"]}}
+"""
 
-    def __init__(self, project: Project) -> None:
+
+class Running:
+    """A pytest run in the background that is loading, with ``before`` experiments behind it."""
+
+    def __init__(self, project: Project, experiments: str = TWO, before: int = 1, *options: str) -> None:
         self.folder = project.pytester.path
         project.behave(pid_file=str(self.folder / "pids"))
-        project.write(TWO)
+        project.write(experiments)
         self.output = self.folder / "output"
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "pytest", "-p", "no:locust", "--tfserving-json=out.json"),
-                    *("--tfserving-server", str(project.server)),
+                    *("--tfserving-server", str(project.server), *options),
                 ],
                 cwd=self.folder,
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        until(lambda: len(self.servers()) == 2, "the second experiment")
-        until(self.is_loading, "the load of the second experiment")
+        until(lambda: len(self.servers()) == before + 1, f"experiment {before + 1}")
+        until(self.is_loading, f"the load of experiment {before + 1}")
         self.family = psutil.Process(self.process.pid).children(recursive=True)
 
     def servers(self) -> list[int]:
@@ -156,3 +164,24 @@ def test_a_dead_server_fails(running: Running) -> None:
     assert running.process.wait(PATIENCE_S) == pytest.ExitCode.TESTS_FAILED
     running.nothing_is_left()
     assert "FAIL: replica 0 was killed by signal 9" in running.output.read_text()
+
+
+def test_every_report_of_an_interrupted_run_has_what_was_measured(project: Project) -> None:
+    reports = ["--tfserving-html=out.html", "--tfserving-markdown=out.md", "--junit-xml=out.xml"]
+    run = Running(project, FIFTEEN, 3, *reports)
+    run.process.send_signal(signal.SIGINT)
+    assert run.process.wait(PATIENCE_S) == pytest.ExitCode.INTERRUPTED
+    run.nothing_is_left()
+
+    document = run.results()
+    assert document["interrupted"] is True
+    passed = [each["experiment"] for each in document["results"] if each["verdict"] == "PASS"]
+    assert passed == [f"1cpu-1gb-1n-interop{count}" for count in (1, 2, 3)]
+    assert len(document["results"]) <= 4
+    page, text = (run.folder / "out.html").read_text(), (run.folder / "out.md").read_text()
+    assert "Incomplete: the run was interrupted." in page
+    assert "(incomplete: the run was interrupted)" in text
+    for name in passed:
+        assert f'<tr data-name="{name}">' in page
+        assert f"| {name} | ✅ PASS |" in text
+    assert "serving performance, incomplete: the run was interrupted" in run.output.read_text()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import pytest
+from junitparser import xunit2
+from lxml import etree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +42,40 @@ def test_junit_has_every_figure_and_verdict(project: Project, workers: list[str]
         "errors",
     } <= set(found)
     assert float(found["p50_ms"]) <= float(found["p95_ms"]) <= float(found["max_ms"])
+
+
+def test_junit_fits_the_xunit2_schema(project: Project) -> None:
+    """But for the place of a test's properties, which the schema knows and allows in suites only."""
+    path = os.environ.get("XUNIT2_XSD")
+    if not path:
+        pytest.skip("needs XUNIT2_XSD, the path of junit-10.xsd, which pytest's source distribution has")
+    schema = etree.XMLSchema(etree.parse(path))
+    good, bad = (
+        "def test_good(load):\n    load().check()\n",
+        "def test_bad(load):\n    assert load().rps < 0\n",
+    )
+    project.write(tests=good + bad)
+
+    project.run("--junit-xml=out.xml").assert_outcomes(passed=1, failed=1)
+
+    tree = etree.parse(project.pytester.path / "out.xml")
+    properties = list(tree.iterfind(".//testcase/properties"))
+    assert len(properties) == 2
+    for each in properties:
+        schema.assertValid(etree.fromstring(etree.tostring(each)))
+        each.getparent().remove(each)
+    schema.assertValid(tree)
+
+
+def test_junit_is_read_back(project: Project) -> None:
+    _, (result,) = project.results("--junit-xml=out.xml")
+
+    (suite,) = xunit2.JUnitXml.fromfile(str(project.pytester.path / "out.xml"))
+    (case,) = suite
+    found = {each.name: each.value for each in case.properties()}
+    assert found["verdict"] == "PASS"
+    assert float(found["rps"]) == pytest.approx(result["metrics"]["rps"], abs=1e-4)
+    assert found["slo:rps>=1"].startswith("PASS: rps is ")
 
 
 def test_junit_of_a_failure_carries_the_reason(project: Project) -> None:

@@ -102,7 +102,7 @@ def _sentence(cheapest: Choice | None, fastest: Choice, candidates: Sequence[Can
     by_name = {each.name: each for each in candidates}
     best = by_name[fastest.name]
     if len(candidates) == 1:
-        return f"{best.name} is the only configuration that passed{_at(best)}."
+        return f"{best.name} is the only configuration that passed{_at(best, ', at')}."
     throughput = f"the most throughput, {best.rps:.3g} requests a second{_tied(fastest)}"
     if cheapest is None:
         return f"{best.name} has {throughput}."
@@ -113,8 +113,8 @@ def _sentence(cheapest: Choice | None, fastest: Choice, candidates: Sequence[Can
     return f"{taken}{_tied(cheapest)}. {best.name} has {throughput}{_at(best)}."
 
 
-def _at(candidate: Candidate) -> str:
-    return "" if candidate.month_usd is None else f" at {candidate.month_usd:.2f} USD a month"
+def _at(candidate: Candidate, link: str = " at") -> str:
+    return "" if candidate.month_usd is None else f"{link} {candidate.month_usd:.2f} USD a month"
 
 
 def _tied(choice: Choice) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +12,9 @@ from pytest_tfserving import __version__
 from pytest_tfserving.cost import Prices, Pricing
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.experiment import Shape
+from pytest_tfserving.load.result import Result
 from pytest_tfserving.recommendation import Candidate, recommend
-from pytest_tfserving.report.json import judgement_as_dict, metrics, result_as_dict
+from pytest_tfserving.report.json import NOT_WRITTEN, judgement_as_dict, metrics, result_as_dict
 from pytest_tfserving.slo import Verdict
 
 if TYPE_CHECKING:
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 # Where the distribution of latencies is told, in per cent: finer towards the tail.
 _DISTRIBUTION = (*range(0, 90, 2), *np.arange(90, 99, 0.5), *np.arange(99, 100, 0.05), 99.99, 100)
+# What reports read of a result.
+_RESULT_KEYS = (
+    *(part.name for part in fields(Result) if part.name not in NOT_WRITTEN),
+    *("measured", "metrics", "distribution", "verdict", "slos"),
+)
 _ORDER = ("vcpus", "ram_gb", "nodes", "protocol", "payload", "batching", "inter_op", "model")
 
 
@@ -89,6 +95,9 @@ def read_document(path: Path) -> dict[str, Any]:
         )
     if not content.get("results"):
         raise ConfigurationError(f"{path} has no results: nothing was measured in that run.")
+    for key in _RESULT_KEYS:
+        if not all(key in result for result in content["results"]):
+            raise ConfigurationError(f"{path} is not a result file of this version: a result has no {key!r}.")
     return dict(content)
 
 

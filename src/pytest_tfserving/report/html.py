@@ -37,6 +37,7 @@ class Cell:
 
 def html_text(document: Mapping[str, Any]) -> str:
     """The page of a document."""
+    document = finite(document)
     results = document["results"]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_ASSETS), autoescape=True, undefined=jinja2.StrictUndefined
@@ -65,7 +66,7 @@ def html_text(document: Mapping[str, Any]) -> str:
         facts=lambda result: list(_facts(result)),
         reasons=reasons,
         usd=usd,
-        data=Markup(json.dumps(finite(document), separators=(",", ":")).translate(_ESCAPES)),  # noqa: S704
+        data=Markup(json.dumps(document, separators=(",", ":")).translate(_ESCAPES)),  # noqa: S704
         css=_asset("report.css"),
         d3=_asset("d3.min.js"),
         plot=_asset("plot.min.js"),

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from pytest_tfserving.slo import Judgement
 
 
+# Fields of a result that its JSON has not.
+NOT_WRITTEN = frozenset({"latencies_ms", "slos", "on_check"})
+
+
 def json_text(content: dict[str, Any]) -> str:
     """``content`` as JSON, with null for numbers that are not known."""
     return json.dumps(finite(content), indent=2, allow_nan=False) + "\n"
@@ -40,8 +44,7 @@ def metrics(result: Result) -> dict[str, float]:
 
 def result_as_dict(result: Result) -> dict[str, Any]:
     """A result without its latencies."""
-    left_out = {"latencies_ms", "slos", "on_check"}
-    values = {name: getattr(result, name) for name in result.__dataclass_fields__ if name not in left_out}
+    values = {name: getattr(result, name) for name in result.__dataclass_fields__ if name not in NOT_WRITTEN}
     for name in ("window", "generator", "bare"):
         values[name] = asdict(values[name]) if values[name] is not None else None
     return values

@@ -41,9 +41,9 @@ def percentile_intervals(
 ) -> dict[float, Interval]:
     """The 95 % interval of each percentile, in ms, from latencies in the order in which they ended.
 
-    Batch means of whether a latency is at most the percentile give that share's standard error; the latencies
-    at the share's two ends are the interval's. A percentile whose interval would need latencies above the
-    highest one is left out.
+    Batch means of whether a latency is at most the percentile give that share's standard error, which is
+    never taken to be less than that of independent requests; the latencies at the share's two ends are the
+    interval's. A percentile whose interval would need latencies above the highest one is left out.
     """
     import numpy as np
 
@@ -56,7 +56,8 @@ def percentile_intervals(
     for percentile in percentiles:
         share = percentile / 100
         value = ordered[math.ceil(share * len(ordered)) - 1]
-        half = _half_width((inside <= value).reshape(BATCHES, size).mean(axis=1))
+        independent = _T * math.sqrt(share * (1 - share) / len(ordered))
+        half = max(_half_width((inside <= value).reshape(BATCHES, size).mean(axis=1)), independent)
         low, high = (math.ceil((share + sign * half) * len(ordered)) - 1 for sign in (-1, 1))
         if high < len(ordered):
             found[percentile] = (float(ordered[max(low, 0)]), float(ordered[high]))

@@ -307,11 +307,15 @@
   }
 
   byId("controls").addEventListener("submit", (event) => event.preventDefault());
-  byId("controls").addEventListener("input", () => {
-    for (const name of Object.keys(state)) state[name] = byId(name).value;
+  function update() {
+    const chosenNow = Object.fromEntries(Object.keys(state).map((name) => [name, byId(name).value]));
+    if (Object.keys(state).every((name) => state[name] === chosenNow[name])) return;
+    Object.assign(state, chosenNow);
     filterTable();
     drawAll();
-  });
+  }
+  // Some browsers tell of a choice by one, some by the other.
+  for (const name of ["input", "change"]) byId("controls").addEventListener(name, update);
   for (const details of document.querySelectorAll("details")) {
     details.addEventListener("toggle", () => details.open && drawDetails(details));
   }

@@ -1,0 +1,177 @@
+"""The HTML report as a person has it: in a real browser."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import planted
+from harness import until
+from pytest_tfserving.report.html import html_text
+from pytest_tfserving.report.json import finite
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+CHARTS = ("chart-rps", "chart-latency", "chart-percentiles", "chart-cost-rps", "chart-cost-p95")
+BARS = "#chart-rps svg[role=img] [aria-label=bar] rect"
+LINES = "#chart-rps svg[role=img] [aria-label=line] path"
+
+
+@pytest.fixture(scope="module")
+def study() -> dict[str, Any]:
+    return planted.study()
+
+
+@pytest.fixture(scope="module")
+def html(study: dict[str, Any]) -> str:
+    return html_text(study)
+
+
+def measured(document: dict[str, Any]) -> list[dict[str, Any]]:
+    return [result for result in document["results"] if result["measured"]]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_chart_is_drawn_without_a_complaint(
+    show: Callable[..., Any], html: str, study: dict[str, Any], scheme: str
+) -> None:
+    page = show(html, dark=scheme == "dark")
+
+    assert page.errors() == []
+    assert page.count(BARS) == len(measured(study)) == 12
+    assert page.count("#chart-latency svg[role=img] [aria-label=dot] circle") == 12
+    assert page.count("#chart-percentiles svg[role=img] [aria-label=line] path") == 12
+    for chart in CHARTS:
+        assert page.script(f"document.querySelector('#{chart} svg[role=img]').clientHeight") > 150
+    page.screenshot(scheme)
+
+
+def test_over_time_there_is_a_line_for_each_measurement(show: Callable[..., Any], html: str) -> None:
+    page = show(html)
+
+    page.choose("view", "time")
+
+    assert page.count(LINES) == 12
+    assert page.count(BARS) == 0
+    assert page.errors() == []
+    page.screenshot("over-time")
+
+
+def test_an_experiment_opens_with_its_window_and_limits(show: Callable[..., Any], html: str) -> None:
+    page = show(html)
+
+    page.driver.find_elements("css selector", "details > summary")[4].click()
+
+    until(lambda: page.count("details[open] figure svg[role=img]") == 3, "the charts of an experiment")
+    texts = page.script("document.querySelector('details[open] .charts').textContent")
+    assert "ramp and warm-up" in texts
+    assert "window" in texts
+    assert page.count("details[open] figure [aria-label=rule]") >= 5
+    page.driver.execute_script("document.querySelector('details[open]').scrollIntoView()")
+    page.screenshot("experiment")
+    assert page.errors() == []
+
+
+def test_dark_and_light_are_readable(show: Callable[..., Any], html: str) -> None:
+    def luminance(page: Any, code: str) -> float:
+        red, green, blue = page.script(f"{code}.match(/[0-9.]+/g).slice(0, 3).map(Number)")
+        parts = [
+            value / 12.92 / 255 if value <= 10 else ((value / 255 + 0.055) / 1.055) ** 2.4
+            for value in (red, green, blue)
+        ]
+        return float(0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2])
+
+    for dark in (False, True):
+        page = show(html, dark=dark)
+        behind = luminance(page, "getComputedStyle(document.querySelector('section')).backgroundColor")
+        assert (behind < 0.1) is dark
+        for selector in ("td", ".quiet", ".PASS", ".FAIL", ".NOT", "#chart-rps svg[role=img]"):
+            text = luminance(page, f"getComputedStyle(document.querySelector('{selector}')).color")
+            lighter, darker = max(text, behind), min(text, behind)
+            assert (lighter + 0.05) / (darker + 0.05) >= 4.5, selector
+
+
+@pytest.mark.parametrize("view", ["plateau", "time"])
+def test_a_phone_does_not_scroll_sideways(show: Callable[..., Any], html: str, view: str) -> None:
+    page = show(html, width=400)
+
+    page.choose("view", view)
+
+    assert page.script("document.documentElement.scrollWidth") <= 400
+    assert page.script("document.querySelector('#chart-rps svg[role=img]').clientWidth") <= 400
+    page.screenshot(f"phone-{view}")
+
+
+def test_the_keyboard_reaches_everything_in_reading_order(show: Callable[..., Any], html: str) -> None:
+    page = show(html)
+    names = []
+
+    for _ in range(60):
+        page.driver.switch_to.active_element.send_keys("\ue004")
+        names.append(page.script("document.activeElement.id || document.activeElement.tagName"))
+        if names[-1] == "download":
+            break
+
+    assert names[:4] == ["view", "colour", "sort", "filter"]
+    assert names.count("BUTTON") == 9
+    assert names.count("SUMMARY") == 15
+    assert names[-1] == "download"
+
+
+def test_filter_and_sort(show: Callable[..., Any], html: str) -> None:
+    page = show(html)
+
+    page.choose("filter", "64gb batch")
+
+    assert page.texts("#table tbody td:first-child") == [
+        f"8cpu-64gb-2n-interop{count}-batch" for count in (2, 4, 8)
+    ]
+    assert page.count(BARS) == 2
+
+    page.driver.find_elements("css selector", "#table th button")[4].click()
+
+    assert page.texts("#table tbody td:first-child") == [
+        f"8cpu-64gb-2n-interop{count}-batch" for count in (8, 4, 2)
+    ]
+    page.choose("filter", " nothing")
+    assert "No name matches the filter." in page.texts("#chart-rps p")
+    assert page.errors() == []
+
+
+def test_what_is_no_measurement_is_named_and_not_drawn(show: Callable[..., Any], html: str) -> None:
+    page = show(html)
+
+    chart = page.script("document.querySelector('#chart-rps svg[role=img]').textContent")
+    assert {"INVALID", "NOT JUDGED", "INCONCLUSIVE"} <= {
+        text for text in ("INVALID", "NOT JUDGED", "INCONCLUSIVE") if text in chart
+    }
+    assert page.texts("#left-out") == [
+        "3 without a measurement: NOT JUDGED, INVALID or ended early. They are named, not drawn."
+    ]
+
+
+def test_a_hostile_name_stays_text(show: Callable[..., Any]) -> None:
+    name = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>"
+    document = planted.document(planted.entry(planted.result(experiment=name, reached=name)))
+
+    page = show(html_text(document))
+
+    assert page.errors() == []
+    assert page.script("window.hacked") is None
+    assert page.texts("#table tbody td:first-child") == [name]
+    assert page.count(BARS) == 1
+
+
+def test_the_data_is_downloaded_whole(
+    show: Callable[..., Any], html: str, study: dict[str, Any], tmp_path: Path
+) -> None:
+    page = show(html)
+
+    page.driver.find_element("id", "download").click()
+
+    until((tmp_path / "results.json").exists, "the download")
+    assert json.loads((tmp_path / "results.json").read_text()) == json.loads(json.dumps(finite(study)))

@@ -1,0 +1,27 @@
+"""``--tfserving-hours``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from harness import Project
+
+
+def test_it_is_the_studys_unless_told_otherwise(project: Project) -> None:
+    _, (result,) = project.results()
+
+    assert result["cost"]["month_usd"] == pytest.approx(24 * (0.02289 + 0.003067))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [("0", "'0' is not a number above 0."), ("800", "'800' is more than a month's 744 hours.")],
+)
+def test_what_is_no_month(project: Project, value: str, message: str) -> None:
+    run = project.run(f"--tfserving-hours={value}")
+
+    assert run.ret == pytest.ExitCode.USAGE_ERROR
+    run.stderr.fnmatch_lines([f"*argument --tfserving-hours: {message}"])

@@ -1,0 +1,144 @@
+"""``pytest-tfserving report``: any report again, from the JSON of one or more runs."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import pytest
+
+import planted
+import pytest_tfserving
+from pytest_tfserving.cli import main
+from pytest_tfserving.report.figures import figure
+from pytest_tfserving.report.json import finite, json_text
+
+if TYPE_CHECKING:
+    from harness import Project
+
+SCHEMA = json.loads((Path(pytest_tfserving.__file__).parent / "report" / "results.schema.json").read_text())
+
+
+def written(tmp_path: Path, document: dict[str, Any], name: str = "results.json") -> str:
+    path = tmp_path / name
+    path.write_text(json_text(document), encoding="utf-8")
+    return str(path)
+
+
+def test_the_schema_holds_for_real_results(project: Project) -> None:
+    project.results()
+
+    jsonschema.validate(json.loads((project.pytester.path / "out.json").read_text()), SCHEMA)
+
+
+def test_the_schema_holds_for_all_verdicts() -> None:
+    jsonschema.validate(json.loads(json.dumps(finite(planted.study()))), SCHEMA)
+
+
+def test_the_schema_refuses_what_it_does_not_know() -> None:
+    document = json.loads(json.dumps(finite(planted.document(planted.entry(planted.result())))))
+    document["results"][0]["surprise"] = 1
+
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(document, SCHEMA)
+
+
+def test_the_terminals_figures_are_in_every_report(project: Project) -> None:
+    run, (result,) = project.results("--tfserving-html=out.html", "--tfserving-markdown=out.md")
+    folder = project.pytester.path
+
+    again = ["--html", str(folder / "again.html"), "--markdown", str(folder / "again.md")]
+    assert main(["report", str(folder / "out.json"), *again]) == 0
+
+    row = next(line for line in run.outlines if line.startswith("1cpu-1gb-1n-interop1 "))
+    shown = row.split()[1:5]
+    assert shown == [figure(result["metrics"][name]) for name in ("rps", "p50_ms", "p95_ms", "p99_ms")]
+    page = (folder / "again.html").read_text(encoding="utf-8")
+    cells = re.findall(r"<td data-value=[^>]*>([^<]*)</td>", page)
+    assert [cell.split(" [")[0] for cell in cells[2:6]] == shown
+    assert (folder / "again.md").read_text() == (folder / "out.md").read_text()
+    assert page == (folder / "out.html").read_text(encoding="utf-8")
+
+
+def test_several_files_merge_and_the_latest_counts(tmp_path: Path) -> None:
+    first = planted.document(planted.entry(planted.result(1)), planted.entry(planted.result(0, rps=10)))
+    second = planted.document(
+        planted.entry(planted.result(0, rps=60, started_at="2026-04-01T00:00:00.000+00:00")), interrupted=True
+    )
+    files = [written(tmp_path, first, "first.json"), written(tmp_path, second, "second.json")]
+
+    assert main(["report", *files, "--json", str(tmp_path / "merged.json")]) == 0
+
+    merged = json.loads((tmp_path / "merged.json").read_text())
+    jsonschema.validate(merged, SCHEMA)
+    assert merged["interrupted"] is True
+    assert [each["experiment"] for each in merged["results"]] == [each.name for each in planted.STUDY[:2]]
+    assert merged["results"][0]["metrics"]["rps"] > 50
+
+
+def test_other_prices_and_hours(tmp_path: Path) -> None:
+    prices = tmp_path / "prices.yaml"
+    prices.write_text("{vcpu_hour_usd: 1, gb_hour_usd: 0, source: ours, date: 2026-01-01}")
+    source = written(tmp_path, planted.document(planted.entry(planted.result())))
+    out = tmp_path / "out.json"
+
+    assert main(["report", source, "--json", str(out), "--prices", str(prices), "--hours", "2"]) == 0
+
+    document = json.loads(out.read_text())
+    assert document["results"][0]["cost"]["month_usd"] == 32
+    assert document["prices"]["source"] == "ours"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read: No such file or directory."),
+        ('{"schema_version": 1, "resu', "is not whole JSON: "),
+        ('{"schema_version": 7}', "its schema_version is 7, this version reads 1."),
+        ("[]", "its schema_version is None, this version reads 1."),
+        ('{"schema_version": 1, "results": []}', "has no results: nothing was measured in that run."),
+        ('{"schema_version": 1, "results": [{}]}', "a result has no 'experiment'."),
+    ],
+    ids=["missing", "truncated", "unknown version", "no document", "empty run", "no result"],
+)
+def test_a_file_that_is_no_result_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None, message: str
+) -> None:
+    path = tmp_path / "results.json"
+    if content is not None:
+        path.write_text(content)
+
+    assert main(["report", str(path), "--markdown", str(tmp_path / "out.md")]) == 2
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"pytest-tfserving: {path} ")
+    assert message in line
+
+
+def test_nothing_to_write_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(tmp_path / "results.json")]) == 2
+
+    assert "report writes nothing without --html, --markdown or --json" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = written(tmp_path, planted.document(planted.entry(planted.result())))
+
+    assert main(["report", source, "--markdown", "/proc/nowhere/out.md"]) == 2
+
+    assert capsys.readouterr().err.startswith("pytest-tfserving: /proc/nowhere")
+
+
+def test_text_of_others_does_not_become_markdown(tmp_path: Path) -> None:
+    name = "x|y <b>bold</b> [link](http://example.invalid) `code`"
+    source = written(tmp_path, planted.document(planted.entry(planted.result(experiment=name))))
+
+    main(["report", source, "--markdown", str(tmp_path / "out.md")])
+
+    (row,) = [line for line in (tmp_path / "out.md").read_text().splitlines() if "✅" in line]
+    assert r"x\|y \<b\>bold\</b\> \[link\](http://example.invalid) \`code\`" in row
