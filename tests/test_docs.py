@@ -13,7 +13,7 @@ import pytest
 import pytest_tfserving
 from harness import EXPERIMENTS
 from pytest_tfserving import cli, plugin
-from pytest_tfserving.cost import Pricing
+from pytest_tfserving.cost import Pricing, read_prices
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.experiment import Experiment, ServingOptions, Shape
 from pytest_tfserving.experiments_file import _EXPERIMENT_KEYS, _TOP_KEYS, read_file
@@ -173,7 +173,24 @@ def test_the_experiments_shown_as_code_are_collected(project: Project) -> None:
 # YAML and ini
 
 
-@pytest.mark.parametrize("block", blocks("yaml"), ids=str)
+def yaml_of(key: str) -> list[Block]:
+    """The YAML files shown that have ``key``."""
+    return [block for block in blocks("yaml") if re.search(rf"^{key}:", block.text, re.MULTILINE)]
+
+
+def test_every_yaml_file_shown_is_known() -> None:
+    assert len(yaml_of("experiments")) + len(yaml_of("vcpu_hour_usd")) == len(blocks("yaml"))
+
+
+@pytest.mark.parametrize("block", yaml_of("vcpu_hour_usd"), ids=str)
+def test_prices_shown_are_read(tmp_path: Path, block: Block) -> None:
+    path = tmp_path / "prices.yaml"
+    path.write_text(block.text, encoding="utf-8")
+
+    assert read_prices(path).source
+
+
+@pytest.mark.parametrize("block", yaml_of("experiments"), ids=str)
 def test_experiments_shown_are_read(tmp_path: Path, block: Block) -> None:
     path = tmp_path / "experiments.yaml"
     path.write_text(block.text, encoding="utf-8")
@@ -181,12 +198,12 @@ def test_experiments_shown_are_read(tmp_path: Path, block: Block) -> None:
     experiments = read_file(path).experiments
 
     promised = re.search(r"These are (\d+) experiments", block.page.read_text(encoding="utf-8"))
-    if promised and block is next(each for each in blocks("yaml") if each.page == block.page):
+    if promised and block is next(each for each in yaml_of("experiments") if each.page == block.page):
         assert int(promised[1]) == len(experiments)
     assert experiments
 
 
-@pytest.mark.parametrize("block", blocks("yaml"), ids=str)
+@pytest.mark.parametrize("block", yaml_of("experiments"), ids=str)
 def test_experiments_shown_are_collected(project: Project, block: Block) -> None:
     models_of(block.text, project.pytester.path)
     project.write(block.text)

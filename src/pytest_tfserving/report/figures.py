@@ -26,10 +26,10 @@ def percent(fraction: float | None) -> str:
 
 
 def usd(value: float | None) -> str:
-    """US dollars, to the cent; small ones to two digits that count."""
+    """US dollars to the cent, less than ten cents to two digits that count."""
     if value is None:
         return "-"
-    return f"{value:.2f}" if value >= 1 else f"{value:.2g}"
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"  # noqa: PLR2004 - ten cents
 
 
 def with_interval(value: float | None, interval: Sequence[float] | None) -> str:
