@@ -13,7 +13,7 @@ import pytest
 import planted
 import pytest_tfserving
 from pytest_tfserving.cli import main
-from pytest_tfserving.report.figures import figure
+from pytest_tfserving.report.figures import figure, roles
 from pytest_tfserving.report.json import finite, json_text
 
 if TYPE_CHECKING:
@@ -142,3 +142,18 @@ def test_text_of_others_does_not_become_markdown(tmp_path: Path) -> None:
 
     (row,) = [line for line in (tmp_path / "out.md").read_text().splitlines() if "✅" in line]
     assert r"x\|y \<b\>bold\</b\> \[link\](http://example.invalid) \`code\`" in row
+
+
+def test_what_is_recommended_is_marked_in_the_table_of_costs(tmp_path: Path) -> None:
+    slow, fast, large = planted.result(6, rps=45), planted.result(7, rps=60), planted.result(9, rps=90)
+    document = planted.document(*map(planted.entry, (slow, fast, large)))
+
+    assert [roles(document, each["experiment"]) for each in document["results"]] == [
+        "",
+        "cheapest",
+        "fastest",
+    ]
+
+    page = tmp_path / "out.html"
+    assert main(["report", written(tmp_path, document), "--html", str(page)]) == 0
+    assert re.findall(r"<td>(cheapest|fastest|unbeaten)</td>", page.read_text()) == ["cheapest", "fastest"]

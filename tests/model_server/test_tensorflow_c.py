@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
 from google.protobuf import descriptor_pb2
 
 from pytest_tfserving.model_server import protos
@@ -69,7 +68,6 @@ def test_a_server_without_tensorflow_names_the_extra(tmp_path: Path) -> None:
 
 
 def test_the_compiled_messages_are_those_of_the_proto_files() -> None:
-    pytest.importorskip("grpc_tools", reason="grpcio-tools compiles .proto files")
     path = Path(protos.__file__).with_name("compile.py")
     spec = importlib.util.spec_from_file_location("compile", path)
     assert spec

@@ -48,3 +48,13 @@ def reasons(result: Mapping[str, Any]) -> list[str]:
         return ["no SLO for this target"]
     missed = [each for each in result["slos"] if each["verdict"] not in ("PASS", "NOT JUDGED")]
     return list(dict.fromkeys(f"{each['verdict']}: {each['slo']}: {each['reason']}" for each in missed))
+
+
+def roles(document: Mapping[str, Any], name: str) -> str:
+    """What a configuration is best at: ``cheapest, fastest``, or that none beats it."""
+    choice = document["recommendation"]
+    found = [role for role in ("cheapest", "fastest") if choice[role] and choice[role]["name"] == name]
+    ties = [role for role in ("cheapest", "fastest") if choice[role] and name in choice[role]["ties"]]
+    found += [f"ties for {role}" for role in ties]
+    unbeaten = name in (*choice["front_rps"], *choice["front_p95"])
+    return ", ".join(found) or ("unbeaten" if unbeaten else "")

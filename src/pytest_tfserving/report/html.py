@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from markupsafe import Markup
 
-from pytest_tfserving.report.figures import figure, percent, reasons, usd, with_interval
+from pytest_tfserving.report.figures import figure, percent, reasons, roles, usd, with_interval
 from pytest_tfserving.report.json import finite
 from pytest_tfserving.report.markdown import verdict_line
 from pytest_tfserving.slo import Verdict
@@ -66,6 +66,7 @@ def html_text(document: Mapping[str, Any]) -> str:
         facts=lambda result: list(_facts(result)),
         reasons=reasons,
         usd=usd,
+        roles=roles,
         data=Markup(json.dumps(document, separators=(",", ":")).translate(_ESCAPES)),  # noqa: S704
         css=_asset("report.css"),
         d3=_asset("d3.min.js"),

@@ -6,7 +6,7 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.report.figures import figure, percent, reasons, usd
+from pytest_tfserving.report.figures import figure, percent, reasons, roles, usd
 from pytest_tfserving.slo import Verdict
 
 if TYPE_CHECKING:
@@ -128,10 +128,11 @@ def write_costs(reporter: TerminalReporter, document: dict[str, Any]) -> None:
     width = max([_NAME_WIDTH, *(len(result["experiment"]) for result in priced)])
     month = f"USD for {prices['hours_a_month']:g} h"
     reporter.write_line("")
-    reporter.write_line(f"{'':{width}} {month:>15} {'USD a million':>15}")
+    reporter.write_line(f"{'':{width}} {month:>13} {'USD a million':>13}")
     for result in priced:
         month, million = usd(result["cost"]["month_usd"]), usd(result["cost"]["million_usd"])
-        reporter.write_line(f"{result['experiment']:{width}} {month:>15} {million:>15}")
+        best = roles(document, result["experiment"])
+        reporter.write_line(f"{result['experiment']:{width}} {month:>13} {million:>13}  {best}".rstrip())
     reporter.write_line(f"prices: {prices['source']}, {prices['date']}")
     reporter.write_line(document["recommendation"]["sentence"])
 

@@ -134,15 +134,15 @@
       y: { label, grid: true, zero: true, nice: true },
       color: colourScale(shown),
       marks: [
-        Plot.lineY(points.filter((p) => p[field] !== undefined), { x: "at_s", y: field, z: "name", stroke: "group",
-          strokeWidth: 1.5 }),
+        Plot.lineY(points.filter((p) => p[field] !== undefined), Plot.windowY({ k: 5 }, { x: "at_s", y: field,
+          z: "name", stroke: "group", strokeWidth: 1.5 })),
         Plot.tip(points.filter((p) => p[field] !== undefined), Plot.pointer({ x: "at_s", y: field,
           title: (p) => `${p.name}\n${p.at_s} s: ${number(p[field])}` })),
         Plot.ruleY([0]),
       ],
     });
-    draw(byId("chart-rps"), "Successes in each second", lines("successes", "successes a second"));
-    draw(byId("chart-latency"), "p95 of each second", lines("p95_ms", "ms"));
+    draw(byId("chart-rps"), "Successes a second, the mean of five seconds", lines("successes", "successes a second"));
+    draw(byId("chart-latency"), "p95 of a second, the mean of five", lines("p95_ms", "ms"));
   }
 
   function drawComparison() {
