@@ -24,7 +24,7 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path
     (pytester.path / "request.json").write_text('{"instances": [1.0, 2.0, 5.0]}', encoding="utf-8")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "100")
-    for name in [name for name in os.environ if name.startswith("PYTEST_")]:
+    for name in [name for name in os.environ if name.startswith(("PYTEST_", "GITHUB_"))]:
         monkeypatch.delenv(name)
     made = Project(pytester, monkeypatch, server)
     made.write()

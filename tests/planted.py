@@ -32,14 +32,16 @@ def result(index: int = 0, rps: float = 50.0, p50_ms: float = 300.0, **changes: 
     latencies_ms = p50_ms * np.exp(random.normal(0, 0.2, len(finished_s)))
     inside = finished_s >= ramp_s
     window = Window(float(ramp_s), float(run_s))
-    percentiles = percentile_intervals(latencies_ms[inside], SCHEMA_PERCENTILES)
+    percentiles = percentile_intervals(
+        latencies_ms[inside], np.sort(latencies_ms[inside]), SCHEMA_PERCENTILES
+    )
     values = {
         "experiment": experiment.name,
         "target": "kubernetes",
         "profile": asdict(experiment.profile),
         "started_at": f"2026-03-0{1 + index // 10}T10:{10 + index}:00.000+00:00",
         "window": window,
-        "latencies_ms": np.sort(latencies_ms[inside]),
+        "latencies_ms": np.sort(counted_ms),
         "errors": {},
         "users": experiment.profile.users,
         "run_s": float(run_s),

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
-from pytest_tfserving.statistics.intervals import overlap, percentile_intervals, rate_interval
+from pytest_tfserving.statistics.intervals import Interval, overlap, percentile_intervals, rate_interval
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def intervals(latencies_ms: NDArray[np.float64], *percentiles: float) -> dict[float, Interval]:
+    return percentile_intervals(latencies_ms, np.sort(latencies_ms), percentiles)
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.8])
@@ -17,7 +26,7 @@ def test_a_percentile_is_inside_its_interval(rho: float) -> None:
         series[0] = random.normal()
         for index in range(1, 4000):
             series[index] = rho * series[index - 1] + noise[index]
-        low, high = percentile_intervals(np.exp(series), (95.0,))[95.0]
+        low, high = intervals(np.exp(series), 95.0)[95.0]
         hits += low <= np.exp(1.6448536) <= high
 
     assert hits / runs >= 0.90
@@ -36,11 +45,11 @@ def test_a_rate_is_inside_its_interval() -> None:
 
 def test_too_few_requests_have_no_interval() -> None:
     assert rate_interval(np.arange(20.0), 0, 20) is None
-    assert percentile_intervals(np.arange(20.0), (50.0,)) == {}
+    assert intervals(np.arange(20.0), 50.0) == {}
 
 
 def test_a_percentile_beyond_the_data_has_no_interval() -> None:
-    assert 99.9 not in percentile_intervals(np.random.default_rng(1).exponential(1, 400), (50.0, 99.9))
+    assert 99.9 not in intervals(np.random.default_rng(1).exponential(1, 400), 50.0, 99.9)
 
 
 def test_overlap() -> None:

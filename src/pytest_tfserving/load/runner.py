@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_tfserving.load.child import LoadChild, Plan
+    from pytest_tfserving.statistics.intervals import Interval
     from pytest_tfserving.targets.deployment import Deployment
 
 SILENCE_S = 15.0
@@ -159,14 +160,16 @@ def _result(plan: Plan, deployment: Deployment, story: Story, child: LoadChild, 
     series = _series(records, finished_s, story)
     inside = (finished_s >= window.start_s) & (finished_s <= window.end_s)
     failed = records[:, 2] != SUCCESS
-    latencies_ms = np.asarray(records[inside & ~failed, 1])
+    as_they_ended_ms = np.asarray(records[inside & ~failed, 1])
+    latencies_ms = np.sort(as_they_ended_ms)
+    rate = rate_interval(finished_s[inside & ~failed], window.start_s, window.end_s)
     result = Result(
         experiment=deployment.label,
         target=deployment.experiment.target,
         profile=asdict(plan.profile),
         started_at=started_at,
         window=window,
-        latencies_ms=np.sort(latencies_ms),
+        latencies_ms=latencies_ms,
         errors=_by_cause(records[failed & (finished_s >= window.start_s), 2], story),
         users=plan.profile.users,
         run_s=story.ended_at_s,
@@ -175,7 +178,7 @@ def _result(plan: Plan, deployment: Deployment, story: Story, child: LoadChild, 
         generator=_generator(story, window),
         reached=deployment.reached,
         endpoints=[str(endpoint) for endpoint in deployment.endpoints],
-        intervals=_intervals(finished_s[inside & ~failed], latencies_ms, window),
+        intervals=_intervals(rate, as_they_ended_ms, latencies_ms),
         configuration=deployment.configuration,
         series=series,
         circumstances=deployment.circumstances,
@@ -185,11 +188,10 @@ def _result(plan: Plan, deployment: Deployment, story: Story, child: LoadChild, 
 
 
 def _intervals(
-    finished_s: NDArray[np.float64], latencies_ms: NDArray[np.float64], window: Window
-) -> dict[str, tuple[float, float]]:
-    found = percentile_intervals(latencies_ms, SCHEMA_PERCENTILES)
+    rps: Interval | None, latencies_ms: NDArray[np.float64], ordered: NDArray[np.float64]
+) -> dict[str, Interval]:
+    found = percentile_intervals(latencies_ms, ordered, SCHEMA_PERCENTILES)
     intervals = {percentile_name(percentile): interval for percentile, interval in found.items()}
-    rps = rate_interval(finished_s, window.start_s, window.end_s)
     return {"rps": rps, **intervals} if rps else intervals
 
 

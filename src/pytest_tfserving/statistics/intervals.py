@@ -37,21 +37,18 @@ def rate_interval(finished_s: NDArray[np.float64], start_s: float, end_s: float)
 
 
 def percentile_intervals(
-    latencies_ms: NDArray[np.float64], percentiles: tuple[float, ...]
+    latencies_ms: NDArray[np.float64], ordered: NDArray[np.float64], percentiles: tuple[float, ...]
 ) -> dict[float, Interval]:
-    """The 95 % interval of each percentile, in ms, from latencies in the order in which they ended.
+    """The 95 % interval of each percentile, in ms, from latencies as they ended, and the same ``ordered``.
 
     Batch means of whether a latency is at most the percentile give that share's standard error, which is
     never taken to be less than that of independent requests; the latencies at the share's two ends are the
     interval's. A percentile whose interval would need latencies above the highest one is left out.
     """
-    import numpy as np
-
     size = len(latencies_ms) // BATCHES
     if size < _FEWEST_IN_A_BATCH:
         return {}
     inside = latencies_ms[len(latencies_ms) - size * BATCHES :]
-    ordered = np.sort(latencies_ms)
     found = {}
     for percentile in percentiles:
         share = percentile / 100
