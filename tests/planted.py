@@ -32,9 +32,8 @@ def result(index: int = 0, rps: float = 50.0, p50_ms: float = 300.0, **changes: 
     latencies_ms = p50_ms * np.exp(random.normal(0, 0.2, len(finished_s)))
     inside = finished_s >= ramp_s
     window = Window(float(ramp_s), float(run_s))
-    percentiles = percentile_intervals(
-        latencies_ms[inside], np.sort(latencies_ms[inside]), SCHEMA_PERCENTILES
-    )
+    counted_ms = latencies_ms[inside]
+    percentiles = percentile_intervals(counted_ms, np.sort(counted_ms), SCHEMA_PERCENTILES)
     values = {
         "experiment": experiment.name,
         "target": "kubernetes",
