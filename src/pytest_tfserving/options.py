@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_tfserving.cost import E2, STUDY_HOURS, Pricing, read_prices
 from pytest_tfserving.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from pytest_tfserving.cost import Pricing
     from pytest_tfserving.load.profile import LoadProfile
 
 PREFIX = "tfserving"
@@ -192,8 +192,7 @@ OPTIONS = (
         "HOURS",
         "Hours a month that a deployment runs, for what it costs.",
         parse_hours,
-        STUDY_HOURS,
-        "24, the reference study's",
+        shown_default="24, the reference study's",
     ),
     Option(
         "ui",
@@ -243,7 +242,8 @@ class Settings:
     json: Path | None
     html: Path | None
     markdown: Path | None
-    pricing: Pricing
+    prices: Path | None
+    hours: float | None
     ui: str
     cli_load: LoadOverrides
     ini_load: LoadOverrides
@@ -273,7 +273,7 @@ class Settings:
             _check_writable(f"--{PREFIX}-{name}", target := path(name))
             return target
 
-        return cls(
+        settings = cls(
             target=values["target"],
             server=values["server"] or "",
             url=values["url"] or "",
@@ -284,11 +284,25 @@ class Settings:
             json=written("json"),
             html=written("html"),
             markdown=written("markdown"),
-            pricing=_pricing(path("prices"), values["hours"]),
+            prices=path("prices"),
+            hours=values["hours"],
             ui=values["ui"] or "",
             cli_load=_overrides(cli),
             ini_load=_overrides(ini),
         )
+        if settings.prices:
+            _check_prices(settings)
+        return settings
+
+    def pricing(self) -> Pricing:
+        """The price list, and the hours of a month.
+
+        Raises:
+            ConfigurationError: when the list cannot be read.
+        """
+        from pytest_tfserving.cost import E2, STUDY_HOURS, Pricing, read_prices
+
+        return Pricing(read_prices(self.prices) if self.prices else E2, self.hours or STUDY_HOURS)
 
     @property
     def report_files(self) -> list[Path]:
@@ -332,6 +346,13 @@ def _overrides(values: Mapping[str, Any]) -> LoadOverrides:
     return LoadOverrides(values["profile"], fields)
 
 
+def _check_prices(settings: Settings) -> None:
+    try:
+        settings.pricing()
+    except ConfigurationError as error:
+        raise pytest.UsageError(f"--tfserving-prices: {error}") from None
+
+
 def _check_writable(flag: str, path: Path | None) -> None:
     """Find out before the run, not after it, that a file cannot be written."""
     if path is None:
@@ -340,13 +361,6 @@ def _check_writable(flag: str, path: Path | None) -> None:
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         problem = "is a folder" if path.is_dir() else f"cannot be written: {folder} is no folder to write to"
         raise pytest.UsageError(f"{flag}: {path} {problem}.")
-
-
-def _pricing(path: Path | None, hours: float) -> Pricing:
-    try:
-        return Pricing(read_prices(path) if path else E2, hours)
-    except ConfigurationError as error:
-        raise pytest.UsageError(f"--tfserving-prices: {error}") from None
 
 
 def _check_conflicts(values: Mapping[str, Any]) -> None:

@@ -86,4 +86,6 @@ class ReportFiles:
     def _document(self, *, interrupted: bool) -> dict[str, Any]:
         from pytest_tfserving.report.document import document_of
 
-        return document_of(self._perf.entries(), interrupted=interrupted, pricing=self._perf.settings.pricing)
+        return document_of(
+            self._perf.entries(), interrupted=interrupted, pricing=self._perf.settings.pricing()
+        )

@@ -91,7 +91,7 @@ def write_summary(reporter: TerminalReporter, config: pytest.Config, *, interrup
     perf = PerfSession.of(config)
     perf.progress.close()
     if entries := perf.entries():
-        document = document_of(entries, interrupted=interrupted, pricing=perf.settings.pricing)
+        document = document_of(entries, interrupted=interrupted, pricing=perf.settings.pricing())
         write_table(reporter, document)
         write_costs(reporter, document)
     for path in perf.settings.report_files:
