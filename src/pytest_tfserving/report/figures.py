@@ -50,11 +50,14 @@ def reasons(result: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(f"{each['verdict']}: {each['slo']}: {each['reason']}" for each in missed))
 
 
+_ROLES = {"cheapest": "as cheap", "fastest": "as fast"}
+
+
 def roles(document: Mapping[str, Any], name: str) -> str:
-    """What a configuration is best at: ``cheapest, fastest``, or that none beats it."""
+    """What a configuration is best at, or as good as the best as far as the data tell; or unbeaten."""
     choice = document["recommendation"]
-    found = [role for role in ("cheapest", "fastest") if choice[role] and choice[role]["name"] == name]
-    ties = [role for role in ("cheapest", "fastest") if choice[role] and name in choice[role]["ties"]]
-    found += [f"ties for {role}" for role in ties]
+    chosen = {role: choice[role] for role in _ROLES if choice[role]}
+    found = [role for role, best in chosen.items() if best["name"] == name]
+    found += [_ROLES[role] for role, best in chosen.items() if name in best["ties"]]
     unbeaten = name in (*choice["front_rps"], *choice["front_p95"])
     return ", ".join(found) or ("unbeaten" if unbeaten else "")

@@ -96,7 +96,8 @@ def write_summary(reporter: TerminalReporter, config: pytest.Config, *, interrup
         write_costs(reporter, document)
     for path in perf.settings.report_files:
         if path.exists():
-            reporter.write_line(f"results: {path}")
+            here = config.invocation_params.dir
+            reporter.write_line(f"results: {path.relative_to(here) if path.is_relative_to(here) else path}")
 
 
 def write_table(reporter: TerminalReporter, document: dict[str, Any]) -> None:
