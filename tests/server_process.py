@@ -27,13 +27,14 @@ class Server:
 
     def __init__(self, name: str, folder: Path, *flags: str, ready: bool = True) -> None:
         self.name = name
-        self.port = free_port()
+        self.port, self.grpc_port = free_port(), free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         self.model = f"{self.address}/v1/models/{name}"
         self._ready = ready
         self._log = Path(tempfile.mkstemp(prefix="server-", suffix=".log")[1])
         self._command = [
             *(sys.executable, "-m", "pytest_tfserving.model_server", f"--rest_api_port={self.port}"),
+            *(f"--port={self.grpc_port}", "--max_num_load_retries=0"),
             *(f"--model_name={name}", f"--model_base_path={folder}", *flags),
         ]
 
