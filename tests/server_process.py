@@ -65,8 +65,12 @@ class Server:
 
     def predict(self, body: Any, path: str = "", **more: Any) -> requests.Response:
         """Send a predict request; ``body`` is JSON unless it is bytes."""
+        return self.post(body, f"{path}:predict", **more)
+
+    def post(self, body: Any, path: str, **more: Any) -> requests.Response:
+        """Send JSON, or bytes, to a path below the model's."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return self.session.post(f"{self.model}{path}:predict", data=data, timeout=60, **more)
+        return self.session.post(f"{self.model}{path}", data=data, timeout=60, **more)
 
     def get(self, path: str) -> requests.Response:
         """Get a path of the server."""

@@ -1,4 +1,4 @@
-"""Writes the models the tests serve; run in a process of its own, which TensorFlow is loaded into."""
+"""Writes the models the tests serve; run as a module in a process of its own, which imports TensorFlow."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from model_server import export_kinds
 from pytest_tfserving.models import half_plus_two
 
 
@@ -48,6 +49,7 @@ def main() -> None:
     """Write every model below the folder named."""
     folder = Path(sys.argv[1])
     half_plus_two.export(folder / "half_plus_two")
+    export_kinds.export(folder / "kinds")
     many = Many()
     signatures = {name: getattr(many, name) for name in ("two", "text", "odd", "scalar", "slow")}
     tf.saved_model.save(
