@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 _SERVING = "tensorflow.serving."
 _LONGEST_TEXT = 1024
 _INT32_MAX = 2**31 - 1
+_CHANNEL_ARGUMENTS = {
+    "grpc.max_receive_message_length": _INT32_MAX,
+    "grpc.max_send_message_length": _INT32_MAX,
+    "grpc.so_reuseport": 0,
+}
 _GRACE_S = 24 * 3600.0
 # Threads beyond those that work, to tell clients that all of them do.
 _REFUSING_THREADS = 2
@@ -84,12 +89,7 @@ class GrpcServer:
         self._free = threading.Semaphore(options.threads)
         self._server = grpc.server(
             ThreadPoolExecutor(options.threads + _REFUSING_THREADS, thread_name_prefix="grpc"),
-            options=[
-                ("grpc.max_receive_message_length", _INT32_MAX),
-                ("grpc.max_send_message_length", _INT32_MAX),
-                ("grpc.so_reuseport", 0),
-                *options.channel_arguments,
-            ],
+            options=list({**_CHANNEL_ARGUMENTS, **dict(options.channel_arguments)}.items()),
         )
         models, predictions = _ModelService(core), _PredictionService(core, api)
         self._add("ModelService", "GetModelStatus", "GetModelStatusRequest", models.status)
