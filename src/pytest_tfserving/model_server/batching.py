@@ -196,8 +196,8 @@ class BatchedServable(Runnable):
     ) -> dict[str, NDArray[Any]]:
         """As `Runnable.run_tensors`, in a batch with whoever else waits."""
         task = _Task(feeds, rows_of(feeds), timeout_ms)
-        self._scheduler.metrics.observe("batching_session:input_batch_size", task.rows)
         tasks = self._scheduler.submit(self._queue(feeds, fetches), task)
+        self._scheduler.metrics.observe("batching_session:input_batch_size", task.rows)
         results = [part.future.result() for part in tasks]
         if len(results) == 1:
             return results[0]
