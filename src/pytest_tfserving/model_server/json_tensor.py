@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _SHOWN_BYTES = 256
 _FAST_FROM_BYTES = 4096
+_MOST_AXES = 64
+_FLOAT_MAX = 2**1023
 _NOT_STRUCTURE = b"0123456789.+-eE \t\r\n"
 _DTYPE_NAMES = {
     1: "float",
@@ -248,6 +250,8 @@ def _shape_of(value: Any) -> tuple[int, ...]:
     shape = []
     while isinstance(value, list):
         shape.append(len(value))
+        if len(shape) > _MOST_AXES:
+            raise invalid(f"JSON Value: nested deeper than the {_MOST_AXES} levels a tensor may have here")
         if not value:
             break
         value = value[0]
@@ -335,13 +339,19 @@ def _array(flat: list[Any], shape: tuple[int, ...], dtype: int) -> NDArray[Any]:
             try:
                 return np.array(flat, np.float64).astype(DTYPES[dtype]).reshape(shape)
             except OverflowError:
-                flat = [math.copysign(math.inf, each) if abs(each) > 2**1023 else each for each in flat]
+                flat = [_finite_or_infinite(each) for each in flat]
                 return np.array(flat, np.float64).astype(DTYPES[dtype]).reshape(shape)
     if dtype == STRING:
         array = np.empty(len(flat), object)
         array[:] = flat
         return array.reshape(shape)
     return np.array(flat, DTYPES[dtype]).reshape(shape)
+
+
+def _finite_or_infinite(number: float) -> float:
+    if abs(number) <= _FLOAT_MAX:
+        return number
+    return math.inf if number > 0 else -math.inf if number < 0 else number
 
 
 def _wrong_type(value: Any, dtype: int) -> ServingError:
@@ -358,7 +368,10 @@ def _brackets(shape: tuple[int, ...]) -> str:
 
 def show(value: Any) -> str:
     """A JSON value as it is quoted in errors."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    try:
+        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    except RecursionError:
+        text = "(nested too deeply to be shown)"
     return text.encode(errors="replace")[:_SHOWN_BYTES].decode(errors="ignore")
 
 
@@ -390,7 +403,7 @@ def _decode_numbers(body: bytes, servable: Signed) -> DecodedRequest | None:
         value = document[key.strip(b'"').decode()]
         shape = _regular_shape(value, body[body.index(key) + len(key) :])
         numbers = _numbers(value, DTYPES[spec.dtype]) if shape else None
-    except (ImportError, ValueError, TypeError, KeyError, ServingError):
+    except (ImportError, RuntimeError, ValueError, TypeError, KeyError, ServingError):
         return None
     if shape is None or numbers is None:
         return None
@@ -428,7 +441,7 @@ def _regular_shape(value: Any, text: bytes) -> tuple[int, ...] | None:
     for size in reversed(shape):
         expected = b"[" + b",".join([expected] * size) + b"]"
     structure = text.translate(None, _NOT_STRUCTURE)
-    return tuple(shape) if shape and structure.startswith(b":" + expected) else None
+    return tuple(shape) if 0 < len(shape) < _MOST_AXES and structure.startswith(b":" + expected) else None
 
 
 # --- answers ---
