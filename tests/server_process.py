@@ -23,18 +23,23 @@ def free_port() -> int:
 
 
 class Server:
-    """One embedded server; inside the context its model is AVAILABLE unless ``ready`` is False."""
+    """One embedded server; inside the context its model is AVAILABLE unless ``ready`` is False.
 
-    def __init__(self, name: str, folder: Path, *flags: str, ready: bool = True) -> None:
+    Without a ``folder`` the flags say what is served, and ``name`` is the model that is asked.
+    """
+
+    def __init__(self, name: str, folder: Path | None, *flags: str, ready: bool = True) -> None:
         self.name = name
-        self.port = free_port()
+        self.port, self.grpc_port = free_port(), free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         self.model = f"{self.address}/v1/models/{name}"
         self._ready = ready
         self._log = Path(tempfile.mkstemp(prefix="server-", suffix=".log")[1])
         self._command = [
             *(sys.executable, "-m", "pytest_tfserving.model_server", f"--rest_api_port={self.port}"),
-            *(f"--model_name={name}", f"--model_base_path={folder}", *flags),
+            *(f"--port={self.grpc_port}", "--max_num_load_retries=0"),
+            *([f"--model_name={name}", f"--model_base_path={folder}"] if folder else []),
+            *flags,
         ]
 
     def __enter__(self) -> Self:
@@ -64,8 +69,17 @@ class Server:
 
     def predict(self, body: Any, path: str = "", **more: Any) -> requests.Response:
         """Send a predict request; ``body`` is JSON unless it is bytes."""
+        return self.post(body, f"{path}:predict", **more)
+
+    def post(self, body: Any, path: str, **more: Any) -> requests.Response:
+        """Send JSON, or bytes, to a path below the model's."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return self.session.post(f"{self.model}{path}:predict", data=data, timeout=60, **more)
+        return self.session.post(f"{self.model}{path}", data=data, timeout=60, **more)
+
+    def states(self, name: str = "") -> dict[str, str]:
+        """The state of each version of a model, the highest first; empty when none was ever seen."""
+        found = self.get(f"/v1/models/{name or self.name}").json().get("model_version_status", [])
+        return {each["version"]: each["state"] for each in found}
 
     def get(self, path: str) -> requests.Response:
         """Get a path of the server."""

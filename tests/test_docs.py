@@ -268,8 +268,7 @@ def test_a_pytest_command_shown_parses(
 @pytest.mark.parametrize(("place", "arguments"), commands("pytest-tfserving"))
 def test_a_command_of_the_plugin_shown_parses(place: str, arguments: list[str]) -> None:
     if arguments[0] == "serve":
-        _, unknown = parse_flags(arguments[1:])
-        assert not unknown, place
+        assert not parse_flags(arguments[1:]).unknown, place
     else:
         assert cli._parser().parse_args(arguments), place
 

@@ -15,7 +15,7 @@ from server_process import Server
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-EXPORT = Path(__file__).with_name("export_models.py")
+TESTS = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +26,11 @@ def models(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     with filelock.FileLock(f"{folder}.lock"):
         if not (folder / "many").exists():
             done = subprocess.run(
-                [sys.executable, str(EXPORT), str(folder)], check=False, capture_output=True, text=True
+                [sys.executable, "-m", "model_server.export_models", str(folder)],
+                check=False,
+                capture_output=True,
+                text=True,
+                cwd=TESTS,
             )
             assert done.returncode == 0, done.stderr
     return folder
@@ -36,6 +40,13 @@ def models(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
 def half(models: Path) -> Iterator[Server]:
     """The model half_plus_two."""
     with Server("half_plus_two", models / "half_plus_two") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kinds(models: Path) -> Iterator[Server]:
+    """A model with a signature for each kind of tensor and answer."""
+    with Server("kinds", models / "kinds") as server:
         yield server
 
 

@@ -1,4 +1,4 @@
-"""Writes the models the tests serve; run in a process of its own, which TensorFlow is loaded into."""
+"""Writes the models the tests serve; run as a module in a process of its own, which imports TensorFlow."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from model_server import export_kinds
 from pytest_tfserving.models import half_plus_two
 
 
@@ -44,10 +45,25 @@ class Many(tf.Module):  # type: ignore[misc]
         return {"y": x + 0 * done[0]}
 
 
+def export_numbered(folder: Path) -> None:
+    """Write versions 1 to 4 of a model; each answers with its number, and runs into nothing below 0."""
+    v1 = tf.compat.v1
+    for version in range(1, 5):
+        with v1.Graph().as_default(), v1.Session() as session:
+            x = v1.placeholder(tf.float32, [None], name="x")
+            with tf.control_dependencies([v1.assert_non_negative(x)]):
+                signature = v1.saved_model.predict_signature_def({"x": x}, {"y": x * 0 + float(version)})
+            builder = v1.saved_model.Builder(str(folder / str(version)))
+            builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": signature})
+            builder.save()
+
+
 def main() -> None:
     """Write every model below the folder named."""
     folder = Path(sys.argv[1])
     half_plus_two.export(folder / "half_plus_two")
+    export_numbered(folder / "numbered")
+    export_kinds.export(folder / "kinds")
     many = Many()
     signatures = {name: getattr(many, name) for name in ("two", "text", "odd", "scalar", "slow")}
     tf.saved_model.save(

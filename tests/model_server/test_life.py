@@ -28,8 +28,15 @@ def run(*flags: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--rest_api_port=1"], "--model_base_path is needed: the folder with the model's versions"),
-        (["--model_base_path=/m"], "--rest_api_port is needed: a port from 1 to 65535"),
+        (["--rest_api_port=1"], "the folder with the model's versions, or --model_config_file"),
+        (
+            ["--model_base_path=/m", "--port=0"],
+            "--port or --grpc_socket_path is needed: where to listen for gRPC",
+        ),
+        (["--model_base_path=/m", "--port=70000"], "--port is a port from 0 to 65535, not 70000"),
+        (["--use_alts_credentials"], "is refused: ALTS is there on Google's own machines only"),
+        (["--platform_config_file=/p"], "--platform_config_file is refused: set what it holds by flags"),
+        (["--per_process_gpu_memory_fraction=half"], "is a number, not 'half'"),
         (["--rest_api_port=many"], "--rest_api_port is a whole number, not 'many'"),
         (["--rest_api_port"], "--rest_api_port needs a value, as --rest_api_port=VALUE"),
         (["--enable_batching=1"], "--enable_batching is true or false, not '1'"),
@@ -67,7 +74,7 @@ def test_a_port_in_use_is_one_clear_line(models: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        done = run(f"--rest_api_port={port}", f"--model_base_path={models / 'half_plus_two'}")
+        done = run(f"--port={port}", f"--model_base_path={models / 'half_plus_two'}")
 
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
@@ -77,11 +84,15 @@ def test_a_port_in_use_is_one_clear_line(models: Path) -> None:
 def test_a_model_that_does_not_load_ends_the_server(tmp_path: Path) -> None:
     (tmp_path / "3").mkdir()
 
-    done = run(f"--rest_api_port={free_port()}", f"--model_base_path={tmp_path}", "--model_name=bad")
+    done = run(
+        *(f"--port={free_port()}", f"--model_base_path={tmp_path}", "--model_name=bad"),
+        *("--max_num_load_retries=1", "--load_retry_interval_micros=1000"),
+    )
 
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
-    assert "1 servable(s) did not become available: {{name: bad version: 3} due to error: " in last
+    assert "UNKNOWN: 1 servable(s) did not become available: {{name: bad version: 3} due to error: " in last
+    assert done.stderr.count("bad version 3 did not load: ") == 2
     assert "Could not find SavedModel .pb or .pbtxt at supplied export directory path" in last
     assert "Traceback" not in done.stderr
 
@@ -91,7 +102,8 @@ def test_an_unknown_flag_is_named_and_a_folder_is_waited_for(models: Path, tmp_p
     with Server("late", folder, "--mystery=1", ready=False) as server:
         until(lambda: "waiting for one" in server.log(), "a word about the folder")
         assert not server.serves()
-        shutil.copytree(models / "half_plus_two", folder)
+        shutil.copytree(models / "half_plus_two", tmp_path / "early")
+        (tmp_path / "early").rename(folder)
         until(server.serves, "the model")
 
         assert server.predict({"instances": [1]}).json() == {"predictions": [2.5]}
@@ -145,7 +157,7 @@ def established(port: int) -> bool:
 def test_batching(models: Path, tmp_path: Path) -> None:
     parameters = tmp_path / "batching.txt"
     parameters.write_text(
-        "max_batch_size { value: 4 }  # four rows\nbatch_timeout_micros: 20000\n"
+        "max_batch_size { value: 4 }  # four rows\nbatch_timeout_micros { value: 20000 }\n"
         "max_enqueued_batches { value: 1 }\n"
         'num_batch_threads { value: 1 }\nthread_pool_name: { value: "mine" }\n',
         encoding="utf-8",
@@ -171,8 +183,8 @@ def test_batching(models: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("max_batch_size { value: 0 }", "max_batch_size must be a whole number of 1 or more; was 0"),
-        ("max_batch { value: 3 }", "this server has no batching parameter 'max_batch'"),
+        ("max_batch_size { value: 0 }", "max_batch_size must be 1 or more; was 0"),
+        ("max_batch { value: 3 }", "Invalid protobuf file: "),
         ("improperly formatted file", "Invalid protobuf file: "),
         (None, "No such file or directory"),
     ],
@@ -183,7 +195,7 @@ def test_batching_files_that_do_not_fit(tmp_path: Path, text: str | None, messag
         parameters.write_text(text, encoding="utf-8")
 
     done = run(
-        *(f"--rest_api_port={free_port()}", "--model_base_path=/m", "--enable_batching"),
+        *(f"--port={free_port()}", "--model_base_path=/m", "--enable_batching"),
         f"--batching_parameters_file={parameters}",
     )
 

@@ -158,7 +158,7 @@ def test_mistakes_with_several_inputs(many: Server, body: Any, status: int, mess
         (f"/v1/models/{X}:predict?x=1", b"{}", 400, f"Malformed request: POST /v1/models/{X}:predict?x=1"),
         (f"/v1/models/{X}/versions/1/labels/a:predict", b"{}", 400, "Malformed request: POST"),
         (f"/v1/models/{X}", b"{}", 400, f"Malformed request: POST /v1/models/{X}"),
-        (f"/v1/models/{X}:classify", b"{}", 501, "does not serve :classify"),
+        (f"/v1/models/{X}:classify", b"{}", 400, "key 'examples' is expected and was not found"),
     ],
 )
 def test_paths_that_ask_for_what_is_not_there(

@@ -56,7 +56,7 @@ def test_a_server_without_tensorflow_names_the_extra(tmp_path: Path) -> None:
     done = run_python(
         "sys.modules['tensorflow'] = None\n"
         "from pytest_tfserving.model_server.main import main\n"
-        "sys.exit(main([f'--rest_api_port={sys.argv[2]}', f'--model_base_path={sys.argv[1]}']))\n",
+        "sys.exit(main([f'--port={sys.argv[2]}', f'--model_base_path={sys.argv[1]}']))\n",
         tmp_path,
         free_port(),
     )

@@ -1,13 +1,25 @@
-"""The flags of ``tensorflow_model_server`` that this server has, and two of its own."""
+"""The flags of ``tensorflow_model_server``, and one of its own."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_THREADS = 4 * (os.cpu_count() or 1)
+_PORTS = range(65536)
+
+
+class Kind(Enum):
+    """What becomes of a flag: it is used, accepted without an effect, or refused."""
+
+    USED = "used"
+    IGNORED = "ignored"
+    REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,60 +29,166 @@ class Flag:
     name: str
     default: Any
     help: str
+    kind: Kind = Kind.USED
 
 
-FLAGS = (
-    Flag("rest_api_port", 0, "port of the REST API; 0 does not start it"),
-    Flag("port", 8500, "TF Serving's gRPC port; this server has no gRPC and says so"),
-    Flag("bind_address", "127.0.0.1", "address to listen on; TF Serving listens on all: 0.0.0.0 or ::"),
-    Flag("model_name", "default", "name of the model"),
-    Flag("model_base_path", "", "folder with the model's versions, each in a folder named by its number"),
-    Flag("file_system_poll_wait_seconds", 1, "seconds between looks for new versions; 0 looks once"),
-    Flag("saved_model_tags", "serve", "tags of the graph to load, separated by commas"),
-    Flag("tensorflow_session_parallelism", 0, "sets both thread counts below; 0 lets TensorFlow choose"),
-    Flag("tensorflow_intra_op_parallelism", 0, "threads of one operation; 0 lets TensorFlow choose"),
-    Flag("tensorflow_inter_op_parallelism", 0, "operations at once; 0 lets TensorFlow choose"),
-    Flag("enable_batching", False, "join requests that wait into batches"),
-    Flag("batching_parameters_file", "", "text file with the batching parameters"),
-    Flag("rest_api_num_threads", 4 * (os.cpu_count() or 1), "requests worked on at once"),
-    Flag("rest_api_timeout_in_ms", 30000, "longest time a request may run"),
-    Flag("rest_api_enable_cors_support", False, "send CORS headers"),
-    Flag("version", False, "print the versions and exit"),
-    Flag("help", False, "print this and exit"),
-)
+def _ignored(name: str, default: Any, why: str) -> Flag:
+    return Flag(name, default, f"accepted without an effect: {why}", Kind.IGNORED)
+
+
+def _refused(name: str, default: Any, why: str) -> Flag:
+    return Flag(name, default, f"refused: {why}", Kind.REFUSED)
+
+
+_NO_ACCELERATOR = "this server runs on CPUs"
+
+GROUPS: dict[str, tuple[Flag, ...]] = {
+    "Where to listen": (
+        Flag("port", 8500, "port of the gRPC API; 0 does not listen on one"),
+        Flag("rest_api_port", 0, "port of the REST API; 0 does not start it"),
+        Flag("bind_address", "127.0.0.1", "address to listen on; TF Serving listens on all: 0.0.0.0 or ::"),
+        Flag("grpc_socket_path", "", "also listen for gRPC on this UNIX socket"),
+        Flag("ssl_config_file", "", "text file with an SSLConfig: gRPC then asks for SSL"),
+        _refused("use_alts_credentials", False, "ALTS is there on Google's own machines only"),
+    ),
+    "What to serve": (
+        Flag("model_name", "default", "name of the model, where there is no --model_config_file"),
+        Flag("model_base_path", "", "folder with the model's versions, each in a folder named by its number"),
+        Flag("model_config_file", "", "text file with a ModelServerConfig: several models, policies, labels"),
+        Flag(
+            "model_config_file_poll_wait_seconds",
+            0,
+            "seconds between looks at that file for changes; 0 reads it once",
+        ),
+        Flag(
+            "file_system_poll_wait_seconds",
+            1,
+            "seconds between looks for new versions; 0 looks once, below 0 never",
+        ),
+        Flag(
+            "allow_version_labels_for_unavailable_models",
+            False,
+            "let a new label stand for a version that is not loaded yet",
+        ),
+        Flag("saved_model_tags", "serve", "tags of the graph to load, separated by commas"),
+        _refused("platform_config_file", "", "set what it holds by flags"),
+        _refused("prefer_tflite_model", False, "this server runs SavedModels"),
+    ),
+    "Loading": (
+        Flag("num_load_threads", 0, "threads that load versions; 0 loads one after the other"),
+        Flag("num_unload_threads", 0, "threads that unload versions; 0 unloads one after the other"),
+        Flag("max_num_load_retries", 5, "how often a load that failed is tried again"),
+        Flag("load_retry_interval_micros", 60_000_000, "microseconds between these tries"),
+        Flag(
+            "enable_model_warmup", True, "run the requests in assets.extra/tf_serving_warmup_requests first"
+        ),
+        Flag("num_request_iterations_for_warmup", 0, "how often each of them is run; 0 runs it once"),
+    ),
+    "Running": (
+        Flag("tensorflow_session_parallelism", 0, "sets both thread counts below; 0 lets TensorFlow choose"),
+        Flag("tensorflow_intra_op_parallelism", 0, "threads of one operation; 0 lets TensorFlow choose"),
+        Flag("tensorflow_inter_op_parallelism", 0, "operations at once; 0 lets TensorFlow choose"),
+        Flag("tensorflow_session_config_file", "", "text file with TensorFlow's ConfigProto"),
+        Flag("enable_batching", False, "join requests that wait into batches"),
+        Flag("batching_parameters_file", "", "text file with BatchingParameters"),
+        Flag(
+            "enable_per_model_batching_parameters",
+            False,
+            "read BatchingParameters from each version's batching_params.pbtxt; without it, no batching",
+        ),
+        Flag(
+            "enable_signature_method_name_check",
+            False,
+            "let classify and regress run only signatures made for them",
+        ),
+    ),
+    "REST": (
+        Flag("rest_api_num_threads", _THREADS, "requests worked on at once"),
+        Flag("rest_api_timeout_in_ms", 30000, "longest time a request may run"),
+        Flag("rest_api_enable_cors_support", False, "send CORS headers"),
+        Flag("monitoring_config_file", "", "text file with a MonitoringConfig: metrics for Prometheus"),
+    ),
+    "gRPC": (
+        Flag("grpc_max_threads", _THREADS, "requests worked on at once; those beyond are refused"),
+        Flag("grpc_channel_arguments", "", "gRPC's own arguments, as name=value,name=value"),
+        Flag(
+            "enable_serialization_as_tensor_content", False, "send outputs as bytes, which is faster if large"
+        ),
+        Flag("enable_grpc_healthcheck_service", False, "serve grpc.health.v1.Health"),
+    ),
+    "Without an effect": (
+        _ignored("enable_profiler", True, "there is no profiler"),
+        _ignored("flush_filesystem_caches", True, "the files are read once, by the loader"),
+        _ignored("remove_unused_fields_from_bundle_metagraph", True, "only the signatures are kept"),
+        _ignored("num_tflite_interpreters_per_pool", 1, "this server runs SavedModels"),
+        _ignored("num_tflite_pools", os.cpu_count() or 1, "this server runs SavedModels"),
+        _ignored("per_process_gpu_memory_fraction", 0.0, _NO_ACCELERATOR),
+        _ignored("xla_cpu_compilation_enabled", False, "graphs run as they are"),
+        _ignored("xla_gpu_compilation_enabled", False, _NO_ACCELERATOR),
+        _ignored("mixed_precision", "", _NO_ACCELERATOR),
+        _ignored("skip_initialize_tpu", False, _NO_ACCELERATOR),
+        _ignored("thread_pool_factory_config_file", "", "TensorFlow's own thread pools are used"),
+    ),
+    "About": (
+        Flag("version", False, "print the versions and exit"),
+        Flag("help", False, "print this and exit"),
+    ),
+}
+FLAGS = tuple(flag for group in GROUPS.values() for flag in group)
 
 
 class FlagError(Exception):
     """A flag whose value does not fit, or flags that contradict each other."""
 
 
-def parse_flags(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """The value of every flag, and the arguments that are none.
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """The command line: every flag's value, and what is to be told about it."""
+
+    values: dict[str, Any]
+    unknown: list[str]
+    ignored: list[str]
+
+
+def parse_flags(arguments: Sequence[str]) -> Arguments:
+    """The value of every flag, the arguments that are none, and the flags that have no effect.
 
     Raises:
-        FlagError: for a value of the wrong type.
+        FlagError: for a value that does not fit.
     """
     known = {flag.name: flag for flag in FLAGS}
     values = {flag.name: flag.default for flag in FLAGS}
-    unknown = []
+    unknown, ignored = [], []
     for argument in arguments:
         name, equals, text = argument.removeprefix("--").partition("=")
         if not argument.startswith("--") or name not in known:
             unknown.append(argument)
             continue
-        values[name] = _value(known[name], text if equals else None)
+        flag = known[name]
+        values[name] = _value(flag, text if equals else None)
+        if flag.kind is Kind.REFUSED and values[name]:
+            raise FlagError(f"--{name} is {flag.help}")
+        if flag.kind is Kind.IGNORED:
+            ignored.append(f"--{name} is {flag.help}")
     _check(values)
-    return values, unknown
+    return Arguments(values, unknown, ignored)
 
 
 def usage() -> str:
     """The help text."""
-    lines = ["usage: python -m pytest_tfserving.model_server --name=value ...", ""]
-    for flag in FLAGS:
-        shown = str(flag.default).lower() if isinstance(flag.default, bool) else flag.default
-        default = f" (default: {shown})" if shown != "" else ""
-        lines.append(f"  --{flag.name}\n        {flag.help}{default}")
-    return "\n".join(lines)
+    lines = ["usage: pytest-tfserving serve --name=value ...", ""]
+    lines += ["Serves TensorFlow models as tensorflow_model_server does, with its flags.", ""]
+    for title, flags in GROUPS.items():
+        lines.append(f"{title}:")
+        lines += [_described(flag) for flag in flags]
+        lines.append("")
+    return "\n".join(lines[:-1])
+
+
+def _described(flag: Flag) -> str:
+    shown = str(flag.default).lower() if isinstance(flag.default, bool) else flag.default
+    default = f" (default: {shown})" if shown != "" and flag.kind is Kind.USED else ""
+    return f"  --{flag.name}\n        {flag.help}{default}"
 
 
 def _value(flag: Flag, text: str | None) -> Any:
@@ -80,31 +198,46 @@ def _value(flag: Flag, text: str | None) -> Any:
         raise FlagError(f"--{flag.name} is true or false, not {text!r}")
     if text is None:
         raise FlagError(f"--{flag.name} needs a value, as --{flag.name}={flag.default or 'VALUE'}")
-    if isinstance(flag.default, int):
+    if isinstance(flag.default, int | float):
         try:
-            return int(text)
+            return type(flag.default)(text)
         except ValueError:
-            raise FlagError(f"--{flag.name} is a whole number, not {text!r}") from None
+            kind = "whole number" if isinstance(flag.default, int) else "number"
+            raise FlagError(f"--{flag.name} is a {kind}, not {text!r}") from None
     return text
 
 
 def _check(values: dict[str, Any]) -> None:
     if values["version"] or values["help"]:
         return
-    if not values["model_base_path"]:
-        raise FlagError("--model_base_path is needed: the folder with the model's versions")
-    if not 0 < values["rest_api_port"] < 65536:  # noqa: PLR2004 - the highest port
-        raise FlagError("--rest_api_port is needed: a port from 1 to 65535")
-    if values["batching_parameters_file"] and not values["enable_batching"]:
+    if not values["model_base_path"] and not values["model_config_file"]:
         raise FlagError(
-            "server_options.batching_parameters_file is set without setting server_options.enable_batching "
-            "to true."
+            "--model_base_path is needed, the folder with the model's versions, or --model_config_file"
         )
-    if values["rest_api_num_threads"] < 1:
-        raise FlagError("--rest_api_num_threads must be 1 or more")
+    _check_ports(values)
+    _check_batching(values)
+    for name in ("rest_api_num_threads", "grpc_max_threads"):
+        if values[name] < 1:
+            raise FlagError(f"--{name} must be 1 or more")
     parallelism = [values[f"tensorflow_{name}_parallelism"] for name in ("session", "intra_op", "inter_op")]
     if all(parallelism):
         raise FlagError(
             "--tensorflow_session_parallelism sets what --tensorflow_intra_op_parallelism and "
             "--tensorflow_inter_op_parallelism set; use it or them"
+        )
+
+
+def _check_ports(values: dict[str, Any]) -> None:
+    for name in ("port", "rest_api_port"):
+        if values[name] not in _PORTS:
+            raise FlagError(f"--{name} is a port from 0 to 65535, not {values[name]}")
+    if not values["port"] and not values["grpc_socket_path"]:
+        raise FlagError("--port or --grpc_socket_path is needed: where to listen for gRPC")
+
+
+def _check_batching(values: dict[str, Any]) -> None:
+    if values["batching_parameters_file"] and not values["enable_batching"]:
+        raise FlagError(
+            "server_options.batching_parameters_file is set without setting server_options.enable_batching "
+            "to true."
         )

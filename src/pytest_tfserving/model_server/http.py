@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
 MOST_BODY_BYTES = 100 * 1024 * 1024
 JSON = "application/json"
+_MOST_HEAD_BYTES = 64 * 1024
+# Parts smaller than this are kept together: a body may come in as many parts as it has bytes.
+_SMALL_PART = 16 * 1024
 _READ_AHEAD = 8
+
+
+class _HeadTooLargeError(Exception):
+    """More path and headers than a request needs."""
 
 
 @dataclass(slots=True)
@@ -68,7 +75,8 @@ class HttpProtocol(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._target: list[bytes] = []
         self._headers: dict[str, str] = {}
-        self._body: list[bytes] = []
+        self._head_size = 0
+        self._body: list[bytes | bytearray] = []
         self._size = 0
         self._closing = False
 
@@ -89,9 +97,7 @@ class HttpProtocol(asyncio.Protocol):
         """Parse what came."""
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._refuse(400)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserUpgrade, httptools.HttpParserError):
             self._refuse(400)
 
     def eof_received(self) -> bool:
@@ -103,14 +109,17 @@ class HttpProtocol(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """Begin a request."""
-        self._target, self._headers, self._body, self._size = [], {}, [], 0
+        self._target, self._headers, self._body = [], {}, []
+        self._head_size = self._size = 0
 
     def on_url(self, url: bytes) -> None:
         """Keep a part of the target."""
         self._target.append(url)
+        self._count_head(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; answer one that asks whether to go on."""
+        self._count_head(len(name) + len(value))
         key = name.decode("latin-1").lower()
         self._headers[key] = value.decode("latin-1")
         if key == "expect" and value.lower() == b"100-continue" and self._transport:
@@ -119,8 +128,14 @@ class HttpProtocol(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         """Keep a part of the body, as far as it may go."""
         self._size += len(body)
-        if self._size <= MOST_BODY_BYTES:
+        if self._size > MOST_BODY_BYTES:
+            return
+        if len(body) >= _SMALL_PART:
             self._body.append(body)
+        elif self._body and isinstance(self._body[-1], bytearray):
+            self._body[-1] += body
+        else:
+            self._body.append(bytearray(body))
 
     def on_message_complete(self) -> None:
         """Answer the request when those before it are answered."""
@@ -128,7 +143,7 @@ class HttpProtocol(asyncio.Protocol):
             method=self._parser.get_method().decode("latin-1"),
             target=b"".join(self._target).decode("latin-1"),
             headers=self._headers,
-            body=self._body[0] if len(self._body) == 1 else b"".join(self._body),
+            body=self._whole_body(),
             keep_alive=self._parser.should_keep_alive(),
             too_large=self._size > MOST_BODY_BYTES,
         )
@@ -138,6 +153,16 @@ class HttpProtocol(asyncio.Protocol):
             self._transport.pause_reading()
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._answer_all())
+
+    def _whole_body(self) -> bytes:
+        if len(self._body) == 1 and isinstance(self._body[0], bytes):
+            return self._body[0]
+        return b"".join(self._body)
+
+    def _count_head(self, size: int) -> None:
+        self._head_size += size
+        if self._head_size > _MOST_HEAD_BYTES:
+            raise _HeadTooLargeError
 
     # --- answering ---
 
@@ -164,7 +189,8 @@ class HttpProtocol(asyncio.Protocol):
             self._transport.close()
 
     def _refuse(self, status: int) -> None:
-        if self._transport:
+        self._closing = True
+        if self._transport and (self._task is None or self._task.done()):
             self._transport.write(Response(status).encoded(keep_alive=False))
             self._transport.close()
 

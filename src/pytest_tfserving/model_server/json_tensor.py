@@ -12,24 +12,26 @@ import json
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from pytest_tfserving.model_server.inference import DEFAULT_SIGNATURE
 from pytest_tfserving.model_server.status import Code, ServingError, invalid
-from pytest_tfserving.model_server.tensorflow_c import STRING, numpy_dtype
+from pytest_tfserving.model_server.tensorflow_c import STRING, dtype_name, numpy_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from pytest_tfserving.model_server.manager import Signed
-    from pytest_tfserving.model_server.servable import TensorSpec
+    from pytest_tfserving.model_server.inference import Classes
+    from pytest_tfserving.model_server.servable import Signature, TensorSpec
 
-DEFAULT_SIGNATURE = "serving_default"
 _SHOWN_BYTES = 256
 _FAST_FROM_BYTES = 4096
+_MOST_AXES = 64
+_FLOAT_MAX = 2**1023
 _NOT_STRUCTURE = b"0123456789.+-eE \t\r\n"
 _DTYPE_NAMES = {
     1: "float",
@@ -39,16 +41,26 @@ _DTYPE_NAMES = {
     5: "int16",
     6: "int8",
     7: "string",
+    8: "complex64",
     9: "int64",
     10: "bool",
+    14: "bfloat16",
+    17: "uint16",
+    18: "complex128",
     19: "half",
     22: "uint32",
     23: "uint64",
 }
-_HALF = 19
 # The DataTypes that JSON can carry.
-DTYPES = {number: dtype for number in _DTYPE_NAMES if number != _HALF and (dtype := numpy_dtype(number))}
+DTYPES = {number: dtype for number in (1, 2, 3, 4, 5, 6, 7, 9, 10, 22, 23) if (dtype := numpy_dtype(number))}
 _SHORT_INFINITY = re.compile(r"(?<=[\[,:\s-])Inf(?=[\s,\]}])")
+
+
+class Signed(Protocol):
+    """What a request can be read for."""
+
+    @property
+    def signatures(self) -> Mapping[str, Signature]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +90,28 @@ def parse(body: bytes) -> Any:
         if not text:
             raise invalid("JSON Parse error: The document is empty")
         try:
-            return _DECODER.raw_decode(text)[0]
+            document = _DECODER.raw_decode(text)[0]
         except json.JSONDecodeError:
-            return _DECODER.raw_decode(_SHORT_INFINITY.sub("Infinity", text))[0]
+            document = _DECODER.raw_decode(_SHORT_INFINITY.sub("Infinity", text))[0]
+        if "\\u" in text:
+            _check_surrogates(document, text)
     except UnicodeDecodeError as error:
         raise invalid(f"JSON Parse error: Invalid encoding in string. at offset: {error.start}") from None
     except json.JSONDecodeError as error:
         raise invalid(f"JSON Parse error: Invalid value. at offset: {error.pos}") from None
     except (RecursionError, ValueError):
         raise invalid("JSON Parse error: Invalid value. at offset: 0") from None
+    return document
+
+
+def _check_surrogates(document: Any, text: str) -> None:
+    """See that every escaped half of a character has its other half."""
+    try:
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        offset = text.index("\\u")
+        problem = "The surrogate pair in string is invalid."
+        raise invalid(f"JSON Parse error: {problem} at offset: {offset}") from None
 
 
 def decode_document(document: Any, servable: Signed) -> DecodedRequest:
@@ -135,7 +160,7 @@ def _decode_rows(instances: Any, specs: Mapping[str, TensorSpec]) -> dict[str, N
         raise invalid(f"JSON Value: {show(instances)} Expecting 'instances' to be an list/array")
     if not instances:
         raise invalid(f"JSON Value: {show(instances)} No values in 'instances' array")
-    objects = isinstance(instances[0], dict) and not _is_base64(instances[0])
+    objects = isinstance(instances[0], dict) and not is_base64(instances[0])
     if not objects and len(specs) > 1:
         raise invalid(
             "instances is a plain list, but expecting list of objects as multiple input tensors required as "
@@ -198,7 +223,7 @@ class _Column:
 
 
 def _decode_columns(inputs: Any, specs: Mapping[str, TensorSpec]) -> dict[str, NDArray[Any]]:
-    if isinstance(inputs, dict) and not _is_base64(inputs):
+    if isinstance(inputs, dict) and not is_base64(inputs):
         values = inputs
     elif len(specs) == 1:
         values = {next(iter(specs)): inputs}
@@ -225,6 +250,8 @@ def _shape_of(value: Any) -> tuple[int, ...]:
     shape = []
     while isinstance(value, list):
         shape.append(len(value))
+        if len(shape) > _MOST_AXES:
+            raise invalid(f"JSON Value: nested deeper than the {_MOST_AXES} levels a tensor may have here")
         if not value:
             break
         value = value[0]
@@ -257,7 +284,9 @@ def _scalar(value: Any, dtype: int) -> Any:
         raise ServingError(Code.UNIMPLEMENTED, f"Conversion of JSON Value: {show(value)} to type: {name}")
     kind = DTYPES[dtype].kind
     if kind == "O":
-        return _bytes(value, dtype)
+        if not isinstance(value, str | dict):
+            raise _wrong_type(value, dtype)
+        return to_bytes(value)
     number = isinstance(value, int | float) and not isinstance(value, bool)
     fits = {
         "f": number,
@@ -275,12 +304,21 @@ def _in_range(value: int, dtype: np.dtype[Any]) -> bool:
     return int(limits.min) <= value <= int(limits.max)
 
 
-def _bytes(value: Any, dtype: int) -> bytes:
+def to_float32(value: float) -> float:
+    """The nearest float32; one too large becomes infinity, as in TF Serving."""
+    with np.errstate(over="ignore"):
+        return float(np.float32(value))
+
+
+def to_bytes(value: Any) -> bytes:
+    """The bytes that a JSON string, or an object of base64, stands for.
+
+    Raises:
+        ServingError: for an object that is none.
+    """
     if isinstance(value, str):
         return value.encode()
-    if not isinstance(value, dict):
-        raise _wrong_type(value, dtype)
-    if not _is_base64(value):
+    if not is_base64(value):
         raise invalid(f"JSON Value: {show(value)} not formatted correctly for base64 data")
     text = value["b64"].replace(".", "=")
     try:
@@ -290,7 +328,8 @@ def _bytes(value: Any, dtype: int) -> bytes:
         raise invalid("Unable to base64 decode") from None
 
 
-def _is_base64(value: Any) -> bool:
+def is_base64(value: Any) -> bool:
+    """Whether a JSON value is an object that stands for bytes."""
     return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
 
 
@@ -300,13 +339,19 @@ def _array(flat: list[Any], shape: tuple[int, ...], dtype: int) -> NDArray[Any]:
             try:
                 return np.array(flat, np.float64).astype(DTYPES[dtype]).reshape(shape)
             except OverflowError:
-                flat = [math.copysign(math.inf, each) if abs(each) > 2**1023 else each for each in flat]
+                flat = [_finite_or_infinite(each) for each in flat]
                 return np.array(flat, np.float64).astype(DTYPES[dtype]).reshape(shape)
     if dtype == STRING:
         array = np.empty(len(flat), object)
         array[:] = flat
         return array.reshape(shape)
     return np.array(flat, DTYPES[dtype]).reshape(shape)
+
+
+def _finite_or_infinite(number: float) -> float:
+    if abs(number) <= _FLOAT_MAX:
+        return number
+    return math.inf if number > 0 else -math.inf if number < 0 else number
 
 
 def _wrong_type(value: Any, dtype: int) -> ServingError:
@@ -323,7 +368,10 @@ def _brackets(shape: tuple[int, ...]) -> str:
 
 def show(value: Any) -> str:
     """A JSON value as it is quoted in errors."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    try:
+        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    except RecursionError:
+        text = "(nested too deeply to be shown)"
     return text.encode(errors="replace")[:_SHOWN_BYTES].decode(errors="ignore")
 
 
@@ -355,7 +403,7 @@ def _decode_numbers(body: bytes, servable: Signed) -> DecodedRequest | None:
         value = document[key.strip(b'"').decode()]
         shape = _regular_shape(value, body[body.index(key) + len(key) :])
         numbers = _numbers(value, DTYPES[spec.dtype]) if shape else None
-    except (ImportError, ValueError, TypeError, KeyError, ServingError):
+    except (ImportError, RuntimeError, ValueError, TypeError, KeyError, ServingError):
         return None
     if shape is None or numbers is None:
         return None
@@ -393,14 +441,20 @@ def _regular_shape(value: Any, text: bytes) -> tuple[int, ...] | None:
     for size in reversed(shape):
         expected = b"[" + b",".join([expected] * size) + b"]"
     structure = text.translate(None, _NOT_STRUCTURE)
-    return tuple(shape) if shape and structure.startswith(b":" + expected) else None
+    return tuple(shape) if 0 < len(shape) < _MOST_AXES and structure.startswith(b":" + expected) else None
 
 
 # --- answers ---
 
 
 def encode(outputs: Mapping[str, NDArray[Any]], row_format: bool) -> bytes:  # noqa: FBT001 - of DecodedRequest
-    """The body of a predict answer."""
+    """The body of a predict answer.
+
+    Raises:
+        ServingError: for what JSON cannot carry.
+    """
+    for array in outputs.values():
+        _check_writable(array)
     if not row_format:
         only = next(iter(outputs.values())) if len(outputs) == 1 else None
         value = _pretty(only, "", 1) if only is not None else _pretty_object(outputs, 1)
@@ -418,6 +472,20 @@ def encode(outputs: Mapping[str, NDArray[Any]], row_format: bool) -> bytes:  # n
     return f'{{\n    "predictions": [\n        {joined}\n    ]\n}}'.encode()
 
 
+def encode_classes(classes: Classes) -> bytes:
+    """The body of a classify answer."""
+    rows = [
+        "[" + ", ".join(f"[{_text(label, '')}, {decimal(score)}]" for label, score in classes.of(row)) + "]"
+        for row in range(classes.shape[0])
+    ]
+    return f'{{\n    "results": [{", ".join(rows)}\n    ]\n}}'.encode()
+
+
+def encode_regressions(values: NDArray[Any]) -> bytes:
+    """The body of a regress answer."""
+    return f'{{\n    "results": {_plain(values, "")}\n}}'.encode()
+
+
 def _common_rows(outputs: Mapping[str, NDArray[Any]]) -> int:
     rows: int | None = None
     for alias, array in outputs.items():
@@ -427,6 +495,12 @@ def _common_rows(outputs: Mapping[str, NDArray[Any]]) -> int:
             raise invalid(f"Tensor name: {alias} has inconsistent batch size: {len(array)} expecting: {rows}")
         rows = len(array)
     return rows or 0
+
+
+def _check_writable(array: NDArray[Any]) -> None:
+    if array.dtype not in DTYPES.values():
+        name = dtype_name(array.dtype).removeprefix("DT_").lower()
+        raise invalid(f"Failed to write JSON value for tensor type: {name}")
 
 
 def _plain(value: Any, alias: str) -> str:

@@ -1,43 +1,40 @@
-"""Which versions of a model are loaded: found in its base folder, loaded, swapped, unloaded."""
+"""Loads what is to be served, exchanges versions without a gap, unloads what is not to be served any more.
+
+What is to be served is decided elsewhere, and told by `Manager.aspire`.
+"""
 
 from __future__ import annotations
 
+import os
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.model_server.log import log
-from pytest_tfserving.model_server.status import Code, ServingError, invalid
+from pytest_tfserving.model_server.status import Code, ServingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
-    from pytest_tfserving.model_server.servable import Signature
+    from pytest_tfserving.model_server.servable import Runnable
 
 START, LOADING, AVAILABLE, UNLOADING, END = "START", "LOADING", "AVAILABLE", "UNLOADING", "END"
+_LOOK_S = 0.1
 
 
-class Signed(Protocol):
-    """What a request can be read for."""
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """How versions are loaded: threads of 0 do it one after the other, together with unloading."""
 
-    @property
-    def signatures(self) -> Mapping[str, Signature]: ...  # noqa: D102
-
-
-class Runnable(Signed, Protocol):
-    """What can be served: a `Servable`, or one behind a batching queue."""
-
-    @property
-    def signature_defs(self) -> Mapping[str, Any]: ...  # noqa: D102
-
-    def run(  # noqa: D102
-        self, signature_name: str, inputs: Mapping[str, NDArray[Any]], timeout_ms: int | None = None
-    ) -> dict[str, NDArray[Any]]: ...
-    def close(self) -> None: ...  # noqa: D102
+    load_threads: int = 0
+    unload_threads: int = 0
+    retries: int = 5
+    retry_interval_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,156 +43,259 @@ class VersionState:
 
     version: int
     state: str
-    error_code: str = "OK"
+    error_code: Code = Code.OK
     error_message: str = ""
 
 
 class Loaded:
     """A version in memory, counted by the requests that use it."""
 
-    def __init__(self, version: int, servable: Runnable) -> None:
+    def __init__(self, name: str, version: int, servable: Runnable) -> None:
+        self.name = name
         self.version = version
-        self._servable = servable
         self.signatures = servable.signatures
         self.signature_defs = servable.signature_defs
         self.run = servable.run
+        self.run_tensors = servable.run_tensors
+        self.close = servable.close
         self.uses = 0
-        self.retired = False
-
-    def close(self) -> None:
-        """Free its memory."""
-        self._servable.close()
 
 
-class ModelManager:
-    """One model; ``load`` makes a servable of a version's folder."""
+class _Phase(Enum):
+    NEW = auto()
+    BUSY = auto()
+    READY = auto()
+    FAILED = auto()
 
-    def __init__(self, name: str, base_path: Path, load: Callable[[Path], Runnable]) -> None:
-        self.name = name
-        self._base_path = base_path
+
+@dataclass(eq=False, slots=True)
+class _Version:
+    """A version that is, or was until now, to be served."""
+
+    name: str
+    number: int
+    path: Path
+    phase: _Phase = _Phase.NEW
+    unwanted: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def wanted(self) -> bool:
+        return not self.unwanted.is_set()
+
+
+class Manager:
+    """The versions of all models; ``load`` makes a servable of a model's name, version and folder."""
+
+    def __init__(self, load: Callable[[str, int, Path], Runnable], options: LoadOptions) -> None:
         self._load = load
-        self._lock = threading.Lock()
-        self._current: Loaded | None = None
-        self._states: dict[int, VersionState] = {}
-        self._complained = ""
+        self._options = options
+        self._changed = threading.Condition()
+        self._versions: dict[str, dict[int, _Version]] = {}
+        self._serving: dict[str, dict[int, Loaded]] = {}
+        self._states: dict[str, dict[int, VersionState]] = {}
+        self._stopped = False
+        # The first versions are loaded by many threads: nothing is served yet that this could disturb.
+        self._loader: ThreadPoolExecutor | None = ThreadPoolExecutor(4 * (os.cpu_count() or 1))
+        self._unloader = _pool(options.unload_threads)
+        threading.Thread(target=self._work, name="manager", daemon=True).start()
 
-    def poll(self) -> None:
-        """Look at the base folder once: load its highest version, then unload the one before.
+    # --- what is to be served ---
 
-        A version that fails to load is not tried again; what is served goes on being served.
-        """
-        version = self._highest()
-        current = self._current
-        if version is None:
-            if current is not None and self._base_path.is_dir():
-                self._retire(current)
-            return
-        if current is not None and current.version == version:
-            return
-        if version in self._states and self._states[version].state == END:
-            return
-        if self._bring_up(version) and current is not None:
-            self._retire(current)
+    def aspire(self, name: str, paths: Mapping[int, Path]) -> None:
+        """Serve these versions of a model and no others of it; a version keeps the folder it came with."""
+        with self._changed:
+            versions = self._versions.setdefault(name, {})
+            for number, version in versions.items():
+                if number in paths:
+                    version.unwanted.clear()
+                else:
+                    version.unwanted.set()
+            for number, path in paths.items():
+                if number not in versions:
+                    versions[number] = _Version(name, number, path)
+                    self._set(name, VersionState(number, START))
+            self._changed.notify_all()
 
-    def states(self, name: str, version: int | None) -> list[VersionState]:
-        """Every version ever seen, or one of them.
+    def started(self) -> None:
+        """Load with the threads that the options say from now on."""
+        with self._changed:
+            self._loader = _pool(self._options.load_threads)
 
-        Raises:
-            ServingError: NOT_FOUND, when there is none.
-        """
-        with self._lock:
-            states = dict(self._states) if name == self.name else {}
-        if not states:
-            raise ServingError(Code.NOT_FOUND, f"Could not find any versions of model {name}")
-        if version is not None and version not in states:
-            raise ServingError(Code.NOT_FOUND, f"Could not find version {version} of model {name}")
-        return [states[version]] if version is not None else list(states.values())
+    def stop(self) -> None:
+        """Begin nothing more, and try nothing again; what is served stays so."""
+        with self._changed:
+            self._stopped = True
+            for versions in self._versions.values():
+                for version in versions.values():
+                    version.unwanted.set()
+            self._changed.notify_all()
 
-    @property
-    def failures(self) -> list[VersionState]:
-        """The versions that did not load."""
-        return [state for state in self._states.values() if state.state == END and state.error_message]
-
-    @property
-    def is_serving(self) -> bool:
-        """Whether a version is AVAILABLE."""
-        return self._current is not None
+    # --- what is served ---
 
     @contextmanager
-    def acquire(self, name: str, version: int | None, label: str) -> Iterator[Loaded]:
-        """A version that stays loaded inside the context.
+    def acquire(self, name: str, version: int | None) -> Iterator[Loaded]:
+        """A version, the highest one for None, that stays loaded inside the context.
 
         Raises:
             ServingError: when it is not served.
         """
-        if label:
-            raise invalid(f"Unrecognized servable version label: {label}")
-        with self._lock:
-            current = self._current
-            if current is None or name != self.name or version not in (None, current.version):
-                asked = f"Latest({name})" if version is None else f"Specific({name}, {version})"
-                raise ServingError(Code.NOT_FOUND, f"Servable not found for request: {asked}")
-            current.uses += 1
+        with self._changed:
+            loaded = self._find(name, version)
+            loaded.uses += 1
         try:
-            yield current
+            yield loaded
         finally:
-            with self._lock:
-                current.uses -= 1
-                last = current.retired and not current.uses
-            if last:
-                self._unload(current)
+            with self._changed:
+                loaded.uses -= 1
+                if not loaded.uses:
+                    self._changed.notify_all()
 
-    def _bring_up(self, version: int) -> bool:
-        log("info", f"loading {self.name} version {version} from {self._base_path / str(version)}")
-        self._set(VersionState(version, LOADING))
+    def states(self, name: str, version: int | None) -> list[VersionState]:
+        """Every version ever seen, the highest first, or one of them.
+
+        Raises:
+            ServingError: NOT_FOUND, when there is none.
+        """
+        with self._changed:
+            states = dict(self._states.get(name, {}))
+        if not states:
+            raise ServingError(Code.NOT_FOUND, f"Could not find any versions of model {name}")
+        if version is not None and version not in states:
+            raise ServingError(Code.NOT_FOUND, f"Could not find version {version} of model {name}")
+        numbers = sorted(states, reverse=True) if version is None else [version]
+        return [states[number] for number in numbers]
+
+    def is_available(self, name: str, version: int) -> bool:
+        """Whether a version is AVAILABLE."""
+        with self._changed:
+            state = self._states.get(name, {}).get(version)
+        return state is not None and state.state == AVAILABLE
+
+    def settled(self, names: list[str], timeout_s: float) -> bool:
+        """Wait for each model to have a version that is AVAILABLE, or only versions that ENDed."""
+        with self._changed:
+            return self._changed.wait_for(lambda: all(map(self._is_settled, names)), timeout_s)
+
+    def failures(self, names: list[str]) -> list[tuple[str, VersionState]]:
+        """The versions that ENDed, of models that have no version that is AVAILABLE."""
+        with self._changed:
+            return [
+                (name, state)
+                for name in names
+                if not any(state.state == AVAILABLE for state in self._states.get(name, {}).values())
+                for state in self._states.get(name, {}).values()
+                if state.state == END
+            ]
+
+    def _is_settled(self, name: str) -> bool:
+        states = [state.state for state in self._states.get(name, {}).values()]
+        return AVAILABLE in states or (bool(states) and all(state == END for state in states))
+
+    def _find(self, name: str, version: int | None) -> Loaded:
+        served = self._serving.get(name)
+        if served and (version is None or version in served):
+            return served[max(served) if version is None else version]
+        asked = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+        raise ServingError(Code.NOT_FOUND, f"Servable not found for request: {asked}")
+
+    # --- doing it ---
+
+    def _work(self) -> None:
+        while not self._stopped:
+            with self._changed:
+                steps = [step for versions in self._versions.values() if (step := _next(versions))]
+                if self._stopped:
+                    return
+                if not steps:
+                    self._forget()
+                    self._changed.wait(_LOOK_S)
+                    continue
+            for version, is_ready in steps:
+                self._take(version, is_ready=is_ready)
+
+    def _take(self, version: _Version, *, is_ready: bool) -> None:
+        """Unload a version that is ready, load any other."""
+        version.phase = _Phase.BUSY
+        pool, step = (self._unloader, self._unload) if is_ready else (self._loader, self._bring_up)
+        if pool:
+            pool.submit(step, version)
+        else:
+            step(version)
+
+    def _forget(self) -> None:
+        """Drop what is not wanted any more and was never loaded."""
+        for versions in self._versions.values():
+            for number, version in list(versions.items()):
+                if not version.wanted and version.phase in (_Phase.NEW, _Phase.FAILED):
+                    self._drop(versions, number)
+
+    def _drop(self, versions: dict[int, _Version], number: int) -> None:
+        version = versions.pop(number)
+        if version.phase is _Phase.NEW:
+            self._set(version.name, VersionState(number, END))
+
+    def _bring_up(self, version: _Version) -> None:
+        log("info", f"loading {version.name} version {version.number} from {version.path}")
+        self._set(version.name, VersionState(version.number, LOADING))
         try:
-            servable = self._load(self._version_folder(version))
+            servable = self._try_to_load(version)
         except ServingError as error:
-            log("error", f"{self.name} version {version} did not load: {error.message}")
-            self._set(VersionState(version, END, error.code.name, error.message))
-            return False
-        with self._lock:
-            self._current = Loaded(version, servable)
-        self._set(VersionState(version, AVAILABLE))
-        log("info", f"{self.name} version {version} is AVAILABLE")
-        return True
+            version.phase = _Phase.FAILED
+            self._set(version.name, VersionState(version.number, END, error.code, error.message))
+            return
+        with self._changed:
+            loaded = Loaded(version.name, version.number, servable)
+            self._serving.setdefault(version.name, {})[version.number] = loaded
+            version.phase = _Phase.READY
+            self._set(version.name, VersionState(version.number, AVAILABLE))
+        log("info", f"{version.name} version {version.number} is AVAILABLE")
 
-    def _retire(self, loaded: Loaded) -> None:
-        self._set(VersionState(loaded.version, UNLOADING))
-        with self._lock:
-            if self._current is loaded:
-                self._current = None
-            loaded.retired = True
-            idle = not loaded.uses
-        if idle:
-            self._unload(loaded)
+    def _try_to_load(self, version: _Version) -> Runnable:
+        for left in range(self._options.retries, -1, -1):
+            try:
+                return self._load(version.name, version.number, version.path)
+            except ServingError as error:
+                again = f"; tried again in {self._options.retry_interval_s:g} s" if left else ""
+                text = f"{version.name} version {version.number} did not load: {error.message}{again}"
+                log("error", text)
+                if not left or version.unwanted.wait(self._options.retry_interval_s):
+                    raise
+            except Exception as error:
+                log("error", f"{version.name} version {version.number} did not load", exc_info=True)
+                raise ServingError(Code.INTERNAL, str(error)) from error
+        raise AssertionError
 
-    def _unload(self, loaded: Loaded) -> None:
+    def _unload(self, version: _Version) -> None:
+        started = time.monotonic()
+        self._set(version.name, VersionState(version.number, UNLOADING))
+        with self._changed:
+            loaded = self._serving[version.name].pop(version.number)
+            self._changed.wait_for(lambda: not loaded.uses)
         loaded.close()
-        self._set(VersionState(loaded.version, END))
-        log("info", f"{self.name} version {loaded.version} is unloaded")
+        with self._changed:
+            del self._versions[version.name][version.number]
+            self._set(version.name, VersionState(version.number, END))
+        took = time.monotonic() - started
+        log("info", f"{version.name} version {version.number} is unloaded, after {took:.1f} s")
 
-    def _set(self, state: VersionState) -> None:
-        with self._lock:
-            self._states[state.version] = state
+    def _set(self, name: str, state: VersionState) -> None:
+        with self._changed:
+            self._states.setdefault(name, {})[state.version] = state
+            self._changed.notify_all()
 
-    def _highest(self) -> int | None:
-        try:
-            versions = [int(path.name) for path in self._base_path.iterdir() if path.name.isdecimal()]
-        except OSError as error:
-            self._complain(f"{self._base_path}: {error.strerror}")
-            return None
-        if not versions:
-            self._complain(f"no versions of {self.name} found under {self._base_path}")
-            return None
-        self._complained = ""
-        return max(versions)
 
-    def _version_folder(self, version: int) -> Path:
-        names = (path for path in self._base_path.iterdir() if path.name.isdecimal())
-        return next(path for path in names if int(path.name) == version)
+def _pool(threads: int) -> ThreadPoolExecutor | None:
+    return ThreadPoolExecutor(threads) if threads else None
 
-    def _complain(self, text: str) -> None:
-        if text != self._complained:
-            log("warning", f"{text}; waiting for one")
-            self._complained = text
+
+def _next(versions: Mapping[int, _Version]) -> tuple[_Version, bool] | None:
+    """What to do next for a model: a version, and whether it is ready (and to be unloaded).
+
+    A version that serves goes only when another one serves or none is wanted; the highest comes first.
+    """
+    wanted = [version for version in versions.values() if version.wanted]
+    old = [each for each in versions.values() if not each.wanted and each.phase is _Phase.READY]
+    if old and (not wanted or any(each.phase is _Phase.READY for each in wanted)):
+        return min(old, key=lambda each: each.number), True
+    new = [each for each in wanted if each.phase is _Phase.NEW]
+    return (max(new, key=lambda each: each.number), False) if new else None

@@ -5,20 +5,26 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
-from pytest_tfserving.model_server import json_tensor
+from pytest_tfserving.model_server import example, json_tensor
 from pytest_tfserving.model_server.http import Request, Response, inflated
 from pytest_tfserving.model_server.log import log
 from pytest_tfserving.model_server.status import Code, ServingError, invalid
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from concurrent.futures import Executor
 
-    from pytest_tfserving.model_server.manager import ModelManager
+    from pytest_tfserving.model_server.core import ServerCore
+    from pytest_tfserving.model_server.inference import Inference
+    from pytest_tfserving.model_server.metrics import Metrics
 
 _INT64_MAX = 2**63 - 1
+_LONGEST_VERSION = 1000
 _DISPATCH = re.compile(r"/v1/.*", re.IGNORECASE)
 _POST = re.compile(
     r"/v1/models/([^/:]+)(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?:(classify|regress|predict)",
@@ -37,17 +43,37 @@ _CORS = {
 }
 
 
-class RestApi:
-    """Answers requests for the models of a manager; inference runs in ``executor``."""
+@dataclass(frozen=True, slots=True)
+class RestOptions:
+    """How REST is served; ``metrics_path`` is where the metrics are told, empty for nowhere."""
 
-    def __init__(self, manager: ModelManager, executor: Executor, *, timeout_ms: int, cors: bool) -> None:
-        self._manager = manager
+    timeout_ms: int
+    cors: bool
+    metrics_path: str = ""
+
+
+class RestApi:
+    """Answers requests for the models of a core; inference runs in ``executor``."""
+
+    def __init__(
+        self,
+        core: ServerCore,
+        inference: Inference,
+        metrics: Metrics,
+        executor: Executor,
+        options: RestOptions,
+    ) -> None:
+        self._core = core
+        self._metrics = metrics
+        self._inference = inference
         self._executor = executor
-        self._timeout_ms = timeout_ms
-        self._headers = _CORS if cors else {}
+        self._options = options
+        self._headers = _CORS if options.cors else {}
 
     async def handle(self, request: Request) -> Response:
         """The answer to one request; never raises."""
+        if request.target == self._options.metrics_path:
+            return Response(200, self._metrics.text().encode(), "text/plain")
         if not _DISPATCH.fullmatch(request.target):
             return Response(404, _NOT_FOUND, "text/html")
         try:
@@ -66,87 +92,133 @@ class RestApi:
         if request.method == "POST" and (match := _POST.fullmatch(request.target)):
             return await self._post(request, match)
         if request.method == "GET" and (match := _GET.fullmatch(request.target)):
-            return self._get(request, match)
+            return self._get(match)
         raise _malformed(request)
 
     async def _post(self, request: Request, match: re.Match[str]) -> Response:
         name, version_text, label, verb = match.groups()
-        version = _version(version_text)
-        if version is None and version_text:
+        model = _Asked.of(name, version_text, label)
+        if model is None:
             return Response(400)
-        if verb != "predict":
-            raise _unsupported(verb) if verb in ("classify", "regress") else _malformed(request)
+        calls = {"predict": self._predict, "classify": self._classify, "regress": self._regress}
+        if verb not in calls:
+            raise _malformed(request)
         loop = asyncio.get_running_loop()
-        body = await loop.run_in_executor(
-            self._executor, self._predict, request, unquote(name), version, unquote(label) if label else ""
-        )
-        return Response(200, body)
+        with self._recorded(model.name, verb):
+            return Response(200, await loop.run_in_executor(self._executor, calls[verb], request, model))
 
-    def _predict(self, request: Request, name: str, version: int | None, label: str) -> bytes:
-        body = request.body
-        if "gzip" in request.headers.get("content-encoding", ""):
-            body = inflated(body)
+    def _predict(self, request: Request, asked: _Asked) -> bytes:
+        body = _content(request)
         try:
-            with self._manager.acquire(name, version, label) as servable:
-                decoded = json_tensor.decode(body, servable)
-                outputs = servable.run(decoded.signature_name, decoded.inputs, self._timeout_ms)
+            with self._core.acquire(*asked) as model:
+                decoded = json_tensor.decode(body, model)
+                outputs = self._inference.predict(
+                    model, decoded.signature_name, decoded.inputs, self._options.timeout_ms
+                )
             return json_tensor.encode(outputs, decoded.row_format)
         except ServingError as error:
             # The body is checked before the model is looked up: its error is the one to tell.
-            if error.code in (Code.NOT_FOUND, Code.UNAVAILABLE):
+            if error.code in (Code.NOT_FOUND, Code.UNAVAILABLE) or asked.label:
                 document = json_tensor.parse(body)
                 if isinstance(document, dict):
                     json_tensor.signature_name_of(document)
             raise
 
-    def _get(self, request: Request, match: re.Match[str]) -> Response:  # noqa: ARG002 - as _post
+    def _classify(self, request: Request, asked: _Asked) -> bytes:
+        decoded = example.decode(_content(request))
+        with self._core.acquire(*asked) as model:
+            classes = self._inference.classify(
+                model, decoded.signature_name, decoded.examples, self._options.timeout_ms
+            )
+        return json_tensor.encode_classes(classes)
+
+    def _regress(self, request: Request, asked: _Asked) -> bytes:
+        decoded = example.decode(_content(request))
+        with self._core.acquire(*asked) as model:
+            values = self._inference.regress(
+                model, decoded.signature_name, decoded.examples, self._options.timeout_ms
+            )
+        return json_tensor.encode_regressions(values)
+
+    def _get(self, match: re.Match[str]) -> Response:
         name, version_text, label, metadata = match.groups()
         if not name:
             raise invalid("Missing model name in request.")
-        version = _version(version_text)
-        if version is None and version_text:
+        asked = _Asked.of(name, version_text, label)
+        if asked is None:
             return Response(400)
-        if metadata:
-            return Response(200, self._metadata(unquote(name), version, unquote(label) if label else ""))
-        return Response(200, self._status(unquote(name), version))
+        with self._recorded(asked.name, ""):
+            return Response(200, self._metadata(asked) if metadata else self._status(asked))
 
-    def _status(self, name: str, version: int | None) -> bytes:
-        states = self._manager.states(name, version)
+    def _status(self, asked: _Asked) -> bytes:
+        """The states of all versions where a label is asked for: TF Serving does not look at it."""
         status = [
             {
                 "version": str(state.version),
                 "state": state.state,
-                "status": {"error_code": state.error_code, "error_message": state.error_message},
+                "status": {"error_code": state.error_code.name, "error_message": state.error_message},
             }
-            for state in sorted(states, key=lambda state: -state.version)
+            for state in self._core.manager.states(asked.name, asked.version)
         ]
         return (json.dumps({"model_version_status": status}, indent=1) + "\n").encode()
 
-    def _metadata(self, name: str, version: int | None, label: str) -> bytes:
+    def _metadata(self, asked: _Asked) -> bytes:
         from google.protobuf import json_format
 
-        with self._manager.acquire(name, version, label) as servable:
+        with self._core.acquire(*asked) as model:
             signatures = {
                 alias: json_format.MessageToDict(
                     proto, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
                 )
-                for alias, proto in servable.signature_defs.items()
+                for alias, proto in model.signature_defs.items()
             }
-            spec = {"name": name, "signature_name": "", "version": str(servable.version)}
+            spec = {"name": asked.name, "signature_name": "", "version": str(model.version)}
         document = {
             "model_spec": spec,
             "metadata": {"signature_def": {"signature_def": signatures}},
         }
         return (json.dumps(document, indent=1) + "\n").encode()
 
+    @contextmanager
+    def _recorded(self, model: str, api: str) -> Iterator[None]:
+        try:
+            with self._metrics.microseconds("request_latency", model_name=model, API=api, entrypoint="REST"):
+                yield
+        except ServingError as error:
+            self._metrics.count("request_count", model_name=model, status=error.code.name)
+            raise
+        self._metrics.count("request_count", model_name=model, status=Code.OK.name)
+
     def _with_headers(self, response: Response) -> Response:
         response.headers.update(self._headers)
         return response
 
 
+class _Asked(NamedTuple):
+    """The model a path names."""
+
+    name: str
+    version: int | None
+    label: str
+
+    @classmethod
+    def of(cls, name: str, version: str | None, label: str | None) -> _Asked | None:
+        """From the parts of a path; None when the version is one that no 64-bit number holds."""
+        number = int(version) if version and len(version) < _LONGEST_VERSION else None
+        if version and (number is None or number > _INT64_MAX):
+            return None
+        return cls(unquote(name), number, unquote(label) if label else "")
+
+
+def _content(request: Request) -> bytes:
+    compressed = "gzip" in request.headers.get("content-encoding", "")
+    return inflated(request.body) if compressed else request.body
+
+
 def _error(error: ServingError) -> Response:
     text = json.dumps(error.message, ensure_ascii=False)
-    return Response(error.http_status, f'{{\n    "error": {text}\n}}'.encode())
+    body = f'{{\n    "error": {text}\n}}'.encode(errors="replace")
+    return Response(error.http_status, body)
 
 
 def _options(request: Request) -> Response:
@@ -154,14 +226,5 @@ def _options(request: Request) -> Response:
     return Response(200 if re.match(r"https?://", origin) else 400)
 
 
-def _version(text: str | None) -> int | None:
-    """The version of a path, None for none and for one no 64-bit number holds."""
-    return int(text) if text and len(text) < 20 and int(text) <= _INT64_MAX else None  # noqa: PLR2004
-
-
 def _malformed(request: Request) -> ServingError:
     return invalid(f"Malformed request: {request.method} {request.target}")
-
-
-def _unsupported(verb: Any) -> ServingError:
-    return ServingError(Code.UNIMPLEMENTED, f"The embedded server does not serve :{verb}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,52 +34,97 @@ class Signature:
     outputs: Mapping[str, TensorSpec]
 
 
-class Servable:
-    """A loaded version. Made by `load`; `run` may be called from many threads at once."""
+class Runnable(ABC):
+    """What can be served: a `Servable`, or one behind batching queues; calls may come from many threads."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        meta_graph = message("tensorflow.MetaGraphDef").FromString(session.meta_graph_def)
-        self.signature_defs: Mapping[str, Any] = dict(meta_graph.signature_def)
-        self.signatures = {name: _signature(proto) for name, proto in self.signature_defs.items()}
-        self._outputs: dict[str, Output] = {}
+    signature_defs: Mapping[str, Any]
+    signatures: Mapping[str, Signature]
 
-    @classmethod
-    def load(
-        cls, path: Path, *, intra_op: int = 0, inter_op: int = 0, tags: Sequence[str] = ("serve",)
-    ) -> Servable:
-        """Load the SavedModel in the version folder ``path``; thread counts of 0 let TensorFlow choose.
+    @abstractmethod
+    def run_tensors(
+        self, feeds: Mapping[str, NDArray[Any]], fetches: Sequence[str], timeout_ms: int | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """Feed tensors by their name in the graph, and return what is fetched by its name.
 
         Raises:
-            ServingError: with the loader's reason.
-            ConfigurationError: when TensorFlow is not installed.
+            ServingError: with TensorFlow's own code and text.
         """
-        config = message("tensorflow.ConfigProto")(
-            intra_op_parallelism_threads=intra_op, inter_op_parallelism_threads=inter_op
-        )
-        return cls(Session(path, config.SerializeToString(), tags))
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free the model's memory; nothing may run any more."""
 
     def run(
-        self, signature_name: str, inputs: Mapping[str, NDArray[Any]], timeout_ms: int | None = None
+        self,
+        signature_name: str,
+        inputs: Mapping[str, NDArray[Any]],
+        timeout_ms: int | None = None,
+        outputs: Sequence[str] = (),
     ) -> dict[str, NDArray[Any]]:
-        """Run a signature on ``inputs``, arrays by alias; return its outputs by alias.
+        """Run a signature on ``inputs``, arrays by alias; return all its outputs, or those named, by alias.
 
         Raises:
             ServingError: with TensorFlow's own code and text.
         """
         signature = self.signatures[signature_name]
-        feeds = [(self._output(signature.inputs[alias]), array) for alias, array in inputs.items()]
-        fetches = [self._output(spec) for spec in signature.outputs.values()]
-        return dict(
-            zip(signature.outputs, self._session.run(feeds, fetches, _run_options(timeout_ms)), strict=True)
+        fetches = {alias: signature.outputs[alias].tensor_name for alias in outputs or signature.outputs}
+        feeds = {signature.inputs[alias].tensor_name: array for alias, array in inputs.items()}
+        results = self.run_tensors(feeds, list(fetches.values()), timeout_ms)
+        return {alias: results[name] for alias, name in fetches.items()}
+
+
+class Servable(Runnable):
+    """A loaded version. Made by `load`."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        meta_graph = message("tensorflow.MetaGraphDef").FromString(session.meta_graph_def)
+        self.signature_defs = dict(meta_graph.signature_def)
+        self.signatures = {name: _signature(proto) for name, proto in self.signature_defs.items()}
+        self._outputs: dict[str, Output] = {}
+
+    @classmethod
+    def load(
+        cls,
+        path: Path,
+        *,
+        intra_op: int = 0,
+        inter_op: int = 0,
+        tags: Sequence[str] = ("serve",),
+        config: bytes = b"",
+    ) -> Servable:
+        """Load the SavedModel in the version folder ``path``; thread counts of 0 let TensorFlow choose.
+
+        ``config`` is a serialized ConfigProto, whose thread counts are overridden.
+
+        Raises:
+            ServingError: with the loader's reason.
+            ConfigurationError: when TensorFlow is not installed.
+        """
+        proto = message("tensorflow.ConfigProto").FromString(config)
+        if intra_op:
+            proto.intra_op_parallelism_threads = intra_op
+        if inter_op:
+            proto.inter_op_parallelism_threads = inter_op
+        return cls(Session(path, proto.SerializeToString(), tags))
+
+    def run_tensors(
+        self, feeds: Mapping[str, NDArray[Any]], fetches: Sequence[str], timeout_ms: int | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """As `Runnable.run_tensors`."""
+        names = list(dict.fromkeys(fetches))
+        arrays = self._session.run(
+            [(self._output(name), array) for name, array in feeds.items()],
+            [self._output(name) for name in names],
+            _run_options(timeout_ms),
         )
+        return dict(zip(names, arrays, strict=True))
 
     def close(self) -> None:
-        """Free the model's memory."""
+        """As `Runnable.close`."""
         self._session.close()
 
-    def _output(self, spec: TensorSpec) -> Output:
-        name = spec.tensor_name
+    def _output(self, name: str) -> Output:
         if name not in self._outputs:
             found = self._session.output(name)
             if found is None:

@@ -50,7 +50,7 @@ _NUMPY: dict[int, np.dtype[Any]] = {
     22: np.dtype(np.uint32),
     23: np.dtype(np.uint64),
 }
-_BFLOAT16 = 14
+BFLOAT16 = 14
 _NUMBERS = {dtype: number for number, dtype in _NUMPY.items()}
 _STRING_BYTES = 24
 _LIBRARIES = {"linux": "libtensorflow_cc.so.2", "darwin": "libtensorflow_cc.2.dylib"}
@@ -247,7 +247,7 @@ class Session:
 
 def numpy_dtype(dtype: int) -> np.dtype[Any] | None:
     """Numpy's name for a DataType, None where it has none or where there are no plain elements."""
-    if dtype == _BFLOAT16:
+    if dtype == BFLOAT16:
         import ml_dtypes
 
         bfloat16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
@@ -255,8 +255,19 @@ def numpy_dtype(dtype: int) -> np.dtype[Any] | None:
     return _NUMPY.get(dtype)
 
 
+def dtype_number(dtype: np.dtype[Any]) -> int:
+    """The DataType of an array's elements."""
+    return _NUMBERS.get(dtype, BFLOAT16)
+
+
+def dtype_name(dtype: np.dtype[Any]) -> str:
+    """TensorFlow's name for the type of an array's elements, as ``DT_FLOAT``."""
+    name = {"float32": "float", "float64": "double", "float16": "half", "object": "string"}
+    return f"DT_{name.get(dtype.name, dtype.name).upper()}"
+
+
 def _to_tensor(array: NDArray[Any]) -> int:
-    dtype = _NUMBERS.get(array.dtype, _BFLOAT16)
+    dtype = dtype_number(array.dtype)
     dims = (c_int64 * array.ndim)(*array.shape)
     if dtype == STRING:
         return _to_string_tensor(dims, array)

@@ -160,6 +160,7 @@ def _start(order: Order, base_path: Path, index: int, cores: tuple[int, ...], st
         f"--rest_api_port={rest_port}",
         f"--model_name={model}",
         f"--model_base_path={base_path.resolve()}",
+        "--max_num_load_retries=0",
         *experiment.options.flags(str(batching_file)),
     )
     process = ChildProcess(command, order.folder / f"replica{index}.log", cores)

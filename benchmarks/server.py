@@ -1,0 +1,207 @@
+"""The embedded server beside what it could be: the same model without a server, other servers, no batching.
+
+Servers and the bare model are pinned to one core, callers to another; rounds are interleaved, ratios are
+medians of the rounds' ratios.
+
+ResNet50: requests a second over REST (JSON numbers) and gRPC, of the bare model's calls on the same core.
+half_plus_two: requests a second under wrk, of those of FastAPI with uvicorn and the same TensorFlow call.
+A dense model: requests a second of 32 callers over gRPC with batching, of those without.
+
+Targets: 0.85 and 0.95 of the bare model, 3 x FastAPI, 3 x without batching.
+Needs Linux with two cores, wrk, and `pip install fastapi uvicorn`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import _common as common
+import numpy as np
+from _serving import Bare, GrpcCaller, Ports, RestCaller, embedded, rate
+
+from pytest_tfserving.models.store import exported
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+ONE_THREAD = ("--tensorflow_intra_op_parallelism=1", "--tensorflow_inter_op_parallelism=1")
+CALLERS = 32
+_CONNECTIONS = 16
+_BATCHING = """
+max_batch_size { value: 32 } batch_timeout_micros { value: 1000 }
+max_enqueued_batches { value: 100 } num_batch_threads { value: 1 }
+"""
+_WIDTH = 2048
+_FASTAPI = """
+import sys
+from pathlib import Path
+import numpy as np
+import uvicorn
+from fastapi import FastAPI
+from pydantic import BaseModel
+from pytest_tfserving.model_server.servable import Servable
+class Body(BaseModel):
+    instances: list[float]
+app, servable = FastAPI(), Servable.load(Path(sys.argv[1]), intra_op=1, inter_op=1)
+@app.post("/v1/models/half_plus_two:predict")
+async def predict(body: Body):
+    answer = servable.run("serving_default", {"x": np.array(body.instances, np.float32)})
+    return {"predictions": answer["y"].tolist()}
+uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[2]), log_level="error")
+"""
+_DENSE = """
+import sys
+import tensorflow as tf
+v1 = tf.compat.v1
+width = int(sys.argv[2])
+with v1.Graph().as_default(), v1.Session() as session:
+    x = v1.placeholder(tf.float32, [None, width], name="x")
+    y = x
+    for seed in range(2):
+        y = tf.nn.relu(tf.matmul(y, v1.Variable(tf.random.normal([width, width], seed=seed))))
+    session.run(v1.global_variables_initializer())
+    signature = v1.saved_model.predict_signature_def({"x": x}, {"y": y[:, :4]})
+    builder = v1.saved_model.Builder(sys.argv[1])
+    builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": signature})
+    builder.save()
+"""
+
+
+def wrk(port: int, length_s: float) -> float:
+    """Requests a second, by wrk's own count; one that fails ends the benchmark."""
+    command = [common.program("wrk"), "-t1", f"-c{_CONNECTIONS}", f"-d{length_s:g}s", "-s"]
+    command += [str(common.HERE / "locustfiles" / "predict.lua"), f"http://{common.HOST}:{port}"]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    summary: dict[str, int] = json.loads(output[output.index("JSON") + 4 :])
+    if summary["failed"]:
+        sys.exit(f"requests failed: {summary}")
+    return summary["requests"] / length_s
+
+
+@contextlib.contextmanager
+def fastapi(core: int, version: Path) -> Iterator[int]:
+    """FastAPI's port."""
+    port = common.free_port()
+    with common.pinned(core):
+        process = subprocess.Popen([sys.executable, "-c", _FASTAPI, str(version), str(port)])
+    with common.ending(process):
+        common.wait_for_port(port, process)
+        yield port
+
+
+def version_of(base: Path) -> Path:
+    """The folder of the only version."""
+    return next(path for path in base.iterdir() if path.name.isdecimal())
+
+
+def resnet(core: int, folder: Path, rounds: int, length_s: float) -> dict[str, list[float]]:
+    """One caller of each kind."""
+    base = exported("resnet50", common.note)
+    image = np.random.default_rng(0).random((1, 224, 224, 3), np.float32)
+    body = folder / "resnet50.json"
+    body.write_bytes(json.dumps({"instances": image.round(4).tolist()}).encode())
+    with (
+        embedded(core, "resnet50", base, *ONE_THREAD) as server,
+        Bare(core, version_of(base), body) as bare,
+    ):
+        rest = RestCaller(server.rest, "/v1/models/resnet50:predict", body.read_bytes())
+        rpc = GrpcCaller(server.grpc, "resnet50", {_only_input(server): image})
+        return common.interleaved(
+            {
+                "bare": lambda: bare.rate(length_s),
+                "REST": lambda: rate([rest], length_s),
+                "gRPC": lambda: rate([rpc], length_s),
+            },
+            rounds,
+        )
+
+
+def _only_input(server: Ports) -> str:
+    import requests
+
+    url = f"http://{common.HOST}:{server.rest}/v1/models/resnet50/metadata"
+    document = requests.get(url, timeout=10).json()
+    signature = document["metadata"]["signature_def"]["signature_def"]["serving_default"]
+    (alias,) = signature["inputs"]
+    return str(alias)
+
+
+def half(core: int, rounds: int, length_s: float) -> dict[str, list[float]]:
+    """The embedded server and FastAPI, under wrk."""
+    base = exported("half_plus_two", common.note)
+    with (
+        embedded(core, "half_plus_two", base, *ONE_THREAD) as server,
+        fastapi(core, version_of(base)) as port,
+    ):
+        takers: dict[str, Callable[[], float]] = {
+            "embedded": lambda: wrk(server.rest, length_s),
+            "FastAPI": lambda: wrk(port, length_s),
+        }
+        return common.interleaved(takers, rounds)
+
+
+def batching(core: int, folder: Path, rounds: int, length_s: float) -> dict[str, list[float]]:
+    """The dense model with batching and without."""
+    base, config = folder / "dense", folder / "batching.txt"
+    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
+    subprocess.run([sys.executable, "-c", _DENSE, base / "1", str(_WIDTH)], check=True, env=quiet)
+    config.write_text(_BATCHING)
+    flags = (*ONE_THREAD, f"--grpc_max_threads={2 * CALLERS}")
+    on = (*flags, "--enable_batching", f"--batching_parameters_file={config}")
+    inputs = {"x": np.ones((1, _WIDTH), np.float32)}
+    with (
+        embedded(core, "dense", base, *flags) as without,
+        embedded(core, "dense", base, *on) as batched,
+    ):
+
+        def taker(server: Ports) -> Callable[[], float]:
+            callers: list[Any] = [GrpcCaller(server.grpc, "dense", inputs) for _ in range(CALLERS)]
+            return lambda: rate(callers, length_s)
+
+        return common.interleaved({"batching": taker(batched), "without": taker(without)}, rounds)
+
+
+def main() -> None:
+    args = common.arguments(__doc__)
+    server_core, core = common.two_cores()
+    common.program("wrk")
+    rounds, length_s = (2, 2.0) if args.quick else (5, 8.0)
+    with common.scratch() as folder, common.pinned(core):
+        taken = {
+            "ResNet50": resnet(server_core, folder, rounds, length_s),
+            "half_plus_two": half(server_core, rounds, length_s),
+            "dense": batching(server_core, folder, rounds, length_s),
+        }
+    common.table(
+        ["model, served by", "requests/s"],
+        [
+            [f"{model}, {name}", statistics.median(rates)]
+            for model, found in taken.items()
+            for name, rates in found.items()
+        ],
+    )
+    targets = (
+        ("ResNet50", "REST", "bare", 0.85),
+        ("ResNet50", "gRPC", "bare", 0.95),
+        ("half_plus_two", "embedded", "FastAPI", 3),
+        ("dense", "batching", "without", 3),
+    )
+    common.finish(
+        args,
+        {"rounds": taken},
+        [
+            common.Target(f"{model}: {of} / {to}", common.ratio(taken[model], of, to), limit, at_least=True)
+            for model, of, to, limit in targets
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()

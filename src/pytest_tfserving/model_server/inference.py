@@ -1,0 +1,267 @@
+"""Prediction, classification and regression on a loaded version, for whoever asks: REST, gRPC, warm-up."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_tfserving.model_server.status import Code, ServingError, invalid
+from pytest_tfserving.model_server.tensorflow_c import dtype_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from pytest_tfserving.model_server.manager import Loaded
+    from pytest_tfserving.model_server.metrics import Metrics
+
+CLASSIFY = "tensorflow/serving/classify"
+REGRESS = "tensorflow/serving/regress"
+PREDICT = "tensorflow/serving/predict"
+DEFAULT_SIGNATURE = "serving_default"
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """The classes of each example: matrices of the same shape, either of which a model may leave out."""
+
+    labels: NDArray[Any] | None
+    scores: NDArray[Any] | None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Examples, and classes of each."""
+        matrix = self.scores if self.labels is None else self.labels
+        assert matrix is not None
+        return matrix.shape[0], matrix.shape[1]
+
+    def of(self, example: int) -> list[tuple[bytes, Any]]:
+        """Label and score of each class of an example."""
+        _, count = self.shape
+        labels = [b""] * count if self.labels is None else self.labels[example]
+        scores = np.zeros(count, np.float32) if self.scores is None else self.scores[example]
+        return list(zip(labels, scores, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One of several inferences on the same examples."""
+
+    signature_name: str
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a signature reads and gives: the names of tensors in the graph."""
+
+    input: str
+    outputs: Mapping[str, str]
+
+
+class Inference:
+    """How models are asked; ``checks_method_names`` is whether a signature must be of the kind asked for."""
+
+    def __init__(self, metrics: Metrics, *, checks_method_names: bool = False) -> None:
+        self._metrics = metrics
+        self._checks_method_names = checks_method_names
+
+    def predict(
+        self,
+        model: Loaded,
+        signature_name: str,
+        inputs: Mapping[str, NDArray[Any]],
+        timeout_ms: int | None = None,
+        outputs: Sequence[str] = (),
+    ) -> dict[str, NDArray[Any]]:
+        """Run a signature that is known to be there.
+
+        Raises:
+            ServingError: with TF Serving's code and text.
+        """
+        method = model.signature_defs[signature_name].method_name
+        if self._checks_method_names and method not in (PREDICT, CLASSIFY, REGRESS):
+            raise ServingError(
+                Code.INTERNAL,
+                f"Expected prediction signature method_name to be one of {{{PREDICT}, {CLASSIFY}, "
+                f"{REGRESS}}}. Was: {method}",
+            )
+        with self._measured(model, "Predict"):
+            return model.run(signature_name, inputs, timeout_ms, outputs)
+
+    def classify(
+        self, model: Loaded, signature_name: str, examples: Sequence[bytes], timeout_ms: int | None = None
+    ) -> Classes:
+        """The classes of serialized examples.
+
+        Raises:
+            ServingError: with TF Serving's code and text.
+        """
+        plan = self._classify_plan(_signature(model, signature_name))
+        with self._measured(model, "Classify", examples):
+            tensors = _run(model, [plan], examples, timeout_ms)
+        return _classes(plan, tensors, len(examples))
+
+    def regress(
+        self, model: Loaded, signature_name: str, examples: Sequence[bytes], timeout_ms: int | None = None
+    ) -> NDArray[Any]:
+        """A number for each of the serialized examples.
+
+        Raises:
+            ServingError: with TF Serving's code and text.
+        """
+        plan = self._regress_plan(_signature(model, signature_name))
+        with self._measured(model, "Regress", examples):
+            tensors = _run(model, [plan], examples, timeout_ms)
+        return _regressions(plan, tensors, len(examples))
+
+    def several(
+        self, model: Loaded, tasks: Sequence[Task], examples: Sequence[bytes], timeout_ms: int | None = None
+    ) -> list[Classes | NDArray[Any]]:
+        """The results of several signatures in one run, in their order.
+
+        Raises:
+            ServingError: with TF Serving's code and text.
+        """
+        plans = self._plans(model, tasks)
+        with self._measured(model, "MultiInference", examples):
+            tensors = _run(model, plans, examples, timeout_ms)
+        return [
+            (_classes if task.method == CLASSIFY else _regressions)(plan, tensors, len(examples))
+            for task, plan in zip(tasks, plans, strict=True)
+        ]
+
+    @contextmanager
+    def _measured(self, model: Loaded, api: str, examples: Sequence[bytes] = ()) -> Iterator[None]:
+        with self._metrics.microseconds("runtime_latency", model_name=model.name, API=api, runtime="TF1"):
+            yield
+        if examples:
+            self._metrics.observe("request_example_counts", len(examples), model=model.name)
+            self._metrics.count("request_example_count_total", len(examples), model=model.name)
+
+    def _plans(self, model: Loaded, tasks: Sequence[Task]) -> list[_Plan]:
+        plans: dict[str, _Plan] = {}
+        for task in tasks:
+            name = task.signature_name or DEFAULT_SIGNATURE
+            if name in plans:
+                raise invalid(f"Duplicate evaluation of signature: {name}")
+            if name not in model.signature_defs:
+                raise invalid(f"Requested signature not found in model graph: {name}")
+            planners = {CLASSIFY: self._classify_plan, REGRESS: self._regress_plan}
+            if task.method not in planners:
+                raise ServingError(Code.UNIMPLEMENTED, f"Unsupported signature method_name: {task.method}")
+            plans[name] = planners[task.method](model.signature_defs[name])
+            if plans[name].input != next(iter(plans.values())).input:
+                raise invalid("Input tensor must be the same for all Signatures.")
+        return list(plans.values())
+
+    def _classify_plan(self, signature: Any) -> _Plan:
+        self._check_method(signature, CLASSIFY, "classification")
+        _check_count(len(signature.inputs) == 1, "Expected one input Tensor.")
+        found = len(signature.outputs)
+        _check_count(found in (1, 2), f"Expected one or two output Tensors, found {found}")
+        outputs = {alias: signature.outputs[alias].name for alias in signature.outputs}
+        if not {"classes", "scores"} & set(outputs):
+            raise ServingError(
+                Code.FAILED_PRECONDITION,
+                'Expected classification signature outputs to contain at least one of "classes" or "scores". '
+                f"Signature was: {signature}",
+            )
+        wanted = {alias: outputs[alias] for alias in ("classes", "scores") if alias in outputs}
+        return _Plan(_examples_tensor(signature, "classification"), wanted)
+
+    def _regress_plan(self, signature: Any) -> _Plan:
+        self._check_method(signature, REGRESS, "regression")
+        _check_count(len(signature.inputs) == 1, "Expected one input Tensor.")
+        _check_count(len(signature.outputs) == 1, "Expected one output Tensor.")
+        if "outputs" not in signature.outputs:
+            raise ServingError(
+                Code.FAILED_PRECONDITION, f"No regression outputs found in SignatureDef: {signature}"
+            )
+        return _Plan(
+            _examples_tensor(signature, "regression"), {"outputs": signature.outputs["outputs"].name}
+        )
+
+    def _check_method(self, signature: Any, method: str, kind: str) -> None:
+        if self._checks_method_names and signature.method_name != method:
+            raise invalid(
+                f"Expected {kind} signature method_name to be {method}. Was: {signature.method_name}"
+            )
+
+
+def _signature(model: Loaded, name: str) -> Any:
+    name = name or DEFAULT_SIGNATURE
+    if name not in model.signature_defs:
+        raise invalid(f"No signature was found with the name: {name}")
+    return model.signature_defs[name]
+
+
+def _check_count(fits: bool, problem: str) -> None:  # noqa: FBT001 - the condition itself
+    if not fits:
+        raise invalid(problem)
+
+
+def _examples_tensor(signature: Any, kind: str) -> str:
+    if "inputs" not in signature.inputs:
+        raise ServingError(Code.FAILED_PRECONDITION, f"No {kind} inputs found in SignatureDef: {signature}")
+    name: str = signature.inputs["inputs"].name
+    return name
+
+
+def _run(
+    model: Loaded, plans: Sequence[_Plan], examples: Sequence[bytes], timeout_ms: int | None
+) -> Mapping[str, NDArray[Any]]:
+    if not examples:
+        raise invalid("Input is empty.")
+    column = np.empty(len(examples), object)
+    column[:] = examples
+    fetches = sorted({name for plan in plans for name in plan.outputs.values()})
+    return model.run_tensors({plans[0].input: column}, fetches, timeout_ms)
+
+
+def _classes(plan: _Plan, tensors: Mapping[str, NDArray[Any]], count: int) -> Classes:
+    labels, scores = (
+        tensors[plan.outputs[alias]] if alias in plan.outputs else None for alias in ("classes", "scores")
+    )
+    _check_matrix(labels, "classes", np.dtype(object), count)
+    _check_matrix(scores, "scores", np.dtype(np.float32), count)
+    if labels is not None and scores is not None and labels.shape != scores.shape:
+        raise invalid(
+            "Tensors class and score should match in dim_size(1). "
+            f"Got {labels.shape[1]} vs. {scores.shape[1]}"
+        )
+    return Classes(labels, scores)
+
+
+def _check_matrix(matrix: NDArray[Any] | None, alias: str, dtype: np.dtype[Any], count: int) -> None:
+    if matrix is None:
+        return
+    if matrix.ndim != 2:  # noqa: PLR2004 - a matrix has two
+        raise invalid(f"Expected Tensor shape: [batch_size num_classes] but got {_shape(matrix)}")
+    if matrix.dtype != dtype:
+        wanted = "DT_STRING" if alias == "classes" else "DT_FLOAT"
+        raise invalid(f"Expected {alias} Tensor of {wanted}. Got: {dtype_name(matrix.dtype)}")
+    if len(matrix) != count:
+        raise invalid(f"Expected {alias} output batch size of {count}. Got: {len(matrix)}")
+
+
+def _regressions(plan: _Plan, tensors: Mapping[str, NDArray[Any]], count: int) -> NDArray[Any]:
+    values = tensors[plan.outputs["outputs"]]
+    if values.ndim != 1 and values.shape[1:] != (1,):
+        raise invalid(
+            "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got "
+            f"{_shape(values)}"
+        )
+    if len(values) != count:
+        raise invalid(f"Input batch size did not match output batch size: {count} vs. {len(values)}")
+    if values.dtype != np.float32:
+        raise invalid(f"Expected output Tensor of DT_FLOAT.  Got: {dtype_name(values.dtype)}")
+    return values.reshape(-1)
+
+
+def _shape(array: NDArray[Any]) -> str:
+    return f"[{','.join(map(str, array.shape))}]"

@@ -1,0 +1,71 @@
+"""Makes a servable of a version's folder: the session, batching queues before it, warm-up behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_tfserving.model_server.batching_parameters import read_model_parameters
+from pytest_tfserving.model_server.manager import Loaded
+from pytest_tfserving.model_server.servable import Servable
+from pytest_tfserving.model_server.status import ServingError
+from pytest_tfserving.model_server.warmup import warm_up
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_tfserving.model_server.batching import BatchScheduler
+    from pytest_tfserving.model_server.metrics import Metrics
+    from pytest_tfserving.model_server.proto_api import ProtoApi
+    from pytest_tfserving.model_server.servable import Runnable
+
+
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """How versions are loaded; ``scheduler`` is there when requests are batched."""
+
+    api: ProtoApi
+    metrics: Metrics
+    scheduler: BatchScheduler | None
+    intra_op: int
+    inter_op: int
+    tags: tuple[str, ...]
+    session_config: bytes
+    batching_per_model: bool
+    warmup_iterations: int
+
+    def load(self, name: str, version: int, path: Path) -> Runnable:
+        """Load and warm up; with 0 iterations without warm-up.
+
+        Raises:
+            ServingError: with the reason why it cannot be served.
+        """
+        loaded = Servable.load(
+            path, intra_op=self.intra_op, inter_op=self.inter_op, tags=self.tags, config=self.session_config
+        )
+        servable: Runnable = loaded
+        try:
+            servable = self._batched(loaded, path)
+            self._warm_up(Loaded(name, version, servable), path)
+        except ServingError:
+            servable.close()
+            raise
+        return servable
+
+    def _batched(self, servable: Servable, path: Path) -> Runnable:
+        if not self.scheduler:
+            return servable
+        if not self.batching_per_model:
+            return self.scheduler.batched(servable)
+        limits = read_model_parameters(path)
+        return self.scheduler.batched(servable, limits) if limits else servable
+
+    def _warm_up(self, model: Loaded, path: Path) -> None:
+        if not self.warmup_iterations:
+            return
+        with self.metrics.microseconds("model_warmup_latency", model_path=str(path), status="OK"):
+            records = warm_up(
+                path, lambda kind, request: self.api.replay(model, kind, request), self.warmup_iterations
+            )
+        if records:
+            self.metrics.count("model_warmup_records_read", records, model_path=str(path), status="OK")

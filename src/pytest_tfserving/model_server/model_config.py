@@ -1,0 +1,96 @@
+"""Which models are to be served, from where, and which of their versions: what a configuration says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfserving.model_server.status import invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+PLATFORM = "tensorflow"
+_TENSORFLOW_TYPE = 1
+
+
+@dataclass(frozen=True, slots=True)
+class VersionPolicy:
+    """Which versions of those found are served: the ``latest`` few, those named, or all for neither."""
+
+    latest: int = 1
+    specific: frozenset[int] = frozenset()
+
+    def chosen(self, found: Sequence[int]) -> frozenset[int]:
+        """The versions to serve."""
+        if self.specific:
+            return self.specific & set(found)
+        return frozenset(sorted(found)[-self.latest :] if self.latest else found)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """One model."""
+
+    name: str
+    base_path: Path
+    policy: VersionPolicy = VersionPolicy()
+    labels: Mapping[str, int] = field(default_factory=dict)
+
+
+def models_of(proto: Any) -> tuple[ModelConfig, ...]:
+    """The models of a ``ModelServerConfig``.
+
+    Raises:
+        ServingError: when a model is there twice, or cannot be served.
+    """
+    if proto.WhichOneof("config") == "custom_model_config":
+        raise invalid("This server has no custom_model_config, only model_config_list")
+    models = [_model(config) for config in proto.model_config_list.config]
+    seen: set[str] = set()
+    for model in models:
+        if model.name in seen:
+            raise invalid(f"Illegal to list model {model.name} multiple times in config list")
+        seen.add(model.name)
+    return tuple(models)
+
+
+def _model(proto: Any) -> ModelConfig:
+    _check_platform(proto)
+    base_path = proto.base_path.removeprefix("file://")
+    if not base_path.startswith("/") and "://" not in base_path:
+        raise invalid(
+            f"Expected model {proto.name} to have an absolute path or URI; got base_path()={proto.base_path}"
+        )
+    return ModelConfig(
+        proto.name, Path(base_path), _policy(proto.model_version_policy), dict(proto.version_labels)
+    )
+
+
+def _check_platform(proto: Any) -> None:
+    if proto.model_type and proto.model_platform:
+        raise invalid(
+            "Illegal setting both ModelServerConfig::model_type (deprecated) and "
+            "ModelServerConfig::model_platform."
+        )
+    if not proto.model_type and not proto.model_platform:
+        raise invalid(
+            "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
+            "ModelServerConfig::model_platform."
+        )
+    if proto.model_platform not in ("", PLATFORM) or proto.model_type not in (0, _TENSORFLOW_TYPE):
+        raise invalid(
+            f"Model {proto.name} is of platform {proto.model_platform or 'other'}; served is {PLATFORM}"
+        )
+
+
+def _policy(proto: Any) -> VersionPolicy:
+    choice = proto.WhichOneof("policy_choice")
+    if choice == "all":
+        return VersionPolicy(latest=0)
+    if choice == "specific" and proto.specific.versions:
+        return VersionPolicy(specific=frozenset(proto.specific.versions))
+    if choice == "specific":
+        return VersionPolicy(specific=frozenset({-1}))
+    return VersionPolicy(latest=max(proto.latest.num_versions, 1))

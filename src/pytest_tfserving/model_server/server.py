@@ -1,0 +1,240 @@
+"""Starts the server, keeps it going, and ends it in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfserving.model_server.core import Labels, ServerCore
+from pytest_tfserving.model_server.http import HttpProtocol
+from pytest_tfserving.model_server.inference import Inference
+from pytest_tfserving.model_server.log import log
+from pytest_tfserving.model_server.manager import LoadOptions, Manager
+from pytest_tfserving.model_server.metrics import Metrics
+from pytest_tfserving.model_server.model_config import ModelConfig, models_of
+from pytest_tfserving.model_server.proto_api import ProtoApi
+from pytest_tfserving.model_server.rest import RestApi, RestOptions
+from pytest_tfserving.model_server.source import FileSystemSource
+from pytest_tfserving.model_server.status import ServingError
+from pytest_tfserving.model_server.tensorflow_c import library
+from pytest_tfserving.model_server.text_proto import read_text_proto
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_tfserving.model_server.loader import Loader
+
+_LOOK_S = 0.25
+_BACKLOG = 1024
+
+
+async def serve(flags: dict[str, Any]) -> int:
+    """Serve until told to stop.
+
+    Raises:
+        ServingError: when the models cannot be served.
+        OSError: when a port is taken.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    listeners = _reserve(flags)
+    library()
+    parts = _parts(flags)
+    models = _models(flags)
+    await asyncio.to_thread(parts.core.configure, models)
+    pollers = [
+        asyncio.create_task(_poll_folders(parts.core, flags["file_system_poll_wait_seconds"])),
+        asyncio.create_task(_poll_config(flags, parts.core, models)),
+    ]
+    while not await asyncio.to_thread(parts.core.wait_for_the_first, _LOOK_S):
+        if stop.is_set():
+            parts.core.stop()
+            return 0
+    rest = await _start_rest(flags, parts, listeners.pop("rest_api_port", None))
+    grpc = await asyncio.to_thread(_start_grpc, flags, parts, listeners.pop("port", None))
+    await stop.wait()
+    log("info", "stopping: requests under way are answered first")
+    for poller in pollers:
+        poller.cancel()
+    parts.core.stop()
+    await asyncio.gather(*([rest.stop()] if rest else []), asyncio.to_thread(grpc.stop))
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What answers requests."""
+
+    core: ServerCore
+    inference: Inference
+    api: ProtoApi
+    metrics: Metrics
+
+
+def _parts(flags: dict[str, Any]) -> _Parts:
+    metrics = Metrics()
+    inference = Inference(metrics, checks_method_names=flags["enable_signature_method_name_check"])
+    api = ProtoApi(inference, as_content=flags["enable_serialization_as_tensor_content"])
+    options = LoadOptions(
+        flags["num_load_threads"],
+        flags["num_unload_threads"],
+        flags["max_num_load_retries"],
+        flags["load_retry_interval_micros"] / 1e6,
+    )
+    manager = Manager(_loader(flags, api, metrics).load, options)
+    labels = Labels(manager, unavailable_allowed=flags["allow_version_labels_for_unavailable_models"])
+    polls = flags["file_system_poll_wait_seconds"] >= 0
+    core = ServerCore(manager, FileSystemSource(manager.aspire), labels, polls=polls)
+    return _Parts(core, inference, api, metrics)
+
+
+def _loader(flags: dict[str, Any], api: ProtoApi, metrics: Metrics) -> Loader:
+    from pytest_tfserving.model_server.loader import Loader
+
+    scheduler = None
+    if flags["enable_batching"]:
+        from pytest_tfserving.model_server.batching import BatchScheduler
+        from pytest_tfserving.model_server.batching_parameters import read_parameters
+
+        scheduler = BatchScheduler(read_parameters(flags["batching_parameters_file"]), metrics)
+    both = flags["tensorflow_session_parallelism"]
+    return Loader(
+        api=api,
+        metrics=metrics,
+        scheduler=scheduler,
+        intra_op=flags["tensorflow_intra_op_parallelism"] or both,
+        inter_op=flags["tensorflow_inter_op_parallelism"] or both,
+        tags=tuple(flags["saved_model_tags"].split(",")),
+        session_config=_session_config(flags["tensorflow_session_config_file"]),
+        batching_per_model=flags["enable_per_model_batching_parameters"],
+        warmup_iterations=max(flags["num_request_iterations_for_warmup"], 1)
+        if flags["enable_model_warmup"]
+        else 0,
+    )
+
+
+def _session_config(path: str) -> bytes:
+    config: bytes = read_text_proto(path, "tensorflow.ConfigProto").SerializeToString() if path else b""
+    return config
+
+
+def _models(flags: dict[str, Any]) -> tuple[ModelConfig, ...]:
+    if flags["model_config_file"]:
+        return models_of(read_text_proto(flags["model_config_file"], "tensorflow.serving.ModelServerConfig"))
+    return (ModelConfig(flags["model_name"], Path(flags["model_base_path"]).absolute()),)
+
+
+# --- listening ---
+
+
+def _reserve(flags: dict[str, Any]) -> dict[str, socket.socket]:
+    """The ports, taken before models are loaded but not open yet: a taken one is found out at once."""
+    names = [name for name in ("port", "rest_api_port") if flags[name]]
+    if len(names) > 1 and flags["port"] == flags["rest_api_port"]:
+        log("error", f"--rest_api_port is the same as --port, {flags['port']}: REST is not served")
+        names.remove("rest_api_port")
+    return {name: _bound(flags["bind_address"], flags[name]) for name in names}
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise OSError(f"cannot listen on {host}:{port}: {(error.strerror or str(error)).lower()}") from None
+    return listener
+
+
+class _Rest:
+    """The REST API, listening."""
+
+    def __init__(
+        self, server: asyncio.Server, executor: ThreadPoolExecutor, connections: set[HttpProtocol]
+    ) -> None:
+        self._server = server
+        self._executor = executor
+        self._connections = connections
+
+    async def stop(self) -> None:
+        """Answer what was asked, and close."""
+        self._server.close()
+        await asyncio.gather(*(connection.drain() for connection in list(self._connections)))
+        self._executor.shutdown()
+
+
+async def _start_rest(flags: dict[str, Any], parts: _Parts, listener: socket.socket | None) -> _Rest | None:
+    if listener is None:
+        return None
+    executor = ThreadPoolExecutor(flags["rest_api_num_threads"])
+    api = RestApi(
+        parts.core,
+        parts.inference,
+        parts.metrics,
+        executor,
+        RestOptions(
+            flags["rest_api_timeout_in_ms"],
+            flags["rest_api_enable_cors_support"],
+            _metrics_path(flags["monitoring_config_file"]),
+        ),
+    )
+    connections: set[HttpProtocol] = set()
+    listener.listen(_BACKLOG)
+    server = await asyncio.get_running_loop().create_server(
+        lambda: HttpProtocol(api.handle, connections), sock=listener
+    )
+    log("info", f"Exporting HTTP/REST API at:localhost:{flags['rest_api_port']} ...")
+    return _Rest(server, executor, connections)
+
+
+def _metrics_path(path: str) -> str:
+    """Where the metrics are told, empty for nowhere."""
+    if not path:
+        return ""
+    config = read_text_proto(path, "tensorflow.serving.MonitoringConfig").prometheus_config
+    return (config.path or "/monitoring/prometheus/metrics") if config.enable else ""
+
+
+def _start_grpc(flags: dict[str, Any], parts: _Parts, listener: socket.socket | None) -> Any:
+    from pytest_tfserving.model_server.grpc import GrpcOptions, GrpcServer
+
+    options = GrpcOptions.of(flags)
+    server = GrpcServer(parts.core, parts.api, parts.metrics, options)
+    if listener is not None:
+        listener.close()
+    server.start(flags["bind_address"])
+    return server
+
+
+# --- looking for changes ---
+
+
+async def _poll_folders(core: ServerCore, wait_s: int) -> None:
+    while wait_s > 0:
+        await asyncio.sleep(wait_s)
+        await asyncio.to_thread(core.poll)
+
+
+async def _poll_config(flags: dict[str, Any], core: ServerCore, models: Sequence[ModelConfig]) -> None:
+    wait_s = flags["model_config_file_poll_wait_seconds"] if flags["model_config_file"] else 0
+    complained = ""
+    while wait_s > 0:
+        await asyncio.sleep(wait_s)
+        try:
+            found = _models(flags)
+            if found != models:
+                await asyncio.to_thread(core.configure, found)
+                log("info", f"{flags['model_config_file']} is in effect")
+            models, complained = found, ""
+        except ServingError as error:
+            if error.message != complained:
+                log("error", f"{flags['model_config_file']} is not taken over: {error.message}")
+            complained = error.message

@@ -1,0 +1,89 @@
+"""Looks into the models' base folders, and says which versions are to be served."""
+
+from __future__ import annotations
+
+import re
+import threading
+from typing import TYPE_CHECKING
+
+from pytest_tfserving.model_server.log import log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from pytest_tfserving.model_server.model_config import ModelConfig
+
+_NUMBER = re.compile(r"[+-]?\d+", re.ASCII)
+_INT64 = range(-(2**63), 2**63)
+
+
+class FileSystemSource:
+    """The base folders of the models configured; ``aspire`` hears of the versions to serve."""
+
+    def __init__(self, aspire: Callable[[str, Mapping[int, Path]], None]) -> None:
+        self._aspire = aspire
+        self._models: tuple[ModelConfig, ...] = ()
+        self._lock = threading.Lock()
+        self._complaints: dict[str, str] = {}
+
+    def configure(self, models: Sequence[ModelConfig]) -> None:
+        """Look for these models from now on; those not among them are not to be served any more."""
+        with self._lock:
+            gone = {model.name for model in self._models} - {model.name for model in models}
+            self._models = tuple(models)
+            for name in gone:
+                self._aspire(name, {})
+
+    def poll(self) -> None:
+        """Look once; a base folder that cannot be read leaves everything as it is, for all models."""
+        with self._lock:
+            try:
+                found = {model.name: self._versions(model) for model in self._models}
+            except _UnreadableError as error:
+                self._complain(error.name, str(error))
+                return
+            for name, paths in found.items():
+                self._aspire(name, paths)
+
+    def _versions(self, model: ModelConfig) -> dict[int, Path]:
+        children = _children(model)
+        chosen = model.policy.chosen(list(children))
+        for version in sorted(model.policy.specific - set(children)):
+            text = f"version {version} of {model.name} is to be served, but not in {model.base_path}"
+            self._complain(f"{model.name}/{version}", text)
+        if not chosen:
+            text = f"no versions of {model.name} found under {model.base_path}; waiting for one"
+            self._complain(model.name, text)
+        else:
+            self._complaints.pop(model.name, None)
+        return {version: children[version] for version in chosen}
+
+    def _complain(self, about: str, text: str) -> None:
+        if self._complaints.get(about) != text:
+            log("warning", text)
+            self._complaints[about] = text
+
+
+class _UnreadableError(Exception):
+    """A base folder that cannot be read."""
+
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(text)
+        self.name = name
+
+
+def _children(model: ModelConfig) -> dict[int, Path]:
+    try:
+        paths = sorted(model.base_path.iterdir())
+    except OSError as error:
+        raise _UnreadableError(
+            model.name,
+            f"Could not find base path {model.base_path} for servable {model.name}: {error.strerror}; "
+            "waiting for one",
+        ) from None
+    return {
+        int(path.name): path
+        for path in paths
+        if _NUMBER.fullmatch(path.name) and len(path.name) < 40 and int(path.name) in _INT64  # noqa: PLR2004 - zeros before a number
+    }

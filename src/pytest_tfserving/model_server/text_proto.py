@@ -1,0 +1,31 @@
+"""Configuration files: protocol buffers as text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import text_format
+
+from pytest_tfserving.model_server.log import log
+from pytest_tfserving.model_server.protos import message
+from pytest_tfserving.model_server.status import Code, ServingError, invalid
+
+
+def read_text_proto(path: str, name: str) -> Any:
+    """The message of type ``name`` in the file; where the text is wrong is logged.
+
+    Raises:
+        ServingError: when it cannot be read, or is not such a message.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ServingError(Code.NOT_FOUND, f"{path}; {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise invalid(f"Invalid protobuf file: '{path}'") from None
+    try:
+        return text_format.Parse(text, message(name)())
+    except text_format.ParseError as error:
+        log("error", f"Error parsing text-format {name}: {error}")
+        raise invalid(f"Invalid protobuf file: '{path}'") from None

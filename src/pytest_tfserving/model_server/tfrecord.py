@@ -1,0 +1,63 @@
+"""Reads TFRecord files: records with their length, each with a checksum."""
+
+from __future__ import annotations
+
+import struct
+from functools import cache
+from typing import TYPE_CHECKING, BinaryIO
+
+from pytest_tfserving.model_server.status import Code, ServingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_POLYNOMIAL = 0x82F63B78
+_MASK_DELTA = 0xA282EAD8
+_HEAD = struct.Struct("<QI")
+_FOOT = struct.Struct("<I")
+
+
+def records(file: BinaryIO) -> Iterator[bytes]:
+    """The records of a file.
+
+    Raises:
+        ServingError: DATA_LOSS, where it is cut off or a checksum is wrong.
+    """
+    offset = 0
+    while head := file.read(_HEAD.size):
+        if len(head) < _HEAD.size:
+            raise _loss("truncated", offset)
+        length, checksum = _HEAD.unpack(head)
+        if checksum != masked_crc(head[:8]):
+            raise _loss("corrupted", offset)
+        content, foot = file.read(length), file.read(_FOOT.size)
+        if len(content) < length or len(foot) < _FOOT.size:
+            raise _loss("truncated", offset)
+        if _FOOT.unpack(foot)[0] != masked_crc(content):
+            raise _loss("corrupted", offset)
+        offset += _HEAD.size + length + _FOOT.size
+        yield content
+
+
+def masked_crc(content: bytes) -> int:
+    """The CRC-32C of ``content`` as TFRecords hold it."""
+    crc, table = 0xFFFFFFFF, _table()
+    for byte in content:
+        crc = table[(crc ^ byte) & 0xFF] ^ (crc >> 8)
+    crc ^= 0xFFFFFFFF
+    return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
+
+
+@cache
+def _table() -> tuple[int, ...]:
+    table = []
+    for byte in range(256):
+        crc = byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (_POLYNOMIAL if crc & 1 else 0)
+        table.append(crc)
+    return tuple(table)
+
+
+def _loss(how: str, offset: int) -> ServingError:
+    return ServingError(Code.DATA_LOSS, f"{how} record at {offset}")

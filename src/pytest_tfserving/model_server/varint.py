@@ -1,0 +1,51 @@
+"""Arrays of whole numbers as protocol buffers pack them, many at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_MOST_BYTES = 10
+_MORE = 0x80
+
+
+def encode(numbers: NDArray[Any]) -> bytes:
+    """Each number in groups of seven bits, negative ones as 64-bit numbers."""
+    left = numbers.reshape(-1).astype(np.int64 if numbers.dtype.kind == "i" else np.uint64).view(np.uint64)
+    lengths = np.ones(left.size, np.int64)
+    for length in range(1, _MOST_BYTES):
+        lengths += left >= np.uint64(1) << np.uint64(7 * length)
+    starts = np.cumsum(lengths) - lengths
+    out = np.empty(int(lengths.sum()), np.uint8)
+    for index in range(int(lengths.max(initial=0))):
+        there = lengths > index
+        more = np.where(lengths[there] > index + 1, _MORE, 0).astype(np.uint8)
+        part = left[there] >> np.uint64(7 * index) & np.uint64(0x7F)
+        out[starts[there] + index] = part.astype(np.uint8) | more
+    return out.tobytes()
+
+
+def decode(content: bytes) -> NDArray[np.uint64]:
+    """The numbers in ``content``, negative ones as large ones.
+
+    Raises:
+        ValueError: when it is cut off, or a number is too long.
+    """
+    raw = np.frombuffer(content, np.uint8)
+    ends = np.flatnonzero(raw < _MORE)
+    if raw.size and (not ends.size or ends[-1] != raw.size - 1):
+        raise ValueError("a number is cut off")
+    starts = np.concatenate([np.zeros(1, np.int64), ends[:-1] + 1]) if ends.size else ends
+    lengths = ends - starts + 1
+    if lengths.max(initial=0) > _MOST_BYTES:
+        raise ValueError("a number is too long")
+    numbers = np.zeros(ends.size, np.uint64)
+    for index in range(int(lengths.max(initial=0))):
+        there = lengths > index
+        part = (raw[starts[there] + index] & 0x7F).astype(np.uint64)
+        numbers[there] |= part << np.uint64(7 * index)
+    return numbers

@@ -1,0 +1,113 @@
+"""A model with a signature for each kind of tensor and answer; needs TensorFlow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+v1 = tf.compat.v1
+ECHOED = (
+    *("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+    *("bool", "string", "half", "bfloat16", "complex64", "complex128"),
+)
+PREDICT, CLASSIFY, REGRESS = (f"tensorflow/serving/{kind}" for kind in ("predict", "classify", "regress"))
+
+
+def _signature(inputs: Mapping[str, Any], outputs: Mapping[str, Any], method: str = PREDICT) -> Any:
+    info = v1.saved_model.build_tensor_info
+    return v1.saved_model.build_signature_def(
+        {alias: info(tensor) for alias, tensor in inputs.items()},
+        {alias: info(tensor) for alias, tensor in outputs.items()},
+        method,
+    )
+
+
+def _echo(dtype: Any) -> Any:
+    value = v1.placeholder(dtype)
+    return _signature({"value": value}, {"value": tf.identity(value)})
+
+
+def _hold() -> Any:
+    """Says that it arrived by writing ``PATH.arrived``; answers when somebody writes ``PATH``."""
+    path = v1.placeholder(tf.string, [None])
+    with tf.control_dependencies([tf.io.write_file(path[0] + ".arrived", "")]):
+        awaited = tf.identity(path[0])
+    looks = v1.while_loop(
+        lambda _: tf.equal(tf.size(tf.io.matching_files(awaited)), 0),
+        lambda looks: looks + 1,
+        [tf.constant(0, tf.int64)],
+    )
+    with tf.control_dependencies([looks]):
+        return _signature({"path": path}, {"path": tf.identity(path)})
+
+
+def _examples() -> dict[str, Any]:
+    """Signatures of tf.Examples with the features x, a number, and name, a text; also a common word."""
+    inputs = v1.placeholder(tf.string, [None], name="examples")
+    features = v1.parse_example(
+        inputs,
+        {
+            "x": v1.FixedLenFeature([1], tf.float32, [0.0]),
+            "count": v1.FixedLenFeature([1], tf.int64, [0]),
+            "name": v1.FixedLenFeature([1], tf.string, [b""]),
+            "word": v1.FixedLenFeature([1], tf.string, [b"none"]),
+        },
+    )
+    x = features["x"] + tf.cast(features["count"], tf.float32)
+    labels = tf.concat([features["name"], features["word"]], 1)
+    scores = tf.concat([x, x * 2], 1)
+    y = x / 2 + 2
+    return {
+        "classify": _signature({"inputs": inputs}, {"classes": labels, "scores": scores}, CLASSIFY),
+        "classes_only": _signature({"inputs": inputs}, {"classes": labels}, CLASSIFY),
+        "scores_only": _signature({"inputs": inputs}, {"scores": scores}, CLASSIFY),
+        "flat_scores": _signature({"inputs": inputs}, {"scores": x[:, 0]}, CLASSIFY),
+        "wrong_scores": _signature({"inputs": inputs}, {"scores": labels}, CLASSIFY),
+        "regress": _signature({"inputs": inputs}, {"outputs": y}, REGRESS),
+        "regress_flat": _signature({"inputs": inputs}, {"outputs": y[:, 0]}, REGRESS),
+        "regress_wide": _signature({"inputs": inputs}, {"outputs": scores}, REGRESS),
+        "regress_short": _signature({"inputs": inputs}, {"outputs": y[:1]}, REGRESS),
+        "regress_text": _signature({"inputs": inputs}, {"outputs": features["name"]}, REGRESS),
+    }
+
+
+def _signatures() -> dict[str, Any]:
+    x = v1.placeholder(tf.float32, [None, 1], name="x")
+    vector = v1.placeholder(tf.float32, [None], name="vector")
+    pair = v1.placeholder(tf.float32, [None, 2], name="pair")
+    count = v1.placeholder(tf.int32, [None], name="count")
+    text = v1.placeholder(tf.string, [None], name="text")
+    anything = v1.placeholder(tf.float32, name="anything")
+    return {
+        "serving_default": _signature({"x": x}, {"y": x / 2 + 2}),
+        "two": _signature(
+            {"count": count, "pair": pair},
+            {"added": pair + tf.cast(count, tf.float32)[:, None], "doubled": count * 2},
+        ),
+        "text": _signature(
+            {"text": text}, {"text": tf.identity(text), "text_bytes": tf.strings.join([text, ""])}
+        ),
+        "matrix": _signature({"pair": pair}, {"y": tf.matmul(pair, tf.ones([2, 1]))}),
+        "sum": _signature({"x": anything}, {"y": tf.reduce_sum(anything, tf.range(1, tf.rank(anything)))}),
+        "rows": _signature({"x": vector}, {"rows": tf.fill(tf.shape(vector), tf.shape(vector)[0])}),
+        "scalar": _signature({"x": vector}, {"y": tf.reduce_sum(vector)}),
+        "uneven": _signature({"x": vector}, {"a": vector * 1, "b": tf.concat([vector, vector], 0)}),
+        "no_inputs": _signature({}, {"y": tf.ones([1])}),
+        "odd_method": _signature({"x": x}, {"y": x / 2 + 2}, "another/method"),
+        "hold": _hold(),
+        **_examples(),
+        **{f"echo_{name}": _echo(getattr(tf, name)) for name in ECHOED},
+    }
+
+
+def export(base_path: Path) -> None:
+    """Write the model as version 1."""
+    with v1.Graph().as_default(), v1.Session() as session:
+        builder = v1.saved_model.Builder(str(base_path / "1"))
+        builder.add_meta_graph_and_variables(session, ["serve"], _signatures())
+        builder.save()
