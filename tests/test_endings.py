@@ -21,7 +21,7 @@ TWO = """
 defaults: {model: ./models/half, payload: request.json, profile: long}
 profiles:
   long: {users: 2, spawn_rate: 2, run_time_s: 60, think_time_s: 0.01, max_lag_ms: 2000}
-  short: {users: 2, spawn_rate: 2, run_time_s: 2, think_time_s: 0.01, max_lag_ms: 2000}
+  short: {users: 2, spawn_rate: 2, run_time_s: 2.5, think_time_s: 0.01, max_lag_ms: 2000}
 experiments:
   - {shape: 1cpu-1gb-1n, inter_op: 1, profile: short, slo: ["rps>=1"]}
   - {shape: 1cpu-1gb-1n, inter_op: 2, slo: ["rps>=1"]}
