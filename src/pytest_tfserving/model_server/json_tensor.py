@@ -334,6 +334,8 @@ def is_base64(value: Any) -> bool:
 
 
 def _array(flat: list[Any], shape: tuple[int, ...], dtype: int) -> NDArray[Any]:
+    if not flat:
+        return np.empty(shape, numpy_dtype(dtype) or object)
     if DTYPES[dtype].kind == "f":
         with np.errstate(over="ignore"):  # a float too large becomes infinity, as in TF Serving
             try:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_Labels = tuple[tuple[str, str], ...]
 _PREFIX = ":tensorflow:serving:"
 # Labels may come from requests, of which there is no end.
 _MOST_LABEL_SETS = 1000
@@ -54,12 +55,12 @@ class Metrics:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counters: dict[str, dict[str, int]] = {}
-        self._histograms: dict[str, dict[str, _Histogram]] = {}
+        self._counters: dict[str, dict[_Labels, int]] = {}
+        self._histograms: dict[str, dict[_Labels, _Histogram]] = {}
 
     def count(self, name: str, by: int = 1, **labels: str) -> None:
         """Add to a counter."""
-        key = _labels(labels)
+        key = tuple(labels.items())
         with self._lock:
             counters = self._counters.setdefault(name, {})
             if key in counters or len(counters) < _MOST_LABEL_SETS:
@@ -67,7 +68,7 @@ class Metrics:
 
     def observe(self, name: str, value: float, **labels: str) -> None:
         """Add a value to a histogram."""
-        key = _labels(labels)
+        key = tuple(labels.items())
         with self._lock:
             histograms = self._histograms.setdefault(name, {})
             if key not in histograms and len(histograms) < _MOST_LABEL_SETS:
@@ -94,29 +95,30 @@ class Metrics:
         return "".join(f"{line}\n" for line in lines)
 
 
-def _labels(labels: dict[str, str]) -> str:
-    return ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items())
+def _shown(labels: _Labels) -> str:
+    return ",".join(f'{name}="{_escaped(value)}"' for name, value in labels)
 
 
 def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
-def _counters(name: str, found: dict[str, int]) -> Iterator[str]:
+def _counters(name: str, found: dict[_Labels, int]) -> Iterator[str]:
     yield f"# TYPE {_PREFIX}{name} counter"
     for labels, value in found.items():
-        yield f"{_PREFIX}{name}{{{labels}}} {value}"
+        yield f"{_PREFIX}{name}{{{_shown(labels)}}} {value}"
 
 
-def _histograms(name: str, found: dict[str, _Histogram]) -> Iterator[str]:
+def _histograms(name: str, found: dict[_Labels, _Histogram]) -> Iterator[str]:
     yield f"# TYPE {_PREFIX}{name} histogram"
     for labels, histogram in found.items():
         so_far = 0
-        before = f"{labels}," if labels else ""
+        shown = _shown(labels)
+        before = f"{shown}," if shown else ""
         for bound, count in zip(
             [*(f"{each:g}" for each in histogram.bounds), "+Inf"], histogram.buckets, strict=True
         ):
             so_far += count
             yield f'{_PREFIX}{name}_bucket{{{before}le="{bound}"}} {so_far}'
-        yield f"{_PREFIX}{name}_sum{{{labels}}} {histogram.total:g}"
-        yield f"{_PREFIX}{name}_count{{{labels}}} {so_far}"
+        yield f"{_PREFIX}{name}_sum{{{shown}}} {histogram.total:g}"
+        yield f"{_PREFIX}{name}_count{{{shown}}} {so_far}"

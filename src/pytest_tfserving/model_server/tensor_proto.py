@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MOST_BYTES = 2**31
+# How often a value may repeat that a request holds once: a few bytes are not to fill the memory.
+_MOST_REPEATED = 2**24
+_MOST_TEXTS_REPEATED = 2**16
 _HALF = 19
 # The field that holds the numbers of a DataType, where tensor_content does not.
 _FIELDS = {
@@ -100,6 +103,8 @@ def _filled(numbers: NDArray[Any], count: int) -> NDArray[Any]:
         return numbers
     if len(numbers) > count:
         raise ValueError("more values than the tensor has")
+    if count - len(numbers) > _MOST_REPEATED:
+        raise ValueError("too few values")
     filled = np.full(count, numbers[-1] if len(numbers) else 0, numbers.dtype)
     filled[: len(numbers)] = numbers
     return filled
@@ -108,6 +113,8 @@ def _filled(numbers: NDArray[Any], count: int) -> NDArray[Any]:
 def _strings(texts: Any, count: int) -> NDArray[Any]:
     if len(texts) > count:
         raise ValueError("more values than the tensor has")
+    if count - len(texts) > _MOST_TEXTS_REPEATED:
+        raise ValueError("too few values")
     array = np.full(count, texts[-1] if texts else b"", object)
     array[: len(texts)] = list(texts)
     return array
