@@ -33,7 +33,8 @@ def shown(command: list[str]) -> str:
 
 
 def final(text: str) -> str:
-    """The text as it stood at the end: of a line that was rewritten, its last state."""
+    """The text as it stood at the end: of a line that was rewritten, its last state; paths are relative."""
+    text = text.replace(f"{Path.cwd()}/", "")
     lines = [line.rstrip("\r").rsplit("\r", 1)[-1].rstrip() for line in text.split("\n")]
     return "\n".join(line for line in lines if "rootdir" not in line and "cachedir" not in line).strip()
 

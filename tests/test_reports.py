@@ -11,6 +11,8 @@ import pytest
 from junitparser import xunit2
 from lxml import etree
 
+from pytest_tfserving.slo import Verdict
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -112,6 +114,7 @@ def test_the_table_fits_into_eighty_columns(project: Project) -> None:
 
     start = next(number for number, line in enumerate(run.outlines) if "verdict" in line)
     assert max(map(len, run.outlines[start : start + 2])) <= 80
+    assert run.outlines[start].index("verdict") + max(map(len, Verdict)) <= 80
 
 
 def test_json_into_a_new_folder(project: Project) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _NAME_WIDTH = 27
 _SIMPLE_EVERY_S = 10.0
-_COLUMNS = (("rps", 6), ("p50", 6), ("p95", 6), ("p99", 6), ("errors", 6), ("eff.", 5))
+_COLUMNS = (("rps", 6), ("p50", 5), ("p95", 6), ("p99", 6), ("errors", 6), ("eff.", 5))
 _COLOURS = {
     Verdict.PASS: {"green": True},
     Verdict.FAIL: {"red": True},
