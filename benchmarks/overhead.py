@@ -28,7 +28,7 @@ import _common as common
 
 from pytest_tfserving.bare import SLICE_S
 from pytest_tfserving.models.store import exported
-from pytest_tfserving.targets.local import latest_version
+from pytest_tfserving.targets.served_model import latest_version
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -154,7 +154,7 @@ class Load:
         from pytest_tfserving.measure import measure, nothing_measured, unfit
 
         perf, item = self._perf, self._request.node
-        lacking = unfit(perf.settings.target, self._experiment)
+        lacking = unfit(perf.settings, self._experiment)
         if lacking and perf.settings.unfit != "smoke":
             result = nothing_measured(self._experiment, profile, not_judged=lacking)
             perf.log.add_result(key, result)

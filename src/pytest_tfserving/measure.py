@@ -16,11 +16,13 @@ from pytest_tfserving.load.profile import PROFILES
 from pytest_tfserving.load.result import BareRates, Generator, Result, Window
 from pytest_tfserving.load.runner import now, run
 from pytest_tfserving.probe import expected_answer
+from pytest_tfserving.targets import TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
+    from types import ModuleType
 
     from pytest_tfserving.experiment import Experiment
     from pytest_tfserving.load.payload import Payload
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from pytest_tfserving.targets.deployment import Deployment
     from pytest_tfserving.targets.order import Order
 
-_TARGETS = {"local": "pytest_tfserving.targets.local", "url": "pytest_tfserving.targets.url"}
 _LONGEST_FIRST_ANSWER_S = 20.0
 # No answer for so many times what a warm one takes, and for at least so long, and none will come.
 _STALL_FACTOR = 20
@@ -39,14 +40,18 @@ _SHORTEST_STALL_S = 5.0
 
 def deploy(order: Order) -> AbstractContextManager[Deployment]:
     """The deployment of an order on its target, as a context."""
-    opened: AbstractContextManager[Deployment] = import_module(_TARGETS[order.settings.target]).deploy(order)
+    opened: AbstractContextManager[Deployment] = _target(order.settings).deploy(order)
     return opened
 
 
-def unfit(target: str, experiment: Experiment) -> str:
-    """What ``target`` lacks for the experiment's shape; empty when it has it all."""
-    lacking: str = import_module(_TARGETS[target]).unfit(experiment.shape)
+def unfit(settings: Settings, experiment: Experiment) -> str:
+    """What the target lacks for the experiment's shape; empty when it has it all."""
+    lacking: str = _target(settings).unfit(settings, experiment.shape)
     return lacking
+
+
+def _target(settings: Settings) -> ModuleType:
+    return import_module(TARGETS[settings.target])
 
 
 def measure(
@@ -157,5 +162,5 @@ def ended_by_sigterm() -> Iterator[None]:
 
 def describe_target(settings: Settings) -> str:
     """Where a session's experiments will run, in a few words."""
-    text: str = import_module(_TARGETS[settings.target]).describe(settings)
+    text: str = _target(settings).describe(settings)
     return text

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_tfserving.errors import ConfigurationError
+from pytest_tfserving.targets import TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -100,9 +101,9 @@ class Option:
 OPTIONS = (
     Option(
         "target",
-        "{local,url}",
+        f"{{{','.join(TARGETS)}}}",
         "Where experiments run: `local` deploys on this machine, `url` judges an endpoint that exists.",
-        parse_choice("local", "url"),
+        parse_choice(*TARGETS),
         "local",
     ),
     Option(

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from pytest_tfserving.targets.usage import Usage
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
@@ -115,13 +117,19 @@ class ChildProcess:
             total = sum(process.memory_info().rss for process in self._family())
         return total
 
-    def cpu_s(self) -> float:
-        """CPU time that the child and the processes it started have used; 0 once they are gone."""
-        total = 0.0
-        with contextlib.suppress(psutil.Error):
-            times = [process.cpu_times() for process in self._family()]
-            total = sum(each.user + each.system for each in times)
-        return total
+    def usage(self) -> Usage:
+        """What the child and the processes it started have used; nothing known once they are gone."""
+        try:
+            family = self._family()
+            times = [process.cpu_times() for process in family]
+            return Usage(
+                cpu_s=sum(each.user + each.system for each in times),
+                rss_bytes=sum(process.memory_info().rss for process in family),
+                context_switches=sum(process.num_ctx_switches().involuntary for process in family),
+                restarts=0,
+            )
+        except psutil.Error:
+            return Usage()
 
     def last_lines(self, count: int = 30) -> str:
         """The end of its output."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.child import LoadChild, Plan
     from pytest_tfserving.statistics.intervals import Interval
     from pytest_tfserving.targets.deployment import Deployment
+    from pytest_tfserving.targets.usage import Usage
 
 SILENCE_S = 15.0
 # A generator this busy measures itself; see Locust's own warning, which needs 20 s to notice.
@@ -41,7 +42,7 @@ class Story:
 
     causes: dict[int, str] = field(default_factory=dict)
     ticks: list[dict[str, Any]] = field(default_factory=list)
-    server_cpu: list[tuple[float, float | None]] = field(default_factory=list)
+    usage: list[tuple[float, Usage | None]] = field(default_factory=list)
     settled: dict[str, Any] | None = None
     end: dict[str, Any] | None = None
     aborted: str = ""
@@ -103,7 +104,7 @@ def _watch(
         if line is not None:
             story.hear(line)
             if line["event"] == "tick":
-                story.server_cpu.append((line["at_s"], deployment.cpu_s()))
+                story.usage.append((line["at_s"], deployment.usage()))
                 progress(line)
         if failure := deployment.failure():
             story.aborted = f"{failure}, {story.ended_at_s:.1f} s into the load"
@@ -295,7 +296,7 @@ def _server_cpu(story: Story) -> dict[int, float]:
     """How many cores the replicas used in each whole second, where that was seen."""
     import numpy as np
 
-    seen = [(at_s, cpu_s) for at_s, cpu_s in story.server_cpu if cpu_s is not None]
+    seen = [(at_s, usage.cpu_s) for at_s, usage in story.usage if usage and usage.cpu_s is not None]
     if not seen:
         return {}
     at_s, cpu_s = zip(*seen, strict=True)

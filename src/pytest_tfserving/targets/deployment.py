@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.experiment import Experiment
     from pytest_tfserving.load.result import BareRates
+    from pytest_tfserving.targets.usage import Usage
 
 _MOMENT_S = 0.5
 _LOOK_S = 0.05
@@ -21,7 +22,7 @@ Evidence: TypeAlias = list[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """The REST address of one replica."""
+    """The REST or the gRPC address of one replica."""
 
     host: str
     port: int
@@ -50,9 +51,10 @@ class Deployment:
 
     ``label`` is what results call it: the experiment's name where its shape was deployed. ``failure()`` is
     a sentence once something in it has died. ``bare_slice()`` measures the bare session on the replicas'
-    cores and ``right_answer()`` is what it answers, both None where that cannot be known. ``cpu_s()``
-    is the CPU time that all replicas have used so far, in seconds, None where that is not seen. ``unfit``
-    says what the target lacks for the shape; such a deployment is never judged.
+    cores and ``right_answer()`` is what it answers, both None where that cannot be known. ``usage()`` is
+    what all replicas have used so far, None where nothing of that is seen. ``unfit`` says what the target
+    lacks for the shape; such a deployment is never judged. ``endpoints`` are REST, ``grpc_endpoints`` gRPC,
+    one a replica in the same order, none where the target does not know them.
     """
 
     experiment: Experiment
@@ -61,6 +63,7 @@ class Deployment:
     path: str
     endpoints: tuple[Endpoint, ...]
     reached: str
+    grpc_endpoints: tuple[Endpoint, ...] = ()
     generator_cores: frozenset[int] = frozenset()
     unfit: str = ""
     circumstances: Mapping[str, Any] = field(default_factory=dict)
@@ -68,7 +71,7 @@ class Deployment:
     evidence: Callable[[], Evidence] = _no_evidence
     bare_slice: Callable[[], BareRates | None] = _unknown
     right_answer: Callable[[], Any] = _unknown
-    cpu_s: Callable[[], float | None] = _unknown
+    usage: Callable[[], Usage | None] = _unknown
 
     @property
     def configuration(self) -> dict[str, Any]:

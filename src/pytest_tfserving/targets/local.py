@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Self
 import psutil
 
 from pytest_tfserving.bare import BarePlan, BareReady, BareSession, measure_slice
-from pytest_tfserving.errors import ConfigurationError, DeploymentError
+from pytest_tfserving.errors import DeploymentError
 from pytest_tfserving.experiment import BYTES_PER_GB
 from pytest_tfserving.probe import wait_until_available
 from pytest_tfserving.processes import CAN_PIN, ChildProcess, available_cores
 from pytest_tfserving.targets.deployment import Deployment, Endpoint, Evidence
+from pytest_tfserving.targets.served_model import latest_version, model_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.result import BareRates
     from pytest_tfserving.options import Settings
     from pytest_tfserving.targets.order import Order
+    from pytest_tfserving.targets.usage import Usage
 
 HOST = "127.0.0.1"
 _MEMORY_LOOK_S = 0.2
@@ -54,7 +56,7 @@ def place(shape: Shape, cores: Sequence[int], ram_bytes: int) -> Placement:
     return Placement(replicas, frozenset(set(cores) - set(taken)) or frozenset(cores), unfit)
 
 
-def unfit(shape: Shape) -> str:
+def unfit(settings: Settings, shape: Shape) -> str:  # noqa: ARG001 - every target has this function
     """What this machine lacks for ``shape``; empty when it has it all."""
     return _lacking(shape, len(available_cores()), psutil.virtual_memory().total)
 
@@ -94,6 +96,7 @@ def deploy(order: Order) -> Iterator[Deployment]:
             model=replicas[0].model,
             path=f"/v1/models/{replicas[0].model}",
             endpoints=tuple(replica.endpoint for replica in replicas),
+            grpc_endpoints=tuple(replica.grpc_endpoint for replica in replicas),
             reached="loopback, each replica's own port",
             generator_cores=placement.generator if CAN_PIN else frozenset(),
             unfit=placement.unfit,
@@ -107,24 +110,8 @@ def deploy(order: Order) -> Iterator[Deployment]:
             evidence=lambda: _evidence(replicas),
             bare_slice=bare.slice,
             right_answer=bare.right_answer,
-            cpu_s=lambda: sum(replica.process.cpu_s() for replica in replicas),
+            usage=lambda: _usage(replicas),
         )
-
-
-def latest_version(base_path: Path) -> Path:
-    """The folder of the highest version below a SavedModel base folder.
-
-    Raises:
-        ConfigurationError: when there is none.
-    """
-    versions = [path for path in base_path.iterdir() if path.name.isdigit()] if base_path.is_dir() else []
-    if not versions:
-        problem = "has no version in it" if base_path.is_dir() else "does not exist"
-        raise ConfigurationError(
-            f"the model folder {base_path} {problem}; a SavedModel lies in a numbered folder below it, "
-            f"as {base_path.name}/1/saved_model.pb."
-        )
-    return max(versions, key=lambda path: int(path.name))
 
 
 @dataclass(frozen=True)
@@ -134,6 +121,7 @@ class Replica:
     index: int
     cores: tuple[int, ...]
     endpoint: Endpoint
+    grpc_endpoint: Endpoint
     model: str
     command: tuple[str, ...]
     process: ChildProcess
@@ -165,13 +153,8 @@ def _start(order: Order, base_path: Path, index: int, cores: tuple[int, ...], st
     )
     process = ChildProcess(command, order.folder / f"replica{index}.log", cores)
     stack.callback(process.stop)
-    return Replica(index, cores, Endpoint(HOST, rest_port), model, command, process)
-
-
-def model_name(model: str) -> str:
-    """The name a model is served under: the last part of its path, with what URLs cannot hold replaced."""
-    last = model.rstrip("/").rsplit("/", 1)[-1]
-    return "".join(letter if letter.isalnum() or letter in "_.-" else "-" for letter in last) or "model"
+    endpoints = Endpoint(HOST, rest_port), Endpoint(HOST, grpc_port)
+    return Replica(index, cores, *endpoints, model, command, process)
 
 
 def _free_ports(count: int) -> list[int]:
@@ -207,6 +190,11 @@ def _failure(replicas: Sequence[Replica], watch: MemoryWatch) -> str:
             last = replica.process.last_lines(1)
             return f"{replica.name} {ended}" + (f" ({last})" if last else "")
     return ""
+
+
+def _usage(replicas: Sequence[Replica]) -> Usage:
+    first, *others = [replica.process.usage() for replica in replicas]
+    return sum(others, start=first)
 
 
 def _evidence(replicas: Sequence[Replica]) -> Evidence:

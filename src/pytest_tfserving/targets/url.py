@@ -48,7 +48,7 @@ def describe(settings: Settings) -> str:
     )
 
 
-def unfit(shape: Shape) -> str:  # noqa: ARG001 - every target has this function
+def unfit(settings: Settings, shape: Shape) -> str:  # noqa: ARG001 - every target has this function
     """Nothing: the shape behind an address is whatever it is."""
     return ""
 
