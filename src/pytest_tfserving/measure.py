@@ -16,6 +16,7 @@ from pytest_tfserving.load.profile import PROFILES
 from pytest_tfserving.load.result import BareRates, Generator, Result, Window
 from pytest_tfserving.load.runner import now, run
 from pytest_tfserving.probe import expected_answer
+from pytest_tfserving.server_side.watch import ServerWatch
 from pytest_tfserving.targets import TARGETS
 
 if TYPE_CHECKING:
@@ -84,7 +85,9 @@ def measure(
         generator.wait_until_ready()
         before = _bare(deployment)
         shown = progress.load(deployment.experiment.name, profile.run_time_s)
-        result, interrupted = run(generator, plan, deployment, shown)
+        with ServerWatch(deployment) as server:
+            result, interrupted = run(generator, plan, deployment, shown)
+        result = server.seen(result)
     after = None if interrupted or result.aborted or result.invalid else _bare(deployment)
     result = replace(result, bare=_joined(before, after), circumstances=circumstances(deployment))
     return (_smoke_only(result, deployment) if deployment.unfit else result), interrupted

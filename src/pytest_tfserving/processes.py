@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -20,7 +21,6 @@ from pytest_tfserving.targets.usage import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
 CAN_PIN = hasattr(os, "sched_setaffinity")
 _TERM_S = 5.0
@@ -126,6 +126,7 @@ class ChildProcess:
                 cpu_s=sum(each.user + each.system for each in times),
                 rss_bytes=sum(process.memory_info().rss for process in family),
                 context_switches=sum(process.num_ctx_switches().involuntary for process in family),
+                major_faults=_major_faults(family),
                 restarts=0,
             )
         except psutil.Error:
@@ -150,3 +151,12 @@ class ChildProcess:
     def _family(self) -> list[psutil.Process]:
         family: list[psutil.Process] = psutil.Process(self._watcher.pid).children(recursive=True)
         return family
+
+
+def _major_faults(family: list[psutil.Process]) -> int | None:
+    """Pages that were read from disk for ``family``, where /proc tells (proc(5), field 12 of stat)."""
+    try:
+        stats = [Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8") for process in family]
+    except OSError:
+        return None
+    return sum(int(stat.rpartition(")")[2].split()[9]) for stat in stats)

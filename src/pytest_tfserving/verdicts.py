@@ -87,6 +87,8 @@ def explain(result: Result, judgements: list[Judgement]) -> str:
         f"from {result.window.start_s:.1f} s on, {result.users} users"
     )
     lines += [f"  {count} x {cause}" for cause, count in result.errors.items()]
+    if worst is Verdict.FAIL:
+        lines += [f"  server: {finding}" for finding in result.server_findings]
     return "\n".join(lines)
 
 

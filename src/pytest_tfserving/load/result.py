@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from pytest_tfserving.server_side.observed import findings
 from pytest_tfserving.slo import Judgement, Slo, Verdict, percentile_of
 
 if TYPE_CHECKING:
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from pytest_tfserving.server_side.observed import ServerSide
 
     OnCheck = Callable[["Result", list[Judgement], tuple[str, ...]], None]
 
@@ -62,7 +65,8 @@ class Result:
 
     ``latencies_ms`` holds the successful requests that ended in the window, sorted. ``aborted``, ``invalid``
     and ``incomplete`` are sentences, empty when there is nothing to say: why the run ended as a failure, why
-    the generator cannot be believed, why it ended before it could tell. ``intervals`` are the 95 % confidence
+    the generator cannot be believed, why it ended before it could tell. ``server`` is what was seen of the
+    replicas meanwhile. ``intervals`` are the 95 % confidence
     intervals of the metrics they are named after. ``configuration`` is the experiment's, empty where the
     target has none to offer.
     """
@@ -86,6 +90,7 @@ class Result:
     invalid: str = ""
     incomplete: str = ""
     not_judged: str = ""
+    server: ServerSide | None = None
     intervals: Mapping[str, Sequence[float]] = field(default_factory=dict)
     configuration: Mapping[str, Any] = field(default_factory=dict)
     series: Sequence[Mapping[str, float]] = ()
@@ -158,6 +163,14 @@ class Result:
     def efficiency(self) -> float:
         """``rps`` as a fraction of the bare session's, NaN where that was not measured."""
         return self.rps / _mean(self.bare.rps) if self.bare else math.nan
+
+    @property
+    def server_findings(self) -> list[str]:
+        """Sentences on what may have slowed the server down, the surest causes first."""
+        if not self.server:
+            return []
+        vcpus = self.configuration.get("vcpus", 0) * self.configuration.get("nodes", 0) or None
+        return list(findings(self.server, length_s=self.window.length_s, vcpus=vcpus, errors=self.errors))
 
     def percentile_ms(self, percentile: float) -> float:
         """The nearest-rank percentile: the least latency that so many per cent do not exceed."""

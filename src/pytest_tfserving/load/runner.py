@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.child import LoadChild, Plan
     from pytest_tfserving.statistics.intervals import Interval
     from pytest_tfserving.targets.deployment import Deployment
-    from pytest_tfserving.targets.usage import Usage
 
 SILENCE_S = 15.0
 # A generator this busy measures itself; see Locust's own warning, which needs 20 s to notice.
@@ -42,7 +41,6 @@ class Story:
 
     causes: dict[int, str] = field(default_factory=dict)
     ticks: list[dict[str, Any]] = field(default_factory=list)
-    usage: list[tuple[float, Usage | None]] = field(default_factory=list)
     settled: dict[str, Any] | None = None
     end: dict[str, Any] | None = None
     aborted: str = ""
@@ -104,7 +102,6 @@ def _watch(
         if line is not None:
             story.hear(line)
             if line["event"] == "tick":
-                story.usage.append((line["at_s"], deployment.usage()))
                 progress(line)
         if failure := deployment.failure():
             story.aborted = f"{failure}, {story.ended_at_s:.1f} s into the load"
@@ -269,11 +266,10 @@ def limited_by_generator(result: Result) -> str:
 def _series(
     records: NDArray[np.float64], finished_s: NDArray[np.float64], story: Story
 ) -> list[dict[str, float]]:
-    """Second by second: successes, errors, median and p95 of the requests that ended in it, users, CPU."""
+    """Second by second: successes, errors, median and p95 of the requests that ended in it, users."""
     import numpy as np
 
     users = {int(tick["at_s"]): tick["users"] for tick in story.ticks}
-    cpu = _server_cpu(story)
     seconds = finished_s.astype(np.int32)
     order = np.argsort(seconds, kind="stable")
     edges = np.searchsorted(seconds[order], range(max(users, default=-1) + 2))
@@ -286,20 +282,5 @@ def _series(
         if len(good):
             row["p50_ms"] = round(float(good[(len(good) - 1) // 2]), 3)
             row["p95_ms"] = round(float(good[math.ceil(0.95 * len(good)) - 1]), 3)
-        if second in cpu:
-            row["server_cpu"] = cpu[second]
         series.append(row)
     return series
-
-
-def _server_cpu(story: Story) -> dict[int, float]:
-    """How many cores the replicas used in each whole second, where that was seen."""
-    import numpy as np
-
-    seen = [(at_s, usage.cpu_s) for at_s, usage in story.usage if usage and usage.cpu_s is not None]
-    if not seen:
-        return {}
-    at_s, cpu_s = zip(*seen, strict=True)
-    seconds = range(int(at_s[0]), int(at_s[-1]) + 1)
-    used = np.diff(np.interp(seconds, at_s, cpu_s))
-    return {second: round(float(cores), 3) for second, cores in zip(seconds, used, strict=False)}

@@ -117,10 +117,21 @@ def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     )
     lag = f"its event loop late by {figure(generator['lag_p95_ms'])} ms (p95)"
     yield "load generator", f"{percent(generator['cpu'])} of a core, {lag}"
+    yield from _server_facts(result["server"] or {})
     yield "reached", result["reached"] or "-"
     if result["errors"]:
         yield "errors", ", ".join(f"{count} x {cause}" for cause, count in result["errors"].items())
     yield from _flat("", {**result["configuration"], **result["circumstances"]})
+
+
+def _server_facts(server: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What was seen of the replicas, leaving out what could not be."""
+    seen = {name: value for name, value in server.items() if value is not None and name != "tf_metrics"}
+    if seen:
+        yield "server", ", ".join(f"{name} {figure(value)}" for name, value in seen.items())
+    if server.get("tf_metrics"):
+        grown = server["tf_metrics"].items()
+        yield "TF Serving's metrics", ", ".join(f"{name} {figure(value)}" for name, value in grown)
 
 
 def _flat(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -15,6 +15,7 @@ from pytest_tfserving.load.result import (
     Window,
     percentile_name,
 )
+from pytest_tfserving.server_side.observed import ServerSide
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,14 +46,14 @@ def metrics(result: Result) -> dict[str, float]:
 def result_as_dict(result: Result) -> dict[str, Any]:
     """A result without its latencies."""
     values = {name: getattr(result, name) for name in result.__dataclass_fields__ if name not in NOT_WRITTEN}
-    for name in ("window", "generator", "bare"):
+    for name in ("window", "generator", "bare", "server"):
         values[name] = asdict(values[name]) if values[name] is not None else None
     return values
 
 
 def result_from_dict(values: dict[str, Any], latencies_ms: NDArray[np.float64]) -> Result:
     """The result that `result_as_dict` and its latencies came from."""
-    bare = values["bare"]
+    bare, server = values["bare"], values["server"]
     return Result(
         **{
             **values,
@@ -60,6 +61,7 @@ def result_from_dict(values: dict[str, Any], latencies_ms: NDArray[np.float64]) 
             "window": Window(**values["window"]),
             "generator": Generator(**values["generator"]),
             "bare": BareRates(tuple(bare["rps"]), tuple(bare["latency_ms"])) if bare else None,
+            "server": ServerSide(**server) if server else None,
         }
     )
 

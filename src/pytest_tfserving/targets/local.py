@@ -17,6 +17,7 @@ from pytest_tfserving.errors import DeploymentError
 from pytest_tfserving.experiment import BYTES_PER_GB
 from pytest_tfserving.probe import wait_until_available
 from pytest_tfserving.processes import CAN_PIN, ChildProcess, available_cores
+from pytest_tfserving.server_side import prometheus
 from pytest_tfserving.targets.deployment import Deployment, Endpoint, Evidence
 from pytest_tfserving.targets.served_model import latest_version, model_name
 
@@ -140,6 +141,8 @@ def _start(order: Order, base_path: Path, index: int, cores: tuple[int, ...], st
     batching_file = order.folder / "batching_config.txt"
     if experiment.options.batching:
         batching_file.write_text(experiment.options.batching.text())
+    monitoring_file = order.folder / "monitoring_config.txt"
+    monitoring_file.write_text(prometheus.CONFIG)
     grpc_port, rest_port = _free_ports(2)
     model = model_name(experiment.model)
     command = (
@@ -149,6 +152,7 @@ def _start(order: Order, base_path: Path, index: int, cores: tuple[int, ...], st
         f"--model_name={model}",
         f"--model_base_path={base_path.resolve()}",
         "--max_num_load_retries=0",
+        f"--monitoring_config_file={monitoring_file}",
         *experiment.options.flags(str(batching_file)),
     )
     process = ChildProcess(command, order.folder / f"replica{index}.log", cores)

@@ -1,0 +1,158 @@
+"""What was seen of the replicas during a run of load, and what it explains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pytest_tfserving.targets.usage import Usage
+
+_GB = 2**30
+# Less than this explains nothing: a period now and then is throttled on any busy node.
+_LEAST_THROTTLED = 0.02
+_LEAST_FAULTS_PER_S = 10.0
+# Waiting in a batch queue for so many times the inference itself is what a client notices.
+_LONG_QUEUE = 0.5
+_QUEUE_IS_FULL = "batch scheduling queue"
+
+Sample = tuple[float, "Usage"]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSide:
+    """All replicas together in the window; None is what cannot be seen on that target.
+
+    ``cores`` is the mean number of cores in use, ``rss_bytes`` the highest seen. ``throttled`` is the
+    fraction of the scheduler's periods in which a CPU limit held a replica back, and ``throttled_s`` for how
+    long. ``restarts`` are those of the whole run. ``tf_metrics`` is what TF Serving's own metrics grew by
+    from before the run's first request to after its last.
+    """
+
+    cores: float | None = None
+    rss_bytes: int | None = None
+    throttled: float | None = None
+    throttled_s: float | None = None
+    context_switches_per_s: float | None = None
+    major_faults: int | None = None
+    restarts: int | None = None
+    tf_metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def batch_size(self) -> float | None:
+        """The mean number of examples that were run together."""
+        return self._mean("batching_session:processed_batch_size")
+
+    @property
+    def queue_ms(self) -> float | None:
+        """The mean time that a request waited for its batch."""
+        mean_us = self._mean("batching_session:queuing_latency")
+        return None if mean_us is None else mean_us / 1e3
+
+    @property
+    def inference_ms(self) -> float | None:
+        """The mean time that the model ran for one request."""
+        mean_us = self._mean("runtime_latency")
+        return None if mean_us is None else mean_us / 1e3
+
+    def _mean(self, name: str) -> float | None:
+        count = self.tf_metrics.get(f"{name}_count", 0)
+        return self.tf_metrics.get(f"{name}_sum", 0.0) / count if count else None
+
+
+def observed(
+    samples: Sequence[Sample], start_s: float, end_s: float, metrics: Mapping[str, float]
+) -> ServerSide | None:
+    """What samples, as (seconds, usage), tell of the window; None when nothing was seen."""
+    inside = [each for each in samples if start_s <= each[0] <= end_s]
+    if len(inside) < 2:  # noqa: PLR2004 - two ends
+        inside = list(samples)
+    if not inside and not metrics:
+        return None
+    if not inside:
+        return ServerSide(tf_metrics=metrics)
+    (first_s, first), (last_s, last) = inside[0], inside[-1]
+    length_s = last_s - first_s
+    return ServerSide(
+        cores=_rate(first.cpu_s, last.cpu_s, length_s),
+        rss_bytes=max((usage.rss_bytes for _, usage in inside if usage.rss_bytes is not None), default=None),
+        throttled=_share(first, last),
+        throttled_s=_grown(first.throttled_s, last.throttled_s),
+        context_switches_per_s=_rate(first.context_switches, last.context_switches, length_s),
+        major_faults=_whole(_grown(first.major_faults, last.major_faults)),
+        restarts=_whole(_grown(samples[0][1].restarts, samples[-1][1].restarts)),
+        tf_metrics=metrics,
+    )
+
+
+def cores_by_second(samples: Sequence[Sample]) -> dict[int, float]:
+    """How many cores the replicas used in each whole second, where that was seen."""
+    import numpy as np
+
+    seen = [(at_s, usage.cpu_s) for at_s, usage in samples if usage.cpu_s is not None and at_s >= 0]
+    if not seen:
+        return {}
+    at_s, cpu_s = zip(*seen, strict=True)
+    seconds = range(int(at_s[0]), int(at_s[-1]) + 1)
+    used = np.diff(np.interp(seconds, at_s, cpu_s))
+    return {second: round(float(cores), 3) for second, cores in zip(seconds, used, strict=False)}
+
+
+def findings(
+    server: ServerSide, *, length_s: float, vcpus: int | None, errors: Mapping[str, int]
+) -> Iterator[str]:
+    """Sentences on what may have slowed the server down, the surest causes first.
+
+    Args:
+        server: what was seen.
+        length_s: the window's seconds.
+        vcpus: those of all replicas together, None where that is not known.
+        errors: how often each cause of failure came.
+    """
+    if server.restarts:
+        yield f"containers restarted {server.restarts} times during the load"
+    if full := sum(count for cause, count in errors.items() if _QUEUE_IS_FULL in cause):
+        yield f"the batch queue was full for {full} requests; raise max_enqueued_batches or lower the load"
+    if server.throttled is not None and server.throttled >= _LEAST_THROTTLED:
+        lost = f", {server.throttled_s:.1f} s in all" if server.throttled_s is not None else ""
+        yield f"its CPU limit throttled it in {100 * server.throttled:.0f} % of the scheduler's periods{lost}"
+    if server.major_faults and server.major_faults / max(length_s, 1e-9) >= _LEAST_FAULTS_PER_S:
+        yield f"it read {server.major_faults} pages back from disk: it is short of memory"
+    if (queue := _long_queue(server)) is not None:
+        yield queue
+    if server.cores is not None:
+        of = f" of {vcpus}" if vcpus else ""
+        memory = f", at most {server.rss_bytes / _GB:.2g} GB of RAM" if server.rss_bytes else ""
+        yield f"it used {server.cores:.2g}{of} vCPUs{memory}"
+
+
+def _long_queue(server: ServerSide) -> str | None:
+    queue_ms, inference_ms = server.queue_ms, server.inference_ms
+    if queue_ms is None or inference_ms is None or queue_ms < _LONG_QUEUE * inference_ms:
+        return None
+    size = f" in batches of {server.batch_size:.1f}" if server.batch_size else ""
+    return (
+        f"requests waited {queue_ms:.3g} ms for their batch on average, "
+        f"the model ran for {inference_ms:.3g} ms{size}"
+    )
+
+
+def _grown(first: float | None, last: float | None) -> float | None:
+    return None if first is None or last is None or last < first else last - first
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def _rate(first: float | None, last: float | None, length_s: float) -> float | None:
+    grown = _grown(first, last)
+    return grown / length_s if grown is not None and length_s > 0 else None
+
+
+def _share(first: Usage, last: Usage) -> float | None:
+    periods = _grown(first.periods, last.periods)
+    throttled = _grown(first.throttled_periods, last.throttled_periods)
+    return throttled / periods if periods and throttled is not None else None

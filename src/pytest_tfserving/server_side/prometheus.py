@@ -1,0 +1,66 @@
+"""TF Serving's own metrics: read from every replica, and what they grew by between two readings."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_tfserving.targets.deployment import Deployment
+
+PATH = "/monitoring/prometheus/metrics"
+CONFIG = f'prometheus_config {{ enable: true path: "{PATH}" }}\n'
+_PREFIX = ":tensorflow:serving:"
+_TIMEOUT_S = 2.0
+
+
+def read_metrics(deployment: Deployment) -> dict[str, float] | None:
+    """Every counter, and every histogram's count and sum, of all replicas together; None unless all tell.
+
+    The names are TF Serving's without their prefix and labels: ``request_count``, ``runtime_latency_sum``.
+    """
+    import requests
+
+    total: defaultdict[str, float] = defaultdict(float)
+    with requests.Session() as session:
+        session.trust_env = False
+        for endpoint in deployment.endpoints:
+            try:
+                answer = session.get(f"{endpoint}{PATH}", timeout=_TIMEOUT_S)
+                answer.raise_for_status()
+                found = parse_metrics(answer.text)
+            except (requests.RequestException, ValueError):
+                return None
+            for name, value in found.items():
+                total[name] += value
+    return total
+
+
+def parse_metrics(text: str) -> dict[str, float]:
+    """The sums over all labels of what a page of metrics holds of TF Serving's.
+
+    Raises:
+        ValueError: when it is not in Prometheus's text format.
+    """
+    from prometheus_client.parser import text_string_to_metric_families
+
+    total: defaultdict[str, float] = defaultdict(float)
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            # The parser gives counters a suffix that TF Serving's do not have.
+            name = family.name if family.type == "counter" else sample.name
+            if name.startswith(_PREFIX) and "le" not in sample.labels:
+                total[name.removeprefix(_PREFIX)] += sample.value
+    return total
+
+
+def growth(before: Mapping[str, float] | None, after: Mapping[str, float] | None) -> dict[str, float]:
+    """What every metric grew by; nothing where one reading is missing or a replica began anew in between."""
+    if before is None or after is None:
+        return {}
+    grown = {name: value - before.get(name, 0.0) for name, value in sorted(after.items())}
+    if any(value < 0 for value in grown.values()):
+        return {}
+    return {name: value for name, value in grown.items() if value}

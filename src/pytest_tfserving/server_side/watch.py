@@ -1,0 +1,67 @@
+"""Looks at a deployment now and then while it is loaded, in a thread that nothing waits for."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Self
+
+from pytest_tfserving.server_side.observed import cores_by_second, observed
+from pytest_tfserving.server_side.prometheus import growth, read_metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_tfserving.load.result import Result
+    from pytest_tfserving.targets.deployment import Deployment
+    from pytest_tfserving.targets.usage import Usage
+
+_EVERY_S = 0.5
+# A cluster that does not answer must not hold the run's end up.
+_LAST_LOOK_S = 3.0
+
+
+class ServerWatch:
+    """Watches from entering the context to leaving it; `seen` then adds to a result what was seen."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+        self._samples: list[tuple[float, Usage]] = []
+        self._metrics: Mapping[str, float] = {}
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._before = read_metrics(self._deployment)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join(_LAST_LOOK_S)
+        if self._before is not None:
+            self._metrics = growth(self._before, read_metrics(self._deployment))
+
+    def seen(self, result: Result) -> Result:
+        """``result`` with the server's side in it, and the cores in use in its series."""
+        origin = datetime.fromisoformat(result.started_at).timestamp()
+        samples = [(at - origin, usage) for at, usage in list(self._samples)]
+        window = result.window
+        cores = cores_by_second(samples)
+        series = [
+            {**row, "server_cpu": cores[int(row["at_s"])]} if int(row["at_s"]) in cores else row
+            for row in result.series
+        ]
+        server = observed(samples, window.start_s, window.end_s, self._metrics)
+        return replace(result, server=server, series=series)
+
+    def _look(self) -> None:
+        while True:
+            usage = self._deployment.usage()
+            if usage is None:
+                return
+            self._samples.append((time.time(), usage))
+            if self._done.wait(_EVERY_S):
+                return
