@@ -11,7 +11,7 @@ from pytest_tfserving.errors import LoadError
 from pytest_tfserving.load.answer import ExpectedAnswer, layout_of, wrong
 from pytest_tfserving.load.payload import Payload, picture, picture_jpeg, picture_payload
 from pytest_tfserving.load.profile import PROFILES, LoadProfile
-from pytest_tfserving.load.recorder import MOST_CAUSES, Recorder, read_records
+from pytest_tfserving.load.recorder import MOST_CAUSES, Recorder, RecordStream, read_records
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,6 +59,20 @@ def test_records_outlive_their_recorder(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         read_records(tmp_path / "records"), [[0.5, 1.25, 0], [0.75, 2.5, 1], [1.0, 3.5, 1]]
     )
+
+
+def test_records_are_read_as_they_come(tmp_path: Path) -> None:
+    path = tmp_path / "records"
+    stream = RecordStream(path)
+    assert len(stream.new()) == 0
+
+    recorder = Recorder(path, lambda *_: None)
+    for number in range(3):
+        recorder.record(float(number), 1.0)
+        recorder.flush()
+        assert stream.new()[:, 0].tolist() == [number]
+    recorder.close()
+    assert len(stream.new()) == 0
 
 
 def test_half_a_record_is_left_out(tmp_path: Path) -> None:

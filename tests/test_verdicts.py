@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness import RESULT
+from pytest_tfserving.load.outcome import limited_by_generator
 from pytest_tfserving.load.result import Generator, verdict_of
-from pytest_tfserving.load.runner import limited_by_generator
 from pytest_tfserving.slo import Verdict
 
 if TYPE_CHECKING:

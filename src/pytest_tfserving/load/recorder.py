@@ -73,3 +73,17 @@ def read_records(path: Path) -> Any:
     if not count:
         return np.empty((0, FIELDS))
     return np.memmap(path, dtype="<f8", mode="r", shape=(count, FIELDS))
+
+
+class RecordStream:
+    """The records of a file that is still written to, as they come."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read = 0
+
+    def new(self) -> Any:
+        """The whole records since the last call, a float64 array of shape ``(n, 3)``."""
+        records = read_records(self._path)[self._read :]
+        self._read += len(records)
+        return records

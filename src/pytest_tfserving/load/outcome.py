@@ -1,0 +1,161 @@
+"""Builds a result from what a run of load recorded and said."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
+
+from pytest_tfserving.load.recorder import SUCCESS
+from pytest_tfserving.load.result import SCHEMA_PERCENTILES, Generator, Result, Window, percentile_name
+from pytest_tfserving.statistics.intervals import percentile_intervals, rate_interval
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pytest_tfserving.load.child import Plan
+    from pytest_tfserving.load.story import Story
+    from pytest_tfserving.statistics.intervals import Interval
+    from pytest_tfserving.targets.deployment import Deployment
+
+# A generator this busy measures itself; see Locust's own warning, which needs 20 s to notice.
+BUSIEST_CPU = 0.9
+# Latencies are late by the lag of the event loop: a tenth of the median is lost in it.
+_LAG_SHARE = 0.1
+SHORTEST_WINDOW_S = 1.0
+_MS = 1_000
+
+
+def outcome(
+    plan: Plan, deployment: Deployment, story: Story, records: NDArray[np.float64], started_at: str
+) -> Result:
+    """The result of a run that has ended, from what its child said and recorded."""
+    import numpy as np
+
+    window = _window(plan, story)
+    finished_s = records[:, 0] + records[:, 1] / _MS
+    series = _series(records, finished_s, story)
+    inside = (finished_s >= window.start_s) & (finished_s <= window.end_s)
+    failed = records[:, 2] != SUCCESS
+    as_they_ended_ms = np.asarray(records[inside & ~failed, 1])
+    latencies_ms = np.sort(as_they_ended_ms)
+    rate = rate_interval(finished_s[inside & ~failed], window.start_s, window.end_s)
+    result = Result(
+        experiment=deployment.label,
+        target=deployment.experiment.target,
+        profile=asdict(plan.profile),
+        started_at=started_at,
+        window=window,
+        latencies_ms=latencies_ms,
+        errors=_by_cause(records[failed & (finished_s >= window.start_s), 2], story),
+        users=plan.profile.users,
+        run_s=story.ended_at_s,
+        total_requests=len(records),
+        total_errors=int(failed.sum()),
+        generator=_generator(story, window),
+        reached=deployment.reached,
+        endpoints=[str(endpoint) for endpoint in deployment.endpoints],
+        intervals=_intervals(rate, as_they_ended_ms, latencies_ms),
+        configuration=deployment.configuration,
+        series=series,
+        circumstances=deployment.circumstances,
+        incomplete=story.incomplete,
+    )
+    return _with_causes(result, plan, story, _by_cause(records[failed, 2], story))
+
+
+def _intervals(
+    rps: Interval | None, latencies_ms: NDArray[np.float64], ordered: NDArray[np.float64]
+) -> dict[str, Interval]:
+    found = percentile_intervals(latencies_ms, ordered, SCHEMA_PERCENTILES)
+    intervals = {percentile_name(percentile): interval for percentile, interval in found.items()}
+    return {"rps": rps, **intervals} if rps else intervals
+
+
+def _by_cause(outcomes: NDArray[np.float64], story: Story) -> Counter[str]:
+    counts = Counter(story.causes.get(int(outcome), "unknown") for outcome in outcomes)
+    return Counter(dict(counts.most_common()))
+
+
+def _window(plan: Plan, story: Story) -> Window:
+    """From when every user runs and has had an answer, to the end; the whole run where that never came."""
+    if story.settled and not plan.whole_run_counts and not story.aborted and not story.early_end:
+        return Window(story.settled["at_s"], story.ended_at_s)
+    return Window(0.0, story.ended_at_s)
+
+
+def _generator(story: Story, window: Window) -> Generator:
+    if not story.end:
+        return Generator(math.nan, math.nan)
+    before = story.settled if story.settled and window.start_s else None
+    cpu_s = story.end["cpu_s"] - (before or story.ticks[0])["cpu_s"]
+    length_s = story.end["at_s"] - (before or story.ticks[0])["at_s"]
+    return Generator(cpu_s / length_s if length_s > 0 else math.nan, story.end["lag_p95_ms"])
+
+
+def _with_causes(result: Result, plan: Plan, story: Story, all_errors: Counter[str]) -> Result:
+    if story.aborted:
+        return replace(result, aborted=story.aborted)
+    if story.early_end:
+        return replace(result, aborted=_abort_text(result, plan, story, all_errors))
+    if story.invalid:
+        return replace(result, invalid=story.invalid)
+    if plan.whole_run_counts or story.incomplete:
+        return result
+    if not story.settled or result.window.length_s < SHORTEST_WINDOW_S:
+        return replace(
+            result,
+            incomplete=f"no steady window: after {result.run_s:.0f} s the {result.users} users "
+            "had not all had an answer; raise the run time",
+        )
+    return replace(result, invalid=limited_by_generator(result))
+
+
+def _abort_text(result: Result, plan: Plan, story: Story, all_errors: Counter[str]) -> str:
+    causes = ", ".join(f"{count} x {cause}" for cause, count in all_errors.most_common(3))
+    if story.early_end == "stalled":
+        return f"no answer came for {plan.stall_s:.0f} s; stopped after {result.run_s:.1f} s ({causes})"
+    return (
+        f"stopped after {result.run_s:.1f} s: {result.total_errors} of {result.total_requests} requests "
+        f"failed, more than {100 * plan.profile.max_failure_ratio:g} % ({causes})"
+    )
+
+
+def limited_by_generator(result: Result) -> str:
+    """Why the load generator, not the server, decided the figures; empty when it did not."""
+    generator = result.generator
+    if generator.cpu > BUSIEST_CPU:
+        used = f"it used {100 * generator.cpu:.0f} % of its core"
+        return f"the load generator, not the server, was the limit: {used}"
+    allowed_ms = max(result.profile["max_lag_ms"], _LAG_SHARE * result.p50_ms)
+    if generator.lag_p95_ms > allowed_ms:
+        return (
+            f"the load generator ran late: its event loop lagged by {generator.lag_p95_ms:.0f} ms (p95), "
+            f"more than {allowed_ms:.0f} ms"
+        )
+    return ""
+
+
+def _series(
+    records: NDArray[np.float64], finished_s: NDArray[np.float64], story: Story
+) -> list[dict[str, float]]:
+    """Second by second: successes, errors, median and p95 of the requests that ended in it, users."""
+    import numpy as np
+
+    users = {int(tick["at_s"]): tick["users"] for tick in story.ticks}
+    seconds = finished_s.astype(np.int32)
+    order = np.argsort(seconds, kind="stable")
+    edges = np.searchsorted(seconds[order], range(max(users, default=-1) + 2))
+    series = []
+    for second in range(len(edges) - 1):
+        part = records[order[edges[second] : edges[second + 1]]]
+        good = np.sort(part[part[:, 2] == SUCCESS, 1])
+        row = {"at_s": second, "users": users.get(second, 0), "successes": len(good)}
+        row["errors"] = len(part) - len(good)
+        if len(good):
+            row["p50_ms"] = round(float(good[(len(good) - 1) // 2]), 3)
+            row["p95_ms"] = round(float(good[math.ceil(0.95 * len(good)) - 1]), 3)
+        series.append(row)
+    return series
