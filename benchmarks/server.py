@@ -4,21 +4,24 @@ Servers and the bare model are pinned to one core, callers to another; rounds ar
 medians of the rounds' ratios.
 
 ResNet50: requests a second over REST (JSON numbers) and gRPC, of the bare model's calls on the same core.
-half_plus_two: requests a second under wrk, of those of FastAPI with uvicorn and the same TensorFlow call.
+half_plus_two: requests a second under wrk, of those of FastAPI with uvicorn and of LitServe with
+the same TensorFlow call, and the 99th percentiles.
 A dense model: requests a second of 32 callers over gRPC with batching, of those without.
 
-Targets: 0.85 and 0.95 of the bare model, 3 x FastAPI, 3 x without batching.
-Needs Linux with two cores, wrk, and `pip install fastapi uvicorn`.
+Targets: 0.85 and 0.95 of the bare model, 3 x FastAPI and LitServe, 3 x without batching.
+Needs Linux with two cores, wrk, and `pip install fastapi uvicorn litserve`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import statistics
 import subprocess
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import _common as common
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
 ONE_THREAD = ("--tensorflow_intra_op_parallelism=1", "--tensorflow_inter_op_parallelism=1")
 CALLERS = 32
+_OTHERS = ("fastapi", "uvicorn", "litserve")
 _CONNECTIONS = 16
 _BATCHING = """
 max_batch_size { value: 32 } batch_timeout_micros { value: 1000 }
@@ -56,6 +60,26 @@ async def predict(body: Body):
     return {"predictions": answer["y"].tolist()}
 uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[2]), log_level="error")
 """
+_LITSERVE = """
+import sys
+from pathlib import Path
+import litserve
+import numpy as np
+from pytest_tfserving.model_server.servable import Servable
+class Half(litserve.LitAPI):
+    def setup(self, device):
+        self.servable = Servable.load(Path(sys.argv[1]), intra_op=1, inter_op=1)
+    def decode_request(self, request):
+        return np.array(request["instances"], np.float32)
+    def predict(self, x):
+        return self.servable.run("serving_default", {"x": x})["y"]
+    def encode_response(self, output):
+        return {"predictions": output.tolist()}
+if __name__ == "__main__":
+    api = Half(api_path="/v1/models/half_plus_two:predict")
+    server = litserve.LitServer(api, accelerator="cpu")
+    server.run(host="127.0.0.1", port=int(sys.argv[2]), log_level="error", generate_client_file=False)
+"""
 _DENSE = """
 import sys
 import tensorflow as tf
@@ -74,23 +98,26 @@ with v1.Graph().as_default(), v1.Session() as session:
 """
 
 
-def wrk(port: int, length_s: float) -> float:
-    """Requests a second, by wrk's own count; one that fails ends the benchmark."""
+def wrk(port: int, length_s: float, p99s_ms: list[float]) -> float:
+    """Requests a second, by wrk's own count; one that fails ends the benchmark. Adds to ``p99s_ms``."""
     command = [common.program("wrk"), "-t1", f"-c{_CONNECTIONS}", f"-d{length_s:g}s", "-s"]
     command += [str(common.HERE / "locustfiles" / "predict.lua"), f"http://{common.HOST}:{port}"]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    summary: dict[str, int] = json.loads(output[output.index("JSON") + 4 :])
+    summary: dict[str, Any] = json.loads(output[output.index("JSON") + 4 :])
     if summary["failed"]:
         sys.exit(f"requests failed: {summary}")
-    return summary["requests"] / length_s
+    p99s_ms.append(summary["p99_ms"])
+    return float(summary["requests"] / length_s)
 
 
 @contextlib.contextmanager
-def fastapi(core: int, version: Path) -> Iterator[int]:
-    """FastAPI's port."""
+def other(core: int, folder: Path, program: str, version: Path) -> Iterator[int]:
+    """The port of another server, whose program is run as a file: LitServe starts processes from it."""
     port = common.free_port()
+    file = folder / "other_server.py"
+    file.write_text(program)
     with common.pinned(core):
-        process = subprocess.Popen([sys.executable, "-c", _FASTAPI, str(version), str(port)])
+        process = subprocess.Popen([sys.executable, file, str(version), str(port)])
     with common.ending(process):
         common.wait_for_port(port, process)
         yield port
@@ -133,18 +160,28 @@ def _only_input(server: Ports) -> str:
     return str(alias)
 
 
-def half(core: int, rounds: int, length_s: float) -> dict[str, list[float]]:
-    """The embedded server and FastAPI, under wrk."""
+def half(
+    core: int, folder: Path, rounds: int, length_s: float
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """The embedded server and others, under wrk: requests a second, and the 99th percentiles in ms."""
     base = exported("half_plus_two", common.note)
-    with (
-        embedded(core, "half_plus_two", base, *ONE_THREAD) as server,
-        fastapi(core, version_of(base)) as port,
-    ):
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(embedded(core, "half_plus_two", base, *ONE_THREAD))
+        ports = {"embedded": server.rest}
+        for name, program in (("FastAPI", _FASTAPI), ("LitServe", _LITSERVE)):
+            ports[name] = stack.enter_context(other(core, folder, program, version_of(base)))
+        p99s_ms: dict[str, list[float]] = {name: [] for name in ports}
         takers: dict[str, Callable[[], float]] = {
-            "embedded": lambda: wrk(server.rest, length_s),
-            "FastAPI": lambda: wrk(port, length_s),
+            name: partial(wrk, port, length_s, p99s_ms[name]) for name, port in ports.items()
         }
-        return common.interleaved(takers, rounds)
+        return common.interleaved(takers, rounds), p99s_ms
+
+
+def require_others() -> None:
+    """End with what to install where another server is missing."""
+    missing = [name for name in _OTHERS if importlib.util.find_spec(name) is None]
+    if missing:
+        sys.exit(f"not installed: pip install {' '.join(missing)}")
 
 
 def batching(core: int, folder: Path, rounds: int, length_s: float) -> dict[str, list[float]]:
@@ -172,11 +209,13 @@ def main() -> None:
     args = common.arguments(__doc__)
     server_core, core = common.two_cores()
     common.program("wrk")
+    require_others()
     rounds, length_s = (2, 2.0) if args.quick else (5, 8.0)
     with common.scratch() as folder, common.pinned(core):
+        half_rates, p99s_ms = half(server_core, folder, rounds, length_s)
         taken = {
             "ResNet50": resnet(server_core, folder, rounds, length_s),
-            "half_plus_two": half(server_core, rounds, length_s),
+            "half_plus_two": half_rates,
             "dense": batching(server_core, folder, rounds, length_s),
         }
     common.table(
@@ -187,15 +226,20 @@ def main() -> None:
             for name, rates in found.items()
         ],
     )
+    common.table(
+        ["half_plus_two, served by", "p99 ms"],
+        [[name, statistics.median(found)] for name, found in p99s_ms.items()],
+    )
     targets = (
         ("ResNet50", "REST", "bare", 0.85),
         ("ResNet50", "gRPC", "bare", 0.95),
         ("half_plus_two", "embedded", "FastAPI", 3),
+        ("half_plus_two", "embedded", "LitServe", 3),
         ("dense", "batching", "without", 3),
     )
     common.finish(
         args,
-        {"rounds": taken},
+        {"rounds": taken, "half_plus_two_p99_ms": p99s_ms},
         [
             common.Target(f"{model}: {of} / {to}", common.ratio(taken[model], of, to), limit, at_least=True)
             for model, of, to, limit in targets

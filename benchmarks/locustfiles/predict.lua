@@ -33,6 +33,6 @@ function done(summary, latency, requests)
    end
    local errors = summary.errors
    local failed = errors.connect + errors.read + errors.write + errors.status + errors.timeout
-   print(string.format('JSON {"requests": %d, "failed": %d, "right": %d, "wrong": %d}',
-      summary.requests, failed, right, wrong))
+   print(string.format('JSON {"requests": %d, "failed": %d, "right": %d, "wrong": %d, "p99_ms": %.3f}',
+      summary.requests, failed, right, wrong, latency:percentile(99) / 1000))
 end

@@ -182,6 +182,8 @@ class BatchScheduler:
 class BatchedServable(Runnable):
     """A servable whose requests wait for a batch, in a queue for each set of inputs and outputs."""
 
+    may_wait = True
+
     def __init__(self, servable: Runnable, scheduler: BatchScheduler, limits: Parameters) -> None:
         self._servable = servable
         self._scheduler = scheduler

@@ -20,6 +20,8 @@ _MOST_HEAD_BYTES = 64 * 1024
 # Parts smaller than this are kept together: a body may come in as many parts as it has bytes.
 _SMALL_PART = 16 * 1024
 _READ_AHEAD = 8
+# What most answers begin with.
+_JSON_HEAD = f"HTTP/1.1 200 OK\r\nContent-Type: {JSON}\r\nContent-Length: ".encode()
 
 
 class _HeadTooLargeError(Exception):
@@ -49,6 +51,8 @@ class Response:
 
     def encoded(self, *, keep_alive: bool) -> bytes:
         """The answer's bytes."""
+        if self.status == HTTPStatus.OK and keep_alive and not self.headers and self.content_type == JSON:
+            return b"%b%d\r\n\r\n%b" % (_JSON_HEAD, len(self.body), self.body)
         try:
             phrase = HTTPStatus(self.status).phrase
         except ValueError:
@@ -65,7 +69,7 @@ class HttpProtocol(asyncio.Protocol):
     """One connection: requests are answered one after the other, in their order."""
 
     def __init__(
-        self, handle: Callable[[Request], Awaitable[Response]], connections: set[HttpProtocol]
+        self, handle: Callable[[Request], Response | Awaitable[Response]], connections: set[HttpProtocol]
     ) -> None:
         self._handle = handle
         self._connections = connections
@@ -103,7 +107,7 @@ class HttpProtocol(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Answer what was asked before the client's end of the connection closed."""
         self._closing = True
-        return self._task is not None and not self._task.done()
+        return self._is_busy()
 
     # --- the parser's calls ---
 
@@ -148,11 +152,21 @@ class HttpProtocol(asyncio.Protocol):
             too_large=self._size > MOST_BODY_BYTES,
         )
         self._body = []
+        if self._transport and not self._is_busy():
+            if self._transport.is_closing():
+                return
+            answer = self._handle(request)
+            if isinstance(answer, Response):
+                self._send(request, answer)
+            else:
+                self._task = asyncio.get_running_loop().create_task(self._answer_all(request, answer))
+            return
         self._waiting.append(request)
         if len(self._waiting) > _READ_AHEAD and self._transport:
             self._transport.pause_reading()
-        if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._answer_all())
+
+    def _is_busy(self) -> bool:
+        return self._task is not None and not self._task.done()
 
     def _whole_body(self) -> bytes:
         if len(self._body) == 1 and isinstance(self._body[0], bytes):
@@ -166,19 +180,25 @@ class HttpProtocol(asyncio.Protocol):
 
     # --- answering ---
 
-    async def _answer_all(self) -> None:
-        while self._waiting and self._transport:
+    async def _answer_all(self, request: Request, answer: Response | Awaitable[Response]) -> None:
+        while True:
+            response = answer if isinstance(answer, Response) else await answer
+            if not self._send(request, response) or not self._waiting:
+                return
             request = self._waiting.popleft()
-            response = await self._handle(request)
-            if self._transport is None:
-                return
-            keep_alive = request.keep_alive and (bool(self._waiting) or not self._closing)
-            self._transport.write(response.encoded(keep_alive=keep_alive))
-            if not keep_alive:
-                self._transport.close()
-                return
-            if len(self._waiting) <= _READ_AHEAD:
+            if self._transport and len(self._waiting) <= _READ_AHEAD:
                 self._transport.resume_reading()
+            answer = self._handle(request)
+
+    def _send(self, request: Request, response: Response) -> bool:
+        """Write an answer; whether the connection stays open."""
+        if self._transport is None:
+            return False
+        keep_alive = request.keep_alive and (bool(self._waiting) or not self._closing)
+        self._transport.write(response.encoded(keep_alive=keep_alive))
+        if not keep_alive:
+            self._transport.close()
+        return keep_alive
 
     async def drain(self) -> None:
         """Answer what was asked, then close."""

@@ -283,13 +283,15 @@ def _scalar(value: Any, dtype: int) -> Any:
         name = _DTYPE_NAMES.get(dtype, str(dtype))
         raise ServingError(Code.UNIMPLEMENTED, f"Conversion of JSON Value: {show(value)} to type: {name}")
     kind = DTYPES[dtype].kind
+    if kind == "f" and type(value) in (float, int):  # a bool is an int for isinstance
+        return value
     if kind == "O":
         if not isinstance(value, str | dict):
             raise _wrong_type(value, dtype)
         return to_bytes(value)
     number = isinstance(value, int | float) and not isinstance(value, bool)
     fits = {
-        "f": number,
+        "f": False,
         "b": isinstance(value, bool),
         "i": number and isinstance(value, int),
         "u": number and isinstance(value, int) and value >= 0,
@@ -553,9 +555,10 @@ def _text(value: Any, alias: str) -> str:
 
 def decimal(value: Any) -> str:
     """A float32 or float64 as TF Serving writes it: six digits where they suffice, else all that count."""
-    if not np.isfinite(value):
-        return "NaN" if np.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
-    text = f"{float(value):g}"
-    if type(value)(text) != value:
-        text = f"{float(value):.9g}" if isinstance(value, np.float32) else f"{float(value):.17g}"
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    number = float(value)
+    text = f"{number:g}"
+    if float(text) != number and type(value)(text) != value:
+        text = f"{number:.9g}" if isinstance(value, np.float32) else f"{number:.17g}"
     return text if "." in text or "e" in text else text + ".0"

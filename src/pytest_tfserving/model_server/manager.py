@@ -15,6 +15,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.model_server.log import log
+from pytest_tfserving.model_server.pace import Pace
 from pytest_tfserving.model_server.status import Code, ServingError
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class Loaded:
         self.run = servable.run
         self.run_tensors = servable.run_tensors
         self.close = servable.close
+        self.may_wait = servable.may_wait
+        self.paces = {name: Pace() for name in servable.signatures}
         self.uses = 0
 
 

@@ -7,6 +7,8 @@ import json
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
@@ -16,7 +18,7 @@ from pytest_tfserving.model_server.log import log
 from pytest_tfserving.model_server.status import Code, ServingError, invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Iterator
     from concurrent.futures import Executor
 
     from pytest_tfserving.model_server.core import ServerCore
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 _INT64_MAX = 2**63 - 1
 _LONGEST_VERSION = 1000
+_SMALL_BODY_BYTES = 4096
 _DISPATCH = re.compile(r"/v1/.*", re.IGNORECASE)
 _POST = re.compile(
     r"/v1/models/([^/:]+)(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?:(classify|regress|predict)",
@@ -48,8 +51,13 @@ class RestOptions:
     """How REST is served; ``metrics_path`` is where the metrics are told, empty for nowhere."""
 
     timeout_ms: int
+    threads: int
     cors: bool
     metrics_path: str = ""
+
+
+class _LongError(Exception):
+    """Work that may take long, met on the event loop; nothing of it is done yet."""
 
 
 class RestApi:
@@ -68,53 +76,90 @@ class RestApi:
         self._inference = inference
         self._executor = executor
         self._options = options
+        self._in_threads = 0
         self._headers = _CORS if options.cors else {}
 
-    async def handle(self, request: Request) -> Response:
-        """The answer to one request; never raises."""
+    def handle(self, request: Request) -> Response | Awaitable[Response]:
+        """The answer to one request, or what will give it when the work is not known to be short.
+
+        Called on the event loop only; never raises.
+        """
+        small = request.method != "POST" or len(request.body) <= _SMALL_BODY_BYTES
+        if small and self._in_threads < self._options.threads:
+            try:
+                return self._answer(request, on_loop=True)
+            except _LongError:
+                pass
+        return self._answer_in_thread(request)
+
+    async def _answer_in_thread(self, request: Request) -> Response:
+        self._in_threads += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._executor, partial(self._answer, request, on_loop=False)
+            )
+        finally:
+            self._in_threads -= 1
+
+    def _answer(self, request: Request, *, on_loop: bool) -> Response:
         if request.target == self._options.metrics_path:
             return Response(200, self._metrics.text().encode(), "text/plain")
         if not _DISPATCH.fullmatch(request.target):
             return Response(404, _NOT_FOUND, "text/html")
         try:
-            return self._with_headers(await self._dispatch(request))
+            return self._with_headers(self._dispatch(request, on_loop=on_loop))
+        except _LongError:
+            raise
         except ServingError as error:
             return self._with_headers(_error(error))
         except Exception:  # noqa: BLE001 - a client never sees a traceback, the log does
             log("error", "a request failed", exc_info=True)
             return self._with_headers(_error(ServingError(Code.INTERNAL, "Internal error")))
 
-    async def _dispatch(self, request: Request) -> Response:
+    def _dispatch(self, request: Request, *, on_loop: bool) -> Response:
         if request.too_large:
             raise invalid("Request body is too large")
         if request.method == "OPTIONS":
             return _options(request)
         if request.method == "POST" and (match := _POST.fullmatch(request.target)):
-            return await self._post(request, match)
+            return self._post(request, match, on_loop=on_loop)
         if request.method == "GET" and (match := _GET.fullmatch(request.target)):
             return self._get(match)
         raise _malformed(request)
 
-    async def _post(self, request: Request, match: re.Match[str]) -> Response:
+    def _post(self, request: Request, match: re.Match[str], *, on_loop: bool) -> Response:
         name, version_text, label, verb = match.groups()
         model = _Asked.of(name, version_text, label)
         if model is None:
             return Response(400)
-        calls = {"predict": self._predict, "classify": self._classify, "regress": self._regress}
+        if verb == "predict":
+            with self._recorded(model.name, verb):
+                return Response(200, self._predict(request, model, on_loop=on_loop))
+        calls = {"classify": self._classify, "regress": self._regress}
         if verb not in calls:
             raise _malformed(request)
-        loop = asyncio.get_running_loop()
+        if on_loop:
+            raise _LongError
         with self._recorded(model.name, verb):
-            return Response(200, await loop.run_in_executor(self._executor, calls[verb], request, model))
+            return Response(200, calls[verb](request, model))
 
-    def _predict(self, request: Request, asked: _Asked) -> bytes:
+    def _predict(self, request: Request, asked: _Asked, *, on_loop: bool) -> bytes:
+        if on_loop and "content-encoding" in request.headers:
+            raise _LongError
         body = _content(request)
         try:
             with self._core.acquire(*asked) as model:
                 decoded = json_tensor.decode(body, model)
-                outputs = self._inference.predict(
-                    model, decoded.signature_name, decoded.inputs, self._options.timeout_ms
-                )
+                pace = model.paces[decoded.signature_name]
+                if on_loop and (model.may_wait or not pace.is_short):
+                    raise _LongError
+                started = perf_counter()
+                try:
+                    outputs = self._inference.predict(
+                        model, decoded.signature_name, decoded.inputs, self._options.timeout_ms
+                    )
+                finally:
+                    pace.took(perf_counter() - started, on_loop=on_loop)
             return json_tensor.encode(outputs, decoded.row_format)
         except ServingError as error:
             # The body is checked before the model is looked up: its error is the one to tell.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.model_server.protos import message
@@ -15,6 +16,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+
+# Operations whose time does not depend on the size of what they read.
+_WITHOUT_END = (
+    *(b"Enter", b"RefEnter", b"While", b"StatelessWhile", b"For", b"PyFunc", b"EagerPyFunc"),
+    *(b"QueueDequeue", b"QueueDequeueV2", b"QueueDequeueManyV2", b"QueueDequeueUpToV2", b"QueueEnqueueV2"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +47,8 @@ class Runnable(ABC):
 
     signature_defs: Mapping[str, Any]
     signatures: Mapping[str, Signature]
+    # Whether a run may take long whatever those before it took: it waits for others, or its graph loops.
+    may_wait: bool
 
     @abstractmethod
     def run_tensors(
@@ -81,6 +91,7 @@ class Servable(Runnable):
         meta_graph = message("tensorflow.MetaGraphDef").FromString(session.meta_graph_def)
         self.signature_defs = dict(meta_graph.signature_def)
         self.signatures = {name: _signature(proto) for name, proto in self.signature_defs.items()}
+        self.may_wait = _may_wait(session.meta_graph_def)
         self._outputs: dict[str, Output] = {}
 
     @classmethod
@@ -133,6 +144,11 @@ class Servable(Runnable):
         return self._outputs[name]
 
 
+def _may_wait(meta_graph: bytes) -> bool:
+    """Whether a serialized graph has such an operation: its name stands as field 2 of a NodeDef."""
+    return any(b"\x12%c%b" % (len(name), name) in meta_graph for name in _WITHOUT_END)
+
+
 def _signature(proto: Any) -> Signature:
     return Signature(_specs(proto.inputs), _specs(proto.outputs))
 
@@ -148,6 +164,7 @@ def _shape(proto: Any) -> tuple[int, ...] | None:
     return None if proto.unknown_rank else tuple(size.size for size in proto.dim)
 
 
+@lru_cache(maxsize=1024)
 def _run_options(timeout_ms: int | None) -> bytes:
     if not timeout_ms:
         return b""

@@ -182,6 +182,7 @@ async def _start_rest(flags: dict[str, Any], parts: _Parts, listener: socket.soc
         executor,
         RestOptions(
             flags["rest_api_timeout_in_ms"],
+            flags["rest_api_num_threads"],
             flags["rest_api_enable_cors_support"],
             _metrics_path(flags["monitoring_config_file"]),
         ),

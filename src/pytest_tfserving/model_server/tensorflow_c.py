@@ -14,7 +14,7 @@ import math
 import os
 import sys
 from ctypes import POINTER, c_char_p, c_int, c_int64, c_size_t, c_void_p
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -60,6 +60,7 @@ class Output(ctypes.Structure):
     """One output of a graph's operation."""
 
     _fields_ = (("operation", c_void_p), ("index", c_int))
+    __hash__ = object.__hash__  # by identity, as they compare
 
 
 _Deallocator = ctypes.CFUNCTYPE(None, c_void_p, c_size_t, c_void_p)
@@ -222,8 +223,8 @@ class Session:
                 tf.TF_SessionRun(
                     self._session,
                     options,
-                    *((Output * len(feeds))(*(feed[0] for feed in feeds)), given, len(feeds)),
-                    *((Output * len(fetches))(*fetches), made, len(fetches)),
+                    *(_outputs(*(output for output, _ in feeds)), given, len(feeds)),
+                    *(_outputs(*fetches), made, len(fetches)),
                     *(None, 0),
                     None,
                     status,
@@ -243,6 +244,12 @@ class Session:
             with _Status() as status:
                 function(self._session, status)
         tf.TF_DeleteGraph(self._graph)
+
+
+@lru_cache(maxsize=1024)
+def _outputs(*outputs: Output) -> Any:
+    """C's array of outputs, which is only read: one made earlier serves every run."""
+    return (Output * len(outputs))(*outputs)
 
 
 def numpy_dtype(dtype: int) -> np.dtype[Any] | None:
