@@ -18,6 +18,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -114,13 +115,18 @@ def wrk(port: int, length_s: float, p99s_ms: list[float]) -> float:
 def other(core: int, folder: Path, program: str, version: Path) -> Iterator[int]:
     """The port of another server, whose program is run as a file: LitServe starts processes from it."""
     port = common.free_port()
-    file = folder / "other_server.py"
+    file = folder / f"other_server_{port}.py"
     file.write_text(program)
     with common.pinned(core):
-        process = subprocess.Popen([sys.executable, file, str(version), str(port)])
-    with common.ending(process):
+        process = subprocess.Popen([sys.executable, file, str(version), str(port)], start_new_session=True)
+    try:
         common.wait_for_port(port, process)
         yield port
+    finally:
+        # With the processes that it started.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def version_of(base: Path) -> Path:
