@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.payload import Payload
     from pytest_tfserving.load.profile import LoadProfile
     from pytest_tfserving.load.result import Result
+    from pytest_tfserving.slo import Slo
     from pytest_tfserving.targets.deployment import Deployment
 
 
@@ -99,6 +100,12 @@ def _needs_bare_session(experiment: Experiment, items: list[pytest.Item]) -> boo
     return any(slo.relative for slo in (*experiment.slo, *marked))
 
 
+def _experiment_of(item: pytest.Item) -> Experiment | None:
+    """The experiment that a test runs for, None if it runs for none."""
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get("experiment") if callspec else None
+
+
 @pytest.fixture
 def load(request: pytest.FixtureRequest, experiment: Experiment) -> Load:
     """Call it to put load on the deployment and get a `Result`."""
@@ -151,7 +158,7 @@ class Load:
             return self._perf.log.find(key) or self._measured(key, profile)
 
     def _measured(self, key: str, profile: LoadProfile) -> Result:
-        from pytest_tfserving.measure import measure, nothing_measured, unfit
+        from pytest_tfserving.measure import Asked, measure, nothing_measured, unfit
 
         perf, item = self._perf, self._request.node
         lacking = unfit(perf.settings, self._experiment)
@@ -167,7 +174,8 @@ class Load:
             raise
         folder = perf.folder / f"load-{perf.log.writer}"
         payload: Payload = self._request.getfixturevalue("request_payload")
-        result, interrupted = measure(deployment, profile, payload, folder, perf.progress)
+        asked = Asked(profile, payload, self._watched(), perf.settings.alpha)
+        result, interrupted = measure(deployment, asked, folder, perf.progress)
         perf.progress.close()
         perf.log.add_result(key, result)
         if result.aborted:
@@ -177,6 +185,14 @@ class Load:
         if interrupted:
             raise KeyboardInterrupt
         return result
+
+    def _watched(self) -> tuple[Slo, ...]:
+        """The SLOs of the experiment and of every test of it: any of them may share this run."""
+        from pytest_tfserving import marks, verdicts
+
+        tests = [item for item in self._request.session.items if _experiment_of(item) == self._experiment]
+        marked = [slo for item in tests for slo in marks.slos(item)]
+        return verdicts.with_errors((*self._experiment.slo, *marked))
 
     def _judged(self, key: str, result: Result) -> Result:
         from pytest_tfserving import marks, verdicts

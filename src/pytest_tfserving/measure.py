@@ -5,11 +5,12 @@ from __future__ import annotations
 import signal
 import threading
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.circumstances import circumstances
+from pytest_tfserving.deciding import DEFAULT_ALPHA, Decider
 from pytest_tfserving.errors import DeploymentError, LoadError
 from pytest_tfserving.load.child import LoadChild, Plan
 from pytest_tfserving.load.profile import PROFILES
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.profile import LoadProfile
     from pytest_tfserving.options import Settings
     from pytest_tfserving.report.terminal import Progress
+    from pytest_tfserving.slo import Slo
     from pytest_tfserving.targets.deployment import Deployment
     from pytest_tfserving.targets.order import Order
 
@@ -37,6 +39,16 @@ _LONGEST_FIRST_ANSWER_S = 20.0
 # No answer for so many times what a warm one takes, and for at least so long, and none will come.
 _STALL_FACTOR = 20
 _SHORTEST_STALL_S = 5.0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one run of load is to be: ``slos`` are to be decided, wrongly with a probability of ``alpha``."""
+
+    profile: LoadProfile
+    payload: Payload
+    slos: tuple[Slo, ...] = ()
+    alpha: float = DEFAULT_ALPHA
 
 
 def deploy(order: Order) -> AbstractContextManager[Deployment]:
@@ -56,13 +68,17 @@ def _target(settings: Settings) -> ModuleType:
 
 
 def measure(
-    deployment: Deployment, profile: LoadProfile, payload: Payload, folder: Path, progress: Progress
+    deployment: Deployment,
+    asked: Asked,
+    folder: Path,
+    progress: Progress,
 ) -> tuple[Result, bool]:
-    """Measure ``deployment`` under ``profile``; an unfit one is only smoke-run.
+    """Measure ``deployment`` as ``asked``; an unfit one is only smoke-run.
 
     Returns:
         The result, and whether the user interrupted the run.
     """
+    profile, payload = asked.profile, asked.payload
     if deployment.unfit:
         profile = PROFILES["smoke"].with_overrides({"request_timeout_s": profile.request_timeout_s})
     progress(f"{deployment.experiment.name}: first requests")
@@ -85,8 +101,10 @@ def measure(
         generator.wait_until_ready()
         before = _bare(deployment)
         shown = progress.load(deployment.experiment.name, profile.run_time_s)
+        slos = () if deployment.unfit else asked.slos
+        decider = Decider(slos, asked.alpha, before, early_stop=profile.early_stop)
         with ServerWatch(deployment) as server:
-            result, interrupted = run(generator, plan, deployment, shown)
+            result, interrupted = run(generator, plan, deployment, shown, decider)
         result = server.seen(result)
     after = None if interrupted or result.aborted or result.invalid else _bare(deployment)
     result = replace(result, bare=_joined(before, after), circumstances=circumstances(deployment))

@@ -52,6 +52,22 @@ def parse_rate(text: str) -> float:
     return rate
 
 
+def parse_alpha(text: str) -> float:
+    """A probability above 0 and below 0.5."""
+    try:
+        alpha = float(text)
+    except ValueError:
+        alpha = 0.0
+    if not 0 < alpha < 0.5:  # noqa: PLR2004 - an error more often than not
+        raise argparse.ArgumentTypeError(f"{text!r} is not a probability above 0 and below 0.5.")
+    return alpha
+
+
+def parse_yes_no(text: str) -> bool:
+    """``yes`` or ``no``."""
+    return parse_choice("yes", "no")(text) == "yes"
+
+
 def parse_hours(text: str) -> float:
     """Hours of a month: above 0, at most 744."""
     hours = parse_rate(text)
@@ -146,6 +162,20 @@ OPTIONS = (
         shown_default="the profile's own",
     ),
     Option(
+        "early-stop",
+        "{yes,no}",
+        "Whether load ends as soon as every SLO is decided, or always takes its whole run time.",
+        parse_yes_no,
+        shown_default="the profile's own",
+    ),
+    Option(
+        "alpha",
+        "ALPHA",
+        "How often a PASS, or a FAIL, may be wrong at most: above 0, below 0.5.",
+        parse_alpha,
+        0.01,
+    ),
+    Option(
         "ready-timeout",
         "TIME",
         "How long to wait for every replica's model to be AVAILABLE.",
@@ -203,7 +233,12 @@ OPTIONS = (
         shown_default="live on a terminal, else simple",
     ),
 )
-_LOAD_FIELDS = {"users": "users", "spawn-rate": "spawn_rate", "run-time": "run_time_s"}
+_LOAD_FIELDS = {
+    "users": "users",
+    "spawn-rate": "spawn_rate",
+    "run-time": "run_time_s",
+    "early-stop": "early_stop",
+}
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -240,6 +275,7 @@ class Settings:
     ready_timeout_s: float
     unfit: str
     inconclusive: str
+    alpha: float
     json: Path | None
     html: Path | None
     markdown: Path | None
@@ -282,6 +318,7 @@ class Settings:
             ready_timeout_s=values["ready-timeout"],
             unfit=values["unfit"],
             inconclusive=values["inconclusive"],
+            alpha=values["alpha"],
             json=written("json"),
             html=written("html"),
             markdown=written("markdown"),

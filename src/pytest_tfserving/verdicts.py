@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.options import Settings
 
 # A gate on rate or latency alone would pass a server that fails one request in ten.
-DEFAULT_ERRORS_SLO = Slo.parse("errors<1%")
+DEFAULT_ERRORS_SLO = replace(Slo.parse("errors<1%"), guard=True)
 
 
 def with_errors(slos: tuple[Slo, ...]) -> tuple[Slo, ...]:

@@ -96,6 +96,10 @@ class LoadChild:
         """Ask the child to end its run and say its last line."""
         self._write("stop\n")
 
+    def stop_decided(self) -> None:
+        """Tell the child that its time is spent: every SLO is decided."""
+        self._write("decided\n")
+
     def _write(self, text: str) -> None:
         assert self.process.stdin is not None
         try:

@@ -58,6 +58,8 @@ def outcome(
         reached=deployment.reached,
         endpoints=[str(endpoint) for endpoint in deployment.endpoints],
         intervals=_intervals(rate, as_they_ended_ms, latencies_ms),
+        decided=story.decider.decisions,
+        undecided=story.decider.undecided(story.ended_at_s),
         configuration=deployment.configuration,
         series=series,
         circumstances=deployment.circumstances,
@@ -80,9 +82,9 @@ def _by_cause(outcomes: NDArray[np.float64], story: Story) -> Counter[str]:
 
 
 def _window(plan: Plan, story: Story) -> Window:
-    """From when every user runs and has had an answer, to the end; the whole run where that never came."""
+    """From when load is steady, every user running and answered, to the end; else the whole run."""
     if story.settled and not plan.whole_run_counts and not story.aborted and not story.early_end:
-        return Window(story.settled["at_s"], story.ended_at_s)
+        return Window(story.decider.start_s, story.ended_at_s)
     return Window(0.0, story.ended_at_s)
 
 

@@ -16,8 +16,9 @@ class LoadProfile:
     """A closed loop: each user sends, waits for the answer, thinks, and sends again.
 
     ``spawn_rate`` is in users a second; a run's first ``users / spawn_rate`` seconds are its ramp.
-    The run stops early when more than ``max_failure_ratio`` (0 to 1) of the requests failed. It is INVALID
-    when the generator's event loop was late (p95) by more than ``max_lag_ms`` and a tenth of the median.
+    The run ends when every SLO is decided, unless ``early_stop`` is false, and when more than
+    ``max_failure_ratio`` (0 to 1) of the requests failed. It is INVALID when the generator's event loop was
+    late (p95) by more than ``max_lag_ms`` and a tenth of the median.
     """
 
     name: str
@@ -28,10 +29,16 @@ class LoadProfile:
     request_timeout_s: float = 30.0
     max_failure_ratio: float = 0.2
     max_lag_ms: float = 10.0
+    early_stop: bool = True
 
     def __post_init__(self) -> None:
         for part in fields(self):
-            if part.name != "name":
+            if part.name == "early_stop":
+                if not isinstance(self.early_stop, bool):
+                    raise ConfigurationError(
+                        f"early_stop of a load profile is true or false, not {self.early_stop!r}."
+                    )
+            elif part.name != "name":
                 self._check(part.name, part.type is int or part.type == "int")
         if self.max_failure_ratio > 1:
             raise ConfigurationError(f"max_failure_ratio is from 0 to 1, not {self.max_failure_ratio}.")
@@ -73,7 +80,7 @@ class LoadProfile:
 PROFILES = {
     profile.name: profile
     for profile in (
-        LoadProfile("study", users=150, spawn_rate=1, think_time_s=1, run_time_s=300),
+        LoadProfile("study", users=150, spawn_rate=1, think_time_s=1, run_time_s=300, early_stop=False),
         LoadProfile("quick", users=4, spawn_rate=4, run_time_s=30),
         LoadProfile("smoke", users=2, spawn_rate=2, run_time_s=3),
     )

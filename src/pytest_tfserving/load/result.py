@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.server_side.observed import findings
-from pytest_tfserving.slo import Judgement, Slo, Verdict, percentile_of
+from pytest_tfserving.slo import Decision, Judgement, Slo, Undecided, Verdict, percentile_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -66,9 +66,10 @@ class Result:
     ``latencies_ms`` holds the successful requests that ended in the window, sorted. ``aborted``, ``invalid``
     and ``incomplete`` are sentences, empty when there is nothing to say: why the run ended as a failure, why
     the generator cannot be believed, why it ended before it could tell. ``server`` is what was seen of the
-    replicas meanwhile. ``intervals`` are the 95 % confidence
-    intervals of the metrics they are named after. ``configuration`` is the experiment's, empty where the
-    target has none to offer.
+    replicas meanwhile. ``intervals`` are the 95 % confidence intervals of the metrics they are named after,
+    ``effective`` how many independent requests those rest on. ``decided`` and ``undecided`` say, by an SLO's
+    text, what was proved of it while load ran, and what was not. ``configuration`` is the experiment's, empty
+    where the target has none to offer.
     """
 
     experiment: str
@@ -92,6 +93,9 @@ class Result:
     not_judged: str = ""
     server: ServerSide | None = None
     intervals: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    effective: Mapping[str, float] = field(default_factory=dict)
+    decided: Mapping[str, Decision] = field(default_factory=dict)
+    undecided: Mapping[str, Undecided] = field(default_factory=dict)
     configuration: Mapping[str, Any] = field(default_factory=dict)
     series: Sequence[Mapping[str, float]] = ()
     circumstances: Mapping[str, Any] = field(default_factory=dict)
@@ -204,6 +208,10 @@ class Result:
             value = self.rps / slo.unit.factor
         bare = self.bare.rps if slo.metric in ("efficiency", "rps") else self.bare.latency_ms
         return value / max(bare), value / _mean(bare), value / min(bare)
+
+    def decision(self, slo: Slo) -> Decision | Undecided | None:
+        """What was proved of ``slo`` while load ran; None where it was not watched."""
+        return self.decided.get(slo.text) or self.undecided.get(slo.text)
 
     def judge(self, slos: Sequence[Slo]) -> list[Judgement]:
         """The verdict on each of ``slos``."""

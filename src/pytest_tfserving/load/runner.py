@@ -8,9 +8,10 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from pytest_tfserving.deciding import DEFAULT_ALPHA, Decider
 from pytest_tfserving.load.child import STOP_S
 from pytest_tfserving.load.outcome import outcome
-from pytest_tfserving.load.recorder import read_records
+from pytest_tfserving.load.recorder import SUCCESS, RecordStream, read_records
 from pytest_tfserving.load.story import Story
 
 if TYPE_CHECKING:
@@ -29,24 +30,34 @@ def now() -> str:
 
 
 def run(
-    child: LoadChild, plan: Plan, deployment: Deployment, progress: Callable[[dict[str, Any]], None]
+    child: LoadChild,
+    plan: Plan,
+    deployment: Deployment,
+    progress: Callable[[dict[str, Any]], None],
+    decider: Decider | None = None,
 ) -> tuple[Result, bool]:
     """Put load on ``deployment`` with a child that was started, and measure it; the child ends.
+
+    A ``decider`` finds the steady window and decides SLOs meanwhile; when it has decided all, load ends.
 
     Returns:
         The result, and whether the user interrupted the run: what was measured until then is kept.
     """
     started_at = now()
-    story, interrupted = Story(), False
+    story, interrupted = Story(decider or Decider((), DEFAULT_ALPHA, None)), False
+    stream = RecordStream(child.records)
     child.send(plan, deployment)
     try:
-        _watch(child, story, deployment, progress)
+        for _ in _watch(child, story, deployment, progress):
+            if _decided(story, stream):
+                child.stop_decided()
     except KeyboardInterrupt:
         interrupted = True
         story.incomplete = "the run was interrupted"
         child.stop()
         _drain(child, story)
     child.end()
+    _decided(story, stream, last=True)
     result = outcome(plan, deployment, story, read_records(child.records), started_at)
     child.records.unlink(missing_ok=True)
     return result, interrupted
@@ -54,12 +65,14 @@ def run(
 
 def _watch(
     child: LoadChild, story: Story, deployment: Deployment, progress: Callable[[dict[str, Any]], None]
-) -> None:
+) -> Iterator[None]:
+    """Hear the child until its end, yielding after every tick."""
     for line in _lines(child, SILENCE_S):
         if line is not None:
             story.hear(line)
             if line["event"] == "tick":
                 progress(line)
+                yield
         if failure := deployment.failure():
             story.aborted = f"{failure}, {story.ended_at_s:.1f} s into the load"
             child.stop()
@@ -69,6 +82,17 @@ def _watch(
         story.invalid = _death_of(child)
     elif story.early_end and (failure := deployment.failure_soon()):
         story.aborted = f"{failure}, {story.ended_at_s:.1f} s into the load"
+
+
+def _decided(story: Story, stream: RecordStream, *, last: bool = False) -> bool:
+    """Decide what can be decided by now; whether that is all there is to decide."""
+    if not story.settled:
+        return False
+    new = stream.new()
+    story.decider.settle(story.settled["at_s"])
+    story.decider.add(new[:, 0] + new[:, 1] / 1e3, new[:, 1], new[:, 2] != SUCCESS)
+    story.decider.look(story.ended_at_s, last=last)
+    return story.decider.is_over(story.ended_at_s)
 
 
 def _lines(child: LoadChild, silence_s: float) -> Iterator[dict[str, Any] | None]:

@@ -7,9 +7,11 @@ before anything else is loaded here. Lines it writes, each with ``event``:
 ``cause``    a new cause of errors: ``index``, ``text``
 ``tick``     twice a second: ``at_s``, ``users``, ``requests``, ``failures``, ``rps``, ``p95_ms``, ``cpu_s``
 ``settled``  every user runs and has had an answer since: ``at_s``, ``cpu_s``
-``end``      the last line: ``reason`` (`time`, `failures`, `stalled`, `stopped`), ``at_s``, ``lag_p95_ms``
+``end``      the last line: ``reason`` (`time`, `decided`, `failures`, `stalled`, `stopped`), ``at_s``,
+         ``lag_p95_ms``
 
-A line ``stop`` on standard input ends the run, as does its end: then the parent has died.
+A line ``stop`` on standard input ends the run, as does its end: then the parent has died. ``decided`` ends
+it as its time would.
 """
 
 # ruff: noqa: I001 - Locust comes first: importing it patches the standard library
@@ -117,7 +119,7 @@ class Run:
     def _finish(self) -> None:
         ended_at, cpu_s = self.state.now_s(), time.process_time()
         self.state.stopping = True
-        if self.reason in ("time", "stalled"):
+        if self.reason in ("time", "decided", "stalled"):
             self._await_answers()
         self.recorder.close()
         lags = sorted(self.lags_ms)
@@ -135,7 +137,7 @@ class Run:
         """Let the requests under way be answered; those that never are count as errors, not as nothing."""
         under_way = self._waiting()
         deadline = self.state.now_s() + self.stall_s
-        while self.reason == "time" and self._waiting() and self.state.now_s() < deadline:
+        while self.reason != "stalled" and self._waiting() and self.state.now_s() < deadline:
             gevent.sleep(_LOOK_S)
         if left := self._waiting():
             self.reason = "stalled" if left == under_way else self.reason
@@ -159,9 +161,10 @@ class Run:
     def _obey(self) -> None:
         stdin = sys.stdin.fileno()
         make_nonblocking(stdin)
-        if not nb_read(stdin, 1 << 12):
+        order = nb_read(stdin, 1 << 12)
+        if not order:
             os._exit(1)
-        self.reason = "stopped"
+        self.reason = "decided" if order.startswith(b"decided") else "stopped"
 
 
 def _first_line() -> bytes:

@@ -16,6 +16,7 @@ from pytest_tfserving.load.result import (
     percentile_name,
 )
 from pytest_tfserving.server_side.observed import ServerSide
+from pytest_tfserving.slo import Decision, Undecided
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,6 +49,8 @@ def result_as_dict(result: Result) -> dict[str, Any]:
     values = {name: getattr(result, name) for name in result.__dataclass_fields__ if name not in NOT_WRITTEN}
     for name in ("window", "generator", "bare", "server"):
         values[name] = asdict(values[name]) if values[name] is not None else None
+    for name in ("decided", "undecided"):
+        values[name] = {text: asdict(each) for text, each in values[name].items()}
     return values
 
 
@@ -60,10 +63,17 @@ def result_from_dict(values: dict[str, Any], latencies_ms: NDArray[np.float64]) 
             "latencies_ms": latencies_ms,
             "window": Window(**values["window"]),
             "generator": Generator(**values["generator"]),
+            "decided": {text: Decision(**each) for text, each in values["decided"].items()},
+            "undecided": {text: _undecided(each) for text, each in values["undecided"].items()},
             "bare": BareRates(tuple(bare["rps"]), tuple(bare["latency_ms"])) if bare else None,
             "server": ServerSide(**server) if server else None,
         }
     )
+
+
+def _undecided(values: dict[str, Any]) -> Undecided:
+    more_s = values["more_s"]
+    return Undecided(**{**values, "more_s": math.inf if more_s is None else more_s})
 
 
 def judgement_as_dict(judgement: Judgement) -> dict[str, Any]:

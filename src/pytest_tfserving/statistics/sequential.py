@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # Nothing is decided before so many requests, or slices of time.
 FIRST_REQUESTS = 100
-FIRST_SLICES = 50
+FIRST_SLICES = 30
 _TERMS = 400
 _PRECISION = 1e-12
 _TINY = 1e-300
@@ -35,6 +35,9 @@ _TINY = 1e-300
 _DRIFT = 0.5
 _FEWEST_VALUES = 20
 _SCATTER_NEEDS = 300
+# What is guessed of the inefficiency, and how much longer a run is thought of, to say what would decide it.
+_GUESS = 2.0
+_FACTORS = np.geomspace(1, 1000, 146)
 # Values that hardly scatter are no proof that they never would.
 _LEAST_DEVIATION = 0.01
 
@@ -61,7 +64,7 @@ def share_evidence(limit: float, over: Floats | float, under: Floats | float) ->
 
 
 def mean_evidence(
-    count: int, mean: Floats | float, deviation: Floats | float, correlation: Floats | float
+    count: Floats | int, mean: Floats | float, deviation: Floats | float, correlation: Floats | float
 ) -> tuple[Floats, Floats]:
     """Evidence that a mean is below its limit, and that it is above it.
 
@@ -80,7 +83,8 @@ def mean_evidence(
     mean, deviation = np.asarray(mean, float), np.asarray(deviation, float)
     effective = count / np.asarray(correlation, float)
     score = (mean - 1) * effective / np.maximum(deviation, _LEAST_DEVIATION)
-    enough = effective >= _FEWEST_VALUES + _SCATTER_NEEDS * deviation**2
+    scatter = deviation / np.maximum(mean, 1)
+    enough = effective >= _FEWEST_VALUES + _SCATTER_NEEDS * scatter**2
     below, above = (np.where(enough, _normal_mixture(sign * score, effective), 0.0) for sign in (-1, 1))
     return np.asarray(below), np.asarray(above)
 
@@ -146,7 +150,8 @@ class _Inefficiency:
 
     def __init__(self, first: int) -> None:
         self._next = first
-        self.value = math.nan
+        self.is_guessed = True
+        self.value = _GUESS
 
     def is_due(self, count: int) -> bool:
         """Whether there are enough values to measure, or to measure again; counts the turn as taken."""
@@ -154,6 +159,7 @@ class _Inefficiency:
             return False
         while self._next <= count:
             self._next *= 2
+        self.is_guessed = False
         return True
 
 
@@ -163,18 +169,26 @@ class ShareTest:
     def __init__(self, share: float) -> None:
         self._share = share
         self._inefficiency = _Inefficiency(FIRST_REQUESTS)
+        self._counts = 0.0, 0.0
 
     def look(self, values: Floats, over: NDArray[np.bool_]) -> Evidence:
         """The evidence in all values so far, in their order; ``over`` says which are over the limit."""
         if self._inefficiency.is_due(len(values)):
             marks = over.astype(float)
             self._inefficiency.value = float(tail_inefficiency(values, marks, self._share))
-        if math.isnan(self._inefficiency.value):
-            return Evidence()
         scale = 1 / self._inefficiency.value
-        count, hits = len(values), int(over.sum())
-        below, above = share_evidence(self._share, hits * scale, (count - hits) * scale)
-        return Evidence(float(below), float(above), count * scale)
+        hits = int(over.sum())
+        self._counts = hits * scale, (len(values) - hits) * scale
+        if self._inefficiency.is_guessed:
+            return Evidence()
+        below, above = share_evidence(self._share, *self._counts)
+        return Evidence(float(below), float(above), sum(self._counts))
+
+    def needed_factor(self, needed: float) -> float:
+        """How many times what was seen would be ``needed`` evidence, if it goes on like that."""
+        over, under = self._counts
+        evidence = share_evidence(self._share, over * _FACTORS, under * _FACTORS)
+        return _first_factor(np.maximum(*evidence), needed)
 
 
 class MeanTest:
@@ -183,13 +197,26 @@ class MeanTest:
     def __init__(self, limit: float) -> None:
         self._limit = limit
         self._inefficiency = _Inefficiency(FIRST_SLICES)
+        self._moments = 0, 0.0, 1.0
 
     def look(self, values: Floats) -> Evidence:
         """The evidence in all values so far, in their order."""
         if self._inefficiency.is_due(len(values)):
             self._inefficiency.value = float(inefficiency(values)[1])
-        if math.isnan(self._inefficiency.value):
+        if len(values) > 1:
+            self._moments = len(values), values.mean() / self._limit, values.std(ddof=1) / self._limit
+        if self._inefficiency.is_guessed:
             return Evidence()
-        mean, deviation = values.mean() / self._limit, values.std(ddof=1) / self._limit
-        below, above = mean_evidence(len(values), mean, deviation, self._inefficiency.value)
+        below, above = mean_evidence(*self._moments, self._inefficiency.value)
         return Evidence(float(below), float(above), len(values) / self._inefficiency.value)
+
+    def needed_factor(self, needed: float) -> float:
+        """How many times what was seen would be ``needed`` evidence, if it goes on like that."""
+        count, mean, deviation = self._moments
+        evidence = mean_evidence(count * _FACTORS, mean, deviation, self._inefficiency.value)
+        return _first_factor(np.maximum(*evidence), needed)
+
+
+def _first_factor(evidence: Floats, needed: float) -> float:
+    enough = np.flatnonzero(evidence >= needed)
+    return float(_FACTORS[enough[0]]) if len(enough) else math.inf

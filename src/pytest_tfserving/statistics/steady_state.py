@@ -25,7 +25,6 @@ _BATCH = 5
 # A cut is taken when its standard error, squared, is within so much of the least, over the root of the
 # number of batches.
 _TOLERANCE = 1.0
-BATCH_S = SLICE_S * _BATCH
 # With fewer batches than this, nothing is said about drift.
 FEWEST_BATCHES = 10
 # More are joined, so that the tests' work stays small.
@@ -44,18 +43,19 @@ class Steadiness:
     reason: str = ""
 
 
-def steadiness(slices: Floats, name: str) -> Steadiness:
-    """Cut the warm-up off ``slices``, values of `SLICE_S` each, and look for drift and jumps in the rest.
+def steadiness(slices: Floats, name: str, slice_s: float = SLICE_S) -> Steadiness:
+    """Cut the warm-up off ``slices``, of ``slice_s`` each, and look for drift and jumps in the rest.
 
     Args:
         slices: shape ``(n,)``; NaN where a slice has no value.
         name: what they are values of, for the reason.
+        slice_s: how long each slice is.
     """
     means = batch_means(slices)
     if len(means) < FEWEST_BATCHES:
         return Steadiness(0.0)
     cut = mser(means)
-    return Steadiness(cut * BATCH_S, _unsteady(means[cut:], name))
+    return Steadiness(cut * _BATCH * slice_s, _unsteady(means[cut:], name))
 
 
 def batch_means(slices: Floats) -> Floats:
