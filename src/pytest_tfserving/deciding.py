@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 DEFAULT_ALPHA = 0.01
-# A run is not stopped before its window is so long: what comes once in a while shall have had its chance.
+# No run is stopped before its window is so long, and nothing passes early before the longer one: what comes
+# only every few seconds shall have had its chance.
 SHORTEST_WINDOW_S = 3.0
+SHORTEST_PASS_S = 5.0
 # Processes write what they recorded now and then; by so long after, a request is sure to be there.
 _HOLD_BACK_S = 0.6
 # Rates are counted in slices that are so long at least, and hold so many requests on average.
@@ -107,7 +109,7 @@ class Decider:
             return
         window = self._requests.since(self.start_s, until_s)
         for slo in [slo for slo in self._slos.values() if slo.text not in self.decisions]:
-            self._ask(slo, window, now_s)
+            self._ask(slo, window, now_s, last=last)
 
     def is_over(self, now_s: float) -> bool:
         """Whether the run may end: every SLO is decided, and the window is long enough."""
@@ -133,11 +135,13 @@ class Decider:
         asked = {text: _question(slo, self._bare) for text, slo in self._slos.items()}
         return {text: question for text, question in asked.items() if question}
 
-    def _ask(self, slo: Slo, window: Window, now_s: float) -> None:
+    def _ask(self, slo: Slo, window: Window, now_s: float, *, last: bool) -> None:
         evidence = self._questions[slo.text].look(window)
         if max(evidence.below, evidence.above) < self._needed:
             return
         holds = (evidence.above if slo.higher_is_better else evidence.below) >= self._needed
+        if holds and window.length_s < SHORTEST_PASS_S and not last:
+            return
         self.decisions[slo.text] = Decision(
             holds=holds,
             alpha=self.alpha,

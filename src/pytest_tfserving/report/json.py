@@ -81,6 +81,7 @@ def judgement_as_dict(judgement: Judgement) -> dict[str, Any]:
     return {
         "slo": judgement.slo.text,
         "strict": judgement.slo.strict,
+        "guard": judgement.slo.guard,
         "verdict": str(judgement.verdict),
         "value": judgement.value,
         "limit": judgement.slo.limit,

@@ -72,7 +72,9 @@ def tail_inefficiency(values: Floats, over: Floats, share: float) -> Floats:
         share: in (0, 1).
     """
     values, over = values[..., -_MOST:], over[..., -_MOST:]
-    ranks = values.argsort(axis=-1).argsort(axis=-1).astype(float)
+    # Equal values get ranks at random: in their order they would make a trend.
+    order = np.lexsort((np.random.default_rng(0).random(values.shape), values), axis=-1)
+    ranks = order.argsort(axis=-1).astype(float)
     highest = ranks >= (1 - max(share, _RAREST)) * values.shape[-1]
     bounds = (inefficiency(highest.astype(float))[1], inefficiency(over.astype(float))[1])
     return np.asarray(np.maximum(np.maximum(*bounds), _TAIL_OF_BULK * inefficiency(ranks)[1]))

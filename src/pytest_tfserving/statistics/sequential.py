@@ -33,8 +33,14 @@ _PRECISION = 1e-12
 _TINY = 1e-300
 # The spread of the drifts that a mean's evidence is averaged over, in deviations: soonest after 50 values.
 _DRIFT = 0.5
+_FAR = -30.0
 _FEWEST_VALUES = 20
+# What so few independent requests have in common may be an accident that goes on.
+_FEWEST_REQUESTS = 10
 _SCATTER_NEEDS = 300
+# Positive values seldom have a mean three times their true one: ten are enough to know that.
+_FAR_ABOVE = 3.0
+_FEWEST_FAR_ABOVE = 10
 # What is guessed of the inefficiency, and how much longer a run is thought of, to say what would decide it.
 _GUESS = 2.0
 _FACTORS = np.geomspace(1, 1000, 146)
@@ -84,7 +90,9 @@ def mean_evidence(
     effective = count / np.asarray(correlation, float)
     score = (mean - 1) * effective / np.maximum(deviation, _LEAST_DEVIATION)
     scatter = deviation / np.maximum(mean, 1)
-    enough = effective >= _FEWEST_VALUES + _SCATTER_NEEDS * scatter**2
+    enough = effective >= np.where(
+        mean >= _FAR_ABOVE, _FEWEST_FAR_ABOVE, _FEWEST_VALUES + _SCATTER_NEEDS * scatter**2
+    )
     below, above = (np.where(enough, _normal_mixture(sign * score, effective), 0.0) for sign in (-1, 1))
     return np.asarray(below), np.asarray(above)
 
@@ -93,8 +101,13 @@ def _normal_mixture(score: Floats, count: Floats) -> Floats:
     """``ln`` of the likelihood ratio of a sum of ``count`` standard normal values, over positive drifts."""
     weight = 1 + _DRIFT**2 * count
     z = _DRIFT * score / np.sqrt(weight)
-    side = np.asarray(np.frompyfunc(math.erfc, 1, 1)(-z / math.sqrt(2)), float)
-    return np.asarray(np.log(np.maximum(side, _TINY)) + z**2 / 2 - np.log(weight) / 2)
+    near = np.maximum(z, _FAR)
+    side = np.asarray(np.frompyfunc(math.erfc, 1, 1)(-near / math.sqrt(2)), float)
+    # Far on the wrong side both factors leave the range of numbers, and their product is known (DLMF 7.12.1).
+    product = np.where(
+        z > _FAR, np.log(side) + near**2 / 2, -np.log(-np.minimum(z, _FAR) * math.sqrt(math.pi / 2))
+    )
+    return np.asarray(np.where(z > 0, np.log(side) + z**2 / 2, product) - np.log(weight) / 2)
 
 
 def log_partial_beta(x: float, a: Floats | float, b: Floats | float) -> Floats:
@@ -179,7 +192,7 @@ class ShareTest:
         scale = 1 / self._inefficiency.value
         hits = int(over.sum())
         self._counts = hits * scale, (len(values) - hits) * scale
-        if self._inefficiency.is_guessed:
+        if self._inefficiency.is_guessed or sum(self._counts) < _FEWEST_REQUESTS:
             return Evidence()
         below, above = share_evidence(self._share, *self._counts)
         return Evidence(float(below), float(above), sum(self._counts))
@@ -188,7 +201,8 @@ class ShareTest:
         """How many times what was seen would be ``needed`` evidence, if it goes on like that."""
         over, under = self._counts
         evidence = share_evidence(self._share, over * _FACTORS, under * _FACTORS)
-        return _first_factor(np.maximum(*evidence), needed)
+        enough = (over + under) * _FACTORS >= _FEWEST_REQUESTS
+        return _first_factor(np.where(enough, np.maximum(*evidence), 0.0), needed)
 
 
 class MeanTest:

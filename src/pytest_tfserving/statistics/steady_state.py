@@ -33,6 +33,7 @@ _MOST_BATCHES = 100
 # matter.
 _SIGNIFICANCE = 0.001
 _MATTERS = 0.1
+_SAME_LEVEL = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,14 @@ def steadiness(slices: Floats, name: str, slice_s: float = SLICE_S) -> Steadines
     means = batch_means(slices)
     if len(means) < FEWEST_BATCHES:
         return Steadiness(0.0)
-    cut = mser(means)
+    cut = _worth_cutting(means, mser(means))
     return Steadiness(cut * _BATCH * slice_s, _unsteady(means[cut:], name))
+
+
+def _worth_cutting(means: Floats, cut: int) -> int:
+    """``cut``, or 0 where what would be cut off is at the level of the rest."""
+    level = float(means[cut:].mean())
+    return cut if cut and abs(float(means[:cut].mean()) - level) > _SAME_LEVEL * abs(level) else 0
 
 
 def batch_means(slices: Floats) -> Floats:
