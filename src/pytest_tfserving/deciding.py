@@ -25,10 +25,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 DEFAULT_ALPHA = 0.01
-# No run is stopped before its window is so long, and nothing passes early before the longer one: what comes
-# only every few seconds shall have had its chance.
-SHORTEST_WINDOW_S = 3.0
-SHORTEST_PASS_S = 5.0
+# Nothing is decided early before its window is so long: less does not tell a warm-up from a slow server, and
+# what comes only every few seconds shall have had its chance.
+SHORTEST_WINDOW_S = 5.0
 # Processes write what they recorded now and then; by so long after, a request is sure to be there.
 _HOLD_BACK_S = 0.6
 # Rates are counted in slices that are so long at least, and hold so many requests on average.
@@ -111,11 +110,10 @@ class Decider:
         for slo in [slo for slo in self._slos.values() if slo.text not in self.decisions]:
             self._ask(slo, window, now_s, last=last)
 
-    def is_over(self, now_s: float) -> bool:
-        """Whether the run may end: every SLO is decided, and the window is long enough."""
+    def is_over(self) -> bool:
+        """Whether the run may end: every SLO is decided."""
         awaited = [text for text, slo in self._slos.items() if not slo.guard]
-        known = self._early_stop and bool(awaited) and all(text in self.decisions for text in awaited)
-        return known and now_s - self.start_s >= SHORTEST_WINDOW_S
+        return self._early_stop and bool(awaited) and all(text in self.decisions for text in awaited)
 
     def undecided(self, now_s: float) -> dict[str, Undecided]:
         """What is still open, and how many more seconds would likely decide it."""
@@ -137,11 +135,11 @@ class Decider:
 
     def _ask(self, slo: Slo, window: Window, now_s: float, *, last: bool) -> None:
         evidence = self._questions[slo.text].look(window)
+        if window.length_s < SHORTEST_WINDOW_S and not last:
+            return
         if max(evidence.below, evidence.above) < self._needed:
             return
         holds = (evidence.above if slo.higher_is_better else evidence.below) >= self._needed
-        if holds and window.length_s < SHORTEST_PASS_S and not last:
-            return
         self.decisions[slo.text] = Decision(
             holds=holds,
             alpha=self.alpha,
@@ -200,9 +198,12 @@ class _Requests:
         slices = int(window.length_s / slice_s)
         at = (window.ended_s / slice_s).astype(np.int64)
         counts = np.bincount(at, minlength=slices)[:slices].astype(float)
+        # Failures are no warm-up: what is answered badly is answered, too.
+        answered = self._rows[self._size - len(window.failed) : self._size, 0] - start_s
+        rates = np.bincount((answered / slice_s).astype(np.int64), minlength=slices)[:slices].astype(float)
         sums = np.bincount(at, weights=window.latencies_ms, minlength=slices)[:slices]
         latencies = np.divide(sums, counts, out=np.full(slices, np.nan), where=counts > 0)
-        found = [steadiness(counts, "rps", slice_s), steadiness(latencies, "latency", slice_s)]
+        found = [steadiness(rates, "rps", slice_s), steadiness(latencies, "latency", slice_s)]
         return max(each.start_s for each in found), next((each.reason for each in found if each.reason), "")
 
 

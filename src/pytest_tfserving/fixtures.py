@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import astuple
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_tfserving.errors import TFServingError
+from pytest_tfserving.errors import ConfigurationError, LoadError, TFServingError
 from pytest_tfserving.options import LoadOverrides, resolve_profile
 from pytest_tfserving.session import PerfSession
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.payload import Payload
     from pytest_tfserving.load.profile import LoadProfile
     from pytest_tfserving.load.result import Result
+    from pytest_tfserving.search import Found, Probe
     from pytest_tfserving.slo import Slo
     from pytest_tfserving.targets.deployment import Deployment
 
@@ -137,6 +139,69 @@ class Load:
             result = self._shared(key, chosen)
         return self._judged(key, result)
 
+    def max_rps(
+        self,
+        *slos: str,
+        over: str = "users",
+        start: float = 1,
+        most: float = math.inf,
+        precision: float = 0.05,
+        state: str | Path | None = None,
+    ) -> Found:
+        """Search for the largest load that holds ``slos``, or the test's own where none are given.
+
+        The load is doubled until it no longer holds, then halved between, and confirmed where it is found and
+        a tenth below. Each load is a run of its own, ended as soon as its SLOs are decided.
+
+        Args:
+            slos: as ``"p95<200ms"``; one on errors is added.
+            over: the field of the load profile that is raised, as ``users``.
+            start: where to begin.
+            most: what is not exceeded.
+            precision: how near, as a fraction, the next load that does not hold is in the end.
+            state: a file that keeps what was tried, for a search that was interrupted.
+        """
+        from pytest_tfserving import marks, verdicts
+        from pytest_tfserving.search import Search
+        from pytest_tfserving.slo import parse_slos
+
+        __tracebackhide__ = True
+        with plain_failures():
+            own = (*self._experiment.slo, *marks.slos(self._request.node))
+            chosen = verdicts.with_errors(parse_slos(slos) or own)
+            if not chosen:
+                raise ConfigurationError('a search needs an SLO, as load.max_rps("p95<200ms").')
+            name = f"{self._experiment.name} {over} {' '.join(slo.text for slo in chosen)}"
+            search = Search(start, precision, most, over == "users", name)
+            return search.run(partial(self._tried, over, chosen), Path(state) if state else None)
+
+    def _tried(self, over: str, slos: tuple[Slo, ...], load: float) -> Probe:
+        from pytest_tfserving.measure import Asked, measure
+        from pytest_tfserving.search import Probe
+
+        fields: dict[str, Any] = {over: int(load) if over == "users" else load}
+        if over == "users":
+            fields["spawn_rate"] = max(load, 1.0)
+        profile = self._profile(LoadOverrides(None, fields))
+        perf = self._perf
+        payload: Payload = self._request.getfixturevalue("request_payload")
+        deployment: Deployment = self._request.getfixturevalue("serving")
+        with perf.turn(self._experiment.name):
+            asked = Asked(profile, payload, slos, perf.settings.alpha)
+            result, interrupted = measure(deployment, asked, self._folder, perf.progress)
+        perf.progress.close()
+        if interrupted:
+            raise KeyboardInterrupt
+        if cause := result.invalid or result.not_judged:
+            raise LoadError(f"the search ended at {over} {load:g}: {cause}")
+        judgements = result.judge(slos)
+        missed = [str(each) for each in judgements if not each.holds]
+        return Probe(load, not missed, result.rps, result.p95_ms, missed[0] if missed else "")
+
+    @property
+    def _folder(self) -> Path:
+        return self._perf.folder / f"load-{self._perf.log.writer}"
+
     def _profile(self, call: LoadOverrides) -> LoadProfile:
         from pytest_tfserving import marks
 
@@ -172,10 +237,9 @@ class Load:
             cause = str(error.msg).splitlines()[0]
             perf.log.add_result(key, nothing_measured(self._experiment, profile, aborted=cause))
             raise
-        folder = perf.folder / f"load-{perf.log.writer}"
         payload: Payload = self._request.getfixturevalue("request_payload")
         asked = Asked(profile, payload, self._watched(), perf.settings.alpha)
-        result, interrupted = measure(deployment, asked, folder, perf.progress)
+        result, interrupted = measure(deployment, asked, self._folder, perf.progress)
         perf.progress.close()
         perf.log.add_result(key, result)
         if result.aborted:

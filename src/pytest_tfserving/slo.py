@@ -256,6 +256,11 @@ class Judgement:
     reason: str
 
     @property
+    def holds(self) -> bool:
+        """Whether it is met, by proof or, where that is lacking, by the best estimate."""
+        return self.verdict is Verdict.PASS or (self.verdict is Verdict.INCONCLUSIVE and self.estimate_holds)
+
+    @property
     def estimate_holds(self) -> bool:
         """Whether the best estimate meets the limit, whatever doubt there is."""
         return not math.isnan(self.value) and self.slo.holds(self.value)

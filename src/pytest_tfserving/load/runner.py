@@ -92,7 +92,7 @@ def _decided(story: Story, stream: RecordStream, *, last: bool = False) -> bool:
     story.decider.settle(story.settled["at_s"])
     story.decider.add(new[:, 0] + new[:, 1] / 1e3, new[:, 1], new[:, 2] != SUCCESS)
     story.decider.look(story.ended_at_s, last=last)
-    return story.decider.is_over(story.ended_at_s)
+    return story.decider.is_over()
 
 
 def _lines(child: LoadChild, silence_s: float) -> Iterator[dict[str, Any] | None]:
