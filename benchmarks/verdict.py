@@ -28,6 +28,7 @@ import numpy as np
 
 from pytest_tfserving.statistics.dependence import inefficiency, tail_inefficiency
 from pytest_tfserving.statistics.sequential import (
+    BURST,
     FIRST_REQUESTS,
     FIRST_SLICES,
     log_partial_beta,
@@ -118,13 +119,14 @@ class Watched:
         return Verdicts(self.outcome, self.at_s)
 
 
-def sequential_share(values: Floats, over: NDArray[np.bool_], share: float) -> Verdicts:
+def sequential_share(values: Floats, over: NDArray[np.bool_], share: float, least: float = 1.0) -> Verdicts:
     """PASS when the share over the limit is proved below ``share``, FAIL when it is proved above."""
     hits = np.cumsum(over, axis=1, dtype=np.int32)
     watched, measure_at = Watched(len(values)), FIRST_REQUESTS
     for seen in range(FIRST_REQUESTS, values.shape[1] + 1, int(RATE * LOOK_S)):
         if seen >= measure_at:
-            scale = 1 / tail_inefficiency(values[:, :seen], over[:, :seen].astype(float), share)
+            found = tail_inefficiency(values[:, :seen], over[:, :seen].astype(float), share)
+            scale = 1 / np.maximum(found, least)
             measure_at *= 2
         left = watched.open()
         counts = hits[left, seen - 1]
@@ -245,7 +247,7 @@ def errors(runs: int, rho: float, share: float) -> Verdicts:
     for random, count in chunks(runs):
         values = autocorrelated(random, count, RATE * RUN_S, rho)
         failed = values > NormalDist().inv_cdf(1 - share)
-        parts.append(sequential_share(failed.astype(np.float32), failed, share))
+        parts.append(sequential_share(failed.astype(np.float32), failed, share, BURST))
     return joined(parts)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from pytest_tfserving.slo import Decision, Slo, Undecided, percentile_of
-from pytest_tfserving.statistics.sequential import Evidence, MeanTest, ShareTest
+from pytest_tfserving.statistics.sequential import BURST, Evidence, MeanTest, ShareTest
 from pytest_tfserving.statistics.steady_state import SLICE_S, steadiness
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ class _Errors:
     """Too many failures, or not."""
 
     def __init__(self, share: float) -> None:
-        self._test = ShareTest(share)
+        self._test = ShareTest(share, BURST)
 
     def look(self, window: Window) -> Evidence:
         return self._test.look(window.failed.astype(float), window.failed)

@@ -5,11 +5,17 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.load.recorder import SUCCESS
 from pytest_tfserving.load.result import SCHEMA_PERCENTILES, Generator, Result, Window, percentile_name
-from pytest_tfserving.statistics.intervals import percentile_intervals, rate_interval
+from pytest_tfserving.statistics.dependence import inefficiency
+from pytest_tfserving.statistics.intervals import (
+    mean_interval,
+    percentile_intervals,
+    rate_interval,
+    share_interval,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,9 +45,13 @@ def outcome(
     series = _series(records, finished_s, story)
     inside = (finished_s >= window.start_s) & (finished_s <= window.end_s)
     failed = records[:, 2] != SUCCESS
-    as_they_ended_ms = np.asarray(records[inside & ~failed, 1])
-    latencies_ms = np.sort(as_they_ended_ms)
-    rate = rate_interval(finished_s[inside & ~failed], window.start_s, window.end_s)
+    latencies_ms = np.sort(records[inside & ~failed, 1])
+    order = np.argsort(finished_s[inside], kind="stable")
+    ended = records[inside][order]
+    good = ended[:, 2] == SUCCESS
+    intervals, effective = _intervals(
+        finished_s[inside][order][good], np.asarray(ended[good, 1]), ~good, window
+    )
     result = Result(
         experiment=deployment.label,
         target=deployment.experiment.target,
@@ -57,7 +67,8 @@ def outcome(
         generator=_generator(story, window),
         reached=deployment.reached,
         endpoints=[str(endpoint) for endpoint in deployment.endpoints],
-        intervals=_intervals(rate, as_they_ended_ms, latencies_ms),
+        intervals=intervals,
+        effective=effective,
         decided=story.decider.decisions,
         undecided=story.decider.undecided(story.ended_at_s),
         configuration=deployment.configuration,
@@ -69,11 +80,55 @@ def outcome(
 
 
 def _intervals(
-    rps: Interval | None, latencies_ms: NDArray[np.float64], ordered: NDArray[np.float64]
-) -> dict[str, Interval]:
-    found = percentile_intervals(latencies_ms, ordered, SCHEMA_PERCENTILES)
-    intervals = {percentile_name(percentile): interval for percentile, interval in found.items()}
-    return {"rps": rps, **intervals} if rps else intervals
+    finished_s: NDArray[np.float64],
+    latencies_ms: NDArray[np.float64],
+    failed: NDArray[np.bool_],
+    window: Window,
+) -> tuple[dict[str, Interval], dict[str, float]]:
+    """The interval of each figure, and as how many independent requests those rest on.
+
+    Args:
+        finished_s: when each success ended.
+        latencies_ms: of successes, as they ended.
+        failed: whether each request failed, as they ended.
+        window: the time that counts.
+    """
+    import numpy as np
+
+    ordered = np.sort(latencies_ms)
+    percentiles = percentile_intervals(latencies_ms, ordered, SCHEMA_PERCENTILES)
+    found = {percentile_name(percentile): interval for percentile, interval in percentiles.items()}
+    effective = {
+        percentile_name(percentile): _effective(latencies_ms <= _at(ordered, percentile))
+        for percentile in percentiles
+    }
+    if rate := rate_interval(finished_s, window.start_s, window.end_s):
+        found["rps"], effective["rps"] = rate, _effective_rate(finished_s, window)
+    if mean := mean_interval(latencies_ms):
+        found["mean_ms"], effective["mean_ms"] = mean, _effective(latencies_ms)
+    if len(failed):
+        effective["error_rate"] = _effective(failed)
+        errors = share_interval(int(failed.sum()), effective["error_rate"], len(failed))
+        found |= {"error_rate": errors} if errors else {}
+    return found, {name: round(value, 1) for name, value in effective.items()}
+
+
+def _at(ordered: NDArray[np.float64], percentile: float) -> float:
+    return float(ordered[math.ceil(round(percentile / 100 * len(ordered), 9)) - 1])
+
+
+def _effective(values: NDArray[Any]) -> float:
+    return len(values) / float(inefficiency(values.astype(float))[0])
+
+
+def _effective_rate(finished_s: NDArray[np.float64], window: Window) -> float:
+    """How many independent requests scatter as much as these: n over the dispersion of counts in slices."""
+    import numpy as np
+
+    slices = max(len(finished_s) // 5, 1)
+    counts, _ = np.histogram(finished_s, bins=slices, range=(window.start_s, window.end_s))
+    dispersion = counts.var() / counts.mean() * float(inefficiency(counts.astype(float))[0])
+    return len(finished_s) / max(float(dispersion), 1.0)
 
 
 def _by_cause(outcomes: NDArray[np.float64], story: Story) -> Counter[str]:

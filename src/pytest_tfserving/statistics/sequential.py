@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 # Nothing is decided before so many requests, or slices of time.
 FIRST_REQUESTS = 100
 FIRST_SLICES = 30
+# Failures come in bursts, and before the first of them nothing tells how long those are.
+BURST = 8.0
 _TERMS = 400
 _PRECISION = 1e-12
 _TINY = 1e-300
@@ -179,8 +181,9 @@ class _Inefficiency:
 class ShareTest:
     """Whether the share of values over a limit is below or above ``share``; look as often as you like."""
 
-    def __init__(self, share: float) -> None:
+    def __init__(self, share: float, least_inefficiency: float = 1.0) -> None:
         self._share = share
+        self._least = least_inefficiency
         self._inefficiency = _Inefficiency(FIRST_REQUESTS)
         self._counts = 0.0, 0.0
 
@@ -188,7 +191,7 @@ class ShareTest:
         """The evidence in all values so far, in their order; ``over`` says which are over the limit."""
         if self._inefficiency.is_due(len(values)):
             marks = over.astype(float)
-            self._inefficiency.value = float(tail_inefficiency(values, marks, self._share))
+            self._inefficiency.value = max(float(tail_inefficiency(values, marks, self._share)), self._least)
         scale = 1 / self._inefficiency.value
         hits = int(over.sum())
         self._counts = hits * scale, (len(values) - hits) * scale
