@@ -174,6 +174,7 @@ OPTIONS = (
         "How often a PASS, or a FAIL, may be wrong at most: above 0, below 0.5.",
         parse_alpha,
         0.01,
+        "0.01",
     ),
     Option(
         "ready-timeout",
