@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness import RESULT
-from pytest_tfserving.load.outcome import limited_by_generator
+from pytest_tfserving.load.honesty import limited_by_generator
 from pytest_tfserving.load.result import Generator, verdict_of
 from pytest_tfserving.slo import Verdict
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 EXPERIMENT = """
 defaults: {model: ./models/half, payload: request.json, profile: tiny}
 profiles:
-  tiny: {users: 2, spawn_rate: 2, run_time_s: 2.5, think_time_s: 0.01, max_lag_ms: 2000}
+  tiny: {users: 2, spawn_rate: 2, run_time_s: 2.5, think_time_s: 0.01, max_lag_ms: 2000, max_cpu_wait: 1}
 experiments:
   - {shape: 1cpu-1gb-1n, inter_op: 1, %s}
 """

@@ -6,6 +6,7 @@ import signal
 import threading
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from pytest_tfserving.errors import DeploymentError, LoadError
 from pytest_tfserving.load.child import LoadChild, Plan
 from pytest_tfserving.load.profile import PROFILES
 from pytest_tfserving.load.result import BareRates, Generator, Result, Window
-from pytest_tfserving.load.runner import now, run
+from pytest_tfserving.load.runner import as_text, run
 from pytest_tfserving.probe import expected_answer
 from pytest_tfserving.server_side.watch import ServerWatch
 from pytest_tfserving.targets import TARGETS
@@ -147,7 +148,7 @@ def nothing_measured(
         experiment=experiment.name,
         target=experiment.target,
         profile=asdict(profile),
-        started_at=now(),
+        started_at=as_text(datetime.now(UTC)),
         window=Window(0.0, 0.0),
         latencies_ms=np.empty(0),
         errors={},

@@ -153,6 +153,13 @@ OPTIONS = (
         parse_count,
         shown_default="the profile's own",
     ),
+    Option(
+        "rate",
+        "RATE",
+        "Requests a second that start whether or not others have been answered: an open loop, without users.",
+        parse_rate,
+        shown_default="the profile's own",
+    ),
     Option("spawn-rate", "RATE", "Users started a second.", parse_rate, shown_default="the profile's own"),
     Option(
         "run-time",
@@ -236,6 +243,7 @@ OPTIONS = (
 )
 _LOAD_FIELDS = {
     "users": "users",
+    "rate": "rate",
     "spawn-rate": "spawn_rate",
     "run-time": "run_time_s",
     "early-stop": "early_stop",
@@ -302,6 +310,8 @@ class Settings:
             for option in OPTIONS
         }
         _check_conflicts(values)
+        for given, spelt in ((cli, "--tfserving-{}"), (ini, "tfserving_{} in the ini file")):
+            _check_loop(given, spelt)
 
         def path(name: str) -> Path | None:
             base = config.invocation_params.dir if cli[name] else config.rootpath
@@ -366,8 +376,15 @@ def resolve_profile(
     for source in reversed(sources):
         if source.profile is not None:
             profile, fields = find_profile(source.profile, dict(own_profiles)), {}
-        fields.update(source.fields)
+        fields = _beaten(fields, source.fields) | dict(source.fields)
     return profile.with_overrides(fields)
+
+
+def _beaten(weaker: Mapping[str, Any], stronger: Mapping[str, Any]) -> dict[str, Any]:
+    """What is left of ``weaker`` fields: users give way to a rate, a rate to users."""
+    gives_way = {"users": {"rate"}, "rate": {"users", "think_time_s", "pace_s"}}
+    gone = {name for given in stronger for name in gives_way.get(given, ())}
+    return {name: value for name, value in weaker.items() if name not in gone}
 
 
 def _ini_value(config: pytest.Config, option: Option) -> Any:
@@ -417,6 +434,12 @@ def _check_conflicts(values: Mapping[str, Any]) -> None:
         raise pytest.UsageError(
             f"--tfserving-url goes with --tfserving-target=url, not with target {values['target']!r}."
         )
+
+
+def _check_loop(given: Mapping[str, Any], spelt: str) -> None:
+    if given["rate"] is not None and given["users"] is not None:
+        rate, users = spelt.format("rate"), spelt.format("users")
+        raise pytest.UsageError(f"{rate} makes an open loop, {users} makes a closed one; drop one of them.")
 
 
 def _check_url(url: str) -> None:

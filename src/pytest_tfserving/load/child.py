@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 WORKER = Path(__file__).with_name("worker.py")
 START_S = 60.0
+READ_THE_PLAN = timedelta(seconds=0.1)
 STOP_S = 3.0
 
 
@@ -73,11 +75,17 @@ class LoadChild:
         """Wait until the child does nothing but wait for its plan, or is gone, which `run` finds out."""
         self._ready.wait(START_S)
 
-    def send(self, plan: Plan, deployment: Deployment) -> None:
-        """Give the child its plan: it begins at once."""
+    def send(self, plan: Plan, deployment: Deployment) -> datetime:
+        """Give the child its plan, and tell when it begins: as soon as it is sure to have read it."""
+        begins = datetime.now(UTC) + READ_THE_PLAN
         self._body.write_bytes(plan.body)
         spec = {
             "profile": asdict(plan.profile),
+            "stages": [asdict(stage) for stage in plan.profile.stages],
+            "judged_from_s": plan.profile.judged_from_s,
+            "origin": begins.timestamp(),
+            "index": 0,
+            "processes": 1,
             "endpoints": [{**asdict(endpoint), "path": plan.path} for endpoint in deployment.endpoints],
             "expected": asdict(plan.expected),
             "body": str(self._body),
@@ -86,6 +94,7 @@ class LoadChild:
             "cores": sorted(deployment.generator_cores),
         }
         self._write(json.dumps(spec) + "\n")
+        return begins
 
     def end(self) -> None:
         """End the process; what it said until then can still be read from ``lines``."""

@@ -27,6 +27,19 @@ def percentile_name(percentile: float) -> str:
     return f"p{percentile:g}_ms".replace(".", "_")
 
 
+def nearest_rank(ordered: NDArray[np.float64], percentile: float) -> float:
+    """The least of ``ordered`` values that so many per cent do not exceed; NaN of none."""
+    if not len(ordered):
+        return math.nan
+    return float(ordered[max(math.ceil(round(percentile / 100 * len(ordered), 9)), 1) - 1])
+
+
+def named_percentiles(ordered_ms: NDArray[np.float64]) -> dict[str, float]:
+    """Every percentile of the results' schema, by name, and the highest value."""
+    found = {percentile_name(each): nearest_rank(ordered_ms, each) for each in SCHEMA_PERCENTILES}
+    return found | {"max_ms": nearest_rank(ordered_ms, 100)}
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """The part of the run that counts, in seconds since its start: the ramp is left out."""
@@ -53,10 +66,33 @@ class BareRates:
 
 @dataclass(frozen=True, slots=True)
 class Generator:
-    """The load generator's own state in the window: CPU as a fraction of a core, event-loop lag in ms."""
+    """The load generator's own state in the window.
+
+    ``cpu`` is what it used as a fraction of a core, ``wait`` the fraction of the time that it waited for one,
+    ``steal`` the fraction of its cores' time that the machine's host took, ``lag_p95_ms`` how late its event
+    loop was.
+    """
 
     cpu: float
     lag_p95_ms: float
+    wait: float = 0.0
+    steal: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """How an open loop kept to its schedule in the window.
+
+    Requests a second that were due and that were sent; how many were not, since too many were under way;
+    how long after they were due the others were sent.
+    """
+
+    due_rps: float
+    sent_rps: float
+    dropped: int
+    delay_p50_ms: float
+    delay_p95_ms: float
+    delay_max_ms: float
 
 
 @dataclass(frozen=True, repr=False)
@@ -66,10 +102,16 @@ class Result:
     ``latencies_ms`` holds the successful requests that ended in the window, sorted. ``aborted``, ``invalid``
     and ``incomplete`` are sentences, empty when there is nothing to say: why the run ended as a failure, why
     the generator cannot be believed, why it ended before it could tell. ``server`` is what was seen of the
-    replicas meanwhile. ``intervals`` are the 95 % confidence intervals of the metrics they are named after,
-    ``effective`` how many independent requests those rest on. ``decided`` and ``undecided`` say, by an SLO's
-    text, what was proved of it while load ran, and what was not. ``configuration`` is the experiment's, empty
-    where the target has none to offer.
+    replicas meanwhile.
+
+    In an open loop latencies count from when a request was due, ``arrivals`` is how it kept to that, and
+    ``beside["from_send"]`` has the percentiles from when it was sent. Where users have a pace,
+    ``beside["corrected"]`` has those with the requests in it that slow answers kept from being sent.
+
+    ``intervals`` are the 95 % confidence intervals of the metrics they are named after, ``effective`` how
+    many independent requests those rest on. ``decided`` and ``undecided`` say, by an SLO's text, what was
+    proved of it while load ran, and what was not. ``configuration`` is the experiment's, empty where the
+    target has none to offer.
     """
 
     experiment: str
@@ -92,6 +134,8 @@ class Result:
     incomplete: str = ""
     not_judged: str = ""
     server: ServerSide | None = None
+    arrivals: Arrivals | None = None
+    beside: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     intervals: Mapping[str, Sequence[float]] = field(default_factory=dict)
     effective: Mapping[str, float] = field(default_factory=dict)
     decided: Mapping[str, Decision] = field(default_factory=dict)
@@ -178,10 +222,7 @@ class Result:
 
     def percentile_ms(self, percentile: float) -> float:
         """The nearest-rank percentile: the least latency that so many per cent do not exceed."""
-        if not self.successes:
-            return math.nan
-        rank = math.ceil(round(percentile / 100 * self.successes, 9))
-        return float(self.latencies_ms[max(rank, 1) - 1])
+        return nearest_rank(self.latencies_ms, percentile)
 
     def metric(self, name: str) -> float:
         """A metric of the SLO language in its own unit: ms, requests a second, or a fraction."""

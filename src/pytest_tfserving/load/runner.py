@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 SILENCE_S = 15.0
 
 
-def now() -> str:
-    """The time, as results carry it: ISO 8601 in UTC."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+def as_text(moment: datetime) -> str:
+    """A time as results carry it: ISO 8601 in UTC."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
 def run(
@@ -43,10 +43,9 @@ def run(
     Returns:
         The result, and whether the user interrupted the run: what was measured until then is kept.
     """
-    started_at = now()
     story, interrupted = Story(decider or Decider((), DEFAULT_ALPHA, None)), False
-    stream = RecordStream(child.records)
-    child.send(plan, deployment)
+    stream = RecordStream([child.records])
+    started_at = as_text(child.send(plan, deployment))
     try:
         for _ in _watch(child, story, deployment, progress):
             if _decided(story, stream):
@@ -90,7 +89,7 @@ def _decided(story: Story, stream: RecordStream, *, last: bool = False) -> bool:
         return False
     new = stream.new()
     story.decider.settle(story.settled["at_s"])
-    story.decider.add(new[:, 0] + new[:, 1] / 1e3, new[:, 1], new[:, 2] != SUCCESS)
+    story.decider.add(new[:, 0] + new[:, 1] / 1e3, new[:, 1] + new[:, 3], new[:, 2] != SUCCESS)
     story.decider.look(story.ended_at_s, last=last)
     return story.decider.is_over()
 

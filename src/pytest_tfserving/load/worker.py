@@ -5,10 +5,11 @@ before anything else is loaded here. Lines it writes, each with ``event``:
 
 ``ready``    everything is imported; the plan may come
 ``cause``    a new cause of errors: ``index``, ``text``
-``tick``     twice a second: ``at_s``, ``users``, ``requests``, ``failures``, ``rps``, ``p95_ms``, ``cpu_s``
-``settled``  every user runs and has had an answer since: ``at_s``, ``cpu_s``
+``tick``     twice a second: ``at_s``, ``users``, ``requests``, ``failures``, ``rps``, ``p95_ms``, and what
+             the process used, see `used`
+``settled``  load is at its level and is answered: ``at_s``, and what the process used
 ``end``      the last line: ``reason`` (`time`, `decided`, `failures`, `stalled`, `stopped`), ``at_s``,
-         ``lag_p95_ms``
+             ``lag_p95_ms``, and what the process used
 
 A line ``stop`` on standard input ends the run, as does its end: then the parent has died. ``decided`` ends
 it as its time would.
@@ -18,7 +19,9 @@ it as its time would.
 from __future__ import annotations
 
 import locust  # noqa: F401
+import contextlib
 import json
+import math
 import os
 import sys
 import time
@@ -27,10 +30,14 @@ from typing import Any
 
 import gevent
 from gevent.os import make_nonblocking, nb_read
+from locust import LoadTestShape
 from locust.env import Environment
 
 from pytest_tfserving.load.recorder import Recorder
-from pytest_tfserving.load.users.rest import LoadState, RestUser
+from pytest_tfserving.load.shape import Stage, level_at
+from pytest_tfserving.load.users.closed import ClosedUser
+from pytest_tfserving.load.users.open import OpenUser
+from pytest_tfserving.load.users.requester import LoadState
 
 TICK_S = 0.5
 LAG_PROBE_S = 0.1
@@ -38,6 +45,7 @@ LAG_PROBE_S = 0.1
 FEWEST_TO_GIVE_UP_ON = 10
 _LATENCIES_SHOWN = 2000
 _LOOK_S = 0.02
+_NS = 10**9
 
 
 def say(event: str, **values: Any) -> None:
@@ -46,34 +54,75 @@ def say(event: str, **values: Any) -> None:
     sys.stdout.flush()
 
 
+def used(cores: list[int]) -> dict[str, float]:
+    """What this process used so far, in seconds: CPU, waiting for a core, and its cores stolen by the host.
+
+    Linux tells the last two (schedstat(7) and proc(5)); elsewhere they are 0.
+    """
+    wait_s = steal_s = 0.0
+    with contextlib.suppress(OSError, IndexError):
+        wait_s = int(Path("/proc/self/schedstat").read_text(encoding="ascii").split()[1]) / _NS
+        names = {f"cpu{core}" for core in cores}
+        lines = Path("/proc/stat").read_text(encoding="ascii").splitlines()
+        stolen = [int(line.split()[8]) for line in lines if line.partition(" ")[0] in names]
+        steal_s = sum(stolen) / os.sysconf("SC_CLK_TCK") / max(len(stolen), 1)
+    return {"cpu_s": time.process_time(), "wait_s": wait_s, "steal_s": steal_s}
+
+
+def staged(stages: list[Stage], spawn_rate: float, now_s: Any) -> LoadTestShape:
+    """A shape of Locust's that follows ``stages``."""
+
+    class Staged(LoadTestShape):  # type: ignore[misc]
+        def tick(self) -> tuple[int, float]:
+            return math.ceil(level_at(tuple(stages), now_s())), spawn_rate
+
+    return Staged()
+
+
 class Run:
     """One run of load, from the first user to the last line."""
 
     def __init__(self, plan: dict[str, Any]) -> None:
+        self.plan = plan
         self.profile = plan["profile"]
         self.stall_s: float = plan["stall_s"]
         self.recorder = Recorder(
             Path(plan["records"]), lambda index, text: say("cause", index=index, text=text)
         )
         self.state = LoadState(plan, self.recorder, Path(plan["body"]).read_bytes())
+        self.cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        self.is_open = bool(self.profile["rate"])
+        self.level_since = plan["judged_from_s"]
+        self.has_level = self.is_open or self.profile["shape"] != "constant"
         self.reason = ""
-        self.spawned_at = 0.0
         self.settled = False
         self.lags_ms: list[float] = []
 
     def execute(self) -> None:
         """Load until the time is spent, too much fails, nothing comes back, or the parent says stop."""
-        environment = Environment(user_classes=[RestUser])
+        environment = Environment(user_classes=[OpenUser if self.is_open else ClosedUser])
         environment.load_state = self.state
         environment.events.spawning_complete.add_listener(self._on_spawned)
         runner = environment.create_local_runner()
         gevent.spawn(self._obey)
         gevent.spawn(self._probe_lag)
-        runner.start(self.profile["users"], self.profile["spawn_rate"])
+        gevent.sleep(max(-self.state.now_s(), 0.0))
+        self._start(environment, runner)
         while not self.reason:
             gevent.sleep(max(0.0, min(TICK_S, self.profile["run_time_s"] - self.state.now_s())))
             self._tick(runner.user_count)
         self._finish()
+
+    def _start(self, environment: Any, runner: Any) -> None:
+        spawn_rate = self.profile["spawn_rate"]
+        if self.is_open:
+            runner.start(1, 1)
+        elif self.profile["shape"] == "constant":
+            runner.start(self.profile["users"], spawn_rate)
+        else:
+            environment.shape_class = staged(self.state.stages, spawn_rate, self.state.now_s)
+            environment.shape_class.runner = runner
+            runner.start_shape()
 
     def _tick(self, users: int) -> None:
         self.state.expire(self.profile["request_timeout_s"])
@@ -83,20 +132,24 @@ class Run:
         say(
             "tick",
             at_s=now,
-            users=users,
+            users=0 if self.is_open else users,
             requests=recorder.requests,
             failures=recorder.failures,
             rps=(recorder.requests - before) / TICK_S,
             p95_ms=latencies[int(len(latencies) * 0.95)] if latencies else None,
-            cpu_s=time.process_time(),
+            **used(self.cores),
         )
-        if not self.settled and self._every_user_answered():
+        if not self.settled and self._is_answered():
             self.settled = True
-            say("settled", at_s=now, cpu_s=time.process_time())
+            say("settled", at_s=now, **used(self.cores))
         self.reason = self.reason or self._reason_to_end(now)
 
-    def _every_user_answered(self) -> bool:
-        return bool(self.spawned_at) and all(user.finished_at > self.spawned_at for user in self.state.users)
+    def _is_answered(self) -> bool:
+        """Whether load has reached its level, and every user of it has had an answer since."""
+        if not self.has_level or self.state.now_s() < self.level_since:
+            return False
+        answered = (each.finished_at > self.level_since for each in self.state.requesters)
+        return any(answered) if self.is_open else bool(self.state.requesters) and all(answered)
 
     def _reason_to_end(self, now: float) -> str:
         recorder = self.recorder
@@ -111,13 +164,16 @@ class Run:
 
     def _stalled(self, now: float) -> bool:
         """Whether requests wait and none has come back for so long that none will."""
-        users = self.state.users
-        return any(user.waiting_since for user in users) and all(
-            now - max(user.finished_at, user.waiting_since) > self.stall_s for user in users
-        )
+        requesters = self.state.requesters
+        if not self.state.waiting():
+            return False
+        if self.is_open:
+            since = max(*(each.finished_at for each in requesters), requesters[0].began_at)
+            return now - since > self.stall_s
+        return all(now - max(each.finished_at, each.waiting_since) > self.stall_s for each in requesters)
 
     def _finish(self) -> None:
-        ended_at, cpu_s = self.state.now_s(), time.process_time()
+        ended_at, usage = self.state.now_s(), used(self.cores)
         self.state.stopping = True
         if self.reason in ("time", "decided", "stalled"):
             self._await_answers()
@@ -127,29 +183,27 @@ class Run:
             "end",
             reason=self.reason,
             at_s=ended_at,
-            cpu_s=cpu_s,
             requests=self.recorder.requests,
             failures=self.recorder.failures,
             lag_p95_ms=lags[int(len(lags) * 0.95)] if lags else 0.0,
+            **usage,
         )
 
     def _await_answers(self) -> None:
         """Let the requests under way be answered; those that never are count as errors, not as nothing."""
-        under_way = self._waiting()
+        under_way = self.state.waiting()
         deadline = self.state.now_s() + self.stall_s
-        while self.reason != "stalled" and self._waiting() and self.state.now_s() < deadline:
+        while self.reason != "stalled" and self.state.waiting() and self.state.now_s() < deadline:
             gevent.sleep(_LOOK_S)
-        if left := self._waiting():
+        if left := self.state.waiting():
             self.reason = "stalled" if left == under_way else self.reason
             self.state.expire(0.0)
             gevent.sleep(_LOOK_S)
 
-    def _waiting(self) -> int:
-        return sum(1 for user in self.state.users if user.waiting_since)
-
     def _on_spawned(self, user_count: int, **_: Any) -> None:
-        self.spawned_at = self.state.now_s()
-        say("spawned", at_s=self.spawned_at, users=user_count)
+        if not self.has_level:
+            self.has_level, self.level_since = True, self.state.now_s()
+            say("spawned", at_s=self.level_since, users=user_count)
 
     def _probe_lag(self) -> None:
         while True:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.load.result import (
     SCHEMA_PERCENTILES,
+    Arrivals,
     BareRates,
     Generator,
     Result,
@@ -47,7 +48,7 @@ def metrics(result: Result) -> dict[str, float]:
 def result_as_dict(result: Result) -> dict[str, Any]:
     """A result without its latencies."""
     values = {name: getattr(result, name) for name in result.__dataclass_fields__ if name not in NOT_WRITTEN}
-    for name in ("window", "generator", "bare", "server"):
+    for name in ("window", "generator", "bare", "server", "arrivals"):
         values[name] = asdict(values[name]) if values[name] is not None else None
     for name in ("decided", "undecided"):
         values[name] = {text: asdict(each) for text, each in values[name].items()}
@@ -67,6 +68,7 @@ def result_from_dict(values: dict[str, Any], latencies_ms: NDArray[np.float64]) 
             "undecided": {text: _undecided(each) for text, each in values["undecided"].items()},
             "bare": BareRates(tuple(bare["rps"]), tuple(bare["latency_ms"])) if bare else None,
             "server": ServerSide(**server) if server else None,
+            "arrivals": Arrivals(**values["arrivals"]) if values["arrivals"] else None,
         }
     )
 
