@@ -85,7 +85,7 @@ def explain(result: Result, judgements: list[Judgement]) -> str:
         lines.append(f"  {each.verdict:12} {each.slo.text}: {each.reason}{only_reported}")
     lines.append(
         f"  {result.requests} requests in a window of {result.window.length_s:.1f} s "
-        f"from {result.window.start_s:.1f} s on, {result.users} users"
+        f"from {result.window.start_s:.1f} s on, {result.load_text}"
     )
     lines += [f"  {count} x {cause}" for cause, count in result.errors.items()]
     if worst is Verdict.FAIL:

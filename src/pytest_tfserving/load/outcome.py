@@ -164,7 +164,7 @@ def _with_causes(result: Result, plan: Plan, story: Story, all_errors: Counter[s
     if not story.settled or result.window.length_s < SHORTEST_WINDOW_S:
         return replace(
             result,
-            incomplete=f"no steady window: after {result.run_s:.0f} s the {result.users} users "
+            incomplete=f"no steady window: after {result.run_s:.0f} s the {result.load_text} "
             "had not all had an answer; raise the run time",
         )
     return replace(result, invalid=limited_by_generator(result))

@@ -153,6 +153,15 @@ class Result:
         return bool(self.successes) and not spoilt
 
     @property
+    def load_text(self) -> str:
+        """The level of load, in words."""
+        return (
+            f"{self.profile['rate']:g} requests a second due"
+            if self.profile.get("rate")
+            else f"{self.users} users"
+        )
+
+    @property
     def successes(self) -> int:
         """Successful requests in the window."""
         return len(self.latencies_ms)
@@ -278,7 +287,7 @@ class Result:
         return (
             f"<{self.experiment} on {self.target}: rps={self.rps:.4g} p95={self.p95_ms:.4g} ms, "
             f"{sum(self.errors.values())} errors in {self.requests} requests, "
-            f"window {self.window.length_s:.1f} s, {self.users} users>"
+            f"window {self.window.length_s:.1f} s, {self.load_text}>"
         )
 
 
