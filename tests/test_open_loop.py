@@ -102,3 +102,14 @@ def test_users_follow_a_shape_too(project: Project) -> None:
 
     users = [second["users"] for second in result["series"]]
     assert (users[1], users[4], users[-1]) == (1, 2, 4)
+
+
+def test_a_spike_is_judged_as_a_whole(project: Project) -> None:
+    spike = OPEN.replace(f"rate: {RATE}", "rate: 200\n    shape: spike 20:200")
+    project.write(spike.replace("inter_op: 1}", "inter_op: 1, slo: [p95<5s]}"), JUST_LOAD)
+
+    _, (result,) = project.results()
+
+    assert result["verdict"] == "PASS"
+    assert result["window"]["start_s"] < 2
+    assert result["metrics"]["rps"] == pytest.approx(80, rel=0.15)

@@ -66,14 +66,22 @@ class Decider:
     """Watches one run of load for ``slos``: at most ``alpha`` of its PASS, and of its FAIL, are wrong.
 
     With ``early_stop`` the run is over when all is decided. Relative SLOs are decided against the ``bare``
-    rates measured before the run, give or take `BARE_MARGIN`.
+    rates measured before the run, give or take `BARE_MARGIN`. Without a ``plateau`` the level of load changes
+    in the part that is judged: it is never steady, and there is nothing to cut.
     """
 
     def __init__(
-        self, slos: Sequence[Slo], alpha: float, bare: BareRates | None, *, early_stop: bool = True
+        self,
+        slos: Sequence[Slo],
+        alpha: float,
+        bare: BareRates | None,
+        *,
+        early_stop: bool = True,
+        plateau: bool = True,
     ) -> None:
         self.alpha = alpha
         self._early_stop = early_stop
+        self._plateau = plateau
         self.unsteady = ""
         self.decisions: dict[str, Decision] = {}
         self._slos = {slo.text: slo for slo in slos if (bare or not slo.relative) and _question(slo, bare)}
@@ -125,6 +133,8 @@ class Decider:
         }
 
     def _find_window(self, until_s: float) -> None:
+        if not self._plateau:
+            return
         cut_s, self.unsteady = self._requests.steadiness(self._settled_s, until_s)
         if abs(cut_s - self._cut_s) > SLICE_S:
             self._cut_s, self._questions = cut_s, self._asked()

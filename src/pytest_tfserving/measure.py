@@ -102,8 +102,10 @@ def measure(
         generator.wait_until_ready()
         before = _bare(deployment)
         shown = progress.load(deployment.experiment.name, profile.run_time_s)
-        slos = () if deployment.unfit else asked.slos
-        decider = Decider(slos, asked.alpha, before, early_stop=profile.early_stop)
+        slos = () if deployment.unfit or not profile.has_plateau else asked.slos
+        decider = Decider(
+            slos, asked.alpha, before, early_stop=profile.early_stop, plateau=profile.has_plateau
+        )
         with ServerWatch(deployment) as server:
             result, interrupted = run(generator, plan, deployment, shown, decider)
         result = server.seen(result)

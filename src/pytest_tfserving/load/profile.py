@@ -131,6 +131,11 @@ class LoadProfile:
         return self.shape == CONSTANT
 
     @property
+    def has_plateau(self) -> bool:
+        """Whether the part of the run that is judged has one level."""
+        return Shape.parse(self.shape).kind in (CONSTANT, "steps")
+
+    @property
     def stages(self) -> tuple[Stage, ...]:
         """The parts of the run and their levels."""
         return Shape.parse(self.shape).stages(self.rate or self.users, self.run_time_s)
