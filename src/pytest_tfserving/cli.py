@@ -12,6 +12,7 @@ from pytest_tfserving import __version__
 from pytest_tfserving.cost import Pricing, read_prices
 from pytest_tfserving.errors import TFServingError, missing_extra
 from pytest_tfserving.models.store import MODELS
+from pytest_tfserving.targets import TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,6 +76,17 @@ def _parser() -> argparse.ArgumentParser:
         help="hours a month that a deployment runs (default: as in the first file)",
     )
     report.set_defaults(run=_report)
+    cleanup = commands.add_parser(
+        "cleanup", help="delete what runs that were killed have left on engines and clusters"
+    )
+    cleanup.add_argument("--run", default="", metavar="ID", help="delete what this run has deployed")
+    cleanup.add_argument(
+        "--kept", action="store_true", help="delete what --tfserving-keep has kept, before its time is up"
+    )
+    cleanup.add_argument(
+        "--target", choices=sorted(TARGETS), help="look on this target only (default: wherever one can look)"
+    )
+    cleanup.set_defaults(run=_cleanup)
     return parser
 
 
@@ -103,6 +115,29 @@ def _report(options: argparse.Namespace) -> int:
     document = priced(document, Pricing(prices, options.hours or known.hours))
     for path in write_reports(document, json=options.json, html=options.html, markdown=options.markdown):
         print(path)
+    return 0
+
+
+def _cleanup(options: argparse.Namespace) -> int:
+    """Sweep every target that has a sweep; one that cannot be reached matters only if it was asked for."""
+    from pytest_tfserving.targets.labels import Leftovers
+
+    leftovers = Leftovers(run=options.run, kept=options.kept)
+    for name in [options.target] if options.target else TARGETS:
+        sweep = getattr(importlib.import_module(TARGETS[name]), "sweep", None)
+        if sweep is None:
+            continue
+        try:
+            deleted = sweep(leftovers)
+        except TFServingError as error:
+            if options.target:
+                raise
+            print(f"{name}: not looked at: {error}")
+            continue
+        for line in deleted:
+            print(f"{name}: deleted {line}")
+        if not deleted:
+            print(f"{name}: nothing to delete")
     return 0
 
 
