@@ -79,7 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     cleanup = commands.add_parser(
         "cleanup", help="delete what runs that were killed have left on engines and clusters"
     )
-    cleanup.add_argument("--run", default="", metavar="ID", help="delete what this run has deployed")
+    cleanup.add_argument(
+        "--run", dest="run_id", default="", metavar="ID", help="delete what this run has deployed"
+    )
     cleanup.add_argument(
         "--kept", action="store_true", help="delete what --tfserving-keep has kept, before its time is up"
     )
@@ -122,7 +124,7 @@ def _cleanup(options: argparse.Namespace) -> int:
     """Sweep every target that has a sweep; one that cannot be reached matters only if it was asked for."""
     from pytest_tfserving.targets.labels import Leftovers
 
-    leftovers = Leftovers(run=options.run, kept=options.kept)
+    leftovers = Leftovers(run=options.run_id, kept=options.kept)
     for name in [options.target] if options.target else TARGETS:
         sweep = getattr(importlib.import_module(TARGETS[name]), "sweep", None)
         if sweep is None:

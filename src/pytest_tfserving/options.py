@@ -110,7 +110,8 @@ OPTIONS = (
     Option(
         "target",
         f"{{{','.join(TARGETS)}}}",
-        "Where experiments run: `local` deploys on this machine, `url` judges an endpoint that exists.",
+        "Where experiments run: `local` starts processes on this machine and `docker` containers, `url` "
+        "judges an endpoint that exists.",
         parse_choice(*TARGETS),
         "local",
     ),

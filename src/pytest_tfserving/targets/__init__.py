@@ -7,5 +7,6 @@ manager that yields a `Deployment`. One whose objects can outlive the process th
 
 TARGETS = {
     "local": "pytest_tfserving.targets.local",
+    "docker": "pytest_tfserving.targets.docker",
     "url": "pytest_tfserving.targets.url",
 }

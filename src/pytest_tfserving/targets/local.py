@@ -16,11 +16,11 @@ from pytest_tfserving.errors import DeploymentError
 from pytest_tfserving.experiment import BYTES_PER_GB
 from pytest_tfserving.probe import wait_until_available
 from pytest_tfserving.processes import CAN_PIN, ChildProcess, available_cores
-from pytest_tfserving.server_side import prometheus
 from pytest_tfserving.targets.bare_sessions import BareSessions
 from pytest_tfserving.targets.deployment import Deployment, Endpoint, Evidence
 from pytest_tfserving.targets.placement import lacking, place
 from pytest_tfserving.targets.served_model import latest_version, model_name
+from pytest_tfserving.targets.server_files import write_server_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -107,11 +107,6 @@ def _start(order: Order, base_path: Path, index: int, cores: tuple[int, ...], st
     program = (
         [settings.server] if settings.server else [sys.executable, "-m", "pytest_tfserving.model_server"]
     )
-    batching_file = order.folder / "batching_config.txt"
-    if experiment.options.batching:
-        batching_file.write_text(experiment.options.batching.text())
-    monitoring_file = order.folder / "monitoring_config.txt"
-    monitoring_file.write_text(prometheus.CONFIG)
     grpc_port, rest_port = _free_ports(2)
     model = model_name(experiment.model)
     command = (
@@ -120,9 +115,7 @@ def _start(order: Order, base_path: Path, index: int, cores: tuple[int, ...], st
         f"--rest_api_port={rest_port}",
         f"--model_name={model}",
         f"--model_base_path={base_path.resolve()}",
-        "--max_num_load_retries=0",
-        f"--monitoring_config_file={monitoring_file}",
-        *experiment.options.flags(str(batching_file)),
+        *write_server_files(experiment.options, order.folder),
     )
     process = ChildProcess(command, order.folder / f"replica{index}.log", cores)
     stack.callback(process.stop)
