@@ -76,6 +76,11 @@ def _parser() -> argparse.ArgumentParser:
         help="hours a month that a deployment runs (default: as in the first file)",
     )
     report.set_defaults(run=_report)
+    bake = commands.add_parser("bake", help="build an image that has a model in it and serves it")
+    bake.add_argument("image", help="the image to add the model to, as tensorflow/serving:2.19.1")
+    bake.add_argument("folder", type=Path, help="the model's base folder; its name becomes the model's")
+    bake.add_argument("tag", help="the new image's name")
+    bake.set_defaults(run=_bake)
     cleanup = commands.add_parser(
         "cleanup", help="delete what runs that were killed have left on engines and clusters"
     )
@@ -117,6 +122,13 @@ def _report(options: argparse.Namespace) -> int:
     document = priced(document, Pricing(prices, options.hours or known.hours))
     for path in write_reports(document, json=options.json, html=options.html, markdown=options.markdown):
         print(path)
+    return 0
+
+
+def _bake(options: argparse.Namespace) -> int:
+    from pytest_tfserving.bake import bake
+
+    print(bake(options.image, options.folder, options.tag))
     return 0
 
 

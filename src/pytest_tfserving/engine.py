@@ -124,6 +124,7 @@ class Engine:
             "cores": int(info["NCPU"]),
             "ram_bytes": int(info["MemTotal"]),
             "cgroups": str(info.get("CgroupVersion", "")),
+            "rootless": any("rootless" in option for option in info.get("SecurityOptions") or ()),
         }
 
     def image(self, name: str, say: Any) -> Image:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,3 +44,23 @@ def engine() -> Iterator[docker.DockerClient]:
         missing("docker", f"the engine has no image {IMAGE}; see docs/images.md")
     yield client
     client.close()
+
+
+@pytest.fixture(scope="session")
+def half_plus_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SavedModel."""
+    return _exported(tmp_path_factory, "-m", "pytest_tfserving.cli", "export-model", "half_plus_two")
+
+
+@pytest.fixture(scope="session")
+def greedy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SavedModel that takes as much RAM as it is asked to."""
+    return _exported(tmp_path_factory, str(Path(__file__).with_name("greedy_model.py")))
+
+
+def _exported(factory: pytest.TempPathFactory, *program: str) -> Path:
+    folder = factory.mktemp("models")
+    command = [sys.executable, *program, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import warnings
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from pytest_tfserving.targets.usage import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from docker.models.containers import Container
     from docker.models.images import Image
@@ -76,7 +78,7 @@ def deploy(order: Order) -> Iterator[Deployment]:
         facts = engine.facts()
         image = engine.image(settings.image, order.progress)
         placement = place(experiment.shape, *_machine(facts))
-        plan = _plan(order, image)
+        plan = _plan(order, image, facts)
         stack.enter_context(_Containers(engine, order, plan.tags))
         count = len(placement.replicas)
         order.progress(f"{experiment.name}: starting {count} x {experiment.shape.vcpus} vCPUs")
@@ -113,17 +115,19 @@ class Plan:
     mounts: dict[str, str]
     flags: tuple[str, ...]
     ram_bytes: int
+    user: str | None
 
 
-def _plan(order: Order, image: Image) -> Plan:
+def _plan(order: Order, image: Image, facts: dict[str, Any]) -> Plan:
     experiment = order.experiment
     model = model_name(experiment.model)
     files = order.folder / "server"
-    mounts = {str(files): _FILES}
+    mounts, user = {str(files): _FILES}, None
     if model_in(image) != model:
         base_path = order.model_path().resolve()
         latest_version(base_path)  # a folder without one is said before anything is started
         mounts[str(base_path)] = f"/models/{model}"
+        user = _who_can_read(base_path, rootless=facts["rootless"])
     return Plan(
         tags=Tags(experiment.name, order.settings.keep),
         image=str(image.id),
@@ -131,7 +135,20 @@ def _plan(order: Order, image: Image) -> Plan:
         mounts=mounts,
         flags=write_server_files(experiment.options, files, _FILES),
         ram_bytes=experiment.shape.ram_bytes,
+        user=user,
     )
+
+
+def _who_can_read(base_path: Path, *, rootless: bool) -> str | None:
+    """The user to run a container as that reads ``base_path``; None is the image's own, if everybody can.
+
+    A rootless engine's root is the user who runs it.
+    """
+    everybody = all(path.stat().st_mode & stat.S_IROTH for path in (base_path, *base_path.rglob("*")))
+    if everybody:
+        return None
+    owner = base_path.stat()
+    return "0:0" if rootless else f"{owner.st_uid}:{owner.st_gid}"
 
 
 def _circumstances(plan: Plan, image: Image, facts: dict[str, Any], placement: Placement) -> dict[str, Any]:
@@ -223,6 +240,7 @@ def _start(engine: Engine, plan: Plan, index: int, cores: tuple[int, ...]) -> Re
             environment={"MODEL_NAME": plan.model, "MODEL_BASE_PATH": "/models"},
             mounts=[Mount(seen, here, type="bind", read_only=True) for here, seen in plan.mounts.items()],
             ports={f"{port}/tcp": (_HOST, 0) for port in (_REST, _GRPC)},  # 0: any free one
+            user=plan.user,
             cpuset_cpus=",".join(map(str, cores)),
             mem_limit=plan.ram_bytes,
             memswap_limit=plan.ram_bytes,
