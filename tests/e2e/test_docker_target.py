@@ -82,7 +82,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 def of_process(engine: docker.DockerClient, pid: int) -> list[Container]:
     """The containers that a process has made."""
     ours = engine.containers.list(all=True, filters={"label": f"{MANAGED_BY}={US}"})
-    return [each for each in ours if json.loads(each.labels[OWNER])["pid"] == pid]
+    return [each for each in ours if json.loads(each.labels.get(OWNER, '{"pid": 0}'))["pid"] == pid]
 
 
 def start_loading(project: Project, engine: docker.DockerClient) -> subprocess.Popen[Any]:

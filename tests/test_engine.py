@@ -1,4 +1,4 @@
-"""The target docker without an engine: what is said when there is none."""
+"""The container engine: found or not, and the names of images; nothing here needs one."""
 
 from __future__ import annotations
 
