@@ -77,6 +77,17 @@ def test_two_processes_that_want_a_model_export_it_once(
     assert [Path(folder)] == [path for path in tmp_path.iterdir() if path.is_dir()]
 
 
+def test_cleanup_says_where_it_could_not_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///no/engine.sock")
+
+    everywhere, there = command("cleanup"), command("cleanup", "--target", "docker")
+
+    assert everywhere.returncode == 0
+    assert "docker: not looked at: no container engine answers at unix:///no/engine.sock" in everywhere.stdout
+    assert (there.returncode, there.stdout) == (2, "")
+    assert there.stderr.startswith("pytest-tfserving: no container engine answers at unix:///no/engine.sock")
+
+
 def test_there_is_nothing_to_clean_up_on_this_machine_alone() -> None:
     done = command("cleanup", "--target", "local")
 

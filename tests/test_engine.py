@@ -40,6 +40,21 @@ def test_an_engine_that_cannot_be_used_is_said_in_one_sentence(
     assert result["verdict"] == "FAIL"
 
 
+def test_the_extra_is_named_where_the_library_is_missing(project: Project) -> None:
+    hidden = project.pytester.path / "hidden" / "docker"
+    hidden.mkdir(parents=True)
+    (hidden / "__init__.py").write_text("raise ModuleNotFoundError('No module', name='docker')")
+    project.monkeypatch.setenv("PYTHONPATH", str(hidden.parent))
+
+    run = project.run(DOCKER, server=False)
+
+    run.assert_outcomes(failed=1)
+    run.stdout.fnmatch_lines(
+        ["*needs docker, which is not installed: pip install 'pytest-tfserving?docker?'."]
+    )
+    run.stdout.no_fnmatch_line("*Traceback*")
+
+
 @pytest.mark.parametrize(
     ("image", "parts"),
     [
