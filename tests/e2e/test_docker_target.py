@@ -81,7 +81,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def of_process(engine: docker.DockerClient, pid: int) -> list[Container]:
     """The containers that a process has made."""
-    ours = engine.containers.list(all=True, filters={"label": f"{MANAGED_BY}={US}"})
+    ours = engine.containers.list(all=True, filters={"label": f"{MANAGED_BY}={US}"}, ignore_removed=True)
     return [each for each in ours if json.loads(each.labels.get(OWNER, '{"pid": 0}'))["pid"] == pid]
 
 

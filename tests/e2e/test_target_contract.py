@@ -153,7 +153,9 @@ def kill(serving):
 
     def left(self) -> list[str]:
         """Containers whose run is over."""
-        ours = self._engine.containers.list(all=True, filters={"label": f"{MANAGED_BY}={US}"})
+        ours = self._engine.containers.list(
+            all=True, filters={"label": f"{MANAGED_BY}={US}"}, ignore_removed=True
+        )
         return [str(each.name) for each in ours if Leftovers(kept=True).include(each.labels)]
 
 
