@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -113,20 +114,14 @@ def kill(serving):
 """
     cause_of_death = "replica 0 was killed by signal 9*"
 
-    def __init__(self) -> None:
-        self._before = self._servers()
-
     def left(self) -> list[str]:
-        """Servers that were not there before."""
-        return sorted(self._servers() - self._before)
-
-    def _servers(self) -> set[str]:
+        """Servers whose files lie in the test's own temporary folder."""
         found = psutil.process_iter(["pid", "cmdline"])
-        return {
-            str(each.info["pid"])
-            for each in found
-            if any("pytest_tfserving.model_server" in part for part in each.info["cmdline"] or ())
-        }
+        commands = {str(each.info["pid"]): " ".join(each.info["cmdline"] or ()) for each in found}
+        ours = f"={os.environ['TMPDIR']}/"
+        return [
+            pid for pid, text in commands.items() if "pytest_tfserving.model_server" in text and ours in text
+        ]
 
 
 class Docker(Target):
