@@ -1,4 +1,4 @@
-"""What one experiment on the local target costs beside its load: the wait a person has for nothing.
+"""What one experiment costs beside its load: the wait a person has for nothing.
 
 A whole `pytest` run of the experiment 1cpu-2gb-1n-interop1 of ``perf_tests`` with 5 s of load, from its
 start to its end, minus the load (``run_s`` of its JSON) and minus the bare session's slices, which measure
@@ -6,7 +6,10 @@ too. What is left is pytest's own start, the server's, the warm-up, the load gen
 it all. It is compared with a process that imports TensorFlow and loads the same model on one core, as many as
 the server has.
 
-Target: at most 1.5 x, as the median of interleaved rounds.
+Then the same experiment is only deployed, made ready and taken down, on each target that this machine has,
+and compared with the start of a server as a process.
+
+Targets: at most 1.5 x, as the median of interleaved rounds; at most 5 s on docker and 10 s on Kubernetes.
 Needs Linux with two cores, and the extra `embedded`; the model is exported first if it is not there yet.
 """
 
@@ -14,17 +17,17 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib.util
-import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import _common as common
+import _targets as targets
 
 from pytest_tfserving.bare import SLICE_S
 from pytest_tfserving.models.store import exported
@@ -33,11 +36,10 @@ from pytest_tfserving.targets.served_model import latest_version
 if TYPE_CHECKING:
     from pathlib import Path
 
-EXPERIMENT = "1cpu-2gb-1n-interop1"
 BARE, OURS = "import tensorflow + load the model", "the experiment, beside its load"
 _RUN_TIME_S = 5
-_TESTS_FAILED = 1
-_PERF_TESTS = common.HERE.parent / "perf_tests"
+# Seconds beside the server's own start.
+_LIMITS_S = {"docker": 5.0, "kubernetes": 10.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,26 +73,54 @@ def bare_s(version: Path, core: int) -> float:
 
 def experiment_round(folder: Path) -> Round:
     """One run of pytest, with its two tests of one experiment."""
-    report = folder / "results.json"
-    report.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "pytest", "-q", "-k", EXPERIMENT, str(folder)]
-    command += [f"-pno:{name}" for name in common.other_plugins()]
-    command += ["--tfserving-experiments", str(_PERF_TESTS / "experiments.yaml")]
-    command += ["--tfserving-run-time", str(_RUN_TIME_S), "--tfserving-json", str(report)]
     started_at, start = time.time(), time.perf_counter()
-    done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
+    result = targets.run_experiment(folder, ["--tfserving-target=local"], _RUN_TIME_S)
     whole_s = time.perf_counter() - start
-    results = json.loads(report.read_text())["results"] if report.exists() else []
-    # A missed SLO is no concern of this benchmark; a run that measured nothing is.
-    if done.returncode not in (0, _TESTS_FAILED) or len(results) != 1 or not results[0]["bare"]:
-        sys.exit(f"pytest measured nothing (exit code {done.returncode}):\n{done.stdout[-2000:]}")
-    result = results[0]
-    if result["aborted"]:
-        sys.exit(f"the experiment failed: {result['aborted']}")
+    if not result["bare"]:
+        sys.exit("there was no bare session")
     slices = len(result["bare"]["rps"])
     load_began = dt.datetime.fromisoformat(result["started_at"]).timestamp()
     # The first slice comes right before the load.
     return Round(whole_s, result["run_s"], slices * SLICE_S, load_began - started_at - SLICE_S)
+
+
+def deployments(rounds: int) -> tuple[dict[str, dict[str, list[float]]], list[common.Target]]:
+    """Seconds to deploy and to take down on each target, and what that is beside the server's own start.
+
+    A server that is started as a process, by target ``local``, takes nothing but its own start and its
+    model's loading.
+    """
+    seconds: dict[str, dict[str, list[float]]] = {}
+    options = targets.available()
+    with common.scratch() as folder:
+
+        def whole_s(name: str) -> float:
+            deploy_s, teardown_s = targets.deploy_and_take_down(folder, options[name])
+            found = seconds.setdefault(name, {"deploy": [], "teardown": []})
+            found["deploy"].append(deploy_s)
+            found["teardown"].append(teardown_s)
+            return deploy_s + teardown_s
+
+        taken = common.interleaved({name: partial(whole_s, name) for name in options}, rounds)
+    own_s = statistics.median(seconds["local"]["deploy"])
+    beside_s = {name: statistics.median(values) - own_s for name, values in taken.items()}
+    common.table(
+        ["target", "deploy and ready, s", "teardown, s", "beside the server's own start, s"],
+        [
+            [
+                name,
+                *(f"{statistics.median(values):.2f}" for values in parts.values()),
+                f"{beside_s[name]:.2f}",
+            ]
+            for name, parts in seconds.items()
+        ],
+    )
+    wanted = [
+        common.Target(f"deploy, ready and teardown on {name}, s", beside_s[name], limit_s)
+        for name, limit_s in _LIMITS_S.items()
+        if name in beside_s
+    ]
+    return seconds, wanted
 
 
 def main() -> None:
@@ -101,7 +131,6 @@ def main() -> None:
     version = latest_version(exported("resnet50", print))
     rounds: list[Round] = []
     with common.scratch() as folder:
-        shutil.copy(_PERF_TESTS / "test_resnet50.py", folder)
 
         def overhead_s() -> float:
             rounds.append(experiment_round(folder))
@@ -133,8 +162,15 @@ def main() -> None:
         for part in ("whole_s", "load_s", "slices_s")
     )
     print(f"\nthe whole run took {whole:.2f} s, of which {load:.2f} s load and {slices:.2f} s bare session")
-    figures = {"seconds": taken, "rounds": [asdict(each) for each in rounds], "cores": os.cpu_count()}
-    common.finish(args, figures, [common.Target("overhead / bare", against, 1.5)])
+    print()
+    deployed, limits = deployments(1 if args.quick else 3)
+    figures = {
+        "seconds": taken,
+        "rounds": [asdict(each) for each in rounds],
+        "cores": os.cpu_count(),
+        "deployments": deployed,
+    }
+    common.finish(args, figures, [common.Target("overhead / bare", against, 1.5), *limits])
 
 
 if __name__ == "__main__":

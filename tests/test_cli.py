@@ -75,3 +75,20 @@ def test_two_processes_that_want_a_model_export_it_once(
     (folder,) = {output.splitlines()[-1] for output in outputs}
     assert (Path(folder) / "1" / "saved_model.pb").is_file()
     assert [Path(folder)] == [path for path in tmp_path.iterdir() if path.is_dir()]
+
+
+def test_cleanup_says_where_it_could_not_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///no/engine.sock")
+
+    everywhere, there = command("cleanup"), command("cleanup", "--target", "docker")
+
+    assert everywhere.returncode == 0
+    assert "docker: not looked at: no container engine answers at unix:///no/engine.sock" in everywhere.stdout
+    assert (there.returncode, there.stdout) == (2, "")
+    assert there.stderr.startswith("pytest-tfserving: no container engine answers at unix:///no/engine.sock")
+
+
+def test_there_is_nothing_to_clean_up_on_this_machine_alone() -> None:
+    done = command("cleanup", "--target", "local")
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

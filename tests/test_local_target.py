@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_tfserving.experiment import Shape
-from pytest_tfserving.targets.local import place
+from pytest_tfserving.targets.placement import place
 from pytest_tfserving.targets.served_model import model_name
 
 if TYPE_CHECKING:

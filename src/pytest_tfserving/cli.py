@@ -15,6 +15,7 @@ from pytest_tfserving import __version__
 from pytest_tfserving.cost import Pricing, read_prices
 from pytest_tfserving.errors import TFServingError, missing_extra
 from pytest_tfserving.models.store import MODELS
+from pytest_tfserving.targets import TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,6 +118,24 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument("--precision", type=float, default=0.05, help="as a fraction (default: %(default)s)")
     search.add_argument("--state", type=Path, metavar="FILE", help="keep what was tried, to go on from there")
     search.set_defaults(run=_search)
+    bake = commands.add_parser("bake", help="build an image that has a model in it and serves it")
+    bake.add_argument("image", help="the image to add the model to, as tensorflow/serving:2.19.1")
+    bake.add_argument("folder", type=Path, help="the model's base folder; its name becomes the model's")
+    bake.add_argument("tag", help="the new image's name")
+    bake.set_defaults(run=_bake)
+    cleanup = commands.add_parser(
+        "cleanup", help="delete what runs that were killed have left on engines and clusters"
+    )
+    cleanup.add_argument(
+        "--run", dest="run_id", default="", metavar="ID", help="delete what this run has deployed"
+    )
+    cleanup.add_argument(
+        "--kept", action="store_true", help="delete what --tfserving-keep has kept, before its time is up"
+    )
+    cleanup.add_argument(
+        "--target", choices=sorted(TARGETS), help="look on this target only (default: wherever one can look)"
+    )
+    cleanup.set_defaults(run=_cleanup)
     return parser
 
 
@@ -175,6 +194,36 @@ def _report(options: argparse.Namespace) -> int:
     document = priced(document, Pricing(prices, options.hours or known.hours))
     for path in write_reports(document, json=options.json, html=options.html, markdown=options.markdown):
         print(path)
+    return 0
+
+
+def _bake(options: argparse.Namespace) -> int:
+    from pytest_tfserving.bake import bake
+
+    print(bake(options.image, options.folder, options.tag))
+    return 0
+
+
+def _cleanup(options: argparse.Namespace) -> int:
+    """Sweep every target that has a sweep; one that cannot be reached matters only if it was asked for."""
+    from pytest_tfserving.targets.labels import Leftovers
+
+    leftovers = Leftovers(run=options.run_id, kept=options.kept)
+    for name in [options.target] if options.target else TARGETS:
+        sweep = getattr(importlib.import_module(TARGETS[name]), "sweep", None)
+        if sweep is None:
+            continue
+        try:
+            deleted = sweep(leftovers)
+        except TFServingError as error:
+            if options.target:
+                raise
+            print(f"{name}: not looked at: {error}")
+            continue
+        for line in deleted:
+            print(f"{name}: deleted {line}")
+        if not deleted:
+            print(f"{name}: nothing to delete")
     return 0
 
 

@@ -19,6 +19,7 @@ from pytest_tfserving.experiment import (
 )
 from pytest_tfserving.load.profile import LoadProfile, find_profile
 from pytest_tfserving.slo import SloSet, parse_slos
+from pytest_tfserving.targets import TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     import yaml
 
 FILE_NAME = "experiments.yaml"
-TARGETS = ("local", "url")
 _TOP_KEYS = ["defaults", "experiments", "profiles", "batching_parameters"]
 _EXPERIMENT_KEYS = [
     "shape",

@@ -82,6 +82,8 @@ def serving(experiment: Experiment, request: pytest.FixtureRequest) -> Iterator[
         payload=lambda: request.getfixturevalue("request_payload"),
         folder=folder,
         progress=perf.progress,
+        note=perf.log.add_note,
+        failed=lambda: experiment.name in perf.failed,
         bare=not perf.settings.server or _needs_bare_session(experiment, request.session.items),
     )
     with ExitStack() as stack:
@@ -226,7 +228,11 @@ class Load:
         from pytest_tfserving.measure import Asked, measure, nothing_measured, unfit
 
         perf, item = self._perf, self._request.node
-        lacking = unfit(perf.settings, self._experiment)
+        try:
+            lacking = unfit(perf.settings, self._experiment)
+        except TFServingError as error:
+            perf.log.add_result(key, nothing_measured(self._experiment, profile, aborted=str(error)))
+            raise
         if lacking and perf.settings.unfit != "smoke":
             result = nothing_measured(self._experiment, profile, not_judged=lacking)
             perf.log.add_result(key, result)

@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.profile import LoadProfile
 
 PREFIX = "tfserving"
+DEFAULT_IMAGE = "tensorflow/serving:2.19.1"
+# The targets that an option has a meaning for; all others have one everywhere.
+_TARGETS_OF = {
+    "server": ("local",),
+    "url": ("url",),
+    "image": ("docker", "kubernetes"),
+    "keep": ("docker", "kubernetes"),
+}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h)?")
 _HOURS_OF_A_MONTH = 744
 _SECONDS = {None: 1, "s": 1, "m": 60, "h": 3600}
@@ -118,7 +126,8 @@ OPTIONS = (
     Option(
         "target",
         f"{{{','.join(TARGETS)}}}",
-        "Where experiments run: `local` deploys on this machine, `url` judges an endpoint that exists.",
+        "Where experiments run: `local` starts processes on this machine and `docker` containers, `url` "
+        "judges an endpoint that exists.",
         parse_choice(*TARGETS),
         "local",
     ),
@@ -133,6 +142,20 @@ OPTIONS = (
         "URL",
         "The model that target `url` loads: http://host:8501/v1/models/NAME.",
         shown_default="none",
+    ),
+    Option(
+        "image",
+        "IMAGE",
+        "The image that targets `docker` and `kubernetes` start; a drop-in for tensorflow/serving.",
+        shown_default=DEFAULT_IMAGE,
+    ),
+    Option(
+        "keep",
+        "{never,on-failure,always}",
+        "Which deployments of targets `docker` and `kubernetes` stay when their tests are over: none, those "
+        "of a failed test, or all; how to look at them and how to delete them is shown.",
+        parse_choice("never", "on-failure", "always"),
+        "never",
     ),
     Option(
         "experiments",
@@ -280,6 +303,8 @@ class Settings:
     target: str
     server: str
     url: str
+    image: str
+    keep: str
     experiments: Path | None
     ready_timeout_s: float
     unfit: str
@@ -309,7 +334,7 @@ class Settings:
             )
             for option in OPTIONS
         }
-        _check_conflicts(values)
+        _check_conflicts(values["target"], cli, ini)
         for given, spelt in ((cli, "--tfserving-{}"), (ini, "tfserving_{} in the ini file")):
             _check_loop(given, spelt)
 
@@ -325,6 +350,8 @@ class Settings:
             target=values["target"],
             server=values["server"] or "",
             url=values["url"] or "",
+            image=values["image"] or DEFAULT_IMAGE,
+            keep=values["keep"],
             experiments=path("experiments"),
             ready_timeout_s=values["ready-timeout"],
             unfit=values["unfit"],
@@ -419,21 +446,18 @@ def _check_writable(flag: str, path: Path | None) -> None:
         raise pytest.UsageError(f"{flag}: {path} {problem}.")
 
 
-def _check_conflicts(values: Mapping[str, Any]) -> None:
-    if values["target"] == "url":
-        if not values["url"]:
-            raise pytest.UsageError(
-                "--tfserving-target=url needs --tfserving-url http://host:8501/v1/models/NAME."
-            )
-        if values["server"]:
-            raise pytest.UsageError(
-                "--tfserving-server starts a server, --tfserving-target=url deploys nothing; drop one."
-            )
-        _check_url(values["url"])
-    elif values["url"]:
-        raise pytest.UsageError(
-            f"--tfserving-url goes with --tfserving-target=url, not with target {values['target']!r}."
-        )
+def _check_conflicts(target: str, cli: Mapping[str, Any], ini: Mapping[str, Any]) -> None:
+    """Refuse an option that ``target`` has no use for.
+
+    The ini file's may stay there while the command line chooses another target.
+    """
+    for name, targets in _TARGETS_OF.items():
+        given = cli[name] is not None or (ini[name] is not None and cli["target"] is None)
+        if given and target not in targets:
+            valid = " or ".join(f"--{PREFIX}-target={each}" for each in targets)
+            raise pytest.UsageError(f"--{PREFIX}-{name} goes with {valid}, not with target {target!r}.")
+    if target == "url":
+        _check_url(cli["url"] or ini["url"])
 
 
 def _check_loop(given: Mapping[str, Any], spelt: str) -> None:
@@ -442,9 +466,11 @@ def _check_loop(given: Mapping[str, Any], spelt: str) -> None:
         raise pytest.UsageError(f"{rate} makes an open loop, {users} makes a closed one; drop one of them.")
 
 
-def _check_url(url: str) -> None:
-    from pytest_tfserving.targets.url import parse_url
+def _check_url(url: str | None) -> None:
+    from pytest_tfserving.targets.url import EXAMPLE, parse_url
 
+    if not url:
+        raise pytest.UsageError(f"--tfserving-target=url needs --tfserving-url {EXAMPLE}.")
     try:
         parse_url(url)
     except ConfigurationError as error:

@@ -74,8 +74,12 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Any:
-    """Let a skip that says NOT JUDGED point to the test, not into the plugin."""
+    """Remember whose test failed, and let a NOT JUDGED skip point to the test, not into the plugin."""
     report = yield
+    if report.failed:
+        from pytest_tfserving.session import PerfSession
+
+        PerfSession.of(item.config).add_failure(item)
     if report.skipped and isinstance(report.longrepr, tuple) and "NOT JUDGED" in report.longrepr[2]:
         path, line = item.location[0], item.location[1]
         report.longrepr = (path, (line or 0) + 1, report.longrepr[2])

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +22,11 @@ import psutil
 from pytest_tfserving.targets.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 CAN_PIN = hasattr(os, "sched_setaffinity")
 _TERM_S = 5.0
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 
 # Standard library only, and little of it: it starts in a few milliseconds and sleeps in a read.
 _WATCHER = """
@@ -160,3 +163,20 @@ def _major_faults(family: list[psutil.Process]) -> int | None:
     except OSError:
         return None
     return sum(int(stat.rpartition(")")[2].split()[9]) for stat in stats)
+
+
+@contextlib.contextmanager
+def without_interruption() -> Iterator[None]:
+    """Ctrl-C and SIGTERM inside take effect on leaving: what cleans up must come to its end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {each: signal.signal(each, lambda number, _: came.append(number)) for each in _INTERRUPTS}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    for number in came[:1]:
+        signal.raise_signal(number)

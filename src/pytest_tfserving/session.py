@@ -37,6 +37,7 @@ class PerfSession:
         self.config = config
         self.settings = Settings.from_config(config)
         self.interrupted = False
+        self.failed: set[str] = set()
         self._files: dict[Path, ExperimentsFile] = {}
         self._made: list[Experiment] | None = None
 
@@ -78,6 +79,16 @@ class PerfSession:
     def entries(self) -> list[Entry]:
         """What is measured so far, in the order of every table."""
         return self.log.entries() if self.has_folder else []
+
+    def add_failure(self, item: pytest.Item) -> None:
+        """Remember that a test of an experiment failed."""
+        callspec = getattr(item, "callspec", None)
+        if callspec and "experiment" in callspec.params:
+            self.failed.add(str(callspec.params["experiment"]))
+
+    def notes(self) -> list[str]:
+        """Lines to show when the run is over."""
+        return self.log.notes() if self.has_folder else []
 
     @cached_property
     def lane(self) -> Lane:

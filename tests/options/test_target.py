@@ -15,7 +15,7 @@ URL = "http://127.0.0.1:1/v1/models/m"
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--tfserving-target=cloud"], "*argument --tfserving-target: 'cloud' is not one of: local, url."),
+        (["--tfserving-target=cloud"], "*--tfserving-target: 'cloud' is not one of: local, docker, url."),
         (["--tfserving-target=url"], "ERROR: --tfserving-target=url needs --tfserving-url http*"),
         (
             [f"--tfserving-url={URL}"],
@@ -23,7 +23,7 @@ URL = "http://127.0.0.1:1/v1/models/m"
         ),
         (
             ["--tfserving-target=url", f"--tfserving-url={URL}", "--tfserving-server=x"],
-            "ERROR: --tfserving-server starts a server, --tfserving-target=url deploys nothing; drop one.",
+            "ERROR: --tfserving-server goes with --tfserving-target=local, not with target 'url'.",
         ),
         (
             ["--tfserving-target=url", "--tfserving-url=host"],

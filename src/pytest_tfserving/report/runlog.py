@@ -56,6 +56,14 @@ class RunLog:
         values = [judgement_as_dict(judgement) for judgement in judgements]
         self._append({"key": key, "nodeid": nodeid, "judgements": values})
 
+    def add_note(self, text: str) -> None:
+        """Keep a line that the user is shown when the run is over."""
+        self._append({"key": "", "note": text})
+
+    def notes(self) -> list[str]:
+        """The lines to show when the run is over."""
+        return [line["note"] for line in self._lines() if "note" in line]
+
     def find(self, key: str) -> Result | None:
         """The result under ``key``, whichever process measured it."""
         for line in self._lines():

@@ -94,6 +94,8 @@ def write_summary(reporter: TerminalReporter, config: pytest.Config, *, interrup
         document = document_of(entries, interrupted=interrupted, pricing=perf.settings.pricing())
         write_table(reporter, document)
         write_costs(reporter, document)
+    for note in perf.notes():
+        reporter.write_line(note)
     for path in perf.settings.report_files:
         if path.exists():
             here = config.invocation_params.dir

@@ -1,10 +1,12 @@
 """Targets: where an experiment runs.
 
 Each is a module with ``describe(settings)``, ``unfit(settings, shape)`` and ``deploy(order)``, a context
-manager that yields a `Deployment`.
+manager that yields a `Deployment`. One whose objects can outlive the process that made them has
+``sweep(leftovers)`` too: it deletes those that `Leftovers` includes, and returns a line of text for each.
 """
 
 TARGETS = {
     "local": "pytest_tfserving.targets.local",
+    "docker": "pytest_tfserving.targets.docker",
     "url": "pytest_tfserving.targets.url",
 }

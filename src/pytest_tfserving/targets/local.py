@@ -8,25 +8,25 @@ import sys
 import threading
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import psutil
 
-from pytest_tfserving.bare import BarePlan, BareReady, BareSession, measure_slice
 from pytest_tfserving.errors import DeploymentError
 from pytest_tfserving.experiment import BYTES_PER_GB
 from pytest_tfserving.probe import wait_until_available
 from pytest_tfserving.processes import CAN_PIN, ChildProcess, available_cores
-from pytest_tfserving.server_side import prometheus
+from pytest_tfserving.targets.bare_sessions import BareSessions
 from pytest_tfserving.targets.deployment import Deployment, Endpoint, Evidence
+from pytest_tfserving.targets.placement import lacking, place
 from pytest_tfserving.targets.served_model import latest_version, model_name
+from pytest_tfserving.targets.server_files import write_server_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from pytest_tfserving.experiment import Shape
-    from pytest_tfserving.load.result import BareRates
     from pytest_tfserving.options import Settings
     from pytest_tfserving.targets.order import Order
     from pytest_tfserving.targets.usage import Usage
@@ -36,40 +36,9 @@ _MEMORY_LOOK_S = 0.2
 _LOG_LINES = 30
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """Which cores each replica and the load generator get; ``unfit`` says what the machine lacks."""
-
-    replicas: tuple[tuple[int, ...], ...]
-    generator: frozenset[int]
-    unfit: str = ""
-
-
-def place(shape: Shape, cores: Sequence[int], ram_bytes: int) -> Placement:
-    """Give every node its vCPUs and leave at least one core to the load generator.
-
-    An unfit shape gets one replica on what there is, enough to see that it works.
-    """
-    unfit = _lacking(shape, len(cores), ram_bytes)
-    nodes, vcpus = (1, min(shape.vcpus, max(len(cores) - 1, 1))) if unfit else (shape.nodes, shape.vcpus)
-    taken = list(cores)[len(cores) - nodes * vcpus :]
-    replicas = tuple(tuple(taken[node * vcpus : (node + 1) * vcpus]) for node in range(nodes))
-    return Placement(replicas, frozenset(set(cores) - set(taken)) or frozenset(cores), unfit)
-
-
 def unfit(settings: Settings, shape: Shape) -> str:  # noqa: ARG001 - every target has this function
     """What this machine lacks for ``shape``; empty when it has it all."""
-    return _lacking(shape, len(available_cores()), psutil.virtual_memory().total)
-
-
-def _lacking(shape: Shape, cores: int, ram_bytes: int) -> str:
-    if shape.total_vcpus + 1 > cores:
-        also = "" if shape.total_vcpus > cores else " and a core for the load generator"
-        return f"needs {shape.total_vcpus} vCPUs{also}, this machine has {cores}"
-    if shape.ram_bytes * shape.nodes > ram_bytes:
-        has = f"this machine has {ram_bytes / BYTES_PER_GB:.0f} GB"
-        return f"needs {shape.ram_gb * shape.nodes} GB of RAM, {has}"
-    return ""
+    return lacking(shape, len(available_cores()), psutil.virtual_memory().total)
 
 
 @contextmanager
@@ -77,12 +46,12 @@ def deploy(order: Order) -> Iterator[Deployment]:
     """Start the replicas, wait until each has its model AVAILABLE, and end them afterwards."""
     placement = place(order.experiment.shape, available_cores(), psutil.virtual_memory().total)
     base_path = order.model_path()
-    version_path = latest_version(base_path)
+    latest_version(base_path)  # a folder without one is said before anything is started
     with ExitStack() as stack:
         replicas = [
             _start(order, base_path, index, cores, stack) for index, cores in enumerate(placement.replicas)
         ]
-        bare = _BareSessions(order, version_path, placement)
+        bare = BareSessions(order, placement)
         stack.callback(bare.close)
         watch = stack.enter_context(MemoryWatch(replicas, order.experiment.shape.ram_bytes))
         try:
@@ -138,11 +107,6 @@ def _start(order: Order, base_path: Path, index: int, cores: tuple[int, ...], st
     program = (
         [settings.server] if settings.server else [sys.executable, "-m", "pytest_tfserving.model_server"]
     )
-    batching_file = order.folder / "batching_config.txt"
-    if experiment.options.batching:
-        batching_file.write_text(experiment.options.batching.text())
-    monitoring_file = order.folder / "monitoring_config.txt"
-    monitoring_file.write_text(prometheus.CONFIG)
     grpc_port, rest_port = _free_ports(2)
     model = model_name(experiment.model)
     command = (
@@ -151,9 +115,7 @@ def _start(order: Order, base_path: Path, index: int, cores: tuple[int, ...], st
         f"--rest_api_port={rest_port}",
         f"--model_name={model}",
         f"--model_base_path={base_path.resolve()}",
-        "--max_num_load_retries=0",
-        f"--monitoring_config_file={monitoring_file}",
-        *experiment.options.flags(str(batching_file)),
+        *write_server_files(experiment.options, order.folder),
     )
     process = ChildProcess(command, order.folder / f"replica{index}.log", cores)
     stack.callback(process.stop)
@@ -237,56 +199,6 @@ class MemoryWatch:
                         f"{self._limit_bytes / BYTES_PER_GB:g} GB, and was stopped as out of memory"
                     )
                     replica.process.kill()
-
-
-class _BareSessions:
-    """The bare session of each replica, started beside it so that their start-ups overlap.
-
-    Where TensorFlow is missing or cannot load the model there is none, and what needs one is NOT JUDGED.
-    """
-
-    def __init__(self, order: Order, version_path: Path, placement: Placement) -> None:
-        self._timeout_s = order.settings.ready_timeout_s
-        self._sessions: list[BareSession] = []
-        self._ready: list[BareReady] | None = None
-        if order.bare and _tensorflow_is_installed():
-            body = order.folder / "bare_body"
-            body.write_bytes(order.payload().body)
-            for index, cores in enumerate(placement.replicas):
-                log = order.folder / f"bare{index}.log"
-                start_cores = tuple(sorted(placement.generator))
-                plan = BarePlan(version_path, body, order.experiment.options, cores, start_cores)
-                self._sessions.append(BareSession(plan, log))
-
-    def slice(self) -> BareRates | None:
-        """One slice on all replicas' cores at once."""
-        return measure_slice(self._sessions) if self._wait_until_ready() else None
-
-    def right_answer(self) -> Any:
-        """What the model answers in process, None when that is not known or never the same twice."""
-        ready = self._wait_until_ready()
-        if not ready or not ready[0].deterministic:
-            return None
-        return next(iter(ready[0].answer.values()))
-
-    def close(self) -> None:
-        """End the sessions' processes."""
-        for session in self._sessions:
-            session.close()
-
-    def _wait_until_ready(self) -> list[BareReady]:
-        if self._ready is None:
-            try:
-                self._ready = [session.wait_until_ready(self._timeout_s) for session in self._sessions]
-            except DeploymentError:
-                self._ready = []
-        return self._ready
-
-
-def _tensorflow_is_installed() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("tensorflow") is not None
 
 
 def describe(settings: Settings) -> str:

@@ -20,7 +20,8 @@ class Order:
 
     ``model_path`` gives the SavedModel base folder and ``payload`` the request to be sent, each called only
     where a target needs it, and when; ``folder`` is the target's own, for logs and generated files;
-    ``progress`` shows one line of text.
+    ``progress`` shows one line of text now and ``note`` one when the run is over; ``failed`` tells whether a
+    test of the experiment has failed so far. ``bare`` says whether a bare session is of use.
     """
 
     experiment: Experiment
@@ -29,4 +30,6 @@ class Order:
     payload: Callable[[], Payload]
     folder: Path
     progress: Callable[[str], None]
+    note: Callable[[str], None]
+    failed: Callable[[], bool]
     bare: bool = True

@@ -1,0 +1,203 @@
+"""The Docker Engine of this machine, or Podman in its place: found, asked, and its errors in one sentence."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from pytest_tfserving.errors import ConfigurationError, DeploymentError, missing_extra
+from pytest_tfserving.targets.labels import MANAGED_BY, RUN, US, selector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import docker
+    from docker.models.containers import Container
+    from docker.models.images import Image
+
+    from pytest_tfserving.targets.labels import Leftovers
+
+# What `bake` says of the model that it put into an image.
+MODEL = "pytest-tfserving/model"
+# A removal waits for the kernel to take the container's processes down.
+_TIMEOUT_S = 30
+_LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
+
+
+def address() -> str:
+    """Where the engine listens: DOCKER_HOST, Podman's CONTAINER_HOST, docker's context, else Podman."""
+    for variable in ("DOCKER_HOST", "CONTAINER_HOST"):
+        if os.environ.get(variable):
+            return os.environ[variable]
+    from_context = _address_of_context()
+    if _exists(from_context):
+        return from_context
+    folders = [os.environ.get("XDG_RUNTIME_DIR", "/run"), "/run"]
+    podman = [Path(folder) / "podman/podman.sock" for folder in folders]
+    return next((f"unix://{path}" for path in podman if path.exists()), from_context)
+
+
+def _address_of_context() -> str:
+    """The address of the context that the docker command uses."""
+    from docker.context import ContextAPI
+
+    try:
+        host = ContextAPI.get_current_context().Host
+    except Exception:  # noqa: BLE001 - the SDK raises what it likes on a file it cannot read
+        host = None
+    return str(host or "unix:///var/run/docker.sock").replace("http+unix://", "unix://")
+
+
+def _exists(host: str) -> bool:
+    return not host.startswith("unix://") or Path(host.removeprefix("unix://")).exists()
+
+
+@contextmanager
+def connect() -> Iterator[Engine]:
+    """A connection to this machine's engine.
+
+    Raises:
+        ConfigurationError: when there is none, and when it is another machine's.
+    """
+    try:
+        import docker
+    except ModuleNotFoundError as error:
+        raise missing_extra(str(error.name), "docker", "a container engine") from None
+    host = address()
+    parts = urlsplit(host)
+    if parts.scheme in ("tcp", "http", "https", "ssh") and parts.hostname not in _LOCAL_HOSTS:
+        raise ConfigurationError(
+            f"the engine at {host} is another machine's; containers share cores, files and ports with this "
+            "machine, so use one that runs here."
+        )
+    try:
+        client = docker.DockerClient(base_url=host, version="auto", timeout=_TIMEOUT_S)
+    except (docker.errors.DockerException, ValueError) as error:
+        raise ConfigurationError(
+            f"no container engine answers at {host} ({reason(error)}); start Docker or Podman, or set "
+            "DOCKER_HOST to its address."
+        ) from None
+    with closing(client):
+        yield Engine(client, host)
+
+
+def reason(error: BaseException) -> str:
+    """The part of an engine's, or of a connection's, error that a user can act on."""
+    explanation = getattr(error, "explanation", None)
+    if explanation:
+        return str(explanation).strip().rstrip(".")
+    text = str(error)
+    system = re.search(r"\[Errno \d+\] ([^')\"]+)|Error\(\d+, '([^']+)'\)", text)
+    return (system[1] or system[2]) if system else text.rstrip(".")
+
+
+class Engine:
+    """A connection to an engine; whatever it refuses is a `DeploymentError`."""
+
+    def __init__(self, client: docker.DockerClient, host: str) -> None:
+        self.client = client
+        self.host = host
+
+    @contextmanager
+    def asked(self, what: str) -> Iterator[None]:
+        """Turn what goes wrong inside into one sentence: that ``what`` failed, and why."""
+        import docker
+        import requests
+
+        try:
+            yield
+        except (docker.errors.DockerException, requests.RequestException) as error:
+            raise DeploymentError(f"{what} failed on the engine at {self.host}: {reason(error)}") from None
+
+    def facts(self) -> dict[str, Any]:
+        """Its name, its version, its cores and RAM, and how it limits containers."""
+        with self.asked("asking for its version"):
+            version, info = self.client.version(), self.client.info()
+        component = (version.get("Components") or [{}])[0]
+        return {
+            "name": str(component.get("Name", "Engine")).removesuffix(" Engine").replace("Engine", "Docker"),
+            "version": version["Version"],
+            "cores": int(info["NCPU"]),
+            "ram_bytes": int(info["MemTotal"]),
+            "cgroups": str(info.get("CgroupVersion", "")),
+            "rootless": any("rootless" in option for option in info.get("SecurityOptions") or ()),
+        }
+
+    def image(self, name: str, say: Any) -> Image:
+        """The image ``name``, pulled if the engine has it not.
+
+        Raises:
+            DeploymentError: when it cannot be pulled either.
+        """
+        import docker
+        import requests
+
+        try:
+            return self.client.images.get(name)
+        except docker.errors.ImageNotFound:
+            say(f"pulling {name}")
+        except docker.errors.APIError as error:
+            raise DeploymentError(f"{name!r} is not the name of an image: {reason(error)}.") from None
+        repository, tag = split_name(name)
+        try:
+            return self.client.images.pull(repository, tag=tag)
+        except (docker.errors.DockerException, requests.RequestException) as error:
+            raise DeploymentError(
+                f"the image {name} is not on the engine at {self.host}, and pulling it failed: "
+                f"{reason(error)}."
+            ) from None
+
+    def ours(self, labels: Mapping[str, str]) -> list[Container]:
+        """The containers that carry ``labels``, running or not."""
+        wanted = [f"{name}={value}" for name, value in labels.items()]
+        with self.asked("listing containers"):
+            found: list[Container] = self.client.containers.list(
+                all=True, filters={"label": wanted}, ignore_removed=True
+            )
+        return found
+
+    def remove(self, run: str) -> None:
+        """Remove the containers of one deployment."""
+        for container in self.ours(selector(run)):
+            self._remove(container)
+
+    def sweep(self, leftovers: Leftovers) -> list[str]:
+        """Remove the containers that are left over, and return their names with their runs."""
+        left = [each for each in self.ours({MANAGED_BY: US}) if leftovers.include(each.labels)]
+        for container in left:
+            self._remove(container)
+        return [f"container {each.name} of run {each.labels[RUN]}" for each in left]
+
+    def _remove(self, container: Container) -> None:
+        import docker
+
+        with self.asked(f"removing container {container.name}"):
+            try:
+                container.remove(force=True, v=True)
+            except docker.errors.NotFound:
+                return
+            except docker.errors.APIError as error:
+                if error.status_code != 409:  # noqa: PLR2004 - somebody else is removing it
+                    raise
+
+
+def split_name(image: str) -> tuple[str, str]:
+    """An image's repository, and its tag or digest: ``latest`` where it has none."""
+    if "@" in image:
+        repository, _, digest = image.partition("@")
+        return repository, digest
+    repository, colon, tag = image.rpartition(":")
+    return (repository, tag) if colon and "/" not in tag else (image, "latest")
+
+
+def model_in(image: Image) -> str:
+    """The name of the model that an image has in it; empty when it has none."""
+    config = image.attrs.get("Config") or {}
+    variables = dict(each.partition("=")[::2] for each in config.get("Env") or ())
+    named = variables.get("MODEL_NAME", "")
+    # tensorflow/serving itself says "model", and has none.
+    return (config.get("Labels") or {}).get(MODEL, "") or ("" if named == "model" else named)

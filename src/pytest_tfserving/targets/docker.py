@@ -1,0 +1,361 @@
+"""The target ``docker``: one container a node, each on cores of its own, on this machine's engine."""
+
+from __future__ import annotations
+
+import stat
+import warnings
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import psutil
+
+from pytest_tfserving.engine import Engine, address, connect, model_in, reason
+from pytest_tfserving.errors import DeploymentError, TFServingError, TFServingWarning
+from pytest_tfserving.experiment import BYTES_PER_GB
+from pytest_tfserving.probe import wait_until_available
+from pytest_tfserving.processes import CAN_PIN, available_cores, without_interruption
+from pytest_tfserving.targets.bare_sessions import BareSessions
+from pytest_tfserving.targets.deployment import Deployment, Endpoint, Evidence
+from pytest_tfserving.targets.labels import Leftovers, Tags
+from pytest_tfserving.targets.placement import lacking, place
+from pytest_tfserving.targets.served_model import latest_version, model_name
+from pytest_tfserving.targets.server_files import write_server_files
+from pytest_tfserving.targets.usage import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from docker.models.containers import Container
+    from docker.models.images import Image
+
+    from pytest_tfserving.experiment import Shape
+    from pytest_tfserving.options import Settings
+    from pytest_tfserving.targets.order import Order
+    from pytest_tfserving.targets.placement import Placement
+
+_HOST = "127.0.0.1"
+_REST, _GRPC = 8501, 8500
+_FILES = "/etc/pytest-tfserving"
+_LOG_LINES = 30
+_SIGNALLED = 128
+
+
+def describe(settings: Settings) -> str:
+    """The image, and the engine that runs it."""
+    try:
+        return f"{settings.image} on the engine at {address()}"
+    except ModuleNotFoundError:
+        return settings.image  # the first test says what is missing
+
+
+def unfit(settings: Settings, shape: Shape) -> str:  # noqa: ARG001 - every target has this function
+    """What this machine, or its engine, lacks for ``shape``; empty when it has it all."""
+    with connect() as engine:
+        cores, ram_bytes = _machine(engine.facts())
+    return lacking(shape, len(cores), ram_bytes)
+
+
+def sweep(leftovers: Leftovers) -> list[str]:
+    """Remove the containers that are left over."""
+    with connect() as engine:
+        return engine.sweep(leftovers)
+
+
+def _machine(facts: dict[str, Any]) -> tuple[list[int], int]:
+    """The cores and the RAM that this process and the engine both have."""
+    cores = available_cores() if CAN_PIN else list(range(facts["cores"]))
+    return cores, min(psutil.virtual_memory().total, facts["ram_bytes"])
+
+
+@contextmanager
+def deploy(order: Order) -> Iterator[Deployment]:
+    """Start the containers, wait until each has its model AVAILABLE, and remove them afterwards."""
+    experiment, settings = order.experiment, order.settings
+    with connect() as engine, ExitStack() as stack:
+        engine.sweep(Leftovers())
+        facts = engine.facts()
+        image = engine.image(settings.image, order.progress)
+        placement = place(experiment.shape, *_machine(facts))
+        plan = _plan(order, image, facts)
+        stack.enter_context(_Containers(engine, order, plan.tags))
+        count = len(placement.replicas)
+        order.progress(f"{experiment.name}: starting {count} x {experiment.shape.vcpus} vCPUs")
+        replicas = [_start(engine, plan, index, cores) for index, cores in enumerate(placement.replicas)]
+        bare = BareSessions(order, placement)
+        stack.callback(bare.close)
+        _wait(order, replicas)
+        yield Deployment(
+            experiment=experiment,
+            label=experiment.name,
+            model=plan.model,
+            path=f"/v1/models/{plan.model}",
+            endpoints=tuple(replica.rest for replica in replicas),
+            grpc_endpoints=tuple(replica.grpc for replica in replicas),
+            reached=replicas[0].reached,
+            generator_cores=placement.generator if CAN_PIN else frozenset(),
+            unfit=placement.unfit,
+            circumstances=_circumstances(plan, image, facts, placement),
+            failure=lambda: _failure(replicas),
+            evidence=lambda: _evidence(replicas),
+            bare_slice=bare.slice,
+            right_answer=bare.right_answer,
+            usage=lambda: _usage(replicas),
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all containers of a deployment have in common; ``mounts`` are folders here and there."""
+
+    tags: Tags
+    image: str
+    model: str
+    mounts: dict[str, str]
+    flags: tuple[str, ...]
+    ram_bytes: int
+    user: str | None
+
+
+def _plan(order: Order, image: Image, facts: dict[str, Any]) -> Plan:
+    experiment = order.experiment
+    model = model_name(experiment.model)
+    files = order.folder / "server"
+    mounts, user = {str(files): _FILES}, None
+    if model_in(image) != model:
+        base_path = order.model_path().resolve()
+        latest_version(base_path)  # a folder without one is said before anything is started
+        mounts[str(base_path)] = f"/models/{model}"
+        user = _who_can_read(base_path, rootless=facts["rootless"])
+    return Plan(
+        tags=Tags(experiment.name, order.settings.keep),
+        image=str(image.id),
+        model=model,
+        mounts=mounts,
+        flags=write_server_files(experiment.options, files, _FILES),
+        ram_bytes=experiment.shape.ram_bytes,
+        user=user,
+    )
+
+
+def _who_can_read(base_path: Path, *, rootless: bool) -> str | None:
+    """The user to run a container as that reads ``base_path``; None is the image's own, if everybody can.
+
+    A rootless engine's root is the user who runs it.
+    """
+    found = [path for path in (base_path, *base_path.rglob("*")) if path.exists()]
+    if all(path.stat().st_mode & stat.S_IROTH for path in found):
+        return None
+    owner = base_path.stat()
+    return "0:0" if rootless else f"{owner.st_uid}:{owner.st_gid}"
+
+
+def _circumstances(plan: Plan, image: Image, facts: dict[str, Any], placement: Placement) -> dict[str, Any]:
+    return {
+        "server": "container",
+        "image": {"id": image.id, "tags": image.tags, "digests": image.attrs.get("RepoDigests") or []},
+        "engine": {name: facts[name] for name in ("name", "version", "cgroups")},
+        "run": plan.tags.run,
+        "server_flags": list(plan.flags),
+        "model": "mounted" if len(plan.mounts) > 1 else "in the image",
+        "pinned": True,
+        "replica_cores": [list(cores) for cores in placement.replicas],
+    }
+
+
+class _Containers:
+    """The context that a deployment's containers live in, entered before the first of them is made."""
+
+    def __init__(self, engine: Engine, order: Order, tags: Tags) -> None:
+        self._engine = engine
+        self._order = order
+        self._tags = tags
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        failed = isinstance(error, Exception) or self._order.failed()
+        try:
+            if self._tags.keep == "always" or (self._tags.keep == "on-failure" and failed):
+                self._tell_that_it_is_kept()
+                return
+            with without_interruption():
+                self._engine.remove(self._tags.run)
+        except TFServingError as problem:
+            warnings.warn(f"{problem}; remove it with {self._how_to_delete}", TFServingWarning, stacklevel=2)
+
+    @property
+    def _how_to_delete(self) -> str:
+        return f"`pytest-tfserving cleanup --run {self._tags.run}`"
+
+    def _tell_that_it_is_kept(self) -> None:
+        names = [str(each.name) for each in self._engine.ours(self._tags.labels)]
+        self._order.note(
+            f"kept {self._order.experiment.name}: look at it with "
+            f"{', '.join(f'`docker logs {name}`' for name in sorted(names))}; "
+            f"delete it with {self._how_to_delete}"
+        )
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One container that was started."""
+
+    index: int
+    cores: tuple[int, ...]
+    engine: Engine
+    container: Container
+    rest: Endpoint
+    grpc: Endpoint
+    reached: str
+    ram_bytes: int
+
+    @property
+    def name(self) -> str:
+        """How it is called in texts."""
+        return f"replica {self.index}"
+
+    def state(self) -> dict[str, Any]:
+        """Its state, as the engine has it."""
+        self.container.reload()
+        found: dict[str, Any] = self.container.attrs["State"]
+        return found
+
+    def last_lines(self, count: int = _LOG_LINES) -> str:
+        """The end of its log."""
+        return str(self.container.logs(tail=count).decode(errors="replace")).strip()
+
+
+def _start(engine: Engine, plan: Plan, index: int, cores: tuple[int, ...]) -> Replica:
+    from docker.types import Mount
+
+    with engine.asked(f"starting replica {index}"):
+        container = engine.client.containers.create(
+            plan.image,
+            list(plan.flags),
+            name=f"tfserving-{plan.tags.run}-{index}",
+            labels={**plan.tags.labels, **plan.tags.annotations},
+            environment={"MODEL_NAME": plan.model, "MODEL_BASE_PATH": "/models"},
+            mounts=[Mount(seen, here, type="bind", read_only=True) for here, seen in plan.mounts.items()],
+            ports={f"{port}/tcp": (_HOST, 0) for port in (_REST, _GRPC)},  # 0: any free one
+            user=plan.user,
+            cpuset_cpus=",".join(map(str, cores)),
+            mem_limit=plan.ram_bytes,
+            memswap_limit=plan.ram_bytes,
+            # The image's own would run beside the load.
+            healthcheck={"test": ["NONE"]},
+        )
+        container.start()
+        container.reload()
+        rest, grpc, reached = _addresses(container)
+    return Replica(index, cores, engine, container, rest, grpc, reached, plan.ram_bytes)
+
+
+def _addresses(container: Container) -> tuple[Endpoint, Endpoint, str]:
+    """REST, gRPC, and how they are reached.
+
+    A container's own address needs nothing between load and server. It is used where the engine's bridge is
+    an interface of this machine; else, as with an engine in a virtual machine, a port that it forwards.
+    """
+    networks = container.attrs["NetworkSettings"]["Networks"].values()
+    ours = {address.address for each in psutil.net_if_addrs().values() for address in each}
+    for network in networks:
+        if network.get("IPAddress") and network.get("Gateway") in ours:
+            host = network["IPAddress"]
+            return Endpoint(host, _REST), Endpoint(host, _GRPC), "each container's own address"
+    rest, grpc = (_published(container, port) for port in (_REST, _GRPC))
+    return rest, grpc, f"ports of {_HOST} that the engine forwards"
+
+
+def _published(container: Container, port: int) -> Endpoint:
+    bindings = container.attrs["NetworkSettings"]["Ports"].get(f"{port}/tcp") or []
+    if not bindings:
+        return Endpoint(_HOST, port)  # the container has ended already, which `failure` tells
+    return Endpoint(_HOST, int(bindings[0]["HostPort"]))
+
+
+def _wait(order: Order, replicas: Sequence[Replica]) -> None:
+    try:
+        for replica in replicas:
+            wait_until_available(
+                replica.rest,
+                f"/v1/models/{model_name(order.experiment.model)}",
+                timeout_s=order.settings.ready_timeout_s,
+                failure=lambda: _failure(replicas),
+                advice="raise --tfserving-ready-timeout if it only needs longer",
+            )
+    except DeploymentError as error:
+        for title, text in _evidence(replicas):
+            error.add_note(f"--- {title} ---\n{text}")
+        raise
+
+
+def _failure(replicas: Sequence[Replica]) -> str:
+    import docker
+    import requests
+
+    for replica in replicas:
+        try:
+            state = replica.state()
+            if not state["Running"]:
+                return _end_of(replica, state)
+        except docker.errors.NotFound:
+            return f"{replica.name} is gone: its container was removed by someone else"
+        except (docker.errors.DockerException, requests.RequestException) as error:
+            return f"the engine does not answer any more: {reason(error)}"
+    return ""
+
+
+def _end_of(replica: Replica, state: dict[str, Any]) -> str:
+    if state.get("OOMKilled"):
+        limit = f"{replica.ram_bytes / BYTES_PER_GB:g} GB"
+        return f"{replica.name} needed more RAM than its node's {limit} and was killed (OOMKilled)"
+    code = int(state["ExitCode"])
+    ended = f"was killed by signal {code - _SIGNALLED}" if code > _SIGNALLED else f"exited with code {code}"
+    last = state.get("Error") or replica.last_lines(1)
+    return f"{replica.name} {ended}" + (f" ({last})" if last else "")
+
+
+def _evidence(replicas: Sequence[Replica]) -> Evidence:
+    import docker
+    import requests
+
+    found = []
+    for replica in replicas:
+        try:
+            text = replica.last_lines()
+        except (docker.errors.DockerException, requests.RequestException) as error:
+            text = f"cannot be read: {reason(error)}"
+        if text:
+            found.append((f"log of {replica.name} (cores {','.join(map(str, replica.cores))})", text))
+    return found
+
+
+def _usage(replicas: Sequence[Replica]) -> Usage:
+    first, *others = [_used(replica) for replica in replicas]
+    return sum(others, start=first)
+
+
+def _used(replica: Replica) -> Usage:
+    import docker
+    import requests
+
+    try:
+        api = replica.engine.client.api
+        stats: dict[str, Any] = api.stats(str(replica.container.id), stream=False, one_shot=True)
+        cpu, memory = stats["cpu_stats"], stats["memory_stats"]
+        throttling, pages = cpu.get("throttling_data") or {}, memory.get("stats") or {}
+        cache_bytes = pages.get("total_inactive_file", pages.get("inactive_file", 0))
+        return Usage(
+            cpu_s=cpu["cpu_usage"]["total_usage"] / 1e9,
+            rss_bytes=memory["usage"] - cache_bytes,
+            periods=throttling.get("periods"),
+            throttled_periods=throttling.get("throttled_periods"),
+            throttled_s=throttling["throttled_time"] / 1e9 if "throttled_time" in throttling else None,
+            major_faults=pages.get("total_pgmajfault", pages.get("pgmajfault")),
+            restarts=0,
+        )
+    except (docker.errors.DockerException, requests.RequestException, KeyError):
+        return Usage()  # of a container that has ended nothing is known

@@ -1,0 +1,45 @@
+"""Which cores of a machine each replica and the load generator get, and what a shape lacks there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_tfserving.experiment import BYTES_PER_GB
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_tfserving.experiment import Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Which cores each replica and the load generator get; ``unfit`` says what the machine lacks."""
+
+    replicas: tuple[tuple[int, ...], ...]
+    generator: frozenset[int]
+    unfit: str = ""
+
+
+def place(shape: Shape, cores: Sequence[int], ram_bytes: int) -> Placement:
+    """Give every node its vCPUs and leave at least one core to the load generator.
+
+    An unfit shape gets one replica on what there is, enough to see that it works.
+    """
+    unfit = lacking(shape, len(cores), ram_bytes)
+    nodes, vcpus = (1, min(shape.vcpus, max(len(cores) - 1, 1))) if unfit else (shape.nodes, shape.vcpus)
+    taken = list(cores)[len(cores) - nodes * vcpus :]
+    replicas = tuple(tuple(taken[node * vcpus : (node + 1) * vcpus]) for node in range(nodes))
+    return Placement(replicas, frozenset(set(cores) - set(taken)) or frozenset(cores), unfit)
+
+
+def lacking(shape: Shape, cores: int, ram_bytes: int) -> str:
+    """What a machine with so many cores and so much RAM lacks for ``shape``; empty when it has it all."""
+    if shape.total_vcpus + 1 > cores:
+        also = "" if shape.total_vcpus > cores else " and a core for the load generator"
+        return f"needs {shape.total_vcpus} vCPUs{also}, this machine has {cores}"
+    if shape.ram_bytes * shape.nodes > ram_bytes:
+        has = f"this machine has {ram_bytes / BYTES_PER_GB:.0f} GB"
+        return f"needs {shape.ram_gb * shape.nodes} GB of RAM, {has}"
+    return ""

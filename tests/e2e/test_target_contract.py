@@ -1,0 +1,278 @@
+"""What every target does for the same perf tests, on real servers, engines and clusters."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from engines import IMAGE
+from harness import until
+from pytest_tfserving.targets.labels import MANAGED_BY, US, Leftovers
+from server_process import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import docker
+
+    from harness import Project
+
+EXPERIMENTS = """
+defaults: {model: ./models/half_plus_two, payload: request.json, profile: tiny}
+profiles:
+  tiny: {users: 2, spawn_rate: 2, run_time_s: 3, think_time_s: 0.01, request_timeout_s: 20, max_lag_ms: 2000}
+batching_parameters: {max_batch_size: 4}
+experiments:
+  - shape: 1cpu-1gb-1n
+    inter_op: 1
+    batching: false
+    slo: ["rps>=1", "errors<1%"]
+"""
+GATE = """
+def test_gate(load):
+    load().check()
+"""
+# A request above the largest batch is refused, and only a server that has read the batching file knows how
+# large that is.
+ASKED = """
+import requests
+from pytest_tfserving.server_side.prometheus import read_metrics
+
+def answer(serving, rows):
+    url = f"{serving.endpoints[0]}{serving.path}:predict"
+    with requests.Session() as session:
+        session.trust_env = False
+        return session.post(url, json={"instances": [[1.0]] * rows}, timeout=20)
+
+def test_metrics(serving):
+    assert read_metrics(serving) is not None
+
+def test_four_rows(serving):
+    assert answer(serving, 4).json()["predictions"] == [[2.5]] * 4
+
+def test_five_rows(serving):
+    refused = answer(serving, 5)
+    assert refused.status_code == 400, refused.text
+    assert "larger than maximum" in refused.text, refused.text
+"""
+KILLED_WHILE_LOADED = """
+import threading
+import time
+from pytest_tfserving.server_side.prometheus import read_metrics
+
+%s
+
+def kill_when_loaded(serving):
+    while (read_metrics(serving) or {}).get("request_count", 0) < 50:
+        time.sleep(0.05)
+    kill(serving)
+
+def test_gate(serving, load):
+    killer = threading.Thread(target=kill_when_loaded, args=(serving,))
+    killer.start()
+    try:
+        load(run_time_s=60).check()
+    finally:
+        killer.join()
+"""
+
+
+class Target:
+    """A target under test: its options, how its server is killed, and what it may leave."""
+
+    name = ""
+    # Python for a perf test: a function that kills the server behind a deployment.
+    kill = ""
+    cause_of_death = ""
+
+    def options(self) -> list[str]:
+        """What pytest is given to run on it."""
+        return [f"--tfserving-target={self.name}"]
+
+    def left(self) -> list[str]:
+        """What is left of runs that are over."""
+        raise NotImplementedError
+
+
+class Local(Target):
+    """Processes of this machine."""
+
+    name = "local"
+    kill = """
+import psutil
+def kill(serving):
+    family = psutil.Process().children(recursive=True)
+    (server,) = [each for each in family if "pytest_tfserving.model_server" in each.cmdline()
+                 and "-c" not in each.cmdline()]
+    server.kill()
+"""
+    cause_of_death = "replica 0 was killed by signal 9*"
+
+    def left(self) -> list[str]:
+        """Servers whose files lie in the test's own temporary folder."""
+        found = psutil.process_iter(["pid", "cmdline"])
+        commands = {str(each.info["pid"]): " ".join(each.info["cmdline"] or ()) for each in found}
+        ours = f"={os.environ['TMPDIR']}/"
+        return [
+            pid for pid, text in commands.items() if "pytest_tfserving.model_server" in text and ours in text
+        ]
+
+
+class Docker(Target):
+    """Containers of an engine."""
+
+    name = "docker"
+    kill = """
+import docker
+def kill(serving):
+    client = docker.from_env()
+    label = f"pytest-tfserving/run={serving.circumstances['run']}"
+    for container in client.containers.list(filters={"label": label}):
+        container.kill()
+    client.close()
+"""
+    cause_of_death = "replica 0 was killed by signal 9*"
+
+    def __init__(self, engine: docker.DockerClient) -> None:
+        self._engine = engine
+
+    def options(self) -> list[str]:
+        """With this project's image."""
+        return [*super().options(), f"--tfserving-image={IMAGE}"]
+
+    def left(self) -> list[str]:
+        """Containers whose run is over."""
+        ours = self._engine.containers.list(
+            all=True, filters={"label": f"{MANAGED_BY}={US}"}, ignore_removed=True
+        )
+        return [str(each.name) for each in ours if Leftovers(kept=True).include(each.labels)]
+
+
+class Url(Target):
+    """A server that somebody else has started."""
+
+    name = "url"
+    kill = """
+import os, signal
+def kill(serving):
+    os.kill(int(os.environ["SERVER_PID"]), signal.SIGKILL)
+"""
+    cause_of_death = "* x cannot connect: connection refused"
+
+    def __init__(self, project: Project, stack: ExitStack) -> None:
+        self._project = project
+        self._stack = stack
+
+    def options(self) -> list[str]:
+        """With the address of a server of the project's model."""
+        folder = self._project.pytester.path / "models" / "half_plus_two"
+        monitoring = self._project.pytester.path / "monitoring.txt"
+        monitoring.write_text('prometheus_config { enable: true path: "/monitoring/prometheus/metrics" }')
+        flags = [f"--monitoring_config_file={monitoring}"]
+        server = self._stack.enter_context(Server("half_plus_two", folder, *flags))
+        self._project.monkeypatch.setenv("SERVER_PID", str(server.process.pid))
+        return [*super().options(), f"--tfserving-url={server.model}"]
+
+    def left(self) -> list[str]:
+        """Nothing: nothing is deployed."""
+        return []
+
+
+DEPLOYING = ("local", "docker")
+ALL = (*DEPLOYING, "url")
+
+
+@pytest.fixture
+def target(request: pytest.FixtureRequest, project: Project) -> Iterator[Target]:
+    """The target that the test is parametrised by, if it is here."""
+    with ExitStack() as stack:
+        if request.param == "local":
+            yield Local()
+        elif request.param == "docker":
+            yield Docker(request.getfixturevalue("engine"))
+        else:
+            yield Url(project, stack)
+
+
+@pytest.fixture
+def real(project: Project, half_plus_two: Path) -> Project:
+    """A project with a real model."""
+    models = project.pytester.path / "models"
+    (models / "half_plus_two").symlink_to(half_plus_two)
+    (project.pytester.path / "request.json").write_text('{"instances": [[1.0], [2.0], [5.0]]}')
+    project.write(EXPERIMENTS, GATE)
+    return project
+
+
+@pytest.mark.parametrize("target", ALL, indirect=True)
+def test_it_serves_is_loaded_is_judged_and_leaves_nothing(target: Target, real: Project) -> None:
+    run, (result,) = real.results(*target.options(), server=False)
+
+    run.assert_outcomes(passed=1)
+    assert (result["target"], result["verdict"], result["total_errors"]) == (target.name, "PASS", 0)
+    assert result["total_requests"] > 20
+    assert result["reached"]
+    assert len(result["endpoints"]) == 1
+    assert target.left() == []
+
+
+@pytest.mark.parametrize("target", DEPLOYING, indirect=True)
+def test_flags_and_batching_are_in_effect(target: Target, real: Project) -> None:
+    real.write(EXPERIMENTS.replace("batching: false", "batching: true"), ASKED)
+
+    real.run(*target.options(), server=False).assert_outcomes(passed=3)
+
+
+@pytest.mark.parametrize("target", DEPLOYING, indirect=True)
+def test_a_replica_has_no_more_cores_than_its_node(target: Target, real: Project) -> None:
+    real.write(EXPERIMENTS, "def test_cpu(load):\n    load(users=8, spawn_rate=8, think_time_s=0.0)\n")
+
+    _, (result,) = real.results(*target.options(), server=False)
+
+    assert 0.3 < result["server"]["cores"] < 1.1, result["server"]
+
+
+@pytest.mark.parametrize("target", DEPLOYING, indirect=True)
+def test_a_replica_has_no_more_ram_than_its_node(target: Target, real: Project, greedy: Path) -> None:
+    models = real.pytester.path / "models"
+    (models / "greedy").symlink_to(greedy)
+    (real.pytester.path / "request.json").write_text(json.dumps({"instances": [3e9]}))
+    real.write(EXPERIMENTS.replace("half_plus_two", "greedy"), GATE)
+
+    run = real.run(*target.options(), server=False)
+
+    run.assert_outcomes(failed=1)
+    run.stdout.fnmatch_lines(["*replica 0 * RAM*node's 1 GB*"])
+    assert target.left() == []
+
+
+@pytest.mark.parametrize("target", DEPLOYING, indirect=True)
+def test_a_model_that_does_not_load_is_said_with_the_reason(target: Target, real: Project) -> None:
+    broken = real.pytester.path / "models" / "broken" / "1"
+    broken.mkdir(parents=True)
+    (broken / "saved_model.pb").write_bytes(b"no model")
+    real.write(EXPERIMENTS.replace("half_plus_two", "broken"), GATE)
+
+    run = real.run(*target.options(), server=False)
+
+    run.assert_outcomes(failed=1)
+    run.stdout.fnmatch_lines(["replica 0 exited with code 1 (*{name: broken version: 1} due to error: *)"])
+    assert target.left() == []
+
+
+@pytest.mark.parametrize("target", ALL, indirect=True)
+def test_a_server_that_dies_under_load_fails_the_test_with_its_end(target: Target, real: Project) -> None:
+    real.write(EXPERIMENTS, KILLED_WHILE_LOADED % target.kill)
+
+    run, (result,) = real.results(*target.options(), server=False)
+
+    run.assert_outcomes(failed=1)
+    assert result["verdict"] == "FAIL"
+    run.stdout.fnmatch_lines([f"*{target.cause_of_death}*"])
+    until(lambda: target.left() == [], "the end of what was deployed")
