@@ -27,7 +27,7 @@ profiles:
 experiments:
   - {{shape: 1cpu-1gb-1n, inter_op: 1}}
 """
-FREEZE = {"freeze_after": 500, "freeze_s": 1.0}
+FREEZE = {"freeze_after": 250, "freeze_s": 1.0}
 JUST_LOAD = "def test_load(load):\n    load()\n"
 
 

@@ -50,6 +50,16 @@ def test_a_step_is_cut_off(level: float) -> None:
     assert np.mean(errors <= 2) >= 0.9
 
 
+@pytest.mark.parametrize("starts_s", [3.0, 12.0, 25.0])
+def test_trouble_after_the_level_was_reached_stays_in(starts_s: float) -> None:
+    """A server that answers well, is frozen for a second, and answers well again has not warmed up late."""
+    at_s = np.arange(600) * SLICE_S
+    frozen = (at_s >= starts_s) & (at_s < starts_s + 1)
+
+    assert np.mean(np.array(cuts(np.where(frozen, 0.01, 1.0))) < starts_s) >= 0.95
+    assert np.mean(np.array(cuts(np.where(frozen, 50.0, 1.0))) < starts_s) >= 0.95
+
+
 def test_a_drift_is_refused() -> None:
     rising = refusals(np.linspace(1, 1.3, 600))
     falling = refusals(np.linspace(1, 0.7, 600))

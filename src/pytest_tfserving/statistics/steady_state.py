@@ -1,10 +1,10 @@
 """Where a run becomes steady, and whether it ever does.
 
 Warm-up is cut off by MSER-5 (White, Simulation 69(6), 1997): of the means of five slices, as many are left
-out from the start as make the standard error of what remains smallest, at most half of them. What remains
-must neither drift nor jump: the Mann-Kendall test with Hamed and Rao's correction for autocorrelation
-(Journal of Hydrology 204, 1998) and Pettitt's test for a change point (Applied Statistics 28(2), 1979),
-each only where the change is also one that matters.
+out from the start as make the standard error of what remains smallest, at most half of them, and none after
+the level of what remains was first reached. What remains must neither drift nor jump: the Mann-Kendall test
+with Hamed and Rao's correction for autocorrelation (Journal of Hydrology 204, 1998) and Pettitt's test for a
+change point (Applied Statistics 28(2), 1979), each only where the change is also one that matters.
 """
 
 from __future__ import annotations
@@ -33,7 +33,13 @@ _MOST_BATCHES = 100
 # matter.
 _SIGNIFICANCE = 0.001
 _MATTERS = 0.1
+# Warm-up is over with the first mean that is within so much of the level, or so many times the scatter, if so
+# many of those from there to the cut are as well.
 _SAME_LEVEL = 0.05
+_BAND = 2.0
+_MOSTLY = 0.5
+# What makes a median deviation a standard deviation, for a normal distribution.
+_NORMAL = 1.4826
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +61,21 @@ def steadiness(slices: Floats, name: str, slice_s: float = SLICE_S) -> Steadines
     means = batch_means(slices)
     if len(means) < FEWEST_BATCHES:
         return Steadiness(0.0)
-    cut = _worth_cutting(means, mser(means))
+    cut = _end_of_warm_up(means, mser(means))
     return Steadiness(cut * _BATCH * slice_s, _unsteady(means[cut:], name))
 
 
-def _worth_cutting(means: Floats, cut: int) -> int:
-    """``cut``, or 0 where what would be cut off is at the level of the rest."""
-    level = float(means[cut:].mean())
-    return cut if cut and abs(float(means[:cut].mean()) - level) > _SAME_LEVEL * abs(level) else 0
+def _end_of_warm_up(means: Floats, cut: int) -> int:
+    """``cut``, or where the level of the rest was reached before: trouble after that is the server's."""
+    if not cut:
+        return 0
+    rest = means[cut:]
+    level = _median(rest)
+    scatter = _NORMAL * _median(np.abs(rest - level))
+    near = np.abs(means[:cut] - level) <= max(_SAME_LEVEL * abs(level), _BAND * scatter)
+    from_then_on = np.cumsum(near[::-1])[::-1] / np.arange(cut, 0, -1)
+    reached = near & (from_then_on >= _MOSTLY)
+    return int(np.argmax(reached)) if reached.any() else cut
 
 
 def batch_means(slices: Floats) -> Floats:
