@@ -244,7 +244,8 @@ class Load:
             perf.log.add_result(key, nothing_measured(self._experiment, profile, aborted=cause))
             raise
         payload: Payload = self._request.getfixturevalue("request_payload")
-        asked = Asked(profile, payload, self._watched(), perf.settings.alpha)
+        settings = perf.settings
+        asked = Asked(profile, payload, self._watched(), settings.alpha, settings.load_processes)
         result, interrupted = measure(deployment, asked, self._folder, perf.progress)
         perf.progress.close()
         perf.log.add_result(key, result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 from contextlib import contextmanager
@@ -40,16 +41,23 @@ _LONGEST_FIRST_ANSWER_S = 20.0
 # No answer for so many times what a warm one takes, and for at least so long, and none will come.
 _STALL_FACTOR = 20
 _SHORTEST_STALL_S = 5.0
+# Far from what a process can do, so that a busy moment does not make it late.
+_USERS_OF_A_PROCESS = 100
+_RATE_OF_A_PROCESS = 2000
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What one run of load is to be: ``slos`` are to be decided, wrongly with a probability of ``alpha``."""
+    """What one run of load is to be: ``slos`` are to be decided, wrongly with a probability of ``alpha``.
+
+    ``processes`` is how many load comes from, 0 for as many as the profile needs.
+    """
 
     profile: LoadProfile
     payload: Payload
     slos: tuple[Slo, ...] = ()
     alpha: float = DEFAULT_ALPHA
+    processes: int = 1
 
 
 def deploy(order: Order) -> AbstractContextManager[Deployment]:
@@ -83,7 +91,8 @@ def measure(
     if deployment.unfit:
         profile = PROFILES["smoke"].with_overrides({"request_timeout_s": profile.request_timeout_s})
     progress(f"{deployment.experiment.name}: first requests")
-    with LoadChild(folder) as generator:
+    processes = asked.processes or processes_for(profile, len(deployment.generator_cores))
+    with LoadChild(folder, processes) as generator:
         try:
             timeout_s = min(profile.request_timeout_s, _LONGEST_FIRST_ANSWER_S)
             expected, warm_s = expected_answer(deployment, payload, timeout_s)
@@ -112,6 +121,12 @@ def measure(
     after = None if interrupted or result.aborted or result.invalid else _bare(deployment)
     result = replace(result, bare=_joined(before, after), circumstances=circumstances(deployment))
     return (_smoke_only(result, deployment) if deployment.unfit else result), interrupted
+
+
+def processes_for(profile: LoadProfile, cores: int) -> int:
+    """How many load processes a profile needs, at most one a core."""
+    needed = math.ceil(max(profile.users / _USERS_OF_A_PROCESS, profile.rate / _RATE_OF_A_PROCESS))
+    return max(min(needed, cores), 1)
 
 
 def _bare(deployment: Deployment) -> BareRates | None:

@@ -60,6 +60,17 @@ def parse_rate(text: str) -> float:
     return rate
 
 
+def parse_processes(text: str) -> int:
+    """A number of processes; 0 for ``auto``."""
+    if text.strip() == "auto":
+        return 0
+    try:
+        return parse_count(text)
+    except argparse.ArgumentTypeError:
+        problem = f"{text!r} is neither 'auto' nor a whole number of 1 or more."
+        raise argparse.ArgumentTypeError(problem) from None
+
+
 def parse_alpha(text: str) -> float:
     """A probability above 0 and below 0.5."""
     try:
@@ -192,6 +203,15 @@ OPTIONS = (
         shown_default="the profile's own",
     ),
     Option(
+        "load-processes",
+        "{N,auto}",
+        "Processes that load comes from, each on a core of its own where there are so many; `auto` takes "
+        "another one for every 100 users, or 2000 requests a second, that the cores beside it allow.",
+        parse_processes,
+        0,
+        "auto",
+    ),
+    Option(
         "early-stop",
         "{yes,no}",
         "Whether load ends as soon as every SLO is decided, or always takes its whole run time.",
@@ -310,6 +330,7 @@ class Settings:
     unfit: str
     inconclusive: str
     alpha: float
+    load_processes: int
     json: Path | None
     html: Path | None
     markdown: Path | None
@@ -357,6 +378,7 @@ class Settings:
             unfit=values["unfit"],
             inconclusive=values["inconclusive"],
             alpha=values["alpha"],
+            load_processes=values["load-processes"],
             json=written("json"),
             html=written("html"),
             markdown=written("markdown"),

@@ -24,16 +24,22 @@ _LEAST_SENT = 0.98
 
 
 def generator_state(story: Story, window: Window) -> Generator:
-    """What the generator used in the window; NaN where its process did not live to say."""
-    if not story.end:
+    """What the generator used in the window; NaN where it did not live long enough to say."""
+    if not (story.end and story.ticks):
         return Generator(math.nan, math.nan)
     before = story.settled if story.settled and window.start_s else story.ticks[0]
-    length_s = story.end["at_s"] - before["at_s"]
+    pairs = list(zip(before["processes"], story.end["processes"], strict=True))
 
-    def share(name: str) -> float:
-        return (story.end[name] - before[name]) / length_s if story.end and length_s > 0 else math.nan
+    def highest(name: str) -> float:
+        return max(_rate(start, end, name) for start, end in pairs)
 
-    return Generator(share("cpu_s"), story.end["lag_p95_ms"], share("wait_s"), share("steal_s"))
+    lag_p95_ms = story.end["lag_p95_ms"]
+    return Generator(highest("cpu_s"), lag_p95_ms, highest("wait_s"), highest("steal_s"), len(pairs))
+
+
+def _rate(start: dict[str, float], end: dict[str, float], name: str) -> float:
+    length_s = end["at_s"] - start["at_s"]
+    return (end[name] - start[name]) / length_s if length_s > 0 else math.nan
 
 
 def limited_by_generator(result: Result) -> str:

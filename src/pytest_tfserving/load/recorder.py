@@ -101,6 +101,14 @@ class RecordStream:
         return of_process(records, index)
 
 
+def all_records(paths: Sequence[Path]) -> Any:
+    """All whole records of a run, of shape ``(n, 4)``; those of one process are mapped, not copied."""
+    import numpy as np
+
+    parts = [of_process(read_records(path), index) for index, path in enumerate(paths)]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
 def of_process(records: Any, index: int) -> Any:
     """Records of one of several processes, with outcomes that no other process has."""
     import numpy as np

@@ -70,13 +70,14 @@ class Generator:
 
     ``cpu`` is what it used as a fraction of a core, ``wait`` the fraction of the time that it waited for one,
     ``steal`` the fraction of its cores' time that the machine's host took, ``lag_p95_ms`` how late its event
-    loop was.
+    loop was; of several ``processes`` the worst of each.
     """
 
     cpu: float
     lag_p95_ms: float
     wait: float = 0.0
     steal: float = 0.0
+    processes: int = 1
 
 
 @dataclass(frozen=True, slots=True)

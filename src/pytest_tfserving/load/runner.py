@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import subprocess
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_tfserving.deciding import DEFAULT_ALPHA, Decider
 from pytest_tfserving.load.child import STOP_S
 from pytest_tfserving.load.outcome import outcome
-from pytest_tfserving.load.recorder import SUCCESS, RecordStream, read_records
+from pytest_tfserving.load.recorder import SUCCESS, RecordStream, all_records
 from pytest_tfserving.load.story import Story
 
 if TYPE_CHECKING:
@@ -44,12 +43,12 @@ def run(
         The result, and whether the user interrupted the run: what was measured until then is kept.
     """
     story, interrupted = Story(decider or Decider((), DEFAULT_ALPHA, None)), False
-    stream = RecordStream([child.records])
+    stream = RecordStream(child.records)
     started_at = as_text(child.send(plan, deployment))
     try:
         for _ in _watch(child, story, deployment, progress):
             if _decided(story, stream):
-                child.stop_decided()
+                child.stop("decided")
     except KeyboardInterrupt:
         interrupted = True
         story.incomplete = "the run was interrupted"
@@ -57,8 +56,9 @@ def run(
         _drain(child, story)
     child.end()
     _decided(story, stream, last=True)
-    result = outcome(plan, deployment, story, read_records(child.records), started_at)
-    child.records.unlink(missing_ok=True)
+    result = outcome(plan, deployment, story, all_records(child.records), started_at)
+    for path in child.records:
+        path.unlink(missing_ok=True)
     return result, interrupted
 
 
@@ -78,7 +78,7 @@ def _watch(
             _drain(child, story)
             return
     if story.end is None:
-        story.invalid = _death_of(child)
+        story.invalid = child.death() or f"the load generator said nothing for {SILENCE_S:g} s"
     elif story.early_end and (failure := deployment.failure_soon()):
         story.aborted = f"{failure}, {story.ended_at_s:.1f} s into the load"
 
@@ -115,15 +115,3 @@ def _drain(child: LoadChild, story: Story) -> None:
     for line in _lines(child, STOP_S):
         if line is not None:
             story.hear(line)
-
-
-def _death_of(child: LoadChild) -> str:
-    code = child.process.poll()
-    if code is None:
-        try:
-            code = child.process.wait(1)
-        except subprocess.TimeoutExpired:
-            return f"the load generator said nothing for {SILENCE_S:g} s"
-    last = child.log.read_text(errors="replace").strip().splitlines()[-1:]
-    ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    return f"the load generator {ended}" + (f": {last[0]}" if last else "")

@@ -40,6 +40,8 @@ from pytest_tfserving.load.users.open import OpenUser
 from pytest_tfserving.load.users.requester import LoadState
 
 TICK_S = 0.5
+# What Locust's master tells its workers once every user of the profile has been started.
+LEVEL = "tfserving-level"
 LAG_PROBE_S = 0.1
 # Below this many requests a failure ratio says little about the server.
 FEWEST_TO_GIVE_UP_ON = 10
@@ -79,6 +81,48 @@ def staged(stages: list[Stage], spawn_rate: float, now_s: Any) -> LoadTestShape:
     return Staged()
 
 
+def new_runner(environment: Any, plan: dict[str, Any]) -> Any:
+    """Locust's runner for this process's role in the plan."""
+    if plan["role"] == "alone":
+        return environment.create_local_runner()
+    host, port = plan["master"]
+    if plan["role"] == "master":
+        return environment.create_master_runner(host, port)
+    return environment.create_worker_runner(host, port)
+
+
+def user_class(plan: dict[str, Any]) -> type:
+    """The Locust user of an open or a closed loop."""
+    found: type = OpenUser if plan["profile"]["rate"] else ClosedUser
+    return found
+
+
+def start(runner: Any, plan: dict[str, Any], now_s: Any) -> None:
+    """Start the users of the plan, all of this process or all of its workers."""
+    profile = plan["profile"]
+    if profile["rate"]:
+        runner.start(plan["processes"], plan["processes"])
+    elif profile["shape"] == "constant":
+        runner.start(profile["users"], profile["spawn_rate"])
+    else:
+        stages = [Stage(**stage) for stage in plan["stages"]]
+        runner.environment.shape_class = staged(stages, profile["spawn_rate"], now_s)
+        runner.environment.shape_class.runner = runner
+        runner.start_shape()
+
+
+def lead(plan: dict[str, Any]) -> None:
+    """Be Locust's master: share users out among the workers, and tell them once all are started."""
+    environment = Environment(user_classes=[user_class(plan)])
+    runner = new_runner(environment, plan)
+    environment.events.spawning_complete.add_listener(lambda **_: runner.send_message(LEVEL))
+    while len(runner.clients.ready) < plan["processes"]:
+        gevent.sleep(_LOOK_S)
+    gevent.sleep(max(plan["origin"] - time.time(), 0.0))
+    start(runner, plan, lambda: time.time() - plan["origin"])
+    next_order()
+
+
 class Run:
     """One run of load, from the first user to the last line."""
 
@@ -100,29 +144,22 @@ class Run:
 
     def execute(self) -> None:
         """Load until the time is spent, too much fails, nothing comes back, or the parent says stop."""
-        environment = Environment(user_classes=[OpenUser if self.is_open else ClosedUser])
+        environment = Environment(user_classes=[user_class(self.plan)])
         environment.load_state = self.state
-        environment.events.spawning_complete.add_listener(self._on_spawned)
-        runner = environment.create_local_runner()
+        runner = new_runner(environment, self.plan)
         gevent.spawn(self._obey)
         gevent.spawn(self._probe_lag)
+        if self.plan["role"] == "worker":
+            runner.register_message(LEVEL, self._on_spawned)
+        else:
+            environment.events.spawning_complete.add_listener(self._on_spawned)
         gevent.sleep(max(-self.state.now_s(), 0.0))
-        self._start(environment, runner)
+        if self.plan["role"] == "alone":
+            start(runner, self.plan, self.state.now_s)
         while not self.reason:
             gevent.sleep(max(0.0, min(TICK_S, self.profile["run_time_s"] - self.state.now_s())))
             self._tick(runner.user_count)
         self._finish()
-
-    def _start(self, environment: Any, runner: Any) -> None:
-        spawn_rate = self.profile["spawn_rate"]
-        if self.is_open:
-            runner.start(1, 1)
-        elif self.profile["shape"] == "constant":
-            runner.start(self.profile["users"], spawn_rate)
-        else:
-            environment.shape_class = staged(self.state.stages, spawn_rate, self.state.now_s)
-            environment.shape_class.runner = runner
-            runner.start_shape()
 
     def _tick(self, users: int) -> None:
         self.state.expire(self.profile["request_timeout_s"])
@@ -200,10 +237,9 @@ class Run:
             self.state.expire(0.0)
             gevent.sleep(_LOOK_S)
 
-    def _on_spawned(self, user_count: int, **_: Any) -> None:
+    def _on_spawned(self, **_: Any) -> None:
         if not self.has_level:
             self.has_level, self.level_since = True, self.state.now_s()
-            say("spawned", at_s=self.level_since, users=user_count)
 
     def _probe_lag(self) -> None:
         while True:
@@ -213,16 +249,21 @@ class Run:
                 self.lags_ms.append((time.perf_counter() - before - LAG_PROBE_S) * 1e3)
 
     def _obey(self) -> None:
-        stdin = sys.stdin.fileno()
-        make_nonblocking(stdin)
-        order = nb_read(stdin, 1 << 12)
+        order = next_order()
         if not order:
             os._exit(1)
         self.reason = "decided" if order.startswith(b"decided") else "stopped"
 
 
+def next_order() -> bytes:
+    """What the parent says next, nothing once it has died; other greenlets run meanwhile."""
+    stdin = sys.stdin.fileno()
+    make_nonblocking(stdin)
+    return bytes(nb_read(stdin, 1 << 12))
+
+
 def _first_line() -> bytes:
-    """The first line of standard input; what follows it stays unread for `Run._obey`."""
+    """The first line of standard input; what follows it stays unread for `next_order`."""
     line = b""
     while not line.endswith(b"\n") and (byte := os.read(sys.stdin.fileno(), 1)):
         line += byte
@@ -238,7 +279,10 @@ def main() -> None:
     plan = json.loads(line)
     if plan["cores"]:
         os.sched_setaffinity(0, plan["cores"])
-    Run(plan).execute()
+    if plan["role"] == "master":
+        lead(plan)
+    else:
+        Run(plan).execute()
     os._exit(0)
 
 
