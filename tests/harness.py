@@ -23,7 +23,7 @@ PATIENCE_S = 60
 RESULT = Result(
     experiment="e",
     target="local",
-    profile={"name": "p", "max_lag_ms": 10.0},
+    profile={"name": "p", "max_lag_ms": 10.0, "max_cpu_wait": 0.05},
     started_at="",
     window=Window(1.0, 11.0),
     latencies_ms=np.arange(1.0, 1001.0),  # so that p50 is 500 ms
@@ -40,7 +40,8 @@ RESULT = Result(
 EXPERIMENTS = """
 defaults: {model: ./models/half, payload: request.json, profile: tiny}
 profiles:
-  tiny: {users: 2, spawn_rate: 2, run_time_s: 2.5, think_time_s: 0.01, request_timeout_s: 5, max_lag_ms: 2000}
+  tiny: {users: 2, spawn_rate: 2, run_time_s: 2.5, think_time_s: 0.01, request_timeout_s: 5,
+    max_lag_ms: 2000, max_cpu_wait: 1}
 experiments:
   - shape: 1cpu-1gb-1n
     inter_op: 1

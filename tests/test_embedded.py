@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 HALF = """
 defaults: {model: half_plus_two, profile: tiny}
 profiles:
-  tiny: {users: 2, spawn_rate: 2, run_time_s: 3, think_time_s: 0.02, max_lag_ms: 2000}
+  tiny: {users: 2, spawn_rate: 2, run_time_s: 8, think_time_s: 0.02, max_lag_ms: 2000, max_cpu_wait: 1}
 experiments:
   - {shape: 1cpu-2gb-1n, inter_op: 1, slo: ["rps>=1", "efficiency>=0.001%", "p95<100000x"]}
   - {shape: 1cpu-2gb-1n, inter_op: 2, batching: true, slo: ["rps>=1"]}
@@ -60,7 +60,7 @@ def test_where_tensorflow_is_missing_the_extra_is_named(
 
 def test_resnet50_answers_rightly_in_every_form(project: Project) -> None:
     project.write(
-        "profiles: {tiny: {users: 1, spawn_rate: 1, run_time_s: 10, max_lag_ms: 2000}}\n"
+        "profiles: {tiny: {users: 1, spawn_rate: 1, run_time_s: 10, max_lag_ms: 2000, max_cpu_wait: 1}}\n"
         "experiments:\n"
         "- {shape: 1cpu-2gb-1n, inter_op: 1, payload: json, profile: tiny, slo: [rps>=0.01]}\n"
         "- {shape: 1cpu-2gb-1n, inter_op: 1, payload: jpeg, profile: tiny, slo: [rps>=0.01]}\n"

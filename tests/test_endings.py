@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 TWO = """
 defaults: {model: ./models/half, payload: request.json, profile: long}
 profiles:
-  long: {users: 2, spawn_rate: 2, run_time_s: 60, think_time_s: 0.01, max_lag_ms: 2000}
-  short: {users: 2, spawn_rate: 2, run_time_s: 2.5, think_time_s: 0.01, max_lag_ms: 2000}
+  long:
+    {users: 2, spawn_rate: 2, run_time_s: 60, early_stop: false, think_time_s: 0.01, max_lag_ms: 2000,
+     max_cpu_wait: 1}
+  short: {users: 2, spawn_rate: 2, run_time_s: 2.5, think_time_s: 0.01, max_lag_ms: 2000, max_cpu_wait: 1}
 experiments:
   - {shape: 1cpu-1gb-1n, inter_op: 1, profile: short, slo: ["rps>=1"]}
   - {shape: 1cpu-1gb-1n, inter_op: 2, slo: ["rps>=1"]}
@@ -82,9 +84,7 @@ class Running:
     def is_loading(self) -> bool:
         """Whether a load generator records requests."""
         return any(
-            file.path.endswith("records.f64")
-            for child in self.children("worker.py")
-            for file in child.open_files()
+            file.path.endswith(".f64") for child in self.children("worker.py") for file in child.open_files()
         )
 
     def results(self) -> dict[str, Any]:

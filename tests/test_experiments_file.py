@@ -150,7 +150,8 @@ GOOD = "experiments:\n- shape: 1cpu-2gb-1n\n  inter_op: 1\n"
         ("experiments: 3", "'experiments' must be a list of experiments."),
         (
             GOOD + "profiles:\n  p: {users: 0, spawn_rate: 1, run_time_s: 1}\n",
-            "/experiments.yaml:5: users of a load profile must be more than 0, not 0.",
+            "/experiments.yaml:5: load profile 'p' has neither; users make a closed loop, a rate makes "
+            "an open one: give one of them.",
         ),
         (
             GOOD + "profiles:\n  p: {users: 1, spawn_rate: 1, run_time_s: 0}\n",
@@ -160,7 +161,39 @@ GOOD = "experiments:\n- shape: 1cpu-2gb-1n\n  inter_op: 1\n"
             GOOD + "profiles:\n  p: {users: 9, spawn_rate: 1, run_time_s: 5}\n",
             "load profile 'p' never reaches its 9 users: at 1 a second they take 9 s, and run_time_s is 5",
         ),
-        (GOOD + "profiles:\n  p: {users: 1}\n", "profile 'p' needs spawn_rate, run_time_s."),
+        (
+            GOOD + "profiles:\n  p: {users: 9, rate: 5, run_time_s: 5}\n",
+            "load profile 'p' has users 9 and rate 5; users make a closed loop, a rate makes an open one",
+        ),
+        (
+            GOOD + "profiles:\n  p: {rate: 5, pace_s: 1, run_time_s: 5}\n",
+            "load profile 'p' has a rate, which no user's think_time_s or pace_s changes; drop one of them.",
+        ),
+        (
+            GOOD + "profiles:\n  p: {rate: -5, run_time_s: 5}\n",
+            "/experiments.yaml:5: rate of a load profile must be 0 or more, not -5.",
+        ),
+        (
+            GOOD + "profiles:\n  p: {rate: 0.1, run_time_s: 5}\n",
+            "load profile 'p' never sends a request: 0.1 a second for 5 s; raise the rate or the run time.",
+        ),
+        (
+            GOOD + "profiles:\n  p: {rate: 9, arrivals: gamma, run_time_s: 5}\n",
+            "arrivals of a load profile is one of constant, poisson, not 'gamma'.",
+        ),
+        (
+            GOOD + "profiles:\n  p: {shape: steps 1-8, run_time_s: 5}\n",
+            "'steps 1-8' is not a shape of load; write it as 'constant', 'ramp 1:100', 'steps 1:32:x2'",
+        ),
+        (
+            GOOD + "profiles:\n  p: {shape: 'steps 1:8:x1', run_time_s: 5}\n",
+            "'steps 1:8:x1' never gets from 1 to 8; steps go up, from more than 0, as 'steps 1:32:x2'.",
+        ),
+        (
+            GOOD + "profiles:\n  p: {shape: 'steps 1:8:x2', users: 4, run_time_s: 5}\n",
+            "load profile 'p' has users 4, and the highest of its shape 'steps 1:8:x2' is 8; give users 8,",
+        ),
+        (GOOD + "profiles:\n  p: {users: 1}\n", "profile 'p' needs run_time_s."),
         (
             GOOD + "batching_parameters: {max_batch: 3}\n",
             "unknown key 'max_batch' in batching_parameters; did you mean 'max_batch_size'?",

@@ -57,13 +57,13 @@ def test_records_outlive_their_recorder(tmp_path: Path) -> None:
     assert announced == [(1, "HTTP 500")]
     recorder.close()
     np.testing.assert_array_equal(
-        read_records(tmp_path / "records"), [[0.5, 1.25, 0], [0.75, 2.5, 1], [1.0, 3.5, 1]]
+        read_records(tmp_path / "records"), [[0.5, 1.25, 0, 0], [0.75, 2.5, 1, 0], [1.0, 3.5, 1, 0]]
     )
 
 
 def test_records_are_read_as_they_come(tmp_path: Path) -> None:
     path = tmp_path / "records"
-    stream = RecordStream(path)
+    stream = RecordStream([path])
     assert len(stream.new()) == 0
 
     recorder = Recorder(path, lambda *_: None)
@@ -77,7 +77,7 @@ def test_records_are_read_as_they_come(tmp_path: Path) -> None:
 
 def test_half_a_record_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "records"
-    path.write_bytes(np.array([0.5, 1.0, 0.0, 0.75]).tobytes())
+    path.write_bytes(np.array([0.5, 1.0, 0.0, 0.0, 0.75]).tobytes())
 
     assert len(read_records(path)) == 1
 

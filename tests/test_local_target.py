@@ -167,7 +167,8 @@ def test_the_payload_fixture_is_overridden(project: Project) -> None:
         encoding="utf-8",
     )
     project.write(
-        "profiles: {tiny: {users: 2, spawn_rate: 2, run_time_s: 2.5, think_time_s: 0.01, max_lag_ms: 2000}}\n"
+        "profiles: {tiny: {users: 2, spawn_rate: 2, run_time_s: 2.5, think_time_s: 0.01, "
+        "max_lag_ms: 2000, max_cpu_wait: 1}}\n"
         "experiments:\n- {shape: 1cpu-1gb-1n, inter_op: 1, model: resnet50, profile: tiny, slo: [rps>=1]}\n"
     )
 

@@ -51,7 +51,8 @@ def test_an_endpoint_is_judged(project: Project, address: str) -> None:
 
 def test_experiments_that_ask_the_same_share_one_run(project: Project, address: str) -> None:
     project.write(
-        "profiles: {tiny: {users: 2, spawn_rate: 2, run_time_s: 2.5, think_time_s: 0.01, max_lag_ms: 2000}}\n"
+        "profiles: {tiny: {users: 2, spawn_rate: 2, run_time_s: 2.5, think_time_s: 0.01, "
+        "max_lag_ms: 2000, max_cpu_wait: 1}}\n"
         "defaults: {model: ./models/half, payload: request.json, profile: tiny, slo: [rps>=1]}\n"
         "experiments:\n- {shape: [1cpu-1gb-1n, 512vCPU-16GB_2], inter_op: [1, 2]}\n"
     )

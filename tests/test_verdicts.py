@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness import RESULT
-from pytest_tfserving.load.outcome import limited_by_generator
+from pytest_tfserving.load.honesty import limited_by_generator
 from pytest_tfserving.load.result import Generator, verdict_of
 from pytest_tfserving.slo import Verdict
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 EXPERIMENT = """
 defaults: {model: ./models/half, payload: request.json, profile: tiny}
 profiles:
-  tiny: {users: 2, spawn_rate: 2, run_time_s: 2.5, think_time_s: 0.01, max_lag_ms: 2000}
+  tiny: {users: 2, spawn_rate: 2, run_time_s: 2.5, think_time_s: 0.01, max_lag_ms: 2000, max_cpu_wait: 1}
 experiments:
   - {shape: 1cpu-1gb-1n, inter_op: 1, %s}
 """
@@ -33,7 +33,7 @@ def test_an_impossible_threshold_fails_by_how_much(project: Project) -> None:
     run.stdout.fnmatch_lines(
         [
             "1cpu-1gb-1n-interop1 on local: FAIL",
-            "*FAIL*rps>=100000: rps is */s, 9*/s below the limit (-9?.? %)",
+            "*FAIL*rps>=100000: rps is */s, 9*/s below the limit (-9?.? %); hopeless after *",
             "*PASS*errors<1%: errors is 0%*",
             "*requests in a window of * s from * s on, 2 users",
         ]
@@ -123,7 +123,9 @@ def test_too_few_requests_are_inconclusive(project: Project) -> None:
     failed = project.run("--tfserving-inconclusive=fail")
 
     warned.assert_outcomes(passed=1, warnings=1)
-    warned.stdout.fnmatch_lines(["*INCONCLUSIVE: p99.9<10s: *requests are too few for p99.9, it needs 1000"])
+    warned.stdout.fnmatch_lines(
+        ["*INCONCLUSIVE: p99.9<10s: *undecided (alpha 0.01): about * s more would likely decide it"]
+    )
     failed.assert_outcomes(failed=1)
 
 

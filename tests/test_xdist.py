@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 TWO = """
 defaults: {model: ./models/half, payload: request.json, profile: tiny}
 profiles:
-  tiny: {users: 2, spawn_rate: 2, run_time_s: 2.5, think_time_s: 0.01, max_lag_ms: 2000}
+  tiny: {users: 2, spawn_rate: 2, run_time_s: 2.5, think_time_s: 0.01, max_lag_ms: 2000, max_cpu_wait: 1}
 experiments:
   - {shape: 1cpu-1gb-1n, inter_op: [1, 2], slo: ["rps>=1"]}
 """

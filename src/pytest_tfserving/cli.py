@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import math
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +21,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+_SEARCH = """
+from math import inf
+from pathlib import Path
+import pytest
+
+@pytest.mark.experiments({experiment!r})
+def test_search(load):
+    found = load.max_rps(*{slos!r}, state={state!r}, **{settings!r})
+    Path({found!r}).write_text(found.table())
+    assert found.knee, str(found)
+"""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 is success, 2 a mistake in what was asked for."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -25,7 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from pytest_tfserving.model_server.main import main as serve
 
         return serve(arguments[1:])
-    options = _parser().parse_args(arguments)
+    own, for_pytest = _parted(arguments)
+    options = _parser().parse_args(own)
+    options.pytest = for_pytest
     try:
         return int(options.run(options))
     except TFServingError as error:
@@ -33,6 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"pytest-tfserving: {error.filename}: {error.strerror}.", file=sys.stderr)
     return 2
+
+
+def _parted(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """What stands before ``--``, and what after it, where pytest is run."""
+    if arguments[:1] != ["search"] or "--" not in arguments:
+        return arguments, []
+    at = arguments.index("--")
+    return arguments[:at], arguments[at + 1 :]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -76,6 +102,22 @@ def _parser() -> argparse.ArgumentParser:
         help="hours a month that a deployment runs (default: as in the first file)",
     )
     report.set_defaults(run=_report)
+    search = commands.add_parser(
+        "search",
+        help="find the largest load that holds SLOs on one experiment; arguments after -- go to pytest",
+    )
+    search.add_argument("experiment", metavar="EXPERIMENT", help="its name, as 1cpu-2gb-1n-interop1")
+    search.add_argument(
+        "--slo", action="append", metavar="SLO", required=True, help='as "p95<200ms"; can be repeated'
+    )
+    search.add_argument(
+        "--over", default="users", metavar="FIELD", help="what is raised (default: %(default)s)"
+    )
+    search.add_argument("--start", type=float, default=1, help="where to begin (default: %(default)s)")
+    search.add_argument("--most", type=float, default=math.inf, help="what is not exceeded")
+    search.add_argument("--precision", type=float, default=0.05, help="as a fraction (default: %(default)s)")
+    search.add_argument("--state", type=Path, metavar="FILE", help="keep what was tried, to go on from there")
+    search.set_defaults(run=_search)
     bake = commands.add_parser("bake", help="build an image that has a model in it and serves it")
     bake.add_argument("image", help="the image to add the model to, as tensorflow/serving:2.19.1")
     bake.add_argument("folder", type=Path, help="the model's base folder; its name becomes the model's")
@@ -95,6 +137,36 @@ def _parser() -> argparse.ArgumentParser:
     )
     cleanup.set_defaults(run=_cleanup)
     return parser
+
+
+def _search(options: argparse.Namespace) -> int:
+    """Run a test that searches, in a folder of its own, with the experiments file of this one."""
+    from pytest_tfserving.experiments_file import find_file
+    from pytest_tfserving.slo import parse_slos
+
+    parse_slos(options.slo)
+    here = Path.cwd()
+    own = any(argument.startswith("--tfserving-experiments") for argument in options.pytest)
+    experiments = [] if own else [f"--tfserving-experiments={find_file(here, here)}"]
+    state = str(options.state.absolute()) if options.state else None
+    settings = {name: getattr(options, name) for name in ("over", "start", "most", "precision")}
+    with tempfile.TemporaryDirectory(prefix="pytest-tfserving-search-") as folder:
+        test, found = Path(folder) / "test_search.py", Path(folder) / "found.txt"
+        test.write_text(
+            _SEARCH.format(
+                experiment=options.experiment,
+                slos=options.slo,
+                settings=settings,
+                state=state,
+                found=str(found),
+            ),
+            encoding="utf-8",
+        )
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:locust", "-p", "no:cacheprovider"]
+        code = subprocess.run([*command, *experiments, *options.pytest, test], check=False).returncode
+        if found.exists():
+            print(found.read_text(encoding="utf-8"), end="")
+    return 1 if code else 0
 
 
 def _export(options: argparse.Namespace) -> int:

@@ -234,7 +234,7 @@ def _profiles(top: dict[str, Value]) -> dict[str, LoadProfile]:
     profiles = {}
     for name, value in top["profiles"].mapping("profiles").items():
         parts = value.mapping(f"profile {name!r}", names)
-        missing = [part for part in ("users", "spawn_rate", "run_time_s") if part not in parts]
+        missing = [part for part in ("run_time_s",) if part not in parts]
         if missing:
             raise value.error(f"profile {name!r} needs {', '.join(missing)}.")
         profiles[name] = value.parsed(partial(_named_profile, name))

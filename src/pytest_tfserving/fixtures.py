@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import astuple
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_tfserving.errors import TFServingError
+from pytest_tfserving.errors import ConfigurationError, LoadError, TFServingError
 from pytest_tfserving.options import LoadOverrides, resolve_profile
 from pytest_tfserving.session import PerfSession
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.payload import Payload
     from pytest_tfserving.load.profile import LoadProfile
     from pytest_tfserving.load.result import Result
+    from pytest_tfserving.search import Found, Probe
+    from pytest_tfserving.slo import Slo
     from pytest_tfserving.targets.deployment import Deployment
 
 
@@ -101,6 +104,12 @@ def _needs_bare_session(experiment: Experiment, items: list[pytest.Item]) -> boo
     return any(slo.relative for slo in (*experiment.slo, *marked))
 
 
+def _experiment_of(item: pytest.Item) -> Experiment | None:
+    """The experiment that a test runs for, None if it runs for none."""
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get("experiment") if callspec else None
+
+
 @pytest.fixture
 def load(request: pytest.FixtureRequest, experiment: Experiment) -> Load:
     """Call it to put load on the deployment and get a `Result`."""
@@ -132,6 +141,69 @@ class Load:
             result = self._shared(key, chosen)
         return self._judged(key, result)
 
+    def max_rps(
+        self,
+        *slos: str,
+        over: str = "users",
+        start: float = 1,
+        most: float = math.inf,
+        precision: float = 0.05,
+        state: str | Path | None = None,
+    ) -> Found:
+        """Search for the largest load that holds ``slos``, or the test's own where none are given.
+
+        The load is doubled until it no longer holds, then halved between, and confirmed where it is found and
+        a tenth below. Each load is a run of its own, ended as soon as its SLOs are decided.
+
+        Args:
+            slos: as ``"p95<200ms"``; one on errors is added.
+            over: the field of the load profile that is raised, as ``users``.
+            start: where to begin.
+            most: what is not exceeded.
+            precision: how near, as a fraction, the next load that does not hold is in the end.
+            state: a file that keeps what was tried, for a search that was interrupted.
+        """
+        from pytest_tfserving import marks, verdicts
+        from pytest_tfserving.search import Search
+        from pytest_tfserving.slo import parse_slos
+
+        __tracebackhide__ = True
+        with plain_failures():
+            own = (*self._experiment.slo, *marks.slos(self._request.node))
+            chosen = verdicts.with_errors(parse_slos(slos) or own)
+            if not chosen:
+                raise ConfigurationError('a search needs an SLO, as load.max_rps("p95<200ms").')
+            name = f"{self._experiment.name} {over} {' '.join(slo.text for slo in chosen)}"
+            search = Search(start, precision, most, over == "users", name)
+            return search.run(partial(self._tried, over, chosen), Path(state) if state else None)
+
+    def _tried(self, over: str, slos: tuple[Slo, ...], load: float) -> Probe:
+        from pytest_tfserving.measure import Asked, measure
+        from pytest_tfserving.search import Probe
+
+        fields: dict[str, Any] = {over: int(load) if over == "users" else load}
+        if over == "users":
+            fields["spawn_rate"] = max(load, 1.0)
+        profile = self._profile(LoadOverrides(None, fields))
+        perf = self._perf
+        payload: Payload = self._request.getfixturevalue("request_payload")
+        deployment: Deployment = self._request.getfixturevalue("serving")
+        with perf.turn(self._experiment.name):
+            asked = Asked(profile, payload, slos, perf.settings.alpha)
+            result, interrupted = measure(deployment, asked, self._folder, perf.progress)
+        perf.progress.close()
+        if interrupted:
+            raise KeyboardInterrupt
+        if cause := result.invalid or result.not_judged:
+            raise LoadError(f"the search ended at {over} {load:g}: {cause}")
+        judgements = result.judge(slos)
+        missed = [str(each) for each in judgements if not each.holds]
+        return Probe(load, not missed, result.rps, result.p95_ms, missed[0] if missed else "")
+
+    @property
+    def _folder(self) -> Path:
+        return self._perf.folder / f"load-{self._perf.log.writer}"
+
     def _profile(self, call: LoadOverrides) -> LoadProfile:
         from pytest_tfserving import marks
 
@@ -153,7 +225,7 @@ class Load:
             return self._perf.log.find(key) or self._measured(key, profile)
 
     def _measured(self, key: str, profile: LoadProfile) -> Result:
-        from pytest_tfserving.measure import measure, nothing_measured, unfit
+        from pytest_tfserving.measure import Asked, measure, nothing_measured, unfit
 
         perf, item = self._perf, self._request.node
         try:
@@ -171,9 +243,10 @@ class Load:
             cause = str(error.msg).splitlines()[0]
             perf.log.add_result(key, nothing_measured(self._experiment, profile, aborted=cause))
             raise
-        folder = perf.folder / f"load-{perf.log.writer}"
         payload: Payload = self._request.getfixturevalue("request_payload")
-        result, interrupted = measure(deployment, profile, payload, folder, perf.progress)
+        settings = perf.settings
+        asked = Asked(profile, payload, self._watched(), settings.alpha, settings.load_processes)
+        result, interrupted = measure(deployment, asked, self._folder, perf.progress)
         perf.progress.close()
         perf.log.add_result(key, result)
         if result.aborted:
@@ -183,6 +256,14 @@ class Load:
         if interrupted:
             raise KeyboardInterrupt
         return result
+
+    def _watched(self) -> tuple[Slo, ...]:
+        """The SLOs of the experiment and of every test of it: any of them may share this run."""
+        from pytest_tfserving import marks, verdicts
+
+        tests = [item for item in self._request.session.items if _experiment_of(item) == self._experiment]
+        marked = [slo for item in tests for slo in marks.slos(item)]
+        return verdicts.with_errors((*self._experiment.slo, *marked))
 
     def _judged(self, key: str, result: Result) -> Result:
         from pytest_tfserving import marks, verdicts

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.circumstances import circumstances
+from pytest_tfserving.deciding import DEFAULT_ALPHA, Decider
 from pytest_tfserving.errors import DeploymentError, LoadError
 from pytest_tfserving.load.child import LoadChild, Plan
 from pytest_tfserving.load.profile import PROFILES
 from pytest_tfserving.load.result import BareRates, Generator, Result, Window
-from pytest_tfserving.load.runner import now, run
+from pytest_tfserving.load.runner import as_text, run
 from pytest_tfserving.probe import expected_answer
 from pytest_tfserving.server_side.watch import ServerWatch
 from pytest_tfserving.targets import TARGETS
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.profile import LoadProfile
     from pytest_tfserving.options import Settings
     from pytest_tfserving.report.terminal import Progress
+    from pytest_tfserving.slo import Slo
     from pytest_tfserving.targets.deployment import Deployment
     from pytest_tfserving.targets.order import Order
 
@@ -37,6 +41,23 @@ _LONGEST_FIRST_ANSWER_S = 20.0
 # No answer for so many times what a warm one takes, and for at least so long, and none will come.
 _STALL_FACTOR = 20
 _SHORTEST_STALL_S = 5.0
+# Far from what a process can do, so that a busy moment does not make it late.
+_USERS_OF_A_PROCESS = 100
+_RATE_OF_A_PROCESS = 2000
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one run of load is to be: ``slos`` are to be decided, wrongly with a probability of ``alpha``.
+
+    ``processes`` is how many load comes from, 0 for as many as the profile needs.
+    """
+
+    profile: LoadProfile
+    payload: Payload
+    slos: tuple[Slo, ...] = ()
+    alpha: float = DEFAULT_ALPHA
+    processes: int = 1
 
 
 def deploy(order: Order) -> AbstractContextManager[Deployment]:
@@ -56,17 +77,22 @@ def _target(settings: Settings) -> ModuleType:
 
 
 def measure(
-    deployment: Deployment, profile: LoadProfile, payload: Payload, folder: Path, progress: Progress
+    deployment: Deployment,
+    asked: Asked,
+    folder: Path,
+    progress: Progress,
 ) -> tuple[Result, bool]:
-    """Measure ``deployment`` under ``profile``; an unfit one is only smoke-run.
+    """Measure ``deployment`` as ``asked``; an unfit one is only smoke-run.
 
     Returns:
         The result, and whether the user interrupted the run.
     """
+    profile, payload = asked.profile, asked.payload
     if deployment.unfit:
         profile = PROFILES["smoke"].with_overrides({"request_timeout_s": profile.request_timeout_s})
     progress(f"{deployment.experiment.name}: first requests")
-    with LoadChild(folder) as generator:
+    processes = asked.processes or processes_for(profile, len(deployment.generator_cores))
+    with LoadChild(folder, processes) as generator:
         try:
             timeout_s = min(profile.request_timeout_s, _LONGEST_FIRST_ANSWER_S)
             expected, warm_s = expected_answer(deployment, payload, timeout_s)
@@ -85,12 +111,22 @@ def measure(
         generator.wait_until_ready()
         before = _bare(deployment)
         shown = progress.load(deployment.experiment.name, profile.run_time_s)
+        slos = () if deployment.unfit or not profile.has_plateau else asked.slos
+        decider = Decider(
+            slos, asked.alpha, before, early_stop=profile.early_stop, plateau=profile.has_plateau
+        )
         with ServerWatch(deployment) as server:
-            result, interrupted = run(generator, plan, deployment, shown)
+            result, interrupted = run(generator, plan, deployment, shown, decider)
         result = server.seen(result)
     after = None if interrupted or result.aborted or result.invalid else _bare(deployment)
     result = replace(result, bare=_joined(before, after), circumstances=circumstances(deployment))
     return (_smoke_only(result, deployment) if deployment.unfit else result), interrupted
+
+
+def processes_for(profile: LoadProfile, cores: int) -> int:
+    """How many load processes a profile needs, at most one a core."""
+    needed = math.ceil(max(profile.users / _USERS_OF_A_PROCESS, profile.rate / _RATE_OF_A_PROCESS))
+    return max(min(needed, cores), 1)
 
 
 def _bare(deployment: Deployment) -> BareRates | None:
@@ -129,7 +165,7 @@ def nothing_measured(
         experiment=experiment.name,
         target=experiment.target,
         profile=asdict(profile),
-        started_at=now(),
+        started_at=as_text(datetime.now(UTC)),
         window=Window(0.0, 0.0),
         latencies_ms=np.empty(0),
         errors={},

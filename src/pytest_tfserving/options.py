@@ -60,6 +60,33 @@ def parse_rate(text: str) -> float:
     return rate
 
 
+def parse_processes(text: str) -> int:
+    """A number of processes; 0 for ``auto``."""
+    if text.strip() == "auto":
+        return 0
+    try:
+        return parse_count(text)
+    except argparse.ArgumentTypeError:
+        problem = f"{text!r} is neither 'auto' nor a whole number of 1 or more."
+        raise argparse.ArgumentTypeError(problem) from None
+
+
+def parse_alpha(text: str) -> float:
+    """A probability above 0 and below 0.5."""
+    try:
+        alpha = float(text)
+    except ValueError:
+        alpha = 0.0
+    if not 0 < alpha < 0.5:  # noqa: PLR2004 - an error more often than not
+        raise argparse.ArgumentTypeError(f"{text!r} is not a probability above 0 and below 0.5.")
+    return alpha
+
+
+def parse_yes_no(text: str) -> bool:
+    """``yes`` or ``no``."""
+    return parse_choice("yes", "no")(text) == "yes"
+
+
 def parse_hours(text: str) -> float:
     """Hours of a month: above 0, at most 744."""
     hours = parse_rate(text)
@@ -160,6 +187,13 @@ OPTIONS = (
         parse_count,
         shown_default="the profile's own",
     ),
+    Option(
+        "rate",
+        "RATE",
+        "Requests a second that start whether or not others have been answered: an open loop, without users.",
+        parse_rate,
+        shown_default="the profile's own",
+    ),
     Option("spawn-rate", "RATE", "Users started a second.", parse_rate, shown_default="the profile's own"),
     Option(
         "run-time",
@@ -167,6 +201,30 @@ OPTIONS = (
         "How long load runs, its ramp included: 90, 90s, 5m or 1h.",
         parse_duration,
         shown_default="the profile's own",
+    ),
+    Option(
+        "load-processes",
+        "{N,auto}",
+        "Processes that load comes from, each on a core of its own where there are so many; `auto` takes "
+        "another one for every 100 users, or 2000 requests a second, that the cores beside it allow.",
+        parse_processes,
+        0,
+        "auto",
+    ),
+    Option(
+        "early-stop",
+        "{yes,no}",
+        "Whether load ends as soon as every SLO is decided, or always takes its whole run time.",
+        parse_yes_no,
+        shown_default="the profile's own",
+    ),
+    Option(
+        "alpha",
+        "ALPHA",
+        "How often a PASS, or a FAIL, may be wrong at most: above 0, below 0.5.",
+        parse_alpha,
+        0.01,
+        "0.01",
     ),
     Option(
         "ready-timeout",
@@ -226,7 +284,13 @@ OPTIONS = (
         shown_default="live on a terminal, else simple",
     ),
 )
-_LOAD_FIELDS = {"users": "users", "spawn-rate": "spawn_rate", "run-time": "run_time_s"}
+_LOAD_FIELDS = {
+    "users": "users",
+    "rate": "rate",
+    "spawn-rate": "spawn_rate",
+    "run-time": "run_time_s",
+    "early-stop": "early_stop",
+}
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -265,6 +329,8 @@ class Settings:
     ready_timeout_s: float
     unfit: str
     inconclusive: str
+    alpha: float
+    load_processes: int
     json: Path | None
     html: Path | None
     markdown: Path | None
@@ -290,6 +356,8 @@ class Settings:
             for option in OPTIONS
         }
         _check_conflicts(values["target"], cli, ini)
+        for given, spelt in ((cli, "--tfserving-{}"), (ini, "tfserving_{} in the ini file")):
+            _check_loop(given, spelt)
 
         def path(name: str) -> Path | None:
             base = config.invocation_params.dir if cli[name] else config.rootpath
@@ -309,6 +377,8 @@ class Settings:
             ready_timeout_s=values["ready-timeout"],
             unfit=values["unfit"],
             inconclusive=values["inconclusive"],
+            alpha=values["alpha"],
+            load_processes=values["load-processes"],
             json=written("json"),
             html=written("html"),
             markdown=written("markdown"),
@@ -355,8 +425,15 @@ def resolve_profile(
     for source in reversed(sources):
         if source.profile is not None:
             profile, fields = find_profile(source.profile, dict(own_profiles)), {}
-        fields.update(source.fields)
+        fields = _beaten(fields, source.fields) | dict(source.fields)
     return profile.with_overrides(fields)
+
+
+def _beaten(weaker: Mapping[str, Any], stronger: Mapping[str, Any]) -> dict[str, Any]:
+    """What is left of ``weaker`` fields: users give way to a rate, a rate to users."""
+    gives_way = {"users": {"rate"}, "rate": {"users", "think_time_s", "pace_s"}}
+    gone = {name for given in stronger for name in gives_way.get(given, ())}
+    return {name: value for name, value in weaker.items() if name not in gone}
 
 
 def _ini_value(config: pytest.Config, option: Option) -> Any:
@@ -403,6 +480,12 @@ def _check_conflicts(target: str, cli: Mapping[str, Any], ini: Mapping[str, Any]
             raise pytest.UsageError(f"--{PREFIX}-{name} goes with {valid}, not with target {target!r}.")
     if target == "url":
         _check_url(cli["url"] or ini["url"])
+
+
+def _check_loop(given: Mapping[str, Any], spelt: str) -> None:
+    if given["rate"] is not None and given["users"] is not None:
+        rate, users = spelt.format("rate"), spelt.format("users")
+        raise pytest.UsageError(f"{rate} makes an open loop, {users} makes a closed one; drop one of them.")
 
 
 def _check_url(url: str | None) -> None:

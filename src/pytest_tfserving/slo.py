@@ -46,9 +46,50 @@ class Measured(Protocol):
         """A metric in its own unit: ms, requests a second, or a ratio of 1; NaN when it is not known."""
         ...
 
+    def decision(self, slo: Slo) -> Decision | Undecided | None:
+        """What was proved of ``slo`` while load ran; None where it was not watched."""
+        ...
+
     def metric_range(self, slo: Slo) -> tuple[float, float, float]:
         """Lowest, best and highest estimate of what ``slo`` limits, in the limit's unit."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a sequential test proved while load ran: that an SLO ``holds``, or that it does not.
+
+    It took ``after_s`` seconds of steady load, until ``at_s`` of the run, and as much as ``effective``
+    independent requests, or slices of time; ``alpha`` is how often such a proof is wrong at most.
+    """
+
+    holds: bool
+    alpha: float
+    after_s: float
+    at_s: float
+    effective: float
+
+    def __str__(self) -> str:
+        found = "proved in" if self.holds else "hopeless after"
+        return f"{found} {self.after_s:.1f} s (alpha {self.alpha:g}, n_eff {self.effective:.0f})"
+
+
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """What no test could prove: about ``more_s`` more seconds of the same load would likely decide it."""
+
+    alpha: float
+    more_s: float
+    unsteady: str = ""
+
+    def __str__(self) -> str:
+        if self.unsteady:
+            return f"no steady state: {self.unsteady}"
+        if not self.more_s < _LONGEST_S:
+            return f"undecided (alpha {self.alpha:g}): too close to the limit to be decided by a longer run"
+        return (
+            f"undecided (alpha {self.alpha:g}): about {max(self.more_s, 1):.0f} s more would likely decide it"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +119,8 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
 }
 _SLO = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(<=|>=|==|=|<|>)\s*([+-]?[\d._]+(?:[eE][+-]?\d+)?)\s*(\D*?)\s*")
+# No one waits longer for a verdict.
+_LONGEST_S = 3600
 _PERCENTILE = re.compile(r"p(\d{1,3}(?:\.\d+)?)")
 EXAMPLE = '"p95<200ms", "rps>=120", "errors<0.1%" or "efficiency>=80%"'
 
@@ -90,7 +133,10 @@ def percentile_of(metric: str) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Slo:
-    """One requirement on a result. ``limit`` is in ``unit``; ``strict=False`` reports without failing."""
+    """One requirement on a result.
+
+    ``limit`` is in ``unit``; ``strict=False`` reports without failing. No run is prolonged for a ``guard``.
+    """
 
     metric: str
     op: str
@@ -98,6 +144,7 @@ class Slo:
     unit: Unit
     text: str
     strict: bool = True
+    guard: bool = False
 
     @classmethod
     def parse(cls, text: str, *, strict: bool = True) -> Slo:
@@ -123,6 +170,16 @@ class Slo:
         """Whether the limit is a multiple of what the bare session on the same cores does."""
         return self.unit == RELATIVE or self.metric == "efficiency"
 
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether the limit is a least one."""
+        return self.metric in _HIGHER_IS_BETTER
+
+    @property
+    def needs_whole_run(self) -> bool:
+        """Whether it is about everything that happened, so that nothing less can prove it."""
+        return self.metric == "max" or (self.metric == "errors" and self.limit == 0)
+
     def holds(self, value: float) -> bool:
         """Whether ``value``, in the limit's unit, meets the limit."""
         return _OPERATORS[self.op](value, self.limit)
@@ -143,13 +200,28 @@ class Slo:
             return Judgement(
                 self, Verdict.NOT_JUDGED, value, "the bare in-process session was not measured here"
             )
-        if doubt := self._doubt(low, high, result.successes):
+        decision = result.decision(self)
+        if doubt := self._doubt((low, value, high), result.successes, decision):
             return Judgement(self, Verdict.INCONCLUSIVE, value, f"{self._distance(value)}; {doubt}")
-        return Judgement(
-            self, Verdict.PASS if self.holds(value) else Verdict.FAIL, value, self._distance(value)
-        )
+        proof = f"; {decision}" if isinstance(decision, Decision) else ""
+        verdict = Verdict.PASS if self.holds(value) else Verdict.FAIL
+        return Judgement(self, verdict, value, f"{self._distance(value)}{proof}")
 
-    def _doubt(self, low: float, high: float, successes: int) -> str:
+    def _doubt(
+        self, values: tuple[float, float, float], successes: int, decision: Decision | Undecided | None
+    ) -> str:
+        """Why the data cannot tell; empty when they can.
+
+        What was proved has to be what the whole window says, too. What could not be proved is in doubt, but
+        for what only the whole run can tell, and for a guard, which the estimate decides.
+        """
+        low, _, high = values
+        if isinstance(decision, Decision):
+            if all(self.holds(each) == decision.holds for each in values):
+                return ""
+            return f"{decision}, but what came later says otherwise"
+        if isinstance(decision, Undecided) and not (self.guard or self.needs_whole_run):
+            return str(decision)
         percentile = percentile_of(self.metric)
         if percentile is not None and round(successes * (100 - percentile), 6) < 100:  # noqa: PLR2004 - percent
             needed = math.ceil(round(100 / (100 - percentile), 6))
@@ -182,6 +254,11 @@ class Judgement:
     verdict: Verdict
     value: float
     reason: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is met, by proof or, where that is lacking, by the best estimate."""
+        return self.verdict is Verdict.PASS or (self.verdict is Verdict.INCONCLUSIVE and self.estimate_holds)
 
     @property
     def estimate_holds(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.options import Settings
 
 # A gate on rate or latency alone would pass a server that fails one request in ten.
-DEFAULT_ERRORS_SLO = Slo.parse("errors<1%")
+DEFAULT_ERRORS_SLO = replace(Slo.parse("errors<1%"), guard=True)
 
 
 def with_errors(slos: tuple[Slo, ...]) -> tuple[Slo, ...]:
@@ -84,7 +85,7 @@ def explain(result: Result, judgements: list[Judgement]) -> str:
         lines.append(f"  {each.verdict:12} {each.slo.text}: {each.reason}{only_reported}")
     lines.append(
         f"  {result.requests} requests in a window of {result.window.length_s:.1f} s "
-        f"from {result.window.start_s:.1f} s on, {result.users} users"
+        f"from {result.window.start_s:.1f} s on, {result.load_text}"
     )
     lines += [f"  {count} x {cause}" for cause, count in result.errors.items()]
     if worst is Verdict.FAIL:

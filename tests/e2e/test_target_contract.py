@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 EXPERIMENTS = """
 defaults: {model: ./models/half_plus_two, payload: request.json, profile: tiny}
 profiles:
-  tiny: {users: 2, spawn_rate: 2, run_time_s: 3, think_time_s: 0.01, request_timeout_s: 20, max_lag_ms: 2000}
+  tiny:
+    {users: 2, spawn_rate: 2, run_time_s: 20, think_time_s: 0.01, request_timeout_s: 20, max_lag_ms: 2000,
+     max_cpu_wait: 1}
 batching_parameters: {max_batch_size: 4}
 experiments:
   - shape: 1cpu-1gb-1n

@@ -1,12 +1,13 @@
 """A stand-in for a model server: answers as TF Serving does, or misbehaves as ``FAKE_SERVER`` says.
 
 ``FAKE_SERVER`` is JSON with any of: ``mode`` (see `Handler.predict`), ``latencies_ms`` (given in turn),
-``after`` (how many predict requests are answered well before the mode sets in), ``start`` (``exit`` prints a
-line and exits with 3, ``silent`` never listens, ``hog`` takes 64 MB more every moment).
+``one_at_a_time``, ``after`` (how many predict requests are answered well before the mode sets in), ``start``
+(``exit`` prints a line and exits with 3, ``silent`` never listens, ``hog`` takes 64 MB more every moment).
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -22,6 +23,7 @@ FLAGS = dict(argument.removeprefix("--").split("=", 1) for argument in sys.argv[
 HOW: dict[str, Any] = json.loads(os.environ.get("FAKE_SERVER", "{}"))
 LATENCIES = itertools.cycle(HOW.get("latencies_ms", [1]))
 COUNT = itertools.count()
+LINE = threading.Lock()
 
 
 class Server(ThreadingHTTPServer):
@@ -57,7 +59,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Predict."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        time.sleep(next(LATENCIES) / 1000)
+        with LINE if HOW.get("one_at_a_time") else contextlib.nullcontext():
+            time.sleep(next(LATENCIES) / 1000)
         mode = HOW.get("mode", "ok") if next(COUNT) >= HOW.get("after", 0) else "ok"
         self.predict(mode, [x / 2 + 2 for x in body["instances"]])
 

@@ -5,25 +5,38 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.load.recorder import SUCCESS
-from pytest_tfserving.load.result import SCHEMA_PERCENTILES, Generator, Result, Window, percentile_name
-from pytest_tfserving.statistics.intervals import percentile_intervals, rate_interval
+from pytest_tfserving.load.arrivals import arrivals
+from pytest_tfserving.load.honesty import generator_state, limited_by_generator
+from pytest_tfserving.load.recorder import DROPPED, SUCCESS
+from pytest_tfserving.load.result import (
+    SCHEMA_PERCENTILES,
+    Arrivals,
+    Result,
+    Window,
+    named_percentiles,
+    nearest_rank,
+    percentile_name,
+)
+from pytest_tfserving.statistics.dependence import inefficiency
+from pytest_tfserving.statistics.intervals import (
+    mean_interval,
+    percentile_intervals,
+    rate_interval,
+    share_interval,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from pytest_tfserving.load.child import Plan
+    from pytest_tfserving.load.profile import LoadProfile
     from pytest_tfserving.load.story import Story
     from pytest_tfserving.statistics.intervals import Interval
     from pytest_tfserving.targets.deployment import Deployment
 
-# A generator this busy measures itself; see Locust's own warning, which needs 20 s to notice.
-BUSIEST_CPU = 0.9
-# Latencies are late by the lag of the event loop: a tenth of the median is lost in it.
-_LAG_SHARE = 0.1
 SHORTEST_WINDOW_S = 1.0
 _MS = 1_000
 
@@ -39,9 +52,13 @@ def outcome(
     series = _series(records, finished_s, story)
     inside = (finished_s >= window.start_s) & (finished_s <= window.end_s)
     failed = records[:, 2] != SUCCESS
-    as_they_ended_ms = np.asarray(records[inside & ~failed, 1])
-    latencies_ms = np.sort(as_they_ended_ms)
-    rate = rate_interval(finished_s[inside & ~failed], window.start_s, window.end_s)
+    took_ms = records[:, 1] + records[:, 3]
+    latencies_ms = np.sort(took_ms[inside & ~failed])
+    order = np.argsort(finished_s[inside], kind="stable")
+    good = ~failed[inside][order]
+    intervals, effective = _intervals(
+        finished_s[inside][order][good], took_ms[inside][order][good], ~good, window
+    )
     result = Result(
         experiment=deployment.label,
         target=deployment.experiment.target,
@@ -54,10 +71,15 @@ def outcome(
         run_s=story.ended_at_s,
         total_requests=len(records),
         total_errors=int(failed.sum()),
-        generator=_generator(story, window),
+        generator=generator_state(story, window),
         reached=deployment.reached,
         endpoints=[str(endpoint) for endpoint in deployment.endpoints],
-        intervals=_intervals(rate, as_they_ended_ms, latencies_ms),
+        intervals=intervals,
+        effective=effective,
+        decided=story.decider.decisions,
+        undecided=story.decider.undecided(story.ended_at_s),
+        arrivals=_arrivals(plan, story, records, window),
+        beside=_beside(plan.profile, records[inside & ~failed]),
         configuration=deployment.configuration,
         series=series,
         circumstances=deployment.circumstances,
@@ -67,11 +89,55 @@ def outcome(
 
 
 def _intervals(
-    rps: Interval | None, latencies_ms: NDArray[np.float64], ordered: NDArray[np.float64]
-) -> dict[str, Interval]:
-    found = percentile_intervals(latencies_ms, ordered, SCHEMA_PERCENTILES)
-    intervals = {percentile_name(percentile): interval for percentile, interval in found.items()}
-    return {"rps": rps, **intervals} if rps else intervals
+    finished_s: NDArray[np.float64],
+    latencies_ms: NDArray[np.float64],
+    failed: NDArray[np.bool_],
+    window: Window,
+) -> tuple[dict[str, Interval], dict[str, float]]:
+    """The interval of each figure, and as how many independent requests those rest on.
+
+    Args:
+        finished_s: when each success ended.
+        latencies_ms: of successes, as they ended.
+        failed: whether each request failed, as they ended.
+        window: the time that counts.
+    """
+    import numpy as np
+
+    ordered = np.sort(latencies_ms)
+    percentiles = percentile_intervals(latencies_ms, ordered, SCHEMA_PERCENTILES)
+    found = {percentile_name(percentile): interval for percentile, interval in percentiles.items()}
+    effective = {
+        percentile_name(percentile): _effective(latencies_ms <= _at(ordered, percentile))
+        for percentile in percentiles
+    }
+    if rate := rate_interval(finished_s, window.start_s, window.end_s):
+        found["rps"], effective["rps"] = rate, _effective_rate(finished_s, window)
+    if mean := mean_interval(latencies_ms):
+        found["mean_ms"], effective["mean_ms"] = mean, _effective(latencies_ms)
+    if len(failed):
+        effective["error_rate"] = _effective(failed)
+        errors = share_interval(int(failed.sum()), effective["error_rate"], len(failed))
+        found |= {"error_rate": errors} if errors else {}
+    return found, {name: round(value, 1) for name, value in effective.items()}
+
+
+def _at(ordered: NDArray[np.float64], percentile: float) -> float:
+    return float(ordered[math.ceil(round(percentile / 100 * len(ordered), 9)) - 1])
+
+
+def _effective(values: NDArray[Any]) -> float:
+    return len(values) / float(inefficiency(values.astype(float))[0])
+
+
+def _effective_rate(finished_s: NDArray[np.float64], window: Window) -> float:
+    """How many independent requests scatter as much as these: n over the dispersion of counts in slices."""
+    import numpy as np
+
+    slices = max(len(finished_s) // 5, 1)
+    counts, _ = np.histogram(finished_s, bins=slices, range=(window.start_s, window.end_s))
+    dispersion = counts.var() / counts.mean() * float(inefficiency(counts.astype(float))[0])
+    return len(finished_s) / max(float(dispersion), 1.0)
 
 
 def _by_cause(outcomes: NDArray[np.float64], story: Story) -> Counter[str]:
@@ -80,19 +146,10 @@ def _by_cause(outcomes: NDArray[np.float64], story: Story) -> Counter[str]:
 
 
 def _window(plan: Plan, story: Story) -> Window:
-    """From when every user runs and has had an answer, to the end; the whole run where that never came."""
+    """From when load is steady, every user running and answered, to the end; else the whole run."""
     if story.settled and not plan.whole_run_counts and not story.aborted and not story.early_end:
-        return Window(story.settled["at_s"], story.ended_at_s)
+        return Window(story.decider.start_s, story.ended_at_s)
     return Window(0.0, story.ended_at_s)
-
-
-def _generator(story: Story, window: Window) -> Generator:
-    if not story.end:
-        return Generator(math.nan, math.nan)
-    before = story.settled if story.settled and window.start_s else None
-    cpu_s = story.end["cpu_s"] - (before or story.ticks[0])["cpu_s"]
-    length_s = story.end["at_s"] - (before or story.ticks[0])["at_s"]
-    return Generator(cpu_s / length_s if length_s > 0 else math.nan, story.end["lag_p95_ms"])
 
 
 def _with_causes(result: Result, plan: Plan, story: Story, all_errors: Counter[str]) -> Result:
@@ -107,7 +164,7 @@ def _with_causes(result: Result, plan: Plan, story: Story, all_errors: Counter[s
     if not story.settled or result.window.length_s < SHORTEST_WINDOW_S:
         return replace(
             result,
-            incomplete=f"no steady window: after {result.run_s:.0f} s the {result.users} users "
+            incomplete=f"no steady window: after {result.run_s:.0f} s the {result.load_text} "
             "had not all had an answer; raise the run time",
         )
     return replace(result, invalid=limited_by_generator(result))
@@ -123,19 +180,55 @@ def _abort_text(result: Result, plan: Plan, story: Story, all_errors: Counter[st
     )
 
 
-def limited_by_generator(result: Result) -> str:
-    """Why the load generator, not the server, decided the figures; empty when it did not."""
-    generator = result.generator
-    if generator.cpu > BUSIEST_CPU:
-        used = f"it used {100 * generator.cpu:.0f} % of its core"
-        return f"the load generator, not the server, was the limit: {used}"
-    allowed_ms = max(result.profile["max_lag_ms"], _LAG_SHARE * result.p50_ms)
-    if generator.lag_p95_ms > allowed_ms:
-        return (
-            f"the load generator ran late: its event loop lagged by {generator.lag_p95_ms:.0f} ms (p95), "
-            f"more than {allowed_ms:.0f} ms"
-        )
-    return ""
+def _arrivals(plan: Plan, story: Story, records: NDArray[np.float64], window: Window) -> Arrivals | None:
+    """How an open loop kept to its schedule in the window: requests count by when they were due."""
+    import numpy as np
+
+    profile = plan.profile
+    if not profile.is_open or not window.length_s:
+        return None
+    due_s = records[:, 0] - records[:, 3] / _MS
+    inside = (due_s >= window.start_s) & (due_s <= window.end_s)
+    schedule = list(arrivals(profile.stages, profile.arrivals, profile.seed))
+    due = np.searchsorted(schedule, [window.start_s, window.end_s])
+    delays_ms = np.sort(records[inside, 3]) if inside.any() else np.zeros(1)
+    dropped = sum(count for cause, count in _by_cause(records[inside, 2], story).items() if _is_drop(cause))
+    return Arrivals(
+        due_rps=float(due[1] - due[0]) / window.length_s,
+        sent_rps=(int(inside.sum()) - dropped) / window.length_s,
+        dropped=dropped,
+        delay_p50_ms=nearest_rank(delays_ms, 50),
+        delay_p95_ms=nearest_rank(delays_ms, 95),
+        delay_max_ms=float(delays_ms[-1]),
+    )
+
+
+def _is_drop(cause: str) -> bool:
+    return cause.startswith(DROPPED)
+
+
+def _beside(profile: LoadProfile, records: NDArray[np.float64]) -> dict[str, dict[str, float]]:
+    """The percentiles that stand beside those that are judged, by what they are from; see `Result`."""
+    import numpy as np
+
+    if profile.is_open:
+        return {"from_send": named_percentiles(np.sort(records[:, 1]))}
+    if profile.pace_s:
+        return {"corrected": named_percentiles(np.sort(corrected(records[:, 1], profile.pace_s * _MS)))}
+    return {}
+
+
+def corrected(latencies_ms: NDArray[np.float64], pace_ms: float) -> NDArray[np.float64]:
+    """Latencies and those of the requests that a slow answer kept from being sent at their pace.
+
+    While a user waits for longer than its pace, the requests it should have sent meanwhile would have waited
+    too, each a pace less (HdrHistogram, copyCorrectedForCoordinatedOmission).
+    """
+    import numpy as np
+
+    missing = np.maximum(np.ceil(latencies_ms / pace_ms).astype(np.int64) - 1, 0)
+    steps = np.arange(missing.sum()) - np.repeat(np.cumsum(missing) - missing, missing) + 1
+    return np.concatenate([latencies_ms, np.repeat(latencies_ms, missing) - steps * pace_ms])
 
 
 def _series(
@@ -151,7 +244,7 @@ def _series(
     series = []
     for second in range(len(edges) - 1):
         part = records[order[edges[second] : edges[second + 1]]]
-        good = np.sort(part[part[:, 2] == SUCCESS, 1])
+        good = np.sort((part[:, 1] + part[:, 3])[part[:, 2] == SUCCESS])
         row = {"at_s": second, "users": users.get(second, 0), "successes": len(good)}
         row["errors"] = len(part) - len(good)
         if len(good):

@@ -1,6 +1,7 @@
-"""Records every request exactly: when it started, how long it took, how it ended.
+"""Records every request exactly: when it was sent, how long it took, how it ended, how late it was sent.
 
-A record is three float64: start in seconds since the run's origin, latency in ms, outcome. Outcome 0 is a
+A record is four float64: when it was sent, in seconds since the run's origin; latency from then on in ms;
+outcome; by how many ms it was sent after it was due, 0 where nothing says when it is due. Outcome 0 is a
 success, any other number is the index of an error's cause. Records are appended to a file while load runs,
 so the child's memory does not grow with the number of requests, and what was measured outlives the child.
 """
@@ -11,14 +12,16 @@ from array import array
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-FIELDS = 3
+FIELDS = 4
 RECORD_BYTES = 8 * FIELDS
 SUCCESS = 0
 # Texts of errors can carry ever new details; beyond this many they are counted together.
 MOST_CAUSES = 100
+# How the cause of a request begins that was due and never sent.
+DROPPED = "not sent"
 OTHER_CAUSE = "other errors"
 
 
@@ -33,9 +36,9 @@ class Recorder:
         self.requests = 0
         self.failures = 0
 
-    def record(self, start_s: float, latency_ms: float, outcome: int = SUCCESS) -> None:
+    def record(self, sent_s: float, latency_ms: float, outcome: int = SUCCESS, delay_ms: float = 0.0) -> None:
         """Keep one finished request."""
-        self._pending.extend((start_s, latency_ms, outcome))
+        self._pending.extend((sent_s, latency_ms, outcome, delay_ms))
 
     def cause(self, text: str) -> int:
         """The outcome that stands for the error ``text``."""
@@ -66,7 +69,7 @@ class Recorder:
 
 
 def read_records(path: Path) -> Any:
-    """All whole records of a file as a float64 array of shape ``(n, 3)``, mapped, not copied."""
+    """All whole records of a file as a float64 array of shape ``(n, 4)``, mapped, not copied."""
     import numpy as np
 
     count = path.stat().st_size // RECORD_BYTES if path.exists() else 0
@@ -75,15 +78,43 @@ def read_records(path: Path) -> Any:
     return np.memmap(path, dtype="<f8", mode="r", shape=(count, FIELDS))
 
 
-class RecordStream:
-    """The records of a file that is still written to, as they come."""
+# Each process numbers its causes by itself; in records of several they lie so far apart.
+CAUSES_OF_A_PROCESS = 1000
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._read = 0
+
+class RecordStream:
+    """The records of files that are still written to, as they come; one file a load process."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = paths
+        self._read = [0] * len(paths)
 
     def new(self) -> Any:
-        """The whole records since the last call, a float64 array of shape ``(n, 3)``."""
-        records = read_records(self._path)[self._read :]
-        self._read += len(records)
+        """The whole records since the last call, a float64 array of shape ``(n, 4)``."""
+        import numpy as np
+
+        return np.concatenate([self._new_of(index) for index in range(len(self._paths))])
+
+    def _new_of(self, index: int) -> Any:
+        records = read_records(self._paths[index])[self._read[index] :]
+        self._read[index] += len(records)
+        return of_process(records, index)
+
+
+def all_records(paths: Sequence[Path]) -> Any:
+    """All whole records of a run, of shape ``(n, 4)``; those of one process are mapped, not copied."""
+    import numpy as np
+
+    parts = [of_process(read_records(path), index) for index, path in enumerate(paths)]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def of_process(records: Any, index: int) -> Any:
+    """Records of one of several processes, with outcomes that no other process has."""
+    import numpy as np
+
+    if not index:
         return records
+    told_apart = np.array(records)
+    told_apart[told_apart[:, 2] != SUCCESS, 2] += index * CAUSES_OF_A_PROCESS
+    return told_apart

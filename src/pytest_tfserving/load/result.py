@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.server_side.observed import findings
-from pytest_tfserving.slo import Judgement, Slo, Verdict, percentile_of
+from pytest_tfserving.slo import Decision, Judgement, Slo, Undecided, Verdict, percentile_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +25,19 @@ SCHEMA_PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9)
 def percentile_name(percentile: float) -> str:
     """``p99_9_ms``, as a percentile is called where units are in names."""
     return f"p{percentile:g}_ms".replace(".", "_")
+
+
+def nearest_rank(ordered: NDArray[np.float64], percentile: float) -> float:
+    """The least of ``ordered`` values that so many per cent do not exceed; NaN of none."""
+    if not len(ordered):
+        return math.nan
+    return float(ordered[max(math.ceil(round(percentile / 100 * len(ordered), 9)), 1) - 1])
+
+
+def named_percentiles(ordered_ms: NDArray[np.float64]) -> dict[str, float]:
+    """Every percentile of the results' schema, by name, and the highest value."""
+    found = {percentile_name(each): nearest_rank(ordered_ms, each) for each in SCHEMA_PERCENTILES}
+    return found | {"max_ms": nearest_rank(ordered_ms, 100)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +66,34 @@ class BareRates:
 
 @dataclass(frozen=True, slots=True)
 class Generator:
-    """The load generator's own state in the window: CPU as a fraction of a core, event-loop lag in ms."""
+    """The load generator's own state in the window.
+
+    ``cpu`` is what it used as a fraction of a core, ``wait`` the fraction of the time that it waited for one,
+    ``steal`` the fraction of its cores' time that the machine's host took, ``lag_p95_ms`` how late its event
+    loop was; of several ``processes`` the worst of each.
+    """
 
     cpu: float
     lag_p95_ms: float
+    wait: float = 0.0
+    steal: float = 0.0
+    processes: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """How an open loop kept to its schedule in the window.
+
+    Requests a second that were due and that were sent; how many were not, since too many were under way;
+    how long after they were due the others were sent.
+    """
+
+    due_rps: float
+    sent_rps: float
+    dropped: int
+    delay_p50_ms: float
+    delay_p95_ms: float
+    delay_max_ms: float
 
 
 @dataclass(frozen=True, repr=False)
@@ -66,8 +103,15 @@ class Result:
     ``latencies_ms`` holds the successful requests that ended in the window, sorted. ``aborted``, ``invalid``
     and ``incomplete`` are sentences, empty when there is nothing to say: why the run ended as a failure, why
     the generator cannot be believed, why it ended before it could tell. ``server`` is what was seen of the
-    replicas meanwhile. ``intervals`` are the 95 % confidence
-    intervals of the metrics they are named after. ``configuration`` is the experiment's, empty where the
+    replicas meanwhile.
+
+    In an open loop latencies count from when a request was due, ``arrivals`` is how it kept to that, and
+    ``beside["from_send"]`` has the percentiles from when it was sent. Where users have a pace,
+    ``beside["corrected"]`` has those with the requests in it that slow answers kept from being sent.
+
+    ``intervals`` are the 95 % confidence intervals of the metrics they are named after, ``effective`` how
+    many independent requests those rest on. ``decided`` and ``undecided`` say, by an SLO's text, what was
+    proved of it while load ran, and what was not. ``configuration`` is the experiment's, empty where the
     target has none to offer.
     """
 
@@ -91,7 +135,12 @@ class Result:
     incomplete: str = ""
     not_judged: str = ""
     server: ServerSide | None = None
+    arrivals: Arrivals | None = None
+    beside: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     intervals: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    effective: Mapping[str, float] = field(default_factory=dict)
+    decided: Mapping[str, Decision] = field(default_factory=dict)
+    undecided: Mapping[str, Undecided] = field(default_factory=dict)
     configuration: Mapping[str, Any] = field(default_factory=dict)
     series: Sequence[Mapping[str, float]] = ()
     circumstances: Mapping[str, Any] = field(default_factory=dict)
@@ -103,6 +152,15 @@ class Result:
         """Whether its figures are a measurement of the server under its whole load."""
         spoilt = self.aborted or self.invalid or self.incomplete or self.not_judged
         return bool(self.successes) and not spoilt
+
+    @property
+    def load_text(self) -> str:
+        """The level of load, in words."""
+        return (
+            f"{self.profile['rate']:g} requests a second due"
+            if self.profile.get("rate")
+            else f"{self.users} users"
+        )
 
     @property
     def successes(self) -> int:
@@ -174,10 +232,7 @@ class Result:
 
     def percentile_ms(self, percentile: float) -> float:
         """The nearest-rank percentile: the least latency that so many per cent do not exceed."""
-        if not self.successes:
-            return math.nan
-        rank = math.ceil(round(percentile / 100 * self.successes, 9))
-        return float(self.latencies_ms[max(rank, 1) - 1])
+        return nearest_rank(self.latencies_ms, percentile)
 
     def metric(self, name: str) -> float:
         """A metric of the SLO language in its own unit: ms, requests a second, or a fraction."""
@@ -205,6 +260,10 @@ class Result:
         bare = self.bare.rps if slo.metric in ("efficiency", "rps") else self.bare.latency_ms
         return value / max(bare), value / _mean(bare), value / min(bare)
 
+    def decision(self, slo: Slo) -> Decision | Undecided | None:
+        """What was proved of ``slo`` while load ran; None where it was not watched."""
+        return self.decided.get(slo.text) or self.undecided.get(slo.text)
+
     def judge(self, slos: Sequence[Slo]) -> list[Judgement]:
         """The verdict on each of ``slos``."""
         return [slo.judge(self) for slo in slos]
@@ -229,7 +288,7 @@ class Result:
         return (
             f"<{self.experiment} on {self.target}: rps={self.rps:.4g} p95={self.p95_ms:.4g} ms, "
             f"{sum(self.errors.values())} errors in {self.requests} requests, "
-            f"window {self.window.length_s:.1f} s, {self.users} users>"
+            f"window {self.window.length_s:.1f} s, {self.load_text}>"
         )
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import queue
-import subprocess
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from pytest_tfserving.deciding import DEFAULT_ALPHA, Decider
 from pytest_tfserving.load.child import STOP_S
 from pytest_tfserving.load.outcome import outcome
-from pytest_tfserving.load.recorder import read_records
+from pytest_tfserving.load.recorder import SUCCESS, RecordStream, all_records
 from pytest_tfserving.load.story import Story
 
 if TYPE_CHECKING:
@@ -23,52 +23,75 @@ if TYPE_CHECKING:
 SILENCE_S = 15.0
 
 
-def now() -> str:
-    """The time, as results carry it: ISO 8601 in UTC."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+def as_text(moment: datetime) -> str:
+    """A time as results carry it: ISO 8601 in UTC."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
 def run(
-    child: LoadChild, plan: Plan, deployment: Deployment, progress: Callable[[dict[str, Any]], None]
+    child: LoadChild,
+    plan: Plan,
+    deployment: Deployment,
+    progress: Callable[[dict[str, Any]], None],
+    decider: Decider | None = None,
 ) -> tuple[Result, bool]:
     """Put load on ``deployment`` with a child that was started, and measure it; the child ends.
+
+    A ``decider`` finds the steady window and decides SLOs meanwhile; when it has decided all, load ends.
 
     Returns:
         The result, and whether the user interrupted the run: what was measured until then is kept.
     """
-    started_at = now()
-    story, interrupted = Story(), False
-    child.send(plan, deployment)
+    story, interrupted = Story(decider or Decider((), DEFAULT_ALPHA, None)), False
+    stream = RecordStream(child.records)
+    started_at = as_text(child.send(plan, deployment))
     try:
-        _watch(child, story, deployment, progress)
+        for _ in _watch(child, story, deployment, progress):
+            if _decided(story, stream):
+                child.stop("decided")
     except KeyboardInterrupt:
         interrupted = True
         story.incomplete = "the run was interrupted"
         child.stop()
         _drain(child, story)
     child.end()
-    result = outcome(plan, deployment, story, read_records(child.records), started_at)
-    child.records.unlink(missing_ok=True)
+    _decided(story, stream, last=True)
+    result = outcome(plan, deployment, story, all_records(child.records), started_at)
+    for path in child.records:
+        path.unlink(missing_ok=True)
     return result, interrupted
 
 
 def _watch(
     child: LoadChild, story: Story, deployment: Deployment, progress: Callable[[dict[str, Any]], None]
-) -> None:
+) -> Iterator[None]:
+    """Hear the child until its end, yielding after every tick."""
     for line in _lines(child, SILENCE_S):
         if line is not None:
             story.hear(line)
             if line["event"] == "tick":
                 progress(line)
+                yield
         if failure := deployment.failure():
             story.aborted = f"{failure}, {story.ended_at_s:.1f} s into the load"
             child.stop()
             _drain(child, story)
             return
     if story.end is None:
-        story.invalid = _death_of(child)
+        story.invalid = child.death() or f"the load generator said nothing for {SILENCE_S:g} s"
     elif story.early_end and (failure := deployment.failure_soon()):
         story.aborted = f"{failure}, {story.ended_at_s:.1f} s into the load"
+
+
+def _decided(story: Story, stream: RecordStream, *, last: bool = False) -> bool:
+    """Decide what can be decided by now; whether that is all there is to decide."""
+    if not story.settled:
+        return False
+    new = stream.new()
+    story.decider.settle(story.settled["at_s"])
+    story.decider.add(new[:, 0] + new[:, 1] / 1e3, new[:, 1] + new[:, 3], new[:, 2] != SUCCESS)
+    story.decider.look(story.ended_at_s, last=last)
+    return story.decider.is_over()
 
 
 def _lines(child: LoadChild, silence_s: float) -> Iterator[dict[str, Any] | None]:
@@ -92,15 +115,3 @@ def _drain(child: LoadChild, story: Story) -> None:
     for line in _lines(child, STOP_S):
         if line is not None:
             story.hear(line)
-
-
-def _death_of(child: LoadChild) -> str:
-    code = child.process.poll()
-    if code is None:
-        try:
-            code = child.process.wait(1)
-        except subprocess.TimeoutExpired:
-            return f"the load generator said nothing for {SILENCE_S:g} s"
-    last = child.log.read_text(errors="replace").strip().splitlines()[-1:]
-    ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    return f"the load generator {ended}" + (f": {last[0]}" if last else "")

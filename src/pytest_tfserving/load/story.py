@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_tfserving.deciding import Decider
 
 
 @dataclass
 class Story:
-    """What the child said while it ran."""
+    """What the child said while it ran, and what was decided meanwhile."""
 
+    decider: Decider
     causes: dict[int, str] = field(default_factory=dict)
     ticks: list[dict[str, Any]] = field(default_factory=list)
     settled: dict[str, Any] | None = None

@@ -5,18 +5,23 @@ before anything else is loaded here. Lines it writes, each with ``event``:
 
 ``ready``    everything is imported; the plan may come
 ``cause``    a new cause of errors: ``index``, ``text``
-``tick``     twice a second: ``at_s``, ``users``, ``requests``, ``failures``, ``rps``, ``p95_ms``, ``cpu_s``
-``settled``  every user runs and has had an answer since: ``at_s``, ``cpu_s``
-``end``      the last line: ``reason`` (`time`, `failures`, `stalled`, `stopped`), ``at_s``, ``lag_p95_ms``
+``tick``     twice a second: ``at_s``, ``users``, ``requests``, ``failures``, ``rps``, ``p95_ms``, and what
+             the process used, see `used`
+``settled``  load is at its level and is answered: ``at_s``, and what the process used
+``end``      the last line: ``reason`` (`time`, `decided`, `failures`, `stalled`, `stopped`), ``at_s``,
+             ``lag_p95_ms``, and what the process used
 
-A line ``stop`` on standard input ends the run, as does its end: then the parent has died.
+A line ``stop`` on standard input ends the run, as does its end: then the parent has died. ``decided`` ends
+it as its time would.
 """
 
 # ruff: noqa: I001 - Locust comes first: importing it patches the standard library
 from __future__ import annotations
 
 import locust  # noqa: F401
+import contextlib
 import json
+import math
 import os
 import sys
 import time
@@ -25,17 +30,24 @@ from typing import Any
 
 import gevent
 from gevent.os import make_nonblocking, nb_read
+from locust import LoadTestShape
 from locust.env import Environment
 
 from pytest_tfserving.load.recorder import Recorder
-from pytest_tfserving.load.users.rest import LoadState, RestUser
+from pytest_tfserving.load.shape import Stage, level_at
+from pytest_tfserving.load.users.closed import ClosedUser
+from pytest_tfserving.load.users.open import OpenUser
+from pytest_tfserving.load.users.requester import LoadState
 
 TICK_S = 0.5
+# What Locust's master tells its workers once every user of the profile has been started.
+LEVEL = "tfserving-level"
 LAG_PROBE_S = 0.1
 # Below this many requests a failure ratio says little about the server.
 FEWEST_TO_GIVE_UP_ON = 10
 _LATENCIES_SHOWN = 2000
 _LOOK_S = 0.02
+_NS = 10**9
 
 
 def say(event: str, **values: Any) -> None:
@@ -44,30 +56,106 @@ def say(event: str, **values: Any) -> None:
     sys.stdout.flush()
 
 
+def used(cores: list[int]) -> dict[str, float]:
+    """What this process used so far, in seconds: CPU, waiting for a core, and its cores stolen by the host.
+
+    Linux tells the last two (schedstat(7) and proc(5)); elsewhere they are 0.
+    """
+    wait_s = steal_s = 0.0
+    with contextlib.suppress(OSError, IndexError):
+        wait_s = int(Path("/proc/self/schedstat").read_text(encoding="ascii").split()[1]) / _NS
+        names = {f"cpu{core}" for core in cores}
+        lines = Path("/proc/stat").read_text(encoding="ascii").splitlines()
+        stolen = [int(line.split()[8]) for line in lines if line.partition(" ")[0] in names]
+        steal_s = sum(stolen) / os.sysconf("SC_CLK_TCK") / max(len(stolen), 1)
+    return {"cpu_s": time.process_time(), "wait_s": wait_s, "steal_s": steal_s}
+
+
+def staged(stages: list[Stage], spawn_rate: float, now_s: Any) -> LoadTestShape:
+    """A shape of Locust's that follows ``stages``."""
+
+    class Staged(LoadTestShape):  # type: ignore[misc]
+        def tick(self) -> tuple[int, float]:
+            return math.ceil(level_at(tuple(stages), now_s())), spawn_rate
+
+    return Staged()
+
+
+def new_runner(environment: Any, plan: dict[str, Any]) -> Any:
+    """Locust's runner for this process's role in the plan."""
+    if plan["role"] == "alone":
+        return environment.create_local_runner()
+    host, port = plan["master"]
+    if plan["role"] == "master":
+        return environment.create_master_runner(host, port)
+    return environment.create_worker_runner(host, port)
+
+
+def user_class(plan: dict[str, Any]) -> type:
+    """The Locust user of an open or a closed loop."""
+    found: type = OpenUser if plan["profile"]["rate"] else ClosedUser
+    return found
+
+
+def start(runner: Any, plan: dict[str, Any], now_s: Any) -> None:
+    """Start the users of the plan, all of this process or all of its workers."""
+    profile = plan["profile"]
+    if profile["rate"]:
+        runner.start(plan["processes"], plan["processes"])
+    elif profile["shape"] == "constant":
+        runner.start(profile["users"], profile["spawn_rate"])
+    else:
+        stages = [Stage(**stage) for stage in plan["stages"]]
+        runner.environment.shape_class = staged(stages, profile["spawn_rate"], now_s)
+        runner.environment.shape_class.runner = runner
+        runner.start_shape()
+
+
+def lead(plan: dict[str, Any]) -> None:
+    """Be Locust's master: share users out among the workers, and tell them once all are started."""
+    environment = Environment(user_classes=[user_class(plan)])
+    runner = new_runner(environment, plan)
+    environment.events.spawning_complete.add_listener(lambda **_: runner.send_message(LEVEL))
+    while len(runner.clients.ready) < plan["processes"]:
+        gevent.sleep(_LOOK_S)
+    gevent.sleep(max(plan["origin"] - time.time(), 0.0))
+    start(runner, plan, lambda: time.time() - plan["origin"])
+    next_order()
+
+
 class Run:
     """One run of load, from the first user to the last line."""
 
     def __init__(self, plan: dict[str, Any]) -> None:
+        self.plan = plan
         self.profile = plan["profile"]
         self.stall_s: float = plan["stall_s"]
         self.recorder = Recorder(
             Path(plan["records"]), lambda index, text: say("cause", index=index, text=text)
         )
         self.state = LoadState(plan, self.recorder, Path(plan["body"]).read_bytes())
+        self.cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        self.is_open = bool(self.profile["rate"])
+        self.level_since = plan["judged_from_s"]
+        self.has_level = self.is_open or self.profile["shape"] != "constant"
         self.reason = ""
-        self.spawned_at = 0.0
         self.settled = False
         self.lags_ms: list[float] = []
 
     def execute(self) -> None:
         """Load until the time is spent, too much fails, nothing comes back, or the parent says stop."""
-        environment = Environment(user_classes=[RestUser])
+        environment = Environment(user_classes=[user_class(self.plan)])
         environment.load_state = self.state
-        environment.events.spawning_complete.add_listener(self._on_spawned)
-        runner = environment.create_local_runner()
+        runner = new_runner(environment, self.plan)
         gevent.spawn(self._obey)
         gevent.spawn(self._probe_lag)
-        runner.start(self.profile["users"], self.profile["spawn_rate"])
+        if self.plan["role"] == "worker":
+            runner.register_message(LEVEL, self._on_spawned)
+        else:
+            environment.events.spawning_complete.add_listener(self._on_spawned)
+        gevent.sleep(max(-self.state.now_s(), 0.0))
+        if self.plan["role"] == "alone":
+            start(runner, self.plan, self.state.now_s)
         while not self.reason:
             gevent.sleep(max(0.0, min(TICK_S, self.profile["run_time_s"] - self.state.now_s())))
             self._tick(runner.user_count)
@@ -81,20 +169,24 @@ class Run:
         say(
             "tick",
             at_s=now,
-            users=users,
+            users=0 if self.is_open else users,
             requests=recorder.requests,
             failures=recorder.failures,
             rps=(recorder.requests - before) / TICK_S,
             p95_ms=latencies[int(len(latencies) * 0.95)] if latencies else None,
-            cpu_s=time.process_time(),
+            **used(self.cores),
         )
-        if not self.settled and self._every_user_answered():
+        if not self.settled and self._is_answered():
             self.settled = True
-            say("settled", at_s=now, cpu_s=time.process_time())
+            say("settled", at_s=now, **used(self.cores))
         self.reason = self.reason or self._reason_to_end(now)
 
-    def _every_user_answered(self) -> bool:
-        return bool(self.spawned_at) and all(user.finished_at > self.spawned_at for user in self.state.users)
+    def _is_answered(self) -> bool:
+        """Whether load has reached its level, and every user of it has had an answer since."""
+        if not self.has_level or self.state.now_s() < self.level_since:
+            return False
+        answered = (each.finished_at > self.level_since for each in self.state.requesters)
+        return any(answered) if self.is_open else bool(self.state.requesters) and all(answered)
 
     def _reason_to_end(self, now: float) -> str:
         recorder = self.recorder
@@ -109,15 +201,18 @@ class Run:
 
     def _stalled(self, now: float) -> bool:
         """Whether requests wait and none has come back for so long that none will."""
-        users = self.state.users
-        return any(user.waiting_since for user in users) and all(
-            now - max(user.finished_at, user.waiting_since) > self.stall_s for user in users
-        )
+        requesters = self.state.requesters
+        if not self.state.waiting():
+            return False
+        if self.is_open:
+            since = max(*(each.finished_at for each in requesters), requesters[0].began_at)
+            return now - since > self.stall_s
+        return all(now - max(each.finished_at, each.waiting_since) > self.stall_s for each in requesters)
 
     def _finish(self) -> None:
-        ended_at, cpu_s = self.state.now_s(), time.process_time()
+        ended_at, usage = self.state.now_s(), used(self.cores)
         self.state.stopping = True
-        if self.reason in ("time", "stalled"):
+        if self.reason in ("time", "decided", "stalled"):
             self._await_answers()
         self.recorder.close()
         lags = sorted(self.lags_ms)
@@ -125,29 +220,26 @@ class Run:
             "end",
             reason=self.reason,
             at_s=ended_at,
-            cpu_s=cpu_s,
             requests=self.recorder.requests,
             failures=self.recorder.failures,
             lag_p95_ms=lags[int(len(lags) * 0.95)] if lags else 0.0,
+            **usage,
         )
 
     def _await_answers(self) -> None:
         """Let the requests under way be answered; those that never are count as errors, not as nothing."""
-        under_way = self._waiting()
+        under_way = self.state.waiting()
         deadline = self.state.now_s() + self.stall_s
-        while self.reason == "time" and self._waiting() and self.state.now_s() < deadline:
+        while self.reason != "stalled" and self.state.waiting() and self.state.now_s() < deadline:
             gevent.sleep(_LOOK_S)
-        if left := self._waiting():
+        if left := self.state.waiting():
             self.reason = "stalled" if left == under_way else self.reason
             self.state.expire(0.0)
             gevent.sleep(_LOOK_S)
 
-    def _waiting(self) -> int:
-        return sum(1 for user in self.state.users if user.waiting_since)
-
-    def _on_spawned(self, user_count: int, **_: Any) -> None:
-        self.spawned_at = self.state.now_s()
-        say("spawned", at_s=self.spawned_at, users=user_count)
+    def _on_spawned(self, **_: Any) -> None:
+        if not self.has_level:
+            self.has_level, self.level_since = True, self.state.now_s()
 
     def _probe_lag(self) -> None:
         while True:
@@ -157,15 +249,21 @@ class Run:
                 self.lags_ms.append((time.perf_counter() - before - LAG_PROBE_S) * 1e3)
 
     def _obey(self) -> None:
-        stdin = sys.stdin.fileno()
-        make_nonblocking(stdin)
-        if not nb_read(stdin, 1 << 12):
+        order = next_order()
+        if not order:
             os._exit(1)
-        self.reason = "stopped"
+        self.reason = "decided" if order.startswith(b"decided") else "stopped"
+
+
+def next_order() -> bytes:
+    """What the parent says next, nothing once it has died; other greenlets run meanwhile."""
+    stdin = sys.stdin.fileno()
+    make_nonblocking(stdin)
+    return bytes(nb_read(stdin, 1 << 12))
 
 
 def _first_line() -> bytes:
-    """The first line of standard input; what follows it stays unread for `Run._obey`."""
+    """The first line of standard input; what follows it stays unread for `next_order`."""
     line = b""
     while not line.endswith(b"\n") and (byte := os.read(sys.stdin.fileno(), 1)):
         line += byte
@@ -181,7 +279,10 @@ def main() -> None:
     plan = json.loads(line)
     if plan["cores"]:
         os.sched_setaffinity(0, plan["cores"])
-    Run(plan).execute()
+    if plan["role"] == "master":
+        lead(plan)
+    else:
+        Run(plan).execute()
     os._exit(0)
 
 

@@ -36,7 +36,12 @@ def with_interval(value: float | None, interval: Sequence[float] | None) -> str:
     """``148 [141, 156]``."""
     if value is None or not interval:
         return figure(value)
-    return f"{figure(value)} [{figure(interval[0])}, {figure(interval[1])}]"
+    return f"{figure(value)} {with_brackets(interval)}"
+
+
+def with_brackets(interval: Sequence[float]) -> str:
+    """``[141, 156]``."""
+    return f"[{figure(interval[0])}, {figure(interval[1])}]"
 
 
 def reasons(result: Mapping[str, Any]) -> list[str]:

@@ -117,6 +117,11 @@ def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     )
     lag = f"its event loop late by {figure(generator['lag_p95_ms'])} ms (p95)"
     yield "load generator", f"{percent(generator['cpu'])} of a core, {lag}"
+    if arrivals := result["arrivals"]:
+        yield "arrivals", ", ".join(f"{name} {figure(value)}" for name, value in arrivals.items())
+    for name, percentiles in result["beside"].items():
+        told = ", ".join(f"{each} {figure(value)}" for each, value in percentiles.items())
+        yield f"percentiles {name.replace('_', ' ')}", told
     yield from _server_facts(result["server"] or {})
     yield "reached", result["reached"] or "-"
     if result["errors"]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.load.result import (
     SCHEMA_PERCENTILES,
+    Arrivals,
     BareRates,
     Generator,
     Result,
@@ -16,6 +17,7 @@ from pytest_tfserving.load.result import (
     percentile_name,
 )
 from pytest_tfserving.server_side.observed import ServerSide
+from pytest_tfserving.slo import Decision, Undecided
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,8 +48,10 @@ def metrics(result: Result) -> dict[str, float]:
 def result_as_dict(result: Result) -> dict[str, Any]:
     """A result without its latencies."""
     values = {name: getattr(result, name) for name in result.__dataclass_fields__ if name not in NOT_WRITTEN}
-    for name in ("window", "generator", "bare", "server"):
+    for name in ("window", "generator", "bare", "server", "arrivals"):
         values[name] = asdict(values[name]) if values[name] is not None else None
+    for name in ("decided", "undecided"):
+        values[name] = {text: asdict(each) for text, each in values[name].items()}
     return values
 
 
@@ -60,10 +64,18 @@ def result_from_dict(values: dict[str, Any], latencies_ms: NDArray[np.float64]) 
             "latencies_ms": latencies_ms,
             "window": Window(**values["window"]),
             "generator": Generator(**values["generator"]),
+            "decided": {text: Decision(**each) for text, each in values["decided"].items()},
+            "undecided": {text: _undecided(each) for text, each in values["undecided"].items()},
             "bare": BareRates(tuple(bare["rps"]), tuple(bare["latency_ms"])) if bare else None,
             "server": ServerSide(**server) if server else None,
+            "arrivals": Arrivals(**values["arrivals"]) if values["arrivals"] else None,
         }
     )
+
+
+def _undecided(values: dict[str, Any]) -> Undecided:
+    more_s = values["more_s"]
+    return Undecided(**{**values, "more_s": math.inf if more_s is None else more_s})
 
 
 def judgement_as_dict(judgement: Judgement) -> dict[str, Any]:
@@ -71,6 +83,7 @@ def judgement_as_dict(judgement: Judgement) -> dict[str, Any]:
     return {
         "slo": judgement.slo.text,
         "strict": judgement.slo.strict,
+        "guard": judgement.slo.guard,
         "verdict": str(judgement.verdict),
         "value": judgement.value,
         "limit": judgement.slo.limit,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from pytest_tfserving.report.figures import with_brackets
 from pytest_tfserving.report.json import metrics
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ def add_result(item: pytest.Item, result: Result) -> None:
         "errors": sum(result.errors.values()),
     }
     figures = {name: round(value, 4) for name, value in metrics(result).items() if math.isfinite(value)}
-    _add(item, facts | figures)
+    ranges = {f"{name}_interval": with_brackets(interval) for name, interval in result.intervals.items()}
+    _add(item, facts | figures | ranges)
 
 
 def add_judgements(item: pytest.Item, judgements: list[Judgement]) -> None:

@@ -7,7 +7,7 @@ them. Whoever reads merges all files.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.load.result import Result, verdict_of
@@ -101,5 +101,5 @@ class RunLog:
 
 
 def _judgement(values: dict[str, Any]) -> Judgement:
-    slo = Slo.parse(values["slo"], strict=values["strict"])
+    slo = replace(Slo.parse(values["slo"], strict=values["strict"]), guard=values["guard"])
     return Judgement(slo, Verdict(values["verdict"]), values["value"], values["reason"])

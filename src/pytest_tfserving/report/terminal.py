@@ -6,7 +6,7 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.report.figures import figure, percent, reasons, roles, usd
+from pytest_tfserving.report.figures import figure, percent, reasons, roles, usd, with_interval
 from pytest_tfserving.slo import Verdict
 
 if TYPE_CHECKING:
@@ -115,11 +115,13 @@ def write_table(reporter: TerminalReporter, document: dict[str, Any]) -> None:
     for result in results:
         reporter.write(f"{result['experiment']:{width}} {_cells(result)} ")
         reporter.write_line(result["verdict"], **_COLOURS[Verdict(result["verdict"])])
+        if line := _intervals(result):
+            reporter.write_line(line)
     for result in results:
         for reason in reasons(result):
             reporter.write_line(f"{result['experiment']}: {reason}")
     if any(result["metrics"]["requests"] for result in results):
-        reporter.write_line("latencies in ms; eff. = rps as a share of the bare in-process session's")
+        reporter.write_line("in ms; [95 % interval]; eff. = rps as a share of the bare in-process session's")
 
 
 def write_costs(reporter: TerminalReporter, document: dict[str, Any]) -> None:
@@ -138,6 +140,20 @@ def write_costs(reporter: TerminalReporter, document: dict[str, Any]) -> None:
         reporter.write_line(f"{result['experiment']:{width}} {month:>13} {million:>13}  {best}".rstrip())
     reporter.write_line(f"prices: {prices['source']}, {prices['date']}")
     reporter.write_line(document["recommendation"]["sentence"])
+
+
+def _intervals(result: dict[str, Any]) -> str:
+    """``  rps 148 [141, 156], p95 210 [201, 224], n_eff 310``, empty where there are no intervals."""
+    metrics, intervals = result["metrics"], result["intervals"]
+    shown = {"rps": "rps", "p95_ms": "p95"}
+    parts = [
+        f"{text} {with_interval(metrics[name], intervals[name])}"
+        for name, text in shown.items()
+        if name in intervals
+    ]
+    effective = result["effective"].get("p95_ms")
+    parts += [f"n_eff {figure(effective)}"] if effective and parts else []
+    return f"  {', '.join(parts)}" if parts and not result["not_judged"] else ""
 
 
 def _cells(result: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 BATCHES = 20
 # Student's t for 95 % and 19 degrees of freedom.
 _T = 2.093
+_Z = 1.96
 # Fewer requests in a batch than this say nothing about its mean.
 _FEWEST_IN_A_BATCH = 5
 
@@ -59,6 +60,29 @@ def percentile_intervals(
         if high < len(ordered):
             found[percentile] = (float(ordered[max(low, 0)]), float(ordered[high]))
     return found
+
+
+def mean_interval(latencies_ms: NDArray[np.float64]) -> Interval | None:
+    """The 95 % interval of the mean of latencies as they ended, in ms; None for too few."""
+    size = len(latencies_ms) // BATCHES
+    if size < _FEWEST_IN_A_BATCH:
+        return None
+    means = latencies_ms[len(latencies_ms) - size * BATCHES :].reshape(BATCHES, size).mean(axis=1)
+    half, mean = _half_width(means), float(latencies_ms.mean())
+    return max(mean - half, 0.0), mean + half
+
+
+def share_interval(hits: int, effective: float, count: int) -> Interval | None:
+    """The 95 % interval of the share ``hits / count``, as much as ``effective`` independent values tell.
+
+    Wilson's score interval (Journal of the American Statistical Association 22, 1927).
+    """
+    if not count or effective <= 0:
+        return None
+    share, spread = hits / count, _Z**2 / effective
+    centre = (share + spread / 2) / (1 + spread)
+    half = _Z / (1 + spread) * math.sqrt(share * (1 - share) / effective + spread / (4 * effective))
+    return max(centre - half, 0.0), min(centre + half, 1.0)
 
 
 def _half_width(means: NDArray[np.float64]) -> float:

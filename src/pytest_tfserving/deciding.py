@@ -1,0 +1,344 @@
+"""Decides SLOs while load runs: finds the steady window, feeds each SLO's test, says when all is known.
+
+It takes finished requests as arrays and knows nothing of processes or files.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from pytest_tfserving.slo import Decision, Slo, Undecided, percentile_of
+from pytest_tfserving.statistics.sequential import BURST, Evidence, MeanTest, ShareTest
+from pytest_tfserving.statistics.steady_state import SLICE_S, steadiness
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from pytest_tfserving.load.result import BareRates
+
+    Floats = NDArray[np.float64]
+
+DEFAULT_ALPHA = 0.01
+# Nothing is decided early before its window is so long: less does not tell a warm-up from a slow server, and
+# what comes only every few seconds shall have had its chance.
+SHORTEST_WINDOW_S = 5.0
+# Processes write what they recorded now and then; by so long after, a request is sure to be there.
+_HOLD_BACK_S = 0.6
+# Rates are counted in slices that are so long at least, and hold so many requests on average.
+_FINEST_S = 0.02
+_REQUESTS_IN_A_SLICE = 5
+# A bare session measured before the run is taken to be within so much of its speed during the run.
+BARE_MARGIN = 0.05
+
+
+@dataclass(frozen=True)
+class Window:
+    """The requests that ended in the steady window so far, in the order they ended.
+
+    ``latencies_ms`` and ``ended_s``, since the window's start, are those of successes.
+    """
+
+    latencies_ms: Floats
+    failed: NDArray[np.bool_]
+    ended_s: Floats
+    length_s: float
+
+
+class _Question(Protocol):
+    """What an SLO asks of a window."""
+
+    def look(self, window: Window) -> Evidence:
+        """Evidence that what the SLO limits is below its limit, and that it is above."""
+        ...
+
+    def needed_factor(self, needed: float) -> float:
+        """How many times the requests seen would likely be ``needed`` evidence."""
+        ...
+
+
+class Decider:
+    """Watches one run of load for ``slos``: at most ``alpha`` of its PASS, and of its FAIL, are wrong.
+
+    With ``early_stop`` the run is over when all is decided. Relative SLOs are decided against the ``bare``
+    rates measured before the run, give or take `BARE_MARGIN`. Without a ``plateau`` the level of load changes
+    in the part that is judged: it is never steady, and there is nothing to cut.
+    """
+
+    def __init__(
+        self,
+        slos: Sequence[Slo],
+        alpha: float,
+        bare: BareRates | None,
+        *,
+        early_stop: bool = True,
+        plateau: bool = True,
+    ) -> None:
+        self.alpha = alpha
+        self._early_stop = early_stop
+        self._plateau = plateau
+        self.unsteady = ""
+        self.decisions: dict[str, Decision] = {}
+        self._slos = {slo.text: slo for slo in slos if (bare or not slo.relative) and _question(slo, bare)}
+        self._bare = bare
+        self._needed = -math.log(alpha)
+        self._requests = _Requests()
+        self._settled_s = math.nan
+        self._cut_s = 0.0
+        self._questions = self._asked()
+
+    @property
+    def start_s(self) -> float:
+        """Where the steady window starts, in seconds since the run's start; NaN while nothing is settled."""
+        return self._settled_s + self._cut_s
+
+    def settle(self, at_s: float) -> None:
+        """From ``at_s`` on every user runs and has had an answer."""
+        self._settled_s = at_s
+
+    def add(self, finished_s: Floats, latencies_ms: Floats, failed: NDArray[np.bool_]) -> None:
+        """Take in requests that ended since the last call."""
+        self._requests.add(finished_s, latencies_ms, failed)
+
+    def look(self, now_s: float, *, last: bool = False) -> None:
+        """Decide what can be decided of the requests that ended until ``now_s``."""
+        if math.isnan(self._settled_s):
+            return
+        until_s = now_s if last else now_s - _HOLD_BACK_S
+        self._requests.absorb(self._settled_s, until_s)
+        self._find_window(until_s)
+        if self.unsteady:
+            return
+        window = self._requests.since(self.start_s, until_s)
+        for slo in [slo for slo in self._slos.values() if slo.text not in self.decisions]:
+            self._ask(slo, window, now_s, last=last)
+
+    def is_over(self) -> bool:
+        """Whether the run may end: every SLO is decided."""
+        awaited = [text for text, slo in self._slos.items() if not slo.guard]
+        return self._early_stop and bool(awaited) and all(text in self.decisions for text in awaited)
+
+    def undecided(self, now_s: float) -> dict[str, Undecided]:
+        """What is still open, and how many more seconds would likely decide it."""
+        length_s = now_s - self.start_s
+        return {
+            text: Undecided(self.alpha, (question.needed_factor(self._needed) - 1) * length_s, self.unsteady)
+            for text, question in self._questions.items()
+            if text not in self.decisions
+        }
+
+    def _find_window(self, until_s: float) -> None:
+        if not self._plateau:
+            return
+        cut_s, self.unsteady = self._requests.steadiness(self._settled_s, until_s)
+        if abs(cut_s - self._cut_s) > SLICE_S:
+            self._cut_s, self._questions = cut_s, self._asked()
+
+    def _asked(self) -> dict[str, _Question]:
+        asked = {text: _question(slo, self._bare) for text, slo in self._slos.items()}
+        return {text: question for text, question in asked.items() if question}
+
+    def _ask(self, slo: Slo, window: Window, now_s: float, *, last: bool) -> None:
+        evidence = self._questions[slo.text].look(window)
+        if window.length_s < SHORTEST_WINDOW_S and not last:
+            return
+        if max(evidence.below, evidence.above) < self._needed:
+            return
+        holds = (evidence.above if slo.higher_is_better else evidence.below) >= self._needed
+        self.decisions[slo.text] = Decision(
+            holds=holds,
+            alpha=self.alpha,
+            after_s=round(now_s - self.start_s, 3),
+            at_s=round(now_s, 3),
+            effective=round(evidence.effective, 1),
+        )
+
+
+class _Requests:
+    """What was recorded since every user runs, in the order it ended, and counted in fine slices."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Floats] = []
+        self._rows = np.empty((0, 3))
+        self._size = 0
+
+    def add(self, finished_s: Floats, latencies_ms: Floats, failed: NDArray[np.bool_]) -> None:
+        """Take in requests in any order."""
+        self._waiting.append(np.column_stack([finished_s, latencies_ms, failed]))
+
+    def absorb(self, from_s: float, until_s: float) -> None:
+        """Put those that ended between the two in their order; later ones go on waiting."""
+        if not self._waiting:
+            return
+        waiting = np.concatenate(self._waiting)
+        waiting = waiting[np.argsort(waiting[:, 0], kind="stable")]
+        first, last = np.searchsorted(waiting[:, 0], [from_s, until_s])
+        self._waiting = [waiting[last:]] if last < len(waiting) else []
+        self._append(waiting[first:last])
+
+    def _append(self, rows: Floats) -> None:
+        needed = self._size + len(rows)
+        if needed > len(self._rows):
+            grown = np.empty((2 * needed, 3))
+            grown[: self._size] = self._rows[: self._size]
+            self._rows = grown
+        self._rows[self._size : needed] = rows
+        self._size = needed
+
+    def since(self, start_s: float, until_s: float) -> Window:
+        """The window from ``start_s`` on."""
+        rows = self._rows[: self._size]
+        rows = rows[np.searchsorted(rows[:, 0], start_s) :]
+        failed = rows[:, 2] > 0
+        length_s = max(until_s - start_s, 0.0)
+        return Window(rows[~failed, 1], failed, rows[~failed, 0] - start_s, length_s)
+
+    def steadiness(self, start_s: float, until_s: float) -> tuple[float, str]:
+        """How many seconds after ``start_s`` rates and latencies are steady, and why they never are."""
+        window = self.since(start_s, until_s)
+        if not len(window.ended_s):
+            return 0.0, ""
+        # So long that five slices, a batch, hold about five requests at least.
+        slice_s = SLICE_S * math.ceil(window.length_s / len(window.ended_s) / SLICE_S)
+        slices = int(window.length_s / slice_s)
+        at = (window.ended_s / slice_s).astype(np.int64)
+        counts = np.bincount(at, minlength=slices)[:slices].astype(float)
+        # Failures are no warm-up: what is answered badly is answered, too.
+        answered = self._rows[self._size - len(window.failed) : self._size, 0] - start_s
+        rates = np.bincount((answered / slice_s).astype(np.int64), minlength=slices)[:slices].astype(float)
+        sums = np.bincount(at, weights=window.latencies_ms, minlength=slices)[:slices]
+        latencies = np.divide(sums, counts, out=np.full(slices, np.nan), where=counts > 0)
+        found = [steadiness(rates, "rps", slice_s), steadiness(latencies, "latency", slice_s)]
+        return max(each.start_s for each in found), next((each.reason for each in found if each.reason), "")
+
+
+# --- what each metric asks -------------------------------------------------------------------------
+
+
+class _Percentile:
+    """Too many latencies over the limit, or not; ``limits_ms`` are to be met, and to be missed."""
+
+    def __init__(self, percentile: float, limits: tuple[float, float], *, at_limit_counts: bool) -> None:
+        self._over = np.greater_equal if at_limit_counts else np.greater
+        self._limits = limits
+        self._tests = [ShareTest(1 - percentile / 100) for _ in _distinct(limits)]
+
+    def look(self, window: Window) -> Evidence:
+        values = window.latencies_ms
+        found = [
+            test.look(values, self._over(values, limit))
+            for test, limit in zip(self._tests, _distinct(self._limits), strict=True)
+        ]
+        return Evidence(found[0].below, found[-1].above, found[0].effective)
+
+    def needed_factor(self, needed: float) -> float:
+        return max(test.needed_factor(needed) for test in self._tests)
+
+
+class _Errors:
+    """Too many failures, or not."""
+
+    def __init__(self, share: float) -> None:
+        self._test = ShareTest(share, BURST)
+
+    def look(self, window: Window) -> Evidence:
+        return self._test.look(window.failed.astype(float), window.failed)
+
+    def needed_factor(self, needed: float) -> float:
+        return self._test.needed_factor(needed)
+
+
+class _Rate:
+    """Successes in slices of time against a rate; ``limits`` are to be met, and to be missed."""
+
+    def __init__(self, limits: tuple[float, float]) -> None:
+        self._limits = _distinct(limits)
+        self._slice_s = math.nan
+        self._tests: list[MeanTest] = []
+
+    def look(self, window: Window) -> Evidence:
+        rate = max(len(window.ended_s) / window.length_s if window.length_s else 0.0, *self._limits)
+        slice_s = max(_FINEST_S, _REQUESTS_IN_A_SLICE / rate)
+        if not 0.5 < slice_s / self._slice_s < 2:  # noqa: PLR2004 - the first, or one that no longer fits
+            self._slice_s = slice_s
+            self._tests = [MeanTest(limit * slice_s) for limit in self._limits]
+        slices = int(window.length_s / self._slice_s)
+        at = (window.ended_s / self._slice_s).astype(np.int64)
+        counts = np.bincount(at, minlength=slices)[:slices].astype(float)
+        found = [test.look(counts) for test in self._tests]
+        return Evidence(found[-1].below, found[0].above, found[0].effective)
+
+    def needed_factor(self, needed: float) -> float:
+        return max((test.needed_factor(needed) for test in self._tests), default=math.inf)
+
+
+class _Mean:
+    """The mean latency against a limit; ``limits_ms`` are to be met, and to be missed."""
+
+    def __init__(self, limits_ms: tuple[float, float]) -> None:
+        self._tests = [MeanTest(limit) for limit in _distinct(limits_ms)]
+
+    def look(self, window: Window) -> Evidence:
+        found = [test.look(window.latencies_ms) for test in self._tests]
+        return Evidence(found[0].below, found[-1].above, found[0].effective)
+
+    def needed_factor(self, needed: float) -> float:
+        return max(test.needed_factor(needed) for test in self._tests)
+
+
+class _Never:
+    """Something that must not happen once: that it did is proof; that it did not is known at the end only."""
+
+    def __init__(self, happened: Callable[[Window], bool]) -> None:
+        self._happened = happened
+
+    def look(self, window: Window) -> Evidence:
+        return Evidence(above=math.inf, effective=1.0) if self._happened(window) else Evidence()
+
+    def needed_factor(self, needed: float) -> float:
+        del needed
+        return math.inf
+
+
+def _distinct(limits: tuple[float, float]) -> tuple[float, ...]:
+    return limits[:1] if limits[0] == limits[1] else limits
+
+
+def _question(slo: Slo, bare: BareRates | None) -> _Question | None:
+    """What ``slo`` asks; None where there is nothing to test, as for a limit that everything meets."""
+    limits = _limits(slo, bare)
+    percentile = percentile_of(slo.metric)
+    if slo.metric == "max":
+        return _Never(
+            lambda window: any(not slo.holds(high / limits[1] * slo.limit) for high in _highest(window))
+        )
+    if slo.metric == "errors" and limits[0] <= 0:
+        return _Never(lambda window: bool(window.failed.any()))
+    if min(limits) <= 0 or (slo.metric == "errors" and max(limits) >= 1):
+        return None
+    if percentile is not None:
+        return _Percentile(percentile, limits, at_limit_counts=slo.op == "<")
+    if slo.metric == "errors":
+        return _Errors(limits[0])
+    return _Mean(limits) if slo.metric == "mean" else _Rate(limits)
+
+
+def _highest(window: Window) -> Floats:
+    """The highest latency, if there is one."""
+    return np.sort(window.latencies_ms)[-1:]
+
+
+def _limits(slo: Slo, bare: BareRates | None) -> tuple[float, float]:
+    """The limit in the metric's own unit, once to be met and once to be missed."""
+    if not slo.relative:
+        return (slo.limit * slo.unit.factor,) * 2
+    assert bare is not None
+    rates = bare.rps if slo.higher_is_better else bare.latency_ms
+    limit = slo.limit * slo.unit.factor * sum(rates) / len(rates)
+    margin = BARE_MARGIN if slo.higher_is_better else -BARE_MARGIN
+    return limit * (1 + margin), limit * (1 - margin)

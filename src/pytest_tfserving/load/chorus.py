@@ -1,0 +1,57 @@
+"""Several load processes heard as one: their lines, merged into those that a single one would have said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytest_tfserving.load.recorder import CAUSES_OF_A_PROCESS
+
+_USAGE = ("cpu_s", "wait_s", "steal_s")
+_SUMS = ("users", "requests", "failures", "rps")
+# Of processes that ended for several reasons, the first of these is the run's.
+_REASONS = ("failures", "stalled", "stopped", "decided", "time")
+
+
+class Chorus:
+    """Takes in the lines of ``processes`` load processes and gives out merged ones.
+
+    A cause is given out at once, under an index that no other process has; ticks, once each process has said
+    one since the last; ``settled`` and ``end``, once every process has. ``processes`` in these is what each
+    of them used.
+    """
+
+    def __init__(self, processes: int) -> None:
+        self._processes = processes
+        self._said: dict[str, dict[int, dict[str, Any]]] = {"tick": {}, "settled": {}, "end": {}}
+
+    def hear(self, process: int, line: dict[str, Any]) -> dict[str, Any] | None:
+        """Take in a line of one process; what there is to give out then."""
+        event = line["event"]
+        if event == "cause":
+            return {**line, "index": line["index"] + process * CAUSES_OF_A_PROCESS}
+        if event not in self._said:
+            return None
+        said = self._said[event]
+        said[process] = line
+        if len(said) < self._processes:
+            return None
+        lines = [said[each] for each in sorted(said)]
+        said.clear()
+        return _merged(event, lines)
+
+
+def _merged(event: str, lines: list[dict[str, Any]]) -> dict[str, Any]:
+    merged: dict[str, Any] = {
+        "event": event,
+        "at_s": max(line["at_s"] for line in lines),
+        "processes": [{name: line[name] for name in (*_USAGE, "at_s")} for line in lines],
+    }
+    for name in _SUMS:
+        if name in lines[0]:
+            merged[name] = sum(line[name] for line in lines)
+    if event == "tick":
+        merged["p95_ms"] = max((line["p95_ms"] for line in lines if line["p95_ms"] is not None), default=None)
+    if event == "end":
+        merged["reason"] = min((line["reason"] for line in lines), key=_REASONS.index)
+        merged["lag_p95_ms"] = max(line["lag_p95_ms"] for line in lines)
+    return merged

@@ -1,0 +1,37 @@
+"""The user of a closed loop: sends, waits for the answer, thinks, sends again."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import gevent
+from locust import User, task
+
+if TYPE_CHECKING:
+    from pytest_tfserving.load.users.requester import LoadState
+
+# A refused connection comes back at once; without a pause its users would only count refusals.
+_PAUSE_AFTER_NO_ANSWER_S = 0.1
+
+
+class ClosedUser(User):
+    """One of a closed loop's users."""
+
+    def __init__(self, environment: Any) -> None:
+        super().__init__(environment)
+        self._shared: LoadState = environment.load_state
+        self._requester = self._shared.requester()
+
+    @task
+    def predict(self) -> None:
+        """Send, think, send again, until the run ends."""
+        state, send, clock = self._shared, self._requester.send, time.perf_counter
+        think_time_s, pace_s = state.profile["think_time_s"], state.profile["pace_s"]
+        while not state.stopping:
+            began = clock()
+            if not send():
+                gevent.sleep(_PAUSE_AFTER_NO_ANSWER_S)
+            pause_s = max(think_time_s, pace_s and pace_s - (clock() - began))
+            if pause_s > 0:
+                gevent.sleep(pause_s)

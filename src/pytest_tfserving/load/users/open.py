@@ -1,0 +1,56 @@
+"""The user of an open loop: starts every request when it is due, whatever became of those before."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import gevent
+from locust import User, task
+
+from pytest_tfserving.load.arrivals import arrivals
+from pytest_tfserving.load.users.timer import Timer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_tfserving.load.users.requester import LoadState, Requester
+
+
+class OpenUser(User):
+    """All requests of one load process; of several processes each takes every so manieth arrival."""
+
+    def __init__(self, environment: Any) -> None:
+        super().__init__(environment)
+        self._shared: LoadState = environment.load_state
+        self._free: list[Requester] = []
+
+    @task
+    def dispatch(self) -> None:
+        """Start requests until the run ends."""
+        state, timer = self._shared, Timer()
+        for due_s in self._due():
+            timer.sleep(due_s - state.now_s())
+            if state.stopping:
+                return
+            self._start(due_s)
+        while not state.stopping:
+            gevent.sleep(1)
+
+    def _due(self) -> Iterator[float]:
+        state = self._shared
+        every = arrivals(state.stages, state.profile["arrivals"], state.profile["seed"])
+        return islice(every, state.index, None, state.processes)
+
+    def _start(self, due_s: float) -> None:
+        state = self._shared
+        if self._free:
+            gevent.spawn(self._send, self._free.pop(), due_s)
+        elif len(state.requesters) < state.max_in_flight:
+            gevent.spawn(self._send, state.requester(), due_s)
+        else:
+            state.drop(due_s)
+
+    def _send(self, requester: Requester, due_s: float) -> None:
+        requester.send(due_s)
+        self._free.append(requester)

@@ -1,0 +1,146 @@
+"""What the users of one load process share, and one connection that sends, checks and records."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfserving.load.answer import ExpectedAnswer, wrong
+from pytest_tfserving.load.recorder import DROPPED
+from pytest_tfserving.load.shape import Stage
+from pytest_tfserving.load.users.http import HttpConnection, HttpError
+
+if TYPE_CHECKING:
+    from pytest_tfserving.load.recorder import Recorder
+
+_ANSWERS_REMEMBERED = 32
+
+
+class AnswerJudge:
+    """Checks answers at the price of a comparison: an answer seen and found right is not parsed again."""
+
+    def __init__(self, expected: ExpectedAnswer) -> None:
+        self._expected = expected
+        self._right: set[bytes] = set()
+        self._last = b""
+
+    def wrong(self, status: int, body: bytes) -> str:
+        """Why the answer is wrong, or nothing."""
+        if status == 200 and body and (body == self._last or body in self._right):  # noqa: PLR2004
+            self._last = body
+            return ""
+        if cause := wrong(status, body, self._expected):
+            return cause
+        if len(self._right) < _ANSWERS_REMEMBERED:
+            self._right.add(body)
+        self._last = body
+        return ""
+
+
+class LoadState:
+    """What the users of one process share; times are in seconds since the run's origin."""
+
+    def __init__(self, plan: dict[str, Any], recorder: Recorder, body: bytes) -> None:
+        self.profile: dict[str, Any] = plan["profile"]
+        self.recorder = recorder
+        self.judge = AnswerJudge(ExpectedAnswer(**plan["expected"]))
+        self.endpoints: list[dict[str, Any]] = plan["endpoints"]
+        self.requests = [_request(endpoint, body) for endpoint in self.endpoints]
+        self.origin: float = time.perf_counter() - (time.time() - plan["origin"])
+        self.stages = [Stage(**stage) for stage in plan["stages"]]
+        self.index: int = plan["index"]
+        self.processes: int = plan["processes"]
+        self.max_in_flight = max(self.profile["max_in_flight"] // self.processes, 1)
+        self.requesters: list[Requester] = []
+        self.stopping = False
+
+    def now_s(self) -> float:
+        """Seconds since the run's origin."""
+        return time.perf_counter() - self.origin
+
+    def requester(self) -> Requester:
+        """One more connection: they are spread evenly over the endpoints."""
+        index = (self.index + len(self.requesters)) % len(self.endpoints)
+        endpoint = self.endpoints[index]
+        connection = HttpConnection(
+            endpoint["host"], endpoint["port"], self.requests[index], tls=endpoint["tls"]
+        )
+        self.requesters.append(Requester(self, connection))
+        return self.requesters[-1]
+
+    def drop(self, due_s: float) -> None:
+        """Count a request that is due and not sent, since too many are under way: it has failed."""
+        in_flight = self.profile["max_in_flight"]
+        cause = self.recorder.cause(f"{DROPPED}: {in_flight} requests were under way, the profile's most")
+        self.recorder.record(due_s, 0.0, cause)
+
+    def expire(self, limit_s: float) -> int:
+        """End the requests that have waited longer than ``limit_s``; return how many."""
+        now = self.now_s()
+        late = [each for each in self.requesters if each.waiting_since and now - each.waiting_since > limit_s]
+        for requester in late:
+            requester.give_up(f"no answer within {limit_s:g} s" if limit_s else "no answer until the end")
+        return len(late)
+
+    def waiting(self) -> int:
+        """How many requests are under way."""
+        return sum(1 for requester in self.requesters if requester.waiting_since)
+
+
+class Requester:
+    """One connection with one request under way at a time."""
+
+    def __init__(self, state: LoadState, connection: HttpConnection) -> None:
+        self.began_at = state.now_s()
+        self.waiting_since = 0.0
+        self.finished_at = 0.0
+        self._given_up = ""
+        self._connection = connection
+        self._exchange = connection.exchange
+        self._record = state.recorder.record
+        self._cause = state.recorder.cause
+        self._wrong = state.judge.wrong
+        self._origin = state.origin
+
+    def send(self, due_s: float | None = None) -> bool:
+        """Send, wait, check and record one request, due when it is sent or at ``due_s``.
+
+        Returns:
+            Whether an answer came, right or wrong.
+        """
+        clock, origin = time.perf_counter, self._origin
+        sent_s = clock() - origin
+        delay_ms = 0.0 if due_s is None else (sent_s - due_s) * 1e3
+        self.waiting_since = sent_s
+        try:
+            status, body = self._exchange()
+        except HttpError as error:
+            cause, self._given_up = self._given_up or str(error), ""
+        else:
+            end_s = clock() - origin
+            self.waiting_since = 0.0
+            self.finished_at = end_s
+            if cause := self._wrong(status, body):
+                self._record(sent_s, (end_s - sent_s) * 1e3, self._cause(cause), delay_ms)
+            else:
+                self._record(sent_s, (end_s - sent_s) * 1e3, 0, delay_ms)
+            return True
+        end_s = clock() - origin
+        self.waiting_since = 0.0
+        self.finished_at = end_s
+        self._record(sent_s, (end_s - sent_s) * 1e3, self._cause(cause), delay_ms)
+        return False
+
+    def give_up(self, cause: str) -> None:
+        """End the waiting request as failed by ``cause``."""
+        self._given_up = cause
+        self._connection.abort()
+
+
+def _request(endpoint: dict[str, Any], body: bytes) -> bytes:
+    host = f"[{endpoint['host']}]" if ":" in endpoint["host"] else endpoint["host"]
+    head = (
+        f"POST {endpoint['path']} HTTP/1.1\r\nHost: {host}:{endpoint['port']}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body

@@ -1,0 +1,188 @@
+"""The largest load that still holds its SLOs: doubling, bisection, confirmation.
+
+The search knows nothing of servers: it is given a function that tries one load and says whether it held.
+What was tried is kept in a state file, so that an interrupted search goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfserving.errors import ConfigurationError
+from pytest_tfserving.report.json import json_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+# Confirmed again with a fresh run at the found load, and a little below it.
+_BELOW = 0.9
+_MOST_PROBES = 40
+_MOST_HALVINGS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One load that was tried; ``load`` is in requests a second, or in users."""
+
+    load: float
+    holds: bool
+    rps: float = math.nan
+    p95_ms: float = math.nan
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search found: ``knee`` is the largest load that held, and held again; 0 if none did.
+
+    ``confirmed`` says whether it held twice, and a tenth below it too.
+    """
+
+    knee: float
+    confirmed: bool
+    probes: tuple[Probe, ...]
+
+    @property
+    def curve(self) -> list[Probe]:
+        """What was tried, the smallest load first."""
+        return sorted(self.probes, key=lambda probe: probe.load)
+
+    def table(self) -> str:
+        """What was tried, one line a load, and what was found."""
+        head = f"{'load':>10} {'rps':>10} {'p95 ms':>10}  holds\n"
+        rows = [
+            f"{each.load:10.4g} {each.rps:10.4g} {each.p95_ms:10.4g}  {'yes' if each.holds else 'no'}\n"
+            for each in self.curve
+        ]
+        return f"{head}{''.join(rows)}{self}\n"
+
+    def __str__(self) -> str:
+        if not self.knee:
+            return f"no load held: not even {self.curve[0].load:g} ({self.curve[0].reason})"
+        sure = "confirmed" if self.confirmed else "not confirmed: it did not hold twice"
+        return f"{self.knee:g} is the largest load that held, {sure}, after {len(self.probes)} probes"
+
+
+@dataclass
+class Search:
+    """Looks for the knee from ``start`` on, to within ``precision``; ``whole`` loads only, as users are.
+
+    ``name`` says what is searched, so that a state file is not taken for another one's.
+    """
+
+    start: float
+    precision: float = 0.05
+    most: float = math.inf
+    whole: bool = False
+    name: str = ""
+    probes: list[Probe] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.start < math.inf:
+            raise ConfigurationError(f"a search starts at a load above 0, not at {self.start!r}.")
+        if not 0 < self.precision < 1:
+            raise ConfigurationError(f"a search's precision is between 0 and 1, not {self.precision!r}.")
+        if self.most < self.start:
+            raise ConfigurationError(
+                f"a search's most, {self.most:g}, is below the load it starts at, {self.start:g}."
+            )
+
+    def run(self, attempt: Callable[[float], Probe], state: Path | None = None) -> Found:
+        """Try loads until the knee is known.
+
+        Args:
+            attempt: puts a load on the server and says whether it held.
+            state: a file that keeps what was tried; what it holds already is not tried again.
+
+        Raises:
+            ConfigurationError: when ``state`` is of another search.
+        """
+        self.probes, self._attempt, self._state = [], attempt, state
+        self._known = _read(state, self._key()) if state else []
+        low, high = self._doubled()
+        while low and (middle := self._between(low, high)) and len(self.probes) < _MOST_PROBES:
+            low, high = (middle, high) if self._holds(middle) else (low, middle)
+        return self._confirmed(low)
+
+    def _doubled(self) -> tuple[float, float]:
+        """The last load that held and the first that did not, up or down from the start by factors of 2."""
+        load = self._rounded(self.start)
+        if self._holds(load):
+            while load < self.most:
+                low, load = load, min(2 * load, self.most)
+                if not self._holds(load):
+                    return low, load
+            return load, load
+        for _ in range(_MOST_HALVINGS):
+            high, load = load, self._rounded(load / 2)
+            if load in (0, high):
+                break
+            if self._holds(load):
+                return load, high
+        return 0.0, load
+
+    def _between(self, low: float, high: float) -> float:
+        """The load to try next, 0 when the two are as near as they need be."""
+        middle = self._rounded((low + high) / 2)
+        return 0.0 if high <= low * (1 + self.precision) or middle in (low, high) else middle
+
+    def _confirmed(self, knee: float) -> Found:
+        """Try ``knee`` again, and a tenth less; where it does not hold again, what lies below counts."""
+        if not knee:
+            return Found(0.0, confirmed=False, probes=tuple(self.probes))
+        again, below = self._holds(knee), self._rounded(_BELOW * knee)
+        if not below or below == knee:
+            return Found(knee if again else 0.0, confirmed=again, probes=tuple(self.probes))
+        held = self._holds(below)
+        found = knee if again and held else below if held else 0.0
+        return Found(found, confirmed=again and held, probes=tuple(self.probes))
+
+    def _holds(self, load: float) -> bool:
+        known = self._known.pop(0) if self._known else None
+        if known is None or known.load != load:
+            self._known = []
+            known = self._attempt(load)
+        self.probes.append(known)
+        if self._state:
+            _write(self._state, self._key(), [*self.probes, *self._known])
+        return known.holds
+
+    def _rounded(self, load: float) -> float:
+        return float(math.floor(load)) if self.whole else load
+
+    def _key(self) -> dict[str, Any]:
+        most = None if self.most == math.inf else self.most
+        return {
+            "of": self.name,
+            "start": self.start,
+            "precision": self.precision,
+            "most": most,
+            "whole": self.whole,
+        }
+
+
+def _read(path: Path, key: dict[str, Any]) -> list[Probe]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{path} is not a search's state: {error}.") from None
+    if not isinstance(content, dict) or content.get("search") != key:
+        raise ConfigurationError(f"{path} is the state of another search; remove it, or give another file.")
+    return [Probe(**{**probe, **_known_numbers(probe)}) for probe in content["probes"]]
+
+
+def _known_numbers(probe: dict[str, Any]) -> dict[str, float]:
+    return {name: math.nan for name in ("rps", "p95_ms") if probe[name] is None}
+
+
+def _write(path: Path, key: dict[str, Any], probes: list[Probe]) -> None:
+    content = {"search": key, "probes": [asdict(probe) for probe in probes]}
+    waiting = path.with_name(f"{path.name}.new")
+    waiting.write_text(json_text(content), encoding="utf-8")
+    waiting.replace(path)

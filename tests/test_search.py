@@ -1,0 +1,166 @@
+"""The search for the largest load, on a server whose knee is known."""
+
+from __future__ import annotations
+
+import heapq
+import math
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from pytest_tfserving.errors import ConfigurationError
+from pytest_tfserving.search import Probe, Search
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness import Project
+
+
+SERVICE_S = 0.02
+SERVERS = 4
+LIMIT_S = 0.030
+
+
+def p95_s(rate: float, seed: int, requests: int = 40_000) -> float:
+    """The p95 of sojourn times in an M/D/c queue: Poisson arrivals, each served for 20 ms by one of four."""
+    arrivals = np.cumsum(np.random.default_rng(seed).exponential(1 / rate, requests))
+    free = [0.0] * SERVERS
+    times = np.empty(requests)
+    for index, at in enumerate(arrivals):
+        done = max(at, heapq.heappop(free)) + SERVICE_S
+        heapq.heappush(free, done)
+        times[index] = done - at
+    return float(np.quantile(times[requests // 10 :], 0.95))
+
+
+def known_knee() -> float:
+    """Where the mean p95 over several long runs meets the limit, by bisection."""
+    low, high = 20.0, SERVERS / SERVICE_S
+    for _ in range(8):
+        middle = (low + high) / 2
+        held = np.mean([p95_s(middle, seed) for seed in (101, 102)]) < LIMIT_S
+        low, high = (middle, high) if held else (low, middle)
+    return low
+
+
+def test_the_knee_of_an_m_d_c_queue_is_found_within_five_per_cent() -> None:
+    knee = known_knee()
+    for start in (10.0, 1000.0):
+        seeds = iter(range(100))
+
+        def attempt(load: float, seeds: object = seeds) -> Probe:
+            p95 = p95_s(load, next(seeds), 20_000)  # type: ignore[call-overload]
+            return Probe(load, p95 < LIMIT_S, load, p95 * 1e3)
+
+        found = Search(start, precision=0.02).run(attempt)
+
+        assert found.knee == pytest.approx(knee, rel=0.05)
+        assert found.confirmed
+        assert len(found.probes) <= 15
+
+
+def sharp(knee: float, tried: list[float] | None = None) -> object:
+    def attempt(load: float) -> Probe:
+        if tried is not None:
+            tried.append(load)
+        return Probe(load, load <= knee, load)
+
+    return attempt
+
+
+@pytest.mark.parametrize(("knee", "found"), [(37, 37), (1, 1), (0, 0), (64, 64), (63, 63)])
+def test_users_are_whole(knee: float, found: float) -> None:
+    assert Search(1, precision=0.01, whole=True).run(sharp(knee)).knee == found  # type: ignore[arg-type]
+
+
+def test_it_stops_at_the_most() -> None:
+    assert Search(10, most=100).run(sharp(math.inf)).knee == 100  # type: ignore[arg-type]
+
+
+def test_a_knee_that_does_not_hold_again_is_not_confirmed() -> None:
+    tried: list[float] = []
+
+    def attempt(load: float) -> Probe:
+        again = load in tried
+        tried.append(load)
+        return Probe(load, load <= 50 and not again)
+
+    found = Search(10).run(attempt)
+
+    assert not found.confirmed
+    assert found.knee < 50
+    assert "not confirmed" in str(found)
+
+
+def test_an_interrupted_search_goes_on_where_it_was(tmp_path: Path) -> None:
+    state, first, second = tmp_path / "state.json", list[float](), list[float]()
+
+    def breaks(load: float) -> Probe:
+        if len(first) == 5:
+            raise KeyboardInterrupt
+        return sharp(37.0, first)(load)  # type: ignore[operator,no-any-return]
+
+    with pytest.raises(KeyboardInterrupt):
+        Search(1).run(breaks, state)
+    found = Search(1).run(sharp(37.0, second), state)  # type: ignore[arg-type]
+
+    assert [probe.load for probe in found.probes] == first + second
+    assert found.knee == pytest.approx(37, rel=0.05)
+
+
+def test_the_state_of_another_search_is_refused(tmp_path: Path) -> None:
+    state = tmp_path / "state.json"
+    Search(1, name="one").run(sharp(3.0), state)  # type: ignore[arg-type]
+
+    with pytest.raises(ConfigurationError, match="is the state of another search"):
+        Search(1, name="other").run(sharp(3.0), state)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"start": 0}, "above 0, not at 0"),
+        ({"start": 1, "precision": 1}, "between 0 and 1, not 1"),
+        ({"start": 5, "most": 4}, "below the load it starts at"),
+    ],
+)
+def test_what_cannot_be_searched(arguments: dict[str, float], text: str) -> None:
+    with pytest.raises(ConfigurationError, match=text):
+        Search(**arguments)  # type: ignore[arg-type]
+
+
+def test_a_server_is_searched(project: Project) -> None:
+    """Each request holds the one line for 20 ms, so four users see a p95 of 80 ms and five one of 100."""
+    project.behave(latencies_ms=[20], one_at_a_time=True)
+    project.write(
+        tests="def test_knee(load):\n"
+        '    found = load.max_rps("p95<90ms", most=8, state="state.json")\n'
+        "    assert found.knee == 4, found.table()\n"
+        "    assert found.confirmed\n"
+    )
+
+    project.run("--tfserving-run-time=6s").assert_outcomes(passed=1)
+    assert (project.pytester.path / "state.json").exists()
+
+
+def test_the_command_searches(project: Project) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "pytest_tfserving.cli",
+        "search",
+        "1cpu-1gb-1n-interop1",
+        "--slo",
+        "p95<5s",
+    ]
+    own = ["--most=2", "--", f"--tfserving-server={project.server}", "--tfserving-run-time=4s"]
+    done = subprocess.run(
+        [*command, *own], cwd=project.pytester.path, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 is the largest load that held, confirmed, after 4 probes" in done.stdout
