@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.payload import Payload
     from pytest_tfserving.load.profile import LoadProfile
     from pytest_tfserving.load.result import Result
+    from pytest_tfserving.measure import Asked
     from pytest_tfserving.search import Found, Probe
     from pytest_tfserving.slo import Slo
     from pytest_tfserving.targets.deployment import Deployment
@@ -178,7 +179,7 @@ class Load:
             return search.run(partial(self._tried, over, chosen), Path(state) if state else None)
 
     def _tried(self, over: str, slos: tuple[Slo, ...], load: float) -> Probe:
-        from pytest_tfserving.measure import Asked, measure
+        from pytest_tfserving.measure import measure
         from pytest_tfserving.search import Probe
 
         fields: dict[str, Any] = {over: int(load) if over == "users" else load}
@@ -186,10 +187,9 @@ class Load:
             fields["spawn_rate"] = max(load, 1.0)
         profile = self._profile(LoadOverrides(None, fields))
         perf = self._perf
-        payload: Payload = self._request.getfixturevalue("request_payload")
         deployment: Deployment = self._request.getfixturevalue("serving")
         with perf.turn(self._experiment.name):
-            asked = Asked(profile, payload, slos, perf.settings.alpha)
+            asked = self._asked(profile, slos)
             result, interrupted = measure(deployment, asked, self._folder, perf.progress)
         perf.progress.close()
         if interrupted:
@@ -225,7 +225,7 @@ class Load:
             return self._perf.log.find(key) or self._measured(key, profile)
 
     def _measured(self, key: str, profile: LoadProfile) -> Result:
-        from pytest_tfserving.measure import Asked, measure, nothing_measured, unfit
+        from pytest_tfserving.measure import measure, nothing_measured, unfit
 
         perf, item = self._perf, self._request.node
         try:
@@ -243,10 +243,12 @@ class Load:
             cause = str(error.msg).splitlines()[0]
             perf.log.add_result(key, nothing_measured(self._experiment, profile, aborted=cause))
             raise
-        payload: Payload = self._request.getfixturevalue("request_payload")
-        settings = perf.settings
-        asked = Asked(profile, payload, self._watched(), settings.alpha, settings.load_processes)
-        result, interrupted = measure(deployment, asked, self._folder, perf.progress)
+        try:
+            asked = self._asked(profile, self._watched())
+            result, interrupted = measure(deployment, asked, self._folder, perf.progress)
+        except TFServingError as error:
+            perf.log.add_result(key, nothing_measured(self._experiment, profile, aborted=str(error)))
+            raise
         perf.progress.close()
         perf.log.add_result(key, result)
         if result.aborted:
@@ -256,6 +258,13 @@ class Load:
         if interrupted:
             raise KeyboardInterrupt
         return result
+
+    def _asked(self, profile: LoadProfile, slos: tuple[Slo, ...]) -> Asked:
+        from pytest_tfserving.measure import Asked
+
+        settings = self._perf.settings
+        payload: Payload = self._request.getfixturevalue("request_payload")
+        return Asked(profile, payload, slos, settings.alpha, settings.load_processes, settings.locustfile)
 
     def _watched(self) -> tuple[Slo, ...]:
         """The SLOs of the experiment and of every test of it: any of them may share this run."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.circumstances import circumstances
 from pytest_tfserving.deciding import DEFAULT_ALPHA, Decider
-from pytest_tfserving.errors import DeploymentError, LoadError
+from pytest_tfserving.errors import ConfigurationError, DeploymentError, LoadError
 from pytest_tfserving.load.child import LoadChild, Plan
 from pytest_tfserving.load.profile import PROFILES
 from pytest_tfserving.load.result import BareRates, Generator, Result, Window
@@ -50,7 +50,8 @@ _RATE_OF_A_PROCESS = 2000
 class Asked:
     """What one run of load is to be: ``slos`` are to be decided, wrongly with a probability of ``alpha``.
 
-    ``processes`` is how many load comes from, 0 for as many as the profile needs.
+    ``processes`` is how many load comes from, 0 for as many as the profile needs. ``locustfile`` has the
+    users that send, None for ours.
     """
 
     profile: LoadProfile
@@ -58,6 +59,7 @@ class Asked:
     slos: tuple[Slo, ...] = ()
     alpha: float = DEFAULT_ALPHA
     processes: int = 1
+    locustfile: Path | None = None
 
 
 def deploy(order: Order) -> AbstractContextManager[Deployment]:
@@ -92,7 +94,12 @@ def measure(
         profile = PROFILES["smoke"].with_overrides({"request_timeout_s": profile.request_timeout_s})
     progress(f"{deployment.experiment.name}: first requests")
     processes = asked.processes or processes_for(profile, len(deployment.generator_cores))
-    with LoadChild(folder, processes) as generator:
+    if asked.locustfile and profile.is_open:
+        raise ConfigurationError(
+            f"load profile {profile.name!r} has a rate, which only users of ours keep to; the users of "
+            f"{asked.locustfile} need a profile with users."
+        )
+    with LoadChild(folder, processes, asked.locustfile) as generator:
         try:
             timeout_s = min(profile.request_timeout_s, _LONGEST_FIRST_ANSWER_S)
             expected, warm_s = expected_answer(deployment, payload, timeout_s)
@@ -111,10 +118,9 @@ def measure(
         generator.wait_until_ready()
         before = _bare(deployment)
         shown = progress.load(deployment.experiment.name, profile.run_time_s)
-        slos = () if deployment.unfit or not profile.has_plateau else asked.slos
-        decider = Decider(
-            slos, asked.alpha, before, early_stop=profile.early_stop, plateau=profile.has_plateau
-        )
+        plateau = profile.has_plateau and not generator.has_own_shape
+        slos = asked.slos if plateau and not deployment.unfit else ()
+        decider = Decider(slos, asked.alpha, before, early_stop=profile.early_stop, plateau=plateau)
         with ServerWatch(deployment) as server:
             result, interrupted = run(generator, plan, deployment, shown, decider)
         result = server.seen(result)

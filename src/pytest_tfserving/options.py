@@ -203,6 +203,12 @@ OPTIONS = (
         shown_default="the profile's own",
     ),
     Option(
+        "locustfile",
+        "FILE",
+        "A Locust file whose users, and shape if it has one, make the load instead of ours.",
+        shown_default="none",
+    ),
+    Option(
         "load-processes",
         "{N,auto}",
         "Processes that load comes from, each on a core of its own where there are so many; `auto` takes "
@@ -331,6 +337,7 @@ class Settings:
     inconclusive: str
     alpha: float
     load_processes: int
+    locustfile: Path | None
     json: Path | None
     html: Path | None
     markdown: Path | None
@@ -363,6 +370,11 @@ class Settings:
             base = config.invocation_params.dir if cli[name] else config.rootpath
             return base / values[name] if values[name] else None
 
+        def read(name: str) -> Path | None:
+            if (found := path(name)) and not found.is_file():
+                raise pytest.UsageError(f"--{PREFIX}-{name}: there is no file {found}.")
+            return found
+
         def written(name: str) -> Path | None:
             _check_writable(f"--{PREFIX}-{name}", target := path(name))
             return target
@@ -379,6 +391,7 @@ class Settings:
             inconclusive=values["inconclusive"],
             alpha=values["alpha"],
             load_processes=values["load-processes"],
+            locustfile=read("locustfile"),
             json=written("json"),
             html=written("html"),
             markdown=written("markdown"),

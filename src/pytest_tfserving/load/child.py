@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.load.chorus import Chorus
 from pytest_tfserving.processes import end_by_closing
 
@@ -47,15 +48,18 @@ class Plan:
 class LoadProcess:
     """One process, started at once; ``hear`` is called with each of its lines, and with None at their end."""
 
-    def __init__(self, folder: Path, name: str, hear: Callable[[dict[str, Any] | None], None]) -> None:
+    def __init__(
+        self, folder: Path, name: str, locustfile: Path | None, hear: Callable[[dict[str, Any] | None], None]
+    ) -> None:
         self.records = folder / f"records{name}.f64"
         self.log = folder / f"generator{name}.log"
         self.ready = threading.Event()
+        self.first: dict[str, Any] = {}
         self._hear = hear
         environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", str(WORKER)],
+                [sys.executable, "-P", str(WORKER), *([str(locustfile)] if locustfile else [])],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -95,7 +99,8 @@ class LoadProcess:
         with self.process.stdout as lines:
             for line in lines:
                 said = json.loads(line)
-                if said["event"] == "ready":
+                if said["event"] in ("ready", "refused"):
+                    self.first = said
                     self.ready.set()
                 else:
                     self._hear(said)
@@ -110,11 +115,12 @@ class LoadChild:
     then wait for their plan. ``lines`` is what they say, merged, and None once one of them has ended.
     """
 
-    def __init__(self, folder: Path, processes: int = 1) -> None:
+    def __init__(self, folder: Path, processes: int = 1, locustfile: Path | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.lines: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._folder = folder
         self._count = processes
+        self._locustfile = locustfile
         self._chorus = Chorus(processes)
         self._unfinished = set(range(processes))
         self._to_end = set(range(processes))
@@ -124,9 +130,10 @@ class LoadChild:
 
     def __enter__(self) -> Self:
         for index in range(self._count):
-            self._workers.append(LoadProcess(self._folder, f"{index}", partial(self._hear, index)))
+            hear = partial(self._hear, index)
+            self._workers.append(LoadProcess(self._folder, f"{index}", self._locustfile, hear))
         if self._count > 1:
-            self._master = LoadProcess(self._folder, "-master", lambda _: None)
+            self._master = LoadProcess(self._folder, "-master", self._locustfile, lambda _: None)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -138,9 +145,23 @@ class LoadChild:
         return [worker.records for worker in self._workers]
 
     def wait_until_ready(self) -> None:
-        """Wait until all do nothing but wait for their plan, or are gone, which `run` finds out."""
+        """Wait until all do nothing but wait for their plan, or are gone, which `run` finds out.
+
+        Raises:
+            ConfigurationError: when the locustfile cannot be used; its own traceback is a note.
+        """
         for process in self._all:
             process.ready.wait(START_S)
+        first = self._workers[0].first
+        if first.get("event") == "refused":
+            error = ConfigurationError(first["text"])
+            error.add_note(first["details"])
+            raise error
+
+    @property
+    def has_own_shape(self) -> bool:
+        """Whether the locustfile says how the level of load goes over time."""
+        return bool(self._workers[0].first.get("has_shape"))
 
     def send(self, plan: Plan, deployment: Deployment) -> datetime:
         """Give all their plan, and tell when they begin: as soon as they are sure to have read it."""

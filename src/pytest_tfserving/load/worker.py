@@ -3,7 +3,8 @@
 It is started by its path and never imported: Locust patches the process it is imported into, and does so
 before anything else is loaded here. Lines it writes, each with ``event``:
 
-``ready``    everything is imported; the plan may come
+``ready``    everything is imported, the plan may come; ``has_shape``: the locustfile's own
+``refused``  the locustfile cannot be used: ``text``, and its own traceback as ``details``; nothing follows
 ``cause``    a new cause of errors: ``index``, ``text``
 ``tick``     twice a second: ``at_s``, ``users``, ``requests``, ``failures``, ``rps``, ``p95_ms``, and what
              the process used, see `used`
@@ -26,7 +27,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent.os import make_nonblocking, nb_read
@@ -35,9 +36,12 @@ from locust.env import Environment
 
 from pytest_tfserving.load.recorder import Recorder
 from pytest_tfserving.load.shape import Stage, level_at
-from pytest_tfserving.load.users.closed import ClosedUser
-from pytest_tfserving.load.users.open import OpenUser
-from pytest_tfserving.load.users.requester import LoadState
+from pytest_tfserving.load.users.closed import ClosedLoop, ClosedUser
+from pytest_tfserving.load.users.open import OpenLoop, OpenUser
+from pytest_tfserving.load.users.own import Locustfile, LocustfileError, OwnUsers
+
+if TYPE_CHECKING:
+    from pytest_tfserving.load.users.requester import Loop
 
 TICK_S = 0.5
 # What Locust's master tells its workers once every user of the profile has been started.
@@ -91,16 +95,14 @@ def new_runner(environment: Any, plan: dict[str, Any]) -> Any:
     return environment.create_worker_runner(host, port)
 
 
-def user_class(plan: dict[str, Any]) -> type:
-    """The Locust user of an open or a closed loop."""
-    found: type = OpenUser if plan["profile"]["rate"] else ClosedUser
-    return found
-
-
-def start(runner: Any, plan: dict[str, Any], now_s: Any) -> None:
+def start(runner: Any, plan: dict[str, Any], file: Locustfile | None, now_s: Any) -> None:
     """Start the users of the plan, all of this process or all of its workers."""
     profile = plan["profile"]
-    if profile["rate"]:
+    if file and file.shape:
+        runner.environment.shape_class = file.shape
+        file.shape.runner = runner
+        runner.start_shape()
+    elif profile["rate"]:
         runner.start(plan["processes"], plan["processes"])
     elif profile["shape"] == "constant":
         runner.start(profile["users"], profile["spawn_rate"])
@@ -111,41 +113,50 @@ def start(runner: Any, plan: dict[str, Any], now_s: Any) -> None:
         runner.start_shape()
 
 
-def lead(plan: dict[str, Any]) -> None:
+def lead(plan: dict[str, Any], file: Locustfile | None) -> None:
     """Be Locust's master: share users out among the workers, and tell them once all are started."""
-    environment = Environment(user_classes=[user_class(plan)])
+    ours = OpenUser if plan["profile"]["rate"] else ClosedUser
+    environment = Environment(user_classes=list(file.users) if file else [ours])
     runner = new_runner(environment, plan)
     environment.events.spawning_complete.add_listener(lambda **_: runner.send_message(LEVEL))
     while len(runner.clients.ready) < plan["processes"]:
         gevent.sleep(_LOOK_S)
     gevent.sleep(max(plan["origin"] - time.time(), 0.0))
-    start(runner, plan, lambda: time.time() - plan["origin"])
+    start(runner, plan, file, lambda: time.time() - plan["origin"])
     next_order()
 
 
 class Run:
     """One run of load, from the first user to the last line."""
 
-    def __init__(self, plan: dict[str, Any]) -> None:
+    def __init__(self, plan: dict[str, Any], file: Locustfile | None) -> None:
         self.plan = plan
+        self.file = file
         self.profile = plan["profile"]
         self.stall_s: float = plan["stall_s"]
         self.recorder = Recorder(
             Path(plan["records"]), lambda index, text: say("cause", index=index, text=text)
         )
-        self.state = LoadState(plan, self.recorder, Path(plan["body"]).read_bytes())
+        self.loop = self._new_loop(Path(plan["body"]).read_bytes())
         self.cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-        self.is_open = bool(self.profile["rate"])
         self.level_since = plan["judged_from_s"]
-        self.has_level = self.is_open or self.profile["shape"] != "constant"
+        shape = self.profile["shape"] != "constant" or bool(file and file.shape)
+        self.has_level = isinstance(self.loop, OpenLoop) or shape
         self.reason = ""
         self.settled = False
         self.lags_ms: list[float] = []
 
+    def _new_loop(self, body: bytes) -> Loop:
+        if self.file:
+            return OwnUsers(self.plan, self.recorder, body, self.file)
+        return (OpenLoop if self.profile["rate"] else ClosedLoop)(self.plan, self.recorder, body)
+
     def execute(self) -> None:
         """Load until the time is spent, too much fails, nothing comes back, or the parent says stop."""
-        environment = Environment(user_classes=[user_class(self.plan)])
-        environment.load_state = self.state
+        environment = Environment(user_classes=list(self.loop.user_classes))
+        environment.load_loop = self.loop
+        if isinstance(self.loop, OwnUsers):
+            self.loop.listen(environment)
         runner = new_runner(environment, self.plan)
         gevent.spawn(self._obey)
         gevent.spawn(self._probe_lag)
@@ -153,23 +164,23 @@ class Run:
             runner.register_message(LEVEL, self._on_spawned)
         else:
             environment.events.spawning_complete.add_listener(self._on_spawned)
-        gevent.sleep(max(-self.state.now_s(), 0.0))
+        gevent.sleep(max(-self.loop.now_s(), 0.0))
         if self.plan["role"] == "alone":
-            start(runner, self.plan, self.state.now_s)
+            start(runner, self.plan, self.file, self.loop.now_s)
         while not self.reason:
-            gevent.sleep(max(0.0, min(TICK_S, self.profile["run_time_s"] - self.state.now_s())))
+            gevent.sleep(max(0.0, min(TICK_S, self.profile["run_time_s"] - self.loop.now_s())))
             self._tick(runner.user_count)
         self._finish()
 
     def _tick(self, users: int) -> None:
-        self.state.expire(self.profile["request_timeout_s"])
-        now, before = self.state.now_s(), self.recorder.requests
+        self.loop.expire(self.profile["request_timeout_s"])
+        now, before = self.loop.now_s(), self.recorder.requests
         latencies = sorted(self.recorder.flush()[-_LATENCIES_SHOWN:])
         recorder = self.recorder
         say(
             "tick",
             at_s=now,
-            users=0 if self.is_open else users,
+            users=0 if isinstance(self.loop, OpenLoop) else users,
             requests=recorder.requests,
             failures=recorder.failures,
             rps=(recorder.requests - before) / TICK_S,
@@ -182,11 +193,9 @@ class Run:
         self.reason = self.reason or self._reason_to_end(now)
 
     def _is_answered(self) -> bool:
-        """Whether load has reached its level, and every user of it has had an answer since."""
-        if not self.has_level or self.state.now_s() < self.level_since:
-            return False
-        answered = (each.finished_at > self.level_since for each in self.state.requesters)
-        return any(answered) if self.is_open else bool(self.state.requesters) and all(answered)
+        """Whether load has reached its level, and has been answered since."""
+        at_level = self.has_level and self.loop.now_s() >= self.level_since
+        return at_level and self.loop.answered_since(self.level_since)
 
     def _reason_to_end(self, now: float) -> str:
         recorder = self.recorder
@@ -195,23 +204,14 @@ class Run:
             and recorder.failures > self.profile["max_failure_ratio"] * recorder.requests
         ):
             return "failures"
-        if self._stalled(now):
+        waits_since = self.loop.waits_since()
+        if waits_since is not None and now - waits_since > self.stall_s:
             return "stalled"
         return "time" if now >= self.profile["run_time_s"] else ""
 
-    def _stalled(self, now: float) -> bool:
-        """Whether requests wait and none has come back for so long that none will."""
-        requesters = self.state.requesters
-        if not self.state.waiting():
-            return False
-        if self.is_open:
-            since = max(*(each.finished_at for each in requesters), requesters[0].began_at)
-            return now - since > self.stall_s
-        return all(now - max(each.finished_at, each.waiting_since) > self.stall_s for each in requesters)
-
     def _finish(self) -> None:
-        ended_at, usage = self.state.now_s(), used(self.cores)
-        self.state.stopping = True
+        ended_at, usage = self.loop.now_s(), used(self.cores)
+        self.loop.stopping = True
         if self.reason in ("time", "decided", "stalled"):
             self._await_answers()
         self.recorder.close()
@@ -228,18 +228,18 @@ class Run:
 
     def _await_answers(self) -> None:
         """Let the requests under way be answered; those that never are count as errors, not as nothing."""
-        under_way = self.state.waiting()
-        deadline = self.state.now_s() + self.stall_s
-        while self.reason != "stalled" and self.state.waiting() and self.state.now_s() < deadline:
+        under_way = self.loop.waiting()
+        deadline = self.loop.now_s() + self.stall_s
+        while self.reason != "stalled" and self.loop.waiting() and self.loop.now_s() < deadline:
             gevent.sleep(_LOOK_S)
-        if left := self.state.waiting():
+        if left := self.loop.waiting():
             self.reason = "stalled" if left == under_way else self.reason
-            self.state.expire(0.0)
+            self.loop.expire(0.0)
             gevent.sleep(_LOOK_S)
 
     def _on_spawned(self, **_: Any) -> None:
         if not self.has_level:
-            self.has_level, self.level_since = True, self.state.now_s()
+            self.has_level, self.level_since = True, self.loop.now_s()
 
     def _probe_lag(self) -> None:
         while True:
@@ -270,9 +270,21 @@ def _first_line() -> bytes:
     return line
 
 
+def _locustfile() -> Locustfile | None:
+    """The locustfile that the command line names."""
+    if not sys.argv[1:]:
+        return None
+    try:
+        return Locustfile(sys.argv[1])
+    except LocustfileError as error:
+        say("refused", text=str(error), details=error.details)
+        os._exit(2)
+
+
 def main() -> None:
     """Run the plan on standard input, then leave without waiting for users that wait for answers."""
-    say("ready")
+    file = _locustfile()
+    say("ready", has_shape=bool(file and file.shape))
     line = _first_line()
     if not line:
         os._exit(1)
@@ -280,9 +292,9 @@ def main() -> None:
     if plan["cores"]:
         os.sched_setaffinity(0, plan["cores"])
     if plan["role"] == "master":
-        lead(plan)
+        lead(plan, file)
     else:
-        Run(plan).execute()
+        Run(plan, file).execute()
     os._exit(0)
 
 

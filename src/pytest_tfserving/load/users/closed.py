@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gevent
 from locust import User, task
 
-if TYPE_CHECKING:
-    from pytest_tfserving.load.users.requester import LoadState
+from pytest_tfserving.load.users.requester import Loop
 
 # A refused connection comes back at once; without a pause its users would only count refusals.
 _PAUSE_AFTER_NO_ANSWER_S = 0.1
@@ -20,7 +19,7 @@ class ClosedUser(User):
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
-        self._shared: LoadState = environment.load_state
+        self._shared: Loop = environment.load_loop
         self._requester = self._shared.requester()
 
     @task
@@ -35,3 +34,19 @@ class ClosedUser(User):
             pause_s = max(think_time_s, pace_s and pace_s - (clock() - began))
             if pause_s > 0:
                 gevent.sleep(pause_s)
+
+
+class ClosedLoop(Loop):
+    """Users that wait for each other's turn at the server."""
+
+    user_classes = (ClosedUser,)
+
+    def answered_since(self, at_s: float) -> bool:
+        """Whether every user has had an answer since."""
+        return bool(self.requesters) and all(each.finished_at > at_s for each in self.requesters)
+
+    def waits_since(self) -> float | None:
+        """When the last user began to wait or to think, if any of them waits."""
+        if not self.waiting():
+            return None
+        return max(max(each.finished_at, each.waiting_since) for each in self.requesters)

@@ -9,12 +9,13 @@ import gevent
 from locust import User, task
 
 from pytest_tfserving.load.arrivals import arrivals
+from pytest_tfserving.load.users.requester import Loop
 from pytest_tfserving.load.users.timer import Timer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_tfserving.load.users.requester import LoadState, Requester
+    from pytest_tfserving.load.users.requester import Requester
 
 
 class OpenUser(User):
@@ -22,7 +23,7 @@ class OpenUser(User):
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
-        self._shared: LoadState = environment.load_state
+        self._shared: Loop = environment.load_loop
         self._free: list[Requester] = []
 
     @task
@@ -54,3 +55,19 @@ class OpenUser(User):
     def _send(self, requester: Requester, due_s: float) -> None:
         requester.send(due_s)
         self._free.append(requester)
+
+
+class OpenLoop(Loop):
+    """Requests that start when they are due."""
+
+    user_classes = (OpenUser,)
+
+    def answered_since(self, at_s: float) -> bool:
+        """Whether an answer has come since."""
+        return any(each.finished_at > at_s for each in self.requesters)
+
+    def waits_since(self) -> float | None:
+        """When the last answer came, or the first request was sent, if any waits."""
+        if not self.waiting():
+            return None
+        return max(self.requesters[0].began_at, *(each.finished_at for each in self.requesters))

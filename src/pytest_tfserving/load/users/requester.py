@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.load.answer import ExpectedAnswer, wrong
@@ -11,6 +12,8 @@ from pytest_tfserving.load.shape import Stage
 from pytest_tfserving.load.users.http import HttpConnection, HttpError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pytest_tfserving.load.recorder import Recorder
 
 _ANSWERS_REMEMBERED = 32
@@ -37,8 +40,11 @@ class AnswerJudge:
         return ""
 
 
-class LoadState:
-    """What the users of one process share; times are in seconds since the run's origin."""
+class Loop(ABC):
+    """How the users of one process send, and what they share; times are in seconds since the run's origin."""
+
+    # Locust's users that it is made of.
+    user_classes: Sequence[type]
 
     def __init__(self, plan: dict[str, Any], recorder: Recorder, body: bytes) -> None:
         self.profile: dict[str, Any] = plan["profile"]
@@ -46,13 +52,22 @@ class LoadState:
         self.judge = AnswerJudge(ExpectedAnswer(**plan["expected"]))
         self.endpoints: list[dict[str, Any]] = plan["endpoints"]
         self.requests = [_request(endpoint, body) for endpoint in self.endpoints]
-        self.origin: float = time.perf_counter() - (time.time() - plan["origin"])
+        self.started_at: float = plan["origin"]
+        self.origin: float = time.perf_counter() - (time.time() - self.started_at)
         self.stages = [Stage(**stage) for stage in plan["stages"]]
         self.index: int = plan["index"]
         self.processes: int = plan["processes"]
         self.max_in_flight = max(self.profile["max_in_flight"] // self.processes, 1)
         self.requesters: list[Requester] = []
         self.stopping = False
+
+    @abstractmethod
+    def answered_since(self, at_s: float) -> bool:
+        """Whether load that reached its level at ``at_s`` has been answered since."""
+
+    @abstractmethod
+    def waits_since(self) -> float | None:
+        """Since when all that is under way has had no answer; None where nothing waits."""
 
     def now_s(self) -> float:
         """Seconds since the run's origin."""
@@ -90,7 +105,7 @@ class LoadState:
 class Requester:
     """One connection with one request under way at a time."""
 
-    def __init__(self, state: LoadState, connection: HttpConnection) -> None:
+    def __init__(self, state: Loop, connection: HttpConnection) -> None:
         self.began_at = state.now_s()
         self.waiting_since = 0.0
         self.finished_at = 0.0
