@@ -26,8 +26,8 @@ DEFAULT_IMAGE = "tensorflow/serving:2.19.1"
 _TARGETS_OF = {
     "server": ("local",),
     "url": ("url",),
-    "image": ("docker", "kubernetes"),
-    "keep": ("docker", "kubernetes"),
+    "image": ("docker",),
+    "keep": ("docker",),
 }
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h)?")
 _HOURS_OF_A_MONTH = 744
@@ -157,13 +157,13 @@ OPTIONS = (
     Option(
         "image",
         "IMAGE",
-        "The image that targets `docker` and `kubernetes` start; a drop-in for tensorflow/serving.",
+        "The image that target `docker` starts; a drop-in for tensorflow/serving.",
         shown_default=DEFAULT_IMAGE,
     ),
     Option(
         "keep",
         "{never,on-failure,always}",
-        "Which deployments of targets `docker` and `kubernetes` stay when their tests are over: none, those "
+        "Which deployments of target `docker` stay when their tests are over: none, those "
         "of a failed test, or all; how to look at them and how to delete them is shown.",
         parse_choice("never", "on-failure", "always"),
         "never",
