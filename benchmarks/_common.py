@@ -317,9 +317,11 @@ def deployment(port: int, generator_core: int) -> Deployment:
     )
 
 
-def plan(users: int, run_time_s: float) -> Plan:
-    """A closed loop without think time that sends `REQUEST`."""
-    profile = LoadProfile("benchmark", users=users, spawn_rate=users, run_time_s=run_time_s)
+def plan(users: int, run_time_s: float, think_time_s: float = 0.0) -> Plan:
+    """A closed loop that sends `REQUEST`."""
+    profile = LoadProfile(
+        "benchmark", users=users, spawn_rate=users, run_time_s=run_time_s, think_time_s=think_time_s
+    )
     return Plan(profile=profile, body=REQUEST, path=PREDICT_PATH, expected=EXPECTED, stall_s=10.0)
 
 

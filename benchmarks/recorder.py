@@ -73,7 +73,7 @@ def measured(scenario: Scenario, server_core: int, core: int, folder: Path) -> d
     def keep_records(_: dict[str, Any]) -> None:
         """A second name for the child's file, which the load path removes once it has its result."""
         if not kept.exists():
-            os.link(folder / "load" / "records.f64", kept)
+            os.link(folder / "load" / "records0.f64", kept)
 
     command = [sys.executable, str(common.HERE / "_known_server.py"), str(port), str(source), str(told)]
     with common.pinned(server_core):
