@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -86,8 +86,8 @@ class Decider:
         self.decisions: dict[str, Decision] = {}
         self._slos = {slo.text: slo for slo in slos if (bare or not slo.relative) and _question(slo, bare)}
         self._bare = bare
+        self._requests = _Requests(kept=bool(self._slos))
         self._needed = -math.log(alpha)
-        self._requests = _Requests()
         self._settled_s = math.nan
         self._cut_s = 0.0
         self._questions = self._asked()
@@ -114,8 +114,12 @@ class Decider:
         self._find_window(until_s)
         if self.unsteady:
             return
+        undecided = [slo for slo in self._slos.values() if slo.text not in self.decisions]
+        if not undecided:
+            self._requests.forget()
+            return
         window = self._requests.since(self.start_s, until_s)
-        for slo in [slo for slo in self._slos.values() if slo.text not in self.decisions]:
+        for slo in undecided:
             self._ask(slo, window, now_s, last=last)
 
     def is_over(self) -> bool:
@@ -135,7 +139,7 @@ class Decider:
     def _find_window(self, until_s: float) -> None:
         if not self._plateau:
             return
-        cut_s, self.unsteady = self._requests.steadiness(self._settled_s, until_s)
+        cut_s, self.unsteady = self._requests.steadiness(until_s - self._settled_s)
         if abs(cut_s - self._cut_s) > SLICE_S:
             self._cut_s, self._questions = cut_s, self._asked()
 
@@ -160,12 +164,23 @@ class Decider:
 
 
 class _Requests:
-    """What was recorded since every user runs, in the order it ended, and counted in fine slices."""
+    """What was recorded since every user runs, in the order it ended, and counted in slices of time.
 
-    def __init__(self) -> None:
+    Single requests are kept only while ``kept`` is true: a run that nothing is asked of needs none.
+    """
+
+    def __init__(self, *, kept: bool) -> None:
+        self._kept = kept
         self._waiting: list[Floats] = []
-        self._rows = np.empty((0, 3))
-        self._size = 0
+        self._ended_s = _Column(float)
+        self._latencies_ms = _Column(float)
+        self._failed = _Column(bool)
+        self._slices = _Slices()
+
+    def forget(self) -> None:
+        """Keep single requests no longer."""
+        self._kept = False
+        self._ended_s, self._latencies_ms, self._failed = _Column(float), _Column(float), _Column(bool)
 
     def add(self, finished_s: Floats, latencies_ms: Floats, failed: NDArray[np.bool_]) -> None:
         """Take in requests in any order."""
@@ -179,41 +194,85 @@ class _Requests:
         waiting = waiting[np.argsort(waiting[:, 0], kind="stable")]
         first, last = np.searchsorted(waiting[:, 0], [from_s, until_s])
         self._waiting = [waiting[last:]] if last < len(waiting) else []
-        self._append(waiting[first:last])
-
-    def _append(self, rows: Floats) -> None:
-        needed = self._size + len(rows)
-        if needed > len(self._rows):
-            grown = np.empty((2 * needed, 3))
-            grown[: self._size] = self._rows[: self._size]
-            self._rows = grown
-        self._rows[self._size : needed] = rows
-        self._size = needed
+        rows = waiting[first:last]
+        self._slices.add(rows[:, 0] - from_s, rows[:, 1], rows[:, 2] > 0)
+        if self._kept:
+            self._ended_s.extend(rows[:, 0])
+            self._latencies_ms.extend(rows[:, 1])
+            self._failed.extend(rows[:, 2] > 0)
 
     def since(self, start_s: float, until_s: float) -> Window:
         """The window from ``start_s`` on."""
-        rows = self._rows[: self._size]
-        rows = rows[np.searchsorted(rows[:, 0], start_s) :]
-        failed = rows[:, 2] > 0
-        length_s = max(until_s - start_s, 0.0)
-        return Window(rows[~failed, 1], failed, rows[~failed, 0] - start_s, length_s)
+        first = np.searchsorted(self._ended_s.values, start_s)
+        failed = self._failed.values[first:]
+        latencies_ms = self._latencies_ms.values[first:][~failed]
+        ended_s = self._ended_s.values[first:][~failed] - start_s
+        return Window(latencies_ms, failed, ended_s, max(until_s - start_s, 0.0))
 
-    def steadiness(self, start_s: float, until_s: float) -> tuple[float, str]:
-        """How many seconds after ``start_s`` rates and latencies are steady, and why they never are."""
-        window = self.since(start_s, until_s)
-        if not len(window.ended_s):
+    def steadiness(self, length_s: float) -> tuple[float, str]:
+        """After how many seconds rates and latencies are steady, and why they never are."""
+        return self._slices.steadiness(length_s)
+
+
+class _Column:
+    """An array that grows at its end."""
+
+    def __init__(self, dtype: type) -> None:
+        self._room: NDArray[Any] = np.empty(1024, dtype)
+        self._size = 0
+
+    @property
+    def values(self) -> NDArray[Any]:
+        """What is in it."""
+        return self._room[: self._size]
+
+    def extend(self, more: NDArray[Any]) -> None:
+        """Append ``more``."""
+        needed = self._size + len(more)
+        if needed > len(self._room):
+            room = np.empty(needed + needed // 4, self._room.dtype)
+            room[: self._size] = self.values
+            self._room = room
+        self._room[self._size : needed] = more
+        self._size = needed
+
+
+class _Slices:
+    """Requests counted in slices of `SLICE_S`: how many were answered, well, and how long those took."""
+
+    def __init__(self) -> None:
+        self._sums = np.zeros((3, 0))
+
+    def add(self, ended_s: Floats, latencies_ms: Floats, failed: NDArray[np.bool_]) -> None:
+        """Count requests by when they ended."""
+        if not len(ended_s):
+            return
+        at = (ended_s / SLICE_S).astype(np.int64)
+        slices = max(self._sums.shape[1], int(at.max()) + 1)
+        sums = np.zeros((3, slices))
+        sums[:, : self._sums.shape[1]] = self._sums
+        good = ~failed
+        sums[0] += np.bincount(at, minlength=slices)
+        sums[1] += np.bincount(at[good], minlength=slices)
+        sums[2] += np.bincount(at[good], weights=latencies_ms[good], minlength=slices)
+        self._sums = sums
+
+    def steadiness(self, length_s: float) -> tuple[float, str]:
+        """After how many seconds rates and latencies are steady, and why they never are."""
+        whole = int(length_s / SLICE_S + 1e-9)
+        sums = np.zeros((3, whole))
+        known = self._sums[:, :whole]
+        sums[:, : known.shape[1]] = known
+        if not sums[1].any():
             return 0.0, ""
         # So long that five slices, a batch, hold about five requests at least.
-        slice_s = SLICE_S * math.ceil(window.length_s / len(window.ended_s) / SLICE_S)
-        slices = int(window.length_s / slice_s)
-        at = (window.ended_s / slice_s).astype(np.int64)
-        counts = np.bincount(at, minlength=slices)[:slices].astype(float)
+        joined = math.ceil(whole / sums[1].sum())
+        slices = whole // joined
+        answered, good, taken_ms = sums[:, : slices * joined].reshape(3, slices, joined).sum(axis=2)
+        latencies_ms = np.divide(taken_ms, good, out=np.full(slices, np.nan), where=good > 0)
+        slice_s = SLICE_S * joined
         # Failures are no warm-up: what is answered badly is answered, too.
-        answered = self._rows[self._size - len(window.failed) : self._size, 0] - start_s
-        rates = np.bincount((answered / slice_s).astype(np.int64), minlength=slices)[:slices].astype(float)
-        sums = np.bincount(at, weights=window.latencies_ms, minlength=slices)[:slices]
-        latencies = np.divide(sums, counts, out=np.full(slices, np.nan), where=counts > 0)
-        found = [steadiness(rates, "rps", slice_s), steadiness(latencies, "latency", slice_s)]
+        found = [steadiness(answered, "rps", slice_s), steadiness(latencies_ms, "latency", slice_s)]
         return max(each.start_s for each in found), next((each.reason for each in found if each.reason), "")
 
 
