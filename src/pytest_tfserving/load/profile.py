@@ -51,7 +51,7 @@ class LoadProfile:
     request_timeout_s: float = 30.0
     max_failure_ratio: float = 0.2
     max_lag_ms: float = 10.0
-    max_cpu_wait: float = 0.05
+    max_cpu_wait: float = 0.02
     early_stop: bool = True
 
     def __post_init__(self) -> None:
