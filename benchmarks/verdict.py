@@ -28,6 +28,7 @@ import numpy as np
 
 from pytest_tfserving.statistics.dependence import inefficiency, tail_inefficiency
 from pytest_tfserving.statistics.sequential import (
+    AGAIN,
     BURST,
     FIRST_REQUESTS,
     FIRST_SLICES,
@@ -119,15 +120,22 @@ class Watched:
         return Verdicts(self.outcome, self.at_s)
 
 
+def _next_measure(measure_at: float, seen: int) -> float:
+    """When the inefficiency is measured again."""
+    while measure_at <= seen:
+        measure_at *= AGAIN
+    return measure_at
+
+
 def sequential_share(values: Floats, over: NDArray[np.bool_], share: float, least: float = 1.0) -> Verdicts:
     """PASS when the share over the limit is proved below ``share``, FAIL when it is proved above."""
     hits = np.cumsum(over, axis=1, dtype=np.int32)
-    watched, measure_at = Watched(len(values)), FIRST_REQUESTS
+    watched, measure_at = Watched(len(values)), float(FIRST_REQUESTS)
     for seen in range(FIRST_REQUESTS, values.shape[1] + 1, int(RATE * LOOK_S)):
         if seen >= measure_at:
             found = tail_inefficiency(values[:, :seen], over[:, :seen].astype(float), share)
             scale = 1 / np.maximum(found, least)
-            measure_at *= 2
+            measure_at = _next_measure(measure_at, seen)
         left = watched.open()
         counts = hits[left, seen - 1]
         below, above = share_evidence(share, counts * scale[left], (seen - counts) * scale[left])
@@ -140,11 +148,11 @@ def sequential_mean(slices: Floats, limit: float) -> Verdicts:
     """PASS when the mean of the slices is proved above ``limit``, FAIL when it is proved below."""
     sums = np.cumsum(slices / limit, axis=1, dtype=float)
     squares = np.cumsum((slices / limit) ** 2, axis=1, dtype=float)
-    watched, measure_at = Watched(len(slices)), FIRST_SLICES
+    watched, measure_at = Watched(len(slices)), float(FIRST_SLICES)
     for seen in range(FIRST_SLICES, slices.shape[1] + 1, int(SLICES_A_S * LOOK_S)):
         if seen >= measure_at:
             correlation = inefficiency(slices[:, :seen].astype(float))[1]
-            measure_at *= 2
+            measure_at = _next_measure(measure_at, seen)
         left = watched.open()
         mean = sums[left, seen - 1] / seen
         deviation = np.sqrt(np.maximum(squares[left, seen - 1] / seen - mean**2, 0) * seen / (seen - 1))

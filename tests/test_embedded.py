@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 HALF = """
 defaults: {model: half_plus_two, profile: tiny}
 profiles:
-  tiny: {users: 2, spawn_rate: 2, run_time_s: 8, think_time_s: 0.02, max_lag_ms: 2000, max_cpu_wait: 1}
+  tiny: {users: 2, spawn_rate: 2, run_time_s: 60, think_time_s: 0.02, max_lag_ms: 2000, max_cpu_wait: 1}
 experiments:
   - {shape: 1cpu-2gb-1n, inter_op: 1, slo: ["rps>=1", "efficiency>=0.001%", "p95<100000x"]}
   - {shape: 1cpu-2gb-1n, inter_op: 2, batching: true, slo: ["rps>=1"]}

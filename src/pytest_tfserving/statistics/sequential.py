@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 # Nothing is decided before so many requests, or slices of time.
 FIRST_REQUESTS = 100
 FIRST_SLICES = 30
+# The inefficiency is measured again when there are so many times as many.
+AGAIN = math.sqrt(2)
 # Failures come in bursts, and before the first of them nothing tells how long those are.
 BURST = 8.0
 _TERMS = 400
@@ -161,10 +163,10 @@ class Evidence:
 
 
 class _Inefficiency:
-    """Measured on the first values and again whenever there are twice as many, and frozen in between."""
+    """Measured on the first values and again whenever there are `AGAIN` times as many, frozen in between."""
 
     def __init__(self, first: int) -> None:
-        self._next = first
+        self._next: float = first
         self.is_guessed = True
         self.value = _GUESS
 
@@ -173,7 +175,7 @@ class _Inefficiency:
         if count < self._next:
             return False
         while self._next <= count:
-            self._next *= 2
+            self._next *= AGAIN
         self.is_guessed = False
         return True
 
