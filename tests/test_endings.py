@@ -23,7 +23,7 @@ profiles:
   long:
     {users: 2, spawn_rate: 2, run_time_s: 60, early_stop: false, think_time_s: 0.01, max_lag_ms: 2000,
      max_cpu_wait: 1}
-  short: {users: 2, spawn_rate: 2, run_time_s: 2.5, think_time_s: 0.01, max_lag_ms: 2000, max_cpu_wait: 1}
+  short: {users: 2, spawn_rate: 2, run_time_s: 30, think_time_s: 0.01, max_lag_ms: 2000, max_cpu_wait: 1}
 experiments:
   - {shape: 1cpu-1gb-1n, inter_op: 1, profile: short, slo: ["rps>=1"]}
   - {shape: 1cpu-1gb-1n, inter_op: 2, slo: ["rps>=1"]}
