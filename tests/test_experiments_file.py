@@ -140,7 +140,7 @@ GOOD = "experiments:\n- shape: 1cpu-2gb-1n\n  inter_op: 1\n"
         (GOOD + "  slo: [p95<200]\n", "/experiments.yaml:4: SLO 'p95<200': a missing unit does not fit p95"),
         (
             GOOD + "  slo: {cloud: [rps>=1]}\n",
-            "/experiments.yaml:4: unknown key 'cloud' in slo; valid: local, docker, url.",
+            "/experiments.yaml:4: unknown key 'cloud' in slo; valid: local, docker, kubernetes, url.",
         ),
         (GOOD + "  batching: maybe\n", "/experiments.yaml:4: batching must be true or false, not 'maybe'."),
         ("experiments:\n- shape: 1cpu-2gb-1n\n", "/experiments.yaml:2: an experiment needs 'inter_op'."),

@@ -123,7 +123,9 @@ def _parser() -> argparse.ArgumentParser:
     bake.add_argument("folder", type=Path, help="the model's base folder; its name becomes the model's")
     bake.add_argument("tag", help="the new image's name")
     bake.set_defaults(run=_bake)
-    cleanup = commands.add_parser("cleanup", help="delete what runs that were killed have left on engines")
+    cleanup = commands.add_parser(
+        "cleanup", help="delete what runs that were killed have left on engines and clusters"
+    )
     cleanup.add_argument(
         "--run", dest="run_id", default="", metavar="ID", help="delete what this run has deployed"
     )

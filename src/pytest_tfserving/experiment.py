@@ -56,6 +56,11 @@ class Shape:
         return f"{self.vcpus}cpu-{self.ram_gb}gb-{self.nodes}n"
 
     @property
+    def machine(self) -> str:
+        """The name of one of its nodes: ``8cpu-16gb``."""
+        return f"{self.vcpus}cpu-{self.ram_gb}gb"
+
+    @property
     def total_vcpus(self) -> int:
         """The vCPUs of all nodes together."""
         return self.vcpus * self.nodes
@@ -112,6 +117,14 @@ class ServingOptions:
         return flags
 
 
+@dataclass(frozen=True, slots=True)
+class NodeRequirements:
+    """Which nodes of a cluster are of a shape: labels they have, and taints that are tolerated."""
+
+    selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: tuple[Mapping[str, str], ...] = ()
+
+
 @dataclass(frozen=True)
 class Experiment:
     """A shape, TF Serving's options, a protocol, a load profile and SLOs.
@@ -128,6 +141,7 @@ class Experiment:
     protocol: str = "rest"
     slo_by_target: Mapping[str, SloSet] = field(default_factory=dict)
     target: str = "local"
+    nodes: NodeRequirements = field(default_factory=NodeRequirements)
 
     @property
     def slo(self) -> SloSet:

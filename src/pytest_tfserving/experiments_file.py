@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from pytest_tfserving.experiment import (
     PROTOCOLS,
     BatchingParameters,
     Experiment,
+    NodeRequirements,
     ServingOptions,
     Shape,
     experiment_name,
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     import yaml
 
 FILE_NAME = "experiments.yaml"
-_TOP_KEYS = ["defaults", "experiments", "profiles", "batching_parameters"]
+# What makes a machine's name a shape's: `8vCPU-16GB` is `8vCPU-16GB_1`, `8cpu-16gb` is `8cpu-16gb-1n`.
+_ONE_NODE = {True: "-1n", False: "_1"}
+_TOP_KEYS = ["defaults", "experiments", "profiles", "batching_parameters", "nodes"]
 _EXPERIMENT_KEYS = [
     "shape",
     "intra_op",
@@ -131,6 +134,7 @@ def read_file(path: Path) -> ExperimentsFile:
     top = _read(path).mapping("the file", _TOP_KEYS)
     profiles = _profiles(top)
     batching = _batching(top.get("batching_parameters"))
+    nodes = _nodes(top.get("nodes"))
     defaults = top["defaults"].mapping("defaults", _EXPERIMENT_KEYS) if "defaults" in top else {}
     if "experiments" not in top or not isinstance(top["experiments"].raw, list):
         raise ConfigurationError(f"{path}: 'experiments' must be a list of experiments.")
@@ -138,7 +142,8 @@ def read_file(path: Path) -> ExperimentsFile:
     experiments: list[Experiment] = []
     for entry in top["experiments"].items():
         keys = {**defaults, **entry.mapping("an experiment", _EXPERIMENT_KEYS)}
-        for experiment in _expand(entry, keys, profiles, batching, path):
+        for made in _expand(entry, keys, profiles, batching, path):
+            experiment = replace(made, nodes=nodes.get(made.shape.machine, made.nodes))
             if experiment.name in found:
                 raise entry.error(
                     f"experiment {experiment.name!r} is already defined at {found[experiment.name].place}; "
@@ -243,6 +248,32 @@ def _profiles(top: dict[str, Value]) -> dict[str, LoadProfile]:
 
 def _named_profile(name: str, parts: dict[str, Any]) -> LoadProfile:
     return LoadProfile(name, **parts)
+
+
+def _nodes(value: Value | None) -> dict[str, NodeRequirements]:
+    """Which nodes are of which machine, by the machine's name."""
+    if value is None:
+        return {}
+    found = {}
+    for name, each in value.mapping("nodes").items():
+        shape = each.parsed(partial(_machine, name))
+        parts = each.mapping(f"nodes {name!r}", ["selector", "tolerations"])
+        selector = parts["selector"].mapping("selector") if "selector" in parts else {}
+        tolerations = parts["tolerations"].items() if "tolerations" in parts else []
+        found[shape.machine] = NodeRequirements(
+            {label: text.text(f"label {label!r}") for label, text in selector.items()},
+            tuple(_toleration(item) for item in tolerations),
+        )
+    return found
+
+
+def _machine(name: str, _: object) -> Shape:
+    return Shape.parse(f"{name}{_ONE_NODE[name.islower()]}")
+
+
+def _toleration(value: Value) -> dict[str, str]:
+    keys = value.mapping("a toleration", ["key", "operator", "value", "effect"])
+    return {name: each.text(name) for name, each in keys.items()}
 
 
 def _batching(value: Value | None) -> BatchingParameters:

@@ -69,13 +69,22 @@ def request_payload(experiment: Experiment) -> Payload:
 
 
 @pytest.fixture(scope="session")
-def serving(experiment: Experiment, request: pytest.FixtureRequest) -> Iterator[Deployment]:
+def serving_namespace(pytestconfig: pytest.Config) -> str:
+    """The Kubernetes namespace to deploy into, empty for one of its own; override it to choose by code."""
+    return PerfSession.of(pytestconfig).settings.namespace
+
+
+@pytest.fixture(scope="session")
+def serving(
+    experiment: Experiment, serving_namespace: str, request: pytest.FixtureRequest
+) -> Iterator[Deployment]:
     """The experiment's deployment: started once for all its tests, ended before the next one starts."""
     from pytest_tfserving.measure import deploy, ended_by_sigterm
     from pytest_tfserving.targets.order import Order
 
     perf = PerfSession.of(request.config)
     folder = Path(tempfile.mkdtemp(prefix="deployment-", dir=perf.folder))
+    hook = request.config.hook.pytest_tfserving_manifests
     order = Order(
         experiment=experiment,
         settings=perf.settings,
@@ -86,6 +95,8 @@ def serving(experiment: Experiment, request: pytest.FixtureRequest) -> Iterator[
         note=perf.log.add_note,
         failed=lambda: experiment.name in perf.failed,
         bare=not perf.settings.server or _needs_bare_session(experiment, request.session.items),
+        namespace=serving_namespace,
+        adjust=lambda manifests: hook(config=request.config, experiment=experiment, manifests=manifests),
     )
     with ExitStack() as stack:
         stack.enter_context(perf.turn(experiment.name))

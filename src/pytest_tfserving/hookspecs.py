@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -32,6 +32,22 @@ def pytest_tfserving_experiments(config: pytest.Config) -> list[Experiment] | No
                 )
                 for threads in (1, 2)
             ]
+    """
+
+
+@pytest.hookspec
+def pytest_tfserving_manifests(
+    config: pytest.Config, experiment: Experiment, manifests: list[dict[str, Any]]
+) -> None:
+    """Change an experiment's Kubernetes manifests, in place, before they are applied.
+
+    Called after Kustomize and before labels and namespace are set; the Deployment ``tfserving`` must stay::
+
+        def pytest_tfserving_manifests(config, experiment, manifests):
+            for manifest in manifests:
+                if manifest["kind"] == "Deployment":
+                    pod = manifest["spec"]["template"]["spec"]
+                    pod["priorityClassName"] = "measurements"
     """
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib import import_module
@@ -23,7 +23,7 @@ from pytest_tfserving.server_side.watch import ServerWatch
 from pytest_tfserving.targets import TARGETS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
     from types import ModuleType
@@ -70,8 +70,17 @@ def deploy(order: Order) -> AbstractContextManager[Deployment]:
 
 def unfit(settings: Settings, experiment: Experiment) -> str:
     """What the target lacks for the experiment's shape; empty when it has it all."""
-    lacking: str = _target(settings).unfit(settings, experiment.shape)
+    lacking: str = _target(settings).unfit(settings, experiment)
     return lacking
+
+
+def cluster_turn(
+    settings: Settings, purpose: str, say: Callable[[str], None]
+) -> AbstractContextManager[None]:
+    """The turn of the cluster that the target measures on, as a context; at once where it has none."""
+    turn = getattr(_target(settings), "turn", None)
+    held: AbstractContextManager[None] = turn(settings).held(purpose, say) if turn else nullcontext()
+    return held
 
 
 def _target(settings: Settings) -> ModuleType:

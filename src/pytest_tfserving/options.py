@@ -21,13 +21,19 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.profile import LoadProfile
 
 PREFIX = "tfserving"
+ALLOWED_INI = f"{PREFIX}_allowed_contexts"
 DEFAULT_IMAGE = "tensorflow/serving:2.19.1"
 # The targets that an option has a meaning for; all others have one everywhere.
 _TARGETS_OF = {
     "server": ("local",),
     "url": ("url",),
-    "image": ("docker",),
-    "keep": ("docker",),
+    "image": ("docker", "kubernetes"),
+    "keep": ("docker", "kubernetes"),
+    "kubeconfig": ("kubernetes",),
+    "context": ("kubernetes",),
+    "namespace": ("kubernetes",),
+    "access": ("kubernetes",),
+    "base": ("kubernetes",),
 }
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h)?")
 _HOURS_OF_A_MONTH = 744
@@ -95,6 +101,17 @@ def parse_hours(text: str) -> float:
     return hours
 
 
+def parse_access(text: str) -> str:
+    """How replicas are reached: a way of the cluster's, or an address."""
+    from pytest_tfserving.kube.access import EXAMPLE, WAYS, is_way
+
+    if not is_way(text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is none of {', '.join(WAYS)}, nor an address as {EXAMPLE}."
+        )
+    return text
+
+
 def parse_choice(*valid: str) -> Callable[[str], str]:
     """A parser for one of ``valid``."""
 
@@ -116,6 +133,7 @@ class Option:
     parse: Callable[[str], Any] = str
     default: Any = None
     shown_default: str = ""
+    repeatable: bool = False
 
     @property
     def dest(self) -> str:
@@ -137,8 +155,8 @@ OPTIONS = (
     Option(
         "target",
         f"{{{','.join(TARGETS)}}}",
-        "Where experiments run: `local` starts processes on this machine and `docker` containers, `url` "
-        "judges an endpoint that exists.",
+        "Where experiments run: `local` starts processes on this machine and `docker` containers, "
+        "`kubernetes` deploys to a cluster, `url` judges an endpoint that exists.",
         parse_choice(*TARGETS),
         "local",
     ),
@@ -157,16 +175,52 @@ OPTIONS = (
     Option(
         "image",
         "IMAGE",
-        "The image that target `docker` starts; a drop-in for tensorflow/serving.",
+        "The image that targets `docker` and `kubernetes` start; a drop-in for tensorflow/serving.",
         shown_default=DEFAULT_IMAGE,
     ),
     Option(
         "keep",
         "{never,on-failure,always}",
-        "Which deployments of target `docker` stay when their tests are over: none, those "
+        "Which deployments of targets `docker` and `kubernetes` stay when their tests are over: none, those "
         "of a failed test, or all; how to look at them and how to delete them is shown.",
         parse_choice("never", "on-failure", "always"),
         "never",
+    ),
+    Option(
+        "kubeconfig",
+        "FILE",
+        "The kubeconfig of target `kubernetes`.",
+        shown_default="KUBECONFIG, else ~/.kube/config",
+    ),
+    Option(
+        "context",
+        "NAME",
+        "The context of the kubeconfig that target `kubernetes` deploys to. Given several times, workers of "
+        "pytest-xdist take one each.",
+        shown_default="the current context",
+        repeatable=True,
+    ),
+    Option(
+        "namespace",
+        "NAME",
+        "The namespace that target `kubernetes` deploys into; it must exist, and stays.",
+        shown_default="one of its own for each deployment, deleted with it",
+    ),
+    Option(
+        "access",
+        "{auto,nodeport,loadbalancer,pod,URL}",
+        "How load reaches the replicas of target `kubernetes`: by ports of the nodes, a load balancer of the "
+        "provider's, Pods' own addresses, or an address that leads to all of them.",
+        parse_access,
+        "auto",
+        shown_default="auto, ports of the nodes if they answer, else a load balancer",
+    ),
+    Option(
+        "base",
+        "DIR",
+        "A Kustomize base of your own for target `kubernetes`, with a Deployment `tfserving` whose container "
+        "is called `serving`.",
+        shown_default="the base of this package",
     ),
     Option(
         "experiments",
@@ -308,10 +362,17 @@ def add_options(parser: pytest.Parser) -> None:
             dest=option.dest,
             metavar=option.metavar,
             type=option.parse,
+            action="append" if option.repeatable else "store",
             default=None,
             help=option.full_help.replace("%", "%%"),
         )
         parser.addini(option.dest, f"Default value for {option.flag}", default="")
+    parser.addini(
+        ALLOWED_INI,
+        "Contexts that target kubernetes may deploy to besides local clusters', one a line, * for anything",
+        type="linelist",
+        default=[],
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +392,12 @@ class Settings:
     url: str
     image: str
     keep: str
+    kubeconfig: Path | None
+    contexts: tuple[str, ...]
+    allowed_contexts: tuple[str, ...]
+    namespace: str
+    access: str
+    base: Path | None
     experiments: Path | None
     ready_timeout_s: float
     unfit: str
@@ -346,6 +413,8 @@ class Settings:
     ui: str
     cli_load: LoadOverrides
     ini_load: LoadOverrides
+    # What a target keeps for the session.
+    kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def from_config(cls, config: pytest.Config) -> Settings:
@@ -385,6 +454,12 @@ class Settings:
             url=values["url"] or "",
             image=values["image"] or DEFAULT_IMAGE,
             keep=values["keep"],
+            kubeconfig=path("kubeconfig"),
+            contexts=tuple(values["context"] or ()),
+            allowed_contexts=tuple(config.getini(ALLOWED_INI)),
+            namespace=values["namespace"] or "",
+            access=values["access"],
+            base=path("base"),
             experiments=path("experiments"),
             ready_timeout_s=values["ready-timeout"],
             unfit=values["unfit"],
@@ -454,7 +529,7 @@ def _ini_value(config: pytest.Config, option: Option) -> Any:
     if not text:
         return None
     try:
-        return option.parse(text)
+        return [option.parse(each) for each in text.split()] if option.repeatable else option.parse(text)
     except argparse.ArgumentTypeError as error:
         raise pytest.UsageError(f"{option.dest} in {config.inipath}: {error}") from None
 

@@ -6,13 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_tfserving.fixtures import experiment, load, request_payload, serving, serving_model
+from pytest_tfserving.fixtures import (
+    experiment,
+    load,
+    request_payload,
+    serving,
+    serving_model,
+    serving_namespace,
+)
 from pytest_tfserving.options import add_options
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
-__all__ = ["experiment", "load", "request_payload", "serving", "serving_model"]
+__all__ = ["experiment", "load", "request_payload", "serving", "serving_model", "serving_namespace"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

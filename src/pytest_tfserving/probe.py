@@ -46,14 +46,23 @@ def wait_until_available(
 
 
 def _model_state(session: requests.Session, url: str) -> tuple[str, str]:
-    """The best state among the model's versions, and the error that goes with it."""
+    """`best_state` of the model at a REST address."""
     import requests
 
     try:
-        versions = session.get(url, timeout=_STATUS_TIMEOUT_S).json()["model_version_status"]
+        answer = session.get(url, timeout=_STATUS_TIMEOUT_S).json()
+    except requests.JSONDecodeError:
+        return "no model status", ""
     except requests.RequestException:
         return "no answer", ""
-    except (ValueError, KeyError, TypeError):
+    return best_state(answer)
+
+
+def best_state(answer: Any) -> tuple[str, str]:
+    """The best state among the versions of a model's status, and the error that goes with it."""
+    try:
+        versions = answer["model_version_status"]
+    except (KeyError, TypeError):
         return "no model status", ""
     states = {version["state"]: version.get("status", {}).get("error_message", "") for version in versions}
     if "AVAILABLE" in states:

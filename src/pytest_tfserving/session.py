@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from contextlib import nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +16,7 @@ from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.options import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator, Mapping
 
     from pytest_tfserving.experiment import Experiment
     from pytest_tfserving.experiments_file import ExperimentsFile
@@ -35,11 +34,19 @@ class PerfSession:
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
-        self.settings = Settings.from_config(config)
+        self.settings = self._for_this_worker(Settings.from_config(config))
         self.interrupted = False
         self.failed: set[str] = set()
         self._files: dict[Path, ExperimentsFile] = {}
         self._made: list[Experiment] | None = None
+
+    def _for_this_worker(self, settings: Settings) -> Settings:
+        """Of several clusters each worker takes one."""
+        if not self.is_worker or len(settings.contexts) < 2:  # noqa: PLR2004 - several
+            return settings
+        number = int(self.config.workerinput["workerid"].removeprefix("gw"))  # type: ignore[attr-defined]
+        settings.kept["all_contexts"] = settings.contexts
+        return replace(settings, contexts=(settings.contexts[number % len(settings.contexts)],))
 
     @classmethod
     def of(cls, config: pytest.Config) -> PerfSession:
@@ -104,19 +111,30 @@ class PerfSession:
 
         return Progress(self.config, self.settings.ui)
 
-    def turn(self, purpose: str) -> AbstractContextManager[None]:
-        """The machine's turn, taken for ``purpose``; who waits for it says so."""
+    @contextmanager
+    def turn(self, purpose: str) -> Iterator[None]:
+        """The turn of the machine and of the cluster, taken for ``purpose``; who waits for one says so."""
+        from pytest_tfserving.measure import cluster_turn
+
+        with ExitStack() as stack:
+            if not self._has_cluster_of_its_own:
+                stack.enter_context(self.lane.turn(purpose, self._say))
+            stack.enter_context(cluster_turn(self.settings, purpose, self._say))
+            yield
+
+    @property
+    def _has_cluster_of_its_own(self) -> bool:
+        return self.is_worker and len(self.settings.kept.get("all_contexts", ())) > 1
+
+    def _say(self, text: str) -> None:
         from pytest_tfserving.lane import say_on_stderr
 
         if not self.is_worker:
-            return self.lane.turn(purpose, self.progress)
-
-        def say(text: str) -> None:
-            capture = self.config.pluginmanager.get_plugin("capturemanager")
-            with capture.global_and_fixture_disabled() if capture else nullcontext():
-                say_on_stderr(text)
-
-        return self.lane.turn(purpose, say)
+            self.progress(text)
+            return
+        capture = self.config.pluginmanager.get_plugin("capturemanager")
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
+            say_on_stderr(text)
 
     def experiments(self, test_path: Path) -> list[Experiment]:
         """The experiments of the tests in ``test_path``, for this session's target.

@@ -17,8 +17,8 @@ def test_a_target_without_images_refuses_it(project: Project, option: str) -> No
     assert run.ret == pytest.ExitCode.USAGE_ERROR
     run.stderr.fnmatch_lines(
         [
-            f"ERROR: --tfserving-{option.partition('=')[0]} goes with --tfserving-target=docker, "
-            "not with target 'local'."
+            f"ERROR: --tfserving-{option.partition('=')[0]} goes with --tfserving-target=docker or "
+            "--tfserving-target=kubernetes, not with target 'local'."
         ]
     )
 

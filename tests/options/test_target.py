@@ -15,7 +15,10 @@ URL = "http://127.0.0.1:1/v1/models/m"
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--tfserving-target=cloud"], "*--tfserving-target: 'cloud' is not one of: local, docker, url."),
+        (
+            ["--tfserving-target=cloud"],
+            "*--tfserving-target: 'cloud' is not one of: local, docker, kubernetes, url.",
+        ),
         (["--tfserving-target=url"], "ERROR: --tfserving-target=url needs --tfserving-url http*"),
         (
             [f"--tfserving-url={URL}"],

@@ -1,12 +1,14 @@
 """Targets: where an experiment runs.
 
-Each is a module with ``describe(settings)``, ``unfit(settings, shape)`` and ``deploy(order)``, a context
+Each is a module with ``describe(settings)``, ``unfit(settings, experiment)`` and ``deploy(order)``, a context
 manager that yields a `Deployment`. One whose objects can outlive the process that made them has
 ``sweep(leftovers)`` too: it deletes those that `Leftovers` includes, and returns a line of text for each.
+One that lies elsewhere has ``turn(settings)``: what keeps two runs from measuring there at once.
 """
 
 TARGETS = {
     "local": "pytest_tfserving.targets.local",
     "docker": "pytest_tfserving.targets.docker",
+    "kubernetes": "pytest_tfserving.targets.kubernetes",
     "url": "pytest_tfserving.targets.url",
 }

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
     from docker.models.images import Image
 
-    from pytest_tfserving.experiment import Shape
+    from pytest_tfserving.experiment import Experiment
     from pytest_tfserving.options import Settings
     from pytest_tfserving.targets.order import Order
     from pytest_tfserving.targets.placement import Placement
@@ -50,11 +50,11 @@ def describe(settings: Settings) -> str:
         return settings.image  # the first test says what is missing
 
 
-def unfit(settings: Settings, shape: Shape) -> str:  # noqa: ARG001 - every target has this function
-    """What this machine, or its engine, lacks for ``shape``; empty when it has it all."""
+def unfit(settings: Settings, experiment: Experiment) -> str:  # noqa: ARG001 - every target has this function
+    """What this machine, or its engine, lacks for the experiment; empty when it has it all."""
     with connect() as engine:
         cores, ram_bytes = _machine(engine.facts())
-    return lacking(shape, len(cores), ram_bytes)
+    return lacking(experiment.shape, len(cores), ram_bytes)
 
 
 def sweep(leftovers: Leftovers) -> list[str]:

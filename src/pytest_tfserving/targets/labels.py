@@ -127,7 +127,7 @@ class Leftovers:
             return False
         if self.run:
             return carried[RUN] == self.run
-        owner = _owner(carried)
+        owner = owner_of(carried)
         if owner and owner.is_running:
             return False
         if self._is_expired(carried):
@@ -142,7 +142,8 @@ class Leftovers:
             return False
 
 
-def _owner(carried: Mapping[str, str]) -> Owner | None:
+def owner_of(carried: Mapping[str, str]) -> Owner | None:
+    """The process that made an object with these annotations, None where they do not say."""
     try:
         written = json.loads(carried[OWNER])
         return Owner(str(written["host"]), int(written["pid"]), float(written["started_s"]))

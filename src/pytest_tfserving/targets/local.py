@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from pytest_tfserving.experiment import Shape
+    from pytest_tfserving.experiment import Experiment
     from pytest_tfserving.options import Settings
     from pytest_tfserving.targets.order import Order
     from pytest_tfserving.targets.usage import Usage
@@ -36,9 +36,9 @@ _MEMORY_LOOK_S = 0.2
 _LOG_LINES = 30
 
 
-def unfit(settings: Settings, shape: Shape) -> str:  # noqa: ARG001 - every target has this function
-    """What this machine lacks for ``shape``; empty when it has it all."""
-    return lacking(shape, len(available_cores()), psutil.virtual_memory().total)
+def unfit(settings: Settings, experiment: Experiment) -> str:  # noqa: ARG001 - every target has this function
+    """What this machine lacks for the experiment; empty when it has it all."""
+    return lacking(experiment.shape, len(available_cores()), psutil.virtual_memory().total)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pytest_tfserving.targets.deployment import Deployment, Endpoint
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_tfserving.experiment import Shape
+    from pytest_tfserving.experiment import Experiment
     from pytest_tfserving.options import Settings
     from pytest_tfserving.targets.order import Order
 
@@ -48,7 +48,7 @@ def describe(settings: Settings) -> str:
     )
 
 
-def unfit(settings: Settings, shape: Shape) -> str:  # noqa: ARG001 - every target has this function
+def unfit(settings: Settings, experiment: Experiment) -> str:  # noqa: ARG001 - every target has this function
     """Nothing: the shape behind an address is whatever it is."""
     return ""
 

@@ -1,0 +1,1 @@
+"""What the target ``kubernetes`` is made of: pure functions decide, `cluster` asks and tells."""

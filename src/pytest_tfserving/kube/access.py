@@ -1,0 +1,192 @@
+"""How load reaches replicas: never through a port-forward, which would be what is measured."""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from pytest_tfserving.errors import DeploymentError
+from pytest_tfserving.kube.cluster import PODS, SERVICES
+from pytest_tfserving.kube.manifests import balanced_service, replica_service
+from pytest_tfserving.kube.names import GRPC_PORT, REPLICA, REST_PORT
+from pytest_tfserving.targets.deployment import Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pytest_tfserving.kube.cluster import Cluster, Object
+    from pytest_tfserving.targets.labels import Tags
+
+WAYS = ("auto", "nodeport", "loadbalancer", "pod")
+EXAMPLE = "http://host:8501"
+_ADDRESS = re.compile(r"https?://[^/]+/?")
+_CONNECT_S = 1.0
+# A node's ports are programmed a moment after the Service is made.
+_PORT_OPENS_S = 5.0
+_LOOK_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Addresses of replicas, one each or one for all, and how they are reached, in words."""
+
+    rest: tuple[Endpoint, ...]
+    grpc: tuple[Endpoint, ...]
+    how: str
+    one_a_replica: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A deployment that is ready: its Pods, one a replica, in the order of their addresses."""
+
+    cluster: Cluster
+    namespace: str
+    tags: Tags
+    pods: tuple[Object, ...]
+    timeout_s: float
+
+
+def is_way(text: str) -> bool:
+    """Whether ``text`` says how replicas are reached: a way, or an address."""
+    return text in WAYS or bool(_ADDRESS.fullmatch(text))
+
+
+def reach(way: str, placed: Placed) -> Reach:
+    """The addresses for load, the way that was asked for, or one that works.
+
+    Raises:
+        DeploymentError: when none does.
+    """
+    if way == "nodeport":
+        return _required(_node_ports(placed), way, "no port of a node can be connected to from here")
+    if way == "loadbalancer":
+        return _load_balancer(placed)
+    if way == "pod":
+        return _pods(placed)
+    if way == "auto":
+        return _node_ports(placed) or _load_balancer(placed)
+    return _given(way)
+
+
+def _required(found: Reach | None, way: str, problem: str) -> Reach:
+    if found is None:
+        raise DeploymentError(f"--tfserving-access={way}: {problem}.")
+    return found
+
+
+def _given(address: str) -> Reach:
+    parts = urlsplit(address)
+    tls = parts.scheme == "https"
+    endpoint = Endpoint(parts.hostname or "", parts.port or (443 if tls else 80), tls)
+    return Reach((endpoint,), (), f"the address given, {endpoint}")
+
+
+def _pods(placed: Placed) -> Reach:
+    addresses = [pod["status"]["podIP"] for pod in placed.pods]
+    return Reach(
+        tuple(Endpoint(address, REST_PORT) for address in addresses),
+        tuple(Endpoint(address, GRPC_PORT) for address in addresses),
+        "each Pod's own address",
+    )
+
+
+# --- a port of a node for each replica ---
+
+
+def _node_ports(placed: Placed) -> Reach | None:
+    """A NodePort Service a replica, by the first address of a node that answers; None where none does."""
+    services = []
+    for index, pod in enumerate(placed.pods):
+        adopt(placed.cluster, pod, index)
+        manifest = replica_service(index, placed.tags, placed.namespace)
+        services.append(placed.cluster.apply(manifest, placed.namespace))
+    hosts = _node_addresses(placed)
+    ports = [_ports(service) for service in services]
+    deadline = time.monotonic() + _PORT_OPENS_S
+    while time.monotonic() < deadline:
+        for host in hosts:
+            if all(_answers(host, port) for pair in ports for port in pair):
+                return Reach(
+                    tuple(Endpoint(host, rest) for _, rest in ports),
+                    tuple(Endpoint(host, grpc) for grpc, _ in ports),
+                    f"NodePort, one a replica, on node address {host}",
+                    one_a_replica=True,
+                )
+        time.sleep(_LOOK_S)
+    for service in services:
+        placed.cluster.delete(SERVICES, placed.namespace, service["metadata"]["name"])
+    return None
+
+
+def adopt(cluster: Cluster, pod: Object, index: int) -> None:
+    """Make a Pod the one that the Service of a replica leads to."""
+    meta = pod["metadata"]
+    body = {"metadata": {"labels": {REPLICA: str(index)}}}
+    cluster.patch(PODS, meta["namespace"], meta["name"], body)
+
+
+def _node_addresses(placed: Placed) -> list[str]:
+    """Where nodes may answer: their external addresses, their internal ones, the API server's host."""
+    from pytest_tfserving.kube.cluster import NODES
+
+    wanted = [pod["spec"]["nodeName"] for pod in placed.pods]
+    nodes = [each for each in placed.cluster.items(NODES) if each["metadata"]["name"] in wanted]
+    found = [
+        each["address"]
+        for kind in ("ExternalIP", "InternalIP")
+        for node in nodes
+        for each in node["status"].get("addresses") or ()
+        if each["type"] == kind
+    ]
+    server = urlsplit(placed.cluster.context.server).hostname
+    return list(dict.fromkeys([*found, *([server] if server else [])]))
+
+
+def _ports(service: Object) -> tuple[int, int]:
+    by_name = {each["name"]: each["nodePort"] for each in service["spec"]["ports"]}
+    return by_name["grpc"], by_name["rest"]
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), _CONNECT_S).close()
+    except OSError:
+        return False
+    return True
+
+
+# --- one address for all ---
+
+
+def _load_balancer(placed: Placed) -> Reach:
+    manifest = balanced_service(placed.tags, placed.namespace)
+    name = placed.cluster.apply(manifest, placed.namespace)["metadata"]["name"]
+    deadline = time.monotonic() + placed.timeout_s
+    while time.monotonic() < deadline:
+        service = placed.cluster.find(SERVICES, placed.namespace, name) or {}
+        for ingress in service.get("status", {}).get("loadBalancer", {}).get("ingress") or ():
+            host = ingress.get("ip") or ingress.get("hostname")
+            if host and _answers(host, REST_PORT):
+                rest, grpc = Endpoint(host, REST_PORT), Endpoint(host, GRPC_PORT)
+                how = f"LoadBalancer {host}, which spreads connections over the replicas"
+                return Reach((rest,), (grpc,), how)
+        time.sleep(_LOOK_S * 10)
+    raise DeploymentError(
+        "the replicas cannot be reached: no port of a node answers from here, and the cluster gave no "
+        f"LoadBalancer address within {placed.timeout_s:g} s; say how with --tfserving-access."
+    )
+
+
+def restore(cluster: Cluster, alive: Sequence[Object], replicas: int, say: Callable[[str], None]) -> None:
+    """Lead the Services of replicas that lost their Pod to the Pods that replace them."""
+    taken = {(pod["metadata"].get("labels") or {}).get(REPLICA) for pod in alive}
+    free = [index for index in range(replicas) if str(index) not in taken]
+    new = [pod for pod in alive if REPLICA not in (pod["metadata"].get("labels") or {})]
+    for index, pod in zip(free, new, strict=False):
+        adopt(cluster, pod, index)
+        say(f"replica {index} is now Pod {pod['metadata']['name']}")

@@ -1,0 +1,207 @@
+"""Which nodes can be a shape's, and what a replica gets there. Pure: objects in, an answer out."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfserving.experiment import BYTES_PER_GB
+from pytest_tfserving.kube.kustomize import Resources
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pytest_tfserving.experiment import NodeRequirements, Shape
+
+# The firmware and the kernel keep some of a machine's RAM: a node of 4 GB reports 3.9.
+_RAM_TOLERANCE = 0.9
+# What a cluster's own Pods and reservations take is part of being a node; what others take is not.
+_LEAST_SHARE = 0.9
+_QUANTITY = re.compile(r"(?P<number>[0-9.]+(?:[eE][+-]?[0-9]+)?)(?P<unit>[a-zA-Z]*)")
+_UNITS = {
+    "": 1.0,
+    "n": 1e-9,
+    "u": 1e-6,
+    "m": 1e-3,
+    **{unit: 10.0 ** (3 * (power + 1)) for power, unit in enumerate(("k", "M", "G", "T", "P", "E"))},
+    **{unit: 1024.0 ** (power + 1) for power, unit in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"))},
+}
+_SYSTEM_NAMESPACES = ("kube-system",)
+_FINISHED = ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a shape gets: ``replicas`` of ``resources``. ``unfit`` says what the cluster lacks for it."""
+
+    replicas: int
+    resources: Resources
+    unfit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    name: str
+    cpus: float
+    ram_bytes: float
+    free_cpus: float
+    free_bytes: float
+    undisturbed_cpus: float
+    undisturbed_bytes: float
+
+    def gives(self, shape: Shape) -> Resources:
+        """What a replica of ``shape`` can have here."""
+        return Resources(min(shape.vcpus, self.free_cpus), int(min(shape.ram_bytes, self.free_bytes)))
+
+    def is_big_enough(self, shape: Shape) -> bool:
+        return round(self.cpus, 3) >= shape.vcpus and self.ram_bytes >= _RAM_TOLERANCE * shape.ram_bytes
+
+    def is_taken(self, shape: Shape) -> bool:
+        """Whether others' Pods use what a replica of ``shape`` would have."""
+        cpus = min(shape.vcpus, self.undisturbed_cpus)
+        memory = min(shape.ram_bytes, self.undisturbed_bytes)
+        given = self.gives(shape)
+        return given.cpus < _LEAST_SHARE * cpus or given.memory_bytes < _LEAST_SHARE * memory
+
+
+def room(
+    shape: Shape,
+    requirements: NodeRequirements,
+    nodes: Sequence[Mapping[str, Any]],
+    pods: Sequence[Mapping[str, Any]],
+    is_ours: Callable[[Mapping[str, Any]], bool] = lambda _: False,
+) -> Room:
+    """What ``nodes`` with ``pods`` on them have for ``shape``; Pods that ``is_ours`` do not count.
+
+    An unfit shape gets one replica on what there is, enough to see that it works.
+    """
+    counted = [pod for pod in pods if not is_ours(pod)]
+    usable = [_node(each, counted) for each in nodes if _is_usable(each, requirements)]
+    if not usable:
+        return Room(0, Resources(0, 0), _no_node(shape, requirements, len(nodes)))
+    big = [node for node in usable if node.is_big_enough(shape)]
+    if len(big) < shape.nodes:
+        return _unfit(shape, usable, f"{_needs(shape)}; the cluster has {_have(usable)}{_of(requirements)}")
+    free = [node for node in big if not node.is_taken(shape)]
+    if len(free) < shape.nodes:
+        taken = "; ".join(_taken(node) for node in big if node.is_taken(shape))
+        return _unfit(shape, usable, f"{_needs(shape)} to itself; other Pods use some: {taken}")
+    chosen = sorted((node.gives(shape) for node in free), key=lambda each: (each.cpus, each.memory_bytes))
+    best = chosen[-shape.nodes :]
+    same = Resources(min(each.cpus for each in best), min(each.memory_bytes for each in best))
+    return Room(shape.nodes, same)
+
+
+def _unfit(shape: Shape, usable: Sequence[_Node], text: str) -> Room:
+    most = max((node.gives(shape) for node in usable), key=lambda each: (each.cpus, each.memory_bytes))
+    return Room(1, most, text)
+
+
+def _needs(shape: Shape) -> str:
+    count = f"{shape.nodes} nodes" if shape.nodes > 1 else "a node"
+    return f"{shape.name} needs {count} with {_machine(shape.vcpus, shape.ram_gb)}"
+
+
+def _machine(cpus: float, ram_gb: float) -> str:
+    return f"{cpus:.3g} {'vCPU' if cpus == 1 else 'vCPUs'} and {ram_gb:.3g} GB"
+
+
+def _have(nodes: Sequence[_Node]) -> str:
+    machines = Counter(_machine(node.cpus, node.ram_bytes / BYTES_PER_GB) for node in nodes)
+    return ", ".join(f"{count} with {machine}" for machine, count in machines.items())
+
+
+def _of(requirements: NodeRequirements) -> str:
+    if not requirements.selector:
+        return ""
+    return f" among nodes labelled {_selector(requirements)}"
+
+
+def _selector(requirements: NodeRequirements) -> str:
+    return ",".join(f"{name}={value}" for name, value in requirements.selector.items())
+
+
+def _no_node(shape: Shape, requirements: NodeRequirements, known: int) -> str:
+    which = f" labelled {_selector(requirements)}" if requirements.selector else ""
+    return f"{_needs(shape)}; of the cluster's {known} nodes none{which} is ready and takes Pods"
+
+
+def _taken(node: _Node) -> str:
+    return f"{node.name} has {_machine(node.free_cpus, node.free_bytes / BYTES_PER_GB)} left"
+
+
+def quantity(text: object) -> float:
+    """The number a Kubernetes quantity stands for: ``250m``, ``2``, ``16Gi``; 0 for what is none."""
+    match = _QUANTITY.fullmatch(str(text).strip())
+    if not match or match["unit"] not in _UNITS:
+        return 0.0
+    return float(match["number"]) * _UNITS[match["unit"]]
+
+
+def _is_usable(node: Mapping[str, Any], requirements: NodeRequirements) -> bool:
+    spec, labels = node.get("spec", {}), node["metadata"].get("labels") or {}
+    conditions = node.get("status", {}).get("conditions") or ()
+    ready = any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+    selected = all(labels.get(name) == value for name, value in requirements.selector.items())
+    repelled = any(
+        taint["effect"] != "PreferNoSchedule" and not _tolerated(taint, requirements.tolerations)
+        for taint in spec.get("taints") or ()
+    )
+    return ready and selected and not repelled and not spec.get("unschedulable")
+
+
+def _tolerated(taint: Mapping[str, Any], tolerations: Sequence[Mapping[str, Any]]) -> bool:
+    return any(
+        each.get("effect") in (None, "", taint["effect"])
+        and each.get("key") in (None, "", taint["key"])
+        and (each.get("operator") == "Exists" or each.get("value", "") == taint.get("value", ""))
+        for each in tolerations
+    )
+
+
+def _node(node: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> _Node:
+    status = node["status"]
+    allocatable = status.get("allocatable") or status["capacity"]
+    there = [
+        pod
+        for pod in pods
+        if pod["spec"].get("nodeName") == node["metadata"]["name"]
+        and pod.get("status", {}).get("phase") not in _FINISHED
+    ]
+    cpus, memory = quantity(allocatable["cpu"]), quantity(allocatable["memory"])
+    own = [pod for pod in there if _belongs_to_cluster(pod)]
+    return _Node(
+        name=node["metadata"]["name"],
+        cpus=quantity(status["capacity"]["cpu"]),
+        ram_bytes=quantity(status["capacity"]["memory"]),
+        free_cpus=cpus - _requested(there, "cpu"),
+        free_bytes=memory - _requested(there, "memory"),
+        undisturbed_cpus=cpus - _requested(own, "cpu"),
+        undisturbed_bytes=memory - _requested(own, "memory"),
+    )
+
+
+def _belongs_to_cluster(pod: Mapping[str, Any]) -> bool:
+    meta = pod["metadata"]
+    daemon = any(owner["kind"] in ("DaemonSet", "Node") for owner in meta.get("ownerReferences") or ())
+    return daemon or meta.get("namespace") in _SYSTEM_NAMESPACES
+
+
+def _requested(pods: Sequence[Mapping[str, Any]], resource: str) -> float:
+    return sum(_request(pod["spec"], resource) for pod in pods)
+
+
+def _request(spec: Mapping[str, Any], resource: str) -> float:
+    """What the scheduler counts: the containers' sum, or the biggest init container's if that is more."""
+
+    def of(containers: Sequence[Mapping[str, Any]]) -> list[float]:
+        return [
+            quantity((each.get("resources", {}).get("requests") or {}).get(resource, 0))
+            for each in containers
+        ]
+
+    running = sum(of(spec["containers"]))
+    starting = max(of(spec.get("initContainers") or ()), default=0.0)
+    return max(running, starting) + quantity((spec.get("overhead") or {}).get(resource, 0))

@@ -1,0 +1,298 @@
+"""Talks to one cluster's API server: plain objects in and out, and errors that are one sentence."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import urlencode
+
+from pytest_tfserving.errors import ConfigurationError, DeploymentError, missing_extra
+from pytest_tfserving.kube.names import FIELD_MANAGER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pytest_tfserving.kube.context import Context
+
+Object: TypeAlias = dict[str, Any]
+
+CONNECT_S = 3.0
+ANSWER_S = 15.0
+_FIRST_ERROR = 400
+_LONGEST_MESSAGE = 200
+_AGAIN_S = 0.5
+_FORBIDDEN_TEXT = re.compile(
+    r'cannot (?P<verb>\w+) resource "(?P<resource>[^"]*)" in API group "(?P<group>[^"]*)"'
+    r'(?: in the namespace "(?P<namespace>[^"]*)")?'
+)
+
+
+class UnreachableError(DeploymentError):
+    """The API server did not answer; it may come back."""
+
+
+class NotFoundError(DeploymentError):
+    """There is no such object."""
+
+
+class ConflictError(DeploymentError):
+    """Another client was faster, or holds what was asked for."""
+
+
+class PermissionMissingError(ConfigurationError):
+    """The user of the context may not do what is needed."""
+
+
+_ERRORS: dict[int, type[DeploymentError]] = {404: NotFoundError, 409: ConflictError}
+# Too busy, or in front of an API server that is not there.
+_AWAY = (429, 502, 503, 504)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Where objects of one kind are found."""
+
+    prefix: str
+    plural: str
+    namespaced: bool
+
+    def path(self, namespace: str, name: str = "") -> str:
+        """The path of one object, or of all of a namespace."""
+        within = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
+        return f"{self.prefix}{within}/{self.plural}" + (f"/{name}" if name else "")
+
+
+NAMESPACES = Kind("/api/v1", "namespaces", namespaced=False)
+NODES = Kind("/api/v1", "nodes", namespaced=False)
+PODS = Kind("/api/v1", "pods", namespaced=True)
+EVENTS = Kind("/api/v1", "events", namespaced=True)
+SERVICES = Kind("/api/v1", "services", namespaced=True)
+CONFIG_MAPS = Kind("/api/v1", "configmaps", namespaced=True)
+DEPLOYMENTS = Kind("/apis/apps/v1", "deployments", namespaced=True)
+REPLICA_SETS = Kind("/apis/apps/v1", "replicasets", namespaced=True)
+LEASES = Kind("/apis/coordination.k8s.io/v1", "leases", namespaced=True)
+
+
+class Cluster:
+    """One API server, as the user of one context."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self._configuration = _configuration(context)
+        self._pool = _pool(self._configuration)
+        self._kinds: dict[str, dict[str, Kind]] = {}
+
+    def close(self) -> None:
+        """Drop the connections."""
+        self._pool.clear()
+
+    # --- objects ---
+
+    def get(self, path: str, **query: str) -> Object:
+        """The object at ``path``."""
+        found: Object = json.loads(self.text(path, **query))
+        return found
+
+    def items(self, kind: Kind, namespace: str = "", labels: Mapping[str, str] | None = None) -> list[Object]:
+        """All objects of a kind, those with ``labels`` if there are any."""
+        selector = ",".join(f"{name}={value}" for name, value in (labels or {}).items())
+        query = {"labelSelector": selector} if selector else {}
+        found: list[Object] = self.get(kind.path(namespace), **query)["items"]
+        return found
+
+    def text(self, path: str, **query: str) -> str:
+        """What is at ``path``, as it comes."""
+        return self._request("GET", path, query=query)
+
+    def find(self, kind: Kind, namespace: str, name: str) -> Object | None:
+        """One object, None where there is none."""
+        try:
+            return self.get(kind.path(namespace, name))
+        except NotFoundError:
+            return None
+
+    def create(self, kind: Kind, namespace: str, body: Object) -> Object:
+        """Create an object."""
+        made: Object = json.loads(self._request("POST", kind.path(namespace), body=body))
+        return made
+
+    def replace(self, kind: Kind, namespace: str, body: Object) -> Object:
+        """Write an object over the version that was read."""
+        path = kind.path(namespace, body["metadata"]["name"])
+        made: Object = json.loads(self._request("PUT", path, body=body))
+        return made
+
+    def patch(self, kind: Kind, namespace: str, name: str, body: Object) -> None:
+        """Change some of an object."""
+        self._request("PATCH", kind.path(namespace, name), body=body, content="application/merge-patch+json")
+
+    def apply(self, manifest: Object, namespace: str, *, dry_run: bool = False) -> Object:
+        """Apply an object on the server's side, as our field manager."""
+        kind = self.kind(manifest["apiVersion"], manifest["kind"])
+        query = {"fieldManager": FIELD_MANAGER, "force": "true"} | ({"dryRun": "All"} if dry_run else {})
+        path = kind.path(namespace, manifest["metadata"]["name"])
+        content = "application/apply-patch+yaml"
+        made: Object = json.loads(self._request("PATCH", path, query=query, body=manifest, content=content))
+        return made
+
+    def delete(
+        self, kind: Kind, namespace: str, name: str, *, version: str = "", grace_s: int | None = None
+    ) -> bool:
+        """Delete an object, of that ``version`` if one is given, and what it owns; whether there was one."""
+        body: Object = {"propagationPolicy": "Background"}
+        if version:
+            body["preconditions"] = {"resourceVersion": version}
+        if grace_s is not None:
+            body["gracePeriodSeconds"] = grace_s
+        try:
+            self._request("DELETE", kind.path(namespace, name), body=body)
+        except NotFoundError:
+            return False
+        return True
+
+    def kind(self, api_version: str, name: str) -> Kind:
+        """Where the objects of a manifest's ``apiVersion`` and ``kind`` are found.
+
+        Raises:
+            ConfigurationError: when the cluster has no such kind.
+        """
+        if api_version not in self._kinds:
+            prefix = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+            try:
+                resources = self.get(prefix)["resources"]
+            except NotFoundError:
+                resources = []
+            self._kinds[api_version] = {
+                each["kind"]: Kind(prefix, each["name"], each["namespaced"])
+                for each in resources
+                if "/" not in each["name"]
+            }
+        try:
+            return self._kinds[api_version][name]
+        except KeyError:
+            raise ConfigurationError(
+                f"context {self.context.name!r} knows no kind {name!r} of {api_version}."
+            ) from None
+
+    # --- the wire ---
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Object | None = None,
+        content: str = "application/json",
+    ) -> str:
+        import urllib3
+
+        url = self._configuration.host.rstrip("/") + path + (f"?{urlencode(query)}" if query else "")
+        headers = {"Accept": "application/json, */*", "Content-Type": content, **self._authorization()}
+        try:
+            answer = self._pool.request(
+                method,
+                url,
+                body=None if body is None else json.dumps(body),
+                headers=headers,
+                timeout=urllib3.Timeout(connect=CONNECT_S, read=ANSWER_S),
+                retries=False,
+            )
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise UnreachableError(
+                f"the API server of context {self.context} does not answer: {_innermost(error)}"
+            ) from None
+        text: str = answer.data.decode("utf-8", "replace")
+        if answer.status >= _FIRST_ERROR:
+            raise self._refusal(answer.status, _message(text), path)
+        return text
+
+    def _authorization(self) -> dict[str, str]:
+        """The header that says who we are; a plug-in of the kubeconfig may be asked for it anew."""
+        bearer = self._configuration.auth_settings().get("BearerToken")
+        return {"Authorization": bearer["value"]} if bearer else {}
+
+    def _refusal(self, status: int, text: str, path: str) -> Exception:
+        if status in _ERRORS:
+            return _ERRORS[status](text)
+        if status in _AWAY:
+            return UnreachableError(f"the API server of context {self.context} answers: {text}")
+        if status == HTTPStatus.UNAUTHORIZED:
+            return ConfigurationError(f"the API server of context {self.context} refuses its user: {text}")
+        if status == HTTPStatus.FORBIDDEN and (match := _FORBIDDEN_TEXT.search(text)):
+            return PermissionMissingError(_permission(self.context.name, match))
+        return ConfigurationError(f"the cluster refuses {path.rsplit('/', 1)[-1]!r}: {text}")
+
+
+def _configuration(context: Context) -> Any:
+    """Address, certificates and credentials of a context, as the official client reads them."""
+    try:
+        from kubernetes.client import Configuration
+        from kubernetes.config import load_kube_config_from_dict
+    except ModuleNotFoundError as error:
+        raise missing_extra(str(error.name), "kubernetes", "the target kubernetes") from None
+    configuration = Configuration()
+    try:
+        load_kube_config_from_dict(  # type: ignore[no-untyped-call]
+            dict(context.kubeconfig), client_configuration=configuration, persist_config=False
+        )
+    except Exception as error:  # noqa: BLE001 - whatever an authentication plug-in raises
+        raise ConfigurationError(f"context {context.name!r} cannot be used: {error}") from None
+    return configuration
+
+
+def _pool(configuration: Any) -> Any:
+    import urllib3
+
+    own: dict[str, Any] = {
+        "maxsize": 8,
+        "cert_reqs": "CERT_REQUIRED" if configuration.verify_ssl else "CERT_NONE",
+        "ca_certs": configuration.ssl_ca_cert or None,
+        "cert_file": configuration.cert_file or None,
+        "key_file": configuration.key_file or None,
+    }
+    if name := getattr(configuration, "tls_server_name", None):
+        own["server_hostname"] = name
+    if not configuration.verify_ssl:
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+    proxy = getattr(configuration, "proxy", None)
+    return urllib3.ProxyManager(proxy, **own) if proxy else urllib3.PoolManager(**own)
+
+
+def _permission(context: str, match: re.Match[str]) -> str:
+    resource = ".".join(part for part in (match["resource"], match["group"]) if part)
+    where = f" in namespace {match['namespace']!r}" if match["namespace"] else ""
+    return (
+        f"the user of context {context!r} lacks a permission: {match['verb']} {resource}{where}; "
+        "k8s/rbac has what is needed."
+    )
+
+
+def _message(body: str) -> str:
+    try:
+        return str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return body.strip()[:_LONGEST_MESSAGE]
+
+
+def _innermost(error: BaseException) -> str:
+    reason = getattr(error, "reason", None)
+    while isinstance(reason, BaseException):
+        error, reason = reason, getattr(reason, "reason", None)
+    text = str(error)
+    return text.rsplit(": ", 1)[-1] if text.startswith("<") else text
+
+
+def persistently(action: Callable[[], Any], within_s: float) -> Any:
+    """What ``action`` returns, tried again while the API server is away, for at most ``within_s``."""
+    deadline = time.monotonic() + within_s
+    while True:
+        try:
+            return action()
+        except UnreachableError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_AGAIN_S)

@@ -1,0 +1,139 @@
+"""Which cluster a run may touch, pinned at its start: nothing that happens to the kubeconfig moves it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfserving.errors import ConfigurationError, nearest
+from pytest_tfserving.options import ALLOWED_INI
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+LOCAL_CONTEXTS = ("kind-*", "minikube", "k3d-*", "docker-desktop")
+# Values of clusters and users that name files, relative to the kubeconfig they stand in.
+_FILES = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One cluster and how we authenticate; ``kubeconfig`` holds nothing else, and is secret."""
+
+    name: str
+    server: str
+    kubeconfig: Mapping[str, Any] = field(repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.server}"
+
+
+def kubeconfig_paths(option: Path | None) -> list[Path]:
+    """The files that are read: the option's, else those of ``KUBECONFIG``, else ``~/.kube/config``."""
+    if option:
+        return [option]
+    listed = os.environ.get("KUBECONFIG", "")
+    return [Path(each) for each in listed.split(os.pathsep) if each] or [Path.home() / ".kube" / "config"]
+
+
+def pinned(paths: Sequence[Path], name: str, allowed: Sequence[str]) -> Context:
+    """The context called ``name``, or the current one, with nothing but its own cluster and user.
+
+    Raises:
+        ConfigurationError: when there is no such context, or it is not one that may be deployed to.
+    """
+    configs = [(path, _read(path)) for path in paths if path.is_file()]
+    where = ", ".join(map(str, paths))
+    if not configs:
+        raise ConfigurationError(
+            f"no kubeconfig at {where}; name one with --tfserving-kubeconfig or KUBECONFIG."
+        )
+    contexts = _named(configs, "contexts", "context")
+    name = name or next(
+        (str(each["current-context"]) for _, each in configs if each.get("current-context")), ""
+    )
+    if not name:
+        raise ConfigurationError(
+            f"{where} has no current context; choose one with --tfserving-context: {', '.join(contexts)}."
+        )
+    if name not in contexts:
+        raise ConfigurationError(f"no context {name!r} in {where}; {nearest(name, list(contexts))}.")
+    check_allowed(name, allowed)
+    context = contexts[name]
+    cluster = _part(
+        _named(configs, "clusters", "cluster"), context.get("cluster"), f"context {name!r}", where
+    )
+    users = _named(configs, "users", "user")
+    user = _part(users, context["user"], f"context {name!r}", where) if context.get("user") else {}
+    return Context(name, str(cluster.get("server", "")), _minified(name, context, cluster, user))
+
+
+def check_allowed(name: str, allowed: Sequence[str]) -> None:
+    """Refuse a context that is neither local nor listed.
+
+    Raises:
+        ConfigurationError: naming the ini value that would allow it.
+    """
+    if not any(fnmatchcase(name, pattern) for pattern in (*LOCAL_CONTEXTS, *allowed)):
+        raise ConfigurationError(
+            f"context {name!r} may not be deployed to: it is neither a local one "
+            f"({', '.join(LOCAL_CONTEXTS)}) nor listed in the ini value {ALLOWED_INI}."
+        )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"{path} is not a kubeconfig: {str(error).splitlines()[0]}.") from None
+    if not isinstance(config, dict):
+        raise ConfigurationError(f"{path} is not a kubeconfig: it holds no mapping.")
+    return config
+
+
+def _named(
+    configs: Sequence[tuple[Path, Mapping[str, Any]]], plural: str, singular: str
+) -> dict[str, dict[str, Any]]:
+    """The entries of a list of named ones; of those with one name the first counts, as for kubectl."""
+    found: dict[str, dict[str, Any]] = {}
+    for path, config in configs:
+        for entry in config.get(plural) or ():
+            if isinstance(entry, dict) and "name" in entry:
+                found.setdefault(str(entry["name"]), _absolute(entry.get(singular) or {}, path.parent))
+    return found
+
+
+def _absolute(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    made = dict(values)
+    for key in _FILES:
+        if made.get(key):
+            made[key] = str((folder / str(made[key])).absolute())
+    plugin = made.get("exec")
+    if isinstance(plugin, dict) and "/" in str(plugin.get("command", "")):
+        made["exec"] = {**plugin, "command": str((folder / str(plugin["command"])).absolute())}
+    return made
+
+
+def _part(entries: Mapping[str, dict[str, Any]], name: Any, of: str, where: str) -> dict[str, Any]:
+    if name not in entries:
+        raise ConfigurationError(f"{of} in {where} refers to {name!r}, which is not there.")
+    return entries[name]
+
+
+def _minified(
+    name: str, context: Mapping[str, Any], cluster: Mapping[str, Any], user: Mapping[str, Any]
+) -> dict[str, Any]:
+    own = {**context, "cluster": name, "user": name}
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": name,
+        "contexts": [{"name": name, "context": own}],
+        "clusters": [{"name": name, "cluster": dict(cluster)}],
+        "users": [{"name": name, "user": dict(user)}],
+    }

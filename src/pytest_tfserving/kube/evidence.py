@@ -1,0 +1,79 @@
+"""What helps to see why a deployment failed: the cluster's words, and the containers' own."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from pytest_tfserving.errors import TFServingError
+from pytest_tfserving.kube.cluster import PODS
+from pytest_tfserving.kube.readiness import current_pods, is_ready, restarts, when
+
+if TYPE_CHECKING:
+    from pytest_tfserving.kube.cluster import Cluster, Object
+    from pytest_tfserving.kube.readiness import Doomed, Snapshot
+    from pytest_tfserving.targets.deployment import Evidence
+
+_LOG_LINES = 30
+# What always happens when a Pod starts.
+_USUAL = ("Started", "Created", "Scheduled", "Pulling", "Pulled", "SuccessfulCreate", "ScalingReplicaSet")
+
+
+def with_last_words(cluster: Cluster, namespace: str, found: Doomed) -> str:
+    """Why a deployment is doomed, with the last line that its container wrote."""
+    if not found.pod:
+        return found.reason
+    last = container_log(cluster, namespace, found.pod, found.container, previous=found.previous)
+    line = last.strip().splitlines()[-1:]
+    return f"{found.reason}: {line[0].strip()}" if line else found.reason
+
+
+def container_log(
+    cluster: Cluster, namespace: str, pod: str, container: str = "", *, previous: bool = False
+) -> str:
+    """The end of a container's log, empty where there is none."""
+    query = {"tailLines": str(_LOG_LINES), "previous": "true" if previous else "false"}
+    if container:
+        query["container"] = container
+    with suppress(TFServingError):
+        return cluster.text(f"{PODS.path(namespace, pod)}/log", **query)
+    return ""
+
+
+def evidence(cluster: Cluster, namespace: str, snapshot: Snapshot) -> Evidence:
+    """Events, the Pods' state, and the end of every container's log."""
+    found = [("events", events_text(snapshot)), ("Pods", pods_text(snapshot))]
+    for pod in current_pods(snapshot):
+        name = pod["metadata"]["name"]
+        found += [(f"log of Pod {name}", container_log(cluster, namespace, name))]
+        if restarts(pod):
+            earlier = container_log(cluster, namespace, name, previous=True)
+            found += [(f"log of Pod {name} before its restart", earlier)]
+    return [(title, text.rstrip()) for title, text in found if text.strip()]
+
+
+def events_text(snapshot: Snapshot) -> str:
+    """A line an event, the usual ones left out."""
+    events = sorted((each for each in snapshot.events if each.get("reason") not in _USUAL), key=when)
+    return "\n".join(_event_line(each) for each in events)
+
+
+def _event_line(event: Object) -> str:
+    about, count = event["involvedObject"], event.get("count") or 1
+    times = f" ({count} times)" if count > 1 else ""
+    message = " ".join(event.get("message", "").split())
+    return f"{when(event)} {event.get('reason')} {about.get('kind')}/{about.get('name')}: {message}{times}"
+
+
+def pods_text(snapshot: Snapshot) -> str:
+    """A line a Pod."""
+    return "\n".join(_pod_line(pod) for pod in snapshot.pods)
+
+
+def _pod_line(pod: Object) -> str:
+    meta, status = pod["metadata"], pod["status"]
+    state = "ready" if is_ready(pod) else str(status.get("phase", "unknown")).lower()
+    if "deletionTimestamp" in meta:
+        state = "being deleted"
+    node = pod["spec"].get("nodeName") or "no node"
+    return f"{meta['name']} on {node}: {state}, {restarts(pod)} restarts"

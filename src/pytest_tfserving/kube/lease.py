@@ -1,0 +1,143 @@
+"""One measurement at a time on one cluster: a Lease in it, renewed while it is held."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from pytest_tfserving.errors import TFServingError
+from pytest_tfserving.kube.cluster import LEASES, ConflictError, NotFoundError, persistently
+from pytest_tfserving.targets.labels import MANAGED_BY, OWNER, US, Owner, owner_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pytest_tfserving.kube.cluster import Cluster, Object
+
+NAME = "pytest-tfserving"
+_PURPOSE = "pytest-tfserving/purpose"
+# A namespace that every cluster has: runs in different ones would measure each other all the same.
+NAMESPACE = "default"
+LASTS_S = 60
+_RENEW_S = 10.0
+_LOOK_S = 1.0
+_SAY_AGAIN_S = 30.0
+_AWAY_S = 30.0
+
+
+class ClusterTurn:
+    """The turn of one cluster, for this process; ``on_begin`` is called by who has just got it."""
+
+    def __init__(self, cluster: Cluster, on_begin: Callable[[], None] = lambda: None) -> None:
+        self._cluster = cluster
+        self._on_begin = on_begin
+        self._identity = f"{getpass.getuser()}@{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._depth = 0
+
+    @contextmanager
+    def held(self, purpose: str, say: Callable[[str], None]) -> Iterator[None]:
+        """Wait for the turn, saying whom for, and keep it inside the context; again is free."""
+        if self._depth:
+            yield
+            return
+        self._acquire(purpose, say)
+        done = threading.Event()
+        renewal = threading.Thread(target=self._renew, args=(done,), daemon=True)
+        renewal.start()
+        self._depth += 1
+        try:
+            self._on_begin()
+            yield
+        finally:
+            self._depth -= 1
+            done.set()
+            renewal.join()
+            with suppress(TFServingError):
+                persistently(self._release, _AWAY_S)
+
+    def _acquire(self, purpose: str, say: Callable[[str], None]) -> None:
+        seen: tuple[str, float] = ("", 0.0)
+        said_at = 0.0
+        while (lease := self._try(purpose)) is not None:
+            # Clocks of machines differ: a lease that did not change for so long, as seen here, has expired.
+            version = lease["metadata"]["resourceVersion"]
+            if version != seen[0]:
+                seen = version, time.monotonic()
+            left_s = LASTS_S - (time.monotonic() - seen[1])
+            if left_s <= 0 or _holder_is_gone(lease):
+                self._remove(lease)
+                continue
+            if not said_at or time.monotonic() - said_at > _SAY_AGAIN_S:
+                where = f"cluster {self._cluster.context.name}"
+                say(f"{purpose} waits for its turn on {where}: {held_by(lease, left_s)}")
+                said_at = time.monotonic()
+            time.sleep(_LOOK_S)
+
+    def _try(self, purpose: str) -> Object | None:
+        """Take the Lease, or return the one that somebody else has."""
+        try:
+            self._cluster.create(LEASES, NAMESPACE, self._lease(purpose))
+        except ConflictError:
+            return self._cluster.find(LEASES, NAMESPACE, NAME) or self._try(purpose)
+        return None
+
+    def _lease(self, purpose: str) -> Object:
+        owner = json.dumps(asdict(Owner.this_process()), sort_keys=True)
+        return {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {
+                "name": NAME,
+                "labels": {MANAGED_BY: US},
+                "annotations": {OWNER: owner, _PURPOSE: purpose},
+            },
+            "spec": {
+                "holderIdentity": self._identity,
+                "leaseDurationSeconds": LASTS_S,
+                "acquireTime": _now(),
+                "renewTime": _now(),
+            },
+        }
+
+    def _renew(self, done: threading.Event) -> None:
+        while not done.wait(_RENEW_S):
+            with suppress(TFServingError):
+                lease = self._cluster.find(LEASES, NAMESPACE, NAME)
+                if lease and lease["spec"].get("holderIdentity") == self._identity:
+                    lease["spec"]["renewTime"] = _now()
+                    self._cluster.replace(LEASES, NAMESPACE, lease)
+
+    def _release(self) -> None:
+        lease = self._cluster.find(LEASES, NAMESPACE, NAME)
+        if lease and lease["spec"].get("holderIdentity") == self._identity:
+            self._remove(lease)
+
+    def _remove(self, lease: Object) -> None:
+        """Delete the Lease if it is still what it was."""
+        with suppress(ConflictError, NotFoundError):
+            self._cluster.delete(LEASES, NAMESPACE, NAME, version=lease["metadata"]["resourceVersion"])
+
+
+def held_by(lease: Object, left_s: float) -> str:
+    """Who has the turn, for what, and when it would end if it were not renewed."""
+    holder = str(lease["spec"].get("holderIdentity", "somebody")).rsplit("-", 1)[0]
+    purpose = (lease["metadata"].get("annotations") or {}).get(_PURPOSE, "something")
+    return f"{holder} is measuring {purpose} (its lease ends in {left_s:.0f} s unless renewed)"
+
+
+def _holder_is_gone(lease: Object) -> bool:
+    owner = owner_of(lease["metadata"].get("annotations") or {})
+    return bool(owner and owner.is_here and not owner.is_running)
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,71 @@
+"""What we change in rendered manifests before they are applied. Pure."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfserving.kube.names import APP, GRPC_PORT, REPLICA, REST_PORT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_tfserving.targets.labels import Tags
+
+Manifest = dict[str, Any]
+
+
+def tagged(manifests: Sequence[Manifest], tags: Tags, namespace: str) -> list[Manifest]:
+    """Copies that carry whose they are, Pods' templates included, and live in ``namespace``."""
+    made = [copy.deepcopy(each) for each in manifests]
+    for manifest in made:
+        _tag(manifest, tags)
+        manifest["metadata"]["namespace"] = namespace
+        if template := manifest.get("spec", {}).get("template"):
+            _tag(template, tags)
+    return made
+
+
+def _tag(thing: Manifest, tags: Tags) -> None:
+    metadata = thing.setdefault("metadata", {})
+    metadata["labels"] = {**(metadata.get("labels") or {}), **tags.labels}
+    metadata["annotations"] = {**(metadata.get("annotations") or {}), **tags.annotations}
+
+
+def namespace_manifest(name: str, tags: Tags) -> Manifest:
+    """A namespace of our own; its policy is the strictest one, which the base keeps to."""
+    labels = {**tags.labels, "pod-security.kubernetes.io/warn": "restricted"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": name, "labels": labels, "annotations": tags.annotations},
+    }
+
+
+def replica_service(index: int, tags: Tags, namespace: str) -> Manifest:
+    """A Service for one replica alone, on a port of every node: an address that is always the same Pod."""
+    selector = {**tags.labels, REPLICA: str(index)}
+    manifest = _service(f"{APP}-replica{index}", "NodePort", selector)
+    return tagged([manifest], tags, namespace)[0]
+
+
+def balanced_service(tags: Tags, namespace: str) -> Manifest:
+    """A Service for all replicas together behind a load balancer of the cluster's provider."""
+    manifest = _service(f"{APP}-balanced", "LoadBalancer", dict(tags.labels))
+    return tagged([manifest], tags, namespace)[0]
+
+
+def _service(name: str, kind: str, selector: dict[str, str]) -> Manifest:
+    ports = [("grpc", GRPC_PORT), ("rest", REST_PORT)]
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name},
+        "spec": {
+            "type": kind,
+            "selector": selector,
+            "ports": [
+                {"name": each, "protocol": "TCP", "port": port, "targetPort": port} for each, port in ports
+            ],
+        },
+    }

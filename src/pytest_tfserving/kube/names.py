@@ -1,0 +1,13 @@
+"""What our objects are called in a cluster."""
+
+from __future__ import annotations
+
+APP = "tfserving"
+CONTAINER = "serving"
+FIELD_MANAGER = "pytest-tfserving"
+REPLICA = "pytest-tfserving/replica"
+GRPC_PORT = 8500
+REST_PORT = 8501
+BATCHING_FOLDER = "/etc/tfs-config"
+BATCHING_FILE = "batching_config.txt"
+BATCHING_CONFIG_MAP = "tfserving-batching"

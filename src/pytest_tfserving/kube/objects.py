@@ -1,0 +1,198 @@
+"""The objects of one deployment: applied together, and gone together, whatever happened in between."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from contextlib import suppress
+from typing import TYPE_CHECKING, Self
+
+from pytest_tfserving.errors import ConfigurationError, DeploymentError, TFServingError, TFServingWarning
+from pytest_tfserving.kube.cluster import (
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    NAMESPACES,
+    PODS,
+    SERVICES,
+    NotFoundError,
+    PermissionMissingError,
+    persistently,
+)
+from pytest_tfserving.kube.manifests import namespace_manifest, tagged
+from pytest_tfserving.kube.names import APP
+from pytest_tfserving.kube.readiness import has_ended
+from pytest_tfserving.processes import without_interruption
+from pytest_tfserving.targets.labels import EXPERIMENT, MANAGED_BY, RUN, US
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pytest_tfserving.kube.cluster import Cluster, Kind, Object
+    from pytest_tfserving.targets.labels import Leftovers, Tags
+    from pytest_tfserving.targets.order import Order
+
+# How long an API server that is away is waited for, and Pods and a namespace to be gone.
+AWAY_S = 60.0
+_GONE_S = 60.0
+_LOOK_S = 0.25
+_OURS = {MANAGED_BY: US}
+# In a namespace that is not ours, what a killed run can have left.
+_SWEPT = (DEPLOYMENTS, SERVICES, CONFIG_MAPS)
+
+
+class Objects:
+    """The context that the objects of a deployment live in, entered before the first of them is made."""
+
+    def __init__(self, cluster: Cluster, order: Order, tags: Tags) -> None:
+        self._cluster = cluster
+        self._order = order
+        self._tags = tags
+        self._own = not order.namespace
+        self._applied: list[tuple[Kind, str]] = []
+        self.namespace = order.namespace or f"{US}-{tags.run}"
+
+    def __enter__(self) -> Self:
+        if not self._own:
+            self._check_given()
+        return self
+
+    def apply(self, manifests: Sequence[Object]) -> None:
+        """Make the namespace, if it is to be our own, and everything in it."""
+        made = tagged(manifests, self._tags, self.namespace)
+        if self._own:
+            self._cluster.apply(namespace_manifest(self.namespace, self._tags), "")
+        for manifest in made:
+            self._refuse_strangers(manifest)
+        for manifest in made:
+            kind = self._cluster.kind(manifest["apiVersion"], manifest["kind"])
+            self._applied.append((kind, manifest["metadata"]["name"]))
+            self._cluster.apply(manifest, self.namespace)
+
+    def _check_given(self) -> None:
+        """Refuse a namespace that is not there or that another run made for itself."""
+        name = self.namespace
+        try:
+            found = self._cluster.find(NAMESPACES, "", name)
+        except PermissionMissingError:
+            return  # who may use a namespace need not be allowed to look at it
+        if found is None:
+            raise ConfigurationError(
+                f"there is no namespace {name!r} in context {self._cluster.context.name!r}; create it, "
+                "or drop --tfserving-namespace for one of the run's own."
+            )
+        if (found["metadata"].get("labels") or {}).get(MANAGED_BY) == US:
+            raise ConfigurationError(f"namespace {name!r} is another run's own, and goes when that run ends.")
+
+    def _refuse_strangers(self, manifest: Object) -> None:
+        if self._own:
+            return
+        kind = self._cluster.kind(manifest["apiVersion"], manifest["kind"])
+        found = self._cluster.find(kind, self.namespace, manifest["metadata"]["name"])
+        if found and (found["metadata"].get("labels") or {}).get(RUN) != self._tags.run:
+            raise ConfigurationError(
+                f"namespace {self.namespace!r} has a {manifest['kind']} {manifest['metadata']['name']!r} "
+                "that this run did not make; give another with --tfserving-namespace, or none."
+            )
+
+    # --- the end ---
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        failed = isinstance(error, Exception) or self._order.failed()
+        if self._tags.keep == "always" or (self._tags.keep == "on-failure" and failed):
+            self._tell_that_it_is_kept()
+            return
+        try:
+            self._delete()
+        except TFServingError as problem:
+            text = f"{self._order.experiment.name}: not all is deleted: {problem}; {self._how_to_delete}"
+            warnings.warn(TFServingWarning(text), stacklevel=2)
+
+    def _delete(self) -> None:
+        """Pods first: a namespace that finds some when it is deleted looks again much later."""
+        try:
+            with without_interruption():
+                persistently(self._delete_applied, AWAY_S)
+            self._wait(self._pods)
+        finally:
+            if self._own:
+                with without_interruption():
+                    persistently(lambda: self._cluster.delete(NAMESPACES, "", self.namespace), AWAY_S)
+        if self._own:
+            self._wait(self._namespaces)
+
+    def _delete_applied(self) -> None:
+        for kind, name in reversed(self._applied):
+            self._cluster.delete(kind, self.namespace, name)
+        for service in self._cluster.items(SERVICES, self.namespace, self._tags.labels):
+            self._cluster.delete(SERVICES, self.namespace, service["metadata"]["name"])
+
+    def _wait(self, remaining: Callable[[], list[str]]) -> None:
+        """What still ends would be measured with the next experiment."""
+        deadline = time.monotonic() + _GONE_S
+        while names := persistently(remaining, AWAY_S):
+            if time.monotonic() > deadline:
+                raise DeploymentError(f"after {_GONE_S:g} s there still is {', '.join(names)}")
+            time.sleep(_LOOK_S)
+
+    def _pods(self) -> list[str]:
+        """Pods that are left; of those that have ended only the objects are, and nobody waits for them."""
+        pods = self._cluster.items(PODS, self.namespace, self._tags.labels)
+        names = {pod["metadata"]["name"]: has_ended(pod) for pod in pods}
+        for name, ended in names.items():
+            if ended:
+                self._cluster.delete(PODS, self.namespace, name, grace_s=0)
+        return [name for name, ended in names.items() if not ended]
+
+    def _namespaces(self) -> list[str]:
+        return [self.namespace] if self._cluster.find(NAMESPACES, "", self.namespace) else []
+
+    @property
+    def _how_to_delete(self) -> str:
+        return f"delete it with `pytest-tfserving cleanup --run {self._tags.run}`"
+
+    def _tell_that_it_is_kept(self) -> None:
+        look = f"kubectl --context {self._cluster.context.name} --namespace {self.namespace}"
+        self._order.note(
+            f"kept {self._order.experiment.name}: look at it with `{look} get all,events` and "
+            f"`{look} logs deployment/{APP}`; {self._how_to_delete}"
+        )
+
+
+def sweep(cluster: Cluster, leftovers: Leftovers, namespace: str = "") -> list[str]:
+    """Delete what is left over: namespaces of runs, and in ``namespace``, or in all, what runs put there.
+
+    Returns:
+        A line of text for each.
+    """
+    deleted = [
+        f"namespace {each['metadata']['name']} of {_experiment(each)}"
+        for each in _left(cluster, NAMESPACES, "", leftovers)
+        if cluster.delete(NAMESPACES, "", each["metadata"]["name"])
+    ]
+    for kind in _SWEPT:
+        for each in _left(cluster, kind, namespace, leftovers):
+            meta = each["metadata"]
+            if f"{US}-{meta['labels'][RUN]}" == meta["namespace"]:
+                continue  # goes with its namespace
+            if cluster.delete(kind, meta["namespace"], meta["name"]):
+                deleted.append(f"{kind.plural}/{meta['name']} of {_experiment(each)} in {meta['namespace']}")
+    return deleted
+
+
+def _left(cluster: Cluster, kind: Kind, namespace: str, leftovers: Leftovers) -> list[Object]:
+    """The objects of a kind that are left over; none where this user may not look, or they are going."""
+    with suppress(PermissionMissingError, NotFoundError):
+        return [
+            each
+            for each in cluster.items(kind, namespace, _OURS)
+            if leftovers.include(_carried(each)) and "deletionTimestamp" not in each["metadata"]
+        ]
+    return []
+
+
+def _carried(thing: Object) -> Mapping[str, str]:
+    return {**(thing["metadata"].get("labels") or {}), **(thing["metadata"].get("annotations") or {})}
+
+
+def _experiment(thing: Object) -> str:
+    return str((thing["metadata"].get("labels") or {}).get(EXPERIMENT, "an experiment"))

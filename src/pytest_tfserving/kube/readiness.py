@@ -1,0 +1,258 @@
+"""Whether a deployment is ready, will be, or never will. Pure: objects of the cluster in, an answer out."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+from pytest_tfserving.kube.names import APP
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pytest_tfserving.kube.cluster import Object
+
+_TRANSIENT_EXIT = 128
+# Waiting for these never ends; what else a container waits for may.
+_NEVER = ("InvalidImageName", "ErrImageNeverPull", "CreateContainerError", "RunContainerError")
+_PULL = ("ErrImagePull", "ImagePullBackOff")
+_NOT_THERE = re.compile(
+    r"not found|does not exist|manifest unknown|access denied|unauthorized", re.IGNORECASE
+)
+_MISSING_VOLUME = re.compile(r'(configmap|secret|persistentvolumeclaim) "(?P<name>[^"]+)" not found')
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a cluster says of one deployment at one moment; ``events`` those of its namespace."""
+
+    deployment: Object
+    pods: Sequence[Object]
+    replica_sets: Sequence[Object] = ()
+    events: Sequence[Object] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Every replica is; ``pods`` are their names, in order of age."""
+
+    pods: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Not yet, for ``reason``."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """Never, for ``reason``; ``pod`` whose log tells more, that of its ended container if ``previous``."""
+
+    reason: str
+    pod: str = ""
+    container: str = ""
+    previous: bool = field(default=False)
+
+
+State: TypeAlias = Ready | Waiting | Doomed
+
+
+def state_of(snapshot: Snapshot) -> State:
+    """What has become of a deployment."""
+    return next(_reasons(snapshot), None) or _progress(snapshot)
+
+
+def doomed(snapshot: Snapshot) -> Doomed | None:
+    """Why a deployment has no future, None where it has one."""
+    return next(_reasons(snapshot), None)
+
+
+def current_pods(snapshot: Snapshot) -> list[Object]:
+    """The Pods that are not on their way out, in order of age."""
+    alive = [pod for pod in snapshot.pods if "deletionTimestamp" not in pod["metadata"]]
+    return sorted(alive, key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]))
+
+
+def is_ready(pod: Object) -> bool:
+    """Whether a Pod takes requests."""
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in _conditions(pod))
+
+
+def has_ended(pod: Object) -> bool:
+    """Whether a Pod is being deleted and none of its containers runs any more."""
+    runs = any("running" in each.get("state", {}) for each in _statuses(pod))
+    return "deletionTimestamp" in pod["metadata"] and not runs
+
+
+def restarts(pod: Object) -> int:
+    """How often a Pod's containers were started again."""
+    return sum(each.get("restartCount", 0) for each in _statuses(pod))
+
+
+# --- doomed ---
+
+
+def _reasons(snapshot: Snapshot) -> Iterator[Doomed]:
+    for owner in (snapshot.deployment, *snapshot.replica_sets):
+        for condition in _conditions(owner):
+            if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
+                yield Doomed(f"the cluster makes no Pods: {_line(condition.get('message', ''))}")
+    for pod in current_pods(snapshot):
+        events = _events_of(snapshot, pod)
+        yield from _pod_reasons(pod, events)
+
+
+def _pod_reasons(pod: Object, events: Sequence[Object]) -> Iterator[Doomed]:
+    name = pod["metadata"]["name"]
+    if pod["status"].get("phase") == "Failed":
+        why = ": ".join(part for part in (pod["status"].get("reason"), pod["status"].get("message")) if part)
+        yield Doomed(f"Pod {name} failed: {_line(why)}", name)
+    for container in _statuses(pod):
+        if reason := _container_reason(name, container, _limit(pod, container["name"])):
+            yield reason
+    for condition in _conditions(pod):
+        unschedulable = condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable"
+        if unschedulable and not any(event.get("reason") == "TriggeredScaleUp" for event in events):
+            yield Doomed(f"Pod {name} cannot be scheduled: {_line(condition.get('message', ''))}")
+    yield from _event_reasons(name, events)
+
+
+def _container_reason(pod: str, status: Object, memory_limit: str) -> Doomed | None:
+    name = status["name"]
+    where = f"container {name!r} of Pod {pod}"
+    waiting = status.get("state", {}).get("waiting") or {}
+    reason, message = waiting.get("reason", ""), waiting.get("message", "")
+    ended = _ended(status)
+    if ended.get("reason") == "OOMKilled":
+        limit = f", its limit is {memory_limit}" if memory_limit else ""
+        return Doomed(f"{where} ran out of memory (OOMKilled{limit})", pod, name, _previous(status))
+    if reason == "ImagePullBackOff" or (reason == "ErrImagePull" and _NOT_THERE.search(message)):
+        return Doomed(f"image {status.get('image')!r} cannot be pulled: {_line(message) or reason}")
+    if reason == "CreateContainerConfigError" and "failed to sync" not in message:
+        return Doomed(f"{where} cannot be configured: {_line(message)}")
+    if reason in _NEVER:
+        return Doomed(f"{where} cannot be started ({reason}): {_line(message)}", pod, name)
+    again = status.get("restartCount", 0) > 0 and bool(status.get("state", {}).get("terminated"))
+    if reason == "CrashLoopBackOff" or again:
+        return _crash(where, pod, name, ended, previous=_previous(status))
+    return None
+
+
+def _crash(where: str, pod: str, container: str, ended: Object, *, previous: bool) -> Doomed:
+    code = ended.get("exitCode", "unknown")
+    text = f"{where} crashes again and again (exit code {code})"
+    if ended.get("reason") in ("ContainerCannotRun", "StartError") or code == _TRANSIENT_EXIT:
+        return Doomed(f"{text}: {_line(ended.get('message', ''))}")
+    return Doomed(text, pod, container, previous)
+
+
+def _event_reasons(pod: str, events: Sequence[Object]) -> Iterator[Doomed]:
+    for event in events:
+        message = _line(event.get("message", ""))
+        if event.get("reason") == "Killing" and "probe" in message and "will be restarted" in message:
+            why = _last_probe_failure(events)
+            yield Doomed(f"Pod {pod}: {message}" + (f" ({why})" if why else ""), pod)
+        if event.get("reason") == "FailedMount" and _MISSING_VOLUME.search(message):
+            yield Doomed(f"Pod {pod} cannot start: {message}")
+
+
+def _last_probe_failure(events: Sequence[Object]) -> str:
+    failed = [each for each in events if each.get("reason") == "Unhealthy"]
+    return _line(failed[-1].get("message", "")) if failed else ""
+
+
+# --- waiting ---
+
+
+def _progress(snapshot: Snapshot) -> State:
+    meta, status = snapshot.deployment["metadata"], snapshot.deployment.get("status", {})
+    if status.get("observedGeneration", 0) < meta.get("generation", 1):
+        return Waiting("the cluster has not seen the Deployment yet")
+    wanted = snapshot.deployment["spec"]["replicas"]
+    pods = current_pods(snapshot)
+    ready = [pod for pod in pods if is_ready(pod)]
+    if len(ready) == wanted == len(pods):
+        return Ready(tuple(pod["metadata"]["name"] for pod in ready))
+    late = next((pod for pod in pods if not is_ready(pod)), None)
+    why = _pod_waits(late, _events_of(snapshot, late)) if late else "Pods are being made"
+    return Waiting(f"{len(ready)} of {wanted} replicas are ready: {why}")
+
+
+def _pod_waits(pod: Object, events: Sequence[Object]) -> str:
+    name = pod["metadata"]["name"]
+    for container in _statuses(pod):
+        state = container.get("state", {})
+        if waiting := state.get("waiting"):
+            message = _line(waiting.get("message", ""))
+            return f"Pod {name}: {waiting.get('reason')}" + (f": {message}" if message else "")
+        if "running" in state:
+            probe = _last_probe_failure(events)
+            return f"Pod {name} is starting" + (f" ({probe})" if probe else "")
+        if "terminated" in state:
+            return (
+                f"Pod {name} ended with exit code {state['terminated'].get('exitCode')} and is started again"
+            )
+    trouble = next((each for each in reversed(events) if each.get("type") == "Warning"), None)
+    return f"Pod {name}: {_line(trouble['message'])}" if trouble else f"Pod {name} is being scheduled"
+
+
+# --- looking into objects ---
+
+
+def _statuses(pod: Object) -> list[Object]:
+    status = pod.get("status", {})
+    return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+
+
+def _conditions(thing: Object) -> list[Object]:
+    return thing.get("status", {}).get("conditions") or []
+
+
+def _ended(status: Object) -> Object:
+    return (
+        status.get("state", {}).get("terminated") or (status.get("lastState") or {}).get("terminated") or {}
+    )
+
+
+def _previous(status: Object) -> bool:
+    """Whether the container that ended is not the newest one, whose log is another's."""
+    return "terminated" not in status.get("state", {}) and "running" in status.get("state", {})
+
+
+def _limit(pod: Object, container: str) -> str:
+    for each in pod["spec"]["containers"]:
+        if each["name"] == container:
+            return str((each.get("resources", {}).get("limits") or {}).get("memory", ""))
+    return ""
+
+
+def _events_of(snapshot: Snapshot, thing: Object) -> list[Object]:
+    """The events about an object, in order of time."""
+    found = [
+        event for event in snapshot.events if event["involvedObject"].get("uid") == thing["metadata"]["uid"]
+    ]
+    return sorted(found, key=when)
+
+
+def when(event: Object) -> str:
+    """When an event was last seen, in ISO 8601."""
+    return str(
+        event.get("lastTimestamp")
+        or event.get("eventTime")
+        or event["metadata"].get("creationTimestamp")
+        or ""
+    )
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def deployment_of(manifests: Sequence[Object]) -> Object:
+    """The Deployment that experiments run in."""
+    return next(
+        each for each in manifests if each["kind"] == "Deployment" and each["metadata"]["name"] == APP
+    )

@@ -1,0 +1,280 @@
+"""The target ``kubernetes``: one Pod a node, on nodes of a cluster that a kubeconfig reaches."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfserving.errors import DeploymentError, TFServingError
+from pytest_tfserving.kube import evidence as seen
+from pytest_tfserving.kube.access import Placed, reach
+from pytest_tfserving.kube.capacity import Room, room
+from pytest_tfserving.kube.cluster import (
+    NODES,
+    PODS,
+    Cluster,
+    NotFoundError,
+    UnreachableError,
+    persistently,
+)
+from pytest_tfserving.kube.context import kubeconfig_paths, pinned
+from pytest_tfserving.kube.kustomize import Variant, check_deployment, own_base, render
+from pytest_tfserving.kube.lease import ClusterTurn
+from pytest_tfserving.kube.names import CONTAINER, REST_PORT
+from pytest_tfserving.kube.objects import AWAY_S, Objects
+from pytest_tfserving.kube.objects import sweep as sweep_cluster
+from pytest_tfserving.kube.readiness import Doomed, Ready, Waiting, current_pods, state_of
+from pytest_tfserving.kube.watch import Watch, look
+from pytest_tfserving.options import DEFAULT_IMAGE
+from pytest_tfserving.probe import best_state, wait_until_available
+from pytest_tfserving.targets.deployment import Deployment
+from pytest_tfserving.targets.labels import OWNER, Leftovers, Tags, owner_of
+from pytest_tfserving.targets.served_model import model_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pytest_tfserving.experiment import Experiment
+    from pytest_tfserving.kube.access import Reach
+    from pytest_tfserving.kube.cluster import Object
+    from pytest_tfserving.kube.context import Context
+    from pytest_tfserving.kube.readiness import Snapshot
+    from pytest_tfserving.options import Settings
+    from pytest_tfserving.targets.order import Order
+
+_LOOK_S = 0.25
+_ADVICE = "raise --tfserving-ready-timeout if it only needs longer"
+
+
+# --- which cluster ---
+
+
+def pinned_context(settings: Settings) -> Context:
+    """The cluster of this session, read once: what happens to the kubeconfig later moves nothing."""
+    if "context" not in settings.kept:
+        paths = kubeconfig_paths(settings.kubeconfig)
+        name = settings.contexts[0] if settings.contexts else ""
+        settings.kept["context"] = pinned(paths, name, settings.allowed_contexts)
+    found: Context = settings.kept["context"]
+    return found
+
+
+def _cluster(settings: Settings) -> Cluster:
+    if "cluster" not in settings.kept:
+        settings.kept["cluster"] = Cluster(pinned_context(settings))
+    found: Cluster = settings.kept["cluster"]
+    return found
+
+
+def describe(settings: Settings) -> str:
+    """The image, the context and its server; every context where several are to be used."""
+    paths = kubeconfig_paths(settings.kubeconfig)
+    contexts = [pinned(paths, name, settings.allowed_contexts) for name in settings.contexts[1:]]
+    where = " and ".join(map(str, [pinned_context(settings), *contexts]))
+    return f"{settings.image} in context {where}"
+
+
+def turn(settings: Settings) -> ClusterTurn:
+    """What keeps two runs from measuring on the cluster at once; who has it sweeps what was left there."""
+    if "turn" not in settings.kept:
+        cluster = _cluster(settings)
+
+        def tidy() -> None:
+            sweep_cluster(cluster, Leftovers(), settings.namespace)
+
+        settings.kept["turn"] = ClusterTurn(cluster, tidy)
+    found: ClusterTurn = settings.kept["turn"]
+    return found
+
+
+def sweep(leftovers: Leftovers, kubeconfig: Path | None = None, context: str = "") -> list[str]:
+    """Delete what is left over in one cluster; only what runs of this package made is looked at."""
+    cluster = Cluster(pinned(kubeconfig_paths(kubeconfig), context, ["*"]))
+    cluster.text("/version")
+    return sweep_cluster(cluster, leftovers)
+
+
+def unfit(settings: Settings, experiment: Experiment) -> str:
+    """What the cluster lacks for the experiment; empty when it has it all."""
+    return _room(settings, experiment).unfit
+
+
+def _room(settings: Settings, experiment: Experiment) -> Room:
+    cluster = _cluster(settings)
+    nodes, pods = cluster.items(NODES), cluster.items(PODS)
+    return room(experiment.shape, experiment.nodes, nodes, pods, _is_ours)
+
+
+def _is_ours(pod: Any) -> bool:
+    """Whether this process made a Pod."""
+    annotations = pod["metadata"].get("annotations") or {}
+    return OWNER in annotations and owner_of(annotations) == Tags("").owner
+
+
+# --- deploying ---
+
+
+@contextmanager
+def deploy(order: Order) -> Iterator[Deployment]:
+    """Apply the manifests, wait until each replica has its model AVAILABLE, and delete all afterwards."""
+    cluster = _cluster(order.settings)
+    tags = Tags(order.experiment.name, order.settings.keep)
+    space = _room(order.settings, order.experiment)
+    if not space.replicas:
+        raise DeploymentError(space.unfit)
+    manifests = _manifests(order, space)
+    with ExitStack() as stack:
+        objects = stack.enter_context(Objects(cluster, order, tags))
+        try:
+            objects.apply(manifests)
+            order.progress(f"{order.experiment.name}: {space.replicas} x {_given(space)}")
+            placed = _placed(order, cluster, objects.namespace, tags)
+            reached = reach(order.settings.access, placed)
+            _wait_for_models(order, placed, reached)
+        except DeploymentError as error:
+            for title, text in _evidence(cluster, objects.namespace, tags):
+                error.add_note(f"--- {title} ---\n{text}")
+            raise
+        watch = stack.enter_context(Watch(cluster, objects.namespace, tags, placed.pods))
+        watch.follow = reached.one_a_replica
+        yield _deployment(order, placed, space, reached, watch)
+
+
+def _manifests(order: Order, space: Room) -> list[Object]:
+    settings = order.settings
+    base = settings.base or own_base()
+    # A base of one's own may name its image; the option's default is for ours.
+    image = "" if settings.base and settings.image == DEFAULT_IMAGE else settings.image
+    variant = Variant(base, image, space.replicas, space.resources, max(round(settings.ready_timeout_s), 1))
+    manifests = render(order.experiment, variant, order.folder / "overlay")
+    order.adjust(manifests)
+    check_deployment(manifests, "what pytest_tfserving_manifests left")
+    return manifests
+
+
+def _given(space: Room) -> str:
+    quantities = space.resources.quantities()
+    return f"{quantities['cpu']} CPU and {quantities['memory']}"
+
+
+def _placed(order: Order, cluster: Cluster, namespace: str, tags: Tags) -> Placed:
+    """The deployment once all its Pods are ready."""
+    deadline, said = time.monotonic() + order.settings.ready_timeout_s, ""
+    while True:
+        snapshot: Snapshot = persistently(lambda: look(cluster, namespace, tags), AWAY_S)
+        state = state_of(snapshot)
+        if isinstance(state, Ready):
+            pods = tuple(pod for pod in current_pods(snapshot))
+            return Placed(cluster, namespace, tags, pods, order.settings.ready_timeout_s)
+        if isinstance(state, Doomed):
+            raise DeploymentError(seen.with_last_words(cluster, namespace, state))
+        if time.monotonic() > deadline:
+            raise DeploymentError(_too_late(state, order.settings.ready_timeout_s))
+        if state.reason != said:
+            order.progress(f"{order.experiment.name}: {state.reason}")
+            said = state.reason
+        time.sleep(_LOOK_S)
+
+
+def _too_late(state: Waiting, timeout_s: float) -> str:
+    return f"the deployment was not ready after {timeout_s:g} s (last: {state.reason}); {_ADVICE}"
+
+
+def _wait_for_models(order: Order, placed: Placed, reached: Reach) -> None:
+    """A Pod that is ready may serve no model: ask each replica, and the way that load will take."""
+    model = model_name(order.experiment.model)
+    deadline = time.monotonic() + order.settings.ready_timeout_s
+    for pod in placed.pods:
+        _wait_for_model(placed, pod["metadata"]["name"], model, deadline)
+    for endpoint in reached.rest:
+        wait_until_available(
+            endpoint,
+            f"/v1/models/{model}",
+            timeout_s=max(deadline - time.monotonic(), 1.0),
+            failure=lambda: "",
+            advice=f"it was reached by {reached.how}; --tfserving-access chooses another way",
+        )
+
+
+def _wait_for_model(placed: Placed, pod: str, model: str, deadline: float) -> None:
+    path = f"{PODS.path(placed.namespace, pod)}:{REST_PORT}/proxy/v1/models/{model}"
+    state, error = "no answer", ""
+    while time.monotonic() < deadline:
+        try:
+            state, error = best_state(json.loads(placed.cluster.text(path)))
+        except (UnreachableError, NotFoundError, ValueError) as problem:
+            error = str(problem)
+        if state == "AVAILABLE":
+            return
+        if state == "END":
+            raise DeploymentError(f"the model {model} in Pod {pod} did not load: {error}")
+        time.sleep(_LOOK_S)
+    raise DeploymentError(
+        f"the model {model} in Pod {pod} was not AVAILABLE after {placed.timeout_s:g} s "
+        f"(last: {state}{': ' + error if error else ''}); {_ADVICE}"
+    )
+
+
+# --- what came of it ---
+
+
+def _deployment(
+    order: Order,
+    placed: Placed,
+    space: Room,
+    reached: Reach,
+    watch: Watch,
+) -> Deployment:
+    model = model_name(order.experiment.model)
+    cluster, namespace, tags = placed.cluster, placed.namespace, placed.tags
+
+    def failure() -> str:
+        return seen.with_last_words(cluster, namespace, watch.failure) if watch.failure else ""
+
+    return Deployment(
+        experiment=order.experiment,
+        label=order.experiment.name,
+        model=model,
+        path=f"/v1/models/{model}",
+        endpoints=reached.rest,
+        grpc_endpoints=reached.grpc,
+        reached=reached.how,
+        unfit=space.unfit,
+        circumstances=_circumstances(order, placed, space, watch),
+        failure=failure,
+        evidence=lambda: _evidence(cluster, namespace, tags),
+        usage=lambda: watch.usage,
+    )
+
+
+def _circumstances(order: Order, placed: Placed, space: Room, watch: Watch) -> dict[str, Any]:
+    version = json.loads(placed.cluster.text("/version"))
+    status = placed.pods[0]["status"]["containerStatuses"]
+    image = next(each for each in status if each["name"] == CONTAINER)
+    return {
+        "server": "Pod",
+        "context": placed.cluster.context.name,
+        "kubernetes": version["gitVersion"],
+        "image": {"name": order.settings.image, "id": image.get("imageID", "")},
+        "run": placed.tags.run,
+        "namespace": placed.namespace,
+        "replica_resources": space.resources.quantities(),
+        "replica_nodes": [pod["spec"]["nodeName"] for pod in placed.pods],
+        "server_flags": _flags(placed.pods[0]),
+        "pinned": False,
+        "disturbances": watch.remarks,
+    }
+
+
+def _flags(pod: Object) -> list[str]:
+    container = next(each for each in pod["spec"]["containers"] if each["name"] == CONTAINER)
+    return list(container.get("args") or ())
+
+
+def _evidence(cluster: Cluster, namespace: str, tags: Tags) -> list[tuple[str, str]]:
+    with suppress(TFServingError):
+        return seen.evidence(cluster, namespace, look(cluster, namespace, tags))
+    return []
