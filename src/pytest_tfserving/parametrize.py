@@ -43,6 +43,9 @@ def summary(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
     from pytest_tfserving.measure import describe_target
 
     perf = PerfSession.of(config)
-    where = describe_target(perf.settings)
+    try:
+        where = describe_target(perf.settings)
+    except ConfigurationError as error:
+        raise pytest.UsageError(str(error)) from None
     count = "1 experiment" if len(experiments) == 1 else f"{len(experiments)} experiments"
     return [f"tfserving: {count}, target {perf.settings.target}: {where}"]
