@@ -12,7 +12,7 @@ import pytest
 
 import pytest_tfserving
 from harness import EXPERIMENTS
-from pytest_tfserving import cli, plugin
+from pytest_tfserving import cli, hookspecs, plugin
 from pytest_tfserving.cost import Pricing, read_prices
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.experiment import Experiment, ServingOptions, Shape
@@ -20,7 +20,7 @@ from pytest_tfserving.experiments_file import _EXPERIMENT_KEYS, _TOP_KEYS, read_
 from pytest_tfserving.load.profile import PROFILES, LoadProfile
 from pytest_tfserving.measure import nothing_measured
 from pytest_tfserving.model_server.flags import parse_flags
-from pytest_tfserving.options import OPTIONS, Settings
+from pytest_tfserving.options import ALLOWED_INI, OPTIONS, Settings
 from pytest_tfserving.report.document import document_of
 from pytest_tfserving.report.runlog import Entry
 from pytest_tfserving.slo import Slo, Verdict
@@ -282,6 +282,7 @@ def test_the_options_are_described() -> None:
     rows = {row[0]: row[1:] for row in table("options.md", "option", "ini")}
 
     assert [option.flag for option in OPTIONS] == list(rows)
+    assert [row[0] for row in table("options.md", "ini", "value")] == [ALLOWED_INI]
     for option in OPTIONS:
         ini, value, _, default = rows[option.flag]
         assert ini == option.dest
@@ -296,7 +297,7 @@ def test_options_named_exist(page: Path) -> None:
     inis = set(re.findall(r"\btfserving_[a-z_]+", text))
 
     assert flags <= {option.flag for option in OPTIONS}
-    assert inis <= {option.dest for option in OPTIONS}
+    assert inis <= {option.dest for option in OPTIONS} | {ALLOWED_INI}
 
 
 # SLOs and verdicts
@@ -355,6 +356,7 @@ def test_the_public_names_are_described() -> None:
 
     assert set(pytest_tfserving._PLACES) == named("importable from `pytest_tfserving`")
     assert set(plugin.__all__) <= named("fixtures")
+    assert {name for name in vars(hookspecs) if name.startswith("pytest_")} == named("hooks")
 
 
 def test_the_source_tree_is_described() -> None:
