@@ -125,6 +125,16 @@ def find_file(start: Path, top: Path) -> Path:
     )
 
 
+def find_from_top(top: Path) -> Path:
+    """The ``experiments.yaml`` of a project, seen from its top: there, above it, or in ``perf_tests``.
+
+    Raises:
+        ConfigurationError: when there is none.
+    """
+    below = top / "perf_tests" / FILE_NAME
+    return below if below.is_file() and not (top / FILE_NAME).is_file() else find_file(top, top)
+
+
 def read_file(path: Path) -> ExperimentsFile:
     """Read and expand a file of experiments.
 

@@ -158,30 +158,36 @@ class Objects:
         )
 
 
-def sweep(cluster: Cluster, leftovers: Leftovers, namespace: str = "") -> list[str]:
+def sweep(
+    cluster: Cluster,
+    leftovers: Leftovers,
+    namespace: str = "",
+    say: Callable[[str], None] = lambda _: None,
+) -> None:
     """Delete what is left over: namespaces of runs, and in ``namespace``, or in all, what runs put there.
 
-    Returns:
-        A line of text for each.
+    Where the user may not look nothing is deleted, which is said too; who has a namespace needs no others.
     """
-    deleted = [
-        f"namespace {each['metadata']['name']} of {_experiment(each)}"
-        for each in _left(cluster, NAMESPACES, "", leftovers)
-        if cluster.delete(NAMESPACES, "", each["metadata"]["name"])
-    ]
-    for kind in _SWEPT:
-        for each in _left(cluster, kind, namespace, leftovers):
+    for kind in (NAMESPACES, *_SWEPT):
+        try:
+            found = _left(cluster, kind, namespace, leftovers)
+        except PermissionMissingError as error:
+            if kind is not NAMESPACES or not namespace:
+                say(f"not looked at: {kind.plural}: {error}")
+            continue
+        for each in found:
             meta = each["metadata"]
-            if f"{US}-{meta['labels'][RUN]}" == meta["namespace"]:
+            where = meta.get("namespace", "")
+            if where == f"{US}-{meta['labels'][RUN]}":
                 continue  # goes with its namespace
-            if cluster.delete(kind, meta["namespace"], meta["name"]):
-                deleted.append(f"{kind.plural}/{meta['name']} of {_experiment(each)} in {meta['namespace']}")
-    return deleted
+            if cluster.delete(kind, where, meta["name"]):
+                within = f" in {where}" if where else ""
+                say(f"deleted {kind.plural}/{meta['name']} of {_experiment(each)}{within}")
 
 
 def _left(cluster: Cluster, kind: Kind, namespace: str, leftovers: Leftovers) -> list[Object]:
-    """The objects of a kind that are left over; none where this user may not look, or they are going."""
-    with suppress(PermissionMissingError, NotFoundError):
+    """The objects of a kind that are left over; not those that are going already."""
+    with suppress(NotFoundError):
         return [
             each
             for each in cluster.items(kind, namespace, _OURS)

@@ -24,7 +24,7 @@ from pytest_tfserving.targets.server_files import write_server_files
 from pytest_tfserving.targets.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from docker.models.containers import Container
@@ -57,10 +57,11 @@ def unfit(settings: Settings, experiment: Experiment) -> str:  # noqa: ARG001 - 
     return lacking(experiment.shape, len(cores), ram_bytes)
 
 
-def sweep(leftovers: Leftovers) -> list[str]:
+def sweep(leftovers: Leftovers, _: Settings, say: Callable[[str], None]) -> None:
     """Remove the containers that are left over."""
     with connect() as engine:
-        return engine.sweep(leftovers)
+        for each in engine.sweep(leftovers):
+            say(f"deleted {each}")
 
 
 def _machine(facts: dict[str, Any]) -> tuple[list[int], int]:

@@ -34,8 +34,7 @@ from pytest_tfserving.targets.labels import OWNER, Leftovers, Tags, owner_of
 from pytest_tfserving.targets.served_model import model_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from pytest_tfserving.experiment import Experiment
     from pytest_tfserving.kube.access import Reach
@@ -71,10 +70,14 @@ def _cluster(settings: Settings) -> Cluster:
 
 def describe(settings: Settings) -> str:
     """The image, the context and its server; every context where several are to be used."""
-    paths = kubeconfig_paths(settings.kubeconfig)
-    contexts = [pinned(paths, name, settings.allowed_contexts) for name in settings.contexts[1:]]
-    where = " and ".join(map(str, [pinned_context(settings), *contexts]))
+    where = " and ".join(map(str, _pinned_contexts(settings)))
     return f"{settings.image} in context {where}"
+
+
+def _pinned_contexts(settings: Settings) -> list[Context]:
+    paths = kubeconfig_paths(settings.kubeconfig)
+    others = [pinned(paths, name, settings.allowed_contexts) for name in settings.contexts[1:]]
+    return [pinned_context(settings), *others]
 
 
 def turn(settings: Settings) -> ClusterTurn:
@@ -90,11 +93,10 @@ def turn(settings: Settings) -> ClusterTurn:
     return found
 
 
-def sweep(leftovers: Leftovers, kubeconfig: Path | None = None, context: str = "") -> list[str]:
-    """Delete what is left over in one cluster; only what runs of this package made is looked at."""
-    cluster = Cluster(pinned(kubeconfig_paths(kubeconfig), context, ["*"]))
-    cluster.text("/version")
-    return sweep_cluster(cluster, leftovers)
+def sweep(leftovers: Leftovers, settings: Settings, say: Callable[[str], None]) -> None:
+    """Delete what is left over in the clusters of all contexts; only what runs of this package made."""
+    for context in _pinned_contexts(settings):
+        sweep_cluster(Cluster(context), leftovers, settings.namespace, say)
 
 
 def unfit(settings: Settings, experiment: Experiment) -> str:

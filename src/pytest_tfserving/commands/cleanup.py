@@ -1,0 +1,83 @@
+"""``cleanup``: what killed runs have left on engines and clusters."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_tfserving.errors import ConfigurationError, TFServingError
+from pytest_tfserving.options import Settings
+from pytest_tfserving.targets import TARGETS
+from pytest_tfserving.targets.labels import Leftovers
+
+if TYPE_CHECKING:
+    import argparse
+
+_OPTIONS_OF_A_CLUSTER = ("kubeconfig", "context", "namespace")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what it takes."""
+    parser.add_argument(
+        "--run", dest="run_id", default="", metavar="ID", help="delete what this run has deployed"
+    )
+    parser.add_argument(
+        "--kept", action="store_true", help="delete what --tfserving-keep has kept, before its time is up"
+    )
+    parser.add_argument(
+        "--target", choices=sorted(TARGETS), help="look on this target only (default: wherever one can look)"
+    )
+    parser.add_argument("--kubeconfig", metavar="FILE", help="as --tfserving-kubeconfig")
+    parser.add_argument("--context", metavar="NAME", help="as --tfserving-context")
+    parser.add_argument("--namespace", metavar="NAME", help="as --tfserving-namespace")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Sweep every target that has a sweep; one that cannot be reached matters only if it was asked for."""
+    leftovers = Leftovers(run=options.run_id, kept=options.kept)
+    for name in [options.target] if options.target else TARGETS:
+        sweep = getattr(importlib.import_module(TARGETS[name]), "sweep", None)
+        if sweep is None:
+            continue
+        said: list[str] = []
+        try:
+            sweep(leftovers, _settings(name, options), said.append)
+        except TFServingError as error:
+            if options.target:
+                raise
+            said.append(f"not looked at: {error}")
+        for line in said or ["nothing to delete"]:
+            print(f"{name}: {line}")
+    return 0
+
+
+class _Reader:
+    """Reads the settings as a run of pytest in this folder would have them, and ends it there."""
+
+    def __init__(self) -> None:
+        self.settings: Settings | None = None
+        self.problem = "pytest cannot read its configuration here"
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_cmdline_main(self, config: pytest.Config) -> int:
+        try:
+            self.settings = Settings.from_config(config)
+        except pytest.UsageError as error:
+            self.problem = str(error)
+        return 0
+
+
+def _settings(target: str, options: argparse.Namespace) -> Settings:
+    """Which clusters may be touched is the project's decision, here as in a run: the ini file's."""
+    given: dict[str, Any] = {name: getattr(options, name) for name in _OPTIONS_OF_A_CLUSTER}
+    own = [f"--tfserving-{name}={value}" for name, value in given.items() if value]
+    if target != "kubernetes" and not options.target:
+        own = []
+    reader = _Reader()
+    # This package is imported already: too late to rewrite its assertions.
+    pytest.main(["-p", "no:locust", "--assert=plain", f"--tfserving-target={target}", *own], plugins=[reader])
+    if reader.settings is None:
+        raise ConfigurationError(reader.problem)
+    return reader.settings

@@ -1,0 +1,147 @@
+"""``render``: experiments as manifests, or as overlays for Kustomize that are written or checked."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_tfserving.errors import ConfigurationError, nearest
+from pytest_tfserving.kube import kustomize
+from pytest_tfserving.kube.kustomize import GENERATED, KUSTOMIZATION, Variant, files_folder, overlay, own_base
+from pytest_tfserving.options import DEFAULT_IMAGE
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping, Sequence
+
+    from pytest_tfserving.experiment import Experiment
+
+_FOLDER = Path("k8s")
+_OVERLAYS = "overlays"
+_COPIED = ("base", "components")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what it takes."""
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument(
+        "experiment", nargs="?", metavar="EXPERIMENT", help='its name, or a pattern as "8cpu-*"'
+    )
+    which.add_argument("--all", action="store_true", help="every experiment of the file")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="write overlays/EXPERIMENT, base and components into the folder (default: show the manifests; "
+        f"with --all, {_FOLDER})",
+    )
+    parser.add_argument("--check", action="store_true", help="write nothing; say which files are outdated")
+    parser.add_argument(
+        "--experiments",
+        type=Path,
+        metavar="FILE",
+        help="the experiments (default: experiments.yaml here, above, or in perf_tests)",
+    )
+    parser.add_argument("--base", type=Path, metavar="DIR", help="a base of your own, as --tfserving-base")
+    parser.add_argument(
+        "--image",
+        default="",
+        metavar="IMAGE",
+        help=f"the image (default: {DEFAULT_IMAGE}; with --base, the base's own)",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Show, write or check; 1 when a check finds something."""
+    from pytest_tfserving.experiments_file import find_from_top, read_file
+
+    path = options.experiments or find_from_top(Path.cwd())
+    experiments = chosen(read_file(path).experiments, "*" if options.all else options.experiment)
+    base = options.base or own_base()
+    variant = Variant(base, options.image or ("" if options.base else DEFAULT_IMAGE))
+    folder = options.output or (_FOLDER if options.all or options.check else None)
+    if folder is None:
+        print(shown(experiments, variant), end="")
+        return 0
+    files = tree(experiments, variant, folder)
+    if not options.check:
+        write(files)
+    found = [f"{path} is outdated" for path in outdated(files)]
+    if options.all:
+        found += [f"{path} is of no experiment any more; delete it" for path in orphans(files, folder)]
+    for line in found:
+        print(f"pytest-tfserving: {line}", file=sys.stderr)
+    return 1 if found else 0
+
+
+def chosen(experiments: Sequence[Experiment], pattern: str) -> list[Experiment]:
+    """The experiments whose names match ``pattern``.
+
+    Raises:
+        ConfigurationError: when there is none.
+    """
+    found = [each for each in experiments if fnmatchcase(each.name, pattern)]
+    if not found:
+        names = [each.name for each in experiments]
+        raise ConfigurationError(f"no experiment {pattern!r}; {nearest(pattern, names)}.")
+    return found
+
+
+def shown(experiments: Sequence[Experiment], variant: Variant) -> str:
+    """The manifests of experiments, as YAML."""
+    with tempfile.TemporaryDirectory(prefix="pytest-tfserving-render-") as folder:
+        manifests = [
+            manifest
+            for experiment in experiments
+            for manifest in kustomize.render(experiment, variant, Path(folder) / experiment.name)
+        ]
+    return kustomize.as_yaml(*manifests)
+
+
+def tree(experiments: Sequence[Experiment], variant: Variant, folder: Path) -> dict[Path, str]:
+    """The files that ``folder`` is to have, by path: overlays, and the base and components they refer to."""
+    files = {}
+    for experiment in experiments:
+        place = folder / _OVERLAYS / experiment.name
+        for name, text in overlay(experiment, variant, place, folder).items():
+            files[place / name] = text
+    return _copies(variant, folder) | files
+
+
+def _copies(variant: Variant, folder: Path) -> dict[Path, str]:
+    """The package's files, so that the folder needs no package; none where they are the folder's own."""
+    source = files_folder()
+    if source.resolve() == folder.resolve():
+        return {}
+    wanted = _COPIED if variant.base == own_base() else _COPIED[1:]
+    paths = [path for part in wanted for path in sorted((source / part).rglob("*")) if path.is_file()]
+    return {folder / path.relative_to(source): path.read_text(encoding="utf-8") for path in paths}
+
+
+def write(files: Mapping[Path, str]) -> None:
+    """Write the files of a tree."""
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def outdated(files: Mapping[Path, str]) -> list[Path]:
+    """The files of a tree that are missing or say something else."""
+    return [
+        path for path, text in files.items() if not path.is_file() or path.read_text(encoding="utf-8") != text
+    ]
+
+
+def orphans(files: Mapping[Path, str], folder: Path) -> list[Path]:
+    """Files in overlays that were generated, for experiments that are no more or are different now."""
+    return [
+        path
+        for kustomization in sorted((folder / _OVERLAYS).glob(f"*/{KUSTOMIZATION}"))
+        if kustomization.read_text(encoding="utf-8").startswith(GENERATED)
+        for path in sorted(kustomization.parent.iterdir())
+        if path not in files
+    ]

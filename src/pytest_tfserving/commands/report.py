@@ -1,0 +1,45 @@
+"""``report``: reports from results that were written as JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_tfserving.cost import Pricing, read_prices
+from pytest_tfserving.errors import TFServingError
+from pytest_tfserving.options import parse_hours
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what it takes."""
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="results; several are merged")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write the report as one HTML page")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write verdicts and recommendation")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the merged results")
+    parser.add_argument(
+        "--prices", type=Path, metavar="FILE", help="a price list (default: the one in the first file)"
+    )
+    parser.add_argument(
+        "--hours",
+        type=parse_hours,
+        help="hours a month that a deployment runs (default: as in the first file)",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the reports and print their paths."""
+    from pytest_tfserving.report.document import merged, priced, pricing_of, read_document
+    from pytest_tfserving.report.files import write_reports
+
+    if not (options.html or options.markdown or options.json):
+        raise TFServingError("report writes nothing without --html, --markdown or --json; give one of them.")
+    document = merged([read_document(path) for path in options.files])
+    known = pricing_of(document)
+    prices = read_prices(options.prices) if options.prices else known.prices
+    document = priced(document, Pricing(prices, options.hours or known.hours))
+    for path in write_reports(document, json=options.json, html=options.html, markdown=options.markdown):
+        print(path)
+    return 0

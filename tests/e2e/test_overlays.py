@@ -1,0 +1,64 @@
+"""The overlays of k8s/overlays, asked of a real API server without making anything."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from engines import missing
+from pytest_tfserving.errors import ConfigurationError, TFServingError
+from pytest_tfserving.kube.cluster import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, SERVICES, Cluster
+from pytest_tfserving.kube.context import kubeconfig_paths, pinned
+from pytest_tfserving.kube.kustomize import build
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OVERLAYS = Path(__file__).parents[2] / "k8s" / "overlays"
+
+
+@pytest.fixture(scope="module")
+def api_server() -> Cluster:
+    """The cluster of the context that is named, or of the current one if it is a local one."""
+    context = os.environ.get("TFSERVING_E2E_CONTEXT", "")
+    try:
+        found = Cluster(pinned(kubeconfig_paths(None), context, [context]))
+        found.text("/version")
+    except TFServingError as error:
+        missing("kubernetes", str(error))
+    return found
+
+
+@pytest.fixture(scope="module")
+def namespace(api_server: Cluster) -> Iterator[str]:
+    name = f"overlays-{secrets.token_hex(4)}"
+    api_server.create(NAMESPACES, "", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    yield name
+    api_server.delete(NAMESPACES, "", name)
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in OVERLAYS.iterdir()))
+def test_an_overlay_would_be_accepted(api_server: Cluster, namespace: str, name: str) -> None:
+    manifests = build(OVERLAYS / name)
+
+    accepted = [api_server.apply(each, namespace, dry_run=True) for each in manifests]
+
+    kinds = [each["kind"] for each in manifests]
+    assert [each["kind"] for each in accepted] == kinds
+    assert {"Deployment", "Service", "ConfigMap"} == set(kinds)
+    for kind in (DEPLOYMENTS, SERVICES, CONFIG_MAPS):
+        assert "tfserving" not in str(
+            [each["metadata"]["name"] for each in api_server.items(kind, namespace)]
+        )
+
+
+def test_what_is_no_field_would_not_be(api_server: Cluster, namespace: str) -> None:
+    (deployment,) = [each for each in build(next(OVERLAYS.iterdir())) if each["kind"] == "Deployment"]
+    deployment["spec"]["replicaz"] = 1
+
+    with pytest.raises(ConfigurationError, match="replicaz"):
+        api_server.apply(deployment, namespace, dry_run=True)
