@@ -31,7 +31,9 @@ def stop_unless_measured(item: pytest.Item, result: Result, settings: Settings) 
     """Fail or skip a test whose result has no figures that could be believed."""
     __tracebackhide__ = True
     if cause := result.aborted:
-        _fail(item, Verdict.FAIL, f"{_who(result)}: FAIL: {cause}")
+        happened = result.server.happened if result.server else ()
+        lines = [f"{_who(result)}: FAIL: {cause}", *(f"  server: {each}" for each in happened)]
+        _fail(item, Verdict.FAIL, "\n".join(lines))
     if cause := result.invalid:
         _fail(item, Verdict.INVALID, f"{_who(result)}: INVALID: {cause}")
     if cause := result.incomplete:

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import filelock
 import pytest
 
-from engines import IMAGE, missing
+from engines import CONTEXT, IMAGE, LOAD_IMAGE, missing, run_given
+from kubectl import Kubectl
+from pytest_tfserving.errors import TFServingError
+from pytest_tfserving.kube.context import LOCAL_CONTEXTS
+from pytest_tfserving.models.store import cache_folder, exported
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import docker
+
+_BAKED = "pytest-tfserving-e2e:models"
+# Pytester gives tests a home of their own.
+_CACHE = cache_folder()
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +54,57 @@ def engine() -> Iterator[docker.DockerClient]:
         missing("docker", f"the engine has no image {IMAGE}; see docs/images.md")
     yield client
     client.close()
+
+
+@pytest.fixture(scope="session")
+def cluster(engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory, greedy: Path) -> Kubectl:
+    """A cluster whose nodes have this project's image, with every model of these tests in it."""
+    context = _context()
+    image = _with_models(engine, tmp_path_factory.mktemp("baked"), greedy)
+    found = Kubectl(context, image)
+    nodes = found.items("nodes")
+    if not all(_has_image(node, image) for node in nodes):
+        run_given(LOAD_IMAGE, image)
+    return found
+
+
+def _context() -> str:
+    chosen = os.environ.get(CONTEXT)
+    try:
+        context = chosen or Kubectl("")("config", "current-context").strip()
+        Kubectl(context)("version", "--request-timeout=5s")
+    except (TFServingError, AssertionError) as error:
+        missing("kubernetes", str(error))
+    if not chosen and not any(fnmatchcase(context, pattern) for pattern in LOCAL_CONTEXTS):
+        missing("kubernetes", f"the current context, {context}, is no local one; {CONTEXT} names one to use")
+    return context
+
+
+def _with_models(engine: docker.DockerClient, folder: Path, greedy: Path) -> str:
+    """Bake all models into one image; its tag changes with what is in it."""
+    broken = folder / "broken" / "1"
+    broken.mkdir(parents=True)
+    (broken / "saved_model.pb").write_bytes(b"no model")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTEST_TFSERVING_CACHE", str(_CACHE))
+        for name in ("resnet50", "half_plus_two"):
+            (folder / name).symlink_to(exported(name, print))
+    (folder / "greedy").symlink_to(greedy)
+    image = IMAGE
+    for name in ("resnet50", "half_plus_two", "greedy", "broken"):
+        command = [sys.executable, "-m", "pytest_tfserving.cli", "bake", image, str(folder / name), _BAKED]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        image = _BAKED
+    built = engine.images.get(_BAKED)
+    repository, tag = _BAKED.partition(":")[0], built.short_id.removeprefix("sha256:")
+    built.tag(repository, tag)
+    return f"{repository}:{tag}"
+
+
+def _has_image(node: dict[str, Any], image: str) -> bool:
+    names = [name for each in node["status"].get("images") or () for name in each.get("names") or ()]
+    return any(name.endswith(f"/{image}") or name == image for name in names)
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import docker
 
     from harness import Project
+    from kubectl import Kubectl
 
 EXPERIMENTS = """
 defaults: {model: ./models/half_plus_two, payload: request.json, profile: tiny}
@@ -91,7 +92,10 @@ class Target:
     name = ""
     # Python for a perf test: a function that kills the server behind a deployment.
     kill = ""
+    # What is shown of a server that was killed, of one above its RAM, and of a model that is none.
     cause_of_death = ""
+    out_of_memory = "*replica 0 * RAM*node's 1 GB*"
+    does_not_load = "replica 0 exited with code 1 (*{name: broken version: 1} due to error: *)"
 
     def options(self) -> list[str]:
         """What pytest is given to run on it."""
@@ -156,6 +160,38 @@ def kill(serving):
         return [str(each.name) for each in ours if Leftovers(kept=True).include(each.labels)]
 
 
+class Kubernetes(Target):
+    """Pods of a cluster."""
+
+    name = "kubernetes"
+    kill = """
+import subprocess
+from pytest_tfserving.kube.kustomize import kubectl
+def kill(serving):
+    seen = serving.circumstances
+    where = [f"--context={seen['context']}", f"--namespace={seen['namespace']}"]
+    which = ["pods", f"--selector=pytest-tfserving/run={seen['run']}", "--grace-period=0", "--force"]
+    subprocess.run([kubectl(), *where, "delete", *which], check=True, capture_output=True)
+"""
+    cause_of_death = "*containers restarted 1 times during the load*"
+    out_of_memory = "*container 'serving' of Pod tfserving-* ran out of memory (OOMKilled, its limit is 1Gi)*"
+    does_not_load = (
+        "container 'serving' of Pod tfserving-* crashes again and again (exit code 1): "
+        "*{name: broken version: 1} due to error: *"
+    )
+
+    def __init__(self, cluster: Kubectl) -> None:
+        self._cluster = cluster
+
+    def options(self) -> list[str]:
+        """With the image that has the models."""
+        return self._cluster.options
+
+    def left(self) -> list[str]:
+        """Objects whose run is over."""
+        return self._cluster.left()
+
+
 class Url(Target):
     """A server that somebody else has started."""
 
@@ -186,7 +222,7 @@ def kill(serving):
         return []
 
 
-DEPLOYING = ("local", "docker")
+DEPLOYING = ("local", "docker", "kubernetes")
 ALL = (*DEPLOYING, "url")
 
 
@@ -198,6 +234,8 @@ def target(request: pytest.FixtureRequest, project: Project) -> Iterator[Target]
             yield Local()
         elif request.param == "docker":
             yield Docker(request.getfixturevalue("engine"))
+        elif request.param == "kubernetes":
+            yield Kubernetes(request.getfixturevalue("cluster"))
         else:
             yield Url(project, stack)
 
@@ -250,7 +288,7 @@ def test_a_replica_has_no_more_ram_than_its_node(target: Target, real: Project, 
     run = real.run(*target.options(), server=False)
 
     run.assert_outcomes(failed=1)
-    run.stdout.fnmatch_lines(["*replica 0 * RAM*node's 1 GB*"])
+    run.stdout.fnmatch_lines([target.out_of_memory])
     assert target.left() == []
 
 
@@ -264,7 +302,7 @@ def test_a_model_that_does_not_load_is_said_with_the_reason(target: Target, real
     run = real.run(*target.options(), server=False)
 
     run.assert_outcomes(failed=1)
-    run.stdout.fnmatch_lines(["replica 0 exited with code 1 (*{name: broken version: 1} due to error: *)"])
+    run.stdout.fnmatch_lines([target.does_not_load])
     assert target.left() == []
 
 

@@ -189,4 +189,4 @@ def restore(cluster: Cluster, alive: Sequence[Object], replicas: int, say: Calla
     new = [pod for pod in alive if REPLICA not in (pod["metadata"].get("labels") or {})]
     for index, pod in zip(free, new, strict=False):
         adopt(cluster, pod, index)
-        say(f"replica {index} is now Pod {pod['metadata']['name']}")
+        say(f"Pod {pod['metadata']['name']} took the place of replica {index}")

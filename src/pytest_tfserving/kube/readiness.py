@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from pytest_tfserving.kube.names import APP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_tfserving.kube.cluster import Object
 
@@ -20,17 +20,24 @@ _PULL = ("ErrImagePull", "ImagePullBackOff")
 _NOT_THERE = re.compile(
     r"not found|does not exist|manifest unknown|access denied|unauthorized", re.IGNORECASE
 )
+# What TF Serving, and our server, write when they wait for a model that is not there.
+_NO_MODEL = re.compile(r"(?:No versions of servable|Could not find base path) .*")
 _MISSING_VOLUME = re.compile(r'(configmap|secret|persistentvolumeclaim) "(?P<name>[^"]+)" not found')
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a cluster says of one deployment at one moment; ``events`` those of its namespace."""
+    """What a cluster says of one deployment at one moment.
+
+    ``events`` are those of its namespace, ``logs`` the last lines of Pods that run and are not ready,
+    by name.
+    """
 
     deployment: Object
     pods: Sequence[Object]
     replica_sets: Sequence[Object] = ()
     events: Sequence[Object] = ()
+    logs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,26 +108,28 @@ def _reasons(snapshot: Snapshot) -> Iterator[Doomed]:
             if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
                 yield Doomed(f"the cluster makes no Pods: {_line(condition.get('message', ''))}")
     for pod in current_pods(snapshot):
-        events = _events_of(snapshot, pod)
-        yield from _pod_reasons(pod, events)
+        yield from _pod_reasons(pod, _events_of(snapshot, pod), leaving=_leaving(snapshot))
+        yield from _log_reasons(pod, snapshot.logs.get(pod["metadata"]["name"], ""))
 
 
-def _pod_reasons(pod: Object, events: Sequence[Object]) -> Iterator[Doomed]:
+def _pod_reasons(pod: Object, events: Sequence[Object], *, leaving: bool) -> Iterator[Doomed]:
+    """Why a Pod has no future; while others are ``leaving`` it may wait for their room."""
     name = pod["metadata"]["name"]
     if pod["status"].get("phase") == "Failed":
         why = ": ".join(part for part in (pod["status"].get("reason"), pod["status"].get("message")) if part)
         yield Doomed(f"Pod {name} failed: {_line(why)}", name)
     for container in _statuses(pod):
-        if reason := _container_reason(name, container, _limit(pod, container["name"])):
+        if reason := _container_reason(name, container, _limit(pod, container["name"]), events):
             yield reason
     for condition in _conditions(pod):
         unschedulable = condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable"
-        if unschedulable and not any(event.get("reason") == "TriggeredScaleUp" for event in events):
+        comes = leaving or any(event.get("reason") == "TriggeredScaleUp" for event in events)
+        if unschedulable and not comes:
             yield Doomed(f"Pod {name} cannot be scheduled: {_line(condition.get('message', ''))}")
     yield from _event_reasons(name, events)
 
 
-def _container_reason(pod: str, status: Object, memory_limit: str) -> Doomed | None:
+def _container_reason(pod: str, status: Object, memory_limit: str, events: Sequence[Object]) -> Doomed | None:
     name = status["name"]
     where = f"container {name!r} of Pod {pod}"
     waiting = status.get("state", {}).get("waiting") or {}
@@ -130,7 +139,8 @@ def _container_reason(pod: str, status: Object, memory_limit: str) -> Doomed | N
         limit = f", its limit is {memory_limit}" if memory_limit else ""
         return Doomed(f"{where} ran out of memory (OOMKilled{limit})", pod, name, _previous(status))
     if reason == "ImagePullBackOff" or (reason == "ErrImagePull" and _NOT_THERE.search(message)):
-        return Doomed(f"image {status.get('image')!r} cannot be pulled: {_line(message) or reason}")
+        why = _last_failed_pull(events) or _line(message) or reason
+        return Doomed(f"image {status.get('image')!r} cannot be pulled: {why}")
     if reason == "CreateContainerConfigError" and "failed to sync" not in message:
         return Doomed(f"{where} cannot be configured: {_line(message)}")
     if reason in _NEVER:
@@ -159,6 +169,23 @@ def _event_reasons(pod: str, events: Sequence[Object]) -> Iterator[Doomed]:
             yield Doomed(f"Pod {pod} cannot start: {message}")
 
 
+def _log_reasons(pod: Object, log: str) -> Iterator[Doomed]:
+    """A server alone in its Pod finds no model: nobody is there who would bring one."""
+    if (line := _no_model(log)) and len(pod["spec"]["containers"]) == 1:
+        yield Doomed(f"the server in Pod {pod['metadata']['name']} has no model to load: {line}")
+
+
+def _no_model(log: str) -> str:
+    found = _NO_MODEL.findall(log)
+    return _line(found[-1]) if found else ""
+
+
+def _last_failed_pull(events: Sequence[Object]) -> str:
+    """Why the image came not: a container that backs off does not say."""
+    messages = [_line(each.get("message", "")) for each in events if each.get("reason") == "Failed"]
+    return next((text for text in reversed(messages) if text.startswith("Failed to pull image")), "")
+
+
 def _last_probe_failure(events: Sequence[Object]) -> str:
     failed = [each for each in events if each.get("reason") == "Unhealthy"]
     return _line(failed[-1].get("message", "")) if failed else ""
@@ -177,8 +204,14 @@ def _progress(snapshot: Snapshot) -> State:
     if len(ready) == wanted == len(pods):
         return Ready(tuple(pod["metadata"]["name"] for pod in ready))
     late = next((pod for pod in pods if not is_ready(pod)), None)
-    why = _pod_waits(late, _events_of(snapshot, late)) if late else "Pods are being made"
+    why = _late_because(snapshot, late) if late else "Pods are being made"
     return Waiting(f"{len(ready)} of {wanted} replicas are ready: {why}")
+
+
+def _late_because(snapshot: Snapshot, pod: Object) -> str:
+    line = _no_model(snapshot.logs.get(pod["metadata"]["name"], ""))
+    waits = _pod_waits(pod, _events_of(snapshot, pod))
+    return f"Pod {pod['metadata']['name']}: {line}" if line else waits
 
 
 def _pod_waits(pod: Object, events: Sequence[Object]) -> str:
@@ -200,6 +233,15 @@ def _pod_waits(pod: Object, events: Sequence[Object]) -> str:
 
 
 # --- looking into objects ---
+
+
+def is_starting(pod: Object) -> bool:
+    """Whether a Pod's containers run, and it does not take requests yet."""
+    return not is_ready(pod) and any("running" in each.get("state", {}) for each in _statuses(pod))
+
+
+def _leaving(snapshot: Snapshot) -> bool:
+    return any("deletionTimestamp" in pod["metadata"] for pod in snapshot.pods)
 
 
 def _statuses(pod: Object) -> list[Object]:

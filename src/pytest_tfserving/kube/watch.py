@@ -18,8 +18,9 @@ from pytest_tfserving.kube.cluster import (
     PermissionMissingError,
     UnreachableError,
 )
-from pytest_tfserving.kube.names import APP
-from pytest_tfserving.kube.readiness import Doomed, Snapshot, current_pods, doomed, restarts
+from pytest_tfserving.kube.evidence import container_log
+from pytest_tfserving.kube.names import APP, CONTAINER
+from pytest_tfserving.kube.readiness import Doomed, Snapshot, current_pods, doomed, is_starting, restarts
 from pytest_tfserving.kube.statistics import usage_of
 from pytest_tfserving.targets.usage import Usage
 
@@ -33,11 +34,14 @@ _LOOK_S = 0.5
 def look(cluster: Cluster, namespace: str, tags: Tags) -> Snapshot:
     """What the cluster says of a deployment now."""
     deployment = cluster.get(DEPLOYMENTS.path(namespace, APP))
+    pods = cluster.items(PODS, namespace, tags.labels)
+    starting = [pod["metadata"]["name"] for pod in pods if is_starting(pod)]
     return Snapshot(
         deployment=deployment,
-        pods=cluster.items(PODS, namespace, tags.labels),
+        pods=pods,
         replica_sets=cluster.items(REPLICA_SETS, namespace, tags.labels),
         events=cluster.items(EVENTS, namespace),
+        logs={name: container_log(cluster, namespace, name, CONTAINER) for name in starting},
     )
 
 
@@ -54,6 +58,8 @@ class Watch:
         self._replicas = len(pods)
         self._first = {pod["metadata"]["uid"]: restarts(pod) for pod in pods}
         self._restarts = dict(self._first)
+        self._names = {pod["metadata"]["uid"]: pod["metadata"]["name"] for pod in pods}
+        self._lost: set[str] = set()
         self._nodes_are_seen = True
         self._used: dict[str, Usage] = {}
         self._done = threading.Event()
@@ -61,7 +67,7 @@ class Watch:
         self.follow = False
         self.failure: Doomed | None = None
         self.usage: Usage | None = None
-        self.remarks: list[str] = []
+        self.happened: list[str] = []
 
     def __enter__(self) -> Self:
         self._look()
@@ -84,22 +90,20 @@ class Watch:
             self._see_restarts(alive)
             self._see_failure(snapshot)
             if self.follow:
-                restore(self._cluster, alive, self._replicas, self.remarks.append)
+                restore(self._cluster, alive, self._replicas, self.happened.append)
             self._see_usage(alive)
 
     def _see_restarts(self, alive: list[Object]) -> None:
-        at = time.strftime("%H:%M:%S", time.gmtime())
-        uids = {pod["metadata"]["uid"] for pod in alive}
+        at = time.strftime("%H:%M:%S UTC", time.gmtime())
+        present = {pod["metadata"]["uid"] for pod in alive}
+        for uid in self._restarts.keys() - present - self._lost:
+            self._lost.add(uid)
+            self.happened.append(f"Pod {self._names[uid]} was lost, seen at {at}")
         for pod in alive:
-            meta, count = pod["metadata"], restarts(pod)
-            known = self._restarts.get(meta["uid"])
-            if known is None:
-                self.remarks.append(f"Pod {meta['name']} replaced one that was lost, seen at {at} UTC")
-                self._restarts[meta["uid"]] = count
-            elif count > known:
-                self.remarks.append(f"Pod {meta['name']} was restarted, seen at {at} UTC")
-                self._restarts[meta["uid"]] = count
-        self.gone = len(set(self._restarts) - uids)
+            name, uid, count = pod["metadata"]["name"], pod["metadata"]["uid"], restarts(pod)
+            if count > self._restarts.get(uid, 0):
+                self.happened.append(f"Pod {name} was restarted, seen at {at}")
+            self._restarts[uid], self._names[uid] = count, name
 
     def _see_failure(self, snapshot: Snapshot) -> None:
         if found := doomed(snapshot):
@@ -112,9 +116,9 @@ class Watch:
         self.usage = replace(total, restarts=self._disruptions())
 
     def _disruptions(self) -> int:
-        """Containers started again and Pods replaced since the deployment was ready."""
+        """Containers started again and Pods lost since the deployment was ready."""
         again: int = sum(count - self._first.get(uid, 0) for uid, count in self._restarts.items())
-        return again + len(self._restarts) - len(self._first)
+        return again + len(self._lost)
 
     def _see_nodes(self, alive: list[Object]) -> None:
         """Ask the kubelets, unless this user may not; a Pod's share stays counted when it is gone."""

@@ -131,9 +131,11 @@ def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _server_facts(server: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What was seen of the replicas, leaving out what could not be."""
-    seen = {name: value for name, value in server.items() if value is not None and name != "tf_metrics"}
-    if seen:
-        yield "server", ", ".join(f"{name} {figure(value)}" for name, value in seen.items())
+    figures = {name: value for name, value in server.items() if isinstance(value, int | float)}
+    if figures:
+        yield "server", ", ".join(f"{name} {figure(value)}" for name, value in figures.items())
+    if server.get("happened"):
+        yield "what happened to replicas", "; ".join(server["happened"])
     if server.get("tf_metrics"):
         grown = server["tf_metrics"].items()
         yield "TF Serving's metrics", ", ".join(f"{name} {figure(value)}" for name, value in grown)

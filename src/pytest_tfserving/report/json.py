@@ -67,7 +67,7 @@ def result_from_dict(values: dict[str, Any], latencies_ms: NDArray[np.float64]) 
             "decided": {text: Decision(**each) for text, each in values["decided"].items()},
             "undecided": {text: _undecided(each) for text, each in values["undecided"].items()},
             "bare": BareRates(tuple(bare["rps"]), tuple(bare["latency_ms"])) if bare else None,
-            "server": ServerSide(**server) if server else None,
+            "server": ServerSide(**{**server, "happened": tuple(server["happened"])}) if server else None,
             "arrivals": Arrivals(**values["arrivals"]) if values["arrivals"] else None,
         }
     )

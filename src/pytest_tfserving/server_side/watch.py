@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
-from pytest_tfserving.server_side.observed import cores_by_second, observed
+from pytest_tfserving.server_side.observed import ServerSide, cores_by_second, observed
 from pytest_tfserving.server_side.prometheus import growth, read_metrics
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class ServerWatch:
 
     def __enter__(self) -> Self:
         self._before = read_metrics(self._deployment)
+        self._happened_before = len(self._deployment.happened())
         self._thread.start()
         return self
 
@@ -55,13 +56,14 @@ class ServerWatch:
             for row in result.series
         ]
         server = observed(samples, window.start_s, window.end_s, self._metrics)
+        if happened := tuple(self._deployment.happened()[self._happened_before :]):
+            server = replace(server or ServerSide(), happened=happened)
         return replace(result, server=server, series=series)
 
     def _look(self) -> None:
-        while True:
-            usage = self._deployment.usage()
-            if usage is None:
-                return
+        is_last = False
+        while (usage := self._deployment.usage()) is not None:
             self._samples.append((time.time(), usage))
-            if self._done.wait(_EVERY_S):
+            if is_last:
                 return
+            is_last = self._done.wait(_EVERY_S)

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from pytest_tfserving.experiment import Experiment
     from pytest_tfserving.load.result import BareRates
     from pytest_tfserving.targets.usage import Usage
 
-_MOMENT_S = 0.5
 _LOOK_S = 0.05
 
 # Titles and texts that help to see why something failed, as the last lines of a server's log.
@@ -45,16 +44,21 @@ def _no_evidence() -> Evidence:
     return []
 
 
+def _nothing_happened() -> list[str]:
+    return []
+
+
 @dataclass(frozen=True)
 class Deployment:
     """One experiment running on one target.
 
     ``label`` is what results call it: the experiment's name where its shape was deployed. ``failure()`` is
-    a sentence once something in it has died. ``bare_slice()`` measures the bare session on the replicas'
-    cores and ``right_answer()`` is what it answers, both None where that cannot be known. ``usage()`` is
-    what all replicas have used so far, None where nothing of that is seen. ``unfit`` says what the target
-    lacks for the shape; such a deployment is never judged. ``endpoints`` are REST, ``grpc_endpoints`` gRPC,
-    one a replica in the same order, none where the target does not know them.
+    a sentence once something in it has died, known at most ``known_after_s`` later. ``happened()`` has one
+    for each thing that befell its replicas, oldest first. ``bare_slice()`` measures the bare session on the
+    replicas' cores and ``right_answer()`` is what it answers, both None where that cannot be known.
+    ``usage()`` is what all replicas have used so far, None where nothing of that is seen. ``unfit`` says what
+    the target lacks for the shape; such a deployment is never judged. ``endpoints`` are REST,
+    ``grpc_endpoints`` gRPC, one a replica in the same order, none where the target does not know them.
     """
 
     experiment: Experiment
@@ -68,6 +72,8 @@ class Deployment:
     unfit: str = ""
     circumstances: Mapping[str, Any] = field(default_factory=dict)
     failure: Callable[[], str] = _nothing_failed
+    known_after_s: float = 0.5
+    happened: Callable[[], Sequence[str]] = _nothing_happened
     evidence: Callable[[], Evidence] = _no_evidence
     bare_slice: Callable[[], BareRates | None] = _unknown
     right_answer: Callable[[], Any] = _unknown
@@ -80,7 +86,7 @@ class Deployment:
 
     def failure_soon(self) -> str:
         """`failure`, given a moment: a connection breaks before the process that held it is seen to end."""
-        deadline = time.monotonic() + _MOMENT_S
+        deadline = time.monotonic() + self.known_after_s
         while not (cause := self.failure()) and time.monotonic() < deadline:
             time.sleep(_LOOK_S)
         return cause

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from pytest_tfserving.targets.order import Order
 
 _LOOK_S = 0.25
+# A kubelet looks at its containers once a second and then tells, and we ask twice a second.
+_KNOWN_AFTER_S = 3.0
 _ADVICE = "raise --tfserving-ready-timeout if it only needs longer"
 
 
@@ -245,14 +247,16 @@ def _deployment(
         grpc_endpoints=reached.grpc,
         reached=reached.how,
         unfit=space.unfit,
-        circumstances=_circumstances(order, placed, space, watch),
+        circumstances=_circumstances(order, placed, space),
         failure=failure,
+        known_after_s=_KNOWN_AFTER_S,
+        happened=lambda: tuple(watch.happened),
         evidence=lambda: _evidence(cluster, namespace, tags),
         usage=lambda: watch.usage,
     )
 
 
-def _circumstances(order: Order, placed: Placed, space: Room, watch: Watch) -> dict[str, Any]:
+def _circumstances(order: Order, placed: Placed, space: Room) -> dict[str, Any]:
     version = json.loads(placed.cluster.text("/version"))
     status = placed.pods[0]["status"]["containerStatuses"]
     image = next(each for each in status if each["name"] == CONTAINER)
@@ -267,7 +271,6 @@ def _circumstances(order: Order, placed: Placed, space: Room, watch: Watch) -> d
         "replica_nodes": [pod["spec"]["nodeName"] for pod in placed.pods],
         "server_flags": _flags(placed.pods[0]),
         "pinned": False,
-        "disturbances": watch.remarks,
     }
 
 

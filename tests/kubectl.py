@@ -1,0 +1,72 @@
+"""The cluster that the tests of tests/e2e run on, as kubectl sees it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_tfserving.kube.kustomize import kubectl
+from pytest_tfserving.targets.labels import MANAGED_BY, OWNER, US, Leftovers
+
+# What runs make.
+_KINDS = "namespaces,pods,deployments,replicasets,services,configmaps,jobs"
+
+
+@dataclass(frozen=True)
+class Kubectl:
+    """One context of the user's kubeconfig, and the image with models that its nodes have."""
+
+    context: str
+    image: str = ""
+
+    @property
+    def options(self) -> list[str]:
+        """What pytest is given to deploy to it."""
+        return [
+            "--tfserving-target=kubernetes",
+            f"--tfserving-context={self.context}",
+            f"--tfserving-image={self.image}",
+            f"-otfserving_allowed_contexts={self.context}",
+        ]
+
+    def __call__(self, *arguments: str, stdin: str | None = None) -> str:
+        """What kubectl prints."""
+        command = [kubectl(), f"--context={self.context}", *arguments]
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{' '.join(arguments)}: {done.stderr}"
+        return done.stdout
+
+    def items(self, kinds: str, *arguments: str) -> list[dict[str, Any]]:
+        """The objects of some kinds."""
+        found: list[dict[str, Any]] = json.loads(self("get", kinds, *arguments, "--output=json"))["items"]
+        return found
+
+    def apply(self, *manifests: dict[str, Any]) -> None:
+        """Make objects."""
+        self("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests}))
+
+    def ours(self) -> list[dict[str, Any]]:
+        """Everything in the cluster that a run of this package has made."""
+        return self.items(_KINDS, "--all-namespaces", f"--selector={MANAGED_BY}={US}")
+
+    def of_process(self, pid: int) -> list[dict[str, Any]]:
+        """What a run in the process ``pid`` has made."""
+        return [
+            each for each in self.ours() if json.loads(carried(each).get(OWNER, '{"pid": 0}'))["pid"] == pid
+        ]
+
+    def left(self) -> list[str]:
+        """What runs that are over have made, as Kind/name."""
+        return [
+            f"{each['kind']}/{each['metadata']['name']}"
+            for each in self.ours()
+            if Leftovers(kept=True).include(carried(each))
+        ]
+
+
+def carried(thing: dict[str, Any]) -> dict[str, str]:
+    """An object's labels and annotations."""
+    metadata = thing["metadata"]
+    return {**(metadata.get("labels") or {}), **(metadata.get("annotations") or {})}
