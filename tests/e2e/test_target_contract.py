@@ -173,7 +173,7 @@ def kill(serving):
     which = ["pods", f"--selector=pytest-tfserving/run={seen['run']}", "--grace-period=0", "--force"]
     subprocess.run([kubectl(), *where, "delete", *which], check=True, capture_output=True)
 """
-    cause_of_death = "*containers restarted 1 times during the load*"
+    cause_of_death = "server: Pod tfserving-* was lost, seen at *"
     out_of_memory = "*container 'serving' of Pod tfserving-* ran out of memory (OOMKilled, its limit is 1Gi)*"
     does_not_load = (
         "container 'serving' of Pod tfserving-* crashes again and again (exit code 1): "

@@ -63,6 +63,7 @@ class Watch:
         self._nodes_are_seen = True
         self._used: dict[str, Usage] = {}
         self._done = threading.Event()
+        self._looking = threading.Lock()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.follow = False
         self.failure: Doomed | None = None
@@ -82,9 +83,14 @@ class Watch:
         while not self._done.wait(_LOOK_S):
             self._look()
 
+    def events(self) -> tuple[str, ...]:
+        """What befell the replicas until now, a sentence each."""
+        self._look()
+        return tuple(self.happened)
+
     def _look(self) -> None:
         # Whatever goes wrong here is looked at again; the run's own errors are the load's to tell.
-        with suppress(TFServingError):
+        with self._looking, suppress(TFServingError):
             snapshot = look(self._cluster, self._namespace, self._tags)
             alive = current_pods(snapshot)
             self._see_restarts(alive)

@@ -250,7 +250,7 @@ def _deployment(
         circumstances=_circumstances(order, placed, space),
         failure=failure,
         known_after_s=_KNOWN_AFTER_S,
-        happened=lambda: tuple(watch.happened),
+        happened=watch.events,
         evidence=lambda: _evidence(cluster, namespace, tags),
         usage=lambda: watch.usage,
     )
