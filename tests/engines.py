@@ -15,6 +15,8 @@ REQUIRED = "TFSERVING_E2E"
 IMAGE = os.environ.get("TFSERVING_E2E_IMAGE", "pytest-tfserving:dev")
 # The context of the cluster to test on; without one the current context is used if it is a local one.
 CONTEXT = "TFSERVING_E2E_CONTEXT"
+# Another context of that cluster, of a user who may do nothing.
+LIMITED_CONTEXT = "TFSERVING_E2E_LIMITED_CONTEXT"
 # A command that brings images of the Docker Engine onto every node, as `kind load docker-image`.
 LOAD_IMAGE = "TFSERVING_E2E_LOAD_IMAGE"
 # A command that takes `stop` or `start` and does that to the cluster's API server.
@@ -26,6 +28,11 @@ def missing(engine: str, reason: str) -> NoReturn:
     if engine in os.environ.get(REQUIRED, "").split(","):
         pytest.fail(f"{REQUIRED} asks for {engine}: {reason}", pytrace=False)
     pytest.skip(f"no {engine} to test with: {reason}")
+
+
+def limited_context() -> str:
+    """The context of a user who may do nothing yet; skip where none is named."""
+    return os.environ.get(LIMITED_CONTEXT) or missing("limited", f"{LIMITED_CONTEXT} names no context")
 
 
 def run_given(variable: str, *arguments: str) -> None:

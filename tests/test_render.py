@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -119,6 +121,33 @@ def test_the_batching_file_is_the_experiments(here: Path) -> None:
     ]
     files = {name: text for each in maps for name, text in each["data"].items()}
     assert files["batching_config.txt"].startswith("max_batch_size { value: 7 }\n")
+
+
+def test_a_base_built_upon_ours_keeps_its_flags_and_asks_for_the_experiments_model(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = here / "base"
+    shutil.copytree(ROOT / "k8s" / "base", here / "ours")
+    base.mkdir()
+    flags = ["--enable_model_warmup=false", "--tensorflow_inter_op_parallelism=7"]
+    path = "/spec/template/spec/containers/0/args/-"
+    patch = json.dumps([{"op": "add", "path": path, "value": flag} for flag in flags])
+    target = {"kind": "Deployment", "name": "tfserving"}
+    kustomization = {"resources": ["../ours"], "patches": [{"target": target, "patch": patch}]}
+    (base / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+
+    assert main(["render", "1cpu-2gb-1n-interop2", "--base", "base"]) == 0
+
+    (container,) = deployment(list(yaml.safe_load_all(capsys.readouterr().out)))["template"]["spec"][
+        "containers"
+    ]
+    flags = container["args"]
+    assert "--monitoring_config_file=/etc/tfs-monitoring/monitoring_config.txt" in flags
+    assert "--enable_model_warmup=false" in flags
+    assert [flag for flag in flags if "inter_op" in flag] == ["--tensorflow_inter_op_parallelism=2"]
+    for probe in ("startupProbe", "readinessProbe"):
+        assert container[probe]["httpGet"]["path"] == "/v1/models/half_plus_two"
+    assert container["livenessProbe"]["tcpSocket"] == {"port": "rest"}
 
 
 def test_a_base_of_ones_own_keeps_its_image(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,141 @@
+"""Deployments on a real cluster that never become ready: each ends with its reason, and at once."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from harness import Project
+    from kubectl import Kubectl
+
+EXPERIMENTS = """
+defaults: {model: ./models/half_plus_two, payload: request.json}
+experiments:
+  - {shape: 1cpu-1gb-1n, inter_op: 1, batching: BATCHING, slo: ["rps>=1"]}
+"""
+# Changes the manifests by the test's patch, and writes down when the failure was told.
+CONFTEST = """
+import json
+import time
+from pathlib import Path
+
+PATCH = json.loads(Path(__file__).with_name("patch.json").read_text())
+
+def merge(into, patch):
+    for name, value in patch.items():
+        if isinstance(value, dict) and isinstance(into.get(name), dict):
+            merge(into[name], value)
+        else:
+            into[name] = value
+
+def pytest_tfserving_manifests(manifests):
+    for each in manifests:
+        if each["kind"] == "ConfigMap":
+            each["data"].update(PATCH["config"])
+        if each["kind"] == "Deployment":
+            pod = each["spec"]["template"]["spec"]
+            merge(pod, PATCH["pod"])
+            merge(pod["containers"][0], PATCH["container"])
+
+def pytest_runtest_logreport(report):
+    if report.failed:
+        Path(__file__).with_name("told").write_text(str(time.time()))
+"""
+TOLD_WITHIN_S = 5
+# The cluster tells times in whole seconds, the one in which something happened.
+CLOCK_S = 1
+EXIT_3 = ["python3", "-c", "print('the disk is full'); raise SystemExit(3)"]
+NO_PAGE = {"httpGet": {"path": "/nowhere", "port": "rest"}, "periodSeconds": 1, "failureThreshold": 2}
+KEY = {"configMapKeyRef": {"name": "absent", "key": "level"}}
+VOLUMES: list[dict[str, Any]] = [{"name": name, "emptyDir": {}} for name in ("tmp", "monitoring")]
+ABSENT = {"volumes": [*VOLUMES, {"name": "more", "configMap": {"name": "absent"}}]}
+
+# Which part of the manifests is changed and how, the event or end that tells the cluster, and what is told.
+STATES: dict[str, tuple[dict[str, Any], str, str]] = {
+    "missing image": (
+        {"container": {"image": "localhost:1/nothing:1"}},
+        "Failed",
+        "image 'localhost:1/nothing:1' cannot be pulled: *",
+    ),
+    "crashing container": (
+        {"container": {"command": EXIT_3}},
+        "BackOff",
+        "container 'serving' of Pod * crashes again and again (exit code 3): the disk is full",
+    ),
+    "too little memory for the model": (
+        {"container": {"resources": {"requests": {"memory": "48Mi"}, "limits": {"memory": "48Mi"}}}},
+        "OOMKilled",
+        "container 'serving' of Pod * ran out of memory (OOMKilled, its limit is 48Mi)*",
+    ),
+    "unschedulable": (
+        {"pod": {"nodeSelector": {"disk": "none-such"}}},
+        "FailedScheduling",
+        "Pod * cannot be scheduled: 0/2 nodes are available: * node(s) didn't match *",
+    ),
+    "a ConfigMap that is not there": (
+        {"container": {"env": [{"name": "LEVEL", "valueFrom": KEY}]}},
+        "Failed",
+        "container 'serving' of Pod * cannot be configured: configmap \"absent\" not found",
+    ),
+    "a volume that is not there": (
+        {"pod": ABSENT},
+        "FailedMount",
+        'Pod * cannot start: *configmap "absent" not found',
+    ),
+    "a batching file that does not parse": (
+        {"config": {"batching_config.txt": "max_batch_size { value: many }"}},
+        "BackOff",
+        "container 'serving' of Pod * crashes again and again (exit code *): *many*",
+    ),
+    "a probe that fails": (
+        {"container": {"startupProbe": NO_PAGE}},
+        "Killing",
+        "Pod *: Container serving failed startup probe, will be restarted (*404*)",
+    ),
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_the_reason_is_told_at_once(project: Project, cluster: Kubectl, state: str) -> None:
+    patch, sign, reason = STATES[state]
+    folder = project.pytester.path
+    project.write(EXPERIMENTS.replace("BATCHING", "true" if "config" in patch else "false"))
+    (folder / "conftest.py").write_text(CONFTEST)
+    (folder / "patch.json").write_text(json.dumps({"config": {}, "pod": {}, "container": {}, **patch}))
+    (folder / "request.json").write_text('{"instances": [[1.0]]}')
+    before = {each["metadata"]["uid"] for each in cluster.ours()}
+
+    run = project.run(*cluster.options, "--tfserving-keep=always", server=False)
+
+    kept = [each for each in cluster.ours() if each["metadata"]["uid"] not in before]
+    try:
+        run.assert_outcomes(failed=1)
+        run.stdout.fnmatch_lines([f"*{reason}"])
+        told_s = float((folder / "told").read_text())
+        (namespace,) = [each["metadata"]["name"] for each in kept if each["kind"] == "Namespace"]
+        known_s = _known_s(cluster, namespace, sign)
+        assert told_s - known_s < TOLD_WITHIN_S + CLOCK_S
+    finally:
+        for each in kept:
+            if each["kind"] == "Namespace":
+                cluster("delete", "namespace", each["metadata"]["name"], "--wait=false")
+
+
+def _known_s(cluster: Kubectl, namespace: str, sign: str) -> float:
+    """When the cluster first told of an event, or of the end of a container, for this reason."""
+    events = cluster.items("events", f"--namespace={namespace}")
+    times = [each.get("firstTimestamp") or each.get("eventTime") for each in events if each["reason"] == sign]
+    for pod in cluster.items("pods", f"--namespace={namespace}"):
+        for status in pod["status"].get("containerStatuses") or ():
+            ends = [status[when].get("terminated") or {} for when in ("state", "lastState")]
+            times += [end["finishedAt"] for end in ends if end.get("reason") == sign]
+    assert times, f"nothing of {sign} in {[each['reason'] for each in events]}"
+    return min(_seconds(each) for each in times)
+
+
+def _seconds(moment: Any) -> float:
+    return datetime.fromisoformat(str(moment)).astimezone(UTC).timestamp()
