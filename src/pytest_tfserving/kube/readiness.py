@@ -138,7 +138,7 @@ def _container_reason(pod: str, status: Object, memory_limit: str, events: Seque
     if ended.get("reason") == "OOMKilled":
         limit = f", its limit is {memory_limit}" if memory_limit else ""
         return Doomed(f"{where} ran out of memory (OOMKilled{limit})", pod, name, _previous(status))
-    if reason == "ImagePullBackOff" or (reason == "ErrImagePull" and _NOT_THERE.search(message)):
+    if reason in _PULL and (_backs_off(reason, events) or _NOT_THERE.search(message)):
         why = _last_failed_pull(events) or _line(message) or reason
         return Doomed(f"image {status.get('image')!r} cannot be pulled: {why}")
     if reason == "CreateContainerConfigError" and "failed to sync" not in message:
@@ -178,6 +178,12 @@ def _log_reasons(pod: Object, log: str) -> Iterator[Doomed]:
 def _no_model(log: str) -> str:
     found = _NO_MODEL.findall(log)
     return _line(found[-1]) if found else ""
+
+
+def _backs_off(reason: str, events: Sequence[Object]) -> bool:
+    """Whether a pull has been given up for a while; the event comes up to ten seconds before the state."""
+    told = any(_line(each.get("message", "")) == "Error: ImagePullBackOff" for each in events)
+    return told or reason == "ImagePullBackOff"
 
 
 def _last_failed_pull(events: Sequence[Object]) -> str:
