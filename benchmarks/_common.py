@@ -25,7 +25,8 @@ import psutil
 import pytest_tfserving
 from pytest_tfserving.experiment import Experiment, ServingOptions, Shape
 from pytest_tfserving.load.answer import ExpectedAnswer
-from pytest_tfserving.load.child import WORKER, LoadChild, Plan
+from pytest_tfserving.load.child import LoadChild, Plan
+from pytest_tfserving.load.local import WORKER
 from pytest_tfserving.load.profile import LoadProfile
 from pytest_tfserving.load.runner import run
 from pytest_tfserving.targets.deployment import Deployment, Endpoint

@@ -11,7 +11,7 @@ from pytest_tfserving.errors import LoadError
 from pytest_tfserving.load.answer import ExpectedAnswer, layout_of, wrong
 from pytest_tfserving.load.payload import Payload, picture, picture_jpeg, picture_payload
 from pytest_tfserving.load.profile import PROFILES, LoadProfile
-from pytest_tfserving.load.recorder import MOST_CAUSES, Recorder, RecordStream, read_records
+from pytest_tfserving.load.recorder import MOST_CAUSES, Recorder, RecordStream, Sink, read_records
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,9 +45,13 @@ def test_users_are_spread_over_replicas(project: Project) -> None:
     assert result["endpoints"][0].startswith("http://127.0.0.1:")
 
 
+def sink(path: Path) -> Sink:
+    return path.open("ab", buffering=0)
+
+
 def test_records_outlive_their_recorder(tmp_path: Path) -> None:
     announced: list[tuple[int, str]] = []
-    recorder = Recorder(tmp_path / "records", lambda index, text: announced.append((index, text)))
+    recorder = Recorder(sink(tmp_path / "records"), lambda index, text: announced.append((index, text)))
     recorder.record(0.5, 1.25)
     recorder.record(0.75, 2.5, recorder.cause("HTTP 500"))
     recorder.record(1.0, 3.5, recorder.cause("HTTP 500"))
@@ -66,7 +70,7 @@ def test_records_are_read_as_they_come(tmp_path: Path) -> None:
     stream = RecordStream([path])
     assert len(stream.new()) == 0
 
-    recorder = Recorder(path, lambda *_: None)
+    recorder = Recorder(sink(path), lambda *_: None)
     for number in range(3):
         recorder.record(float(number), 1.0)
         recorder.flush()
@@ -83,7 +87,7 @@ def test_half_a_record_is_left_out(tmp_path: Path) -> None:
 
 
 def test_causes_are_bounded(tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path / "records", lambda *_: None)
+    recorder = Recorder(sink(tmp_path / "records"), lambda *_: None)
 
     indexes = {recorder.cause(f"error {number}") for number in range(10 * MOST_CAUSES)}
 

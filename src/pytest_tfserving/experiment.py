@@ -125,6 +125,15 @@ class NodeRequirements:
     tolerations: tuple[Mapping[str, str], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class LoadPods:
+    """Where Pods of load run, and what each gets, as Kubernetes writes it."""
+
+    nodes: NodeRequirements = field(default_factory=NodeRequirements)
+    cpu: str = "1"
+    memory: str = "1Gi"
+
+
 @dataclass(frozen=True)
 class Experiment:
     """A shape, TF Serving's options, a protocol, a load profile and SLOs.
@@ -142,6 +151,7 @@ class Experiment:
     slo_by_target: Mapping[str, SloSet] = field(default_factory=dict)
     target: str = "local"
     nodes: NodeRequirements = field(default_factory=NodeRequirements)
+    load_pods: LoadPods = field(default_factory=LoadPods)
 
     @property
     def slo(self) -> SloSet:

@@ -13,6 +13,7 @@ from pytest_tfserving.experiment import (
     PROTOCOLS,
     BatchingParameters,
     Experiment,
+    LoadPods,
     NodeRequirements,
     ServingOptions,
     Shape,
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
 FILE_NAME = "experiments.yaml"
 # What makes a machine's name a shape's: `8vCPU-16GB` is `8vCPU-16GB_1`, `8cpu-16gb` is `8cpu-16gb-1n`.
 _ONE_NODE = {True: "-1n", False: "_1"}
-_TOP_KEYS = ["defaults", "experiments", "profiles", "batching_parameters", "nodes"]
+_NODE_KEYS = ["selector", "tolerations"]
+_POD_SIZES = ("cpu", "memory")
+_TOP_KEYS = ["defaults", "experiments", "profiles", "batching_parameters", "nodes", "load_pods"]
 _EXPERIMENT_KEYS = [
     "shape",
     "intra_op",
@@ -145,6 +148,7 @@ def read_file(path: Path) -> ExperimentsFile:
     profiles = _profiles(top)
     batching = _batching(top.get("batching_parameters"))
     nodes = _nodes(top.get("nodes"))
+    load_pods = _load_pods(top.get("load_pods"))
     defaults = top["defaults"].mapping("defaults", _EXPERIMENT_KEYS) if "defaults" in top else {}
     if "experiments" not in top or not isinstance(top["experiments"].raw, list):
         raise ConfigurationError(f"{path}: 'experiments' must be a list of experiments.")
@@ -153,7 +157,7 @@ def read_file(path: Path) -> ExperimentsFile:
     for entry in top["experiments"].items():
         keys = {**defaults, **entry.mapping("an experiment", _EXPERIMENT_KEYS)}
         for made in _expand(entry, keys, profiles, batching, path):
-            experiment = replace(made, nodes=nodes.get(made.shape.machine, made.nodes))
+            experiment = replace(made, nodes=nodes.get(made.shape.machine, made.nodes), load_pods=load_pods)
             if experiment.name in found:
                 raise entry.error(
                     f"experiment {experiment.name!r} is already defined at {found[experiment.name].place}; "
@@ -267,14 +271,37 @@ def _nodes(value: Value | None) -> dict[str, NodeRequirements]:
     found = {}
     for name, each in value.mapping("nodes").items():
         shape = each.parsed(partial(_machine, name))
-        parts = each.mapping(f"nodes {name!r}", ["selector", "tolerations"])
-        selector = parts["selector"].mapping("selector") if "selector" in parts else {}
-        tolerations = parts["tolerations"].items() if "tolerations" in parts else []
-        found[shape.machine] = NodeRequirements(
-            {label: text.text(f"label {label!r}") for label, text in selector.items()},
-            tuple(_toleration(item) for item in tolerations),
-        )
+        parts = each.mapping(f"nodes {name!r}", _NODE_KEYS)
+        found[shape.machine] = _requirements(parts)
     return found
+
+
+def _requirements(parts: dict[str, Value]) -> NodeRequirements:
+    selector = parts["selector"].mapping("selector") if "selector" in parts else {}
+    tolerations = parts["tolerations"].items() if "tolerations" in parts else []
+    return NodeRequirements(
+        {label: text.text(f"label {label!r}") for label, text in selector.items()},
+        tuple(_toleration(item) for item in tolerations),
+    )
+
+
+def _load_pods(value: Value | None) -> LoadPods:
+    """Where load Pods run, and what each of them gets."""
+    if value is None:
+        return LoadPods()
+    parts = value.mapping("load_pods", [*_NODE_KEYS, *_POD_SIZES])
+    sizes = {name: parts[name].parsed(partial(_size, name)) for name in _POD_SIZES if name in parts}
+    return LoadPods(_requirements(parts), **sizes)
+
+
+def _size(name: str, raw: Any) -> str:
+    from pytest_tfserving.kube.capacity import quantity
+
+    if isinstance(raw, bool) or not quantity(raw) > 0:
+        raise ConfigurationError(
+            f"{raw!r} is no {name} of a Pod; write a quantity of Kubernetes: 2, 500m, 1Gi"
+        )
+    return str(raw)
 
 
 def _machine(name: str, _: object) -> Shape:

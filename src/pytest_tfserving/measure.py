@@ -15,6 +15,7 @@ from pytest_tfserving.circumstances import circumstances
 from pytest_tfserving.deciding import DEFAULT_ALPHA, Decider
 from pytest_tfserving.errors import ConfigurationError, DeploymentError, LoadError
 from pytest_tfserving.load.child import LoadChild, Plan
+from pytest_tfserving.load.local import Local
 from pytest_tfserving.load.profile import PROFILES
 from pytest_tfserving.load.result import BareRates, Generator, Result, Window
 from pytest_tfserving.load.runner import as_text, run
@@ -102,13 +103,14 @@ def measure(
     if deployment.unfit:
         profile = PROFILES["smoke"].with_overrides({"request_timeout_s": profile.request_timeout_s})
     progress(f"{deployment.experiment.name}: first requests")
-    processes = asked.processes or processes_for(profile, len(deployment.generator_cores))
+    place = deployment.load_place or Local()
+    processes = asked.processes or processes_for(profile, place.most_processes(deployment))
     if asked.locustfile and profile.is_open:
         raise ConfigurationError(
             f"load profile {profile.name!r} has a rate, which only users of ours keep to; the users of "
             f"{asked.locustfile} need a profile with users."
         )
-    with LoadChild(folder, processes, asked.locustfile) as generator:
+    with LoadChild(folder, processes, asked.locustfile, place) as generator:
         try:
             timeout_s = min(profile.request_timeout_s, _LONGEST_FIRST_ANSWER_S)
             expected, warm_s = expected_answer(deployment, payload, timeout_s)
@@ -138,10 +140,10 @@ def measure(
     return (_smoke_only(result, deployment) if deployment.unfit else result), interrupted
 
 
-def processes_for(profile: LoadProfile, cores: int) -> int:
-    """How many load processes a profile needs, at most one a core."""
+def processes_for(profile: LoadProfile, most: int) -> int:
+    """How many load processes a profile needs, at most ``most``, and at least one."""
     needed = math.ceil(max(profile.users / _USERS_OF_A_PROCESS, profile.rate / _RATE_OF_A_PROCESS))
-    return max(min(needed, cores), 1)
+    return max(min(needed, most), 1)
 
 
 def _bare(deployment: Deployment) -> BareRates | None:

@@ -34,6 +34,8 @@ _TARGETS_OF = {
     "namespace": ("kubernetes",),
     "access": ("kubernetes",),
     "base": ("kubernetes",),
+    "load-in-cluster": ("kubernetes",),
+    "load-image": ("kubernetes",),
 }
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h)?")
 _HOURS_OF_A_MONTH = 744
@@ -134,6 +136,7 @@ class Option:
     default: Any = None
     shown_default: str = ""
     repeatable: bool = False
+    is_flag: bool = False
 
     @property
     def dest(self) -> str:
@@ -144,6 +147,15 @@ class Option:
     def flag(self) -> str:
         """How it is spelt on the command line."""
         return f"--{PREFIX}-{self.name}"
+
+    @property
+    def declaration(self) -> dict[str, Any]:
+        """How the command line takes it."""
+        text = self.full_help.replace("%", "%%")
+        if self.is_flag:
+            return {"action": "store_const", "const": True, "help": text}
+        action = "append" if self.repeatable else "store"
+        return {"action": action, "metavar": self.metavar, "type": self.parse, "help": text}
 
     @property
     def full_help(self) -> str:
@@ -272,6 +284,21 @@ OPTIONS = (
         "auto",
     ),
     Option(
+        "load-in-cluster",
+        "",
+        "Load comes from Pods of the cluster of target `kubernetes` instead of from this machine.",
+        parse_yes_no,
+        default=False,
+        shown_default="no",
+        is_flag=True,
+    ),
+    Option(
+        "load-image",
+        "IMAGE",
+        "The image of Pods that load comes from; it has this version of pytest-tfserving in it.",
+        shown_default="that of --tfserving-image",
+    ),
+    Option(
         "early-stop",
         "{yes,no}",
         "Whether load ends as soon as every SLO is decided, or always takes its whole run time.",
@@ -357,15 +384,7 @@ def add_options(parser: pytest.Parser) -> None:
     """Declare every option and its ini twin."""
     group = parser.getgroup(PREFIX, "TensorFlow Serving performance (pytest-tfserving)")
     for option in OPTIONS:
-        group.addoption(
-            option.flag,
-            dest=option.dest,
-            metavar=option.metavar,
-            type=option.parse,
-            action="append" if option.repeatable else "store",
-            default=None,
-            help=option.full_help.replace("%", "%%"),
-        )
+        group.addoption(option.flag, dest=option.dest, default=None, **option.declaration)
         parser.addini(option.dest, f"Default value for {option.flag}", default="")
     parser.addini(
         ALLOWED_INI,
@@ -405,6 +424,8 @@ class Settings:
     alpha: float
     load_processes: int
     locustfile: Path | None
+    load_in_cluster: bool
+    load_image: str
     json: Path | None
     html: Path | None
     markdown: Path | None
@@ -467,6 +488,8 @@ class Settings:
             alpha=values["alpha"],
             load_processes=values["load-processes"],
             locustfile=read("locustfile"),
+            load_in_cluster=values["load-in-cluster"],
+            load_image=values["load-image"] or "",
             json=written("json"),
             html=written("html"),
             markdown=written("markdown"),

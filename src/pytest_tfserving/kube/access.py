@@ -32,10 +32,14 @@ _LOOK_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Addresses of replicas, one each or one for all, and how they are reached, in words."""
+    """Addresses of replicas, one each or one for all, and how they are reached, in words.
+
+    ``inside`` are REST addresses for who is in the cluster, one a replica.
+    """
 
     rest: tuple[Endpoint, ...]
     grpc: tuple[Endpoint, ...]
+    inside: tuple[Endpoint, ...]
     how: str
     one_a_replica: bool = False
 
@@ -70,7 +74,7 @@ def reach(way: str, placed: Placed) -> Reach:
         return _pods(placed)
     if way == "auto":
         return _node_ports(placed) or _load_balancer(placed)
-    return _given(way)
+    return _given(way, placed)
 
 
 def _required(found: Reach | None, way: str, problem: str) -> Reach:
@@ -79,20 +83,21 @@ def _required(found: Reach | None, way: str, problem: str) -> Reach:
     return found
 
 
-def _given(address: str) -> Reach:
+def _given(address: str, placed: Placed) -> Reach:
     parts = urlsplit(address)
     tls = parts.scheme == "https"
     endpoint = Endpoint(parts.hostname or "", parts.port or (443 if tls else 80), tls)
-    return Reach((endpoint,), (), f"the address given, {endpoint}")
+    return Reach((endpoint,), (), _rest_of(placed.pods), f"the address given, {endpoint}")
 
 
 def _pods(placed: Placed) -> Reach:
-    addresses = [pod["status"]["podIP"] for pod in placed.pods]
-    return Reach(
-        tuple(Endpoint(address, REST_PORT) for address in addresses),
-        tuple(Endpoint(address, GRPC_PORT) for address in addresses),
-        "each Pod's own address",
-    )
+    rest = _rest_of(placed.pods)
+    grpc = tuple(Endpoint(endpoint.host, GRPC_PORT) for endpoint in rest)
+    return Reach(rest, grpc, rest, "each Pod's own address")
+
+
+def _rest_of(pods: Sequence[Object]) -> tuple[Endpoint, ...]:
+    return tuple(Endpoint(pod["status"]["podIP"], REST_PORT) for pod in pods)
 
 
 # --- a port of a node for each replica ---
@@ -114,6 +119,7 @@ def _node_ports(placed: Placed) -> Reach | None:
                 return Reach(
                     tuple(Endpoint(host, rest) for _, rest in ports),
                     tuple(Endpoint(host, grpc) for grpc, _ in ports),
+                    tuple(Endpoint(service["spec"]["clusterIP"], REST_PORT) for service in services),
                     f"NodePort, one a replica, on node address {host}",
                     one_a_replica=True,
                 )
@@ -174,7 +180,7 @@ def _load_balancer(placed: Placed) -> Reach:
             if host and _answers(host, REST_PORT):
                 rest, grpc = Endpoint(host, REST_PORT), Endpoint(host, GRPC_PORT)
                 how = f"LoadBalancer {host}, which spreads connections over the replicas"
-                return Reach((rest,), (grpc,), how)
+                return Reach((rest,), (grpc,), _rest_of(placed.pods), how)
         time.sleep(_LOOK_S * 10)
     raise DeploymentError(
         "the replicas cannot be reached: no port of a node answers from here, and the cluster gave no "

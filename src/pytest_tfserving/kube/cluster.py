@@ -14,7 +14,7 @@ from pytest_tfserving.errors import ConfigurationError, DeploymentError, missing
 from pytest_tfserving.kube.names import FIELD_MANAGER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from pytest_tfserving.kube.context import Context
 
@@ -24,6 +24,7 @@ CONNECT_S = 3.0
 ANSWER_S = 15.0
 _FIRST_ERROR = 400
 _LONGEST_MESSAGE = 200
+_PART_BYTES = 1 << 16
 _AGAIN_S = 0.5
 _FORBIDDEN_TEXT = re.compile(
     r'cannot (?P<verb>\w+) resource "(?P<resource>[^"]*)" in API group "(?P<group>[^"]*)"'
@@ -74,6 +75,7 @@ SERVICES = Kind("/api/v1", "services", namespaced=True)
 CONFIG_MAPS = Kind("/api/v1", "configmaps", namespaced=True)
 DEPLOYMENTS = Kind("/apis/apps/v1", "deployments", namespaced=True)
 REPLICA_SETS = Kind("/apis/apps/v1", "replicasets", namespaced=True)
+JOBS = Kind("/apis/batch/v1", "jobs", namespaced=True)
 LEASES = Kind("/apis/coordination.k8s.io/v1", "leases", namespaced=True)
 
 
@@ -180,6 +182,38 @@ class Cluster:
 
     # --- the wire ---
 
+    def follow(self, path: str, **query: str) -> Iterator[str]:
+        """The lines at ``path`` as they come, until their end.
+
+        Raises:
+            UnreachableError: when the connection breaks, or nothing comes for a while.
+        """
+        import urllib3
+
+        answer = self._answer("GET", path, query=query)
+        left = b""
+        try:
+            for part in answer.stream(_PART_BYTES):
+                *lines, left = (left + part).split(b"\n")
+                yield from (line.decode("utf-8", "replace") for line in lines)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise self._unreachable(error) from None
+        finally:
+            answer.close()
+
+    def websocket(self, path: str) -> tuple[str, dict[str, str], dict[str, Any]]:
+        """What a WebSocket at ``path`` is opened with: its URL, headers, and options for TLS."""
+        import ssl
+
+        own = self._configuration
+        url = own.host.rstrip("/").replace("http", "ws", 1) + path
+        tls = {"certfile": own.cert_file, "keyfile": own.key_file, "ca_certs": own.ssl_ca_cert}
+        if not own.verify_ssl:
+            tls |= {"cert_reqs": ssl.CERT_NONE, "check_hostname": False}
+        if name := getattr(own, "tls_server_name", None):
+            tls["server_hostname"] = name
+        return url, self._authorization(), {key: value for key, value in tls.items() if value is not None}
+
     def _request(
         self,
         method: str,
@@ -188,6 +222,24 @@ class Cluster:
         body: Object | None = None,
         content: str = "application/json",
     ) -> str:
+        import urllib3
+
+        answer = self._answer(method, path, query, body, content)
+        try:
+            text: str = answer.data.decode("utf-8", "replace")
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise self._unreachable(error) from None
+        return text
+
+    def _answer(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Object | None = None,
+        content: str = "application/json",
+    ) -> Any:
+        """The answer, its body still to be read."""
         import urllib3
 
         url = self._configuration.host.rstrip("/") + path + (f"?{urlencode(query)}" if query else "")
@@ -200,15 +252,19 @@ class Cluster:
                 headers=headers,
                 timeout=urllib3.Timeout(connect=CONNECT_S, read=ANSWER_S),
                 retries=False,
+                preload_content=False,
             )
+            if answer.status >= _FIRST_ERROR:
+                text = answer.data.decode("utf-8", "replace")
+                raise self._refusal(answer.status, _message(text), path)
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise UnreachableError(
-                f"the API server of context {self.context} does not answer: {_innermost(error)}"
-            ) from None
-        text: str = answer.data.decode("utf-8", "replace")
-        if answer.status >= _FIRST_ERROR:
-            raise self._refusal(answer.status, _message(text), path)
-        return text
+            raise self._unreachable(error) from None
+        return answer
+
+    def _unreachable(self, error: BaseException) -> UnreachableError:
+        return UnreachableError(
+            f"the API server of context {self.context} does not answer: {_innermost(error)}"
+        )
 
     def _authorization(self) -> dict[str, str]:
         """The header that says who we are; a plug-in of the kubeconfig may be asked for it anew."""

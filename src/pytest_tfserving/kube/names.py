@@ -6,6 +6,9 @@ APP = "tfserving"
 CONTAINER = "serving"
 FIELD_MANAGER = "pytest-tfserving"
 REPLICA = "pytest-tfserving/replica"
+# Whose load a Pod makes.
+LOAD = "pytest-tfserving/load-of"
+LOCUSTFILE_FOLDER = "/etc/tfs-load"
 GRPC_PORT = 8500
 REST_PORT = 8501
 BATCHING_FOLDER = "/etc/tfs-config"

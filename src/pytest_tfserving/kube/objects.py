@@ -11,6 +11,7 @@ from pytest_tfserving.errors import ConfigurationError, DeploymentError, TFServi
 from pytest_tfserving.kube.cluster import (
     CONFIG_MAPS,
     DEPLOYMENTS,
+    JOBS,
     NAMESPACES,
     PODS,
     SERVICES,
@@ -37,7 +38,8 @@ _GONE_S = 60.0
 _LOOK_S = 0.25
 _OURS = {MANAGED_BY: US}
 # In a namespace that is not ours, what a killed run can have left.
-_SWEPT = (DEPLOYMENTS, SERVICES, CONFIG_MAPS)
+_MADE_MEANWHILE = (JOBS, SERVICES, CONFIG_MAPS)
+_SWEPT = (DEPLOYMENTS, JOBS, SERVICES, CONFIG_MAPS)
 
 
 class Objects:
@@ -123,8 +125,9 @@ class Objects:
     def _delete_applied(self) -> None:
         for kind, name in reversed(self._applied):
             self._cluster.delete(kind, self.namespace, name)
-        for service in self._cluster.items(SERVICES, self.namespace, self._tags.labels):
-            self._cluster.delete(SERVICES, self.namespace, service["metadata"]["name"])
+        for kind in _MADE_MEANWHILE:
+            for each in self._cluster.items(kind, self.namespace, self._tags.labels):
+                self._cluster.delete(kind, self.namespace, each["metadata"]["name"])
 
     def _wait(self, remaining: Callable[[], list[str]]) -> None:
         """What still ends would be measured with the next experiment."""

@@ -94,6 +94,29 @@ def has_ended(pod: Object) -> bool:
     return "deletionTimestamp" in pod["metadata"] and not runs
 
 
+def has_started(pod: Object) -> bool:
+    """Whether a Pod's containers run, or ran."""
+    states = [each.get("state", {}) for each in _statuses(pod)]
+    return bool(states) and all("running" in each or "terminated" in each for each in states)
+
+
+def ended(pod: Object) -> str:
+    """How a Pod of one container that is not started again has ended; empty while it runs."""
+    for status in _statuses(pod):
+        if end := status.get("state", {}).get("terminated"):
+            if end.get("reason") == "OOMKilled":
+                return f"ran out of memory (OOMKilled, its limit is {_limit(pod, status['name'])})"
+            return f"ended with exit code {end.get('exitCode')}"
+    return ""
+
+
+def pod_doomed(pod: Object, events: Sequence[Object]) -> Doomed | None:
+    """Why a Pod will never start, None where it may; ``events`` are those of its namespace."""
+    uid = pod["metadata"]["uid"]
+    own = sorted((each for each in events if each["involvedObject"].get("uid") == uid), key=when)
+    return next(_pod_reasons(pod, own, leaving=False), None)
+
+
 def restarts(pod: Object) -> int:
     """How often a Pod's containers were started again."""
     return sum(each.get("restartCount", 0) for each in _statuses(pod))

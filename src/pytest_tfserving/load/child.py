@@ -1,36 +1,34 @@
-"""The Locust processes, as their parent has them: started, told their plan, heard, ended."""
+"""The load generator, as its parent has it: started, told its plan, heard, ended."""
 
 from __future__ import annotations
 
+import base64
 import json
-import os
 import queue
-import socket
-import subprocess
-import sys
 import threading
+import time
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from pytest_tfserving import __version__
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.load.chorus import Chorus
-from pytest_tfserving.processes import end_by_closing
+from pytest_tfserving.load.local import Local
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from pytest_tfserving.load.answer import ExpectedAnswer
+    from pytest_tfserving.load.place import Hear, Place, Process, Team
     from pytest_tfserving.load.profile import LoadProfile
     from pytest_tfserving.targets.deployment import Deployment
 
-WORKER = Path(__file__).with_name("worker.py")
-START_S = 60.0
-READ_THE_PLAN = timedelta(seconds=0.1)
-FIND_EACH_OTHER = timedelta(seconds=1.5)
-STOP_S = 3.0
+READ_THE_PLAN_S = 0.1
+FIND_EACH_OTHER_S = 1.5
 
 
 @dataclass(frozen=True)
@@ -45,69 +43,6 @@ class Plan:
     whole_run_counts: bool = False
 
 
-class LoadProcess:
-    """One process, started at once; ``hear`` is called with each of its lines, and with None at their end."""
-
-    def __init__(
-        self, folder: Path, name: str, locustfile: Path | None, hear: Callable[[dict[str, Any] | None], None]
-    ) -> None:
-        self.records = folder / f"records{name}.f64"
-        self.log = folder / f"generator{name}.log"
-        self.ready = threading.Event()
-        self.first: dict[str, Any] = {}
-        self._hear = hear
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", str(WORKER), *([str(locustfile)] if locustfile else [])],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env=environment,
-                start_new_session=True,
-                text=True,
-            )
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def write(self, text: str) -> None:
-        """Write one line to it."""
-        assert self.process.stdin is not None
-        try:
-            self.process.stdin.write(f"{text}\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # its end is seen where its lines are read
-
-    def end(self) -> None:
-        """End it, and hear what it said until then."""
-        end_by_closing(self.process, STOP_S)
-        self._reader.join()
-
-    def death(self) -> str:
-        """How it ended, empty while it runs."""
-        try:
-            code = self.process.wait(1)
-        except subprocess.TimeoutExpired:
-            return ""
-        last = self.log.read_text(errors="replace").strip().splitlines()[-1:]
-        ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        return f"the load generator {ended}" + (f": {last[0]}" if last else "")
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        with self.process.stdout as lines:
-            for line in lines:
-                said = json.loads(line)
-                if said["event"] in ("ready", "refused"):
-                    self.first = said
-                    self.ready.set()
-                else:
-                    self._hear(said)
-        self.ready.set()
-        self._hear(None)
-
-
 class LoadChild:
     """The load generator: a process, or several and Locust's master, started on entering the context.
 
@@ -115,9 +50,12 @@ class LoadChild:
     then wait for their plan. ``lines`` is what they say, merged, and None once one of them has ended.
     """
 
-    def __init__(self, folder: Path, processes: int = 1, locustfile: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, processes: int = 1, locustfile: Path | None = None, place: Place | None = None
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.lines: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self.place: Place = place or Local()
         self._folder = folder
         self._count = processes
         self._locustfile = locustfile
@@ -125,70 +63,80 @@ class LoadChild:
         self._unfinished = set(range(processes))
         self._to_end = set(range(processes))
         self._lock = threading.Lock()
-        self._workers: list[LoadProcess] = []
-        self._master: LoadProcess | None = None
+        self._stack = ExitStack()
+        self._team: Team
 
     def __enter__(self) -> Self:
-        for index in range(self._count):
-            hear = partial(self._hear, index)
-            self._workers.append(LoadProcess(self._folder, f"{index}", self._locustfile, hear))
-        if self._count > 1:
-            self._master = LoadProcess(self._folder, "-master", self._locustfile, lambda _: None)
+        hears: Callable[[int], Hear] = partial(partial, self._hear)
+        team = self.place.team(self._folder, self._count, self._locustfile, hears)
+        self._team = self._stack.enter_context(team)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.end()
+        self._stack.close()
 
     @property
     def records(self) -> list[Path]:
         """The files that requests are recorded in, one a process."""
-        return [worker.records for worker in self._workers]
+        return [worker.records for worker in self._team.workers]
 
     def wait_until_ready(self) -> None:
         """Wait until all do nothing but wait for their plan, or are gone, which `run` finds out.
 
         Raises:
-            ConfigurationError: when the locustfile cannot be used; its own traceback is a note.
+            ConfigurationError: when one cannot be used, as for its locustfile, whose traceback is a note.
         """
+        deadline = time.monotonic() + self.place.start_s
         for process in self._all:
-            process.ready.wait(START_S)
-        first = self._workers[0].first
-        if first.get("event") == "refused":
-            error = ConfigurationError(first["text"])
-            error.add_note(first["details"])
-            raise error
+            process.ready.wait(max(deadline - time.monotonic(), 0.0))
+        for process in self._all:
+            if process.first.get("event") == "refused":
+                error = ConfigurationError(process.first["text"])
+                if details := process.first.get("details"):
+                    error.add_note(details)
+                raise error
+            version = process.first.get("version", __version__)
+            if version != __version__:
+                raise ConfigurationError(
+                    f"load comes from pytest-tfserving {version}, and this is {__version__}; both have to be "
+                    "the same: build the image of the load processes anew."
+                )
 
     @property
     def has_own_shape(self) -> bool:
         """Whether the locustfile says how the level of load goes over time."""
-        return bool(self._workers[0].first.get("has_shape"))
+        return bool(self._team.workers[0].first.get("has_shape"))
 
     def send(self, plan: Plan, deployment: Deployment) -> datetime:
         """Give all their plan, and tell when they begin: as soon as they are sure to have read it."""
-        begins = datetime.now(UTC) + (READ_THE_PLAN if self._count == 1 else FIND_EACH_OTHER)
-        body = self._folder / "body"
-        body.write_bytes(plan.body)
+        master = self._team.master
         spec = {
             "profile": asdict(plan.profile),
             "stages": [asdict(stage) for stage in plan.profile.stages],
             "judged_from_s": plan.profile.judged_from_s,
-            "origin": begins.timestamp(),
             "processes": self._count,
-            "endpoints": [{**asdict(endpoint), "path": plan.path} for endpoint in deployment.endpoints],
+            "endpoints": [
+                {**asdict(endpoint), "path": plan.path} for endpoint in self.place.endpoints(deployment)
+            ],
             "expected": asdict(plan.expected),
-            "body": str(body),
             "stall_s": plan.stall_s,
-            "master": ["127.0.0.1", free_port()] if self._master else None,
+            "master": self._team.master_address() if master else None,
         }
+        body = base64.b64encode(plan.body).decode("ascii")
         cores = sorted(deployment.generator_cores)
         own_cores = [[core] for core in cores] if 1 < self._count <= len(cores) else [cores] * self._count
-        if self._master:
-            self._master.write(json.dumps({**spec, "role": "master", "cores": cores}))
-        role = "worker" if self._master else "alone"
-        for index, worker in enumerate(self._workers):
-            own = {"role": role, "index": index, "records": str(worker.records), "cores": own_cores[index]}
-            worker.write(json.dumps({**spec, **own}))
-        return begins
+        if master:
+            master.write(json.dumps({**spec, "role": "master", "cores": cores}))
+        role = "worker" if master else "alone"
+        for index, worker in enumerate(self._team.workers):
+            own = {"role": role, "index": index, "records": worker.sink, "cores": own_cores[index]}
+            worker.write(json.dumps({**spec, **own, "body": body}))
+        now = time.time()
+        origin = now + (FIND_EACH_OTHER_S if master else READ_THE_PLAN_S)
+        begin = {"origin": origin, "now": now, "same_clock": self.place.same_clock}
+        for process in self._all:
+            process.write(json.dumps(begin))
+        return datetime.fromtimestamp(origin, UTC)
 
     def end(self) -> None:
         """End all; what they said until then can still be read from ``lines``."""
@@ -205,8 +153,8 @@ class LoadChild:
         return next(filter(None, (process.death() for process in self._all)), "")
 
     @property
-    def _all(self) -> list[LoadProcess]:
-        return [*self._workers, *([self._master] if self._master else [])]
+    def _all(self) -> list[Process]:
+        return [*self._team.workers, *([self._team.master] if self._team.master else [])]
 
     def _hear(self, index: int, line: dict[str, Any] | None) -> None:
         """Merge a line; the first process to end without its last line ends the lines of all."""
@@ -221,10 +169,3 @@ class LoadChild:
             self._unfinished.discard(index)
             if line["reason"] in ("failures", "stalled") and self._count > 1:
                 self.stop()
-
-
-def free_port() -> int:
-    """A port of this machine that nothing listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])

@@ -2,14 +2,14 @@
 
 A record is four float64: when it was sent, in seconds since the run's origin; latency from then on in ms;
 outcome; by how many ms it was sent after it was due, 0 where nothing says when it is due. Outcome 0 is a
-success, any other number is the index of an error's cause. Records are appended to a file while load runs,
-so the child's memory does not grow with the number of requests, and what was measured outlives the child.
+success, any other number is the index of an error's cause. Records are written away while load runs, so the
+child's memory does not grow with the number of requests, and what was measured outlives the child.
 """
 
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,11 +25,21 @@ DROPPED = "not sent"
 OTHER_CAUSE = "other errors"
 
 
-class Recorder:
-    """Appends records to ``path``; ``announce(index, text)`` is called for every new cause of an error."""
+class Sink(Protocol):
+    """Where records go."""
 
-    def __init__(self, path: Path, announce: Callable[[int, str], None]) -> None:
-        self._file = path.open("ab", buffering=0)
+    def write(self, data: Any, /) -> object:
+        """Take some whole records, as bytes."""
+
+    def close(self) -> object:
+        """Take no more."""
+
+
+class Recorder:
+    """Writes records to ``sink``; ``announce(index, text)`` is called for every new cause of an error."""
+
+    def __init__(self, sink: Sink, announce: Callable[[int, str], None]) -> None:
+        self._sink = sink
         self._announce = announce
         self._pending = array("d")
         self._causes: dict[str, int] = {}
@@ -53,7 +63,7 @@ class Recorder:
     def flush(self) -> list[float]:
         """Write what is pending and count it; return the successes' latencies in ms."""
         pending, self._pending = self._pending, array("d")
-        self._file.write(pending)
+        self._sink.write(pending)
         outcomes = pending[2::FIELDS]
         latencies = [
             latency for latency, outcome in zip(pending[1::FIELDS], outcomes, strict=True) if not outcome
@@ -63,9 +73,9 @@ class Recorder:
         return latencies
 
     def close(self) -> None:
-        """Write what is pending and close the file."""
+        """Write what is pending, and no more."""
         self.flush()
-        self._file.close()
+        self._sink.close()
 
 
 def read_records(path: Path) -> Any:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.deciding import DEFAULT_ALPHA, Decider
-from pytest_tfserving.load.child import STOP_S
+from pytest_tfserving.load.local import STOP_S
 from pytest_tfserving.load.outcome import outcome
 from pytest_tfserving.load.recorder import SUCCESS, RecordStream, all_records
 from pytest_tfserving.load.story import Story
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.child import LoadChild, Plan
     from pytest_tfserving.load.result import Result
     from pytest_tfserving.targets.deployment import Deployment
-
-SILENCE_S = 15.0
 
 
 def as_text(moment: datetime) -> str:
@@ -66,7 +64,7 @@ def _watch(
     child: LoadChild, story: Story, deployment: Deployment, progress: Callable[[dict[str, Any]], None]
 ) -> Iterator[None]:
     """Hear the child until its end, yielding after every tick."""
-    for line in _lines(child, SILENCE_S):
+    for line in _lines(child, child.place.silence_s):
         if line is not None:
             story.hear(line)
             if line["event"] == "tick":
@@ -78,7 +76,7 @@ def _watch(
             _drain(child, story)
             return
     if story.end is None:
-        story.invalid = child.death() or f"the load generator said nothing for {SILENCE_S:g} s"
+        story.invalid = child.death() or f"the load generator said nothing for {child.place.silence_s:g} s"
     elif story.early_end and (failure := deployment.failure_soon()):
         story.aborted = f"{failure}, {story.ended_at_s:.1f} s into the load"
 

@@ -1,26 +1,31 @@
 """The Locust child: reads its plan from standard input, loads, records, and speaks JSON lines.
 
 It is started by its path and never imported: Locust patches the process it is imported into, and does so
-before anything else is loaded here. Lines it writes, each with ``event``:
+before anything else is loaded here. Lines it writes, each with ``event`` and its number ``n``:
 
-``ready``    everything is imported, the plan may come; ``has_shape``: the locustfile's own
+``ready``    everything is imported, the plan may come; ``has_shape``: the locustfile's own; ``version``
 ``refused``  the locustfile cannot be used: ``text``, and its own traceback as ``details``; nothing follows
 ``cause``    a new cause of errors: ``index``, ``text``
 ``tick``     twice a second: ``at_s``, ``users``, ``requests``, ``failures``, ``rps``, ``p95_ms``, and what
              the process used, see `used`
 ``settled``  load is at its level and is answered: ``at_s``, and what the process used
+``records``  records, where the plan names no file for them: ``data``, in base64
 ``end``      the last line: ``reason`` (`time`, `decided`, `failures`, `stalled`, `stopped`), ``at_s``,
              ``lag_p95_ms``, and what the process used
 
-A line ``stop`` on standard input ends the run, as does its end: then the parent has died. ``decided`` ends
-it as its time would.
+The first line of standard input is the plan. The second one says when load begins: ``origin`` on the clock
+of who writes it, which says ``now``, and whether that is this process's clock too. A line ``stop`` after them
+ends the run, as does the end of standard input: then the parent has died. ``decided`` ends it as its time
+would.
 """
 
 # ruff: noqa: I001 - Locust comes first: importing it patches the standard library
 from __future__ import annotations
 
 import locust  # noqa: F401
+import base64
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -34,7 +39,8 @@ from gevent.os import make_nonblocking, nb_read
 from locust import LoadTestShape
 from locust.env import Environment
 
-from pytest_tfserving.load.recorder import Recorder
+from pytest_tfserving import __version__
+from pytest_tfserving.load.recorder import Recorder, Sink
 from pytest_tfserving.load.shape import Stage, level_at
 from pytest_tfserving.load.users.closed import ClosedLoop, ClosedUser
 from pytest_tfserving.load.users.open import OpenLoop, OpenUser
@@ -52,12 +58,34 @@ FEWEST_TO_GIVE_UP_ON = 10
 _LATENCIES_SHOWN = 2000
 _LOOK_S = 0.02
 _NS = 10**9
+_READ_BYTES = 1 << 16
+
+_numbers = itertools.count(1)
+# What was read of standard input and is not used yet.
+_unread = bytearray()
 
 
 def say(event: str, **values: Any) -> None:
     """Write one line to the parent."""
-    sys.stdout.write(json.dumps({"event": event, **values}) + "\n")
+    sys.stdout.write(json.dumps({"event": event, "n": next(_numbers), **values}) + "\n")
     sys.stdout.flush()
+
+
+class SaidRecords:
+    """A sink that says records, for a parent on another machine."""
+
+    def write(self, data: Any, /) -> None:
+        """Say them, if there are any."""
+        if len(data):
+            say("records", data=base64.b64encode(data).decode("ascii"))
+
+    def close(self) -> None:
+        """Nothing is left to be done."""
+
+
+def sink(path: str) -> Sink:
+    """Where records go: the file at ``path``, or what is said."""
+    return Path(path).open("ab", buffering=0) if path else SaidRecords()
 
 
 def used(cores: list[int]) -> dict[str, float]:
@@ -135,9 +163,9 @@ class Run:
         self.profile = plan["profile"]
         self.stall_s: float = plan["stall_s"]
         self.recorder = Recorder(
-            Path(plan["records"]), lambda index, text: say("cause", index=index, text=text)
+            sink(plan["records"]), lambda index, text: say("cause", index=index, text=text)
         )
-        self.loop = self._new_loop(Path(plan["body"]).read_bytes())
+        self.loop = self._new_loop(base64.b64decode(plan["body"]))
         self.cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         self.level_since = plan["judged_from_s"]
         shape = self.profile["shape"] != "constant" or bool(file and file.shape)
@@ -257,17 +285,31 @@ class Run:
 
 def next_order() -> bytes:
     """What the parent says next, nothing once it has died; other greenlets run meanwhile."""
+    if _unread:
+        return bytes(_unread)
     stdin = sys.stdin.fileno()
     make_nonblocking(stdin)
     return bytes(nb_read(stdin, 1 << 12))
 
 
-def _first_line() -> bytes:
-    """The first line of standard input; what follows it stays unread for `next_order`."""
-    line = b""
-    while not line.endswith(b"\n") and (byte := os.read(sys.stdin.fileno(), 1)):
-        line += byte
+def _next_line() -> bytes:
+    """The next line of standard input, all that there was when that ends first."""
+    while b"\n" not in _unread and (read := os.read(sys.stdin.fileno(), _READ_BYTES)):
+        _unread.extend(read)
+    line, _, rest = bytes(_unread).partition(b"\n")
+    _unread[:] = rest
     return line
+
+
+def next_plan() -> dict[str, Any]:
+    """The plan, with the origin on this process's clock."""
+    plan, begins = _next_line(), _next_line()
+    if not begins:
+        os._exit(1)
+    found: dict[str, Any] = json.loads(plan)
+    begin = json.loads(begins)
+    apart_s = 0.0 if begin["same_clock"] else time.time() - begin["now"]
+    return {**found, "origin": begin["origin"] + apart_s}
 
 
 def _locustfile() -> Locustfile | None:
@@ -284,11 +326,8 @@ def _locustfile() -> Locustfile | None:
 def main() -> None:
     """Run the plan on standard input, then leave without waiting for users that wait for answers."""
     file = _locustfile()
-    say("ready", has_shape=bool(file and file.shape))
-    line = _first_line()
-    if not line:
-        os._exit(1)
-    plan = json.loads(line)
+    say("ready", has_shape=bool(file and file.shape), version=__version__)
+    plan = next_plan()
     if plan["cores"]:
         os.sched_setaffinity(0, plan["cores"])
     if plan["role"] == "master":

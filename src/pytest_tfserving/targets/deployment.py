@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pytest_tfserving.experiment import Experiment
+    from pytest_tfserving.load.place import Place
     from pytest_tfserving.load.result import BareRates
     from pytest_tfserving.targets.usage import Usage
 
@@ -56,6 +57,7 @@ class Deployment:
     a sentence once something in it has died, known at most ``known_after_s`` later. ``happened()`` has one
     for each thing that befell its replicas, oldest first. ``bare_slice()`` measures the bare session on the
     replicas' cores and ``right_answer()`` is what it answers, both None where that cannot be known.
+    ``load_place`` is where load processes run, this machine where there is none.
     ``usage()`` is what all replicas have used so far, None where nothing of that is seen. ``unfit`` says what
     the target lacks for the shape; such a deployment is never judged. ``endpoints`` are REST,
     ``grpc_endpoints`` gRPC, one a replica in the same order, none where the target does not know them.
@@ -69,6 +71,7 @@ class Deployment:
     reached: str
     grpc_endpoints: tuple[Endpoint, ...] = ()
     generator_cores: frozenset[int] = frozenset()
+    load_place: Place | None = None
     unfit: str = ""
     circumstances: Mapping[str, Any] = field(default_factory=dict)
     failure: Callable[[], str] = _nothing_failed

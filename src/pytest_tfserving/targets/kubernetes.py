@@ -22,6 +22,7 @@ from pytest_tfserving.kube.cluster import (
 from pytest_tfserving.kube.context import kubeconfig_paths, pinned
 from pytest_tfserving.kube.kustomize import Variant, check_deployment, own_base, render
 from pytest_tfserving.kube.lease import ClusterTurn
+from pytest_tfserving.kube.load_pods import PodPlace
 from pytest_tfserving.kube.names import CONTAINER, REST_PORT
 from pytest_tfserving.kube.objects import AWAY_S, Objects
 from pytest_tfserving.kube.objects import sweep as sweep_cluster
@@ -234,6 +235,7 @@ def _deployment(
 ) -> Deployment:
     model = model_name(order.experiment.model)
     cluster, namespace, tags = placed.cluster, placed.namespace, placed.tags
+    place = _load_place(order, placed, reached) if order.settings.load_in_cluster else None
 
     def failure() -> str:
         return seen.with_last_words(cluster, namespace, watch.failure) if watch.failure else ""
@@ -245,7 +247,8 @@ def _deployment(
         path=f"/v1/models/{model}",
         endpoints=reached.rest,
         grpc_endpoints=reached.grpc,
-        reached=reached.how,
+        reached=f"{reached.how}, load from Pods of the cluster" if place else reached.how,
+        load_place=place,
         unfit=space.unfit,
         circumstances=_circumstances(order, placed, space),
         failure=failure,
@@ -253,6 +256,19 @@ def _deployment(
         happened=watch.events,
         evidence=lambda: _evidence(cluster, namespace, tags),
         usage=lambda: watch.usage,
+    )
+
+
+def _load_place(order: Order, placed: Placed, reached: Reach) -> PodPlace:
+    settings = order.settings
+    return PodPlace(
+        cluster=placed.cluster,
+        namespace=placed.namespace,
+        tags=placed.tags,
+        inside=reached.inside,
+        image=settings.load_image or settings.image,
+        pods=order.experiment.load_pods,
+        start_s=settings.ready_timeout_s,
     )
 
 

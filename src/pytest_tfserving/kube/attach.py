@@ -1,0 +1,75 @@
+"""Writes to the standard input of a container, by Kubernetes' attach over a WebSocket."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from pytest_tfserving.errors import missing_extra
+from pytest_tfserving.kube.cluster import CONNECT_S, PODS, UnreachableError
+
+if TYPE_CHECKING:
+    from pytest_tfserving.kube.cluster import Cluster
+
+# The first byte of a message says which stream it is of.
+_STDIN = b"\x00"
+_PROTOCOL = "v4.channel.k8s.io"
+_MOST_BYTES = 1 << 15
+
+
+class StandardInput:
+    """The standard input of a running container; connected when it is first written to."""
+
+    def __init__(self, cluster: Cluster, namespace: str, pod: str, container: str) -> None:
+        self._cluster = cluster
+        self._path = f"{PODS.path(namespace, pod)}/attach"
+        self._query = {"container": container, "stdin": "true", "stdout": "false", "stderr": "false"}
+        self._socket: Any = None
+
+    def write(self, data: bytes) -> None:
+        """Write ``data``, over a new connection if the one there was is gone.
+
+        Raises:
+            UnreachableError: when it cannot be written; it may have been in part.
+        """
+        try:
+            self._send(data)
+        except UnreachableError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Drop the connection; the container's standard input stays open."""
+        if self._socket is not None:
+            with suppress(Exception):
+                self._socket.close(timeout=CONNECT_S)
+        self._socket = None
+
+    def _send(self, data: bytes) -> None:
+        import websocket
+
+        try:
+            self._socket = self._socket or self._connected()
+            for start in range(0, len(data), _MOST_BYTES):
+                self._socket.send_binary(_STDIN + data[start : start + _MOST_BYTES])
+        except (websocket.WebSocketException, OSError) as error:
+            where = self._path.split("/")[-2]
+            raise UnreachableError(f"the load Pod {where} cannot be told anything: {error}") from None
+
+    def _connected(self) -> Any:
+        try:
+            import websocket
+        except ModuleNotFoundError as error:
+            raise missing_extra(str(error.name), "kubernetes", "load inside the cluster") from None
+
+        url, headers, tls = self._cluster.websocket(f"{self._path}?{urlencode(self._query)}")
+        return websocket.create_connection(
+            url,
+            timeout=CONNECT_S,
+            header=[f"{name}: {value}" for name, value in headers.items()],
+            subprotocols=[_PROTOCOL],
+            sslopt=tls,
+            http_no_proxy=["*"],
+            enable_multithread=True,
+        )

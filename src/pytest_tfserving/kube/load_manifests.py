@@ -1,0 +1,117 @@
+"""The Jobs that load comes from. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfserving.kube.names import APP, LOAD, LOCUSTFILE_FOLDER
+
+if TYPE_CHECKING:
+    from pytest_tfserving.experiment import LoadPods
+    from pytest_tfserving.kube.manifests import Manifest
+    from pytest_tfserving.targets.labels import Tags
+
+WORKERS = f"{APP}-load"
+MASTER = f"{APP}-load-master"
+LOCUSTFILE_MAP = f"{APP}-load-locustfile"
+CONTAINER = "load"
+# Starts what `load.local` starts, wherever the image has this package.
+_PROGRAM = (
+    "import os, sys; from pytest_tfserving.load.local import WORKER; "
+    "os.execv(sys.executable, [sys.executable, '-P', str(WORKER), *sys.argv[1:]])"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadJobs:
+    """What load processes are made of: the image, how many workers, their nodes, the locustfile's name.
+
+    ``indexed`` is whether the cluster knows indexed Jobs.
+    """
+
+    image: str
+    workers: int
+    pods: LoadPods
+    indexed: bool
+    locustfile: str = ""
+
+    def manifests(self, tags: Tags) -> list[Manifest]:
+        """The Job of the workers, and that of the master where there are several."""
+        made = [self._job(WORKERS, self.workers, tags)]
+        return [*made, self._job(MASTER, 1, tags)] if self.workers > 1 else made
+
+    def _job(self, name: str, count: int, tags: Tags) -> Manifest:
+        spec: dict[str, Any] = {
+            "parallelism": count,
+            "completions": count,
+            "backoffLimit": 0,
+            "activeDeadlineSeconds": round(tags.lifetime.total_seconds()),
+            "template": {
+                "metadata": {"labels": labels(name, tags), "annotations": tags.annotations},
+                "spec": self._pod(tags),
+            },
+        }
+        if self.indexed:
+            spec["completionMode"] = "Indexed"
+        meta = {"name": name, "labels": tags.labels, "annotations": tags.annotations}
+        return {"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": spec}
+
+    def _pod(self, tags: Tags) -> dict[str, Any]:
+        path = [f"{LOCUSTFILE_FOLDER}/{self.locustfile}"] if self.locustfile else []
+        size = {"cpu": self.pods.cpu, "memory": self.pods.memory}
+        container: dict[str, Any] = {
+            "name": CONTAINER,
+            "image": self.image,
+            "imagePullPolicy": "IfNotPresent",
+            "command": ["python3", "-c", _PROGRAM, *path],
+            "stdin": True,
+            "resources": {"requests": size, "limits": size},
+            "securityContext": {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            },
+            "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - the container's own
+        }
+        pod: dict[str, Any] = {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "terminationGracePeriodSeconds": 1,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 10001,
+                "runAsGroup": 10001,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "affinity": _away_from_servers(tags),
+            "containers": [container],
+            "volumes": [{"name": "tmp", "emptyDir": {}}],
+        }
+        if self.pods.nodes.selector:
+            pod["nodeSelector"] = dict(self.pods.nodes.selector)
+        if self.pods.nodes.tolerations:
+            pod["tolerations"] = [dict(each) for each in self.pods.nodes.tolerations]
+        if self.locustfile:
+            container["volumeMounts"].append({"name": "locustfile", "mountPath": LOCUSTFILE_FOLDER})
+            pod["volumes"].append({"name": "locustfile", "configMap": {"name": LOCUSTFILE_MAP}})
+        return pod
+
+
+def labels(job: str, tags: Tags) -> dict[str, str]:
+    """What load Pods are found by; not the run's own labels, which its servers are found by."""
+    return {LOAD: tags.run, "job": job}
+
+
+def locustfile_map(name: str, text: str, tags: Tags) -> Manifest:
+    """The ConfigMap that brings a locustfile."""
+    meta = {"name": LOCUSTFILE_MAP, "labels": tags.labels, "annotations": tags.annotations}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {name: text}}
+
+
+def _away_from_servers(tags: Tags) -> dict[str, Any]:
+    """On other nodes than the servers, if there is room: who shares a node shares its memory bandwidth."""
+    term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": tags.labels}}
+    preferred = [{"weight": 100, "podAffinityTerm": term}]
+    return {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}

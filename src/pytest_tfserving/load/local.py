@@ -1,0 +1,134 @@
+"""Load processes on this machine, beside pytest."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfserving.processes import end_by_closing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pytest_tfserving.load.place import Hear
+    from pytest_tfserving.targets.deployment import Deployment, Endpoint
+
+WORKER = Path(__file__).with_name("worker.py")
+STOP_S = 3.0
+
+
+class LocalProcess:
+    """One process, started at once; see `place.Process`."""
+
+    def __init__(self, folder: Path, name: str, locustfile: Path | None, hear: Hear) -> None:
+        self.records = folder / f"records{name}.f64"
+        self.sink = str(self.records)
+        self.log = folder / f"generator{name}.log"
+        self.ready = threading.Event()
+        self.first: dict[str, Any] = {}
+        self._hear = hear
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", str(WORKER), *([str(locustfile)] if locustfile else [])],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=environment,
+                start_new_session=True,
+                text=True,
+            )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def write(self, text: str) -> None:
+        """Write one line to it."""
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(f"{text}\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # its end is seen where its lines are read
+
+    def end(self) -> None:
+        """End it, and hear what it said until then."""
+        end_by_closing(self.process, STOP_S)
+        self._reader.join()
+
+    def death(self) -> str:
+        """How it ended, empty while it runs."""
+        try:
+            code = self.process.wait(1)
+        except subprocess.TimeoutExpired:
+            return ""
+        last = self.log.read_text(errors="replace").strip().splitlines()[-1:]
+        ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        return f"the load generator {ended}" + (f": {last[0]}" if last else "")
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout as lines:
+            for line in lines:
+                said = json.loads(line)
+                if said["event"] in ("ready", "refused"):
+                    self.first = said
+                    self.ready.set()
+                else:
+                    self._hear(said)
+        self.ready.set()
+        self._hear(None)
+
+
+class LocalTeam:
+    """Processes of this machine; see `place.Team`."""
+
+    def __init__(
+        self, folder: Path, processes: int, locustfile: Path | None, hear: Callable[[int], Hear]
+    ) -> None:
+        self.workers: list[LocalProcess] = []
+        self.master: LocalProcess | None = None
+        for index in range(processes):
+            self.workers.append(LocalProcess(folder, f"{index}", locustfile, hear(index)))
+        if processes > 1:
+            self.master = LocalProcess(folder, "-master", locustfile, lambda _: None)
+
+    def master_address(self) -> tuple[str, int]:
+        """A port of this machine that nothing listens on."""
+        with socket.socket() as found:
+            found.bind(("127.0.0.1", 0))
+            return "127.0.0.1", int(found.getsockname()[1])
+
+
+class Local:
+    """This machine; see `place.Place`."""
+
+    start_s = 60.0
+    silence_s = 15.0
+    same_clock = True
+
+    def most_processes(self, deployment: Deployment) -> int:
+        """One on each core that is the generator's."""
+        return len(deployment.generator_cores)
+
+    def endpoints(self, deployment: Deployment) -> Sequence[Endpoint]:
+        """The addresses of its replicas."""
+        return deployment.endpoints
+
+    @contextmanager
+    def team(
+        self, folder: Path, processes: int, locustfile: Path | None, hear: Callable[[int], Hear]
+    ) -> Iterator[LocalTeam]:
+        """Processes that were started, and end with the context."""
+        found = LocalTeam(folder, processes, locustfile, hear)
+        try:
+            yield found
+        finally:
+            for process in (*found.workers, *([found.master] if found.master else [])):
+                process.end()
