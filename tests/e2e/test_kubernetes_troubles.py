@@ -53,12 +53,19 @@ def pytest_tfserving_result(result):
 class Run:
     """A pytest process in the project's folder."""
 
-    def __init__(self, project: Project, cluster: Kubectl, *options: str, name: str = "output") -> None:
+    def __init__(self, project: Project, cluster: Kubectl, options: tuple[str, ...], name: str) -> None:
         self._output = project.pytester.path / name
+        # Measurements of one machine take turns by a file in its folder for temporary ones: this one is alone.
+        own = project.pytester.path / f"{name}-temporary"
+        own.mkdir()
         program = [sys.executable, "-u", "-m", "pytest", "-p", "no:locust", *cluster.options, *options]
         with self._output.open("wb") as output:
             self.process = subprocess.Popen(
-                program, cwd=project.pytester.path, stdout=output, stderr=subprocess.STDOUT
+                program,
+                cwd=project.pytester.path,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "TMPDIR": str(own)},
             )
 
     @property
@@ -91,7 +98,7 @@ def started(small: Project, cluster: Kubectl) -> Iterator[Callable[..., Run]]:
     runs: list[Run] = []
 
     def start(*options: str) -> Run:
-        runs.append(Run(small, cluster, *options, name=f"output{len(runs)}"))
+        runs.append(Run(small, cluster, options, f"output{len(runs)}"))
         return runs[-1]
 
     yield start

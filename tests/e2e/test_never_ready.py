@@ -51,8 +51,8 @@ CLOCK_S = 1
 EXIT_3 = ["python3", "-c", "print('the disk is full'); raise SystemExit(3)"]
 NO_PAGE = {"httpGet": {"path": "/nowhere", "port": "rest"}, "periodSeconds": 1, "failureThreshold": 2}
 KEY = {"configMapKeyRef": {"name": "absent", "key": "level"}}
-VOLUMES: list[dict[str, Any]] = [{"name": name, "emptyDir": {}} for name in ("tmp", "monitoring")]
-ABSENT = {"volumes": [*VOLUMES, {"name": "more", "configMap": {"name": "absent"}}]}
+LITTLE = {"cpu": "1", "memory": "100Mi"}
+ABSENT = [{"name": "tmp", "emptyDir": {}}, {"name": "monitoring", "configMap": {"name": "absent"}}]
 
 # Which part of the manifests is changed and how, the event or end that tells the cluster, and what is told.
 STATES: dict[str, tuple[dict[str, Any], str, str]] = {
@@ -67,9 +67,9 @@ STATES: dict[str, tuple[dict[str, Any], str, str]] = {
         "container 'serving' of Pod * crashes again and again (exit code 3): the disk is full",
     ),
     "too little memory for the model": (
-        {"container": {"resources": {"requests": {"memory": "48Mi"}, "limits": {"memory": "48Mi"}}}},
+        {"container": {"resources": {"requests": LITTLE, "limits": LITTLE}}, "model": "resnet50"},
         "OOMKilled",
-        "container 'serving' of Pod * ran out of memory (OOMKilled, its limit is 48Mi)*",
+        "container 'serving' of Pod * ran out of memory (OOMKilled, its limit is 100Mi)*",
     ),
     "unschedulable": (
         {"pod": {"nodeSelector": {"disk": "none-such"}}},
@@ -82,19 +82,19 @@ STATES: dict[str, tuple[dict[str, Any], str, str]] = {
         "container 'serving' of Pod * cannot be configured: configmap \"absent\" not found",
     ),
     "a volume that is not there": (
-        {"pod": ABSENT},
+        {"pod": {"volumes": ABSENT}},
         "FailedMount",
         'Pod * cannot start: *configmap "absent" not found',
     ),
     "a batching file that does not parse": (
         {"config": {"batching_config.txt": "max_batch_size { value: many }"}},
         "BackOff",
-        "container 'serving' of Pod * crashes again and again (exit code *): *many*",
+        "container 'serving' of Pod * crashes again and again (exit code *): *batching_config.txt*",
     ),
     "a probe that fails": (
-        {"container": {"startupProbe": NO_PAGE}},
+        {"container": {"startupProbe": None, "livenessProbe": NO_PAGE, "readinessProbe": NO_PAGE}},
         "Killing",
-        "Pod *: Container serving failed startup probe, will be restarted (*404*)",
+        "Pod *: Container serving failed liveness probe, will be restarted (*404)*",
     ),
 }
 
@@ -103,7 +103,8 @@ STATES: dict[str, tuple[dict[str, Any], str, str]] = {
 def test_the_reason_is_told_at_once(project: Project, cluster: Kubectl, state: str) -> None:
     patch, sign, reason = STATES[state]
     folder = project.pytester.path
-    project.write(EXPERIMENTS.replace("BATCHING", "true" if "config" in patch else "false"))
+    batching, model = "true" if "config" in patch else "false", patch.get("model", "half_plus_two")
+    project.write(EXPERIMENTS.replace("BATCHING", batching).replace("half_plus_two", model))
     (folder / "conftest.py").write_text(CONFTEST)
     (folder / "patch.json").write_text(json.dumps({"config": {}, "pod": {}, "container": {}, **patch}))
     (folder / "request.json").write_text('{"instances": [[1.0]]}')
@@ -122,7 +123,7 @@ def test_the_reason_is_told_at_once(project: Project, cluster: Kubectl, state: s
     finally:
         for each in kept:
             if each["kind"] == "Namespace":
-                cluster("delete", "namespace", each["metadata"]["name"], "--wait=false")
+                cluster("delete", "namespace", each["metadata"]["name"])
 
 
 def _known_s(cluster: Kubectl, namespace: str, sign: str) -> float:
