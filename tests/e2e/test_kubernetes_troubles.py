@@ -55,7 +55,7 @@ class Run:
 
     def __init__(self, project: Project, cluster: Kubectl, options: tuple[str, ...], name: str) -> None:
         self._output = project.pytester.path / name
-        # Measurements of one machine take turns by a file in its folder for temporary ones: this one is alone.
+        # Runs of one machine take turns by a file in its folder for temporary ones.
         own = project.pytester.path / f"{name}-temporary"
         own.mkdir()
         program = [sys.executable, "-u", "-m", "pytest", "-p", "no:locust", *cluster.options, *options]

@@ -1,9 +1,14 @@
-"""Deployments on a real cluster that never become ready: each ends with its reason, and at once."""
+"""Deployments on a real cluster that never become ready: each ends with its reason, and at once.
+
+With ``TFSERVING_E2E_RECORD`` they write what the cluster said into that folder, as tests/recorded has it.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -120,10 +125,49 @@ def test_the_reason_is_told_at_once(project: Project, cluster: Kubectl, state: s
         (namespace,) = [each["metadata"]["name"] for each in kept if each["kind"] == "Namespace"]
         known_s = _known_s(cluster, namespace, sign)
         assert told_s - known_s < TOLD_WITHIN_S + CLOCK_S
+        record(cluster, namespace, state.replace(" ", "_"))
     finally:
         for each in kept:
             if each["kind"] == "Namespace":
                 cluster("delete", "namespace", each["metadata"]["name"])
+
+
+def test_one_that_is_ready(project: Project, cluster: Kubectl) -> None:
+    project.write(EXPERIMENTS.replace("BATCHING", "false"), "def test_ready(serving):\n    assert serving\n")
+    (project.pytester.path / "request.json").write_text('{"instances": [[1.0]]}')
+    before = {each["metadata"]["uid"] for each in cluster.ours()}
+
+    project.run(*cluster.options, "--tfserving-keep=always", server=False).assert_outcomes(passed=1)
+
+    (kept,) = [
+        each["metadata"]["name"]
+        for each in cluster.ours()
+        if each["metadata"]["uid"] not in before and each["kind"] == "Namespace"
+    ]
+    record(cluster, kept, "ready")
+    cluster("delete", "namespace", kept)
+
+
+def record(cluster: Kubectl, namespace: str, name: str) -> None:
+    """Write what the cluster says of a deployment, if that is asked for."""
+    folder = os.environ.get("TFSERVING_E2E_RECORD")
+    if not folder:
+        return
+    said = {
+        kind: [_short(each) for each in cluster.items(kind, f"--namespace={namespace}")]
+        for kind in ("deployments", "replicasets", "pods", "events")
+    }
+    said["nodes"] = [_short(each) for each in cluster.items("nodes")]
+    said["all_pods"] = [_short(each) for each in cluster.items("pods", "--all-namespaces")]
+    text = json.dumps(said, indent=1, sort_keys=True)
+    (Path(folder) / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _short(thing: dict[str, Any]) -> dict[str, Any]:
+    """An object without what nobody reads: who set which field, and the images a node has."""
+    thing["metadata"].pop("managedFields", None)
+    thing.get("status", {}).pop("images", None)
+    return thing
 
 
 def _known_s(cluster: Kubectl, namespace: str, sign: str) -> float:
