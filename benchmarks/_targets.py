@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 PERF_TESTS = common.HERE.parent / "perf_tests"
 EXPERIMENT = "1cpu-2gb-1n-interop1"
 IMAGE = os.environ.get("TFSERVING_E2E_IMAGE", "pytest-tfserving:dev")
+# The context of a cluster to measure on, and an image with ResNet50 in it that its nodes have.
+CONTEXT = os.environ.get("TFSERVING_E2E_CONTEXT", "")
+CLUSTER_IMAGE = os.environ.get("TFSERVING_PERF_IMAGE", "pytest-tfserving-perf:dev")
 _TESTS_FAILED = 1
 # How long the fixture takes to deploy until every model is AVAILABLE, and to take everything down again.
 _TIMED = """
@@ -52,6 +55,15 @@ def available() -> dict[str, list[str]]:
     except Exception as error:  # noqa: BLE001 - whatever it is, there is no engine with that image
         cause = str(error) if isinstance(error, TFServingError) else f"the engine has no image {IMAGE}"
         print(f"docker is left out: {cause}")
+    if CONTEXT:
+        found["kubernetes"] = [
+            "--tfserving-target=kubernetes",
+            f"--tfserving-context={CONTEXT}",
+            f"--tfserving-image={CLUSTER_IMAGE}",
+            f"-otfserving_allowed_contexts={CONTEXT}",
+        ]
+    else:
+        print("kubernetes is left out: TFSERVING_E2E_CONTEXT names no context")
     return found
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 ROLES = Path(__file__).parents[2] / "k8s" / "rbac" / "roles.yaml"
 EXPERIMENTS = """
 defaults: {model: ./models/half_plus_two, payload: request.json, profile: tiny}
+load_pods: {cpu: 500m, memory: 512Mi}
 profiles:
   tiny:
     {users: 2, spawn_rate: 2, run_time_s: 20, think_time_s: 0.01, request_timeout_s: 20, max_lag_ms: 2000,
@@ -106,15 +107,16 @@ def limited(grants: Grants, project: Project) -> list[str]:
     return Kubectl(limited_context(), grants.admin.image).options
 
 
+@pytest.mark.parametrize("more", [[], ["--tfserving-load-in-cluster"]])
 def test_the_roles_for_a_given_namespace_are_enough(
-    grants: Grants, limited: list[str], project: Project
+    grants: Grants, limited: list[str], project: Project, more: list[str]
 ) -> None:
     namespace = grants.namespace()
     grants.bind("pytest-tfserving-look")
     grants.bind("pytest-tfserving-turn")
     grants.bind("pytest-tfserving-deploy", namespace)
 
-    run, (result,) = project.results(*limited, f"--tfserving-namespace={namespace}", server=False)
+    run, (result,) = project.results(*limited, f"--tfserving-namespace={namespace}", *more, server=False)
 
     run.assert_outcomes(passed=1)
     run.stdout.no_fnmatch_line("*not all is deleted*")
