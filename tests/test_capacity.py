@@ -109,10 +109,8 @@ def test_nodes_that_are_not_ready_or_cordoned_do_not_count(nodes: list[dict[str,
 
     found = room(SMALL, ANY, nodes, [])
 
-    assert (found.replicas, found.unfit) == (
-        0,
-        "1cpu-1gb-1n needs a node with 1 vCPU and 1 GB; of the cluster's 2 nodes none is ready and takes Pods",
-    )
+    assert found.replicas == 0
+    assert found.unfit.endswith("of the cluster's 2 nodes none is ready and takes Pods")
 
 
 def test_init_containers_and_overhead_are_requested_too(nodes: list[dict[str, Any]]) -> None:

@@ -1,0 +1,116 @@
+"""Unary gRPC calls, each the same prebuilt request, over connections that are shared or a user's own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from pytest_tfserving.load.users.http2 import Call, Http2Connection, header_block
+from pytest_tfserving.load.users.stream import ExchangeError
+
+if TYPE_CHECKING:
+    from pytest_tfserving.load.users.http2 import Headers
+
+PREDICT = "/tensorflow.serving.PredictionService/Predict"
+_HTTP_OK = b"200"
+_PREFIX_BYTES = 5
+
+
+class GrpcChannel:
+    """A connection to one endpoint for any number of users, opened when it is needed, again and again.
+
+    ``message`` is the serialized request, ``deadline_s`` what the server is told each call may take.
+    """
+
+    def __init__(self, host: str, port: int, message: bytes, *, tls: bool, deadline_s: float) -> None:
+        self._address = (host, port)
+        self._tls = tls
+        self._body = b"\0" + len(message).to_bytes(4, "big") + message
+        name = f"[{host}]" if ":" in host else host
+        self._block = header_block(
+            [
+                (":method", "POST"),
+                (":scheme", "https" if tls else "http"),
+                (":path", PREDICT),
+                (":authority", f"{name}:{port}"),
+                ("te", "trailers"),
+                ("content-type", "application/grpc"),
+                ("grpc-timeout", f"{max(round(deadline_s * 1e3), 1)}m"),
+            ]
+        )
+        self._connection: Http2Connection | None = None
+
+    def call(self, call: Call) -> Http2Connection:
+        """Send the request and wait for its answer.
+
+        Raises:
+            ExchangeError: when there is no whole answer; its text is the cause.
+        """
+        if self._connection is None or not self._connection.usable:
+            self._connection = Http2Connection(*self._address, tls=self._tls)
+        connection = self._connection
+        connection.call(self._block, self._body, call)
+        return connection
+
+    def cancel(self, call: Call, cause: str) -> None:
+        """End a call under way."""
+        if self._connection is not None:
+            self._connection.cancel(call, cause)
+
+    def close(self) -> None:
+        """Close the connection there is."""
+        if self._connection is not None:
+            self._connection.close()
+
+
+class GrpcConnection:
+    """One user's calls, one at a time, on a channel that others may use too."""
+
+    def __init__(self, channel: GrpcChannel) -> None:
+        self._channel = channel
+        self._call: Call | None = None
+
+    def exchange(self) -> tuple[int, bytes]:
+        """Send the request; return gRPC's status and the answer's message, or what the status says.
+
+        Raises:
+            ExchangeError: when there is no whole answer; its text is the cause.
+        """
+        call = self._call = Call(0)
+        try:
+            self._channel.call(call)
+        finally:
+            self._call = None
+        status, text = _status(call.headers, call.trailers)
+        if status:
+            return status, text
+        body = call.body[0] if len(call.body) == 1 else b"".join(call.body)
+        if len(body) < _PREFIX_BYTES or len(body) - _PREFIX_BYTES != int.from_bytes(body[1:_PREFIX_BYTES], "big"):
+            raise ExchangeError("half an answer")
+        if body[0]:
+            raise ExchangeError("the answer is compressed, which was not asked for")
+        return 0, body[_PREFIX_BYTES:]
+
+    def abort(self) -> None:
+        """Make a waiting `exchange` end at once."""
+        if self._call is not None:
+            self._channel.cancel(self._call, "given up")
+
+    def close(self) -> None:
+        """Close the channel's connection; the next `exchange` opens a new one."""
+        self._channel.close()
+
+
+def _status(headers: Headers, trailers: Headers) -> tuple[int, bytes]:
+    """gRPC's status and its text.
+
+    Raises:
+        ExchangeError: when the answer is none of gRPC's.
+    """
+    found = dict(trailers)
+    if b"grpc-status" not in found:
+        http = dict(headers).get(b":status", b"none")
+        what = "no gRPC status" if http == _HTTP_OK else f"HTTP status {http.decode('ascii', 'replace')}"
+        raise ExchangeError(f"not a gRPC answer: {what}")
+    text = unquote(found.get(b"grpc-message", b"").decode("ascii", "replace"))
+    return int(found[b"grpc-status"]), text.encode()

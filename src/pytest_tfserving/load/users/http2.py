@@ -1,0 +1,312 @@
+"""One HTTP/2 connection for unary gRPC calls (RFC 9113), with prebuilt requests and nothing else on it."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import gevent
+import gevent.lock
+from gevent.event import Event
+from hpack import Decoder, Encoder, HPACKError, NeverIndexedHeaderTuple
+
+from pytest_tfserving.load.users.stream import READ_BYTES, ExchangeError, connected, described
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gevent.socket import socket
+
+    from pytest_tfserving.load.users.stream import PlainStream
+
+_DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE, _CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
+_END_STREAM, _ACK, _END_HEADERS, _PADDED, _PRIORITY = 0x1, 0x1, 0x4, 0x8, 0x20
+_TABLE_SIZE, _ENABLE_PUSH, _MOST_STREAMS, _INITIAL_WINDOW, _FRAME_SIZE = 1, 2, 3, 4, 5
+_CANCEL = 8
+_FRAME_BYTES = 9
+_DEFAULT_WINDOW = 65_535
+_DEFAULT_FRAME = 16_384
+_LARGEST_FRAME = 1 << 20
+_LARGEST_WINDOW = 2**31 - 1
+_REFILL_AT = 2**30
+_LAST_STREAM = 2**31 - 1
+_BLOCKS_REMEMBERED = 64
+_HEAD = struct.Struct(">BHBBI")  # the length in 24 bits, the type, flags, the stream
+_SETTING = struct.Struct(">HI")
+_NUMBER = struct.Struct(">I")
+# The peer is to compress headers without a memory, so that a block is the same each time.
+_PREFACE = (
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    {_TABLE_SIZE: 0, _ENABLE_PUSH: 0, _INITIAL_WINDOW: _LARGEST_WINDOW, _FRAME_SIZE: _LARGEST_FRAME},
+)
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    """One frame."""
+    size = len(payload)
+    return _HEAD.pack(size >> 16, size & 0xFFFF, kind, flags, stream) + payload
+
+
+def header_block(headers: Sequence[tuple[str, str]]) -> bytes:
+    """Headers, compressed without a memory: the same block serves any number of requests."""
+    encoder = Encoder()
+    block: bytes = encoder.encode([NeverIndexedHeaderTuple(name, value) for name, value in headers])
+    return block
+
+
+@dataclass(slots=True)
+class Call:
+    """One request under way, and what came of it."""
+
+    window: int
+    stream: int = 0
+    headers: Headers = ()
+    trailers: Headers = ()
+    body: list[bytes] = field(default_factory=list)
+    error: str = ""
+    done: Event = field(default_factory=Event)
+
+    def finish(self, error: str = "") -> None:
+        """Wake who waits for it."""
+        self.error = self.error or error
+        self.done.set()
+
+
+class Http2Connection:
+    """A connection that many calls share. It is used up once ``usable`` is false."""
+
+    def __init__(self, host: str, port: int, *, tls: bool = False) -> None:
+        self._stream: PlainStream | socket = connected(host, port, tls=tls, protocols=("h2",))
+        self._writing = gevent.lock.Semaphore()
+        self._changed = Event()
+        self._calls: dict[int, Call] = {}
+        self._next_stream = 1
+        self._window = _DEFAULT_WINDOW
+        self._first_window = _DEFAULT_WINDOW
+        self._frame_size = _DEFAULT_FRAME
+        self._most_calls = _LARGEST_WINDOW
+        self._received = 0
+        self._unread = bytearray()
+        self._block: tuple[int, int, bytes] | None = None
+        self._decoder = Decoder()
+        self._decoded: dict[bytes, Headers] = {}
+        self._greeted = False
+        self.usable = True
+        preface, settings = _PREFACE
+        values = b"".join(_SETTING.pack(*each) for each in settings.items())
+        more = _NUMBER.pack(_LARGEST_WINDOW - _DEFAULT_WINDOW)
+        self._write(preface + frame(_SETTINGS, 0, 0, values) + frame(_WINDOW_UPDATE, 0, 0, more))
+        gevent.spawn(self._read)
+
+    def call(self, block: bytes, body: bytes, call: Call | None = None) -> Call:
+        """Send a request and wait for its answer.
+
+        Raises:
+            ExchangeError: when there is no whole answer; its text is the cause.
+        """
+        call = call or Call(0)
+        self._begin(call)
+        try:
+            self._send(call, block, body)
+            call.done.wait()
+        finally:
+            self._calls.pop(call.stream, None)
+            self._changed.set()
+        if call.error:
+            raise ExchangeError(call.error)
+        return call
+
+    def cancel(self, call: Call, cause: str) -> None:
+        """End a call that is waited for; what still comes for it is passed over."""
+        if self._calls.pop(call.stream, None) and self.usable:
+            self._try_to_write(frame(_RST_STREAM, 0, call.stream, _NUMBER.pack(_CANCEL)))
+        call.finish(cause)
+        self._changed.set()
+
+    def close(self, cause: str = "connection closed") -> None:
+        """Close the connection; calls under way end for ``cause``."""
+        if not self.usable and not self._calls:
+            return
+        self.usable = False
+        calls, self._calls = self._calls, {}
+        for call in calls.values():
+            call.finish(cause)
+        self._changed.set()
+        self._stream.close()
+
+    # --- sending ---
+
+    def _begin(self, call: Call) -> None:
+        while self.usable and len(self._calls) >= self._most_calls:
+            self._wait_for_a_change(call)
+        if not self.usable or call.error:
+            raise ExchangeError(call.error or "connection closed before the request was sent")
+        call.stream, call.window = self._next_stream, self._first_window
+        self._next_stream += 2
+        self.usable = self._next_stream < _LAST_STREAM
+        self._calls[call.stream] = call
+
+    def _send(self, call: Call, block: bytes, body: bytes) -> None:
+        head = frame(_HEADERS, _END_HEADERS, call.stream, block)
+        size = len(body)
+        if size <= min(self._frame_size, self._window, call.window):
+            self._window -= size
+            self._write(head + frame(_DATA, _END_STREAM, call.stream, body))
+            return
+        self._write(head)
+        sent = 0
+        while sent < size and not call.done.is_set():
+            room = min(self._frame_size, self._window, call.window, size - sent)
+            if room <= 0:
+                self._wait_for_a_change(call)
+                continue
+            self._window -= room
+            call.window -= room
+            flags = _END_STREAM if sent + room == size else 0
+            self._write(frame(_DATA, flags, call.stream, body[sent : sent + room]))
+            sent += room
+
+    def _wait_for_a_change(self, call: Call) -> None:
+        self._changed.clear()
+        if not call.done.is_set():
+            self._changed.wait()
+
+    def _write(self, data: bytes) -> None:
+        try:
+            with self._writing:
+                self._stream.sendall(data)
+        except OSError as error:
+            self.close(described(error))
+            raise ExchangeError(described(error)) from None
+
+    def _try_to_write(self, data: bytes) -> None:
+        """Write what nobody waits for; a connection that is broken is seen where it is read."""
+        gevent.spawn(self._write_quietly, data)
+
+    def _write_quietly(self, data: bytes) -> None:
+        try:
+            self._write(data)
+        except ExchangeError:
+            return
+
+    # --- receiving ---
+
+    def _read(self) -> None:
+        cause = ""
+        try:
+            while data := self._stream.recv(READ_BYTES):
+                self._unread += data
+                self._take_frames()
+        except ExchangeError as error:
+            cause = str(error)
+        except OSError as error:
+            cause = described(error)
+        except HPACKError as error:
+            cause = f"not an HTTP/2 answer: {error}"
+        except (IndexError, struct.error):
+            cause = "not an HTTP/2 answer: a frame is cut off"
+        self.close(cause or "connection closed after no answer")
+
+    def _take_frames(self) -> None:
+        unread, start = self._unread, 0
+        while len(unread) - start >= _FRAME_BYTES:
+            high, low, kind, flags, stream = _HEAD.unpack_from(unread, start)
+            size = high << 16 | low
+            if not self._greeted and kind != _SETTINGS:
+                raise ExchangeError("not an HTTP/2 server: it answers something else")
+            if len(unread) - start - _FRAME_BYTES < size:
+                break
+            start += _FRAME_BYTES
+            self._take(kind, flags, stream & _LARGEST_WINDOW, bytes(unread[start : start + size]))
+            start += size
+        if start:
+            del unread[:start]
+
+    def _take(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
+        if kind == _DATA:
+            self._take_data(flags, stream, payload)
+        elif kind == _HEADERS:
+            block = _without_padding(flags, payload)[5 if flags & _PRIORITY else 0 :]
+            self._take_block(flags, stream, flags, block)
+        elif kind == _CONTINUATION and self._block:
+            of, first_flags, begun = self._block
+            self._take_block(flags, of, first_flags, begun + payload)
+        elif kind == _SETTINGS and not flags & _ACK:
+            self._take_settings(payload)
+        elif kind == _WINDOW_UPDATE:
+            self._take_window(stream, _NUMBER.unpack(payload)[0] & _LARGEST_WINDOW)
+        elif kind == _PING and not flags & _ACK:
+            self._try_to_write(frame(_PING, _ACK, 0, payload))
+        elif kind == _RST_STREAM and (call := self._calls.pop(stream, None)):
+            call.finish(f"stream reset by the server, HTTP/2 error {_NUMBER.unpack(payload)[0]}")
+            self._changed.set()
+        elif kind == _GOAWAY:
+            self._take_goaway(_NUMBER.unpack_from(payload)[0] & _LARGEST_WINDOW)
+
+    def _take_data(self, flags: int, stream: int, payload: bytes) -> None:
+        self._received += len(payload)
+        if self._received > _REFILL_AT:
+            self._try_to_write(frame(_WINDOW_UPDATE, 0, 0, _NUMBER.pack(self._received)))
+            self._received = 0
+        if call := self._calls.get(stream):
+            call.body.append(_without_padding(flags, payload))
+            if flags & _END_STREAM:
+                call.finish()
+
+    def _take_block(self, flags: int, stream: int, first_flags: int, block: bytes) -> None:
+        if not flags & _END_HEADERS:
+            self._block = (stream, first_flags, block)
+            return
+        self._block = None
+        headers = self._decoded.get(block) or self._decode(block)
+        if not (call := self._calls.get(stream)):
+            return
+        if call.headers:
+            call.trailers = headers
+        else:
+            call.headers = headers
+        if first_flags & _END_STREAM:
+            call.trailers = call.trailers or headers
+            call.finish()
+
+    def _decode(self, block: bytes) -> Headers:
+        headers = tuple((bytes(name), bytes(value)) for name, value in self._decoder.decode(block, raw=True))
+        # Only where the table is empty does a block always mean the same.
+        if not self._decoder.header_table.dynamic_entries and len(self._decoded) < _BLOCKS_REMEMBERED:
+            self._decoded[block] = headers
+        return headers
+
+    def _take_settings(self, payload: bytes) -> None:
+        self._greeted = True
+        for name, value in _SETTING.iter_unpack(payload):
+            if name == _INITIAL_WINDOW:
+                for call in self._calls.values():
+                    call.window += value - self._first_window
+                self._first_window = value
+            elif name == _FRAME_SIZE:
+                self._frame_size = min(value, _LARGEST_FRAME)
+            elif name == _MOST_STREAMS:
+                self._most_calls = value
+        self._changed.set()
+        self._try_to_write(frame(_SETTINGS, _ACK, 0, b""))
+
+    def _take_window(self, stream: int, more: int) -> None:
+        if not stream:
+            self._window += more
+        elif call := self._calls.get(stream):
+            call.window += more
+        self._changed.set()
+
+    def _take_goaway(self, last: int) -> None:
+        """No new calls; those that the server has not taken end at once."""
+        self.usable = False
+        for stream in [each for each in self._calls if each > last]:
+            self._calls.pop(stream).finish("the server is going away")
+        self._changed.set()
+
+
+def _without_padding(flags: int, payload: bytes) -> bytes:
+    return payload[1 : len(payload) - payload[0]] if flags & _PADDED else payload
