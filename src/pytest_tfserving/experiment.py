@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.profile import LoadProfile
     from pytest_tfserving.slo import SloSet
 
-PROTOCOLS = ("rest",)
+PROTOCOLS = ("rest", "grpc")
 PAYLOADS = ("json", "jpeg", "raw")
 BYTES_PER_GB = 2**30
 
@@ -180,11 +180,15 @@ class Experiment:
         return self.name
 
 
-def experiment_name(shape: Shape, options: ServingOptions, payload: str = "json") -> str:
-    """``8cpu-16gb-2n-interop4``, with ``-batch``, and ``-jpeg`` or ``-raw`` when the picture is sent so."""
+def experiment_name(
+    shape: Shape, options: ServingOptions, payload: str = "json", protocol: str = PROTOCOLS[0]
+) -> str:
+    """``8cpu-16gb-2n-interop4``, with ``-batch``, ``-jpeg`` or ``-raw`` as the picture is sent, ``-grpc``."""
     parts = [shape.name, f"interop{options.inter_op}"]
     if options.batching:
         parts.append("batch")
     if payload in PAYLOADS[1:]:
         parts.append(payload)
+    if protocol != PROTOCOLS[0]:
+        parts.append(protocol)
     return "-".join(parts)

@@ -195,14 +195,16 @@ def _expand(
             batching if batched.raw else None,
         )
         payload = _payload(keys.get("payload"), path)
+        protocol = keys["protocol"].text("protocol", PROTOCOLS) if "protocol" in keys else PROTOCOLS[0]
+        name = experiment_name(shape, options, payload, protocol)
         yield Experiment(
-            name=keys["name"].text("name") if "name" in keys else experiment_name(shape, options, payload),
+            name=keys["name"].text("name") if "name" in keys else name,
             shape=shape,
             options=options,
             model=_model(keys.get("model"), path),
             payload=payload,
             profile=_profile(keys.get("profile"), profiles),
-            protocol=keys["protocol"].text("protocol", PROTOCOLS) if "protocol" in keys else PROTOCOLS[0],
+            protocol=protocol,
             slo_by_target=_slos(keys.get("slo")),
         )
 

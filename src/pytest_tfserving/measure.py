@@ -19,7 +19,7 @@ from pytest_tfserving.load.local import Local
 from pytest_tfserving.load.profile import PROFILES
 from pytest_tfserving.load.result import BareRates, Generator, Result, Window
 from pytest_tfserving.load.runner import as_text, run
-from pytest_tfserving.probe import expected_answer
+from pytest_tfserving.probe import first_answers
 from pytest_tfserving.server_side.watch import ServerWatch
 from pytest_tfserving.targets import TARGETS
 
@@ -113,17 +113,17 @@ def measure(
     with LoadChild(folder, processes, asked.locustfile, place) as generator:
         try:
             timeout_s = min(profile.request_timeout_s, _LONGEST_FIRST_ANSWER_S)
-            expected, warm_s = expected_answer(deployment, payload, timeout_s)
+            first = first_answers(deployment, payload, timeout_s)
         except (LoadError, DeploymentError) as error:
             cause = deployment.failure_soon() or str(error)
             result = nothing_measured(deployment.experiment, profile, aborted=cause)
             return replace(result, circumstances=circumstances(deployment)), False
         plan = Plan(
             profile=profile,
-            body=payload.body,
+            body=first.request,
             path=f"{deployment.path}:predict",
-            expected=expected,
-            stall_s=min(profile.request_timeout_s, max(_SHORTEST_STALL_S, _STALL_FACTOR * warm_s)),
+            expected=first.expected,
+            stall_s=min(profile.request_timeout_s, max(_SHORTEST_STALL_S, _STALL_FACTOR * first.warm_s)),
             whole_run_counts=bool(deployment.unfit),
         )
         generator.wait_until_ready()

@@ -92,7 +92,7 @@ def _given(address: str, placed: Placed) -> Reach:
 
 def _pods(placed: Placed) -> Reach:
     rest = _rest_of(placed.pods)
-    grpc = tuple(Endpoint(endpoint.host, GRPC_PORT) for endpoint in rest)
+    grpc = tuple(Endpoint(endpoint.host, GRPC_PORT, protocol="grpc") for endpoint in rest)
     return Reach(rest, grpc, rest, "each Pod's own address")
 
 
@@ -118,7 +118,7 @@ def _node_ports(placed: Placed) -> Reach | None:
             if all(_answers(host, port) for pair in ports for port in pair):
                 return Reach(
                     tuple(Endpoint(host, rest) for _, rest in ports),
-                    tuple(Endpoint(host, grpc) for grpc, _ in ports),
+                    tuple(Endpoint(host, grpc, protocol="grpc") for grpc, _ in ports),
                     tuple(Endpoint(service["spec"]["clusterIP"], REST_PORT) for service in services),
                     f"NodePort, one a replica, on node address {host}",
                     one_a_replica=True,
@@ -178,7 +178,8 @@ def _load_balancer(placed: Placed) -> Reach:
         for ingress in service.get("status", {}).get("loadBalancer", {}).get("ingress") or ():
             host = ingress.get("ip") or ingress.get("hostname")
             if host and _answers(host, REST_PORT):
-                rest, grpc = Endpoint(host, REST_PORT), Endpoint(host, GRPC_PORT)
+                rest = Endpoint(host, REST_PORT)
+                grpc = Endpoint(host, GRPC_PORT, protocol="grpc")
                 how = f"LoadBalancer {host}, which spreads connections over the replicas"
                 return Reach((rest,), (grpc,), _rest_of(placed.pods), how)
         time.sleep(_LOOK_S * 10)

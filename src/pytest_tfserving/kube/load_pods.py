@@ -31,10 +31,11 @@ from pytest_tfserving.kube.load_manifests import (
     labels,
     locustfile_map,
 )
-from pytest_tfserving.kube.names import LOAD
+from pytest_tfserving.kube.names import GRPC_PORT, LOAD
 from pytest_tfserving.kube.objects import AWAY_S
 from pytest_tfserving.kube.readiness import ended, has_started, pod_doomed
 from pytest_tfserving.processes import without_interruption
+from pytest_tfserving.targets.deployment import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.experiment import LoadPods
     from pytest_tfserving.kube.cluster import Object
     from pytest_tfserving.load.place import Hear
-    from pytest_tfserving.targets.deployment import Deployment, Endpoint
+    from pytest_tfserving.targets.deployment import Deployment
     from pytest_tfserving.targets.labels import Tags
 
 _LOOK_S = 0.25
@@ -80,8 +81,10 @@ class PodPlace:
         """As many as are asked for: the scheduler knows."""
         return _MOST_PROCESSES
 
-    def endpoints(self, _: Deployment) -> Sequence[Endpoint]:
+    def endpoints(self, deployment: Deployment) -> Sequence[Endpoint]:
         """The replicas' addresses in the cluster."""
+        if deployment.experiment.protocol == "grpc":
+            return [Endpoint(each.host, GRPC_PORT, protocol="grpc") for each in self.inside]
         return self.inside
 
     @contextmanager

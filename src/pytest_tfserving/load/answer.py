@@ -10,6 +10,28 @@ from typing import Any
 
 from pytest_tfserving.errors import LoadError
 
+# The status of a success.
+SUCCESSFUL = {"rest": int(HTTPStatus.OK), "grpc": 0}
+# The names of gRPC's codes, by number (grpc/doc/statuscodes.md).
+_GRPC_CODES = (
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+)
 _MESSAGE_LENGTH = 120
 # Different instruction sets and thread counts sum in different orders; a wrong model is off by far more.
 _RELATIVE_TOLERANCE = 1e-2
@@ -18,11 +40,16 @@ _ABSOLUTE_TOLERANCE = 1e-5
 
 @dataclass(frozen=True, slots=True)
 class ExpectedAnswer:
-    """What a right answer has under ``key``: the layout of `layout_of`, and the values if they are known."""
+    """What a right answer has under ``key``: the layout of `layout_of`, and the values if they are known.
+
+    ``key`` is ``predictions`` in the row format and ``outputs`` in the columnar one, for gRPC too: there it
+    says how the answer's tensors are looked at.
+    """
 
     key: str
     layout: Any
     values: Any = None
+    protocol: str = "rest"
 
 
 def layout_of(value: Any) -> Any:
@@ -42,14 +69,18 @@ def layout_of(value: Any) -> Any:
     return [len(value), inner] if isinstance(inner, dict) else [len(value), *inner]
 
 
-def answer_value(status: int, body: bytes, key: str) -> Any:
+def answer_value(status: int, body: bytes, key: str, protocol: str = "rest") -> Any:
     """What the answer has under ``key``.
 
     Raises:
         LoadError: when it has nothing there; the text is a cause to count errors by.
     """
-    if status != HTTPStatus.OK:
-        raise LoadError(f"HTTP {status}{_message(body)}")
+    if status != SUCCESSFUL[protocol]:
+        raise LoadError(_failure(status, body, protocol))
+    if protocol == "grpc":
+        from pytest_tfserving.load.grpc_messages import answer_document
+
+        return answer_document(body, key)
     try:
         return json.loads(body)[key]
     except ValueError:
@@ -61,7 +92,7 @@ def answer_value(status: int, body: bytes, key: str) -> Any:
 def wrong(status: int, body: bytes, expected: ExpectedAnswer) -> str:
     """Why the answer is wrong, as a cause to count errors by; empty when it is right."""
     try:
-        value = answer_value(status, body, expected.key)
+        value = answer_value(status, body, expected.key, expected.protocol)
         layout = layout_of(value)
     except LoadError as error:
         return str(error)
@@ -82,9 +113,16 @@ def _close(value: Any, expected: Any) -> bool:
     return bool(value == expected)
 
 
-def _message(body: bytes) -> str:
+def _failure(status: int, body: bytes, protocol: str) -> str:
+    if protocol == "grpc":
+        name = _GRPC_CODES[status] if status < len(_GRPC_CODES) else f"status {status}"
+        return name + _shortened(body.decode(errors="replace"))
     try:
         text = json.loads(body)["error"]
     except (ValueError, KeyError, TypeError):
-        return ""
-    return f": {' '.join(str(text).split())[:_MESSAGE_LENGTH]}"
+        text = ""
+    return f"HTTP {status}{_shortened(str(text))}"
+
+
+def _shortened(text: str) -> str:
+    return f": {' '.join(text.split())[:_MESSAGE_LENGTH]}" if text else ""

@@ -119,7 +119,7 @@ class Local:
 
     def endpoints(self, deployment: Deployment) -> Sequence[Endpoint]:
         """The addresses of its replicas."""
-        return deployment.endpoints
+        return deployment.loaded
 
     @contextmanager
     def team(

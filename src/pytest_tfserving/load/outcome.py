@@ -73,7 +73,7 @@ def outcome(
         total_errors=int(failed.sum()),
         generator=generator_state(story, window),
         reached=deployment.reached,
-        endpoints=[str(endpoint) for endpoint in deployment.endpoints],
+        endpoints=[str(endpoint) for endpoint in deployment.loaded],
         intervals=intervals,
         effective=effective,
         decided=story.decider.decisions,

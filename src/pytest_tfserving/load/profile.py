@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.load.shape import Stage
 
-_MAY_BE_ZERO = {"users", "rate", "think_time_s", "pace_s", "seed"}
-_WHOLE = {"users", "seed", "max_in_flight"}
+_MAY_BE_ZERO = {"users", "rate", "think_time_s", "pace_s", "seed", "grpc_channels"}
+_WHOLE = {"users", "seed", "max_in_flight", "grpc_channels"}
 _NO_NUMBERS = {"name", "shape", "arrivals", "early_stop"}
 
 
@@ -29,7 +29,8 @@ class LoadProfile:
     ``users / spawn_rate`` seconds are its ramp. In an open loop requests start when they are due, whatever
     becomes of those before: evenly or as a Poisson process (``arrivals``, with a ``seed``), unless
     ``max_in_flight`` wait for their answers. ``shape`` is how the level, users or rate, goes over the run;
-    its highest is ``users`` or ``rate``; ``users`` need not be given then.
+    its highest is ``users`` or ``rate``; ``users`` need not be given then. Over gRPC the users of a load
+    process share ``grpc_channels`` connections to each replica, or with 0 have one each.
 
     The run ends when every SLO is decided, unless ``early_stop`` is false, and when more than
     ``max_failure_ratio`` (0 to 1) of the requests failed. It is INVALID when the generator's event loop was
@@ -45,6 +46,7 @@ class LoadProfile:
     arrivals: str = "poisson"
     seed: int = 1
     max_in_flight: int = 1000
+    grpc_channels: int = 0
     shape: str = CONSTANT
     think_time_s: float = 0.0
     pace_s: float = 0.0

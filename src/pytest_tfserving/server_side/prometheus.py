@@ -23,6 +23,8 @@ def read_metrics(deployment: Deployment) -> dict[str, float] | None:
     """
     import requests
 
+    if not deployment.endpoints:
+        return None
     total: defaultdict[str, float] = defaultdict(float)
     with requests.Session() as session:
         session.trust_env = False

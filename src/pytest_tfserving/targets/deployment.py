@@ -27,10 +27,17 @@ class Endpoint:
     host: str
     port: int
     tls: bool = False
+    protocol: str = "rest"
+
+    @property
+    def address(self) -> str:
+        """Host and port, as gRPC's clients take them."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
+        scheme = "grpc" if self.protocol == "grpc" else "http"
+        return f"{scheme}{'s' if self.tls else ''}://{self.address}"
 
 
 def _nothing_failed() -> str:
@@ -81,6 +88,11 @@ class Deployment:
     bare_slice: Callable[[], BareRates | None] = _unknown
     right_answer: Callable[[], Any] = _unknown
     usage: Callable[[], Usage | None] = _unknown
+
+    @property
+    def loaded(self) -> tuple[Endpoint, ...]:
+        """The addresses that load goes to: those of the experiment's protocol."""
+        return self.grpc_endpoints if self.experiment.protocol == "grpc" else self.endpoints
 
     @property
     def configuration(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 import warnings
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import psutil
@@ -265,9 +265,13 @@ def _addresses(container: Container) -> tuple[Endpoint, Endpoint, str]:
     for network in networks:
         if network.get("IPAddress") and network.get("Gateway") in ours:
             host = network["IPAddress"]
-            return Endpoint(host, _REST), Endpoint(host, _GRPC), "each container's own address"
+            return (
+                Endpoint(host, _REST),
+                Endpoint(host, _GRPC, protocol="grpc"),
+                "each container's own address",
+            )
     rest, grpc = (_published(container, port) for port in (_REST, _GRPC))
-    return rest, grpc, f"ports of {_HOST} that the engine forwards"
+    return rest, replace(grpc, protocol="grpc"), f"ports of {_HOST} that the engine forwards"
 
 
 def _published(container: Container, port: int) -> Endpoint:

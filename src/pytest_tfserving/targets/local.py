@@ -119,7 +119,7 @@ def _start(order: Order, base_path: Path, index: int, cores: tuple[int, ...], st
     )
     process = ChildProcess(command, order.folder / f"replica{index}.log", cores)
     stack.callback(process.stop)
-    endpoints = Endpoint(HOST, rest_port), Endpoint(HOST, grpc_port)
+    endpoints = Endpoint(HOST, rest_port), Endpoint(HOST, grpc_port, protocol="grpc")
     return Replica(index, cores, *endpoints, model, command, process)
 
 

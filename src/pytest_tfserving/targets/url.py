@@ -21,24 +21,36 @@ if TYPE_CHECKING:
 # What exists already answers at once, or is not there.
 _ANSWERS_WITHIN_S = 10.0
 EXAMPLE = "http://host:8501/v1/models/NAME"
-_PATH = re.compile(r"(?P<path>/v1/models/(?P<model>[^/:]+)(/(versions/\d+|labels/[^/:]+))?)(:predict|/)?")
+GRPC_EXAMPLE = "grpc://host:8500/NAME"
+_MODEL = r"(?P<path>(?P<model>[^/:]+)(/(versions/\d+|labels/[^/:]+))?)"
+# Schemes, and for each how the rest is written, the port that goes without saying, and whether it is TLS.
+_HTTP, _GRPC = re.compile(rf"/v1/models/{_MODEL}(:predict|/)?"), re.compile(rf"/{_MODEL}/?")
+_SCHEMES = {
+    "http": ("rest", _HTTP, 80, False),
+    "https": ("rest", _HTTP, 443, True),
+    "grpc": ("grpc", _GRPC, 8500, False),
+    "grpcs": ("grpc", _GRPC, 443, True),
+}
 
 
 def parse_url(text: str) -> tuple[Endpoint, str, str]:
-    """The endpoint, the path and the model of a TF Serving REST address.
+    """The endpoint, the path in REST and the model of a TF Serving address, of REST or gRPC.
 
     Raises:
         ConfigurationError: for anything else.
     """
+    examples = f"write it as {EXAMPLE} or {GRPC_EXAMPLE}."
     try:
         parts = urlsplit(text)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
+        port = parts.port
     except ValueError as error:
-        raise ConfigurationError(f"{text!r} is not an address: {error}; write it as {EXAMPLE}.") from None
-    match = _PATH.fullmatch(parts.path)
-    if parts.scheme not in ("http", "https") or not parts.hostname or not match:
-        raise ConfigurationError(f"{text!r} is not the address of a model; write it as {EXAMPLE}.")
-    return Endpoint(parts.hostname, port, parts.scheme == "https"), match["path"], match["model"]
+        raise ConfigurationError(f"{text!r} is not an address: {error}; {examples}") from None
+    protocol, pattern, usual_port, tls = _SCHEMES.get(parts.scheme, ("", _HTTP, 0, False))
+    match = pattern.fullmatch(parts.path)
+    if not protocol or not parts.hostname or not match:
+        raise ConfigurationError(f"{text!r} is not the address of a model; {examples}")
+    endpoint = Endpoint(parts.hostname, port or usual_port, tls, protocol)
+    return endpoint, f"/v1/models/{match['path']}", match["model"]
 
 
 def describe(settings: Settings) -> str:
@@ -57,6 +69,13 @@ def unfit(settings: Settings, experiment: Experiment) -> str:  # noqa: ARG001 - 
 def deploy(order: Order) -> Iterator[Deployment]:
     """Check that the model at the address is AVAILABLE and yield it as a deployment."""
     endpoint, path, model = parse_url(order.settings.url)
+    protocol = order.experiment.protocol
+    if endpoint.protocol != protocol:
+        example = GRPC_EXAMPLE if protocol == "grpc" else EXAMPLE
+        raise ConfigurationError(
+            f"{order.experiment.name} is loaded over {protocol}, and {order.settings.url} is an address of "
+            f"{endpoint.protocol}; write it as {example}."
+        )
     wait_until_available(
         endpoint,
         path,
@@ -69,6 +88,7 @@ def deploy(order: Order) -> Iterator[Deployment]:
         label=f"{model} at {endpoint.host}:{endpoint.port}",
         model=model,
         path=path,
-        endpoints=(endpoint,),
-        reached=f"the address given, {endpoint}{path}",
+        endpoints=() if protocol == "grpc" else (endpoint,),
+        grpc_endpoints=(endpoint,) if protocol == "grpc" else (),
+        reached=f"the address given, {order.settings.url}",
     )

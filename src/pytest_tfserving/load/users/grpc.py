@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from pytest_tfserving.load.users.http2 import Call, Http2Connection, header_block
 from pytest_tfserving.load.users.stream import ExchangeError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pytest_tfserving.load.users.http2 import Headers
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
@@ -63,6 +65,33 @@ class GrpcChannel:
             self._connection.close()
 
 
+class Channels:
+    """Gives each user a connection: on a channel of its own, or on one of ``shared`` to each endpoint."""
+
+    def __init__(
+        self, endpoints: Sequence[dict[str, Any]], message: bytes, shared: int, deadline_s: float
+    ) -> None:
+        self._endpoints = endpoints
+        self._message = message
+        self._shared = shared
+        self._deadline_s = deadline_s
+        self._channels: dict[tuple[int, int], GrpcChannel] = {}
+
+    def __call__(self, number: int) -> GrpcConnection:
+        """The connection of the user of some number."""
+        turn, index = divmod(number, len(self._endpoints))
+        if not self._shared:
+            return GrpcConnection(self._channel(index))
+        key = index, turn % self._shared
+        if key not in self._channels:
+            self._channels[key] = self._channel(index)
+        return GrpcConnection(self._channels[key])
+
+    def _channel(self, index: int) -> GrpcChannel:
+        at = self._endpoints[index]
+        return GrpcChannel(at["host"], at["port"], self._message, tls=at["tls"], deadline_s=self._deadline_s)
+
+
 class GrpcConnection:
     """One user's calls, one at a time, on a channel that others may use too."""
 
@@ -85,7 +114,9 @@ class GrpcConnection:
         if status:
             return status, text
         body = call.body[0] if len(call.body) == 1 else b"".join(call.body)
-        if len(body) < _PREFIX_BYTES or len(body) - _PREFIX_BYTES != int.from_bytes(body[1:_PREFIX_BYTES], "big"):
+        if len(body) < _PREFIX_BYTES or len(body) - _PREFIX_BYTES != int.from_bytes(
+            body[1:_PREFIX_BYTES], "big"
+        ):
             raise ExchangeError("half an answer")
         if body[0]:
             raise ExchangeError("the answer is compressed, which was not asked for")
@@ -102,7 +133,7 @@ class GrpcConnection:
 
 
 def _status(headers: Headers, trailers: Headers) -> tuple[int, bytes]:
-    """gRPC's status and its text.
+    """The status and its text.
 
     Raises:
         ExchangeError: when the answer is none of gRPC's.

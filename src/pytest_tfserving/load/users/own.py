@@ -95,4 +95,7 @@ def _spread(cls: type, hosts: Any) -> type:
 
 def _address(endpoint: dict[str, Any]) -> str:
     host = f"[{endpoint['host']}]" if ":" in endpoint["host"] else endpoint["host"]
-    return f"{'https' if endpoint['tls'] else 'http'}://{host}:{endpoint['port']}"
+    address = f"{host}:{endpoint['port']}"
+    if endpoint["protocol"] == "grpc":
+        return address  # as gRPC's own clients take it
+    return f"{'https' if endpoint['tls'] else 'http'}://{address}"

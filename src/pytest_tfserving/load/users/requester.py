@@ -4,19 +4,52 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from pytest_tfserving.load.answer import ExpectedAnswer, wrong
+from pytest_tfserving.load.answer import SUCCESSFUL, ExpectedAnswer, wrong
 from pytest_tfserving.load.recorder import DROPPED
 from pytest_tfserving.load.shape import Stage
-from pytest_tfserving.load.users.http import HttpConnection, HttpError
+from pytest_tfserving.load.users.http import HttpConnection
+from pytest_tfserving.load.users.stream import ExchangeError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pytest_tfserving.load.recorder import Recorder
 
 _ANSWERS_REMEMBERED = 32
+
+
+class Connection(Protocol):
+    """What sends a request again and again, whatever the protocol."""
+
+    def exchange(self) -> tuple[int, bytes]:
+        """Send the request; return the answer's status and its body.
+
+        Raises:
+            ExchangeError: when there is no whole answer; its text is the cause.
+        """
+
+    def abort(self) -> None:
+        """Make a waiting `exchange` end at once."""
+
+
+def connections(
+    endpoints: Sequence[dict[str, Any]], body: bytes, profile: dict[str, Any]
+) -> Callable[[int], Connection]:
+    """What makes the connection of the user of some number: users are spread evenly over the endpoints."""
+    if endpoints[0]["protocol"] == "grpc":
+        from pytest_tfserving.load.users.grpc import Channels
+
+        return Channels(endpoints, body, profile["grpc_channels"], profile["request_timeout_s"])
+    requests = [_request(endpoint, body) for endpoint in endpoints]
+
+    def connection(number: int) -> Connection:
+        index = number % len(endpoints)
+        at = endpoints[index]
+        return HttpConnection(at["host"], at["port"], requests[index], tls=at["tls"])
+
+    return connection
 
 
 class AnswerJudge:
@@ -24,12 +57,13 @@ class AnswerJudge:
 
     def __init__(self, expected: ExpectedAnswer) -> None:
         self._expected = expected
+        self._successful = SUCCESSFUL[expected.protocol]
         self._right: set[bytes] = set()
         self._last = b""
 
     def wrong(self, status: int, body: bytes) -> str:
         """Why the answer is wrong, or nothing."""
-        if status == 200 and body and (body == self._last or body in self._right):  # noqa: PLR2004
+        if status == self._successful and body and (body == self._last or body in self._right):
             self._last = body
             return ""
         if cause := wrong(status, body, self._expected):
@@ -51,7 +85,7 @@ class Loop(ABC):
         self.recorder = recorder
         self.judge = AnswerJudge(ExpectedAnswer(**plan["expected"]))
         self.endpoints: list[dict[str, Any]] = plan["endpoints"]
-        self.requests = [_request(endpoint, body) for endpoint in self.endpoints]
+        self._connections = connections(self.endpoints, body, self.profile)
         self.started_at: float = plan["origin"]
         self.origin: float = time.perf_counter() - (time.time() - self.started_at)
         self.stages = [Stage(**stage) for stage in plan["stages"]]
@@ -75,11 +109,7 @@ class Loop(ABC):
 
     def requester(self) -> Requester:
         """One more connection: they are spread evenly over the endpoints."""
-        index = (self.index + len(self.requesters)) % len(self.endpoints)
-        endpoint = self.endpoints[index]
-        connection = HttpConnection(
-            endpoint["host"], endpoint["port"], self.requests[index], tls=endpoint["tls"]
-        )
+        connection = self._connections(self.index + len(self.requesters))
         self.requesters.append(Requester(self, connection))
         return self.requesters[-1]
 
@@ -105,7 +135,7 @@ class Loop(ABC):
 class Requester:
     """One connection with one request under way at a time."""
 
-    def __init__(self, state: Loop, connection: HttpConnection) -> None:
+    def __init__(self, state: Loop, connection: Connection) -> None:
         self.began_at = state.now_s()
         self.waiting_since = 0.0
         self.finished_at = 0.0
@@ -129,7 +159,7 @@ class Requester:
         self.waiting_since = sent_s
         try:
             status, body = self._exchange()
-        except HttpError as error:
+        except ExchangeError as error:
             cause, self._given_up = self._given_up or str(error), ""
         else:
             end_s = clock() - origin

@@ -1,0 +1,170 @@
+"""Predict requests and answers as protocol buffers, made of and into what the JSON of REST says."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfserving.errors import ConfigurationError, LoadError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from pytest_tfserving.load.payload import Payload
+
+_PATH = re.compile(r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?")
+_SERVING = "tensorflow.serving."
+
+
+def fill_model_spec(spec: Any, path: str, signature_name: str = "") -> None:
+    """Write which model is asked: that of a REST path ``/v1/models/NAME[/versions/N|/labels/L]``."""
+    match = _PATH.fullmatch(path)
+    assert match is not None
+    spec.name, spec.signature_name = match["name"], signature_name
+    if match["version"]:
+        spec.version.value = int(match["version"])
+    if match["label"]:
+        spec.version_label = match["label"]
+
+
+def predict_request(payload: Payload, path: str, signatures: Mapping[str, Any]) -> bytes:
+    """The serialized ``PredictRequest`` that asks for what a REST body asks for.
+
+    Args:
+        payload: the REST request.
+        path: the model's path in REST.
+        signatures: ``SignatureDef`` messages by name.
+
+    Raises:
+        ConfigurationError: when the model has no such signature, or what is sent does not fit its inputs.
+    """
+    from pytest_tfserving.model_server.protos import message
+    from pytest_tfserving.model_server.tensor_proto import fill_proto
+
+    if payload.signature_name not in signatures:
+        names = ", ".join(sorted(signatures)) or "none"
+        raise ConfigurationError(f"the model has no signature {payload.signature_name!r} (it has {names}).")
+    request = message(f"{_SERVING}PredictRequest")()
+    fill_model_spec(request.model_spec, path, payload.signature_name)
+    inputs = signatures[payload.signature_name].inputs
+    for alias, value in _columns(json.loads(payload.body), inputs).items():
+        fill_proto(request.inputs[alias], _array(alias, value, inputs[alias].dtype), as_content=True)
+    serialized: bytes = request.SerializeToString()
+    return serialized
+
+
+def answer_document(content: bytes, key: str) -> Any:
+    """What the JSON of REST would have under ``key`` for a serialized ``PredictResponse``.
+
+    Raises:
+        LoadError: when it is none; the text is a cause to count errors by.
+    """
+    from google.protobuf.message import DecodeError
+
+    from pytest_tfserving.model_server.protos import message
+    from pytest_tfserving.model_server.tensor_proto import to_array
+
+    try:
+        answer = message(f"{_SERVING}PredictResponse").FromString(content)
+        outputs = {alias: _listed(to_array(proto)) for alias, proto in answer.outputs.items()}
+    except (DecodeError, ValueError):
+        raise LoadError("the answer is no PredictResponse") from None
+    if not outputs:
+        raise LoadError("the answer has no outputs")
+    if len(outputs) == 1:
+        return next(iter(outputs.values()))
+    if key == "outputs":
+        return outputs
+    try:
+        return [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]
+    except (TypeError, ValueError):
+        raise LoadError("the answer's outputs have different numbers of rows") from None
+
+
+def _columns(request: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The value of each input, whichever format the request is in."""
+    columnar = "inputs" in request
+    sent = request["inputs" if columnar else "instances"]
+    rows = [sent] if columnar else sent
+    if not all(_is_named(row) for row in rows):
+        if len(inputs) != 1:
+            problem = f"the signature has the inputs {', '.join(sorted(inputs))}, and the payload names none"
+            raise ConfigurationError(f"{problem} of them.")
+        return {next(iter(inputs)): sent}
+    names = {name for row in rows for name in row}
+    if strange := sorted(names - set(inputs)):
+        known = ", ".join(sorted(inputs))
+        raise ConfigurationError(f"the payload names the input {strange[0]!r}; the signature has {known}.")
+    if columnar:
+        return dict(sent)
+    try:
+        return {name: [row[name] for row in rows] for name in names}
+    except KeyError as error:
+        raise ConfigurationError(f"an instance of the payload has no {error.args[0]!r}.") from None
+
+
+def _is_named(value: Any) -> bool:
+    return isinstance(value, dict) and set(value) != {"b64"}
+
+
+def _array(alias: str, value: Any, dtype_number: int) -> NDArray[Any]:
+    import numpy as np
+
+    from pytest_tfserving.model_server.tensorflow_c import STRING, numpy_dtype
+
+    dtype = numpy_dtype(dtype_number)
+    try:
+        if dtype_number != STRING:
+            return np.asarray(value, dtype)
+        texts = _bytes_in(value)
+        shape = _shape(texts)
+        array = np.empty(shape, object)
+        array.reshape(-1)[:] = list(_flat(texts))
+    except (ValueError, TypeError):
+        raise ConfigurationError(f"the payload's values for {alias!r} are no tensor of its type.") from None
+    return array
+
+
+def _bytes_in(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_bytes_in(each) for each in value]
+    if isinstance(value, dict):
+        return base64.b64decode(value["b64"])
+    return str(value).encode()
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    if not isinstance(value, list):
+        return ()
+    shapes = {_shape(each) for each in value}
+    if len(shapes) > 1:
+        raise ValueError("ragged")
+    return (len(value), *(shapes.pop() if shapes else ()))
+
+
+def _flat(value: Any) -> Any:
+    if not isinstance(value, list):
+        yield value
+        return
+    for each in value:
+        yield from _flat(each)
+
+
+def _listed(array: NDArray[Any]) -> Any:
+    """Nested lists as JSON has them; bytes that are no text as base64."""
+    return _text(array.tolist())
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_text(each) for each in value] if value and isinstance(value[0], list | bytes) else value
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return {"b64": base64.b64encode(value).decode()}
+    return value

@@ -1,0 +1,109 @@
+"""Asks a model over gRPC, by the official library: before load begins nothing has to be fast."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from pytest_tfserving.errors import LoadError, missing_extra
+from pytest_tfserving.load.grpc_messages import fill_model_spec, predict_request
+from pytest_tfserving.probe import best_state
+
+if TYPE_CHECKING:
+    from pytest_tfserving.load.payload import Payload
+    from pytest_tfserving.targets.deployment import Endpoint
+
+_STATUS_TIMEOUT_S = 5.0
+_PREDICTION = "/tensorflow.serving.PredictionService/"
+_MODEL = "/tensorflow.serving.ModelService/"
+# Versions' states by number (get_model_status.proto).
+_STATES = {0: "UNKNOWN", 10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}
+
+
+class GrpcAsker:
+    """See `probe.Asker`."""
+
+    def __init__(self, endpoint: Endpoint, path: str) -> None:
+        try:
+            import grpc
+            import hpack  # noqa: F401 - what load needs is asked for before anything is deployed
+        except ModuleNotFoundError as error:
+            raise missing_extra(str(error.name), "grpc", "load over gRPC") from None
+        from pytest_tfserving.model_server.protos import message
+
+        self._grpc = grpc
+        self._message = message
+        self._path = path
+        self._signatures: dict[str, Any] | None = None
+        options = [("grpc.max_receive_message_length", -1), ("grpc.enable_http_proxy", 0)]
+        self._channel = (
+            grpc.secure_channel(endpoint.address, grpc.ssl_channel_credentials(), options)
+            if endpoint.tls
+            else grpc.insecure_channel(endpoint.address, options)
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._channel.close()
+
+    def state(self) -> tuple[str, str]:
+        """What the model's status says."""
+        request = self._message("tensorflow.serving.GetModelStatusRequest")()
+        fill_model_spec(request.model_spec, self._path)
+        try:
+            content = self._call(f"{_MODEL}GetModelStatus", request.SerializeToString(), _STATUS_TIMEOUT_S)
+        except self._grpc.RpcError as error:
+            known = error.code() in (self._grpc.StatusCode.NOT_FOUND, self._grpc.StatusCode.UNIMPLEMENTED)
+            return ("no model status" if known else "no answer"), ""
+        answer = self._message("tensorflow.serving.GetModelStatusResponse").FromString(content)
+        versions = [
+            {
+                "state": _STATES.get(each.state, "UNKNOWN"),
+                "status": {"error_message": each.status.error_message},
+            }
+            for each in answer.model_version_status
+        ]
+        return best_state({"model_version_status": versions})
+
+    def request(self, payload: Payload) -> bytes:
+        """The payload as a ``PredictRequest``, its numbers in the types of the model's signature."""
+        return predict_request(payload, self._path, self._signature_defs())
+
+    def predict(self, request: bytes, timeout_s: float) -> tuple[int, bytes]:
+        """The code of gRPC, and the answer's message or the code's text."""
+        try:
+            return 0, self._call(f"{_PREDICTION}Predict", request, timeout_s)
+        except self._grpc.RpcError as error:
+            if error.code() is self._grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise LoadError(f"no answer within {timeout_s:g} s") from None
+            return int(error.code().value[0]), str(error.details()).encode()
+
+    def signed_sizes(self, signature_name: str) -> list[int] | None:
+        """What the model's metadata says of an only output."""
+        outputs = list(self._signature_defs()[signature_name].outputs.values())
+        if len(outputs) != 1 or outputs[0].tensor_shape.unknown_rank:
+            return None
+        return [size.size for size in outputs[0].tensor_shape.dim]
+
+    def _signature_defs(self) -> dict[str, Any]:
+        if self._signatures is None:
+            request = self._message("tensorflow.serving.GetModelMetadataRequest")()
+            fill_model_spec(request.model_spec, self._path)
+            request.metadata_field.append("signature_def")
+            name = f"{_PREDICTION}GetModelMetadata"
+            try:
+                content = self._call(name, request.SerializeToString(), _STATUS_TIMEOUT_S)
+            except self._grpc.RpcError as error:
+                raise LoadError(f"its signatures are not known: {error.details()}") from None
+            answer = self._message("tensorflow.serving.GetModelMetadataResponse").FromString(content)
+            found = self._message("tensorflow.serving.SignatureDefMap").FromString(
+                answer.metadata["signature_def"].value
+            )
+            self._signatures = dict(found.signature_def)
+        return self._signatures
+
+    def _call(self, method: str, request: bytes, timeout_s: float) -> bytes:
+        # Bytes go in and come out: what load sends is what is tried here.
+        found: bytes = self._channel.unary_unary(method)(request, timeout=timeout_s)
+        return found
