@@ -56,7 +56,7 @@ CLOCK_S = 1
 EXIT_3 = ["python3", "-c", "print('the disk is full'); raise SystemExit(3)"]
 NO_PAGE = {"httpGet": {"path": "/nowhere", "port": "rest"}, "periodSeconds": 1, "failureThreshold": 2}
 KEY = {"configMapKeyRef": {"name": "absent", "key": "level"}}
-LITTLE = {"cpu": "1", "memory": "100Mi"}
+LITTLE = {"cpu": "1", "memory": "140Mi"}
 ABSENT = [{"name": "tmp", "emptyDir": {}}, {"name": "monitoring", "configMap": {"name": "absent"}}]
 
 # Which part of the manifests is changed and how, the event or end that tells the cluster, and what is told.
@@ -74,7 +74,7 @@ STATES: dict[str, tuple[dict[str, Any], str, str]] = {
     "too little memory for the model": (
         {"container": {"resources": {"requests": LITTLE, "limits": LITTLE}}, "model": "resnet50"},
         "OOMKilled",
-        "container 'serving' of Pod * ran out of memory (OOMKilled, its limit is 100Mi)*",
+        "container 'serving' of Pod * ran out of memory (OOMKilled, its limit is 140Mi)*",
     ),
     "unschedulable": (
         {"pod": {"nodeSelector": {"disk": "none-such"}}},
