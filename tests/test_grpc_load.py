@@ -6,7 +6,7 @@ import socket
 import subprocess
 import threading
 from concurrent import futures
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -308,6 +308,9 @@ def test_a_server_that_comes_back_is_connected_to_anew() -> None:
         ours.close()
 
 
+SETTINGS, REQUEST = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00", b"request"
+
+
 @pytest.mark.parametrize(
     ("said", "cause"),
     [
@@ -315,19 +318,19 @@ def test_a_server_that_comes_back_is_connected_to_anew() -> None:
         (b"", "connection closed after no answer"),
         (b"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00", "connection closed after no answer"),
         (
-            b"\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x02\x01\x04\x00\x00\x00\x01\xff\xff",
+            SETTINGS + b"\x00\x00\x02\x01\x04\x00\x00\x00\x01\xff\xff",
             "not an HTTP/2 answer",
         ),
         (
-            b"\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x01\x01\x05\x00\x00\x00\x01\x88",
+            SETTINGS + b"\x00\x00\x01\x01\x05\x00\x00\x00\x01\x88",
             "not a gRPC answer: no gRPC status",
         ),
         (
-            b"\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x04\x03\x00\x00\x00\x00\x01\x00\x00\x00\x07",
+            SETTINGS + b"\x00\x00\x04\x03\x00\x00\x00\x00\x01\x00\x00\x00\x07",
             "stream reset by the server, HTTP/2 error 7",
         ),
         (
-            b"\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x08\x07\x00\x00\x00\x00\x00" + bytes(8),
+            SETTINGS + b"\x00\x00\x08\x07\x00\x00\x00\x00\x00" + bytes(8),
             "the server is going away",
         ),
     ],
@@ -340,10 +343,15 @@ def test_what_is_no_answer_is_a_cause(said: bytes, cause: str) -> None:
             peer, _ = listener.accept()
             with peer:
                 peer.recv(1 << 16)
-                peer.sendall(said)
-                peer.shutdown(socket.SHUT_WR)
-                while peer.recv(1 << 16):
-                    pass
+                peer.sendall(said[:9])  # settings, where it is HTTP/2: only then does a request come
+                if said.startswith(SETTINGS):
+                    while REQUEST not in peer.recv(1 << 16):
+                        pass
+                peer.sendall(said[9:])
+                with suppress(OSError):  # who hears nonsense hangs up
+                    peer.shutdown(socket.SHUT_WR)
+                    while peer.recv(1 << 16):
+                        pass
 
         server = threading.Thread(target=answer)
         server.start()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+import gevent.lock
+
 from pytest_tfserving.load.users.http2 import Call, Http2Connection, header_block
 from pytest_tfserving.load.users.stream import ExchangeError
 
@@ -40,19 +42,25 @@ class GrpcChannel:
                 ("grpc-timeout", f"{max(round(deadline_s * 1e3), 1)}m"),
             ]
         )
+        self._connecting = gevent.lock.Semaphore()
         self._connection: Http2Connection | None = None
 
-    def call(self, call: Call) -> Http2Connection:
+    def call(self, call: Call) -> None:
         """Send the request and wait for its answer.
 
         Raises:
             ExchangeError: when there is no whole answer; its text is the cause.
         """
-        if self._connection is None or not self._connection.usable:
-            self._connection = Http2Connection(*self._address, tls=self._tls)
         connection = self._connection
+        if connection is None or not connection.usable:
+            connection = self._connected()
         connection.call(self._block, self._body, call)
-        return connection
+
+    def _connected(self) -> Http2Connection:
+        with self._connecting:  # the others wait for the one who connects
+            if self._connection is None or not self._connection.usable:
+                self._connection = Http2Connection(*self._address, tls=self._tls)
+            return self._connection
 
     def cancel(self, call: Call, cause: str) -> None:
         """End a call under way."""

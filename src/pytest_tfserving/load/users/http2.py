@@ -44,6 +44,7 @@ _BLOCKS_REMEMBERED = 64
 _HEAD = struct.Struct(">BHBBI")  # the length in 24 bits, the type, flags, the stream
 _SETTING = struct.Struct(">HI")
 _NUMBER = struct.Struct(">I")
+_GOAWAY_HEAD = struct.Struct(">II")
 # The peer is to compress headers without a memory, so that a block is the same each time.
 _PREFACE = (
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
@@ -80,7 +81,7 @@ class Call:
 
     def finish(self, error: str = "") -> None:
         """Wake who waits for it."""
-        self.error = self.error or error
+        self.error = error
         self.done.set()
 
 
@@ -96,7 +97,7 @@ class Http2Connection:
         self._window = _DEFAULT_WINDOW
         self._first_window = _DEFAULT_WINDOW
         self._frame_size = _DEFAULT_FRAME
-        self._most_calls = _LARGEST_WINDOW
+        self._most_calls = 0  # until the server has said what it takes
         self._received = 0
         self._unread = bytearray()
         self._block: tuple[int, int, bytes] | None = None
@@ -104,6 +105,8 @@ class Http2Connection:
         self._decoded: dict[bytes, Headers] = {}
         self._greeted = False
         self.usable = True
+        self._closed = False
+        self._cause = ""
         preface, settings = _PREFACE
         values = b"".join(_SETTING.pack(*each) for each in settings.items())
         more = _NUMBER.pack(_LARGEST_WINDOW - _DEFAULT_WINDOW)
@@ -130,16 +133,18 @@ class Http2Connection:
 
     def cancel(self, call: Call, cause: str) -> None:
         """End a call that is waited for; what still comes for it is passed over."""
-        if self._calls.pop(call.stream, None) and self.usable:
+        if call.stream in self._calls:
             self._try_to_write(frame(_RST_STREAM, 0, call.stream, _NUMBER.pack(_CANCEL)))
-        call.finish(cause)
-        self._changed.set()
+            self._finish(call.stream, cause)
+        elif not call.done.is_set():
+            call.finish(cause)
+            self._changed.set()
 
     def close(self, cause: str = "connection closed") -> None:
         """Close the connection; calls under way end for ``cause``."""
-        if not self.usable and not self._calls:
+        if self._closed:
             return
-        self.usable = False
+        self._closed, self.usable, self._cause = True, False, cause
         calls, self._calls = self._calls, {}
         for call in calls.values():
             call.finish(cause)
@@ -149,10 +154,10 @@ class Http2Connection:
     # --- sending ---
 
     def _begin(self, call: Call) -> None:
-        while self.usable and len(self._calls) >= self._most_calls:
+        while self.usable and not call.error and len(self._calls) >= self._most_calls:
             self._wait_for_a_change(call)
         if not self.usable or call.error:
-            raise ExchangeError(call.error or "connection closed before the request was sent")
+            raise ExchangeError(call.error or self._cause)
         call.stream, call.window = self._next_stream, self._first_window
         self._next_stream += 2
         self.usable = self._next_stream < _LAST_STREAM
@@ -249,11 +254,10 @@ class Http2Connection:
             self._take_window(stream, _NUMBER.unpack(payload)[0] & _LARGEST_WINDOW)
         elif kind == _PING and not flags & _ACK:
             self._try_to_write(frame(_PING, _ACK, 0, payload))
-        elif kind == _RST_STREAM and (call := self._calls.pop(stream, None)):
-            call.finish(f"stream reset by the server, HTTP/2 error {_NUMBER.unpack(payload)[0]}")
-            self._changed.set()
+        elif kind == _RST_STREAM:
+            self._finish(stream, f"stream reset by the server, HTTP/2 error {_NUMBER.unpack(payload)[0]}")
         elif kind == _GOAWAY:
-            self._take_goaway(_NUMBER.unpack_from(payload)[0] & _LARGEST_WINDOW)
+            self._take_goaway(payload)
 
     def _take_data(self, flags: int, stream: int, payload: bytes) -> None:
         self._received += len(payload)
@@ -263,7 +267,7 @@ class Http2Connection:
         if call := self._calls.get(stream):
             call.body.append(_without_padding(flags, payload))
             if flags & _END_STREAM:
-                call.finish()
+                self._finish(stream)
 
     def _take_block(self, flags: int, stream: int, first_flags: int, block: bytes) -> None:
         if not flags & _END_HEADERS:
@@ -279,7 +283,7 @@ class Http2Connection:
             call.headers = headers
         if first_flags & _END_STREAM:
             call.trailers = call.trailers or headers
-            call.finish()
+            self._finish(stream)
 
     def _decode(self, block: bytes) -> Headers:
         headers = tuple((bytes(name), bytes(value)) for name, value in self._decoder.decode(block, raw=True))
@@ -290,17 +294,18 @@ class Http2Connection:
 
     def _take_settings(self, payload: bytes) -> None:
         self._greeted = True
-        for name, value in _SETTING.iter_unpack(payload):
-            if name == _INITIAL_WINDOW:
-                for call in self._calls.values():
-                    call.window += value - self._first_window
-                self._first_window = value
-            elif name == _FRAME_SIZE:
-                self._frame_size = min(value, _LARGEST_FRAME)
-            elif name == _MOST_STREAMS:
-                self._most_calls = value
+        gevent.spawn(self._agree_to, dict(_SETTING.iter_unpack(payload)))
+
+    def _agree_to(self, settings: dict[int, int]) -> None:
+        """Acknowledge settings, then use them: before that the server does not."""
+        self._write_quietly(frame(_SETTINGS, _ACK, 0, b""))
+        window = settings.get(_INITIAL_WINDOW, self._first_window)
+        for call in self._calls.values():
+            call.window += window - self._first_window
+        self._first_window = window
+        self._frame_size = min(settings.get(_FRAME_SIZE, self._frame_size), _LARGEST_FRAME)
+        self._most_calls = settings.get(_MOST_STREAMS, self._most_calls or _LARGEST_WINDOW)
         self._changed.set()
-        self._try_to_write(frame(_SETTINGS, _ACK, 0, b""))
 
     def _take_window(self, stream: int, more: int) -> None:
         if not stream:
@@ -309,12 +314,20 @@ class Http2Connection:
             call.window += more
         self._changed.set()
 
-    def _take_goaway(self, last: int) -> None:
+    def _take_goaway(self, payload: bytes) -> None:
         """No new calls; those that the server has not taken end at once."""
-        self.usable = False
-        for stream in [each for each in self._calls if each > last]:
-            self._calls.pop(stream).finish("the server is going away")
-        self._changed.set()
+        last, code = _GOAWAY_HEAD.unpack_from(payload)
+        text = payload[_GOAWAY_HEAD.size :].decode(errors="replace")
+        why = f", HTTP/2 error {code}" + (f": {text}" if text else "") if code else ""
+        self.usable, self._cause = False, f"the server is going away{why}"
+        for stream in [each for each in self._calls if each > last & _LARGEST_WINDOW]:
+            self._finish(stream, self._cause)
+
+    def _finish(self, stream: int, error: str = "") -> None:
+        """End a call that is under way; what comes for it later is passed over."""
+        if call := self._calls.pop(stream, None):
+            call.finish(error)
+            self._changed.set()
 
 
 def _without_padding(flags: int, payload: bytes) -> bytes:

@@ -33,7 +33,8 @@ def connected(host: str, port: int, *, tls: bool, protocols: Sequence[str] = ())
         sock = gevent.socket.create_connection((host, port), timeout=CONNECT_TIMEOUT_S)
         sock.setsockopt(gevent.socket.IPPROTO_TCP, gevent.socket.TCP_NODELAY, 1)
         if tls:
-            context = gevent.ssl.create_default_context()
+            context = gevent.ssl.SSLContext(gevent.ssl.PROTOCOL_TLS_CLIENT)
+            context.load_default_certs()
             if protocols:
                 context.set_alpn_protocols(list(protocols))
             sock = context.wrap_socket(sock, server_hostname=host)
