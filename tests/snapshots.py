@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,7 @@ class Said:
     replicasets: list[dict[str, Any]]
     pods: list[dict[str, Any]]
     events: list[dict[str, Any]]
-    nodes: list[dict[str, Any]]
-    all_pods: list[dict[str, Any]]
+    nodes: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def snapshot(self) -> Snapshot:

@@ -181,7 +181,7 @@ OPTIONS = (
     Option(
         "url",
         "URL",
-        "The model that target `url` loads: http://host:8501/v1/models/NAME.",
+        "The model that target `url` loads: http://host:8501/v1/models/NAME, or grpc://host:8500/NAME.",
         shown_default="none",
     ),
     Option(

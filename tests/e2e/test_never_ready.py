@@ -32,7 +32,9 @@ PATCH = json.loads(Path(__file__).with_name("patch.json").read_text())
 
 def merge(into, patch):
     for name, value in patch.items():
-        if isinstance(value, dict) and isinstance(into.get(name), dict):
+        if value is None:
+            into.pop(name, None)
+        elif isinstance(value, dict) and isinstance(into.get(name), dict):
             merge(into[name], value)
         else:
             into[name] = value
@@ -54,7 +56,10 @@ TOLD_WITHIN_S = 5
 # The cluster tells times in whole seconds, the one in which something happened.
 CLOCK_S = 1
 EXIT_3 = ["python3", "-c", "print('the disk is full'); raise SystemExit(3)"]
-NO_PAGE = {"httpGet": {"path": "/nowhere", "port": "rest"}, "periodSeconds": 1, "failureThreshold": 2}
+NO_PAGE = {
+    **{"httpGet": {"path": "/nowhere", "port": "rest"}, "tcpSocket": None},
+    **{"periodSeconds": 1, "failureThreshold": 2},
+}
 KEY = {"configMapKeyRef": {"name": "absent", "key": "level"}}
 LITTLE = {"cpu": "1", "memory": "140Mi"}
 ABSENT = [{"name": "tmp", "emptyDir": {}}, {"name": "monitoring", "configMap": {"name": "absent"}}]
@@ -157,8 +162,8 @@ def record(cluster: Kubectl, namespace: str, name: str) -> None:
         kind: [_short(each) for each in cluster.items(kind, f"--namespace={namespace}")]
         for kind in ("deployments", "replicasets", "pods", "events")
     }
-    said["nodes"] = [_short(each) for each in cluster.items("nodes")]
-    said["all_pods"] = [_short(each) for each in cluster.items("pods", "--all-namespaces")]
+    if name == "ready":
+        said["nodes"] = [_short(each) for each in cluster.items("nodes")]
     text = json.dumps(said, indent=1, sort_keys=True)
     (Path(folder) / f"{name}.json").write_text(text + "\n", encoding="utf-8")
 
