@@ -16,10 +16,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
+import numpy as np
 import psutil
 
 import pytest_tfserving
@@ -29,6 +30,8 @@ from pytest_tfserving.load.child import LoadChild, Plan
 from pytest_tfserving.load.local import WORKER
 from pytest_tfserving.load.profile import LoadProfile
 from pytest_tfserving.load.runner import run
+from pytest_tfserving.model_server.protos import message
+from pytest_tfserving.model_server.tensor_proto import fill_proto
 from pytest_tfserving.targets.deployment import Deployment, Endpoint
 
 if TYPE_CHECKING:
@@ -256,6 +259,13 @@ http {{
         location / {{ return 200 '{answer}'; }}
         location = /counters {{ stub_status; }}
     }}
+    server {{
+        # gRPC, as far as one answer goes: a message from a file, and its status after it.
+        listen {host}:{grpc_port} http2;
+        root {folder}; default_type application/grpc; add_trailer grpc-status 0;
+        location / {{ error_page 405 =200 /answer.grpc; rewrite ^ /answer.grpc break; }}
+        location = /answer.grpc {{ }}
+    }}
 }}
 """
 
@@ -265,11 +275,15 @@ class Nginx:
 
     def __init__(self, folder: Path, core: int) -> None:
         nginx = program("nginx")
-        self.port = free_port()
+        self.port, self.grpc_port = free_port(), free_port()
         config = folder / "nginx.conf"
+        ports = {"port": self.port, "grpc_port": self.grpc_port}
         config.write_text(
-            _NGINX.format(folder=folder, host=HOST, port=self.port, answer=ANSWER.decode()), encoding="utf-8"
+            _NGINX.format(folder=folder, host=HOST, answer=ANSWER.decode(), **ports), encoding="utf-8"
         )
+        folder.chmod(0o755)  # nginx's worker is another user where this one is root
+        answer = grpc_answer()
+        (folder / "answer.grpc").write_bytes(b"\0" + len(answer).to_bytes(4, "big") + answer)
         with pinned(core):
             self._process = subprocess.Popen([nginx, "-c", config, "-e", folder / "error.log"])
 
@@ -301,21 +315,45 @@ def cpu_s(pid: int) -> float:
     return float(times.user + times.system)
 
 
-def deployment(port: int, generator_core: int) -> Deployment:
+def grpc_request() -> bytes:
+    """`REQUEST` as a serialized PredictRequest."""
+    request = message("tensorflow.serving.PredictRequest")()
+    request.model_spec.name = "half_plus_two"
+    fill_proto(request.inputs["x"], np.array([1.0, 2.0, 5.0], np.float32), as_content=True)
+    return bytes(request.SerializeToString())
+
+
+def grpc_answer() -> bytes:
+    """`ANSWER` as a serialized PredictResponse."""
+    answer = message("tensorflow.serving.PredictResponse")()
+    answer.model_spec.name = "half_plus_two"
+    fill_proto(answer.outputs["y"], np.array([2.5, 3.0, 4.5], np.float32), as_content=False)
+    return bytes(answer.SerializeToString())
+
+
+def deployment(port: int, generator_core: int, protocol: str = "rest") -> Deployment:
     """What the load path is told about a server that is already there."""
     profile = LoadProfile("benchmark", users=1, spawn_rate=1, run_time_s=2)
     experiment = Experiment(
-        "benchmark", Shape(1, 1, 1), ServingOptions(1, 1), "half_plus_two", "json", profile
+        "benchmark", Shape(1, 1, 1), ServingOptions(1, 1), "half_plus_two", "json", profile, protocol
     )
+    endpoint = Endpoint(HOST, port, protocol=protocol)
     return Deployment(
         experiment=experiment,
         label=experiment.name,
         model="half_plus_two",
         path=MODEL_PATH,
-        endpoints=(Endpoint(HOST, port),),
+        endpoints=() if protocol == "grpc" else (endpoint,),
+        grpc_endpoints=(endpoint,) if protocol == "grpc" else (),
         reached="loopback",
         generator_cores=frozenset({generator_core}),
     )
+
+
+def grpc_plan(users: int, run_time_s: float) -> Plan:
+    """The same closed loop over gRPC."""
+    same = plan(users, run_time_s)
+    return replace(same, body=grpc_request(), expected=replace(same.expected, protocol="grpc"))
 
 
 def plan(users: int, run_time_s: float, think_time_s: float = 0.0) -> Plan:

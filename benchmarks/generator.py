@@ -5,8 +5,12 @@ to one nginx worker pinned to another that answers 200 with the same JSON. nginx
 one yardstick measures all. Ours checks every answer's values, Locust's users check the status, wrk counts bad
 statuses. Rounds are interleaved; ratios are medians of the rounds' ratios.
 
-Target: at least 6 x FastHttpUser and at least 0.5 x wrk.
-Needs Linux with two cores, and the Debian packages nginx and wrk.
+Over gRPC the request is the same as protocol buffers, to the same nginx, which answers with the message and
+status 0. Beside ours stands a plain Locust user with a stub of gRPC's official library made ready for gevent
+by ``init_gevent``, its request built once, too.
+
+Targets: at least 6 x FastHttpUser and at least 0.5 x wrk; over gRPC at least 3 x the plain user.
+Needs Linux with two cores, the extra `grpc`, and the Debian packages nginx and wrk.
 """
 
 from __future__ import annotations
@@ -26,10 +30,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from pytest_tfserving.load.child import Plan
     from pytest_tfserving.load.result import Result
+    from pytest_tfserving.targets.deployment import Deployment
 
 USERS = 16
 OURS, FAST, HTTP, WRK = "pytest-tfserving", "Locust FastHttpUser", "Locust HttpUser", "wrk -t1"
+OURS_GRPC, PLAIN_GRPC = "pytest-tfserving, gRPC", "Locust with gRPC's stub"
 LOCUSTFILES = common.HERE / "locustfiles"
 # Every generator has all its connections open, and its first answers, long before.
 WARM_S = 1.0
@@ -51,9 +58,16 @@ class Bench:
 
     def ours(self) -> float:
         """The real load path: the Locust child with the lean user, driven by `runner.run`."""
-        results: list[Result] = []
         plan = common.plan(USERS, WARM_S + self._length_s + 2)
-        deployment = common.deployment(self._nginx.port, self._core)
+        return self._ours(OURS, plan, common.deployment(self._nginx.port, self._core))
+
+    def ours_over_grpc(self) -> float:
+        """The same over gRPC."""
+        plan = common.grpc_plan(USERS, WARM_S + self._length_s + 2)
+        return self._ours(OURS_GRPC, plan, common.deployment(self._nginx.grpc_port, self._core, "grpc"))
+
+    def _ours(self, name: str, plan: Plan, deployment: Deployment) -> float:
+        results: list[Result] = []
 
         def load() -> None:
             results.append(common.measured(plan, deployment, self._folder / "load", lambda _: None))
@@ -64,7 +78,7 @@ class Bench:
         while not (child := common.load_child()) and thread.is_alive():
             time.sleep(0.02)
         assert child
-        rate: float = self._rate(OURS, child.pid, before)
+        rate: float = self._rate(name, child.pid, before)
         thread.join()
         result = results[0]
         if result.aborted or result.total_errors or not result.total_requests:
@@ -75,7 +89,8 @@ class Bench:
         """Plain Locust without its web interface."""
         command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILES / file), "--headless", "--json"]
         command += ["-u", str(USERS), "-r", str(USERS), "-t", f"{_LONGEST_S}s", "--loglevel", "ERROR"]
-        command += ["-H", f"http://{common.HOST}:{self._nginx.port}"]
+        port = self._nginx.grpc_port if name == PLAIN_GRPC else self._nginx.port
+        command += ["-H", f"http://{common.HOST}:{port}"]
         rate, output = self._program(name, command, signal.SIGTERM)
         rows = json.loads(output[output.index("[") :])
         if sum(row["num_failures"] for row in rows) or not sum(row["num_requests"] for row in rows):
@@ -154,6 +169,8 @@ def main() -> None:
             FAST: lambda: bench.locust(FAST, "fast_http_user.py"),
             HTTP: lambda: bench.locust(HTTP, "http_user.py"),
             WRK: bench.wrk,
+            OURS_GRPC: bench.ours_over_grpc,
+            PLAIN_GRPC: lambda: bench.locust(PLAIN_GRPC, "grpc_user.py"),
         }
         taken = common.interleaved(takers, rounds)
     medians = {name: statistics.median(rates) for name, rates in taken.items()}
@@ -179,6 +196,12 @@ def main() -> None:
         [
             common.Target("ours / FastHttpUser", against[OURS], 6, at_least=True),
             common.Target("ours / wrk", common.ratio(taken, OURS, WRK), 0.5, at_least=True),
+            common.Target(
+                "over gRPC: ours / the plain user",
+                common.ratio(taken, OURS_GRPC, PLAIN_GRPC),
+                3,
+                at_least=True,
+            ),
         ],
     )
 

@@ -57,8 +57,10 @@ TOLD_WITHIN_S = 5
 CLOCK_S = 1
 EXIT_3 = ["python3", "-c", "print('the disk is full'); raise SystemExit(3)"]
 NO_PAGE = {
-    **{"httpGet": {"path": "/nowhere", "port": "rest"}, "tcpSocket": None},
-    **{"periodSeconds": 1, "failureThreshold": 2},
+    "httpGet": {"path": "/nowhere", "port": "rest"},
+    "tcpSocket": None,
+    "periodSeconds": 1,
+    "failureThreshold": 2,
 }
 KEY = {"configMapKeyRef": {"name": "absent", "key": "level"}}
 LITTLE = {"cpu": "1", "memory": "140Mi"}
