@@ -135,7 +135,7 @@ GOOD = "experiments:\n- shape: 1cpu-2gb-1n\n  inter_op: 1\n"
             "/experiments.yaml:4: no load profile 'fast'; valid: quick, smoke, study.",
         ),
         (GOOD + "  profile: quik\n", "did you mean 'quick'?"),
-        (GOOD + "  protocol: soap\n", "/experiments.yaml:4: protocol 'soap' is not one of: rest."),
+        (GOOD + "  protocol: soap\n", "/experiments.yaml:4: protocol 'soap' is not one of: rest, grpc."),
         (GOOD + "  payload: xml\n", "/experiments.yaml:4: payload 'xml' is not one of: json, jpeg, raw"),
         (GOOD + "  slo: [p95<200]\n", "/experiments.yaml:4: SLO 'p95<200': a missing unit does not fit p95"),
         (

@@ -14,9 +14,7 @@ from snapshots import FOLDER, said
 REASONS = {
     "missing_image": "image 'localhost:1/nothing:1' cannot be pulled: Failed to pull image *",
     "crashing_container": "container 'serving' of Pod * crashes again and again (exit code 3)",
-    "too_little_memory_for_the_model": (
-        "container 'serving' of Pod * ran out of memory (OOMKilled, its limit is 140Mi)"
-    ),
+    "too_little_memory": ("container 'serving' of Pod * ran out of memory (OOMKilled, its limit is 140Mi)"),
     "unschedulable": "Pod * cannot be scheduled: 0/2 nodes are available: *",
     "a_ConfigMap_that_is_not_there": (
         "container 'serving' of Pod * cannot be configured: configmap \"absent\" not found"
