@@ -63,7 +63,7 @@ NO_PAGE = {
     "failureThreshold": 2,
 }
 KEY = {"configMapKeyRef": {"name": "absent", "key": "level"}}
-# A server whose model is too large may, for want of memory, read its own code from disk again and again first.
+# A server whose model is too large may read its own code from disk again and again before that.
 TAKE_MEMORY = ["python3", "-c", "held = [b'x' * 2**24 for _ in range(10**4)]"]
 LITTLE = {"cpu": "1", "memory": "140Mi"}
 ABSENT = [{"name": "tmp", "emptyDir": {}}, {"name": "monitoring", "configMap": {"name": "absent"}}]
