@@ -1,0 +1,39 @@
+"""``--tfserving-load-in-cluster`` and ``--tfserving-load-image``; tests/e2e/test_load_in_cluster.py loads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from harness import Project
+
+
+@pytest.mark.parametrize("option", ["load-in-cluster", "load-image=mine:1"])
+def test_a_target_without_a_cluster_refuses_it(project: Project, option: str) -> None:
+    run = project.run(f"--tfserving-{option}")
+
+    assert run.ret == pytest.ExitCode.USAGE_ERROR
+    name = option.partition("=")[0]
+    run.stderr.fnmatch_lines(
+        [f"ERROR: --tfserving-{name} goes with --tfserving-target=kubernetes, not with target 'local'."]
+    )
+
+
+def test_it_takes_no_value(project: Project) -> None:
+    run = project.run("--tfserving-load-in-cluster=maybe")
+
+    assert run.ret == pytest.ExitCode.USAGE_ERROR
+    run.stderr.fnmatch_lines(["*--tfserving-load-in-cluster: ignored explicit argument 'maybe'"])
+
+
+def test_the_ini_files_is_yes_or_no(project: Project) -> None:
+    project.pytester.makeini("[pytest]\ntfserving_load_in_cluster = maybe\n")
+
+    run = project.run()
+
+    assert run.ret == pytest.ExitCode.USAGE_ERROR
+    run.stderr.fnmatch_lines(
+        ["ERROR: tfserving_load_in_cluster in */tox.ini: 'maybe' is not one of: yes, no."]
+    )
