@@ -39,6 +39,13 @@ def with_interval(value: float | None, interval: Sequence[float] | None) -> str:
     return f"{figure(value)} {with_brackets(interval)}"
 
 
+def percent_with_interval(fraction: float | None, interval: Sequence[float] | None) -> str:
+    """``2% [1.3%, 2.9%]``; an interval of nothing but 0 is left out."""
+    if not interval or not any(interval):
+        return percent(fraction)
+    return f"{percent(fraction)} [{percent(interval[0])}, {percent(interval[1])}]"
+
+
 def with_brackets(interval: Sequence[float]) -> str:
     """``[141, 156]``."""
     return f"[{figure(interval[0])}, {figure(interval[1])}]"

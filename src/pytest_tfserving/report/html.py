@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from markupsafe import Markup
 
-from pytest_tfserving.report.figures import figure, percent, reasons, roles, usd, with_interval
+from pytest_tfserving.report.figures import (
+    figure,
+    percent,
+    percent_with_interval,
+    reasons,
+    roles,
+    usd,
+    with_interval,
+)
 from pytest_tfserving.report.json import finite
 from pytest_tfserving.report.markdown import verdict_line
 from pytest_tfserving.slo import Verdict
@@ -95,7 +103,9 @@ def _cells(result: Mapping[str, Any]) -> list[Cell]:
         verdict,
         Cell(with_interval(metrics["rps"], intervals.get("rps")), metrics["rps"]),
         *latencies,
-        Cell(percent(metrics["error_rate"]), metrics["error_rate"]),
+        Cell(
+            percent_with_interval(metrics["error_rate"], intervals.get("error_rate")), metrics["error_rate"]
+        ),
         Cell(percent(metrics["efficiency"]), metrics["efficiency"]),
         Cell(usd(million), million),
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.report.figures import percent, reasons, usd, with_interval
+from pytest_tfserving.report.figures import percent, percent_with_interval, reasons, usd, with_interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,7 +52,7 @@ def _row(result: Mapping[str, Any]) -> str:
         cells += [
             with_interval(metrics["rps"], intervals.get("rps")),
             with_interval(metrics["p95_ms"], intervals.get("p95_ms")),
-            percent(metrics["error_rate"]),
+            percent_with_interval(metrics["error_rate"], intervals.get("error_rate")),
             percent(metrics["efficiency"]),
         ]
     cells += [usd(cost.get("month_usd")), usd(cost.get("million_usd"))]
