@@ -1,0 +1,63 @@
+"""Load from two processes is put together request by request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_tfserving.experiment import Experiment, ServingOptions, Shape
+from pytest_tfserving.load import recorder, runner
+from pytest_tfserving.load.answer import ExpectedAnswer
+from pytest_tfserving.load.child import LoadChild, Plan
+from pytest_tfserving.load.profile import LoadProfile
+from pytest_tfserving.load.recorder import read_records
+from pytest_tfserving.load.result import SCHEMA_PERCENTILES
+from pytest_tfserving.models.store import exported
+from pytest_tfserving.targets.deployment import Deployment, Endpoint
+from server_process import Server
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+
+def test_percentiles_of_two_processes_are_those_of_all_their_requests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw: list[Any] = []
+
+    def kept(paths: list[Path]) -> Any:
+        raw.extend(np.array(read_records(path)) for path in paths)
+        return everything(paths)
+
+    everything = recorder.all_records
+    monkeypatch.setattr(runner, "all_records", kept)
+    profile = LoadProfile("fast", rate=800, run_time_s=6, max_lag_ms=2000, max_cpu_wait=1)
+    plan = Plan(
+        profile=profile,
+        body=b'{"instances": [1.0, 2.0, 5.0]}',
+        path="/v1/models/half_plus_two:predict",
+        expected=ExpectedAnswer("predictions", [3], [2.5, 3.0, 4.5]),
+        stall_s=20.0,
+    )
+    experiment = Experiment("e", Shape(1, 1, 1), ServingOptions(1, 1), "half_plus_two", "json", profile)
+
+    with Server("half_plus_two", exported("half_plus_two", print)) as server, LoadChild(tmp_path, 2) as child:
+        endpoint = Endpoint("127.0.0.1", server.port)
+        deployment = Deployment(experiment, "e", "half_plus_two", "/v1/models/half_plus_two", (endpoint,), "")
+        child.wait_until_ready()
+        result, _ = runner.run(child, plan, deployment, lambda _: None)
+
+    first, second = raw
+    assert min(len(first), len(second)) > 1000
+    pooled = np.concatenate([first, second])
+    ended_s = pooled[:, 0] + pooled[:, 1] / 1e3
+    inside = (ended_s >= result.window.start_s) & (ended_s <= result.window.end_s) & (pooled[:, 2] == 0)
+    latencies_ms = pooled[inside, 1] + pooled[inside, 3]
+    assert result.requests == len(latencies_ms)
+    for percentile in SCHEMA_PERCENTILES:
+        exact = np.percentile(latencies_ms, percentile, method="inverted_cdf")
+        assert result.percentile_ms(percentile) == exact
+    assert result.total_requests == len(pooled)
