@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from harness import EXPERIMENTS
 from pytest_tfserving.errors import LoadError
 from pytest_tfserving.load.answer import ExpectedAnswer, layout_of, wrong
 from pytest_tfserving.load.payload import Payload, picture, picture_jpeg, picture_payload
@@ -30,6 +31,25 @@ def test_latencies_are_those_of_the_server(project: Project) -> None:
     assert metrics["p50_ms"] == pytest.approx(20, abs=10)
     assert metrics["p95_ms"] == pytest.approx(200, abs=20)
     assert metrics["requests"] > 50
+
+
+def test_every_step_of_a_stepped_load_has_its_figures(project: Project) -> None:
+    project.behave(latencies_ms=[20])
+    project.write(
+        EXPERIMENTS.replace("users: 2", "shape: 'steps 1:4:x2', early_stop: false").replace("2.5", "9"),
+    )
+
+    run, (result,) = project.results("--tfserving-html=out.html")
+
+    run.assert_outcomes(passed=1)
+    stages = result["stages"]
+    assert [stage["level"] for stage in stages] == [1, 2, 4]
+    assert [(stage["start_s"], round(stage["end_s"])) for stage in stages] == [(0, 3), (3, 6), (6, 9)]
+    assert stages[0]["rps"] < stages[1]["rps"] < stages[2]["rps"]
+    assert all(stage["p50_ms"] >= 20 and stage["errors"] == 0 for stage in stages)
+    assert sum(stage["requests"] for stage in stages) <= result["total_requests"]
+    run.stdout.fnmatch_lines(["  6 s to 9 s, load 4: rps *, p50 * ms, p95 * ms, p99 * ms, errors 0%"])
+    assert "6 s to 9 s, load 4" in (project.pytester.path / "out.html").read_text(encoding="utf-8")
 
 
 def test_users_are_spread_over_replicas(project: Project) -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.load.child import Plan
     from pytest_tfserving.load.profile import LoadProfile
+    from pytest_tfserving.load.shape import Stage
     from pytest_tfserving.load.story import Story
     from pytest_tfserving.statistics.intervals import Interval
     from pytest_tfserving.targets.deployment import Deployment
@@ -80,6 +81,7 @@ def outcome(
         undecided=story.decider.undecided(story.ended_at_s),
         arrivals=_arrivals(plan, story, records, window),
         beside=_beside(plan.profile, records[inside & ~failed]),
+        stages=_stages(plan.profile, records, finished_s, story.ended_at_s),
         configuration=deployment.configuration,
         series=series,
         circumstances=deployment.circumstances,
@@ -216,6 +218,31 @@ def _beside(profile: LoadProfile, records: NDArray[np.float64]) -> dict[str, dic
     if profile.pace_s:
         return {"corrected": named_percentiles(np.sort(corrected(records[:, 1], profile.pace_s * _MS)))}
     return {}
+
+
+def _stages(
+    profile: LoadProfile, records: NDArray[np.float64], finished_s: NDArray[np.float64], ended_at_s: float
+) -> list[dict[str, float]]:
+    """The figures of each stage that load came to, where there are several; see `Result`."""
+    stages = [stage for stage in profile.stages if stage.start_s < ended_at_s]
+    return (
+        [_stage(each, records, finished_s, ended_at_s) for each in stages] if len(profile.stages) > 1 else []
+    )
+
+
+def _stage(
+    stage: Stage, records: NDArray[np.float64], finished_s: NDArray[np.float64], ended_at_s: float
+) -> dict[str, float]:
+    import numpy as np
+
+    end_s = min(stage.end_s, ended_at_s)
+    part = records[(finished_s >= stage.start_s) & (finished_s < end_s)]
+    good = np.sort((part[:, 1] + part[:, 3])[part[:, 2] == SUCCESS])
+    row = {"start_s": stage.start_s, "end_s": end_s, "level": stage.last, "requests": len(part)}
+    row |= {"rps": len(good) / (end_s - stage.start_s), "errors": len(part) - len(good)}
+    return row | (
+        {name: round(value, 3) for name, value in named_percentiles(good).items()} if len(good) else {}
+    )
 
 
 def corrected(latencies_ms: NDArray[np.float64], pace_ms: float) -> NDArray[np.float64]:

@@ -109,6 +109,9 @@ class Result:
     ``beside["from_send"]`` has the percentiles from when it was sent. Where users have a pace,
     ``beside["corrected"]`` has those with the requests in it that slow answers kept from being sent.
 
+    Where the level of load changes, ``stages`` has the figures of each part of the run, from its start to its
+    end: what was under way when it began is in them.
+
     ``intervals`` are the 95 % confidence intervals of the metrics they are named after, ``effective`` how
     many independent requests those rest on. ``decided`` and ``undecided`` say, by an SLO's text, what was
     proved of it while load ran, and what was not. ``configuration`` is the experiment's, empty where the
@@ -137,6 +140,7 @@ class Result:
     server: ServerSide | None = None
     arrivals: Arrivals | None = None
     beside: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    stages: Sequence[Mapping[str, float]] = ()
     intervals: Mapping[str, Sequence[float]] = field(default_factory=dict)
     effective: Mapping[str, float] = field(default_factory=dict)
     decided: Mapping[str, Decision] = field(default_factory=dict)

@@ -51,6 +51,14 @@ def with_brackets(interval: Sequence[float]) -> str:
     return f"[{figure(interval[0])}, {figure(interval[1])}]"
 
 
+def stage_text(stage: Mapping[str, float]) -> tuple[str, str]:
+    """Which part of a run a stage was, and its figures."""
+    title = f"{figure(stage['start_s'])} s to {figure(stage['end_s'])} s, load {figure(stage['level'])}"
+    latencies = [f"{name} {figure(stage.get(f'{name}_ms'))} ms" for name in ("p50", "p95", "p99")]
+    failed = percent(stage["errors"] / stage["requests"]) if stage["requests"] else "-"
+    return title, ", ".join([f"rps {figure(stage['rps'])}", *latencies, f"errors {failed}"])
+
+
 def reasons(result: Mapping[str, Any]) -> list[str]:
     """What a result's verdict rests on, where it is not PASS."""
     cause = result["aborted"] or result["invalid"] or result["incomplete"] or result["not_judged"]

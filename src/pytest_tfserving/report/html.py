@@ -17,6 +17,7 @@ from pytest_tfserving.report.figures import (
     percent_with_interval,
     reasons,
     roles,
+    stage_text,
     usd,
     with_interval,
 )
@@ -132,6 +133,8 @@ def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, percentiles in result["beside"].items():
         told = ", ".join(f"{each} {figure(value)}" for each, value in percentiles.items())
         yield f"percentiles {name.replace('_', ' ')}", told
+    for stage in result["stages"]:
+        yield stage_text(stage)
     yield from _server_facts(result["server"] or {})
     yield "reached", result["reached"] or "-"
     if result["errors"]:

@@ -6,7 +6,7 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.report.figures import figure, percent, reasons, roles, usd, with_interval
+from pytest_tfserving.report.figures import figure, percent, reasons, roles, stage_text, usd, with_interval
 from pytest_tfserving.slo import Verdict
 
 if TYPE_CHECKING:
@@ -117,6 +117,8 @@ def write_table(reporter: TerminalReporter, document: dict[str, Any]) -> None:
         reporter.write_line(result["verdict"], **_COLOURS[Verdict(result["verdict"])])
         if line := _intervals(result):
             reporter.write_line(line)
+        for stage in result["stages"]:
+            reporter.write_line("  " + ": ".join(stage_text(stage)))
     for result in results:
         for reason in reasons(result):
             reporter.write_line(f"{result['experiment']}: {reason}")
