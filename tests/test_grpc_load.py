@@ -15,11 +15,12 @@ import numpy as np
 import psutil
 import pytest
 
-from harness import until
+from harness import PATIENCE_S, until
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.load.grpc_messages import answer_document, predict_request
 from pytest_tfserving.load.payload import Payload
 from pytest_tfserving.load.users.grpc import PREDICT, Channels, GrpcChannel, GrpcConnection
+from pytest_tfserving.load.users.http2 import frame, header_block
 from pytest_tfserving.load.users.stream import ExchangeError
 from pytest_tfserving.model_server.protos import message
 from pytest_tfserving.model_server.tensor_proto import fill_proto, to_array
@@ -309,6 +310,7 @@ def test_a_server_that_comes_back_is_connected_to_anew() -> None:
 
 
 SETTINGS, REQUEST = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00", b"request"
+HEADERS, RST_STREAM, GOAWAY, ENDS = 1, 3, 7, 0x1 | 0x4
 
 
 @pytest.mark.parametrize(
@@ -326,15 +328,11 @@ SETTINGS, REQUEST = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00", b"request"
             "not a gRPC answer: no gRPC status",
         ),
         (
-            SETTINGS + b"\x00\x00\x04\x03\x00\x00\x00\x00\x01\x00\x00\x00\x07",
-            "stream reset by the server, HTTP/2 error 7",
-        ),
-        (
-            SETTINGS + b"\x00\x00\x08\x07\x00\x00\x00\x00\x00" + bytes(8),
-            "the server is going away",
+            SETTINGS + b"\x00\x00\x04\x03\x00\x00\x00\x00\x01\x00\x00\x00\x02",
+            "stream reset by the server, HTTP/2 error 2",
         ),
     ],
-    ids=["HTTP/1", "nothing", "half a frame", "bad headers", "no status", "reset", "going away"],
+    ids=["HTTP/1", "nothing", "half a frame", "bad headers", "no status", "reset"],
 )
 def test_what_is_no_answer_is_a_cause(said: bytes, cause: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -361,6 +359,87 @@ def test_what_is_no_answer_is_a_cause(said: bytes, cause: str) -> None:
             ours.exchange()
         ours.close()
         server.join()
+
+
+ANSWER = header_block([(":status", "200"), ("grpc-status", "5")])
+
+
+def refuse(stream: int) -> bytes:
+    return frame(RST_STREAM, 0, stream, b"\x00\x00\x00\x07")
+
+
+def go_away(_: int) -> bytes:
+    return frame(GOAWAY, 0, 0, bytes(8))
+
+
+def end(stream: int) -> bytes:
+    return frame(HEADERS, ENDS, stream, ANSWER)
+
+
+@pytest.mark.parametrize(
+    ("connections", "outcome"),
+    [
+        ([[refuse, end]], (5, b"")),
+        ([[refuse] * 4 + [end]], (5, b"")),
+        ([[refuse] * 5], "stream reset by the server, HTTP/2 error 7"),
+        ([[go_away], [end]], (5, b"")),
+        ([[go_away], [refuse, go_away], [end]], (5, b"")),
+        ([[go_away]] * 5, "the server is going away"),
+    ],
+    ids=["once", "four times", "always", "going away", "both", "always going away"],
+)
+def test_a_call_that_is_refused_is_sent_again(
+    connections: list[list[Callable[[int], bytes]]], outcome: tuple[int, bytes] | str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            for answers in connections:
+                peer, _ = listener.accept()
+                with peer:
+                    peer.sendall(SETTINGS)
+                    for number, behave in enumerate(answers):
+                        while REQUEST not in (said := peer.recv(1 << 16)):
+                            assert said
+                        peer.sendall(behave(2 * number + 1))
+
+        server = threading.Thread(target=answer)
+        server.start()
+        ours = connection(listener.getsockname()[1])
+
+        try:
+            ended: tuple[int, bytes] | str = ours.exchange()
+        except ExchangeError as error:
+            ended = str(error)
+        ours.close()
+        server.join(PATIENCE_S)
+
+    assert ended == outcome
+    assert not server.is_alive()
+
+
+def test_no_call_fails_where_connections_grow_too_old() -> None:
+    peers: set[str] = set()
+
+    def behave(request: bytes, context: grpc.ServicerContext) -> bytes:
+        peers.add(context.peer())
+        return request
+
+    with serving(behave, max_connection_age_ms=100) as (host, port, _):
+        channels = Channels([{"host": host, "port": port, "tls": False}], b"x", 1, 20.0)
+        users = [channels(number) for number in range(4)]
+
+        def ask(user: GrpcConnection) -> set[tuple[int, bytes]]:
+            answers = set()
+            while len(peers) < 4:
+                answers.add(user.exchange())
+            return answers
+
+        calls = [gevent.spawn(ask, user) for user in users]
+        answers = [call.get() for call in calls]
+        users[0].close()
+
+    assert answers == [{(0, b"x")}] * 4
 
 
 def test_tls_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

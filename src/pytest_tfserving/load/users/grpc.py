@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import gevent.lock
 
 from pytest_tfserving.load.users.http2 import Call, Http2Connection, header_block
-from pytest_tfserving.load.users.stream import ExchangeError
+from pytest_tfserving.load.users.stream import ExchangeError, NotTakenError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 _HTTP_OK = b"200"
 _PREFIX_BYTES = 5
+# A server counts a call for a moment after its end, and may refuse one more than once.
+_TRIES = 5
 
 
 class GrpcChannel:
@@ -110,9 +113,18 @@ class GrpcConnection:
     def exchange(self) -> tuple[int, bytes]:
         """Send the request; return gRPC's status and the answer's message, or what the status says.
 
+        What the server has surely not begun with is sent again, as by any client of gRPC, and takes so much
+        longer: a call refused for the number of those under way, or one of a connection that grew too old.
+
         Raises:
             ExchangeError: when there is no whole answer; its text is the cause.
         """
+        for _ in range(_TRIES - 1):
+            with suppress(NotTakenError):
+                return self._exchange_once()
+        return self._exchange_once()
+
+    def _exchange_once(self) -> tuple[int, bytes]:
         call = self._call = Call(0)
         try:
             self._channel.call(call)

@@ -11,7 +11,7 @@ import gevent.lock
 from gevent.event import Event
 from hpack import Decoder, Encoder, HPACKError, NeverIndexedHeaderTuple
 
-from pytest_tfserving.load.users.stream import READ_BYTES, ExchangeError, connected, described
+from pytest_tfserving.load.users.stream import READ_BYTES, ExchangeError, NotTakenError, connected, described
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,7 @@ _DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE, _CONTIN
 )
 _END_STREAM, _ACK, _END_HEADERS, _PADDED, _PRIORITY = 0x1, 0x1, 0x4, 0x8, 0x20
 _TABLE_SIZE, _ENABLE_PUSH, _MOST_STREAMS, _INITIAL_WINDOW, _FRAME_SIZE = 1, 2, 3, 4, 5
-_CANCEL = 8
+_REFUSED, _CANCEL = 7, 8
 _FRAME_BYTES = 9
 _DEFAULT_WINDOW = 65_535
 _DEFAULT_FRAME = 16_384
@@ -77,11 +77,12 @@ class Call:
     trailers: Headers = ()
     body: list[bytes] = field(default_factory=list)
     error: str = ""
+    taken: bool = True
     done: Event = field(default_factory=Event)
 
-    def finish(self, error: str = "") -> None:
-        """Wake who waits for it."""
-        self.error = error
+    def finish(self, error: str = "", *, taken: bool = True) -> None:
+        """Wake who waits for it. It is not ``taken`` where the server says that it has not begun with it."""
+        self.error, self.taken = error, taken
         self.done.set()
 
 
@@ -105,6 +106,7 @@ class Http2Connection:
         self._decoded: dict[bytes, Headers] = {}
         self._greeted = False
         self.usable = True
+        self._retired = False
         self._closed = False
         self._cause = ""
         preface, settings = _PREFACE
@@ -118,6 +120,7 @@ class Http2Connection:
 
         Raises:
             ExchangeError: when there is no whole answer; its text is the cause.
+            NotTakenError: when the server has not begun with the request, either.
         """
         call = call or Call(0)
         self._begin(call)
@@ -128,12 +131,12 @@ class Http2Connection:
             self._calls.pop(call.stream, None)
             self._changed.set()
         if call.error:
-            raise ExchangeError(call.error)
+            raise (ExchangeError if call.taken else NotTakenError)(call.error)
         return call
 
     def cancel(self, call: Call, cause: str) -> None:
         """End a call that is waited for; what still comes for it is passed over."""
-        if call.stream in self._calls:
+        if self._calls.get(call.stream) is call:
             self._try_to_write(frame(_RST_STREAM, 0, call.stream, _NUMBER.pack(_CANCEL)))
             self._finish(call.stream, cause)
         elif not call.done.is_set():
@@ -156,11 +159,14 @@ class Http2Connection:
     def _begin(self, call: Call) -> None:
         while self.usable and not call.error and len(self._calls) >= self._most_calls:
             self._wait_for_a_change(call)
-        if not self.usable or call.error:
-            raise ExchangeError(call.error or self._cause)
+        if call.error:
+            raise ExchangeError(call.error)
+        if not self.usable:
+            raise (NotTakenError if self._retired else ExchangeError)(self._cause)
         call.stream, call.window = self._next_stream, self._first_window
         self._next_stream += 2
-        self.usable = self._next_stream < _LAST_STREAM
+        if self._next_stream >= _LAST_STREAM:
+            self._retire("a connection has no more streams")
         self._calls[call.stream] = call
 
     def _send(self, call: Call, block: bytes, body: bytes) -> None:
@@ -255,7 +261,8 @@ class Http2Connection:
         elif kind == _PING and not flags & _ACK:
             self._try_to_write(frame(_PING, _ACK, 0, payload))
         elif kind == _RST_STREAM:
-            self._finish(stream, f"stream reset by the server, HTTP/2 error {_NUMBER.unpack(payload)[0]}")
+            code = _NUMBER.unpack(payload)[0]
+            self._finish(stream, f"stream reset by the server, HTTP/2 error {code}", taken=code != _REFUSED)
         elif kind == _GOAWAY:
             self._take_goaway(payload)
 
@@ -319,14 +326,19 @@ class Http2Connection:
         last, code = _GOAWAY_HEAD.unpack_from(payload)
         text = payload[_GOAWAY_HEAD.size :].decode(errors="replace")
         why = f", HTTP/2 error {code}" + (f": {text}" if text else "") if code else ""
-        self.usable, self._cause = False, f"the server is going away{why}"
+        self._retire(f"the server is going away{why}")
         for stream in [each for each in self._calls if each > last & _LARGEST_WINDOW]:
-            self._finish(stream, self._cause)
+            self._finish(stream, self._cause, taken=False)
 
-    def _finish(self, stream: int, error: str = "") -> None:
+    def _retire(self, cause: str) -> None:
+        """Begin no more calls, for ``cause``; those under way go on."""
+        self.usable, self._retired, self._cause = False, True, cause
+        self._changed.set()
+
+    def _finish(self, stream: int, error: str = "", *, taken: bool = True) -> None:
         """End a call that is under way; what comes for it later is passed over."""
         if call := self._calls.pop(stream, None):
-            call.finish(error)
+            call.finish(error, taken=taken)
             self._changed.set()
 
 

@@ -23,6 +23,10 @@ class ExchangeError(Exception):
     """A request without a whole answer; the text is its cause."""
 
 
+class NotTakenError(ExchangeError):
+    """A request that the server has surely not begun to answer, so that it can be sent again."""
+
+
 def connected(host: str, port: int, *, tls: bool, protocols: Sequence[str] = ()) -> PlainStream | socket:
     """A new connection, over TLS if that is asked for, where ``protocols`` are offered by ALPN.
 
