@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from model_server import export_kinds
+from model_server import export_kinds, export_tflite
 from pytest_tfserving.models import half_plus_two
 
 
@@ -64,6 +64,7 @@ def main() -> None:
     half_plus_two.export(folder / "half_plus_two")
     export_numbered(folder / "numbered")
     export_kinds.export(folder / "kinds")
+    export_tflite.export(folder / "tflite")
     many = Many()
     signatures = {name: getattr(many, name) for name in ("two", "text", "odd", "scalar", "slow")}
     tf.saved_model.save(

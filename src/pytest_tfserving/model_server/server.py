@@ -96,6 +96,7 @@ def _parts(flags: dict[str, Any]) -> _Parts:
 
 def _loader(flags: dict[str, Any], api: ProtoApi, metrics: Metrics) -> Loader:
     from pytest_tfserving.model_server.loader import Loader
+    from pytest_tfserving.model_server.tflite import TfLiteOptions
 
     scheduler = None
     if flags["enable_batching"]:
@@ -116,6 +117,7 @@ def _loader(flags: dict[str, Any], api: ProtoApi, metrics: Metrics) -> Loader:
         warmup_iterations=max(flags["num_request_iterations_for_warmup"], 1)
         if flags["enable_model_warmup"]
         else 0,
+        tflite=TfLiteOptions.of(flags),
     )
 
 
