@@ -73,11 +73,16 @@ class Target:
         return f"MISSED  {line}; off by {off}"
 
 
-def arguments(doc: str | None) -> argparse.Namespace:
-    """The command line that all benchmarks have: ``--quick`` and ``--json FILE``."""
+def arguments(doc: str | None, **numbers: tuple[int | None, str]) -> argparse.Namespace:
+    """The command line that all benchmarks have, ``--quick`` and ``--json FILE``, and some numbers.
+
+    ``numbers`` are other options, each with its default and help.
+    """
     name = Path(sys.argv[0]).stem
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a shorter run, for trying the benchmark out")
+    for option, (default, text) in numbers.items():
+        parser.add_argument(f"--{option}", type=int, default=default, help=text)
     parser.add_argument(
         "--json",
         type=Path,

@@ -289,6 +289,7 @@ def test_outputs_that_are_not_there(client: Client, wanted: list[str], text: str
         {"tensor_shape": {"unknown_rank": True}},
         {"tensor_shape": {"dim": [{"size": -1}]}},
         {"tensor_shape": {"dim": [{"size": 2**40}, {"size": 2**40}]}},
+        {"float_val": [], "tensor_shape": {"dim": [{"size": 0}, {"size": 2**40}]}},
         {"float_val": [b"1234", b"5678"]},
         {"tensor_shape": {"dim": [{"size": 2**25}]}},
         {"dtype": 7, "float_val": [], "tensor_shape": {"dim": [{"size": 2**17}]}},

@@ -157,17 +157,18 @@ class GrpcServer:
             model = _model_name(request)
             answer = call(request, _remaining_ms(context))
         except ServingError as error:
-            failure = error
+            # Not the error: it holds this call, which would hold it, until the garbage collector comes.
+            code, text = error.code, error.message
         except Exception:  # noqa: BLE001 - a client never sees a traceback, the log does
             log("error", f"{name} failed", exc_info=True)
-            failure = ServingError(Code.INTERNAL, "Internal error")
+            code, text = Code.INTERNAL, "Internal error"
         else:
             self._record(name, model, Code.OK, started)
             return answer
         finally:
             self._free.release()
-        self._record(name, model, failure.code, started)
-        return context.abort(_STATUS[failure.code], _shortened(failure.message))
+        self._record(name, model, code, started)
+        return context.abort(_STATUS[code], _shortened(text))
 
     def _record(self, name: str, model: str, code: Code, started: float) -> None:
         if name in ("GetModelStatus", "HandleReloadConfigRequest"):

@@ -204,7 +204,7 @@ class _Column:
 
     def add(self, value: Any) -> None:
         """Take the next row's value."""
-        shape = _shape_of(value)
+        shape = _shape_of(value, _MOST_AXES - 1)
         start = len(self._flat)
         _fill(value, shape, 0, self._spec.dtype, self._flat)
         if self._shape is None:
@@ -246,11 +246,11 @@ def _decode_columns(inputs: Any, specs: Mapping[str, TensorSpec]) -> dict[str, N
 # --- values ---
 
 
-def _shape_of(value: Any) -> tuple[int, ...]:
+def _shape_of(value: Any, most_axes: int = _MOST_AXES) -> tuple[int, ...]:
     shape = []
     while isinstance(value, list):
         shape.append(len(value))
-        if len(shape) > _MOST_AXES:
+        if len(shape) > most_axes:
             raise invalid(f"JSON Value: nested deeper than the {_MOST_AXES} levels a tensor may have here")
         if not value:
             break

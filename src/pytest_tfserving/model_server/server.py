@@ -56,8 +56,8 @@ async def serve(flags: dict[str, Any]) -> int:
         if stop.is_set():
             parts.core.stop()
             return 0
-    rest = await _start_rest(flags, parts, listeners.pop("rest_api_port", None))
     grpc = await asyncio.to_thread(_start_grpc, flags, parts, listeners.pop("port", None))
+    rest = await _start_rest(flags, parts, listeners.pop("rest_api_port", None))
     await stop.wait()
     log("info", "stopping: requests under way are answered first")
     for poller in pollers:
