@@ -91,9 +91,7 @@ def test_the_official_stubs(kinds: Server) -> None:
     assert json.loads(done.stdout) == [[2.5, 3.0, 4.5], "a", "tensorflow/serving/regress", 30]
 
 
-@pytest.mark.skipif(
-    not INDEPENDENT_PYTHON, reason="TFSERVING_TEST_CLIENT names no Python"
-)
+@pytest.mark.skipif(not INDEPENDENT_PYTHON, reason="TFSERVING_TEST_CLIENT names no Python")
 def test_an_independent_client(models: Path, tmp_path: Path) -> None:
     config = tmp_path / "models.txt"
     entries = "".join(

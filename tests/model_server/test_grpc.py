@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -468,49 +467,3 @@ def test_sigterm_answers_what_was_asked(models: Path, tmp_path: Path) -> None:
 
         assert first.result()["path"].tolist() == [str(held).encode()]
         assert server.process.wait(60) == 0
-
-
-def test_ssl(models: Path, tmp_path: Path) -> None:
-    openssl = shutil.which("openssl")
-    if not openssl:
-        pytest.skip("openssl makes the certificate")
-    key, certificate = self_signed(openssl, tmp_path)
-    config = tmp_path / "ssl.txt"
-    config.write_text(
-        f"server_key: {quoted(key)}\nserver_cert: {quoted(certificate)}\nclient_verify: false\n"
-    )
-    flag = f"--ssl_config_file={config}"
-    with Server("kinds", models / "kinds", flag) as server:
-        credentials = grpc.ssl_channel_credentials(certificate.encode())
-        with Client(f"localhost:{server.grpc_port}", credentials) as client:
-            assert client.predict("kinds", {"x": ONE})["y"].tolist() == [2.5]
-
-
-def self_signed(openssl: str, folder: Path) -> tuple[str, str]:
-    import subprocess
-
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    subprocess.run(
-        [
-            *(
-                openssl,
-                "req",
-                "-x509",
-                "-newkey",
-                "rsa:2048",
-                "-nodes",
-                "-days",
-                "1",
-                "-subj",
-                "/CN=localhost",
-            ),
-            *("-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return key.read_text(), certificate.read_text()
-
-
-def quoted(text: str) -> str:
-    return '"' + text.replace("\n", "\\n") + '"'

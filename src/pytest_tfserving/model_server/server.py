@@ -27,6 +27,7 @@ from pytest_tfserving.model_server.text_proto import read_text_proto
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pytest_tfserving.model_server.grpc import GrpcOptions, GrpcServer
     from pytest_tfserving.model_server.loader import Loader
 
 _LOOK_S = 0.25
@@ -46,6 +47,8 @@ async def serve(flags: dict[str, Any]) -> int:
     listeners = _reserve(flags)
     library()
     parts = _parts(flags)
+    rest_options = _rest_options(flags)
+    grpc_options = await asyncio.to_thread(_grpc_options, flags)
     models = _models(flags)
     await asyncio.to_thread(parts.core.configure, models)
     pollers = [
@@ -56,8 +59,8 @@ async def serve(flags: dict[str, Any]) -> int:
         if stop.is_set():
             parts.core.stop()
             return 0
-    grpc = await asyncio.to_thread(_start_grpc, flags, parts, listeners.pop("port", None))
-    rest = await _start_rest(flags, parts, listeners.pop("rest_api_port", None))
+    grpc = await asyncio.to_thread(_start_grpc, flags, grpc_options, parts, listeners.pop("port", None))
+    rest = await _start_rest(flags, rest_options, parts, listeners.pop("rest_api_port", None))
     await stop.wait()
     log("info", "stopping: requests under way are answered first")
     for poller in pollers:
@@ -173,22 +176,22 @@ class _Rest:
         self._executor.shutdown()
 
 
-async def _start_rest(flags: dict[str, Any], parts: _Parts, listener: socket.socket | None) -> _Rest | None:
+def _rest_options(flags: dict[str, Any]) -> RestOptions:
+    return RestOptions(
+        flags["rest_api_timeout_in_ms"],
+        flags["rest_api_num_threads"],
+        flags["rest_api_enable_cors_support"],
+        _metrics_path(flags["monitoring_config_file"]),
+    )
+
+
+async def _start_rest(
+    flags: dict[str, Any], options: RestOptions, parts: _Parts, listener: socket.socket | None
+) -> _Rest | None:
     if listener is None:
         return None
-    executor = ThreadPoolExecutor(flags["rest_api_num_threads"])
-    api = RestApi(
-        parts.core,
-        parts.inference,
-        parts.metrics,
-        executor,
-        RestOptions(
-            flags["rest_api_timeout_in_ms"],
-            flags["rest_api_num_threads"],
-            flags["rest_api_enable_cors_support"],
-            _metrics_path(flags["monitoring_config_file"]),
-        ),
-    )
+    executor = ThreadPoolExecutor(options.threads)
+    api = RestApi(parts.core, parts.inference, parts.metrics, executor, options)
     connections: set[HttpProtocol] = set()
     listener.listen(_BACKLOG)
     server = await asyncio.get_running_loop().create_server(
@@ -206,10 +209,17 @@ def _metrics_path(path: str) -> str:
     return (config.path or "/monitoring/prometheus/metrics") if config.enable else ""
 
 
-def _start_grpc(flags: dict[str, Any], parts: _Parts, listener: socket.socket | None) -> Any:
-    from pytest_tfserving.model_server.grpc import GrpcOptions, GrpcServer
+def _grpc_options(flags: dict[str, Any]) -> GrpcOptions:
+    from pytest_tfserving.model_server.grpc import GrpcOptions
 
-    options = GrpcOptions.of(flags)
+    return GrpcOptions.of(flags)
+
+
+def _start_grpc(
+    flags: dict[str, Any], options: GrpcOptions, parts: _Parts, listener: socket.socket | None
+) -> GrpcServer:
+    from pytest_tfserving.model_server.grpc import GrpcServer
+
     server = GrpcServer(parts.core, parts.api, parts.metrics, options)
     if listener is not None:
         listener.close()
