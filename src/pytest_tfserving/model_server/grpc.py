@@ -281,7 +281,7 @@ class _ModelService:
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is "
                 "currently supported"
             )
-        self._core.reconfigure(models_of(request.config))
+        self._core.reconfigure(models_of(request.config, self._core.names))
         response = message(f"{_SERVING}ReloadConfigResponse")()
         response.status.error_code = Code.OK
         return response

@@ -25,7 +25,7 @@ from pytest_tfserving.model_server.tensorflow_c import library
 from pytest_tfserving.model_server.text_proto import read_text_proto
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from pytest_tfserving.model_server.grpc import GrpcOptions, GrpcServer
     from pytest_tfserving.model_server.loader import Loader
@@ -129,9 +129,9 @@ def _session_config(path: str) -> bytes:
     return config
 
 
-def _models(flags: dict[str, Any]) -> tuple[ModelConfig, ...]:
-    if flags["model_config_file"]:
-        return models_of(read_text_proto(flags["model_config_file"], "tensorflow.serving.ModelServerConfig"))
+def _models(flags: dict[str, Any], served: Collection[str] = ()) -> tuple[ModelConfig, ...]:
+    if path := flags["model_config_file"]:
+        return models_of(read_text_proto(path, "tensorflow.serving.ModelServerConfig"), served)
     return (ModelConfig(flags["model_name"], Path(flags["model_base_path"]).absolute()),)
 
 
@@ -237,17 +237,31 @@ async def _poll_folders(core: ServerCore, wait_s: int) -> None:
 
 
 async def _poll_config(flags: dict[str, Any], core: ServerCore, models: Sequence[ModelConfig]) -> None:
-    wait_s = flags["model_config_file_poll_wait_seconds"] if flags["model_config_file"] else 0
-    complained = ""
+    """Take over the file when it changes, also while models of the one before are still on their way."""
+    path = flags["model_config_file"]
+    wait_s = flags["model_config_file_poll_wait_seconds"] if path else 0
+    complained, following = "", set[asyncio.Task[None]]()
     while wait_s > 0:
         await asyncio.sleep(wait_s)
         try:
-            found = _models(flags)
+            found = _models(flags, core.names)
             if found != models:
-                await asyncio.to_thread(core.configure, found)
-                log("info", f"{flags['model_config_file']} is in effect")
+                new = await asyncio.to_thread(core.configure, found)
+                log("info", f"{path} is in effect")
+                following.add(task := asyncio.create_task(_follow(path, core, new)))
+                task.add_done_callback(following.discard)
             models, complained = found, ""
         except ServingError as error:
             if error.message != complained:
-                log("error", f"{flags['model_config_file']} is not taken over: {error.message}")
+                log("error", f"{path} is not taken over: {error.message}")
             complained = error.message
+
+
+async def _follow(path: str, core: ServerCore, names: Collection[str]) -> None:
+    """Tell what becomes of the models that a configuration brought."""
+    try:
+        await asyncio.to_thread(core.wait_for, names)
+    except ServingError as error:
+        log("error", f"{path}: {error.message}")
+    else:
+        log("info", f"{path}: all its models are available")
