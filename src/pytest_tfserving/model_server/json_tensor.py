@@ -53,6 +53,7 @@ _DTYPE_NAMES = {
 }
 # The DataTypes that JSON can carry.
 DTYPES = {number: dtype for number in (1, 2, 3, 4, 5, 6, 7, 9, 10, 22, 23) if (dtype := numpy_dtype(number))}
+_ESCAPE = re.compile(r"\\(?:u[0-9a-f]{4}|.)")
 _SHORT_INFINITY = re.compile(r"(?<=[\[,:\s-])Inf(?=[\s,\]}])")
 
 
@@ -466,10 +467,10 @@ def encode(outputs: Mapping[str, NDArray[Any]], row_format: bool) -> bytes:  # n
     rows = _common_rows(outputs)
     if len(outputs) == 1:
         ((alias, array),) = outputs.items()
-        parts = ", ".join(_plain(array[row], alias) for row in range(rows))
+        parts = ", ".join(_plain(array[row], alias, 2) for row in range(rows))
         return f'{{\n    "predictions": [{parts}\n    ]\n}}'.encode()
     objects = [
-        _pretty_members({alias: _plain(array[row], alias) for alias, array in outputs.items()}, 2)
+        _pretty_members({alias: _plain(array[row], alias, 3) for alias, array in outputs.items()}, 2)
         for row in range(rows)
     ]
     joined = ",\n        ".join(objects)
@@ -498,6 +499,8 @@ def _common_rows(outputs: Mapping[str, NDArray[Any]]) -> int:
         if rows is not None and len(array) != rows:
             raise invalid(f"Tensor name: {alias} has inconsistent batch size: {len(array)} expecting: {rows}")
         rows = len(array)
+        if not rows:
+            raise invalid(f"Tensor name: {alias} has invalid batch size: {rows}")
     return rows or 0
 
 
@@ -507,17 +510,17 @@ def _check_writable(array: NDArray[Any]) -> None:
         raise invalid(f"Failed to write JSON value for tensor type: {name}")
 
 
-def _plain(value: Any, alias: str) -> str:
-    """A value on one line."""
+def _plain(value: Any, alias: str, level: int = 0) -> str:
+    """A value on one line, but for objects of base64 in it."""
     if isinstance(value, np.ndarray) and value.ndim:
-        return "[" + ", ".join(_plain(part, alias) for part in value) + "]"
-    return _text(value, alias)
+        return "[" + ", ".join(_plain(part, alias, level + 1) for part in value) + "]"
+    return _text(value, alias, level)
 
 
 def _pretty(value: Any, alias: str, level: int) -> str:
     """A value with an element a line."""
     if not (isinstance(value, np.ndarray) and value.ndim):
-        return _text(value, alias)
+        return _text(value, alias, level)
     if not len(value):
         return "[]"
     pad = "    " * (level + 1)
@@ -533,24 +536,32 @@ def _pretty_object(outputs: Mapping[str, NDArray[Any]], level: int) -> str:
 
 def _pretty_members(members: Mapping[str, str], level: int) -> str:
     pad = "    " * (level + 1)
-    parts = f",\n{pad}".join(f"{json.dumps(alias)}: {text}" for alias, text in members.items())
+    parts = f",\n{pad}".join(f"{quoted(alias)}: {text}" for alias, text in members.items())
     return f"{{\n{pad}{parts}\n{'    ' * level}}}"
 
 
-def _text(value: Any, alias: str) -> str:
+def _text(value: Any, alias: str, level: int = 0) -> str:
     if isinstance(value, np.ndarray):
         value = value[()]
     if isinstance(value, bytes):
         if alias.endswith("_bytes"):
-            return json.dumps({"b64": base64.b64encode(value).decode()})
-        return json.dumps(value.decode(errors="replace"), ensure_ascii=False)
+            return _pretty_members({"b64": f'"{base64.b64encode(value).decode()}"'}, level)
+        return quoted(value.decode(errors="replace"))
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
+        return quoted(value)
     if isinstance(value, np.bool_ | bool):
         return "true" if value else "false"
     if isinstance(value, np.floating):
         return decimal(value)
     return str(int(value))
+
+
+def quoted(text: str) -> str:
+    """A JSON string as TF Serving writes it: letters as they are, control characters in upper case."""
+    written = json.dumps(text, ensure_ascii=False)
+    if "\\u" not in written:
+        return written
+    return _ESCAPE.sub(lambda escape: escape[0][:2] + escape[0][2:].upper(), written)
 
 
 def decimal(value: Any) -> str:
