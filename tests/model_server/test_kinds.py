@@ -195,8 +195,12 @@ def test_layouts(kinds: Server, signature: str, body: Any, text: str) -> None:
     ("signature", "body", "message"),
     [
         ("nothing_left", {"instances": [1]}, "Tensor name: y has invalid batch size: 0"),
-        ("sum", {"instances": [[[1], 2]]}, "JSON Value: 2 found at incorrect level: 1 expected: 2"),
-        ("sum", {"instances": [[1, [2]]]}, "JSON Value: [2] found at incorrect level: 1 expected: 0"),
+        (
+            "sum",
+            {"instances": [[[1], 2]]},
+            "JSON Value: 2 found at incorrect level: 2 in the JSON DOM. Expected at level: 2",
+        ),
+        ("sum", {"instances": [[1, [2]]]}, "Encountered list at unexpected level: 1 expected < 1"),
         ("scalar", {"instances": [1]}, "Tensor name: y has no shape information "),
         ("uneven", {"instances": [1]}, "Tensor name: b has inconsistent batch size: 2 expecting: 1"),
         ("no_inputs", {"instances": [1]}, "Failed to get input map for signature: no_inputs"),

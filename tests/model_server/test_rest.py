@@ -71,14 +71,39 @@ def test_strings_and_bytes(many: Server) -> None:
     ("body", "message"),
     [
         (b"", "JSON Parse error: The document is empty"),
+        (b" \n ", "JSON Parse error: The document is empty"),
         (b"nonsense", "JSON Parse error: Invalid value. at offset: 0"),
+        (b" \xc3\xa4", "JSON Parse error: Invalid value. at offset: 1"),
+        (b'{"\xc3\xa4": x}', "JSON Parse error: Invalid value. at offset: 7"),
+        (b'{"a" 1}', "JSON Parse error: Missing a colon after a name of object member. at offset: 5"),
+        (b"{1: 2}", "JSON Parse error: Missing a name for object member. at offset: 1"),
+        (b'{"a": 1 "b"}', "JSON Parse error: Missing a comma or } after an object member. at offset: 8"),
+        (b'{"a": [1, "{" 2', "JSON Parse error: Missing a comma or ] after an array element. at offset: 14"),
+        (b'{"a": "x', "JSON Parse error: Missing a closing quotation mark in string. at offset: 8"),
+        (b'{"a": "\xff"}', "JSON Parse error: Invalid encoding in string. at offset: 7"),
+        (b'{"a": "\\q"}', "JSON Parse error: Invalid escape character in string. at offset: 7"),
+        (
+            b'{"a": "\\u12g4"}',
+            "JSON Parse error: Incorrect hex digit after \\u escape in string. at offset: 8",
+        ),
         (b"[]", "JSON Value: [] Is not object"),
         (b"[" * 100_000, "JSON Parse error: "),
         ({}, "Missing 'inputs' or 'instances' key"),
         ({"instances": [1], "inputs": [1]}, "expecting only one of 'inputs' or 'instances' keys to exist "),
         ({"instances": 3}, "JSON Value: 3 Expecting 'instances' to be an list/array"),
         ({"instances": []}, "JSON Value: [] No values in 'instances' array"),
-        ({"signature_name": 3, "instances": [1]}, "'signature_name' key must be a string value."),
+        (
+            {"signature_name": 3},
+            'JSON Value: {"signature_name":3} not formatted correctly. '
+            "'signature_name' key must be a string value.",
+        ),
+        ({"instances": [1, {"x": 1}]}, "Expecting value/list but got object at item 1 of input list"),
+        ({"instances": [{"x": 1}, 1]}, "Expecting object but got list at item 1 of input list"),
+        (
+            {"instances": [{"x": 1}, {"x": "a"}]},
+            "Failed to process element: 1 key: x of 'instances' list. Error: INVALID_ARGUMENT: "
+            'JSON Value: "a" Type: String is not of expected type: float',
+        ),
         ({"signature_name": "q", "instances": [1]}, 'Serving signature name: "q" not found in signature def'),
         (
             {"instances": ["x"]},
@@ -146,7 +171,7 @@ def test_mistakes_with_several_inputs(many: Server, body: Any, status: int, mess
             404,
             "Servable not found for request: Latest(other)",
         ),
-        ("/v1/models/other:predict", b"{", 400, "JSON Parse error: Invalid value."),
+        ("/v1/models/other:predict", b"{", 400, "JSON Parse error: Missing a name for object member."),
         (
             f"/v1/models/{X}/versions/99:predict",
             b"{}",
