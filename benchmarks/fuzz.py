@@ -279,11 +279,10 @@ def main() -> None:
         __doc__, seed=(1, "where the requests come from"), count=(None, "how many requests (default: 200000)")
     )
     total = args.count or (_QUICK_COUNT if args.quick else _COUNT)
-    server_core, core = common.two_cores()
-    with common.scratch() as folder, common.pinned(core):
+    with common.scratch() as folder:
         base = _exported(folder)
         log = folder / "server.log"
-        with log.open("wb") as out, embedded(server_core, "kinds", base, log=out) as server:
+        with log.open("wb") as out, embedded(None, "kinds", base, log=out) as server:
             load = Load(server.rest, server.grpc, psutil.Process(server.process.pid), args.seed)
             started = time.perf_counter()
             with SlowClients(server.rest, server.grpc):

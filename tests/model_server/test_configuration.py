@@ -72,7 +72,7 @@ def test_version_policies(models: Path, tmp_path: Path, policy: str, served: lis
     with Server("a", None, f"--model_config_file={file}") as server:
         until(lambda: set(server.states().values()) == {"AVAILABLE"}, "all versions")
 
-        assert server.states() == {str(version): "AVAILABLE" for version in served}
+        assert list(server.states().items()) == [(str(version), "AVAILABLE") for version in served]
         assert answer(server) == max(served)
         assert [answer(server, f"/versions/{version}") for version in served] == served
         assert answer(server, name="b") == 2.0
@@ -286,6 +286,26 @@ def test_versions_that_come_and_go(models: Path, numbered: Path) -> None:
         assert answer(server) == "Servable not found for request: Latest(a)"
         add(models, numbered, 1)
         until(lambda: server.states()["1"] == "AVAILABLE", "version 1 again")
+
+
+def test_folders_that_are_looked_at_once(models: Path, numbered: Path) -> None:
+    add(models, numbered, 3)
+    (numbered / "1").rename(numbered / "0003")
+    with Server("a", numbered, "--file_system_poll_wait_seconds=0") as server:
+        add(models, numbered, 4)
+        twice = f"{numbered} has version 3 of a more than once: 0003, 3; the first is served"
+
+        assert twice in server.log()
+        assert server.states() == {"3": "AVAILABLE"}
+        assert answer(server) == 1.0
+
+
+def test_folders_that_are_never_looked_at(numbered: Path) -> None:
+    with Server("a", numbered, "--file_system_poll_wait_seconds=-1", ready=False) as server:
+        until(lambda: "--file_system_poll_wait_seconds" in server.log(), "a word about it")
+
+        assert not server.serves()
+        assert "loading" not in server.log()
 
 
 def test_a_missing_folder_keeps_all_models_as_they_are(models: Path, numbered: Path, tmp_path: Path) -> None:

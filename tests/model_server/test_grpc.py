@@ -394,6 +394,33 @@ def test_a_clients_deadline_ends_the_run(client: Client, tmp_path: Path) -> None
     assert code == "DEADLINE_EXCEEDED"
 
 
+def test_a_model_with_a_state(models: Path) -> None:
+    with (
+        Server("counter", models / "counter") as server,
+        Client(f"127.0.0.1:{server.grpc_port}") as client,
+    ):
+
+        def ask(signature: str, **inputs: Any) -> float:
+            return float(client.predict("counter", inputs, signature)["output"])
+
+        counts = [ask("get_counter"), ask("incr_counter"), ask("incr_counter")]
+        added = server.predict({"signature_name": "incr_counter_by", "inputs": 3.0}).json()
+        left = [
+            ask("incr_counter_by", delta=np.array(2, np.float32)),
+            ask("reset_counter"),
+            ask("get_counter"),
+        ]
+        default = client.failure("Predict", client.request("Predict", "counter"))
+        over_rest = server.predict({"instances": [1]})
+
+    assert (counts, added, left) == ([0.0, 1.0, 2.0], {"outputs": 5.0}, [7.0, 0.0, 0.0])
+    assert default == ("FAILED_PRECONDITION", 'Serving signature key "serving_default" not found.')
+    assert (over_rest.status_code, over_rest.json()["error"]) == (
+        400,
+        'Serving signature name: "serving_default" not found in signature def',
+    )
+
+
 # Options
 
 

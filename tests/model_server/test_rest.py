@@ -220,6 +220,43 @@ def test_other_methods_are_malformed(half: Server, method: str) -> None:
     assert response.json()["error"] == f"Malformed request: {method} /v1/models/{X}"
 
 
+def test_head_has_no_body_and_the_connection_goes_on(half: Server) -> None:
+    for _ in range(2):
+        response = half.session.head(half.model, timeout=60)
+
+        assert (response.status_code, response.content) == (400, b"")
+        assert int(response.headers["Content-Length"]) > 0
+        assert half.predict({"instances": [1]}).json() == {"predictions": [2.5]}
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/V1/MODELS/half_plus_two:predict", 200),
+        ("/v1/models/half%5fplus%5Ftwo:predict", 200),
+        ("/v1/models/half_plus_two/VERSIONS/001:predict", 200),
+        ("/v1/models/half_plus_two/versions/1:predict", 200),
+        ("/v1/models/Half_Plus_Two:predict", 404),
+        ("/v1/models/half_plus_two/labels/a%62c:predict", 400),
+    ],
+)
+def test_spellings_of_a_path(half: Server, path: str, status: int) -> None:
+    response = half.session.post(f"{half.address}{path}", data=b'{"instances": [1]}', timeout=60)
+
+    assert response.status_code == status
+    if "labels" in path:
+        assert response.json()["error"] == "Unrecognized servable version label: abc"
+
+
+@pytest.mark.parametrize("content_type", ["", "text/plain", "application/x-www-form-urlencoded"])
+def test_no_content_type_is_looked_at_and_no_answer_is_compressed(half: Server, content_type: str) -> None:
+    headers = {"Content-Type": content_type, "Accept-Encoding": "gzip, deflate"}
+    response = half.predict({"instances": [1.0] * 1000}, headers=headers)
+
+    assert response.status_code == 200
+    assert "Content-Encoding" not in response.headers
+
+
 @pytest.mark.parametrize("path", ["/", "/metrics", "/v2/models/x", "/v1"])
 def test_other_paths_are_a_404_page(half: Server, path: str) -> None:
     response = half.get(path)
@@ -260,6 +297,7 @@ def test_metadata(half: Server) -> None:
         "unknown_rank": False,
     }
     assert signature["method_name"] == "tensorflow/serving/predict"
+    assert signature["defaults"] == {}
 
 
 def test_numbers_that_are_none(many: Server) -> None:

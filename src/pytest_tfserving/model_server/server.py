@@ -50,6 +50,11 @@ async def serve(flags: dict[str, Any]) -> int:
     rest_options = _rest_options(flags)
     grpc_options = await asyncio.to_thread(_grpc_options, flags)
     models = _models(flags)
+    if flags["file_system_poll_wait_seconds"] < 0:
+        log(
+            "warning",
+            "--file_system_poll_wait_seconds is below 0: no folder is looked at, so nothing is served",
+        )
     await asyncio.to_thread(parts.core.configure, models)
     pollers = [
         asyncio.create_task(_poll_folders(parts.core, flags["file_system_poll_wait_seconds"])),
