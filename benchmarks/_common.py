@@ -46,7 +46,7 @@ PREDICT_PATH = f"{MODEL_PATH}:predict"
 REQUEST = b'{"instances": [1.0, 2.0, 5.0]}'
 ANSWER = b'{"predictions": [2.5, 3.0, 4.5]}'
 EXPECTED = ExpectedAnswer("predictions", [3], [2.5, 3.0, 4.5])
-_READY_S = 10.0
+_READY_S = 60.0
 _LOOK_S = 0.02
 
 
@@ -73,11 +73,16 @@ class Target:
         return f"MISSED  {line}; off by {off}"
 
 
-def arguments(doc: str | None) -> argparse.Namespace:
-    """The command line that all benchmarks have: ``--quick`` and ``--json FILE``."""
+def arguments(doc: str | None, **numbers: tuple[int | None, str]) -> argparse.Namespace:
+    """The command line that all benchmarks have, ``--quick`` and ``--json FILE``, and some numbers.
+
+    ``numbers`` are other options, each with its default and help.
+    """
     name = Path(sys.argv[0]).stem
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a shorter run, for trying the benchmark out")
+    for option, (default, text) in numbers.items():
+        parser.add_argument(f"--{option}", type=int, default=default, help=text)
     parser.add_argument(
         "--json",
         type=Path,

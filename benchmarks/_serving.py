@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 import _common as common
 import grpc
@@ -39,15 +39,17 @@ class Ports:
 
 
 @contextlib.contextmanager
-def embedded(core: int, name: str, base_path: Path, *flags: str) -> Iterator[Ports]:
-    """The embedded server on one core."""
+def embedded(
+    core: int | None, name: str, base_path: Path, *flags: str, log: int | IO[bytes] = subprocess.DEVNULL
+) -> Iterator[Ports]:
+    """The embedded server on one core, or on all for None, which writes its log to ``log``."""
     rest, rpc = common.free_port(), common.free_port()
     command = [
         *(sys.executable, "-m", "pytest_tfserving.model_server", f"--port={rpc}", f"--rest_api_port={rest}"),
         *(f"--model_name={name}", f"--model_base_path={base_path}", "--max_num_load_retries=0", *flags),
     ]
-    with common.pinned(core):
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    with contextlib.nullcontext() if core is None else common.pinned(core):
+        process = subprocess.Popen(command, stdout=log, stderr=log)
     with common.ending(process):
         common.wait_for_port(rest, process)
         yield Ports(rest, rpc, process)

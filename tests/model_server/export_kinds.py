@@ -92,6 +92,8 @@ def _signatures() -> dict[str, Any]:
         "text": _signature(
             {"text": text}, {"text": tf.identity(text), "text_bytes": tf.strings.join([text, ""])}
         ),
+        "only_bytes": _signature({"text": text}, {"text_bytes": tf.strings.join([text, ""])}),
+        "nothing_left": _signature({"x": vector}, {"y": vector[:0]}),
         "matrix": _signature({"pair": pair}, {"y": tf.matmul(pair, tf.ones([2, 1]))}),
         "sum": _signature({"x": anything}, {"y": tf.reduce_sum(anything, tf.range(1, tf.rank(anything)))}),
         "rows": _signature({"x": vector}, {"rows": tf.fill(tf.shape(vector), tf.shape(vector)[0])}),

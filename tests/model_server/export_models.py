@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from model_server import export_kinds
+from model_server import export_kinds, export_tflite
 from pytest_tfserving.models import half_plus_two
 
 
@@ -58,12 +58,41 @@ def export_numbered(folder: Path) -> None:
             builder.save()
 
 
+def export_counter(folder: Path) -> None:
+    """Write a model that counts, as upstream's saved_model_counter does; it has no default signature."""
+    v1 = tf.compat.v1
+    info = v1.saved_model.build_tensor_info
+    with v1.Graph().as_default(), v1.Session() as session:
+        counter = v1.Variable(0.0, name="counter", use_resource=True)
+        delta = v1.placeholder(tf.float32, name="delta")
+        outputs = {
+            "get_counter": counter.read_value(),
+            "incr_counter": v1.assign_add(counter, 1.0),
+            "incr_counter_by": v1.assign_add(counter, delta),
+            "reset_counter": v1.assign(counter, 0.0),
+        }
+        session.run(v1.global_variables_initializer())
+        signatures = {
+            name: v1.saved_model.build_signature_def(
+                {"delta": info(delta)} if name == "incr_counter_by" else {},
+                {"output": info(tf.identity(tensor))},
+                "tensorflow/serving/predict",
+            )
+            for name, tensor in outputs.items()
+        }
+        builder = v1.saved_model.Builder(str(folder / "123"))
+        builder.add_meta_graph_and_variables(session, ["serve"], signatures)
+        builder.save()
+
+
 def main() -> None:
     """Write every model below the folder named."""
     folder = Path(sys.argv[1])
     half_plus_two.export(folder / "half_plus_two")
     export_numbered(folder / "numbered")
+    export_counter(folder / "counter")
     export_kinds.export(folder / "kinds")
+    export_tflite.export(folder / "tflite")
     many = Many()
     signatures = {name: getattr(many, name) for name in ("two", "text", "odd", "scalar", "slow")}
     tf.saved_model.save(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -177,6 +178,37 @@ def test_a_deadline_in_the_queue(models: Path, tmp_path: Path) -> None:
         until(lambda: count in server.get("/m").text, "the end of the request")
 
     assert code == "DEADLINE_EXCEEDED"
+
+
+def test_a_deadline_in_the_queue_over_rest(models: Path, tmp_path: Path) -> None:
+    monitoring = tmp_path / "monitoring.txt"
+    monitoring.write_text('prometheus_config { enable: true path: "/m" }')
+    flags = ["--rest_api_timeout_in_ms=500", f"--monitoring_config_file={monitoring}"]
+    with (
+        batching(models, tmp_path, "max_batch_size { value: 8 } " + ONE_THREAD, *flags) as server,
+        ThreadPoolExecutor(2) as pool,
+        Client(f"127.0.0.1:{server.grpc_port}") as client,
+    ):
+        path = tmp_path / "held"
+        busy = pool.submit(client.predict, "kinds", {"path": np.array([str(path).encode()], object)}, "hold")
+        until(path.with_name("held.arrived").exists, "the thread to be busy")
+        waiting = rows(server, [1], pool)
+        asked = time.monotonic()
+        until(lambda: time.monotonic() > asked + 1, "its time to be over")
+        path.touch()
+        busy.result()
+        refused = error(waiting.result())
+        metrics = server.get("/m").text
+
+    assert refused == (429, "Run() timeout exceeded while waiting in batching queue")
+    for line in (
+        ':batching_session:queuing_latency_count{thread_pool_name="batch_threads"} 2',
+        ":batching_session:input_batch_size_count{} 2",
+        ":batching_session:wrapped_run_count{} 2",
+        ":batching_session:processed_batch_size_sum{} 2",
+        ':batching_session:padding_size_count{execution_batch_size="1"} 2',
+    ):
+        assert line in metrics
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
-"""The official stubs speak to the server.
+"""Clients written for TF Serving speak to the server: the official stubs, and min-tfs-client.
 
-They require the whole tensorflow wheel, so they are no dependency of the tests. `TFSERVING_TEST_STUBS` names
-the folder that `pip install --no-deps --target FOLDER tensorflow-serving-api` made.
+The stubs require the whole tensorflow wheel, so they are no dependency of the tests. `TFSERVING_TEST_STUBS`
+names the folder that `pip install --no-deps --target FOLDER tensorflow-serving-api` made. min-tfs-client
+brings stubs of its own, which need an older protobuf: `TFSERVING_TEST_CLIENT` names the Python of an
+environment made by `pip install min-tfs-client 'protobuf<3.21'`.
 """
 
 from __future__ import annotations
@@ -14,8 +16,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from server_process import Server
+
 if TYPE_CHECKING:
-    from server_process import Server
+    from pathlib import Path
 
 STUBS = os.environ.get("TFSERVING_TEST_STUBS", "")
 OFFICIAL = """
@@ -47,6 +51,30 @@ status.model_spec.name = "kinds"
 method = signatures.signature_def["regress"].method_name
 print(json.dumps([values, label, method, version.state]))
 """
+INDEPENDENT_PYTHON = os.environ.get("TFSERVING_TEST_CLIENT", "")
+INDEPENDENT = """
+import json, sys
+import grpc
+import numpy as np
+from min_tfs_client.requests import TensorServingClient
+from min_tfs_client.tensors import tensor_proto_to_ndarray
+client = TensorServingClient(host="127.0.0.1", port=int(sys.argv[1]))
+answers = {}
+for model, inputs in (
+    ("kinds", {"x": np.array([[1], [2]], np.float32)}),
+    ("many", {"a": np.array([1.5], np.float32), "b": np.array([2], np.int32)}),
+):
+    response = client.predict_request(model_name=model, input_dict=inputs)
+    answers[model] = {
+        alias: tensor_proto_to_ndarray(response.outputs[alias]).tolist() for alias in response.outputs
+    }
+    answers[model]["version"] = response.model_spec.version.value
+try:
+    client.predict_request(model_name="kinds", input_dict={"z": np.zeros(1, np.float32)}, model_version=9)
+except grpc.RpcError as error:
+    answers["refused"] = [error.code().name, error.details()]
+print(json.dumps(answers))
+"""
 
 
 @pytest.mark.skipif(not STUBS, reason="TFSERVING_TEST_STUBS names no folder with the official stubs")
@@ -61,3 +89,27 @@ def test_the_official_stubs(kinds: Server) -> None:
 
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [[2.5, 3.0, 4.5], "a", "tensorflow/serving/regress", 30]
+
+
+@pytest.mark.skipif(not INDEPENDENT_PYTHON, reason="TFSERVING_TEST_CLIENT names no Python")
+def test_an_independent_client(models: Path, tmp_path: Path) -> None:
+    config = tmp_path / "models.txt"
+    entries = "".join(
+        f'config {{ name: "{name}" base_path: "{models / name}" model_platform: "tensorflow" }} '
+        for name in ("kinds", "many")
+    )
+    config.write_text(f"model_config_list {{ {entries}}}")
+    with Server("kinds", None, f"--model_config_file={config}") as server:
+        done = subprocess.run(
+            [INDEPENDENT_PYTHON, "-c", INDEPENDENT, str(server.grpc_port)],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {
+        "kinds": {"y": [[2.5], [3.0]], "version": 1},
+        "many": {"total": [3.5], "twice": [4], "version": 5},
+        "refused": ["NOT_FOUND", "Servable not found for request: Specific(kinds, 9)"],
+    }

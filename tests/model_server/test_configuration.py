@@ -72,7 +72,7 @@ def test_version_policies(models: Path, tmp_path: Path, policy: str, served: lis
     with Server("a", None, f"--model_config_file={file}") as server:
         until(lambda: set(server.states().values()) == {"AVAILABLE"}, "all versions")
 
-        assert server.states() == {str(version): "AVAILABLE" for version in served}
+        assert list(server.states().items()) == [(str(version), "AVAILABLE") for version in served]
         assert answer(server) == max(served)
         assert [answer(server, f"/versions/{version}") for version in served] == served
         assert answer(server, name="b") == 2.0
@@ -163,7 +163,7 @@ def failed(*flags: str) -> str:
         ),
         (
             'model_config_list { config { name: "m" base_path: "/m" model_platform: "onnx" } }',
-            "Model m is of platform onnx; served is tensorflow",
+            "Model m requests unsupported platform onnx",
         ),
         (
             'model_config_list { config { name: "m" base_path: "/m" model_type: TENSORFLOW } '
@@ -194,6 +194,7 @@ def test_a_configuration_that_changes(models: Path, tmp_path: Path) -> None:
         assert answer(server) == 4.0
         configured(file, model("b", models / "half_plus_two"))
         until(lambda: answer(server, name="b") == 2.0, "the other model")
+        until(lambda: f"{file}: all its models are available" in server.log(), "a word about it")
         until(lambda: server.states("a") == {"4": "END"}, "the end of the first model")
 
         assert answer(server) == "Servable not found for request: Latest(a)"
@@ -202,7 +203,7 @@ def test_a_configuration_that_changes(models: Path, tmp_path: Path) -> None:
 def reload_request(*configs: dict[str, Any]) -> Any:
     request = serving("ReloadConfigRequest")()
     for each in configs:
-        request.config.model_config_list.config.add(model_platform="tensorflow", **each)
+        request.config.model_config_list.config.add(**{"model_platform": "tensorflow", **each})
     return request
 
 
@@ -224,6 +225,42 @@ def test_a_configuration_over_grpc(models: Path, numbered: Path) -> None:
             "UNKNOWN",
             "Some models did not become available: {{name: c version: 1}, }",
         )
+
+
+def test_models_that_polling_brings_and_do_not_load(models: Path, tmp_path: Path) -> None:
+    file = configured(tmp_path / "models.txt", model("a", models / "numbered"))
+    (tmp_path / "bad" / "1").mkdir(parents=True)
+    flags = [f"--model_config_file={file}", "--model_config_file_poll_wait_seconds=1"]
+    with Server("a", None, *flags) as server:
+        late = model("late", tmp_path / "nowhere")
+        configured(file, model("a", models / "numbered"), late)
+        until(lambda: "Could not find base path" in server.log(), "the model that is waited for")
+        configured(file, model("a", models / "numbered"), model("bad", tmp_path / "bad"))
+        told = f"{file}: Some models did not become available: {{{{name: bad version: 1}}, }}"
+        until(lambda: told in server.log(), "the failure")
+
+        assert answer(server) == 4.0
+        assert answer(server, name="late") == "Servable not found for request: Latest(late)"
+
+
+def test_a_model_that_goes_and_comes_again(models: Path, numbered: Path) -> None:
+    first = reload_request({"name": "a", "base_path": str(numbered)})
+    other = reload_request({"name": "b", "base_path": str(models / "half_plus_two")})
+    with Server("a", numbered) as server, Client(f"127.0.0.1:{server.grpc_port}") as client:
+        client.call("HandleReloadConfigRequest", other)
+        until(lambda: server.states("a") == {"1": "END"}, "the end of the first model")
+        client.call("HandleReloadConfigRequest", first)
+
+        assert answer(server) == 1.0
+        changed = reload_request({"name": "a", "base_path": str(numbered), "model_platform": "onnx"})
+        assert client.failure("HandleReloadConfigRequest", changed) == (
+            "INVALID_ARGUMENT",
+            "Illegal to change a model's platform. For model a platform was tensorflow and new platform "
+            "requested is onnx",
+        )
+        custom = serving("ReloadConfigRequest")()
+        custom.config.custom_model_config.SetInParent()
+        assert client.failure("HandleReloadConfigRequest", custom)[0] == "INVALID_ARGUMENT"
 
 
 # Versions that come and go
@@ -249,6 +286,26 @@ def test_versions_that_come_and_go(models: Path, numbered: Path) -> None:
         assert answer(server) == "Servable not found for request: Latest(a)"
         add(models, numbered, 1)
         until(lambda: server.states()["1"] == "AVAILABLE", "version 1 again")
+
+
+def test_folders_that_are_looked_at_once(models: Path, numbered: Path) -> None:
+    add(models, numbered, 3)
+    (numbered / "1").rename(numbered / "0003")
+    with Server("a", numbered, "--file_system_poll_wait_seconds=0") as server:
+        add(models, numbered, 4)
+        twice = f"{numbered} has version 3 of a more than once: 0003, 3; the first is served"
+
+        assert twice in server.log()
+        assert server.states() == {"3": "AVAILABLE"}
+        assert answer(server) == 1.0
+
+
+def test_folders_that_are_never_looked_at(numbered: Path) -> None:
+    with Server("a", numbered, "--file_system_poll_wait_seconds=-1", ready=False) as server:
+        until(lambda: "--file_system_poll_wait_seconds" in server.log(), "a word about it")
+
+        assert not server.serves()
+        assert "loading" not in server.log()
 
 
 def test_a_missing_folder_keeps_all_models_as_they_are(models: Path, numbered: Path, tmp_path: Path) -> None:

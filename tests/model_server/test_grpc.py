@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -289,6 +288,7 @@ def test_outputs_that_are_not_there(client: Client, wanted: list[str], text: str
         {"tensor_shape": {"unknown_rank": True}},
         {"tensor_shape": {"dim": [{"size": -1}]}},
         {"tensor_shape": {"dim": [{"size": 2**40}, {"size": 2**40}]}},
+        {"float_val": [], "tensor_shape": {"dim": [{"size": 0}, {"size": 2**40}]}},
         {"float_val": [b"1234", b"5678"]},
         {"tensor_shape": {"dim": [{"size": 2**25}]}},
         {"dtype": 7, "float_val": [], "tensor_shape": {"dim": [{"size": 2**17}]}},
@@ -394,6 +394,33 @@ def test_a_clients_deadline_ends_the_run(client: Client, tmp_path: Path) -> None
     assert code == "DEADLINE_EXCEEDED"
 
 
+def test_a_model_with_a_state(models: Path) -> None:
+    with (
+        Server("counter", models / "counter") as server,
+        Client(f"127.0.0.1:{server.grpc_port}") as client,
+    ):
+
+        def ask(signature: str, **inputs: Any) -> float:
+            return float(client.predict("counter", inputs, signature)["output"])
+
+        counts = [ask("get_counter"), ask("incr_counter"), ask("incr_counter")]
+        added = server.predict({"signature_name": "incr_counter_by", "inputs": 3.0}).json()
+        left = [
+            ask("incr_counter_by", delta=np.array(2, np.float32)),
+            ask("reset_counter"),
+            ask("get_counter"),
+        ]
+        default = client.failure("Predict", client.request("Predict", "counter"))
+        over_rest = server.predict({"instances": [1]})
+
+    assert (counts, added, left) == ([0.0, 1.0, 2.0], {"outputs": 5.0}, [7.0, 0.0, 0.0])
+    assert default == ("FAILED_PRECONDITION", 'Serving signature key "serving_default" not found.')
+    assert (over_rest.status_code, over_rest.json()["error"]) == (
+        400,
+        'Serving signature name: "serving_default" not found in signature def',
+    )
+
+
 # Options
 
 
@@ -467,49 +494,3 @@ def test_sigterm_answers_what_was_asked(models: Path, tmp_path: Path) -> None:
 
         assert first.result()["path"].tolist() == [str(held).encode()]
         assert server.process.wait(60) == 0
-
-
-def test_ssl(models: Path, tmp_path: Path) -> None:
-    openssl = shutil.which("openssl")
-    if not openssl:
-        pytest.skip("openssl makes the certificate")
-    key, certificate = self_signed(openssl, tmp_path)
-    config = tmp_path / "ssl.txt"
-    config.write_text(
-        f"server_key: {quoted(key)}\nserver_cert: {quoted(certificate)}\nclient_verify: false\n"
-    )
-    flag = f"--ssl_config_file={config}"
-    with Server("kinds", models / "kinds", flag) as server:
-        credentials = grpc.ssl_channel_credentials(certificate.encode())
-        with Client(f"localhost:{server.grpc_port}", credentials) as client:
-            assert client.predict("kinds", {"x": ONE})["y"].tolist() == [2.5]
-
-
-def self_signed(openssl: str, folder: Path) -> tuple[str, str]:
-    import subprocess
-
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    subprocess.run(
-        [
-            *(
-                openssl,
-                "req",
-                "-x509",
-                "-newkey",
-                "rsa:2048",
-                "-nodes",
-                "-days",
-                "1",
-                "-subj",
-                "/CN=localhost",
-            ),
-            *("-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return key.read_text(), certificate.read_text()
-
-
-def quoted(text: str) -> str:
-    return '"' + text.replace("\n", "\\n") + '"'

@@ -94,8 +94,113 @@ def test_answers_in_rows(kinds: Server, signature: str, body: Any, answer: Any) 
 
 
 @pytest.mark.parametrize(
+    ("signature", "body", "text"),
+    [
+        (
+            "two",
+            {"instances": [{"pair": [1, 2], "count": 3}, {"pair": [3, 4], "count": 5}]},
+            """{
+    "predictions": [
+        {
+            "added": [4.0, 5.0],
+            "doubled": 6
+        },
+        {
+            "added": [8.0, 9.0],
+            "doubled": 10
+        }
+    ]
+}""",
+        ),
+        (
+            "two",
+            {"inputs": {"pair": [[1, 2], [3, 4]], "count": [3, 5]}},
+            """{
+    "outputs": {
+        "added": [
+            [
+                4.0,
+                5.0
+            ],
+            [
+                8.0,
+                9.0
+            ]
+        ],
+        "doubled": [
+            6,
+            10
+        ]
+    }
+}""",
+        ),
+        (
+            "text",
+            {"instances": ["a"]},
+            """{
+    "predictions": [
+        {
+            "text": "a",
+            "text_bytes": {
+                "b64": "YQ=="
+            }
+        }
+    ]
+}""",
+        ),
+        (
+            "text",
+            {"inputs": [{"b64": "Hw=="}, "\\ä/"]},
+            """{
+    "outputs": {
+        "text": [
+            "\\u001F",
+            "\\\\ä/"
+        ],
+        "text_bytes": [
+            {
+                "b64": "Hw=="
+            },
+            {
+                "b64": "XMOkLw=="
+            }
+        ]
+    }
+}""",
+        ),
+        (
+            "only_bytes",
+            {"instances": ["a", "b"]},
+            """{
+    "predictions": [{
+            "b64": "YQ=="
+        }, {
+            "b64": "Yg=="
+        }
+    ]
+}""",
+        ),
+        ("echo_string", {"inputs": {"b64": "YQ=="}}, '{\n    "outputs": "a"\n}'),
+        ("echo_float32", {"inputs": []}, '{\n    "outputs": []\n}'),
+        ("echo_float32", {"instances": [[], []]}, '{\n    "predictions": [[], []\n    ]\n}'),
+    ],
+)
+def test_layouts(kinds: Server, signature: str, body: Any, text: str) -> None:
+    response = kinds.predict({"signature_name": signature, **body})
+
+    assert response.content.decode() == text
+
+
+@pytest.mark.parametrize(
     ("signature", "body", "message"),
     [
+        ("nothing_left", {"instances": [1]}, "Tensor name: y has invalid batch size: 0"),
+        (
+            "sum",
+            {"instances": [[[1], 2]]},
+            "JSON Value: 2 found at incorrect level: 2 in the JSON DOM. Expected at level: 2",
+        ),
+        ("sum", {"instances": [[1, [2]]]}, "Encountered list at unexpected level: 1 expected < 1"),
         ("scalar", {"instances": [1]}, "Tensor name: y has no shape information "),
         ("uneven", {"instances": [1]}, "Tensor name: b has inconsistent batch size: 2 expecting: 1"),
         ("no_inputs", {"instances": [1]}, "Failed to get input map for signature: no_inputs"),

@@ -71,14 +71,39 @@ def test_strings_and_bytes(many: Server) -> None:
     ("body", "message"),
     [
         (b"", "JSON Parse error: The document is empty"),
+        (b" \n ", "JSON Parse error: The document is empty"),
         (b"nonsense", "JSON Parse error: Invalid value. at offset: 0"),
+        (b" \xc3\xa4", "JSON Parse error: Invalid value. at offset: 1"),
+        (b'{"\xc3\xa4": x}', "JSON Parse error: Invalid value. at offset: 7"),
+        (b'{"a" 1}', "JSON Parse error: Missing a colon after a name of object member. at offset: 5"),
+        (b"{1: 2}", "JSON Parse error: Missing a name for object member. at offset: 1"),
+        (b'{"a": 1 "b"}', "JSON Parse error: Missing a comma or } after an object member. at offset: 8"),
+        (b'{"a": [1, "{" 2', "JSON Parse error: Missing a comma or ] after an array element. at offset: 14"),
+        (b'{"a": "x', "JSON Parse error: Missing a closing quotation mark in string. at offset: 8"),
+        (b'{"a": "\xff"}', "JSON Parse error: Invalid encoding in string. at offset: 7"),
+        (b'{"a": "\\q"}', "JSON Parse error: Invalid escape character in string. at offset: 7"),
+        (
+            b'{"a": "\\u12g4"}',
+            "JSON Parse error: Incorrect hex digit after \\u escape in string. at offset: 8",
+        ),
         (b"[]", "JSON Value: [] Is not object"),
         (b"[" * 100_000, "JSON Parse error: "),
         ({}, "Missing 'inputs' or 'instances' key"),
         ({"instances": [1], "inputs": [1]}, "expecting only one of 'inputs' or 'instances' keys to exist "),
         ({"instances": 3}, "JSON Value: 3 Expecting 'instances' to be an list/array"),
         ({"instances": []}, "JSON Value: [] No values in 'instances' array"),
-        ({"signature_name": 3, "instances": [1]}, "'signature_name' key must be a string value."),
+        (
+            {"signature_name": 3},
+            'JSON Value: {"signature_name":3} not formatted correctly. '
+            "'signature_name' key must be a string value.",
+        ),
+        ({"instances": [1, {"x": 1}]}, "Expecting value/list but got object at item 1 of input list"),
+        ({"instances": [{"x": 1}, 1]}, "Expecting object but got list at item 1 of input list"),
+        (
+            {"instances": [{"x": 1}, {"x": "a"}]},
+            "Failed to process element: 1 key: x of 'instances' list. Error: INVALID_ARGUMENT: "
+            'JSON Value: "a" Type: String is not of expected type: float',
+        ),
         ({"signature_name": "q", "instances": [1]}, 'Serving signature name: "q" not found in signature def'),
         (
             {"instances": ["x"]},
@@ -146,7 +171,7 @@ def test_mistakes_with_several_inputs(many: Server, body: Any, status: int, mess
             404,
             "Servable not found for request: Latest(other)",
         ),
-        ("/v1/models/other:predict", b"{", 400, "JSON Parse error: Invalid value."),
+        ("/v1/models/other:predict", b"{", 400, "JSON Parse error: Missing a name for object member."),
         (
             f"/v1/models/{X}/versions/99:predict",
             b"{}",
@@ -195,6 +220,43 @@ def test_other_methods_are_malformed(half: Server, method: str) -> None:
     assert response.json()["error"] == f"Malformed request: {method} /v1/models/{X}"
 
 
+def test_head_has_no_body_and_the_connection_goes_on(half: Server) -> None:
+    for _ in range(2):
+        response = half.session.head(half.model, timeout=60)
+
+        assert (response.status_code, response.content) == (400, b"")
+        assert int(response.headers["Content-Length"]) > 0
+        assert half.predict({"instances": [1]}).json() == {"predictions": [2.5]}
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/V1/MODELS/half_plus_two:predict", 200),
+        ("/v1/models/half%5fplus%5Ftwo:predict", 200),
+        ("/v1/models/half_plus_two/VERSIONS/001:predict", 200),
+        ("/v1/models/half_plus_two/versions/1:predict", 200),
+        ("/v1/models/Half_Plus_Two:predict", 404),
+        ("/v1/models/half_plus_two/labels/a%62c:predict", 400),
+    ],
+)
+def test_spellings_of_a_path(half: Server, path: str, status: int) -> None:
+    response = half.session.post(f"{half.address}{path}", data=b'{"instances": [1]}', timeout=60)
+
+    assert response.status_code == status
+    if "labels" in path:
+        assert response.json()["error"] == "Unrecognized servable version label: abc"
+
+
+@pytest.mark.parametrize("content_type", ["", "text/plain", "application/x-www-form-urlencoded"])
+def test_no_content_type_is_looked_at_and_no_answer_is_compressed(half: Server, content_type: str) -> None:
+    headers = {"Content-Type": content_type, "Accept-Encoding": "gzip, deflate"}
+    response = half.predict({"instances": [1.0] * 1000}, headers=headers)
+
+    assert response.status_code == 200
+    assert "Content-Encoding" not in response.headers
+
+
 @pytest.mark.parametrize("path", ["/", "/metrics", "/v2/models/x", "/v1"])
 def test_other_paths_are_a_404_page(half: Server, path: str) -> None:
     response = half.get(path)
@@ -235,6 +297,7 @@ def test_metadata(half: Server) -> None:
         "unknown_rank": False,
     }
     assert signature["method_name"] == "tensorflow/serving/predict"
+    assert signature["defaults"] == {}
 
 
 def test_numbers_that_are_none(many: Server) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,17 @@ def test_a_server_without_tensorflow_names_the_extra(tmp_path: Path) -> None:
     assert "the embedded server needs TensorFlow, which is not installed: pip install" in done.stderr
     assert "pytest-tfserving[embedded]" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_no_class_of_a_message_is_ever_collected() -> None:
+    request = protos.message("tensorflow.serving.PredictRequest")()
+    parts = [request.model_spec, request.model_spec.version, request.inputs["x"].tensor_shape.dim.add()]
+    classes = [weakref.ref(type(part)) for part in parts]
+
+    del request, parts
+    gc.collect()
+
+    assert all(each() for each in classes)
 
 
 def test_the_compiled_messages_are_those_of_the_proto_files() -> None:

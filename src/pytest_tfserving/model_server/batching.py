@@ -104,6 +104,7 @@ class BatchScheduler:
         self.parameters = parameters
         self._queues: deque[_Queue] = deque()
         self._changed = threading.Condition()
+        self._stopped = False
         for index in range(parameters.threads):
             name = f"{parameters.thread_pool_name}-{index}"
             threading.Thread(target=self._work, name=name, daemon=True).start()
@@ -130,6 +131,12 @@ class BatchScheduler:
             for queue in queues:
                 self._queues.remove(queue)
 
+    def stop(self) -> None:
+        """End the threads, when nothing waits any more."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
     def submit(self, queue: _Queue, task: _Task) -> Sequence[_Task]:
         """Put a task into the open batch, or into new ones; return its parts.
 
@@ -147,8 +154,8 @@ class BatchScheduler:
         return tasks
 
     def _work(self) -> None:
-        while True:
-            queue, tasks = self._next_batch()
+        while batch := self._next_batch():
+            queue, tasks = batch
             self._measure(queue, tasks)
             _run_batch(queue, tasks)
 
@@ -163,9 +170,9 @@ class BatchScheduler:
         self.metrics.observe("batching_session:padding_size", size - rows, execution_batch_size=str(size))
         self.metrics.count("batching_session:wrapped_run_count")
 
-    def _next_batch(self) -> tuple[_Queue, list[_Task]]:
+    def _next_batch(self) -> tuple[_Queue, list[_Task]] | None:
         with self._changed:
-            while True:
+            while not self._stopped:
                 wait_s: float | None = None
                 for _ in range(len(self._queues)):
                     queue = self._queues[0]
@@ -177,6 +184,7 @@ class BatchScheduler:
                         return queue, queue.batches.popleft()
                     wait_s = due_s if wait_s is None else min(wait_s, due_s)
                 self._changed.wait(wait_s)
+            return None
 
 
 class BatchedServable(Runnable):

@@ -10,7 +10,7 @@ from pytest_tfserving.model_server.log import log
 from pytest_tfserving.model_server.status import Code, ServingError, invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from pytest_tfserving.model_server.manager import Loaded, Manager, VersionState
     from pytest_tfserving.model_server.model_config import ModelConfig
@@ -73,32 +73,47 @@ class ServerCore:
         self._labels = labels
         self._polls = polls
         self._configuring = threading.Lock()
-        self._names: list[str] = []
+        self._names: frozenset[str] = frozenset()
+        self._configured = 0
         self._stopped = False
 
-    def configure(self, models: Sequence[ModelConfig]) -> None:
-        """Serve these models and no others.
+    @property
+    def names(self) -> frozenset[str]:
+        """The models of the configuration in effect."""
+        return self._names
+
+    def configure(self, models: Sequence[ModelConfig]) -> frozenset[str]:
+        """Serve these models and no others; return the names of those that are new.
 
         Raises:
             ServingError: when a label cannot be assigned; the configuration stays what it was.
         """
         with self._configuring:
             self._labels.configure(models)
-            self._names = [model.name for model in models]
+            before, self._names = self._names, frozenset(model.name for model in models)
+            self._configured += 1
             self._source.configure(models)
             if self._polls:
                 self._source.poll()
+            return self._names - before
 
     def reconfigure(self, models: Sequence[ModelConfig]) -> None:
-        """The same on a server that serves already; wait until the models are there.
+        """The same on a server that serves already; wait until the new models are there.
 
         Raises:
             ServingError: when a label cannot be assigned, or a model did not become available.
         """
-        self.configure(models)
-        names = [model.name for model in models]
+        self.wait_for(self.configure(models))
+
+    def wait_for(self, names: Collection[str]) -> None:
+        """Wait until models of the configuration in effect are AVAILABLE.
+
+        Raises:
+            ServingError: when one did not become so, or another configuration came.
+        """
+        configured = self._configured
         while not self.manager.settled(names, _LOOK_S):
-            if self._stopped or names != self._names:
+            if self._stopped or configured != self._configured:
                 raise ServingError(Code.ABORTED, "The server stops, or another configuration came meanwhile")
         failures = self.manager.failures(names)
         if failures:

@@ -72,7 +72,6 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         ),
         Flag("saved_model_tags", "serve", "tags of the graph to load, separated by commas"),
         _refused("platform_config_file", "", "set what it holds by flags"),
-        _refused("prefer_tflite_model", False, "this server runs SavedModels"),
     ),
     "Loading": (
         Flag("num_load_threads", 0, "threads that load versions; 0 loads one after the other"),
@@ -95,6 +94,17 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
             "enable_per_model_batching_parameters",
             False,
             "read BatchingParameters from each version's batching_params.pbtxt; without it, no batching",
+        ),
+        Flag(
+            "prefer_tflite_model",
+            False,
+            "serve a version's model.tflite where it has one; needs the extra tflite",
+        ),
+        Flag("num_tflite_pools", os.cpu_count() or 1, "requests that a TFLite model runs at once"),
+        Flag(
+            "num_tflite_interpreters_per_pool",
+            1,
+            "above 1, requests for a TFLite model are joined, and large ones split into so many parts",
         ),
         Flag(
             "enable_signature_method_name_check",
@@ -120,8 +130,6 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         _ignored("enable_profiler", True, "there is no profiler"),
         _ignored("flush_filesystem_caches", True, "the files are read once, by the loader"),
         _ignored("remove_unused_fields_from_bundle_metagraph", True, "only the signatures are kept"),
-        _ignored("num_tflite_interpreters_per_pool", 1, "this server runs SavedModels"),
-        _ignored("num_tflite_pools", os.cpu_count() or 1, "this server runs SavedModels"),
         _ignored("per_process_gpu_memory_fraction", 0.0, _NO_ACCELERATOR),
         _ignored("xla_cpu_compilation_enabled", False, "graphs run as they are"),
         _ignored("xla_gpu_compilation_enabled", False, _NO_ACCELERATOR),

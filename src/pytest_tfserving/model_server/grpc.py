@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _SERVING = "tensorflow.serving."
 _LONGEST_TEXT = 1024
 _INT32_MAX = 2**31 - 1
+_PEM = "-----BEGIN "
 _CHANNEL_ARGUMENTS = {
     "grpc.max_receive_message_length": _INT32_MAX,
     "grpc.max_send_message_length": _INT32_MAX,
@@ -44,24 +45,28 @@ _REFUSING_THREADS = 2
 
 @dataclass(frozen=True, slots=True)
 class GrpcOptions:
-    """Where and how gRPC is served; a port of 0 is none."""
+    """Where and how gRPC is served; a port of 0 is none, and so are ``credentials`` of None."""
 
     port: int
     socket_path: str
     threads: int
     channel_arguments: tuple[tuple[str, Any], ...]
-    ssl_config_file: str
+    credentials: Any
     health: bool
 
     @classmethod
     def of(cls, flags: dict[str, Any]) -> GrpcOptions:
-        """What the flags say."""
+        """What the flags say, and the files they name.
+
+        Raises:
+            ServingError: when a file is not what it should be.
+        """
         return cls(
             flags["port"],
             flags["grpc_socket_path"],
             flags["grpc_max_threads"],
             channel_arguments(flags["grpc_channel_arguments"]),
-            flags["ssl_config_file"],
+            _credentials(flags["ssl_config_file"]),
             flags["enable_grpc_healthcheck_service"],
         )
 
@@ -111,22 +116,21 @@ class GrpcServer:
         Raises:
             OSError: when the port or the socket is taken.
         """
-        credentials = _credentials(self._options.ssl_config_file)
         if self._options.port:
             shown = f"[{host}]" if ":" in host else host
-            self._listen(f"{shown}:{self._options.port}", credentials)
+            self._listen(f"{shown}:{self._options.port}")
         if self._options.socket_path:
-            self._listen(f"unix:{self._options.socket_path}", credentials)
+            self._listen(f"unix:{self._options.socket_path}")
         self._server.start()
 
     def stop(self) -> None:
         """Take no more requests, and answer those under way."""
         self._server.stop(_GRACE_S).wait()
 
-    def _listen(self, address: str, credentials: Any) -> None:
+    def _listen(self, address: str) -> None:
         try:
-            if credentials:
-                self._server.add_secure_port(address, credentials)
+            if self._options.credentials:
+                self._server.add_secure_port(address, self._options.credentials)
             else:
                 self._server.add_insecure_port(address)
         except RuntimeError:
@@ -157,17 +161,18 @@ class GrpcServer:
             model = _model_name(request)
             answer = call(request, _remaining_ms(context))
         except ServingError as error:
-            failure = error
+            # Not the error: it holds this call, which would hold it, until the garbage collector comes.
+            code, text = error.code, error.message
         except Exception:  # noqa: BLE001 - a client never sees a traceback, the log does
             log("error", f"{name} failed", exc_info=True)
-            failure = ServingError(Code.INTERNAL, "Internal error")
+            code, text = Code.INTERNAL, "Internal error"
         else:
             self._record(name, model, Code.OK, started)
             return answer
         finally:
             self._free.release()
-        self._record(name, model, failure.code, started)
-        return context.abort(_STATUS[failure.code], _shortened(failure.message))
+        self._record(name, model, code, started)
+        return context.abort(_STATUS[code], _shortened(text))
 
     def _record(self, name: str, model: str, code: Code, started: float) -> None:
         if name in ("GetModelStatus", "HandleReloadConfigRequest"):
@@ -276,7 +281,7 @@ class _ModelService:
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is "
                 "currently supported"
             )
-        self._core.reconfigure(models_of(request.config))
+        self._core.reconfigure(models_of(request.config, self._core.names))
         response = message(f"{_SERVING}ReloadConfigResponse")()
         response.status.error_code = Code.OK
         return response
@@ -311,6 +316,10 @@ def _credentials(path: str) -> Any:
     if not path:
         return None
     config = read_text_proto(path, f"{_SERVING}SSLConfig")
+    if not all(_PEM in each for each in (config.server_key, config.server_cert)):
+        raise invalid(f"{path} needs server_key and server_cert, both PEM")
+    if config.client_verify and _PEM not in config.custom_ca:
+        raise invalid(f"{path}: client_verify needs custom_ca, the PEM certificate of who certifies clients")
     return grpc.ssl_server_credentials(
         [(config.server_key.encode(), config.server_cert.encode())],
         root_certificates=config.custom_ca.encode() or None,

@@ -195,7 +195,10 @@ class HttpProtocol(asyncio.Protocol):
         if self._transport is None:
             return False
         keep_alive = request.keep_alive and (bool(self._waiting) or not self._closing)
-        self._transport.write(response.encoded(keep_alive=keep_alive))
+        content = response.encoded(keep_alive=keep_alive)
+        if request.method == "HEAD":  # its answer tells a body's length, and has none
+            content = content[: len(content) - len(response.body)]
+        self._transport.write(content)
         if not keep_alive:
             self._transport.close()
         return keep_alive

@@ -32,6 +32,20 @@ _SHOWN_BYTES = 256
 _FAST_FROM_BYTES = 4096
 _MOST_AXES = 64
 _FLOAT_MAX = 2**1023
+_SPACE = " \t\r\n"
+_LONGEST_LOOK = 2**20
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
+# RapidJSON's words for what is wrong, by the beginning of Python's; in order.
+_REASONS = {
+    "Expecting property name": "Missing a name for object member.",
+    "Expecting ':' delimiter": "Missing a colon after a name of object member.",
+    "Illegal trailing comma before end of object": "Missing a name for object member.",
+    "Unterminated string": "Missing a closing quotation mark in string.",
+    "Invalid control character": "Invalid encoding in string.",
+    "Invalid \\escape": "Invalid escape character in string.",
+    "Invalid \\uXXXX escape": "Incorrect hex digit after \\u escape in string.",
+    "": "Invalid value.",
+}
 _NOT_STRUCTURE = b"0123456789.+-eE \t\r\n"
 _DTYPE_NAMES = {
     1: "float",
@@ -53,6 +67,7 @@ _DTYPE_NAMES = {
 }
 # The DataTypes that JSON can carry.
 DTYPES = {number: dtype for number in (1, 2, 3, 4, 5, 6, 7, 9, 10, 22, 23) if (dtype := numpy_dtype(number))}
+_ESCAPE = re.compile(r"\\(?:u[0-9a-f]{4}|.)")
 _SHORT_INFINITY = re.compile(r"(?<=[\[,:\s-])Inf(?=[\s,\]}])")
 
 
@@ -86,22 +101,52 @@ def decode(body: bytes, servable: Signed) -> DecodedRequest:
 def parse(body: bytes) -> Any:
     """The JSON document in ``body``; what stands behind it is ignored, the first of equal keys counts."""
     try:
-        text = body.decode("utf-8").lstrip(" \t\r\n")
-        if not text:
-            raise invalid("JSON Parse error: The document is empty")
-        try:
-            document = _DECODER.raw_decode(text)[0]
-        except json.JSONDecodeError:
-            document = _DECODER.raw_decode(_SHORT_INFINITY.sub("Infinity", text))[0]
-        if "\\u" in text:
-            _check_surrogates(document, text)
+        text = body.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise invalid(f"JSON Parse error: Invalid encoding in string. at offset: {error.start}") from None
+        raise _unparsable("Invalid encoding in string.", error.start) from None
+    start = len(text) - len(text.lstrip(_SPACE))
+    if start == len(text):
+        raise invalid("JSON Parse error: The document is empty")
+    try:
+        try:
+            document = _DECODER.raw_decode(text, start)[0]
+        except json.JSONDecodeError:
+            text = _SHORT_INFINITY.sub("Infinity", text)
+            document = _DECODER.raw_decode(text, start)[0]
     except json.JSONDecodeError as error:
-        raise invalid(f"JSON Parse error: Invalid value. at offset: {error.pos}") from None
+        raise _unparsable(*_reason(error, text)) from None
     except (RecursionError, ValueError):
-        raise invalid("JSON Parse error: Invalid value. at offset: 0") from None
+        raise _unparsable("Invalid value.", start) from None
+    if "\\u" in text:
+        _check_surrogates(document, text)
     return document
+
+
+def _unparsable(problem: str, offset: int) -> ServingError:
+    return invalid(f"JSON Parse error: {problem} at offset: {offset}")
+
+
+def _reason(error: json.JSONDecodeError, text: str) -> tuple[str, int]:
+    """What is wrong with a text in RapidJSON's words, and at which of its bytes."""
+    place = len(text) if error.msg.startswith("Unterminated") else error.pos
+    offset = len(text[:place].encode())
+    if error.msg.startswith("Expecting ',' delimiter"):
+        closing = "} after an object member" if _is_in_object(text, error.pos) else "] after an array element"
+        return f"Missing a comma or {closing}.", offset
+    return next(
+        (words for begin, words in _REASONS.items() if error.msg.startswith(begin)), _REASONS[""]
+    ), offset
+
+
+def _is_in_object(text: str, place: int) -> bool:
+    """Whether the innermost of what is open at a place is an object; a text too long to look at is a list."""
+    open_ones: list[str] = []
+    for found in _BRACKETS.finditer(text, 0, place) if place < _LONGEST_LOOK else ():
+        if found[0] in "[{":
+            open_ones.append(found[0])
+        elif found[0] in "]}" and open_ones:
+            open_ones.pop()
+    return open_ones[-1:] == ["{"]
 
 
 def _check_surrogates(document: Any, text: str) -> None:
@@ -109,9 +154,8 @@ def _check_surrogates(document: Any, text: str) -> None:
     try:
         json.dumps(document, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        offset = text.index("\\u")
-        problem = "The surrogate pair in string is invalid."
-        raise invalid(f"JSON Parse error: {problem} at offset: {offset}") from None
+        offset = len(text[: text.index("\\u")].encode())
+        raise _unparsable("The surrogate pair in string is invalid.", offset) from None
 
 
 def decode_document(document: Any, servable: Signed) -> DecodedRequest:
@@ -137,7 +181,8 @@ def signature_name_of(document: Mapping[str, Any]) -> str:
     name = document.get("signature_name", "")
     if not isinstance(name, str):
         raise invalid(
-            f"{show(document)} not formatted correctly. 'signature_name' key must be a string value."
+            f"JSON Value: {show(document)} not formatted correctly. 'signature_name' key must be a string "
+            "value."
         )
     return name or DEFAULT_SIGNATURE
 
@@ -169,25 +214,30 @@ def _decode_rows(instances: Any, specs: Mapping[str, TensorSpec]) -> dict[str, N
     columns: dict[str, _Column] = {alias: _Column(spec) for alias, spec in specs.items()}
     only = next(iter(specs))
     for index, instance in enumerate(instances):
-        row = _checked_row(index, instance, columns) if objects else {only: instance}
-        for alias, value in row.items():
-            try:
-                columns[alias].add(value)
-            except ServingError as error:
-                raise _bad_element(index, f"Error: {error.code.name}: {error.message}") from None
+        if (isinstance(instance, dict) and not is_base64(instance)) is not objects:
+            expected, got = ("object", "list") if objects else ("value/list", "object")
+            raise invalid(f"Expecting {expected} but got {got} at item {index} of input list")
+        if objects:
+            _add_row(index, instance, columns)
+            continue
+        try:
+            columns[only].add(instance)
+        except ServingError as error:
+            raise _bad_element(index, f"Error: {error.code.name}: {error.message}") from None
     return {alias: column.array(len(instances)) for alias, column in columns.items()}
 
 
-def _checked_row(index: int, instance: Any, columns: Mapping[str, Any]) -> dict[str, Any]:
-    if not isinstance(instance, dict):
-        raise _bad_element(index, f"Error: INVALID_ARGUMENT: JSON Value: {show(instance)} Is not object")
-    for alias in instance:
-        if alias not in columns:
-            problem = f"Error: INVALID_ARGUMENT: JSON object: does not have named input: {alias}"
-            raise _bad_element(index, problem, f" key: {alias}")
+def _add_row(index: int, instance: Mapping[str, Any], columns: Mapping[str, _Column]) -> None:
+    for alias, value in instance.items():
+        try:
+            if alias not in columns:
+                raise invalid(f"JSON object: does not have named input: {alias}")
+            columns[alias].add(value)
+        except ServingError as error:
+            problem = f"Error: {error.code.name}: {error.message}"
+            raise _bad_element(index, problem, f" key: {alias}") from None
     if len(instance) != len(columns):
         raise _bad_element(index, f"JSON object: {show(instance)} keys must be equal to: {','.join(columns)}")
-    return instance
 
 
 def _bad_element(index: int, problem: str, key: str = "") -> ServingError:
@@ -204,7 +254,7 @@ class _Column:
 
     def add(self, value: Any) -> None:
         """Take the next row's value."""
-        shape = _shape_of(value)
+        shape = _shape_of(value, _MOST_AXES - 1)
         start = len(self._flat)
         _fill(value, shape, 0, self._spec.dtype, self._flat)
         if self._shape is None:
@@ -246,11 +296,11 @@ def _decode_columns(inputs: Any, specs: Mapping[str, TensorSpec]) -> dict[str, N
 # --- values ---
 
 
-def _shape_of(value: Any) -> tuple[int, ...]:
+def _shape_of(value: Any, most_axes: int = _MOST_AXES) -> tuple[int, ...]:
     shape = []
     while isinstance(value, list):
         shape.append(len(value))
-        if len(shape) > _MOST_AXES:
+        if len(shape) > most_axes:
             raise invalid(f"JSON Value: nested deeper than the {_MOST_AXES} levels a tensor may have here")
         if not value:
             break
@@ -262,13 +312,14 @@ def _fill(value: Any, shape: tuple[int, ...], level: int, dtype: int, flat: list
     """Append the scalars of ``value`` to ``flat``, checking that it has ``shape``."""
     if level == len(shape):
         if isinstance(value, list):
-            raise invalid(
-                f"JSON Value: {show(value)} found at incorrect level: {level} expected: {level - 1}"
-            )
+            raise invalid(f"Encountered list at unexpected level: {level} expected < {level}")
         flat.append(_scalar(value, dtype))
         return
     if not isinstance(value, list):
-        raise invalid(f"JSON Value: {show(value)} found at incorrect level: {level} expected: {len(shape)}")
+        raise invalid(
+            f"JSON Value: {show(value)} found at incorrect level: {level + 1} in the JSON DOM. Expected at "
+            f"level: {len(shape)}"
+        )
     if len(value) != shape[level]:
         raise invalid(
             f"Encountered list at unexpected size: {len(value)} at level: {level} "
@@ -466,10 +517,10 @@ def encode(outputs: Mapping[str, NDArray[Any]], row_format: bool) -> bytes:  # n
     rows = _common_rows(outputs)
     if len(outputs) == 1:
         ((alias, array),) = outputs.items()
-        parts = ", ".join(_plain(array[row], alias) for row in range(rows))
+        parts = ", ".join(_plain(array[row], alias, 2) for row in range(rows))
         return f'{{\n    "predictions": [{parts}\n    ]\n}}'.encode()
     objects = [
-        _pretty_members({alias: _plain(array[row], alias) for alias, array in outputs.items()}, 2)
+        _pretty_members({alias: _plain(array[row], alias, 3) for alias, array in outputs.items()}, 2)
         for row in range(rows)
     ]
     joined = ",\n        ".join(objects)
@@ -498,6 +549,8 @@ def _common_rows(outputs: Mapping[str, NDArray[Any]]) -> int:
         if rows is not None and len(array) != rows:
             raise invalid(f"Tensor name: {alias} has inconsistent batch size: {len(array)} expecting: {rows}")
         rows = len(array)
+        if not rows:
+            raise invalid(f"Tensor name: {alias} has invalid batch size: {rows}")
     return rows or 0
 
 
@@ -507,17 +560,17 @@ def _check_writable(array: NDArray[Any]) -> None:
         raise invalid(f"Failed to write JSON value for tensor type: {name}")
 
 
-def _plain(value: Any, alias: str) -> str:
-    """A value on one line."""
+def _plain(value: Any, alias: str, level: int = 0) -> str:
+    """A value on one line, but for objects of base64 in it."""
     if isinstance(value, np.ndarray) and value.ndim:
-        return "[" + ", ".join(_plain(part, alias) for part in value) + "]"
-    return _text(value, alias)
+        return "[" + ", ".join(_plain(part, alias, level + 1) for part in value) + "]"
+    return _text(value, alias, level)
 
 
 def _pretty(value: Any, alias: str, level: int) -> str:
     """A value with an element a line."""
     if not (isinstance(value, np.ndarray) and value.ndim):
-        return _text(value, alias)
+        return _text(value, alias, level)
     if not len(value):
         return "[]"
     pad = "    " * (level + 1)
@@ -533,24 +586,32 @@ def _pretty_object(outputs: Mapping[str, NDArray[Any]], level: int) -> str:
 
 def _pretty_members(members: Mapping[str, str], level: int) -> str:
     pad = "    " * (level + 1)
-    parts = f",\n{pad}".join(f"{json.dumps(alias)}: {text}" for alias, text in members.items())
+    parts = f",\n{pad}".join(f"{quoted(alias)}: {text}" for alias, text in members.items())
     return f"{{\n{pad}{parts}\n{'    ' * level}}}"
 
 
-def _text(value: Any, alias: str) -> str:
+def _text(value: Any, alias: str, level: int = 0) -> str:
     if isinstance(value, np.ndarray):
         value = value[()]
     if isinstance(value, bytes):
         if alias.endswith("_bytes"):
-            return json.dumps({"b64": base64.b64encode(value).decode()})
-        return json.dumps(value.decode(errors="replace"), ensure_ascii=False)
+            return _pretty_members({"b64": f'"{base64.b64encode(value).decode()}"'}, level)
+        return quoted(value.decode(errors="replace"))
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
+        return quoted(value)
     if isinstance(value, np.bool_ | bool):
         return "true" if value else "false"
     if isinstance(value, np.floating):
         return decimal(value)
     return str(int(value))
+
+
+def quoted(text: str) -> str:
+    """A JSON string as TF Serving writes it: letters as they are, control characters in upper case."""
+    written = json.dumps(text, ensure_ascii=False)
+    if "\\u" not in written:
+        return written
+    return _ESCAPE.sub(lambda escape: escape[0][:2] + escape[0][2:].upper(), written)
 
 
 def decimal(value: Any) -> str:

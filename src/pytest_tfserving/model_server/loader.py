@@ -9,6 +9,7 @@ from pytest_tfserving.model_server.batching_parameters import read_model_paramet
 from pytest_tfserving.model_server.manager import Loaded
 from pytest_tfserving.model_server.servable import Servable
 from pytest_tfserving.model_server.status import ServingError
+from pytest_tfserving.model_server.tflite import load_tflite
 from pytest_tfserving.model_server.warmup import warm_up
 
 if TYPE_CHECKING:
@@ -18,11 +19,15 @@ if TYPE_CHECKING:
     from pytest_tfserving.model_server.metrics import Metrics
     from pytest_tfserving.model_server.proto_api import ProtoApi
     from pytest_tfserving.model_server.servable import Runnable
+    from pytest_tfserving.model_server.tflite import TfLiteOptions
 
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """How versions are loaded; ``scheduler`` is there when requests are batched."""
+    """How versions are loaded.
+
+    ``scheduler`` is there when requests are batched, ``tflite`` when TFLite models are preferred.
+    """
 
     api: ProtoApi
     metrics: Metrics
@@ -33,6 +38,7 @@ class Loader:
     session_config: bytes
     batching_per_model: bool
     warmup_iterations: int
+    tflite: TfLiteOptions | None = None
 
     def load(self, name: str, version: int, path: Path) -> Runnable:
         """Load and warm up; with 0 iterations without warm-up.
@@ -40,19 +46,22 @@ class Loader:
         Raises:
             ServingError: with the reason why it cannot be served.
         """
-        loaded = Servable.load(
-            path, intra_op=self.intra_op, inter_op=self.inter_op, tags=self.tags, config=self.session_config
-        )
-        servable: Runnable = loaded
+        servable = self._opened(path)
         try:
-            servable = self._batched(loaded, path)
+            servable = self._batched(servable, path)
             self._warm_up(Loaded(name, version, servable), path)
         except ServingError:
             servable.close()
             raise
         return servable
 
-    def _batched(self, servable: Servable, path: Path) -> Runnable:
+    def _opened(self, path: Path) -> Runnable:
+        tflite = load_tflite(path, self.tflite, self.metrics) if self.tflite else None
+        return tflite or Servable.load(
+            path, intra_op=self.intra_op, inter_op=self.inter_op, tags=self.tags, config=self.session_config
+        )
+
+    def _batched(self, servable: Runnable, path: Path) -> Runnable:
         if not self.scheduler:
             return servable
         if not self.batching_per_model:

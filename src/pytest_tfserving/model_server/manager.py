@@ -19,7 +19,7 @@ from pytest_tfserving.model_server.pace import Pace
 from pytest_tfserving.model_server.status import Code, ServingError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
     from pytest_tfserving.model_server.servable import Runnable
@@ -174,12 +174,12 @@ class Manager:
             state = self._states.get(name, {}).get(version)
         return state is not None and state.state == AVAILABLE
 
-    def settled(self, names: list[str], timeout_s: float) -> bool:
+    def settled(self, names: Collection[str], timeout_s: float) -> bool:
         """Wait for each model to have a version that is AVAILABLE, or only versions that ENDed."""
         with self._changed:
             return self._changed.wait_for(lambda: all(map(self._is_settled, names)), timeout_s)
 
-    def failures(self, names: list[str]) -> list[tuple[str, VersionState]]:
+    def failures(self, names: Collection[str]) -> list[tuple[str, VersionState]]:
         """The versions that ENDed, of models that have no version that is AVAILABLE."""
         with self._changed:
             return [

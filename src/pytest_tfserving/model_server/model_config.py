@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_tfserving.model_server.status import invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 PLATFORM = "tensorflow"
 _TENSORFLOW_TYPE = 1
@@ -39,15 +39,15 @@ class ModelConfig:
     labels: Mapping[str, int] = field(default_factory=dict)
 
 
-def models_of(proto: Any) -> tuple[ModelConfig, ...]:
-    """The models of a ``ModelServerConfig``.
+def models_of(proto: Any, served: Collection[str] = ()) -> tuple[ModelConfig, ...]:
+    """The models of a ``ModelServerConfig``; ``served`` are those of the one before.
 
     Raises:
         ServingError: when a model is there twice, or cannot be served.
     """
     if proto.WhichOneof("config") == "custom_model_config":
         raise invalid("This server has no custom_model_config, only model_config_list")
-    models = [_model(config) for config in proto.model_config_list.config]
+    models = [_model(config, served) for config in proto.model_config_list.config]
     seen: set[str] = set()
     for model in models:
         if model.name in seen:
@@ -56,8 +56,8 @@ def models_of(proto: Any) -> tuple[ModelConfig, ...]:
     return tuple(models)
 
 
-def _model(proto: Any) -> ModelConfig:
-    _check_platform(proto)
+def _model(proto: Any, served: Collection[str]) -> ModelConfig:
+    _check_platform(proto, served)
     base_path = proto.base_path.removeprefix("file://")
     if not base_path.startswith("/") and "://" not in base_path:
         raise invalid(
@@ -68,7 +68,7 @@ def _model(proto: Any) -> ModelConfig:
     )
 
 
-def _check_platform(proto: Any) -> None:
+def _check_platform(proto: Any, served: Collection[str]) -> None:
     if proto.model_type and proto.model_platform:
         raise invalid(
             "Illegal setting both ModelServerConfig::model_type (deprecated) and "
@@ -79,10 +79,16 @@ def _check_platform(proto: Any) -> None:
             "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
             "ModelServerConfig::model_platform."
         )
-    if proto.model_platform not in ("", PLATFORM) or proto.model_type not in (0, _TENSORFLOW_TYPE):
+    if proto.model_type not in (0, _TENSORFLOW_TYPE):
+        raise invalid(f"ModelServerConfig::model_type {proto.model_type} not supported.")
+    if proto.model_platform in ("", PLATFORM):
+        return
+    if proto.name in served:
         raise invalid(
-            f"Model {proto.name} is of platform {proto.model_platform or 'other'}; served is {PLATFORM}"
+            f"Illegal to change a model's platform. For model {proto.name} platform was {PLATFORM} and new "
+            f"platform requested is {proto.model_platform}"
         )
+    raise invalid(f"Model {proto.name} requests unsupported platform {proto.model_platform}")
 
 
 def _policy(proto: Any) -> VersionPolicy:

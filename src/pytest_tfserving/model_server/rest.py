@@ -261,7 +261,7 @@ def _content(request: Request) -> bytes:
 
 
 def _error(error: ServingError) -> Response:
-    text = json.dumps(error.message, ensure_ascii=False)
+    text = json_tensor.quoted(error.message)
     body = f'{{\n    "error": {text}\n}}'.encode(errors="replace")
     return Response(error.http_status, body)
 

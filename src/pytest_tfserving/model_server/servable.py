@@ -90,7 +90,7 @@ class Servable(Runnable):
         self._session = session
         meta_graph = message("tensorflow.MetaGraphDef").FromString(session.meta_graph_def)
         self.signature_defs = dict(meta_graph.signature_def)
-        self.signatures = {name: _signature(proto) for name, proto in self.signature_defs.items()}
+        self.signatures = {name: signature_of(proto) for name, proto in self.signature_defs.items()}
         self.may_wait = _may_wait(session.meta_graph_def)
         self._outputs: dict[str, Output] = {}
 
@@ -149,7 +149,8 @@ def _may_wait(meta_graph: bytes) -> bool:
     return any(b"\x12%c%b" % (len(name), name) in meta_graph for name in _WITHOUT_END)
 
 
-def _signature(proto: Any) -> Signature:
+def signature_of(proto: Any) -> Signature:
+    """What a ``SignatureDef`` tells."""
     return Signature(_specs(proto.inputs), _specs(proto.outputs))
 
 

@@ -25,8 +25,9 @@ from pytest_tfserving.model_server.tensorflow_c import library
 from pytest_tfserving.model_server.text_proto import read_text_proto
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
+    from pytest_tfserving.model_server.grpc import GrpcOptions, GrpcServer
     from pytest_tfserving.model_server.loader import Loader
 
 _LOOK_S = 0.25
@@ -46,7 +47,14 @@ async def serve(flags: dict[str, Any]) -> int:
     listeners = _reserve(flags)
     library()
     parts = _parts(flags)
+    rest_options = _rest_options(flags)
+    grpc_options = await asyncio.to_thread(_grpc_options, flags)
     models = _models(flags)
+    if flags["file_system_poll_wait_seconds"] < 0:
+        log(
+            "warning",
+            "--file_system_poll_wait_seconds is below 0: no folder is looked at, so nothing is served",
+        )
     await asyncio.to_thread(parts.core.configure, models)
     pollers = [
         asyncio.create_task(_poll_folders(parts.core, flags["file_system_poll_wait_seconds"])),
@@ -56,8 +64,8 @@ async def serve(flags: dict[str, Any]) -> int:
         if stop.is_set():
             parts.core.stop()
             return 0
-    rest = await _start_rest(flags, parts, listeners.pop("rest_api_port", None))
-    grpc = await asyncio.to_thread(_start_grpc, flags, parts, listeners.pop("port", None))
+    grpc = await asyncio.to_thread(_start_grpc, flags, grpc_options, parts, listeners.pop("port", None))
+    rest = await _start_rest(flags, rest_options, parts, listeners.pop("rest_api_port", None))
     await stop.wait()
     log("info", "stopping: requests under way are answered first")
     for poller in pollers:
@@ -96,6 +104,7 @@ def _parts(flags: dict[str, Any]) -> _Parts:
 
 def _loader(flags: dict[str, Any], api: ProtoApi, metrics: Metrics) -> Loader:
     from pytest_tfserving.model_server.loader import Loader
+    from pytest_tfserving.model_server.tflite import TfLiteOptions
 
     scheduler = None
     if flags["enable_batching"]:
@@ -116,6 +125,7 @@ def _loader(flags: dict[str, Any], api: ProtoApi, metrics: Metrics) -> Loader:
         warmup_iterations=max(flags["num_request_iterations_for_warmup"], 1)
         if flags["enable_model_warmup"]
         else 0,
+        tflite=TfLiteOptions.of(flags),
     )
 
 
@@ -124,9 +134,9 @@ def _session_config(path: str) -> bytes:
     return config
 
 
-def _models(flags: dict[str, Any]) -> tuple[ModelConfig, ...]:
-    if flags["model_config_file"]:
-        return models_of(read_text_proto(flags["model_config_file"], "tensorflow.serving.ModelServerConfig"))
+def _models(flags: dict[str, Any], served: Collection[str] = ()) -> tuple[ModelConfig, ...]:
+    if path := flags["model_config_file"]:
+        return models_of(read_text_proto(path, "tensorflow.serving.ModelServerConfig"), served)
     return (ModelConfig(flags["model_name"], Path(flags["model_base_path"]).absolute()),)
 
 
@@ -171,22 +181,22 @@ class _Rest:
         self._executor.shutdown()
 
 
-async def _start_rest(flags: dict[str, Any], parts: _Parts, listener: socket.socket | None) -> _Rest | None:
+def _rest_options(flags: dict[str, Any]) -> RestOptions:
+    return RestOptions(
+        flags["rest_api_timeout_in_ms"],
+        flags["rest_api_num_threads"],
+        flags["rest_api_enable_cors_support"],
+        _metrics_path(flags["monitoring_config_file"]),
+    )
+
+
+async def _start_rest(
+    flags: dict[str, Any], options: RestOptions, parts: _Parts, listener: socket.socket | None
+) -> _Rest | None:
     if listener is None:
         return None
-    executor = ThreadPoolExecutor(flags["rest_api_num_threads"])
-    api = RestApi(
-        parts.core,
-        parts.inference,
-        parts.metrics,
-        executor,
-        RestOptions(
-            flags["rest_api_timeout_in_ms"],
-            flags["rest_api_num_threads"],
-            flags["rest_api_enable_cors_support"],
-            _metrics_path(flags["monitoring_config_file"]),
-        ),
-    )
+    executor = ThreadPoolExecutor(options.threads)
+    api = RestApi(parts.core, parts.inference, parts.metrics, executor, options)
     connections: set[HttpProtocol] = set()
     listener.listen(_BACKLOG)
     server = await asyncio.get_running_loop().create_server(
@@ -204,10 +214,17 @@ def _metrics_path(path: str) -> str:
     return (config.path or "/monitoring/prometheus/metrics") if config.enable else ""
 
 
-def _start_grpc(flags: dict[str, Any], parts: _Parts, listener: socket.socket | None) -> Any:
-    from pytest_tfserving.model_server.grpc import GrpcOptions, GrpcServer
+def _grpc_options(flags: dict[str, Any]) -> GrpcOptions:
+    from pytest_tfserving.model_server.grpc import GrpcOptions
 
-    options = GrpcOptions.of(flags)
+    return GrpcOptions.of(flags)
+
+
+def _start_grpc(
+    flags: dict[str, Any], options: GrpcOptions, parts: _Parts, listener: socket.socket | None
+) -> GrpcServer:
+    from pytest_tfserving.model_server.grpc import GrpcServer
+
     server = GrpcServer(parts.core, parts.api, parts.metrics, options)
     if listener is not None:
         listener.close()
@@ -225,17 +242,31 @@ async def _poll_folders(core: ServerCore, wait_s: int) -> None:
 
 
 async def _poll_config(flags: dict[str, Any], core: ServerCore, models: Sequence[ModelConfig]) -> None:
-    wait_s = flags["model_config_file_poll_wait_seconds"] if flags["model_config_file"] else 0
-    complained = ""
+    """Take over the file when it changes, also while models of the one before are still on their way."""
+    path = flags["model_config_file"]
+    wait_s = flags["model_config_file_poll_wait_seconds"] if path else 0
+    complained, following = "", set[asyncio.Task[None]]()
     while wait_s > 0:
         await asyncio.sleep(wait_s)
         try:
-            found = _models(flags)
+            found = _models(flags, core.names)
             if found != models:
-                await asyncio.to_thread(core.configure, found)
-                log("info", f"{flags['model_config_file']} is in effect")
+                new = await asyncio.to_thread(core.configure, found)
+                log("info", f"{path} is in effect")
+                following.add(task := asyncio.create_task(_follow(path, core, new)))
+                task.add_done_callback(following.discard)
             models, complained = found, ""
         except ServingError as error:
             if error.message != complained:
-                log("error", f"{flags['model_config_file']} is not taken over: {error.message}")
+                log("error", f"{path} is not taken over: {error.message}")
             complained = error.message
+
+
+async def _follow(path: str, core: ServerCore, names: Collection[str]) -> None:
+    """Tell what becomes of the models that a configuration brought."""
+    try:
+        await asyncio.to_thread(core.wait_for, names)
+    except ServingError as error:
+        log("error", f"{path}: {error.message}")
+    else:
+        log("info", f"{path}: all its models are available")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _NUMBER = re.compile(r"[+-]?\d+", re.ASCII)
 _INT64 = range(-(2**63), 2**63)
+_LONGEST_NAME = 40
 
 
 class FileSystemSource:
@@ -57,7 +58,12 @@ class FileSystemSource:
             self._complain(model.name, text)
         else:
             self._complaints.pop(model.name, None)
-        return {version: children[version] for version in chosen}
+        for version in chosen:
+            if len(children[version]) > 1:
+                names = ", ".join(path.name for path in children[version])
+                text = f"{model.base_path} has version {version} of {model.name} more than once: {names}"
+                self._complain(f"{model.name}/{version}", f"{text}; the first is served")
+        return {version: children[version][0] for version in chosen}
 
     def _complain(self, about: str, text: str) -> None:
         if self._complaints.get(about) != text:
@@ -73,7 +79,8 @@ class _UnreadableError(Exception):
         self.name = name
 
 
-def _children(model: ModelConfig) -> dict[int, Path]:
+def _children(model: ModelConfig) -> dict[int, list[Path]]:
+    """The folders of a model, by the version that their names stand for."""
     try:
         paths = sorted(model.base_path.iterdir())
     except OSError as error:
@@ -82,8 +89,17 @@ def _children(model: ModelConfig) -> dict[int, Path]:
             f"Could not find base path {model.base_path} for servable {model.name}: {error.strerror}; "
             "waiting for one",
         ) from None
-    return {
-        int(path.name): path
-        for path in paths
-        if _NUMBER.fullmatch(path.name) and len(path.name) < 40 and int(path.name) in _INT64  # noqa: PLR2004 - zeros before a number
-    }
+    found: dict[int, list[Path]] = {}
+    for path in paths:
+        number = _version(path.name)
+        if number is not None:
+            found.setdefault(number, []).append(path)
+    return found
+
+
+def _version(name: str) -> int | None:
+    """The version that a folder's name stands for, as ``00000123`` does for 123."""
+    if not _NUMBER.fullmatch(name) or len(name) > _LONGEST_NAME:
+        return None
+    number = int(name)
+    return number if number in _INT64 else None

@@ -51,7 +51,10 @@ def to_array(proto: Any) -> NDArray[Any]:
     if dtype is None or proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
         raise ValueError("no such tensor")
     count = math.prod(shape)
-    if count * dtype.itemsize > _MOST_BYTES:
+    # One without elements is checked as well: what a model makes of it may have the other axes' size.
+    if count * dtype.itemsize > _MOST_BYTES or (
+        not count and math.prod(filter(None, shape)) > _MOST_REPEATED
+    ):
         raise ValueError("too large")
     if proto.dtype == STRING:
         return _strings(proto.string_val, count).reshape(shape)

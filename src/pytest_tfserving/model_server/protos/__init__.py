@@ -13,16 +13,30 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 
 @cache
-def _pool() -> descriptor_pool.DescriptorPool:
+def _classes() -> dict[str, Any]:
+    """The class of every message by its full name.
+
+    All are kept, also those that are a part of others only: protobuf finds a class again after the garbage
+    collector has begun to take it apart, when another thread runs meanwhile, and then the process crashes.
+    """
     pool = descriptor_pool.DescriptorPool()
     files = descriptor_pb2.FileDescriptorSet()
     files.ParseFromString(Path(__file__).with_name("descriptors.binpb").read_bytes())
     for file in files.file:
         pool.Add(file)
-    return pool
+    found: dict[str, Any] = {}
+    for file in files.file:
+        for descriptor in pool.FindFileByName(file.name).message_types_by_name.values():
+            _add_classes(descriptor, found)
+    return found
 
 
-@cache
+def _add_classes(descriptor: Any, found: dict[str, Any]) -> None:
+    found[descriptor.full_name] = message_factory.GetMessageClass(descriptor)
+    for nested in descriptor.nested_types:
+        _add_classes(nested, found)
+
+
 def message(name: str) -> Any:
     """The class of a message, by its full name as ``tensorflow.SignatureDef``."""
-    return message_factory.GetMessageClass(_pool().FindMessageTypeByName(name))
+    return _classes()[name]

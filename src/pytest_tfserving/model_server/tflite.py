@@ -1,0 +1,263 @@
+"""TFLite models: a pool of LiteRT's interpreters behind the interface of a SavedModel's session."""
+
+from __future__ import annotations
+
+import queue
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_tfserving.errors import missing_extra
+from pytest_tfserving.model_server.batching import BatchedServable, BatchScheduler
+from pytest_tfserving.model_server.batching_parameters import Parameters
+from pytest_tfserving.model_server.inference import DEFAULT_SIGNATURE, PREDICT
+from pytest_tfserving.model_server.log import log
+from pytest_tfserving.model_server.protos import message
+from pytest_tfserving.model_server.servable import Runnable, signature_of
+from pytest_tfserving.model_server.status import Code, ServingError, invalid
+from pytest_tfserving.model_server.tensorflow_c import STRING, dtype_number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from pytest_tfserving.model_server.metrics import Metrics
+
+_FILE = "model.tflite"
+_SIGNATURES = b"signature_defs_metadata"
+# How many rows a request, and a batch that several interpreters share, may have.
+_MOST_ROWS = 500
+_BATCHES_AN_INTERPRETER = 100
+
+
+@dataclass(frozen=True, slots=True)
+class TfLiteOptions:
+    """How TFLite models are served; ``threads`` is those of one interpreter, 0 for LiteRT's own choice."""
+
+    pools: int
+    interpreters_per_pool: int
+    threads: int
+
+    @classmethod
+    def of(cls, flags: Mapping[str, Any]) -> TfLiteOptions | None:
+        """What the flags say, None when TFLite models are not asked for.
+
+        Raises:
+            ConfigurationError: when they are, and LiteRT is not installed.
+        """
+        if not flags["prefer_tflite_model"]:
+            return None
+        _litert()
+        threads = flags["tensorflow_intra_op_parallelism"] or flags["tensorflow_session_parallelism"]
+        return cls(flags["num_tflite_pools"], flags["num_tflite_interpreters_per_pool"], threads)
+
+
+def load_tflite(path: Path, options: TfLiteOptions, metrics: Metrics) -> Runnable | None:
+    """The TFLite model in the version folder ``path``, None when there is none.
+
+    Raises:
+        ServingError: with the reason why it cannot be served.
+    """
+    file = path / _FILE
+    if not file.exists():
+        return None
+    interpreters = max(options.pools, 1)
+    model = TfLiteServable(file.read_bytes(), interpreters, options.threads)
+    if options.interpreters_per_pool <= 1:
+        return model
+    parameters = Parameters(
+        max_batch_size=_MOST_ROWS,
+        max_enqueued_batches=interpreters * _BATCHES_AN_INTERPRETER,
+        num_batch_threads=interpreters,
+        thread_pool_name="tflite",
+        enable_large_batch_splitting=True,
+        max_execution_batch_size=model.fixed_rows or -(-_MOST_ROWS // options.interpreters_per_pool),
+    )
+    return _SplitServable(model, BatchScheduler(parameters, metrics), parameters)
+
+
+class _SplitServable(BatchedServable):
+    """A model whose requests are split over the interpreters of its own pool."""
+
+    def close(self) -> None:
+        """As `Runnable.close`, and end the threads."""
+        super().close()
+        self._scheduler.stop()
+
+
+class TfLiteServable(Runnable):
+    """A model in memory, in as many interpreters as may run at once."""
+
+    may_wait = True
+
+    def __init__(self, content: bytes, interpreters: int, threads: int) -> None:
+        """Load a model from the content of its file.
+
+        Raises:
+            ServingError: when it is none, or needs operations that are not there.
+        """
+        self._free: queue.LifoQueue[_Interpreter] = queue.LifoQueue()
+        first = _Interpreter(content, threads)
+        self.signature_defs = _signature_defs(content, first)
+        self.signatures = {name: signature_of(proto) for name, proto in self.signature_defs.items()}
+        self.fixed_rows = first.fixed_rows()
+        self._free.put(first)
+        for _ in range(interpreters - 1):
+            self._free.put(_Interpreter(content, threads))
+
+    def run_tensors(
+        self, feeds: Mapping[str, NDArray[Any]], fetches: Sequence[str], timeout_ms: int | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """As `Runnable.run_tensors`, when an interpreter is free; a run cannot be broken off."""
+        del timeout_ms
+        with self._borrowed() as interpreter:
+            return interpreter.run(feeds, fetches)
+
+    def close(self) -> None:
+        """As `Runnable.close`."""
+        while not self._free.empty():
+            self._free.get()
+
+    @contextmanager
+    def _borrowed(self) -> Iterator[_Interpreter]:
+        interpreter = self._free.get()
+        try:
+            yield interpreter
+        finally:
+            self._free.put(interpreter)
+
+
+class _Interpreter:
+    """One of LiteRT's interpreters, which one thread may use at a time."""
+
+    def __init__(self, content: bytes, threads: int) -> None:
+        try:
+            self._lite = _litert()(model_content=content, num_threads=threads or None)
+        except ValueError as error:
+            raise invalid(f"Cannot build FlatBufferModel from buffer. {error}") from None
+        except RuntimeError as error:
+            raise _internal("Cannot build Interpreter from buffer.", error) from None
+        try:
+            self._lite.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise _internal("Failed to allocate tensors", error) from None
+        self.inputs = {each["name"]: each for each in self._lite.get_input_details()}
+        self.outputs = {each["name"]: each for each in self._lite.get_output_details()}
+        self._shapes = {name: tuple(each["shape"]) for name, each in self.inputs.items()}
+
+    def fixed_rows(self) -> int:
+        """How many rows the model is made for, 0 when it is made for one or does not say."""
+        if len(self.inputs) != 1:
+            return 0
+        (shape,) = self._shapes.values()
+        return int(shape[0]) if shape and shape[0] > 1 else 0
+
+    def run(self, feeds: Mapping[str, NDArray[Any]], fetches: Sequence[str]) -> dict[str, NDArray[Any]]:
+        for name, array in feeds.items():
+            _check_input(name, array, self.inputs[name])
+        try:
+            self._resize(feeds)
+            for name, array in feeds.items():
+                self._lite.set_tensor(self.inputs[name]["index"], array)
+            self._lite.invoke()
+        except (ValueError, RuntimeError) as error:
+            raise invalid(f"Failed to invoke TfLite interpreter: {str(error).strip()}") from None
+        return {name: self._lite.get_tensor(self.outputs[name]["index"]) for name in fetches}
+
+    def _resize(self, feeds: Mapping[str, NDArray[Any]]) -> None:
+        changed = [name for name, array in feeds.items() if array.shape != self._shapes[name]]
+        for name in changed:
+            # Unknown until the whole model has taken to it.
+            self._shapes[name] = (-1,)
+            self._lite.resize_tensor_input(self.inputs[name]["index"], feeds[name].shape)
+        if changed:
+            self._lite.allocate_tensors()
+            self._shapes.update({name: feeds[name].shape for name in changed})
+
+
+def _internal(text: str, reason: Exception) -> ServingError:
+    return ServingError(Code.INTERNAL, f"{text} {str(reason).strip()}")
+
+
+def _check_input(name: str, array: NDArray[Any], details: Mapping[str, Any]) -> None:
+    expected = _dtype(details)
+    found = dtype_number(array.dtype)
+    if found != expected:
+        kinds = message("tensorflow.TensorInfo").DESCRIPTOR.fields_by_name["dtype"].enum_type
+        wanted, given = (kinds.values_by_number[number].name for number in (expected, found))
+        raise invalid(f"Expects input tensor {name} to be {wanted} but {given} is provided")
+    if not array.size:
+        raise invalid(f"Input tensor {name} is empty")
+
+
+def _dtype(details: Mapping[str, Any]) -> int:
+    dtype = np.dtype(details["dtype"])
+    return STRING if dtype.kind == "S" else dtype_number(dtype)
+
+
+# --- signatures ---
+
+
+def _signature_defs(content: bytes, interpreter: _Interpreter) -> dict[str, Any]:
+    """The signatures that TF Serving finds in a model, or one made of its tensors."""
+    stored = _stored_signatures(content)
+    for name, signature in stored.items():
+        _name_tensors(name, "input", signature.inputs, interpreter.inputs)
+        _name_tensors(name, "output", signature.outputs, interpreter.outputs)
+    if stored:
+        return stored
+    log("warning", "No signature def found in TFLite model. Generating one.")
+    made = message("tensorflow.SignatureDef")(method_name=PREDICT)
+    for infos, tensors in ((made.inputs, interpreter.inputs), (made.outputs, interpreter.outputs)):
+        for name, details in tensors.items():
+            info = infos[name.partition(":")[0]]
+            info.name, info.dtype = name, _dtype(details)
+            for size in details["shape"]:
+                info.tensor_shape.dim.add(size=int(size))
+    return {DEFAULT_SIGNATURE: made}
+
+
+def _name_tensors(signature: str, kind: str, infos: Any, tensors: Mapping[str, Any]) -> None:
+    """See that a signature's tensors are there, under their name or its part before the colon."""
+    for alias in infos:
+        name = infos[alias].name
+        found = next((each for each in (name, name.partition(":")[0]) if each in tensors), None)
+        if found is None:
+            raise ServingError(
+                Code.INTERNAL,
+                f"Unknown tensor '{name}'.\n\tSignature {kind} {signature} references an unknown tensor",
+            )
+        infos[alias].name = found
+
+
+def _stored_signatures(content: bytes) -> dict[str, Any]:
+    from ai_edge_litert import schema_py_generated as schema
+    from flatbuffers import flexbuffers
+    from google.protobuf.message import DecodeError
+
+    model = schema.Model.GetRootAs(content)
+    entries = [model.Metadata(index) for index in range(model.MetadataLength())]
+    buffers = [model.Buffers(entry.Buffer()) for entry in entries if entry.Name() == _SIGNATURES]
+    if not buffers:
+        return {}
+    signature = message("tensorflow.SignatureDef")
+    try:
+        items = flexbuffers.GetRoot(buffers[0].DataAsNumpy().tobytes()).AsMap
+        return {
+            key.AsKey: signature.FromString(value.AsStringBytes)
+            for key, value in zip(items.Keys, items.Values, strict=True)
+        }
+    except (DecodeError, ValueError, TypeError, IndexError, AttributeError) as error:
+        raise invalid(f"Invalid SignatureDefs found in TfLite model: {error}") from None
+
+
+def _litert() -> Any:
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        raise missing_extra("ai-edge-litert", "tflite", "--prefer_tflite_model") from None
+    return Interpreter

@@ -1,0 +1,159 @@
+"""SSL for gRPC, as an SSLConfig asks for it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import numpy as np
+import pytest
+
+from grpc_client import Client
+from harness import until
+from server_process import Server
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ONE = np.array([1], np.float32)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A key and its certificate, both PEM."""
+
+    key: str
+    certificate: str
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """An authority, whom it certified, and a client that another one certified."""
+
+    ours: Pair
+    server: Pair
+    client: Pair
+    stranger: Pair
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    if not shutil.which("openssl"):
+        pytest.skip("openssl makes the certificates")
+    folder = tmp_path_factory.mktemp("certificates")
+    ours, _ = authority(folder, "ours"), authority(folder, "theirs")
+    named = {"localhost": "ours", "client": "ours", "stranger": "theirs"}
+    return Certificates(ours, *(certified(folder, name, by) for name, by in named.items()))
+
+
+def openssl(folder: Path, *arguments: str) -> None:
+    subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=folder)
+
+
+def authority(folder: Path, name: str) -> Pair:
+    openssl(
+        folder,
+        *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", f"/CN={name}"),
+        *("-keyout", f"{name}.key", "-out", f"{name}.pem"),
+    )
+    return read(folder, name)
+
+
+def certified(folder: Path, name: str, by: str) -> Pair:
+    (folder / f"{name}.ext").write_text(f"subjectAltName=DNS:{name}\n")
+    openssl(
+        folder,
+        *("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}"),
+        *("-keyout", f"{name}.key", "-out", f"{name}.csr"),
+    )
+    openssl(
+        folder,
+        *("x509", "-req", "-in", f"{name}.csr", "-CA", f"{by}.pem", "-CAkey", f"{by}.key", "-CAcreateserial"),
+        *("-days", "1", "-extfile", f"{name}.ext", "-out", f"{name}.pem"),
+    )
+    return read(folder, name)
+
+
+def read(folder: Path, name: str) -> Pair:
+    return Pair((folder / f"{name}.key").read_text(), (folder / f"{name}.pem").read_text())
+
+
+def configured(folder: Path, pairs: Certificates, more: str) -> str:
+    def quoted(text: str) -> str:
+        return '"' + text.replace("\n", "\\n") + '"'
+
+    config = folder / "ssl.txt"
+    config.write_text(
+        f"server_key: {quoted(pairs.server.key)}\nserver_cert: {quoted(pairs.server.certificate)}\n"
+        f"custom_ca: {quoted(pairs.ours.certificate)}\n{more}"
+    )
+    return f"--ssl_config_file={config}"
+
+
+def client(server: Server, pairs: Certificates, own: Pair | None) -> Client:
+    key, certificate = (own.key.encode(), own.certificate.encode()) if own else (None, None)
+    credentials = grpc.ssl_channel_credentials(pairs.ours.certificate.encode(), key, certificate)
+    return Client(f"localhost:{server.grpc_port}", credentials)
+
+
+def refused(asked: Client) -> bool:
+    """Whether the connection is: no answer comes, not even an error of the server."""
+    with asked:
+        call = asked.channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+        with pytest.raises(grpc.RpcError) as caught:
+            call(b"", timeout=30)
+    failed: Any = caught.value
+    return bool(failed.code() is grpc.StatusCode.UNAVAILABLE)
+
+
+def test_a_server_with_a_certificate(models: Path, tmp_path: Path, pairs: Certificates) -> None:
+    flag = configured(tmp_path, pairs, "client_verify: false\n")
+    with Server("kinds", models / "kinds", flag) as server:
+        with client(server, pairs, None) as asked:
+            assert asked.predict("kinds", {"x": ONE})["y"].tolist() == [2.5]
+        assert refused(Client(f"localhost:{server.grpc_port}"))
+        assert server.predict({"instances": [1]}).json() == {"predictions": [2.5]}
+
+
+def test_clients_are_verified_by_the_custom_authority(
+    models: Path, tmp_path: Path, pairs: Certificates
+) -> None:
+    flag = configured(tmp_path, pairs, "client_verify: true\n")
+    with Server("kinds", models / "kinds", flag) as server:
+        with client(server, pairs, pairs.client) as asked:
+            assert asked.predict("kinds", {"x": ONE})["y"].tolist() == [2.5]
+        for unknown in (None, pairs.stranger):
+            assert refused(client(server, pairs, unknown))
+        with client(server, pairs, pairs.client) as asked:
+            assert asked.predict("kinds", {"x": ONE})["y"].tolist() == [2.5]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "NOT_FOUND: {file}; No such file or directory"),
+        ("nonsense", "INVALID_ARGUMENT: Invalid protobuf file: '{file}'"),
+        ("client_verify: true", "{file} needs server_key and server_cert, both PEM"),
+        ('server_key: "a" server_cert: "b"', "{file} needs server_key and server_cert, both PEM"),
+        (
+            'server_key: "{key}" server_cert: "{cert}" client_verify: true',
+            "{file}: client_verify needs custom_ca, the PEM certificate of who certifies clients",
+        ),
+    ],
+)
+def test_configurations_that_do_not_fit(
+    models: Path, tmp_path: Path, pairs: Certificates, text: str | None, message: str
+) -> None:
+    file = tmp_path / "ssl.txt"
+    if text is not None:
+        key, cert = (part.replace("\n", "\\n") for part in (pairs.server.key, pairs.server.certificate))
+        file.write_text(text.replace("{key}", key).replace("{cert}", cert))
+    with Server("kinds", models / "kinds", f"--ssl_config_file={file}", ready=False) as server:
+        until(lambda: server.process.poll() is not None, "the end")
+
+        assert server.process.returncode == 1
+        assert server.log().rstrip().endswith(message.replace("{file}", str(file)))
+        assert "Traceback" not in server.log()
