@@ -73,8 +73,10 @@ class Target:
         return f"MISSED  {line}; off by {off}"
 
 
-def arguments(doc: str | None) -> argparse.Namespace:
-    """The command line that all benchmarks have: ``--quick`` and ``--json FILE``."""
+def arguments(
+    doc: str | None, add: Callable[[argparse.ArgumentParser], None] | None = None
+) -> argparse.Namespace:
+    """The command line that all benchmarks have, ``--quick`` and ``--json FILE``, and what ``add`` adds."""
     name = Path(sys.argv[0]).stem
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a shorter run, for trying the benchmark out")
@@ -85,6 +87,8 @@ def arguments(doc: str | None) -> argparse.Namespace:
         default=HERE / "results" / f"{name}.json",
         help="where the figures go (default: benchmarks/results/NAME.json)",
     )
+    if add:
+        add(parser)
     return parser.parse_args()
 
 
