@@ -46,7 +46,7 @@ PREDICT_PATH = f"{MODEL_PATH}:predict"
 REQUEST = b'{"instances": [1.0, 2.0, 5.0]}'
 ANSWER = b'{"predictions": [2.5, 3.0, 4.5]}'
 EXPECTED = ExpectedAnswer("predictions", [3], [2.5, 3.0, 4.5])
-_READY_S = 10.0
+_READY_S = 60.0
 _LOOK_S = 0.02
 
 
