@@ -71,7 +71,7 @@ class Inference:
         self._metrics = metrics
         self._checks_method_names = checks_method_names
 
-    def predict(
+    def predict(  # noqa: PLR0913 - what a run takes, and how it runs
         self,
         model: Loaded,
         signature_name: str,
