@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _PREDICT = "/tensorflow.serving.PredictionService/Predict"
 _TIMEOUT_S = 120.0
+_CONNECTIONS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,18 @@ def rate(callers: list[Callable[[], bytes]], length_s: float) -> float:
     if calls.failures:
         sys.exit(f"{len(calls.failures)} requests failed, the first: {calls.failures[0]}")
     return len(calls.latencies_s) / took
+
+
+def wrk(port: int, length_s: float) -> dict[str, Any]:
+    """Load half_plus_two from 16 connections; wrk's own summary. A request that fails ends the benchmark."""
+    command = [common.program("wrk"), "-t1", f"-c{_CONNECTIONS}", f"-d{length_s:g}s"]
+    command += [f"--timeout={_TIMEOUT_S:g}s", "-s"]
+    command += [str(common.HERE / "locustfiles" / "predict.lua"), f"http://{common.HOST}:{port}"]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    summary: dict[str, Any] = json.loads(output[output.index("JSON") + 4 :])
+    if summary["failed"]:
+        sys.exit(f"requests failed: {summary}")
+    return summary
 
 
 def states(port: int, model: str) -> dict[str, str]:

@@ -22,12 +22,11 @@ import signal
 import statistics
 import subprocess
 import sys
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import _common as common
 import numpy as np
-from _serving import Bare, GrpcCaller, Ports, RestCaller, embedded, rate
+from _serving import Bare, GrpcCaller, Ports, RestCaller, embedded, rate, wrk
 
 from pytest_tfserving.models.store import exported
 
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 ONE_THREAD = ("--tensorflow_intra_op_parallelism=1", "--tensorflow_inter_op_parallelism=1")
 CALLERS = 32
 _OTHERS = ("fastapi", "uvicorn", "litserve")
-_CONNECTIONS = 16
 _BATCHING = """
 max_batch_size { value: 32 } batch_timeout_micros { value: 1000 }
 max_enqueued_batches { value: 100 } num_batch_threads { value: 1 }
@@ -97,18 +95,6 @@ with v1.Graph().as_default(), v1.Session() as session:
     builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": signature})
     builder.save()
 """
-
-
-def wrk(port: int, length_s: float, p99s_ms: list[float]) -> float:
-    """Requests a second, by wrk's own count; one that fails ends the benchmark. Adds to ``p99s_ms``."""
-    command = [common.program("wrk"), "-t1", f"-c{_CONNECTIONS}", f"-d{length_s:g}s", "-s"]
-    command += [str(common.HERE / "locustfiles" / "predict.lua"), f"http://{common.HOST}:{port}"]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    summary: dict[str, Any] = json.loads(output[output.index("JSON") + 4 :])
-    if summary["failed"]:
-        sys.exit(f"requests failed: {summary}")
-    p99s_ms.append(summary["p99_ms"])
-    return float(summary["requests"] / length_s)
 
 
 @contextlib.contextmanager
@@ -177,9 +163,16 @@ def half(
         for name, program in (("FastAPI", _FASTAPI), ("LitServe", _LITSERVE)):
             ports[name] = stack.enter_context(other(core, folder, program, version_of(base)))
         p99s_ms: dict[str, list[float]] = {name: [] for name in ports}
-        takers: dict[str, Callable[[], float]] = {
-            name: partial(wrk, port, length_s, p99s_ms[name]) for name, port in ports.items()
-        }
+
+        def taker(name: str) -> Callable[[], float]:
+            def take() -> float:
+                found = wrk(ports[name], length_s)
+                p99s_ms[name].append(found["p99_ms"])
+                return float(found["requests"] / length_s)
+
+            return take
+
+        takers = {name: taker(name) for name in ports}
         return common.interleaved(takers, rounds), p99s_ms
 
 

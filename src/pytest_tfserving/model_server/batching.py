@@ -202,7 +202,12 @@ class BatchedServable(Runnable):
         self._queues: dict[tuple[frozenset[str], tuple[str, ...]], _Queue] = {}
 
     def run_tensors(
-        self, feeds: Mapping[str, NDArray[Any]], fetches: Sequence[str], timeout_ms: int | None = None
+        self,
+        feeds: Mapping[str, NDArray[Any]],
+        fetches: Sequence[str],
+        timeout_ms: int | None = None,
+        *,
+        inline: bool = False,  # noqa: ARG002 - a batch always runs in a thread of its own
     ) -> dict[str, NDArray[Any]]:
         """As `Runnable.run_tensors`, in a batch with whoever else waits."""
         task = _Task(feeds, rows_of(feeds), timeout_ms)

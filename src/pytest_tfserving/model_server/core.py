@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.model_server.log import log
 from pytest_tfserving.model_server.status import Code, ServingError, invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
-    from pytest_tfserving.model_server.manager import Loaded, Manager, VersionState
+    from pytest_tfserving.model_server.manager import Manager, Use, VersionState
     from pytest_tfserving.model_server.model_config import ModelConfig
     from pytest_tfserving.model_server.source import FileSystemSource
 
@@ -139,15 +138,13 @@ class ServerCore:
         self.manager.started()
         return True
 
-    @contextmanager
-    def acquire(self, name: str, version: int | None, label: str) -> Iterator[Loaded]:
+    def acquire(self, name: str, version: int | None, label: str) -> Use:
         """A version that stays loaded inside the context.
 
         Raises:
             ServingError: when it is not served.
         """
-        with self.manager.acquire(name, self._labels.version(name, label) if label else version) as loaded:
-            yield loaded
+        return self.manager.acquire(name, self._labels.version(name, label) if label else version)
 
     def stop(self) -> None:
         """Wait for no model any more."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 import httptools
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
 MOST_BODY_BYTES = 100 * 1024 * 1024
 JSON = "application/json"
@@ -30,14 +30,22 @@ class _HeadTooLargeError(Exception):
 
 @dataclass(slots=True)
 class Request:
-    """One request; ``target`` is the path with its query, ``headers`` have lower-case names."""
+    """One request; ``target`` is the path with its query, ``headers`` are as they came."""
 
     method: str
     target: str
-    headers: dict[str, str]
-    body: bytes = b""
-    keep_alive: bool = True
-    too_large: bool = False
+    headers: Sequence[tuple[bytes, bytes]]
+    body: bytes
+    keep_alive: bool
+    too_large: bool
+
+    def header(self, name: bytes) -> str:
+        """The last header of a lower-case name, empty where there is none."""
+        found = b""
+        for key, value in self.headers:
+            if len(key) == len(name) and key.lower() == name:
+                found = value
+        return found.decode("latin-1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +86,7 @@ class HttpProtocol(asyncio.Protocol):
         self._waiting: deque[Request] = deque()
         self._task: asyncio.Task[None] | None = None
         self._target: list[bytes] = []
-        self._headers: dict[str, str] = {}
+        self._headers: list[tuple[bytes, bytes]] = []
         self._head_size = 0
         self._body: list[bytes | bytearray] = []
         self._size = 0
@@ -113,7 +121,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """Begin a request."""
-        self._target, self._headers, self._body = [], {}, []
+        self._target, self._headers, self._body = [], [], []
         self._head_size = self._size = 0
 
     def on_url(self, url: bytes) -> None:
@@ -124,19 +132,18 @@ class HttpProtocol(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; answer one that asks whether to go on."""
         self._count_head(len(name) + len(value))
-        key = name.decode("latin-1").lower()
-        self._headers[key] = value.decode("latin-1")
-        if key == "expect" and value.lower() == b"100-continue" and self._transport:
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._headers.append((name, value))
+        if len(name) == len(b"expect") and name.lower() == b"expect":
+            self._go_on(value)
 
     def on_body(self, body: bytes) -> None:
         """Keep a part of the body, as far as it may go."""
         self._size += len(body)
         if self._size > MOST_BODY_BYTES:
             return
-        if len(body) >= _SMALL_PART:
+        if not self._body or len(body) >= _SMALL_PART:
             self._body.append(body)
-        elif self._body and isinstance(self._body[-1], bytearray):
+        elif isinstance(self._body[-1], bytearray):
             self._body[-1] += body
         else:
             self._body.append(bytearray(body))
@@ -144,12 +151,12 @@ class HttpProtocol(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """Answer the request when those before it are answered."""
         request = Request(
-            method=self._parser.get_method().decode("latin-1"),
-            target=b"".join(self._target).decode("latin-1"),
-            headers=self._headers,
-            body=self._whole_body(),
-            keep_alive=self._parser.should_keep_alive(),
-            too_large=self._size > MOST_BODY_BYTES,
+            self._parser.get_method().decode("latin-1"),
+            b"".join(self._target).decode("latin-1"),
+            self._headers,
+            self._whole_body(),
+            self._parser.should_keep_alive(),
+            self._size > MOST_BODY_BYTES,
         )
         self._body = []
         if self._transport and not self._is_busy():
@@ -177,6 +184,10 @@ class HttpProtocol(asyncio.Protocol):
         self._head_size += size
         if self._head_size > _MOST_HEAD_BYTES:
             raise _HeadTooLargeError
+
+    def _go_on(self, expected: bytes) -> None:
+        if expected.lower() == b"100-continue" and self._transport:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     # --- answering ---
 

@@ -13,6 +13,7 @@ from pytest_tfserving.model_server.tensorflow_c import dtype_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
 
@@ -70,28 +71,25 @@ class Inference:
         self._metrics = metrics
         self._checks_method_names = checks_method_names
 
-    def predict(
+    def predict(  # noqa: PLR0913 - what a run takes, and how it runs
         self,
         model: Loaded,
         signature_name: str,
         inputs: Mapping[str, NDArray[Any]],
         timeout_ms: int | None = None,
         outputs: Sequence[str] = (),
+        *,
+        inline: bool = False,
     ) -> dict[str, NDArray[Any]]:
-        """Run a signature that is known to be there.
+        """Run a signature that is known to be there; ``inline`` as in `Runnable.run_tensors`.
 
         Raises:
             ServingError: with TF Serving's code and text.
         """
-        method = model.signature_defs[signature_name].method_name
-        if self._checks_method_names and method not in (PREDICT, CLASSIFY, REGRESS):
-            raise ServingError(
-                Code.INTERNAL,
-                f"Expected prediction signature method_name to be one of {{{PREDICT}, {CLASSIFY}, "
-                f"{REGRESS}}}. Was: {method}",
-            )
-        with self._measured(model, "Predict"):
-            return model.run(signature_name, inputs, timeout_ms, outputs)
+        if self._checks_method_names:
+            _check_predicts(model.signature_defs[signature_name].method_name)
+        with self._timed(model, "Predict"):
+            return model.run(signature_name, inputs, timeout_ms, outputs, inline=inline)
 
     def classify(
         self, model: Loaded, signature_name: str, examples: Sequence[bytes], timeout_ms: int | None = None
@@ -135,9 +133,12 @@ class Inference:
             for task, plan in zip(tasks, plans, strict=True)
         ]
 
+    def _timed(self, model: Loaded, api: str) -> AbstractContextManager[None]:
+        return self._metrics.microseconds("runtime_latency", model_name=model.name, API=api, runtime="TF1")
+
     @contextmanager
-    def _measured(self, model: Loaded, api: str, examples: Sequence[bytes] = ()) -> Iterator[None]:
-        with self._metrics.microseconds("runtime_latency", model_name=model.name, API=api, runtime="TF1"):
+    def _measured(self, model: Loaded, api: str, examples: Sequence[bytes]) -> Iterator[None]:
+        with self._timed(model, api):
             yield
         if examples:
             self._metrics.observe("request_example_counts", len(examples), model=model.name)
@@ -191,6 +192,15 @@ class Inference:
             raise invalid(
                 f"Expected {kind} signature method_name to be {method}. Was: {signature.method_name}"
             )
+
+
+def _check_predicts(method: str) -> None:
+    if method not in (PREDICT, CLASSIFY, REGRESS):
+        raise ServingError(
+            Code.INTERNAL,
+            f"Expected prediction signature method_name to be one of {{{PREDICT}, {CLASSIFY}, {REGRESS}}}. "
+            f"Was: {method}",
+        )
 
 
 def _signature(model: Loaded, name: str) -> Any:

@@ -11,7 +11,9 @@ import binascii
 import json
 import math
 import re
+import struct
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -21,7 +23,7 @@ from pytest_tfserving.model_server.status import Code, ServingError, invalid
 from pytest_tfserving.model_server.tensorflow_c import STRING, dtype_name, numpy_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -68,6 +70,8 @@ _DTYPE_NAMES = {
 # The DataTypes that JSON can carry.
 DTYPES = {number: dtype for number in (1, 2, 3, 4, 5, 6, 7, 9, 10, 22, 23) if (dtype := numpy_dtype(number))}
 _ESCAPE = re.compile(r"\\(?:u[0-9a-f]{4}|.)")
+# What Python types numbers may have for a kind of element; a bool is none of them.
+_NUMBER_TYPES = {"f": frozenset({float, int}), "i": frozenset({int}), "u": frozenset({int})}
 _SHORT_INFINITY = re.compile(r"(?<=[\[,:\s-])Inf(?=[\s,\]}])")
 
 
@@ -211,8 +215,10 @@ def _decode_rows(instances: Any, specs: Mapping[str, TensorSpec]) -> dict[str, N
             "instances is a plain list, but expecting list of objects as multiple input tensors required as "
             "per tensorinfo_map"
         )
-    columns: dict[str, _Column] = {alias: _Column(spec) for alias, spec in specs.items()}
     only = next(iter(specs))
+    if not objects and (array := _regular(instances, specs[only].dtype)) is not None:
+        return {only: array}
+    columns: dict[str, _Column] = {alias: _Column(spec) for alias, spec in specs.items()}
     for index, instance in enumerate(instances):
         if (isinstance(instance, dict) and not is_base64(instance)) is not objects:
             expected, got = ("object", "list") if objects else ("value/list", "object")
@@ -286,14 +292,39 @@ def _decode_columns(inputs: Any, specs: Mapping[str, TensorSpec]) -> dict[str, N
     for alias, spec in specs.items():
         if alias not in values:
             raise invalid(f"Missing named input: {alias} in 'inputs' object.")
-        shape = _shape_of(values[alias])
-        flat: list[Any] = []
-        _fill(values[alias], shape, 0, spec.dtype, flat)
-        arrays[alias] = _array(flat, shape, spec.dtype)
+        array = _regular(values[alias], spec.dtype)
+        arrays[alias] = _irregular(values[alias], spec.dtype) if array is None else array
     return arrays
 
 
+def _irregular(value: Any, dtype: int) -> NDArray[Any]:
+    shape = _shape_of(value)
+    flat: list[Any] = []
+    _fill(value, shape, 0, dtype, flat)
+    return _array(flat, shape, dtype)
+
+
 # --- values ---
+
+
+def _regular(value: Any, dtype: int) -> NDArray[Any] | None:
+    """A list, or lists of the same length in lists, of numbers that fit a type; None for anything else."""
+    wanted = DTYPES.get(dtype)
+    if type(value) is not list or wanted is None or wanted.kind not in _NUMBER_TYPES:
+        return None
+    shape = [len(value)]
+    while value and type(value[0]) is list and len(shape) < _MOST_AXES:
+        size = len(value[0])
+        if any(type(part) is not list or len(part) != size for part in value):
+            return None
+        shape.append(size)
+        value = list(chain.from_iterable(value))
+    if not value or not _NUMBER_TYPES[wanted.kind].issuperset(map(type, value)):
+        return None
+    try:
+        return _array(value, tuple(shape), dtype)
+    except OverflowError:
+        return None
 
 
 def _shape_of(value: Any, most_axes: int = _MOST_AXES) -> tuple[int, ...]:
@@ -517,7 +548,10 @@ def encode(outputs: Mapping[str, NDArray[Any]], row_format: bool) -> bytes:  # n
     rows = _common_rows(outputs)
     if len(outputs) == 1:
         ((alias, array),) = outputs.items()
-        parts = ", ".join(_plain(array[row], alias, 2) for row in range(rows))
+        if array.ndim == 1 and array.dtype in _ROUND_TRIPS:
+            parts = ", ".join(_decimals(array))
+        else:
+            parts = ", ".join(_plain(array[row], alias, 2) for row in range(rows))
         return f'{{\n    "predictions": [{parts}\n    ]\n}}'.encode()
     objects = [
         _pretty_members({alias: _plain(array[row], alias, 3) for alias, array in outputs.items()}, 2)
@@ -562,6 +596,8 @@ def _check_writable(array: NDArray[Any]) -> None:
 
 def _plain(value: Any, alias: str, level: int = 0) -> str:
     """A value on one line, but for objects of base64 in it."""
+    if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype in _ROUND_TRIPS:
+        return "[" + ", ".join(_decimals(value)) + "]"
     if isinstance(value, np.ndarray) and value.ndim:
         return "[" + ", ".join(_plain(part, alias, level + 1) for part in value) + "]"
     return _text(value, alias, level)
@@ -616,10 +652,34 @@ def quoted(text: str) -> str:
 
 def decimal(value: Any) -> str:
     """A float32 or float64 as TF Serving writes it: six digits where they suffice, else all that count."""
-    if not math.isfinite(value):
-        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
-    number = float(value)
+    return _decimal(float(value), *_ROUND_TRIPS[value.dtype])
+
+
+def _decimals(array: NDArray[Any]) -> list[str]:
+    """The same of each element of a vector, without a numpy object for each."""
+    digits, narrowed = _ROUND_TRIPS[array.dtype]
+    return [_decimal(number, digits, narrowed) for number in array.tolist()]
+
+
+def _decimal(number: float, digits: str, narrowed: Callable[[float], float]) -> str:
+    if not math.isfinite(number):
+        return "NaN" if math.isnan(number) else ("Infinity" if number > 0 else "-Infinity")
     text = f"{number:g}"
-    if float(text) != number and type(value)(text) != value:
-        text = f"{number:.9g}" if isinstance(value, np.float32) else f"{number:.17g}"
+    read = float(text)
+    if read != number and narrowed(read) != number:
+        text = format(number, digits)
     return text if "." in text or "e" in text else text + ".0"
+
+
+def _narrowed(number: float) -> float:
+    """The float32 nearest to a number that is one of them but for its seventh digit."""
+    narrow: float = _FLOAT32.unpack(_FLOAT32.pack(number))[0]
+    return narrow
+
+
+# By element type: the digits that tell every value from its neighbours, and the value next to what they say.
+_FLOAT32 = struct.Struct("<f")
+_ROUND_TRIPS: dict[np.dtype[Any], tuple[str, Callable[[float], float]]] = {
+    np.dtype(np.float32): (".9g", _narrowed),
+    np.dtype(np.float64): (".17g", float),
+}

@@ -9,7 +9,6 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING
@@ -19,7 +18,7 @@ from pytest_tfserving.model_server.pace import Pace
 from pytest_tfserving.model_server.status import Code, ServingError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
     from pytest_tfserving.model_server.servable import Runnable
@@ -62,6 +61,27 @@ class Loaded:
         self.may_wait = servable.may_wait
         self.paces = {name: Pace() for name in servable.signatures}
         self.uses = 0
+        # Set once somebody waits for the last use to end.
+        self.is_leaving = False
+
+
+class Use:
+    """A version in use, until the context is left."""
+
+    __slots__ = ("_changed", "_loaded")
+
+    def __init__(self, loaded: Loaded, changed: threading.Condition) -> None:
+        self._loaded = loaded
+        self._changed = changed
+
+    def __enter__(self) -> Loaded:
+        return self._loaded
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._loaded.uses -= 1
+            if self._loaded.is_leaving and not self._loaded.uses:
+                self._changed.notify_all()
 
 
 class _Phase(Enum):
@@ -135,8 +155,7 @@ class Manager:
 
     # --- what is served ---
 
-    @contextmanager
-    def acquire(self, name: str, version: int | None) -> Iterator[Loaded]:
+    def acquire(self, name: str, version: int | None) -> Use:
         """A version, the highest one for None, that stays loaded inside the context.
 
         Raises:
@@ -145,13 +164,7 @@ class Manager:
         with self._changed:
             loaded = self._find(name, version)
             loaded.uses += 1
-        try:
-            yield loaded
-        finally:
-            with self._changed:
-                loaded.uses -= 1
-                if not loaded.uses:
-                    self._changed.notify_all()
+        return Use(loaded, self._changed)
 
     def states(self, name: str, version: int | None) -> list[VersionState]:
         """Every version ever seen, the highest first, or one of them.
@@ -273,6 +286,7 @@ class Manager:
         self._set(version.name, VersionState(version.number, UNLOADING))
         with self._changed:
             loaded = self._serving[version.name].pop(version.number)
+            loaded.is_leaving = True
             self._changed.wait_for(lambda: not loaded.uses)
         loaded.close()
         with self._changed:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -50,6 +49,24 @@ class _Histogram:
         self.total += value
 
 
+class _Microseconds:
+    """A class, since a generator's context takes longer to enter and leave than a metric to count."""
+
+    __slots__ = ("_labels", "_metrics", "_name", "_started")
+
+    def __init__(self, metrics: Metrics, name: str, labels: dict[str, str]) -> None:
+        self._metrics = metrics
+        self._name = name
+        self._labels = labels
+
+    def __enter__(self) -> None:
+        self._started = perf_counter()
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self._metrics.observe(self._name, (perf_counter() - self._started) * 1e6, **self._labels)
+
+
 class Metrics:
     """Counters and histograms by name and labels; names are those of TF Serving behind its prefix."""
 
@@ -76,12 +93,9 @@ class Metrics:
             if key in histograms:
                 histograms[key].add(value)
 
-    @contextmanager
-    def microseconds(self, name: str, **labels: str) -> Iterator[None]:
+    def microseconds(self, name: str, **labels: str) -> _Microseconds:
         """Add the microseconds that the context took, unless it raises."""
-        started = perf_counter()
-        yield
-        self.observe(name, (perf_counter() - started) * 1e6, **labels)
+        return _Microseconds(self, name, labels)
 
     def text(self) -> str:
         """Everything, in Prometheus's text format."""

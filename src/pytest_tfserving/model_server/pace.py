@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 _SHORT_S = 0.0005
-_LONG_S = 0.005
+_LONG_CPU_S = 0.005
+_LONG_S = 0.05
 _TRIAL_RUNS = 20
 _MOST_TRIAL_RUNS = 20_000
 _SETTLED_RUNS = 1000
@@ -14,7 +15,8 @@ class Pace:
 
     It may after some runs in threads, the shortest of which was well under a millisecond: the others may have
     waited for the interpreter. One long run on the loop sends it back to threads, for twice as many runs each
-    time; a thousand short ones in a row forgive one of them.
+    time; a thousand short ones in a row forgive one of them. What counts there is the CPU time, since on a
+    busy machine any run may have to wait for its core; only one that took very long must have waited itself.
     """
 
     def __init__(self) -> None:
@@ -23,12 +25,12 @@ class Pace:
         self._shortest_s = float("inf")
         self.is_short = False
 
-    def took(self, run_s: float, *, on_loop: bool) -> None:
-        """Take a run's time into account."""
+    def took(self, run_s: float, cpu_s: float, *, on_loop: bool) -> None:
+        """Take a run's time into account, and the CPU time of the thread that waited for it."""
         self._runs += 1
         if not on_loop:
             self._ran_in_thread(run_s)
-        elif run_s > _LONG_S:
+        elif cpu_s > _LONG_CPU_S or run_s > _LONG_S:
             self._trial_runs = min(2 * self._trial_runs, _MOST_TRIAL_RUNS)
             self._restart(is_short=False)
         elif self._runs >= _SETTLED_RUNS:

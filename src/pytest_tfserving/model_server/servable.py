@@ -8,8 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.model_server.protos import message
-from pytest_tfserving.model_server.status import Code, ServingError
-from pytest_tfserving.model_server.tensorflow_c import Output, Session
+from pytest_tfserving.model_server.tensorflow_c import Outputs, Session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +22,10 @@ _WITHOUT_END = (
     *(b"Enter", b"RefEnter", b"While", b"StatelessWhile", b"For", b"PyFunc", b"EagerPyFunc"),
     *(b"QueueDequeue", b"QueueDequeueV2", b"QueueDequeueManyV2", b"QueueDequeueUpToV2", b"QueueEnqueueV2"),
 )
+
+
+_MOST_KNOWN = 1024
+_IN_CALLER = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +55,17 @@ class Runnable(ABC):
 
     @abstractmethod
     def run_tensors(
-        self, feeds: Mapping[str, NDArray[Any]], fetches: Sequence[str], timeout_ms: int | None = None
+        self,
+        feeds: Mapping[str, NDArray[Any]],
+        fetches: Sequence[str],
+        timeout_ms: int | None = None,
+        *,
+        inline: bool = False,
     ) -> dict[str, NDArray[Any]]:
         """Feed tensors by their name in the graph, and return what is fetched by its name.
+
+        ``inline`` is for short runs: operations run in the calling thread, one after the other, which spares
+        changes of thread; no timeout ends such a run.
 
         Raises:
             ServingError: with TensorFlow's own code and text.
@@ -70,8 +81,12 @@ class Runnable(ABC):
         inputs: Mapping[str, NDArray[Any]],
         timeout_ms: int | None = None,
         outputs: Sequence[str] = (),
+        *,
+        inline: bool = False,
     ) -> dict[str, NDArray[Any]]:
         """Run a signature on ``inputs``, arrays by alias; return all its outputs, or those named, by alias.
+
+        ``inline`` as in `run_tensors`.
 
         Raises:
             ServingError: with TensorFlow's own code and text.
@@ -79,7 +94,7 @@ class Runnable(ABC):
         signature = self.signatures[signature_name]
         fetches = {alias: signature.outputs[alias].tensor_name for alias in outputs or signature.outputs}
         feeds = {signature.inputs[alias].tensor_name: array for alias, array in inputs.items()}
-        results = self.run_tensors(feeds, list(fetches.values()), timeout_ms)
+        results = self.run_tensors(feeds, list(fetches.values()), timeout_ms, inline=inline)
         return {alias: results[name] for alias, name in fetches.items()}
 
 
@@ -92,7 +107,8 @@ class Servable(Runnable):
         self.signature_defs = dict(meta_graph.signature_def)
         self.signatures = {name: signature_of(proto) for name, proto in self.signature_defs.items()}
         self.may_wait = _may_wait(session.meta_graph_def)
-        self._outputs: dict[str, Output] = {}
+        # Requests choose which outputs they want: combinations have no end.
+        self._known: dict[tuple[str, ...], Outputs] = {}
 
     @classmethod
     def load(
@@ -120,14 +136,20 @@ class Servable(Runnable):
         return cls(Session(path, proto.SerializeToString(), tags))
 
     def run_tensors(
-        self, feeds: Mapping[str, NDArray[Any]], fetches: Sequence[str], timeout_ms: int | None = None
+        self,
+        feeds: Mapping[str, NDArray[Any]],
+        fetches: Sequence[str],
+        timeout_ms: int | None = None,
+        *,
+        inline: bool = False,
     ) -> dict[str, NDArray[Any]]:
         """As `Runnable.run_tensors`."""
-        names = list(dict.fromkeys(fetches))
+        names = tuple(dict.fromkeys(fetches))
         arrays = self._session.run(
-            [(self._output(name), array) for name, array in feeds.items()],
-            [self._output(name) for name in names],
-            _run_options(timeout_ms),
+            self._outputs(tuple(feeds)),
+            [*feeds.values()],
+            self._outputs(names),
+            _run_options(timeout_ms, inline),
         )
         return dict(zip(names, arrays, strict=True))
 
@@ -135,13 +157,13 @@ class Servable(Runnable):
         """As `Runnable.close`."""
         self._session.close()
 
-    def _output(self, name: str) -> Output:
-        if name not in self._outputs:
-            found = self._session.output(name)
-            if found is None:
-                raise ServingError(Code.NOT_FOUND, f"Tensor {name} is not in the graph")
-            self._outputs[name] = found
-        return self._outputs[name]
+    def _outputs(self, names: tuple[str, ...]) -> Outputs:
+        found = self._known.get(names)
+        if found is None:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            found = self._known[names] = self._session.outputs(names)
+        return found
 
 
 def _may_wait(meta_graph: bytes) -> bool:
@@ -166,8 +188,11 @@ def _shape(proto: Any) -> tuple[int, ...] | None:
 
 
 @lru_cache(maxsize=1024)
-def _run_options(timeout_ms: int | None) -> bytes:
-    if not timeout_ms:
-        return b""
-    serialized: bytes = message("tensorflow.RunOptions")(timeout_in_ms=timeout_ms).SerializeToString()
+def _run_options(timeout_ms: int | None, inline: bool) -> bytes:  # noqa: FBT001 - lru_cache counts keywords apart
+    options = message("tensorflow.RunOptions")()
+    if timeout_ms:
+        options.timeout_in_ms = timeout_ms
+    if inline:
+        options.inter_op_thread_pool = _IN_CALLER
+    serialized: bytes = options.SerializeToString()
     return serialized

@@ -14,7 +14,7 @@ import math
 import os
 import sys
 from ctypes import POINTER, c_char_p, c_int, c_int64, c_size_t, c_void_p
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -53,6 +53,8 @@ _NUMPY: dict[int, np.dtype[Any]] = {
 BFLOAT16 = 14
 _NUMBERS = {dtype: number for number, dtype in _NUMPY.items()}
 _STRING_BYTES = 24
+# Up to so many, a second copy takes less time than a view of TensorFlow's memory.
+_FEW_BYTES = 4096
 _LIBRARIES = {"linux": "libtensorflow_cc.so.2", "darwin": "libtensorflow_cc.2.dylib"}
 
 
@@ -60,7 +62,10 @@ class Output(ctypes.Structure):
     """One output of a graph's operation."""
 
     _fields_ = (("operation", c_void_p), ("index", c_int))
-    __hash__ = object.__hash__  # by identity, as they compare
+
+
+# C's array of them.
+Outputs = ctypes.Array[Output]
 
 
 _Deallocator = ctypes.CFUNCTYPE(None, c_void_p, c_size_t, c_void_p)
@@ -191,23 +196,31 @@ class Session:
             tf.TF_DeleteBuffer(meta_graph)
             tf.TF_DeleteSessionOptions(options)
 
-    def output(self, tensor_name: str) -> Output | None:
-        """The tensor ``operation:index`` of the graph, None where there is none."""
+    def outputs(self, tensor_names: Sequence[str]) -> Outputs:
+        """The tensors ``operation:index`` of the graph.
+
+        Raises:
+            ServingError: when there is no such tensor.
+        """
+        return (Output * len(tensor_names))(*map(self._output, tensor_names))
+
+    def _output(self, tensor_name: str) -> Output:
         name, _, index = tensor_name.partition(":")
         operation = library().TF_GraphOperationByName(self._graph, name.encode())
         if not operation or int(index or 0) >= library().TF_OperationNumOutputs(operation):
-            return None
+            raise ServingError(Code.NOT_FOUND, f"Tensor {tensor_name} is not in the graph")
         return Output(operation, int(index or 0))
 
     def run(
         self,
-        feeds: Sequence[tuple[Output, NDArray[Any]]],
-        fetches: Sequence[Output],
+        feeds: Outputs,
+        arrays: Sequence[NDArray[Any]],
+        fetches: Outputs,
         run_options: bytes = b"",
     ) -> list[NDArray[Any]]:
-        """Feed arrays, strings as arrays of bytes objects, and return what is fetched.
+        """Feed an array to each of ``feeds``, strings as arrays of bytes objects; return what is fetched.
 
-        ``run_options`` is a serialized RunOptions.
+        ``run_options`` is a serialized RunOptions. The arrays returned may be read-only.
 
         Raises:
             ServingError: with TensorFlow's own code and text.
@@ -217,14 +230,14 @@ class Session:
         made = (c_void_p * len(fetches))()
         options = tf.TF_NewBufferFromString(run_options, len(run_options)) if run_options else None
         try:
-            for index, (_, array) in enumerate(feeds):
+            for index, array in enumerate(arrays):
                 given[index] = _to_tensor(array)
             with _Status() as status:
                 tf.TF_SessionRun(
                     self._session,
                     options,
-                    *(_outputs(*(output for output, _ in feeds)), given, len(feeds)),
-                    *(_outputs(*fetches), made, len(fetches)),
+                    *(feeds, given, len(feeds)),
+                    *(fetches, made, len(fetches)),
                     *(None, 0),
                     None,
                     status,
@@ -244,12 +257,6 @@ class Session:
             with _Status() as status:
                 function(self._session, status)
         tf.TF_DeleteGraph(self._graph)
-
-
-@lru_cache(maxsize=1024)
-def _outputs(*outputs: Output) -> Any:
-    """C's array of outputs, which is only read: one made earlier serves every run."""
-    return (Output * len(outputs))(*outputs)
 
 
 def numpy_dtype(dtype: int) -> np.dtype[Any] | None:
@@ -279,7 +286,9 @@ def _to_tensor(array: NDArray[Any]) -> int:
     if dtype == STRING:
         return _to_string_tensor(dims, array)
     tensor: int = library().TF_AllocateTensor(dtype, dims, array.ndim, array.nbytes)
-    if array.size:
+    if array.nbytes <= _FEW_BYTES:
+        ctypes.memmove(library().TF_TensorData(tensor), array.tobytes(), array.nbytes)
+    else:
         _content(tensor, array.shape, array.dtype)[...] = array
     return tensor
 
@@ -321,7 +330,8 @@ def _to_array(tensor: int) -> NDArray[Any]:
     wanted = numpy_dtype(dtype)
     if wanted is None:
         raise ServingError(Code.UNIMPLEMENTED, f"A tensor of DataType {dtype} cannot be an answer")
-    return np.empty(shape, wanted) if 0 in shape else _content(tensor, shape, wanted).copy()
+    size = math.prod(shape) * wanted.itemsize
+    return np.frombuffer(ctypes.string_at(tf.TF_TensorData(tensor), size), wanted).reshape(shape)
 
 
 def _content(tensor: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:

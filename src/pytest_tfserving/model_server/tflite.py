@@ -110,10 +110,15 @@ class TfLiteServable(Runnable):
             self._free.put(_Interpreter(content, threads))
 
     def run_tensors(
-        self, feeds: Mapping[str, NDArray[Any]], fetches: Sequence[str], timeout_ms: int | None = None
+        self,
+        feeds: Mapping[str, NDArray[Any]],
+        fetches: Sequence[str],
+        timeout_ms: int | None = None,
+        *,
+        inline: bool = False,
     ) -> dict[str, NDArray[Any]]:
         """As `Runnable.run_tensors`, when an interpreter is free; a run cannot be broken off."""
-        del timeout_ms
+        del timeout_ms, inline
         with self._borrowed() as interpreter:
             return interpreter.run(feeds, fetches)
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import struct
-from functools import cache
 from typing import TYPE_CHECKING, BinaryIO
+
+import google_crc32c
 
 from pytest_tfserving.model_server.status import Code, ServingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_POLYNOMIAL = 0x82F63B78
 _MASK_DELTA = 0xA282EAD8
 _HEAD = struct.Struct("<QI")
 _FOOT = struct.Struct("<I")
@@ -41,22 +41,8 @@ def records(file: BinaryIO) -> Iterator[bytes]:
 
 def masked_crc(content: bytes) -> int:
     """The CRC-32C of ``content`` as TFRecords hold it."""
-    crc, table = 0xFFFFFFFF, _table()
-    for byte in content:
-        crc = table[(crc ^ byte) & 0xFF] ^ (crc >> 8)
-    crc ^= 0xFFFFFFFF
+    crc: int = google_crc32c.value(content)
     return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
-
-
-@cache
-def _table() -> tuple[int, ...]:
-    table = []
-    for byte in range(256):
-        crc = byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (_POLYNOMIAL if crc & 1 else 0)
-        table.append(crc)
-    return tuple(table)
 
 
 def _loss(how: str, offset: int) -> ServingError:
