@@ -10,11 +10,11 @@ import numpy as np
 
 from pytest_tfserving.cost import Pricing
 from pytest_tfserving.experiments_file import read_file
-from pytest_tfserving.load.result import SCHEMA_PERCENTILES, Generator, Result, Window, percentile_name
+from pytest_tfserving.load.part import Part
+from pytest_tfserving.load.result import Generator, Result, Window
 from pytest_tfserving.report.document import document_of
 from pytest_tfserving.report.runlog import Entry
 from pytest_tfserving.slo import Slo
-from pytest_tfserving.statistics.intervals import percentile_intervals, rate_interval
 
 STUDY = [
     each
@@ -30,17 +30,19 @@ def result(index: int = 0, rps: float = 50.0, p50_ms: float = 300.0, **changes: 
     random = np.random.default_rng(index)
     finished_s = np.sort(random.uniform(0, run_s, int(rps * run_s)))
     latencies_ms = p50_ms * np.exp(random.normal(0, 0.2, len(finished_s)))
-    inside = finished_s >= ramp_s
     window = Window(float(ramp_s), float(run_s))
-    counted_ms = latencies_ms[inside]
-    percentiles = percentile_intervals(counted_ms, np.sort(counted_ms), SCHEMA_PERCENTILES)
+    part = Part(window.start_s, window.end_s)
+    part.add(finished_s, latencies_ms, np.zeros(len(finished_s), bool))
+    part.close()
+    part.see_again(finished_s, latencies_ms, np.zeros(len(finished_s), bool))
+    intervals, effective = part.intervals()
     values = {
         "experiment": experiment.name,
         "target": "kubernetes",
         "profile": asdict(experiment.profile),
         "started_at": f"2026-03-0{1 + index // 10}T10:{10 + index}:00.000+00:00",
         "window": window,
-        "latencies_ms": np.sort(counted_ms),
+        "latencies": part.latencies,
         "errors": {},
         "users": experiment.profile.users,
         "run_s": float(run_s),
@@ -49,10 +51,8 @@ def result(index: int = 0, rps: float = 50.0, p50_ms: float = 300.0, **changes: 
         "generator": Generator(0.31, 1.2),
         "reached": "LoadBalancer",
         "endpoints": ["http://10.0.0.1:8501"],
-        "intervals": {
-            "rps": rate_interval(finished_s[inside], window.start_s, window.end_s),
-            **{percentile_name(at): interval for at, interval in percentiles.items()},
-        },
+        "intervals": intervals,
+        "effective": effective,
         "configuration": experiment.configuration,
         "series": [_second(second, finished_s, latencies_ms) for second in range(run_s)],
         "circumstances": {"machine": {"cpu": "a CPU", "cores": 16}, "commit": "0123abc"},

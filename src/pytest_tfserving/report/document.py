@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
+    from pytest_tfserving.load.latencies import Latencies
     from pytest_tfserving.report.runlog import Entry
 
 SCHEMA_VERSION = 1
@@ -31,7 +30,7 @@ _DISTRIBUTION = (*range(0, 90, 2), *np.arange(90, 99, 0.5), *np.arange(99, 100, 
 # What reports read of a result.
 _RESULT_KEYS = (
     *(part.name for part in fields(Result) if part.name not in NOT_WRITTEN),
-    *("measured", "metrics", "distribution", "verdict", "slos"),
+    *("recording", "measured", "metrics", "distribution", "verdict", "slos"),
 )
 _ORDER = ("vcpus", "ram_gb", "nodes", "protocol", "payload", "batching", "inter_op", "model")
 
@@ -48,7 +47,7 @@ def document_of(entries: Sequence[Entry], *, interrupted: bool, pricing: Pricing
             **result_as_dict(entry.result),
             "measured": entry.result.is_measured,
             "metrics": metrics(entry.result),
-            "distribution": _distribution(entry.result.latencies_ms),
+            "distribution": _distribution(entry.result.latencies),
             "verdict": str(entry.verdict),
             "slos": [
                 {"test": nodeid, **judgement_as_dict(judgement)} for nodeid, judgement in entry.judgements
@@ -144,9 +143,8 @@ def _candidate(result: Mapping[str, Any]) -> Candidate:
     )
 
 
-def _distribution(latencies_ms: NDArray[np.float64]) -> list[tuple[float, float]]:
+def _distribution(latencies: Latencies) -> list[tuple[float, float]]:
     """Percentiles enough to draw the whole distribution, as (per cent, ms)."""
-    if not len(latencies_ms):
+    if not len(latencies):
         return []
-    values = np.percentile(latencies_ms, _DISTRIBUTION, method="inverted_cdf")
-    return [(round(float(at), 2), round(float(ms), 4)) for at, ms in zip(_DISTRIBUTION, values, strict=True)]
+    return [(round(float(at), 2), round(latencies.percentile_ms(at), 4)) for at in _DISTRIBUTION]

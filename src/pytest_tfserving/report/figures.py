@@ -40,8 +40,8 @@ def with_interval(value: float | None, interval: Sequence[float] | None) -> str:
 
 
 def percent_with_interval(fraction: float | None, interval: Sequence[float] | None) -> str:
-    """``2% [1.3%, 2.9%]``; an interval of nothing but 0 is left out."""
-    if not interval or not any(interval):
+    """``2% [1.3%, 2.9%]``."""
+    if fraction is None or not interval:
         return percent(fraction)
     return f"{percent(fraction)} [{percent(interval[0])}, {percent(interval[1])}]"
 
@@ -51,12 +51,56 @@ def with_brackets(interval: Sequence[float]) -> str:
     return f"[{figure(interval[0])}, {figure(interval[1])}]"
 
 
-def stage_text(stage: Mapping[str, float]) -> tuple[str, str]:
+# The metrics that have intervals, by name: as tables call them, and whether they are fractions.
+_MEASURED = {
+    "rps": ("rps", False),
+    "p50_ms": ("p50", False),
+    "p75_ms": ("p75", False),
+    "p90_ms": ("p90", False),
+    "p95_ms": ("p95", False),
+    "p99_ms": ("p99", False),
+    "p99_9_ms": ("p99.9", False),
+    "mean_ms": ("mean", False),
+    "error_rate": ("errors", True),
+    "efficiency": ("eff.", True),
+}
+
+
+def measured_text(
+    name: str,
+    metrics: Mapping[str, float | None],
+    intervals: Mapping[str, Sequence[float]],
+    effective: Mapping[str, float],
+) -> str:
+    """``p95 210 [201, 224] n_eff 310``, without what is not known; empty where the figure is not."""
+    called, is_fraction = _MEASURED[name]
+    value = metrics.get(name)
+    if value is None or not math.isfinite(value):
+        return ""
+    written = percent_with_interval if is_fraction else with_interval
+    told = f" n_eff {figure(effective[name])}" if name in effective and name in intervals else ""
+    return f"{called} {written(value, intervals.get(name))}{told}"
+
+
+def measured_texts(
+    metrics: Mapping[str, float | None],
+    intervals: Mapping[str, Sequence[float]],
+    effective: Mapping[str, float],
+) -> list[str]:
+    """Every figure that there is, each as `measured_text`."""
+    return [text for name in _MEASURED if (text := measured_text(name, metrics, intervals, effective))]
+
+
+def stage_text(stage: Mapping[str, Any]) -> tuple[str, str]:
     """Which part of a run a stage was, and its figures."""
     title = f"{figure(stage['start_s'])} s to {figure(stage['end_s'])} s, load {figure(stage['level'])}"
-    latencies = [f"{name} {figure(stage.get(f'{name}_ms'))} ms" for name in ("p50", "p95", "p99")]
-    failed = percent(stage["errors"] / stage["requests"]) if stage["requests"] else "-"
-    return title, ", ".join([f"rps {figure(stage['rps'])}", *latencies, f"errors {failed}"])
+    failed = stage["errors"] / stage["requests"] if stage["requests"] else None
+    metrics = {**{name: stage.get(name) for name in _STAGE_FIGURES}, "error_rate": failed}
+    texts = [measured_text(name, metrics, stage["intervals"], {}) for name in (*_STAGE_FIGURES, "error_rate")]
+    return title, ", ".join(filter(None, texts))
+
+
+_STAGE_FIGURES = ("rps", "p50_ms", "p95_ms", "p99_ms")
 
 
 def reasons(result: Mapping[str, Any]) -> list[str]:

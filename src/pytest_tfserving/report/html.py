@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from pytest_tfserving.report.figures import (
     figure,
+    measured_texts,
     percent,
     percent_with_interval,
     reasons,
@@ -76,12 +77,21 @@ def html_text(document: Mapping[str, Any]) -> str:
         reasons=reasons,
         usd=usd,
         roles=roles,
-        data=Markup(json.dumps(document, separators=(",", ":")).translate(_ESCAPES)),  # noqa: S704
+        data=Markup(json.dumps(_without_recordings(document), separators=(",", ":")).translate(_ESCAPES)),  # noqa: S704
         css=_asset("report.css"),
         d3=_asset("d3.min.js"),
         plot=_asset("plot.min.js"),
         script=_asset("report.js"),
     )
+
+
+def _without_recordings(document: Mapping[str, Any]) -> dict[str, Any]:
+    """All that the page draws and offers: recordings are as large as all the rest."""
+    results = [
+        {name: value for name, value in result.items() if name != "recording"}
+        for result in document["results"]
+    ]
+    return {**document, "results": results}
 
 
 def _asset(name: str) -> Markup:
@@ -107,7 +117,9 @@ def _cells(result: Mapping[str, Any]) -> list[Cell]:
         Cell(
             percent_with_interval(metrics["error_rate"], intervals.get("error_rate")), metrics["error_rate"]
         ),
-        Cell(percent(metrics["efficiency"]), metrics["efficiency"]),
+        Cell(
+            percent_with_interval(metrics["efficiency"], intervals.get("efficiency")), metrics["efficiency"]
+        ),
         Cell(usd(million), million),
     ]
 
@@ -120,6 +132,9 @@ def _slos(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What a result depends on, as names and values."""
     window, generator = result["window"], result["generator"]
+    if not result["not_judged"] and result["metrics"]["requests"]:
+        figures = measured_texts(result["metrics"], result["intervals"], result["effective"])
+        yield "figures (ms)", ", ".join(figures)
     yield "measured at", result["started_at"]
     yield "window", f"{window['start_s']:.1f} s to {window['end_s']:.1f} s of {result['run_s']:.1f} s"
     yield (
@@ -130,9 +145,9 @@ def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "load generator", f"{percent(generator['cpu'])} of a core, {lag}"
     if arrivals := result["arrivals"]:
         yield "arrivals", ", ".join(f"{name} {figure(value)}" for name, value in arrivals.items())
-    for name, percentiles in result["beside"].items():
-        told = ", ".join(f"{each} {figure(value)}" for each, value in percentiles.items())
-        yield f"percentiles {name.replace('_', ' ')}", told
+    for name, found in result["beside"].items():
+        told = measured_texts(found, found.get("intervals", {}), found.get("effective", {}))
+        yield f"percentiles {name.replace('_', ' ')} (ms)", ", ".join(told)
     for stage in result["stages"]:
         yield stage_text(stage)
     yield from _server_facts(result["server"] or {})

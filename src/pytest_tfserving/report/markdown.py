@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.report.figures import percent, percent_with_interval, reasons, usd, with_interval
+from pytest_tfserving.report.figures import percent_with_interval, reasons, usd, with_interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,8 +21,10 @@ def markdown_text(document: Mapping[str, Any]) -> str:
     lines = ["## Serving performance", "", verdict_line(document), ""]
     lines += [f"**{_text(document['recommendation']['sentence'])}**", ""]
     month = f"USD for {prices['hours_a_month']:g} h"
-    lines.append(f"| experiment | verdict | rps | p95 ms | errors | eff. | {month} | USD a million |")
-    lines.append("|---|---|--:|--:|--:|--:|--:|--:|")
+    lines.append(
+        f"| experiment | verdict | rps | p50 ms | p95 ms | p99 ms | errors | eff. | {month} | USD a million |"
+    )
+    lines.append("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|")
     lines += [_row(result) for result in results]
     told = [f"- {_text(each['experiment'])}: {_text(reason)}" for each in results for reason in reasons(each)]
     if told:
@@ -47,13 +49,13 @@ def _row(result: Mapping[str, Any]) -> str:
     metrics, intervals, cost = result["metrics"], result["intervals"], result["cost"] or {}
     cells = [_text(result["experiment"]), f"{_SIGNS[result['verdict']]} {result['verdict']}"]
     if result["not_judged"] or not metrics["requests"]:
-        cells += ["-"] * 4
+        cells += ["-"] * 6
     else:
         cells += [
             with_interval(metrics["rps"], intervals.get("rps")),
-            with_interval(metrics["p95_ms"], intervals.get("p95_ms")),
+            *(with_interval(metrics[name], intervals.get(name)) for name in ("p50_ms", "p95_ms", "p99_ms")),
             percent_with_interval(metrics["error_rate"], intervals.get("error_rate")),
-            percent(metrics["efficiency"]),
+            percent_with_interval(metrics["efficiency"], intervals.get("efficiency")),
         ]
     cells += [usd(cost.get("month_usd")), usd(cost.get("million_usd"))]
     return f"| {' | '.join(cells)} |"

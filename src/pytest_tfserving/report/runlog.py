@@ -48,7 +48,8 @@ class RunLog:
 
         self._results += 1
         name = f"{self.writer}-{self._results}.npy"
-        np.save(self.folder / name, result.latencies_ms)
+        exact_ms = result.latencies.exact_ms
+        np.save(self.folder / name, np.empty(0) if exact_ms is None else exact_ms)
         self._append({"key": key, "latencies": name, "result": result_as_dict(result)})
 
     def add_judgements(self, key: str, nodeid: str, judgements: list[Judgement]) -> None:
@@ -97,7 +98,9 @@ class RunLog:
     def _result(self, line: dict[str, Any]) -> Result:
         import numpy as np
 
-        return result_from_dict(line["result"], np.load(self.folder / line["latencies"]))
+        exact_ms = np.load(self.folder / line["latencies"])
+        counted = line["result"]["recording"]["count"]
+        return result_from_dict(line["result"], exact_ms if len(exact_ms) == counted else None)
 
 
 def _judgement(values: dict[str, Any]) -> Judgement:

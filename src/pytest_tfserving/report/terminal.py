@@ -6,7 +6,7 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.report.figures import figure, percent, reasons, roles, stage_text, usd, with_interval
+from pytest_tfserving.report.figures import figure, measured_text, percent, reasons, roles, stage_text, usd
 from pytest_tfserving.slo import Verdict
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _NAME_WIDTH = 27
 _SIMPLE_EVERY_S = 10.0
 _COLUMNS = (("rps", 6), ("p50", 5), ("p95", 6), ("p99", 6), ("errors", 6), ("eff.", 5))
+_WITH_INTERVALS = ("rps", "p50_ms", "p95_ms", "p99_ms", "error_rate", "efficiency")
+_FIGURES_A_LINE = 3
 _COLOURS = {
     Verdict.PASS: {"green": True},
     Verdict.FAIL: {"red": True},
@@ -145,17 +147,14 @@ def write_costs(reporter: TerminalReporter, document: dict[str, Any]) -> None:
 
 
 def _intervals(result: dict[str, Any]) -> str:
-    """``  rps 148 [141, 156], p95 210 [201, 224], n_eff 310``, empty where there are no intervals."""
-    metrics, intervals = result["metrics"], result["intervals"]
-    shown = {"rps": "rps", "p95_ms": "p95"}
-    parts = [
-        f"{text} {with_interval(metrics[name], intervals[name])}"
-        for name, text in shown.items()
-        if name in intervals
+    """``  rps 148 [141, 156] n_eff 120, p95 210 [201, 224] n_eff 310``, empty without intervals."""
+    texts = [
+        measured_text(name, result["metrics"], result["intervals"], result["effective"])
+        for name in _WITH_INTERVALS
+        if name in result["intervals"]
     ]
-    effective = result["effective"].get("p95_ms")
-    parts += [f"n_eff {figure(effective)}"] if effective and parts else []
-    return f"  {', '.join(parts)}" if parts and not result["not_judged"] else ""
+    lines = [", ".join(texts[at : at + _FIGURES_A_LINE]) for at in range(0, len(texts), _FIGURES_A_LINE)]
+    return "\n".join(f"  {line}" for line in lines) if not result["not_judged"] else ""
 
 
 def _cells(result: dict[str, Any]) -> str:
