@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from pytest_tfserving.load.result import Generator, Result, Window
 from pytest_tfserving.report.document import document_of
 from pytest_tfserving.report.runlog import Entry
 from pytest_tfserving.slo import Slo
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 STUDY = [
     each
@@ -66,9 +69,33 @@ def entry(planted: Result, *slos: str) -> Entry:
     return Entry(planted.experiment, planted, [("test_slos", each) for each in planted.judge(parsed)])
 
 
-def document(*entries: Entry, interrupted: bool = False) -> dict[str, Any]:
+def document(
+    *entries: Entry, interrupted: bool = False, searches: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
     """The document of a run."""
-    return document_of(entries, interrupted=interrupted, pricing=Pricing())
+    return document_of(entries, interrupted=interrupted, pricing=Pricing(), searches=searches)
+
+
+def search() -> dict[str, Any]:
+    """A search for the largest rate of a server that has its knee near 64."""
+    loads = (16.0, 32.0, 48.0, 56.0, 58.0, 64.0, 64.0, 80.0, 128.0)
+    probes = [
+        {
+            "load": load,
+            "holds": load <= 64,
+            "rps": min(load, 70.0),
+            "p95_ms": 20 + 4000 / max(75 - load, 5),
+            "reason": "" if load <= 64 else "FAIL",
+            "rps_interval": (0.97 * min(load, 70.0), 1.03 * min(load, 70.0)),
+            "p95_interval": None
+            if load == 128
+            else (18 + 3800 / max(75 - load, 5), 25 + 4300 / max(75 - load, 5)),
+        }
+        for load in loads
+    ]
+    found = "64 is the largest load that held, confirmed, after 9 probes"
+    about = {"experiment": STUDY[0].name, "target": "kubernetes", "over": "rate", "slos": ["p95<400ms"]}
+    return {**about, "knee": 64.0, "confirmed": True, "found": found, "probes": probes}
 
 
 def study() -> dict[str, Any]:

@@ -19,7 +19,7 @@ FIELDS = 4
 RECORD_BYTES = 8 * FIELDS
 SUCCESS = 0
 # Records are looked at so many at once.
-_BLOCK = 1 << 16
+_BLOCK = 1 << 14
 # Texts of errors can carry ever new details; beyond this many they are counted together.
 MOST_CAUSES = 100
 # How the cause of a request begins that was due and never sent.

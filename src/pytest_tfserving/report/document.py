@@ -40,7 +40,13 @@ def place_of(configuration: Mapping[str, Any], started_at: str) -> tuple[Any, ..
     return (not configuration, *(configuration.get(name, "") for name in _ORDER), started_at)
 
 
-def document_of(entries: Sequence[Entry], *, interrupted: bool, pricing: Pricing) -> dict[str, Any]:
+def document_of(
+    entries: Sequence[Entry],
+    *,
+    interrupted: bool,
+    pricing: Pricing,
+    searches: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
     """Everything one pytest run measured."""
     results = [
         {
@@ -56,7 +62,8 @@ def document_of(entries: Sequence[Entry], *, interrupted: bool, pricing: Pricing
         for entry in entries
     ]
     content = {"schema_version": SCHEMA_VERSION, "pytest_tfserving": __version__}
-    return priced({**content, "interrupted": interrupted, "results": results}, pricing)
+    parts = {"interrupted": interrupted, "results": results, "searches": list(searches)}
+    return priced({**content, **parts}, pricing)
 
 
 def priced(document: dict[str, Any], pricing: Pricing) -> dict[str, Any]:
@@ -92,7 +99,8 @@ def read_document(path: Path) -> dict[str, Any]:
             f"{path} is not a result file of this version: its schema_version is {version!r}, "
             f"this version reads {SCHEMA_VERSION}."
         )
-    if not content.get("results"):
+    content.setdefault("searches", [])
+    if not (content.get("results") or content["searches"]):
         raise ConfigurationError(f"{path} has no results: nothing was measured in that run.")
     for key in _RESULT_KEYS:
         if not all(key in result for result in content["results"]):
@@ -110,6 +118,7 @@ def merged(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {
         **documents[0],
         "interrupted": any(document["interrupted"] for document in documents),
+        "searches": [search for document in documents for search in document["searches"]],
         "results": sorted(
             latest.values(), key=lambda result: place_of(result["configuration"], result["started_at"])
         ),

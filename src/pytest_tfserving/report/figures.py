@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 def figure(value: float | None) -> str:
@@ -51,6 +51,18 @@ def with_brackets(interval: Sequence[float]) -> str:
     return f"[{figure(interval[0])}, {figure(interval[1])}]"
 
 
+def curve_lines(probes: Sequence[Mapping[str, Any]], found: str) -> list[str]:
+    """The curve of a search as lines of text, the smallest load first, and what was found."""
+    rows = [("load", "rps", "p95 ms", "holds")]
+    for probe in sorted(probes, key=lambda each: each["load"]):
+        rps = with_interval(probe["rps"], probe["rps_interval"])
+        p95 = with_interval(probe["p95_ms"], probe["p95_interval"])
+        rows.append((figure(probe["load"]), rps, p95, "yes" if probe["holds"] else "no"))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    cells = [[text.rjust(width) for text, width in zip(row, widths, strict=True)] for row in rows]
+    return [*("  ".join(row) for row in cells), found]
+
+
 # The metrics that have intervals, by name: as tables call them, and whether they are fractions.
 _MEASURED = {
     "rps": ("rps", False),
@@ -82,13 +94,18 @@ def measured_text(
     return f"{called} {written(value, intervals.get(name))}{told}"
 
 
-def measured_texts(
-    metrics: Mapping[str, float | None],
-    intervals: Mapping[str, Sequence[float]],
-    effective: Mapping[str, float],
-) -> list[str]:
-    """Every figure that there is, each as `measured_text`."""
-    return [text for name in _MEASURED if (text := measured_text(name, metrics, intervals, effective))]
+def measured_cells(
+    metrics: Mapping[str, Any], intervals: Mapping[str, Sequence[float]], effective: Mapping[str, float]
+) -> Iterator[tuple[str, tuple[str, str, str]]]:
+    """Of every figure that there is: its name; its value, its interval, its effective size."""
+    for name, (called, is_fraction) in _MEASURED.items():
+        value, interval = metrics.get(name), intervals.get(name)
+        if value is None or not math.isfinite(value):
+            continue
+        unit = " ms" if name.endswith("_ms") else ""
+        written = percent if is_fraction else figure
+        between = f"{written(interval[0])} to {written(interval[1])}" if interval else "-"
+        yield f"{called}{unit}", (written(value), between, figure(effective.get(name)))
 
 
 def stage_text(stage: Mapping[str, Any]) -> tuple[str, str]:

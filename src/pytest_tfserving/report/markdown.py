@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.report.figures import percent_with_interval, reasons, usd, with_interval
+from pytest_tfserving.report.figures import figure, percent_with_interval, reasons, usd, with_interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +31,8 @@ def markdown_text(document: Mapping[str, Any]) -> str:
         lines += ["", *told[:_MOST_REASONS]]
     if len(told) > _MOST_REASONS:
         lines.append(f"- and {len(told) - _MOST_REASONS} more")
+    for search in document["searches"]:
+        lines += ["", *_curve(search)]
     lines += [
         "",
         f"<sub>Prices: {_text(prices['source'])}, {_text(prices['date'])}. Brackets: 95 % confidence.</sub>",
@@ -59,6 +61,19 @@ def _row(result: Mapping[str, Any]) -> str:
         ]
     cells += [usd(cost.get("month_usd")), usd(cost.get("million_usd"))]
     return f"| {' | '.join(cells)} |"
+
+
+def _curve(search: Mapping[str, Any]) -> list[str]:
+    """The curve of a search for the largest load, as a table."""
+    slos = ", ".join(search["slos"])
+    title = f"**{_text(search['experiment'])}, {_text(search['over'])} that hold {_text(slos)}:**"
+    lines = [f"{title} {_text(search['found'])}", "", f"| {_text(search['over'])} | rps | p95 ms | holds |"]
+    lines.append("|--:|--:|--:|---|")
+    for probe in search["probes"]:
+        rps = with_interval(probe["rps"], probe["rps_interval"])
+        p95 = with_interval(probe["p95_ms"], probe["p95_interval"])
+        lines.append(f"| {figure(probe['load'])} | {rps} | {p95} | {'yes' if probe['holds'] else 'no'} |")
+    return lines
 
 
 def _text(text: str) -> str:

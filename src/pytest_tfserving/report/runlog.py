@@ -61,6 +61,14 @@ class RunLog:
         """Keep a line that the user is shown when the run is over."""
         self._append({"key": "", "note": text})
 
+    def add_search(self, search: dict[str, Any]) -> None:
+        """Keep what a search for the largest load has found."""
+        self._append({"key": "", "search": search})
+
+    def searches(self) -> list[dict[str, Any]]:
+        """All searches."""
+        return [line["search"] for line in self._lines() if "search" in line]
+
     def notes(self) -> list[str]:
         """The lines to show when the run is over."""
         return [line["note"] for line in self._lines() if "note" in line]

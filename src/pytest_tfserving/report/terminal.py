@@ -6,7 +6,16 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.report.figures import figure, measured_text, percent, reasons, roles, stage_text, usd
+from pytest_tfserving.report.figures import (
+    curve_lines,
+    figure,
+    measured_text,
+    percent,
+    reasons,
+    roles,
+    stage_text,
+    usd,
+)
 from pytest_tfserving.slo import Verdict
 
 if TYPE_CHECKING:
@@ -96,6 +105,8 @@ def write_summary(reporter: TerminalReporter, config: pytest.Config, *, interrup
         document = document_of(entries, interrupted=interrupted, pricing=perf.settings.pricing())
         write_table(reporter, document)
         write_costs(reporter, document)
+    for search in perf.searches():
+        write_curve(reporter, search)
     for note in perf.notes():
         reporter.write_line(note)
     for path in perf.settings.report_files:
@@ -126,6 +137,13 @@ def write_table(reporter: TerminalReporter, document: dict[str, Any]) -> None:
             reporter.write_line(f"{result['experiment']}: {reason}")
     if any(result["metrics"]["requests"] for result in results):
         reporter.write_line("in ms; [95 % interval]; eff. = rps as a share of the bare in-process session's")
+
+
+def write_curve(reporter: TerminalReporter, search: dict[str, Any]) -> None:
+    """The curve of a search for the largest load."""
+    reporter.write_sep("=", f"{search['experiment']}: {search['over']} that hold {', '.join(search['slos'])}")
+    for line in curve_lines(search["probes"], search["found"]):
+        reporter.write_line(line)
 
 
 def write_costs(reporter: TerminalReporter, document: dict[str, Any]) -> None:
