@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from pytest_tfserving.load.latencies import Latencies
 from pytest_tfserving.load.result import BareRates, Generator, Result, Window
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ RESULT = Result(
     profile={"name": "p", "max_lag_ms": 10.0, "max_cpu_wait": 0.05},
     started_at="",
     window=Window(1.0, 11.0),
-    latencies_ms=np.arange(1.0, 1001.0),  # so that p50 is 500 ms
+    latencies=Latencies.of(np.arange(1.0, 1001.0)),  # so that p50 is 500 ms
     errors={"HTTP 500": 10},
     users=1,
     run_s=11.0,

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pytest_tfserving.cost import Pricing
 from pytest_tfserving.experiments_file import read_file
-from pytest_tfserving.load.result import SCHEMA_PERCENTILES, Generator, Result, Window, percentile_name
+from pytest_tfserving.load.part import Part
+from pytest_tfserving.load.result import Generator, Result, Window
 from pytest_tfserving.report.document import document_of
 from pytest_tfserving.report.runlog import Entry
 from pytest_tfserving.slo import Slo
-from pytest_tfserving.statistics.intervals import percentile_intervals, rate_interval
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 STUDY = [
     each
@@ -30,17 +33,19 @@ def result(index: int = 0, rps: float = 50.0, p50_ms: float = 300.0, **changes: 
     random = np.random.default_rng(index)
     finished_s = np.sort(random.uniform(0, run_s, int(rps * run_s)))
     latencies_ms = p50_ms * np.exp(random.normal(0, 0.2, len(finished_s)))
-    inside = finished_s >= ramp_s
     window = Window(float(ramp_s), float(run_s))
-    counted_ms = latencies_ms[inside]
-    percentiles = percentile_intervals(counted_ms, np.sort(counted_ms), SCHEMA_PERCENTILES)
+    part = Part(window.start_s, window.end_s)
+    part.add(finished_s, latencies_ms, np.zeros(len(finished_s), bool))
+    part.close()
+    part.see_again(finished_s, latencies_ms, np.zeros(len(finished_s), bool))
+    intervals, effective = part.intervals()
     values = {
         "experiment": experiment.name,
         "target": "kubernetes",
         "profile": asdict(experiment.profile),
         "started_at": f"2026-03-0{1 + index // 10}T10:{10 + index}:00.000+00:00",
         "window": window,
-        "latencies_ms": np.sort(counted_ms),
+        "latencies": part.latencies,
         "errors": {},
         "users": experiment.profile.users,
         "run_s": float(run_s),
@@ -49,10 +54,8 @@ def result(index: int = 0, rps: float = 50.0, p50_ms: float = 300.0, **changes: 
         "generator": Generator(0.31, 1.2),
         "reached": "LoadBalancer",
         "endpoints": ["http://10.0.0.1:8501"],
-        "intervals": {
-            "rps": rate_interval(finished_s[inside], window.start_s, window.end_s),
-            **{percentile_name(at): interval for at, interval in percentiles.items()},
-        },
+        "intervals": intervals,
+        "effective": effective,
         "configuration": experiment.configuration,
         "series": [_second(second, finished_s, latencies_ms) for second in range(run_s)],
         "circumstances": {"machine": {"cpu": "a CPU", "cores": 16}, "commit": "0123abc"},
@@ -66,9 +69,33 @@ def entry(planted: Result, *slos: str) -> Entry:
     return Entry(planted.experiment, planted, [("test_slos", each) for each in planted.judge(parsed)])
 
 
-def document(*entries: Entry, interrupted: bool = False) -> dict[str, Any]:
+def document(
+    *entries: Entry, interrupted: bool = False, searches: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
     """The document of a run."""
-    return document_of(entries, interrupted=interrupted, pricing=Pricing())
+    return document_of(entries, interrupted=interrupted, pricing=Pricing(), searches=searches)
+
+
+def search() -> dict[str, Any]:
+    """A search for the largest rate of a server that has its knee near 64."""
+    loads = (16.0, 32.0, 48.0, 56.0, 58.0, 64.0, 64.0, 80.0, 128.0)
+    probes = [
+        {
+            "load": load,
+            "holds": load <= 64,
+            "rps": min(load, 70.0),
+            "p95_ms": 20 + 4000 / max(75 - load, 5),
+            "reason": "" if load <= 64 else "FAIL",
+            "rps_interval": (0.97 * min(load, 70.0), 1.03 * min(load, 70.0)),
+            "p95_interval": None
+            if load == 128
+            else (18 + 3800 / max(75 - load, 5), 25 + 4300 / max(75 - load, 5)),
+        }
+        for load in loads
+    ]
+    found = "64 is the largest load that held, confirmed, after 9 probes"
+    about = {"experiment": STUDY[0].name, "target": "kubernetes", "over": "rate", "slos": ["p95<400ms"]}
+    return {**about, "knee": 64.0, "confirmed": True, "found": found, "probes": probes}
 
 
 def study() -> dict[str, Any]:

@@ -77,6 +77,17 @@ def test_a_run_takes_its_whole_time_when_told_so() -> None:
     assert whole.decisions["p95<400ms"].holds
 
 
+def test_a_look_may_come_right_after_load_has_settled() -> None:
+    """What ended in the last half second is held back then: there is nothing to look at yet."""
+    early = decider("p95<400ms")
+    early.settle(3.0)
+    early.add(*(part[:5] for part in requests()))
+    early.look(3.05)
+
+    assert early.decisions == {}
+    assert not early.is_over()
+
+
 def test_without_an_slo_a_run_takes_its_whole_time() -> None:
     assert watched(decider(), requests()) == math.inf
 

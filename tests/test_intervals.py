@@ -7,49 +7,108 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from pytest_tfserving.statistics.intervals import Interval, overlap, percentile_intervals, rate_interval
+from pytest_tfserving.load.part import Part
+from pytest_tfserving.statistics.intervals import overlap
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def intervals(latencies_ms: NDArray[np.float64], *percentiles: float) -> dict[float, Interval]:
-    return percentile_intervals(latencies_ms, np.sort(latencies_ms), percentiles)
+def part_of(
+    finished_s: NDArray[np.float64], latencies_ms: NDArray[np.float64], start_s: float, end_s: float
+) -> Part:
+    part, failed = Part(start_s, end_s), np.zeros(len(finished_s), bool)
+    part.add(finished_s, latencies_ms, failed)
+    part.close()
+    part.see_again(finished_s, latencies_ms, failed)
+    return part
+
+
+def even(latencies_ms: NDArray[np.float64]) -> Part:
+    """Requests that end a millisecond apart."""
+    count = len(latencies_ms)
+    return part_of((np.arange(count) + 0.5) / 1000, latencies_ms, 0, count / 1000)
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.8])
-def test_a_percentile_is_inside_its_interval(rho: float) -> None:
-    random, hits, runs = np.random.default_rng(7), 0, 300
+def test_figures_are_inside_their_intervals(rho: float) -> None:
+    random, runs = np.random.default_rng(7), 300
+    truths = {"p50_ms": 1.0, "p95_ms": np.exp(1.6448536), "p99_ms": np.exp(2.3263479), "mean_ms": np.exp(0.5)}
+    hits = dict.fromkeys(truths, 0)
     for _ in range(runs):
         noise = random.normal(0, np.sqrt(1 - rho**2), 4000)
         series = np.empty(4000)
         series[0] = random.normal()
         for index in range(1, 4000):
             series[index] = rho * series[index - 1] + noise[index]
-        low, high = intervals(np.exp(series), 95.0)[95.0]
-        hits += low <= np.exp(1.6448536) <= high
+        intervals, _ = even(np.exp(series)).intervals()
+        for name, truth in truths.items():
+            low, high = intervals.get(name, (0, np.inf))
+            hits[name] += low <= truth <= high
 
-    assert hits / runs >= 0.90
+    assert min(hits.values()) / runs >= 0.90
 
 
 def test_a_rate_is_inside_its_interval() -> None:
     random, hits, runs = np.random.default_rng(3), 0, 300
     for _ in range(runs):
         finished_s = 5 + np.cumsum(random.exponential(1 / 50, 3000))
-        interval = rate_interval(finished_s[finished_s < 35], 5, 35)
-        assert interval
-        hits += interval[0] <= 50 <= interval[1]
+        intervals, effective = part_of(finished_s, np.ones(3000), 5, 35).intervals()
+        hits += intervals["rps"][0] <= 50 <= intervals["rps"][1]
+        assert effective["rps"] <= 3000
 
     assert hits / runs >= 0.90
 
 
+def test_an_error_rate_has_an_interval_and_an_effective_size() -> None:
+    finished_s, failed = np.arange(2000) / 100, np.arange(2000) % 50 == 0
+    part = Part(0, 20)
+    part.add(finished_s, np.ones(2000), failed)
+    part.close()
+    intervals, effective = part.intervals()
+
+    assert intervals["error_rate"][0] < 0.02 < intervals["error_rate"][1]
+    assert effective["error_rate"] <= 2000
+    assert part.failures == 40
+
+
+def test_neighbours_that_resemble_each_other_count_less() -> None:
+    random = np.random.default_rng(5)
+    alike = np.repeat(random.exponential(10, 1000), 10)
+
+    assert even(alike).intervals()[1]["p95_ms"] < 2500
+    assert even(random.permutation(alike)).intervals()[1]["p95_ms"] > 7000
+
+
+def test_blocks_may_come_in_any_order() -> None:
+    """As the files of several load processes do: one after the other."""
+    random = np.random.default_rng(9)
+    finished_s, latencies_ms = np.sort(random.uniform(0, 60, 5000)), random.exponential(10, 5000)
+    whole, split = part_of(finished_s, latencies_ms, 10, 60), Part(10, 60)
+    blocks = [
+        (finished_s[at::3], latencies_ms[at::3], np.zeros(len(finished_s[at::3]), bool)) for at in (2, 0, 1)
+    ]
+    for block in blocks:
+        split.add(*block)
+    split.close()
+    for block in blocks:
+        split.see_again(*block)
+
+    assert split.intervals() == whole.intervals()
+    np.testing.assert_array_equal(split.latencies.values_ms, whole.latencies.values_ms)
+
+
 def test_too_few_requests_have_no_interval() -> None:
-    assert rate_interval(np.arange(20.0), 0, 20) is None
-    assert intervals(np.arange(20.0), 50.0) == {}
+    intervals, _ = even(np.arange(20.0)).intervals()
+
+    assert set(intervals) == {"error_rate"}
 
 
 def test_a_percentile_beyond_the_data_has_no_interval() -> None:
-    assert 99.9 not in intervals(np.random.default_rng(1).exponential(1, 400), 50.0, 99.9)
+    intervals, _ = even(np.random.default_rng(1).exponential(1, 400)).intervals()
+
+    assert "p50_ms" in intervals
+    assert "p99_9_ms" not in intervals
 
 
 def test_overlap() -> None:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tfserving.experiment import Experiment, ServingOptions, Shape
-from pytest_tfserving.load import recorder, runner
+from pytest_tfserving.load import runner
 from pytest_tfserving.load.answer import ExpectedAnswer
 from pytest_tfserving.load.child import LoadChild, Plan
+from pytest_tfserving.load.latencies import SCHEMA_PERCENTILES
+from pytest_tfserving.load.outcome import outcome
 from pytest_tfserving.load.profile import LoadProfile
 from pytest_tfserving.load.recorder import read_records
-from pytest_tfserving.load.result import SCHEMA_PERCENTILES
 from pytest_tfserving.models.store import exported
 from pytest_tfserving.targets.deployment import Deployment, Endpoint
 from server_process import Server
@@ -28,12 +29,11 @@ def test_percentiles_of_two_processes_are_those_of_all_their_requests(
 ) -> None:
     raw: list[Any] = []
 
-    def kept(paths: list[Path]) -> Any:
-        raw.extend(np.array(read_records(path)) for path in paths)
-        return everything(paths)
+    def kept(plan: Plan, deployment: Deployment, story: Any, records: list[Path], started_at: str) -> Any:
+        raw.extend(np.array(read_records(path)) for path in records)
+        return outcome(plan, deployment, story, records, started_at)
 
-    everything = recorder.all_records
-    monkeypatch.setattr(runner, "all_records", kept)
+    monkeypatch.setattr(runner, "outcome", kept)
     profile = LoadProfile("fast", rate=800, run_time_s=6, max_lag_ms=2000, max_cpu_wait=1)
     plan = Plan(
         profile=profile,

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import pytest
+from hdrh.histogram import HdrHistogram
 from junitparser import xunit2
 from lxml import etree
 
+from pytest_tfserving.report.json import recorded_latencies
 from pytest_tfserving.slo import Verdict
 
 if TYPE_CHECKING:
@@ -141,3 +143,19 @@ def test_quiet_progress(project: Project) -> None:
     run = project.run("--tfserving-ui=none")
 
     run.stdout.no_fnmatch_line("*first requests*")
+
+
+def test_figures_are_remade_from_the_recording(project: Project) -> None:
+    """The exact latencies are in it, and histograms that HdrHistogram's own library reads."""
+    _, (result,) = project.results()
+
+    recording, metrics = result["recording"], result["metrics"]
+    latencies = recorded_latencies(recording)
+    assert len(latencies) == metrics["requests"] == recording["count"]
+    assert {
+        name: latencies.named_percentiles()[name] for name in ("p50_ms", "p95_ms", "p99_9_ms", "max_ms")
+    } == {name: metrics[name] for name in ("p50_ms", "p95_ms", "p99_9_ms", "max_ms")}
+    window = HdrHistogram.decode(recording["window"])
+    assert window.get_value_at_percentile(95) / 1e6 == pytest.approx(metrics["p95_ms"], rel=1e-3)
+    slices = [HdrHistogram.decode(each) for each in recording["slices"]]
+    assert sum(each.get_total_count() for each in slices) == result["total_requests"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import json
 import math
 import subprocess
 import sys
@@ -143,8 +144,38 @@ def test_a_server_is_searched(project: Project) -> None:
         "    assert found.confirmed\n"
     )
 
-    project.run("--tfserving-run-time=6s").assert_outcomes(passed=1)
+    reports = [f"--tfserving-{name}=out.{name}" for name in ("html", "markdown", "json")]
+    run = project.run("--tfserving-run-time=6s", *reports)
+
+    run.assert_outcomes(passed=1)
     assert (project.pytester.path / "state.json").exists()
+    run.stdout.fnmatch_lines(
+        [
+            "*1cpu-1gb-1n-interop1: users that hold p95<90ms, errors<1%*",
+            "*load * rps * p95 ms *holds",
+            "* 4 * [[]*[]] * [[]*[]] *yes",
+            "4 is the largest load that held, confirmed, after * probes",
+        ]
+    )
+    html, markdown, text = (
+        (project.pytester.path / f"out.{name}").read_text(encoding="utf-8")
+        for name in ("html", "markdown", "json")
+    )
+    assert "4 is the largest load that held" in html
+    assert "| users | rps | p95 ms | holds |" in markdown
+    (search,) = json.loads(text)["searches"]
+    assert (search["knee"], search["confirmed"], search["over"]) == (4, True, "users")
+    assert [probe["load"] for probe in search["probes"]] == sorted(
+        probe["load"] for probe in search["probes"]
+    )
+    assert {probe["holds"] for probe in search["probes"]} == {True, False}
+    remade = subprocess.run(
+        [sys.executable, "-m", "pytest_tfserving.cli", "report", "out.json", "--html", "again.html"],
+        cwd=project.pytester.path,
+        check=False,
+    )
+    assert remade.returncode == 0
+    assert "4 is the largest load" in (project.pytester.path / "again.html").read_text(encoding="utf-8")
 
 
 def test_the_command_searches(project: Project) -> None:

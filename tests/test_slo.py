@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from harness import RESULT
 from pytest_tfserving.errors import ConfigurationError
+from pytest_tfserving.load.latencies import Latencies
 from pytest_tfserving.slo import Slo, Verdict
 
 
@@ -107,9 +108,13 @@ def test_a_verdict_says_by_how_much(text: str, verdict: str, reason: str) -> Non
         ({"aborted": "the server died"}, "FAIL", "the server died"),
         ({"invalid": "the generator was busy"}, "INVALID", "the generator was busy"),
         ({"incomplete": "interrupted"}, "INCONCLUSIVE", "interrupted"),
-        ({"latencies_ms": np.empty(0)}, "FAIL", "no successful request in the window"),
-        ({"latencies_ms": np.ones(19)}, "INCONCLUSIVE", "19 requests are too few for p95, it needs 20"),
-        ({"latencies_ms": np.ones(20)}, "PASS", "p95 is 1 ms"),
+        ({"latencies": Latencies.of(np.empty(0))}, "FAIL", "no successful request in the window"),
+        (
+            {"latencies": Latencies.of(np.ones(19))},
+            "INCONCLUSIVE",
+            "19 requests are too few for p95, it needs 20",
+        ),
+        ({"latencies": Latencies.of(np.ones(20))}, "PASS", "p95 is 1 ms"),
     ],
 )
 def test_figures_that_cannot_be_believed_are_not_judged(
@@ -132,7 +137,7 @@ def test_a_relative_slo_without_a_bare_session_is_not_judged() -> None:
     st.floats(0.1, 99.9).map(lambda percentile: round(percentile, 1)),
 )
 def test_percentiles_are_the_nearest_rank(latencies: list[float], percentile: float) -> None:
-    result = replace(RESULT, latencies_ms=np.sort(latencies))
+    result = replace(RESULT, latencies=Latencies.of(np.array(latencies)))
     expected = np.percentile(latencies, percentile, method="inverted_cdf")
 
     assert result.percentile_ms(percentile) == pytest.approx(expected, rel=1e-12)

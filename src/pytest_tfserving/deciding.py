@@ -259,7 +259,7 @@ class _Slices:
 
     def steadiness(self, length_s: float) -> tuple[float, str]:
         """After how many seconds rates and latencies are steady, and why they never are."""
-        whole = int(length_s / SLICE_S + 1e-9)
+        whole = max(int(length_s / SLICE_S + 1e-9), 0)
         sums = np.zeros((3, whole))
         known = self._sums[:, :whole]
         sums[:, : known.shape[1]] = known

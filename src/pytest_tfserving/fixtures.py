@@ -6,7 +6,7 @@ import hashlib
 import math
 import tempfile
 from contextlib import ExitStack, contextmanager
-from dataclasses import astuple
+from dataclasses import asdict, astuple
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from pytest_tfserving.options import LoadOverrides, resolve_profile
 from pytest_tfserving.session import PerfSession
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from pytest_tfserving.experiment import Experiment
     from pytest_tfserving.load.payload import Payload
@@ -187,7 +187,24 @@ class Load:
                 raise ConfigurationError('a search needs an SLO, as load.max_rps("p95<200ms").')
             name = f"{self._experiment.name} {over} {' '.join(slo.text for slo in chosen)}"
             search = Search(start, precision, most, over == "users", name)
-            return search.run(partial(self._tried, over, chosen), Path(state) if state else None)
+            found = search.run(partial(self._tried, over, chosen), Path(state) if state else None)
+            self._keep(found, over, chosen)
+            return found
+
+    def _keep(self, found: Found, over: str, slos: tuple[Slo, ...]) -> None:
+        """Have the curve in every report."""
+        self._perf.log.add_search(
+            {
+                "experiment": self._perf.settings.url or self._experiment.name,
+                "target": self._experiment.target,
+                "over": over,
+                "slos": [slo.text for slo in slos],
+                "knee": found.knee,
+                "confirmed": found.confirmed,
+                "found": str(found),
+                "probes": [asdict(probe) for probe in found.curve],
+            }
+        )
 
     def _tried(self, over: str, slos: tuple[Slo, ...], load: float) -> Probe:
         from pytest_tfserving.measure import measure
@@ -209,7 +226,15 @@ class Load:
             raise LoadError(f"the search ended at {over} {load:g}: {cause}")
         judgements = result.judge(slos)
         missed = [str(each) for each in judgements if not each.holds]
-        return Probe(load, not missed, result.rps, result.p95_ms, missed[0] if missed else "")
+        return Probe(
+            load=load,
+            holds=not missed,
+            rps=result.rps,
+            p95_ms=result.p95_ms,
+            reason=missed[0] if missed else "",
+            rps_interval=_pair(result.intervals.get("rps")),
+            p95_interval=_pair(result.intervals.get("p95_ms")),
+        )
 
     @property
     def _folder(self) -> Path:
@@ -296,3 +321,7 @@ class Load:
         junit.add_result(item, result)
         verdicts.stop_unless_measured(item, result, self._perf.settings)
         return result.bound(slos, partial(verdicts.settle, item, self._perf.settings))
+
+
+def _pair(interval: Sequence[float] | None) -> tuple[float, float] | None:
+    return (interval[0], interval[1]) if interval else None

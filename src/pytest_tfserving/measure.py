@@ -136,7 +136,8 @@ def measure(
             result, interrupted = run(generator, plan, deployment, shown, decider)
         result = server.seen(result)
     after = None if interrupted or result.aborted or result.invalid else _bare(deployment)
-    result = replace(result, bare=_joined(before, after), circumstances=circumstances(deployment))
+    result = result.with_bare(_joined(before, after))
+    result = replace(result, circumstances=circumstances(deployment))
     return (_smoke_only(result, deployment) if deployment.unfit else result), interrupted
 
 
@@ -178,13 +179,15 @@ def nothing_measured(
     """The result of an experiment that never came to be loaded, and why."""
     import numpy as np
 
+    from pytest_tfserving.load.latencies import Latencies
+
     return Result(
         experiment=experiment.name,
         target=experiment.target,
         profile=asdict(profile),
         started_at=as_text(datetime.now(UTC)),
         window=Window(0.0, 0.0),
-        latencies_ms=np.empty(0),
+        latencies=Latencies.of(np.empty(0)),
         errors={},
         users=profile.users,
         run_s=0.0,

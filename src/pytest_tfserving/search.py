@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.errors import ConfigurationError
+from pytest_tfserving.report.figures import curve_lines
 from pytest_tfserving.report.json import json_text
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class Probe:
     rps: float = math.nan
     p95_ms: float = math.nan
     reason: str = ""
+    rps_interval: tuple[float, float] | None = None
+    p95_interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,7 @@ class Found:
 
     def table(self) -> str:
         """What was tried, one line a load, and what was found."""
-        head = f"{'load':>10} {'rps':>10} {'p95 ms':>10}  holds\n"
-        rows = [
-            f"{each.load:10.4g} {each.rps:10.4g} {each.p95_ms:10.4g}  {'yes' if each.holds else 'no'}\n"
-            for each in self.curve
-        ]
-        return f"{head}{''.join(rows)}{self}\n"
+        return "".join(f"{line}\n" for line in curve_lines(asdict(self)["probes"], str(self)))
 
     def __str__(self) -> str:
         if not self.knee:
@@ -177,8 +175,11 @@ def _read(path: Path, key: dict[str, Any]) -> list[Probe]:
     return [Probe(**{**probe, **_known_numbers(probe)}) for probe in content["probes"]]
 
 
-def _known_numbers(probe: dict[str, Any]) -> dict[str, float]:
-    return {name: math.nan for name in ("rps", "p95_ms") if probe[name] is None}
+def _known_numbers(probe: dict[str, Any]) -> dict[str, Any]:
+    """What JSON has no word for: numbers that are not known, and pairs."""
+    numbers = {name: math.nan for name in ("rps", "p95_ms") if probe[name] is None}
+    names = ("rps_interval", "p95_interval")
+    return numbers | {name: tuple(probe[name]) for name in names if probe.get(name)}
 
 
 def _write(path: Path, key: dict[str, Any], probes: list[Probe]) -> None:

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -86,6 +86,10 @@ class PerfSession:
     def entries(self) -> list[Entry]:
         """What is measured so far, in the order of every table."""
         return self.log.entries() if self.has_folder else []
+
+    def searches(self) -> list[dict[str, Any]]:
+        """The searches for the largest load so far."""
+        return self.log.searches() if self.has_folder else []
 
     def add_failure(self, item: pytest.Item) -> None:
         """Remember that a test of an experiment failed."""

@@ -174,4 +174,51 @@ def test_the_data_is_downloaded_whole(
     page.driver.find_element("id", "download").click()
 
     until((tmp_path / "results.json").exists, "the download")
-    assert json.loads((tmp_path / "results.json").read_text()) == json.loads(json.dumps(finite(study)))
+    results = [
+        {name: value for name, value in result.items() if name != "recording"} for result in study["results"]
+    ]
+    downloaded = json.loads((tmp_path / "results.json").read_text())
+    assert downloaded == json.loads(json.dumps(finite({**study, "results": results})))
+
+
+def test_the_curve_of_a_search_is_drawn_with_its_knee(show: Callable[..., Any]) -> None:
+    page = show(html_text(planted.document(searches=[planted.search()])), height=1000)
+
+    assert page.errors() == []
+    assert page.count(".search .charts > figure") == 2
+    assert page.count(".search figure svg[role=img] [aria-label=dot] circle") == 18
+    assert page.texts(".search .answer") == ["64 is the largest load that held, confirmed, after 9 probes"]
+    page.screenshot("search")
+
+
+def test_stages_and_figures_have_tables(show: Callable[..., Any]) -> None:
+    stages = [
+        {
+            "start_s": 100.0 * number,
+            "end_s": 100.0 * (number + 1),
+            "level": 2.0**number,
+            "requests": 1000,
+            "errors": number,
+            "rps": 40.0 * 2**number,
+            "p50_ms": 10.0,
+            "p95_ms": 20.0 + number,
+            "p99_ms": 30.0,
+            "intervals": {"rps": (38.0, 42.0), "p95_ms": (19.0, 22.0), "error_rate": (0.0, 0.003)},
+            "effective": {"rps": 900.0, "p95_ms": 700.0, "error_rate": 1000.0},
+        }
+        for number in range(3)
+    ]
+    beside = {
+        "from_send": {"p50_ms": 9.0, "intervals": {"p50_ms": (8.5, 9.5)}, "effective": {"p50_ms": 800.0}}
+    }
+    result = planted.result(stages=stages, beside=beside)
+    page = show(html_text(planted.document(planted.entry(result))))
+    page.driver.find_element("css selector", "summary").click()
+
+    assert page.errors() == []
+    assert page.texts(".stages tbody tr")[2].startswith("200 to 300 4 160 [38, 42] 10 22 [19, 22] 30 0.2%")
+    figures = page.texts(".figures tbody tr")
+    assert any(row.startswith("p95 ms ") and " to " in row for row in figures)
+    assert "p50 ms from when it was sent 9 8.5 to 9.5 800" in figures
+    page.script("document.querySelector('details').scrollIntoView()")
+    page.screenshot("stages")

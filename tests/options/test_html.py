@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def test_it_writes_one_page_that_needs_nothing_else(project: Project) -> None:
-    run = project.run("--tfserving-html=out/report.html")
+    run = project.run("--tfserving-html=out/report.html", "--tfserving-run-time=10")
 
     run.assert_outcomes(passed=1)
     run.stdout.fnmatch_lines(["results: *out/report.html"])

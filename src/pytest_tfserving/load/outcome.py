@@ -2,76 +2,64 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pytest_tfserving.load.arrivals import arrivals
 from pytest_tfserving.load.honesty import generator_state, limited_by_generator
-from pytest_tfserving.load.recorder import DROPPED, SUCCESS
-from pytest_tfserving.load.result import (
-    SCHEMA_PERCENTILES,
-    Arrivals,
-    Result,
-    Window,
-    named_percentiles,
-    nearest_rank,
-    percentile_name,
-)
-from pytest_tfserving.statistics.dependence import inefficiency
-from pytest_tfserving.statistics.intervals import (
-    mean_interval,
-    percentile_intervals,
-    rate_interval,
-    share_interval,
-)
+from pytest_tfserving.load.latencies import Collected
+from pytest_tfserving.load.part import Part, Seconds
+from pytest_tfserving.load.recorder import DROPPED, SUCCESS, record_blocks
+from pytest_tfserving.load.result import Arrivals, Result, Window
 
 if TYPE_CHECKING:
-    import numpy as np
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from pytest_tfserving.load.child import Plan
+    from pytest_tfserving.load.histogram import Histogram
     from pytest_tfserving.load.profile import LoadProfile
-    from pytest_tfserving.load.shape import Stage
     from pytest_tfserving.load.story import Story
-    from pytest_tfserving.statistics.intervals import Interval
     from pytest_tfserving.targets.deployment import Deployment
 
+    Floats = NDArray[np.float64]
+
 SHORTEST_WINDOW_S = 1.0
+# Results keep histograms of at most so many slices of a run, of whole seconds each.
+MOST_SLICES = 60
 _MS = 1_000
 
 
 def outcome(
-    plan: Plan, deployment: Deployment, story: Story, records: NDArray[np.float64], started_at: str
+    plan: Plan, deployment: Deployment, story: Story, records: Sequence[Path], started_at: str
 ) -> Result:
     """The result of a run that has ended, from what its child said and recorded."""
-    import numpy as np
-
     window = _window(plan, story)
-    finished_s = records[:, 0] + records[:, 1] / _MS
-    series = _series(records, finished_s, story)
-    inside = (finished_s >= window.start_s) & (finished_s <= window.end_s)
-    failed = records[:, 2] != SUCCESS
-    took_ms = records[:, 1] + records[:, 3]
-    latencies_ms = np.sort(took_ms[inside & ~failed])
-    order = np.argsort(finished_s[inside], kind="stable")
-    good = ~failed[inside][order]
-    intervals, effective = _intervals(
-        finished_s[inside][order][good], took_ms[inside][order][good], ~good, window
-    )
+    seen = _Seen(plan.profile, window, story.ended_at_s)
+    for block in record_blocks(records):
+        seen.add(block)
+    seen.close()
+    for block in record_blocks(records):
+        seen.see_again(block)
+    intervals, effective = seen.window.intervals()
+    slice_s, slices = _slices(seen.seconds, story)
     result = Result(
         experiment=deployment.label,
         target=deployment.experiment.target,
         profile=asdict(plan.profile),
         started_at=started_at,
         window=window,
-        latencies_ms=latencies_ms,
-        errors=_by_cause(records[failed & (finished_s >= window.start_s), 2], story),
+        latencies=seen.window.latencies,
+        errors=_by_cause(seen.errors_from_window_on, story),
         users=plan.profile.users,
         run_s=story.ended_at_s,
-        total_requests=len(records),
-        total_errors=int(failed.sum()),
+        total_requests=seen.requests,
+        total_errors=seen.errors.total(),
         generator=generator_state(story, window),
         reached=deployment.reached,
         endpoints=[str(endpoint) for endpoint in deployment.loaded],
@@ -79,71 +67,86 @@ def outcome(
         effective=effective,
         decided=story.decider.decisions,
         undecided=story.decider.undecided(story.ended_at_s),
-        arrivals=_arrivals(plan, story, records, window),
-        beside=_beside(plan.profile, records[inside & ~failed]),
-        stages=_stages(plan.profile, records, finished_s, story.ended_at_s),
+        arrivals=_arrivals(plan, seen, story, window),
+        beside={name: _percentiles(part) for name, part in seen.beside.items()},
+        stages=[
+            _stage(part, stage.start_s, stage.last, min(stage.end_s, story.ended_at_s))
+            for stage, part in zip(plan.profile.stages, seen.stages, strict=False)
+        ],
         configuration=deployment.configuration,
-        series=series,
+        slice_s=slice_s,
+        slices=slices,
+        series=_series(seen.seconds, story),
         circumstances=deployment.circumstances,
         incomplete=story.incomplete,
     )
-    return _with_causes(result, plan, story, _by_cause(records[failed, 2], story))
+    return _with_causes(result, plan, story, _by_cause(seen.errors, story))
 
 
-def _intervals(
-    finished_s: NDArray[np.float64],
-    latencies_ms: NDArray[np.float64],
-    failed: NDArray[np.bool_],
-    window: Window,
-) -> tuple[dict[str, Interval], dict[str, float]]:
-    """The interval of each figure, and as how many independent requests those rest on.
+class _Seen:
+    """What is made of a run's records, whose blocks are seen twice."""
 
-    Args:
-        finished_s: when each success ended.
-        latencies_ms: of successes, as they ended.
-        failed: whether each request failed, as they ended.
-        window: the time that counts.
-    """
-    import numpy as np
+    def __init__(self, profile: LoadProfile, window: Window, ended_at_s: float) -> None:
+        self._profile = profile
+        self._window = window
+        self.window = Part(window.start_s, window.end_s)
+        self.beside = {name: Part(window.start_s, window.end_s) for name in _beside(profile)}
+        stages = [each for each in profile.stages if each.start_s < ended_at_s]
+        self.stages = [
+            Part(each.start_s, min(each.end_s, ended_at_s)) for each in stages if len(profile.stages) > 1
+        ]
+        self.seconds = Seconds()
+        self.requests = 0
+        self.errors: Counter[int] = Counter()
+        self.errors_from_window_on: Counter[int] = Counter()
+        self.due: Counter[int] = Counter()
+        self.delays_ms = Collected()
 
-    ordered = np.sort(latencies_ms)
-    percentiles = percentile_intervals(latencies_ms, ordered, SCHEMA_PERCENTILES)
-    found = {percentile_name(percentile): interval for percentile, interval in percentiles.items()}
-    effective = {
-        percentile_name(percentile): _effective(latencies_ms <= _at(ordered, percentile))
-        for percentile in percentiles
-    }
-    if rate := rate_interval(finished_s, window.start_s, window.end_s):
-        found["rps"], effective["rps"] = rate, _effective_rate(finished_s, window)
-    if mean := mean_interval(latencies_ms):
-        found["mean_ms"], effective["mean_ms"] = mean, _effective(latencies_ms)
-    if len(failed):
-        effective["error_rate"] = _effective(failed)
-        errors = share_interval(int(failed.sum()), effective["error_rate"], len(failed))
-        found |= {"error_rate": errors} if errors else {}
-    return found, {name: round(value, 1) for name, value in effective.items()}
+    def add(self, records: Floats) -> None:
+        """See a block of records for the first time."""
+        finished_s = records[:, 0] + records[:, 1] / _MS
+        latencies_ms, failed = records[:, 1] + records[:, 3], records[:, 2] != SUCCESS
+        for part in (self.window, *self.stages):
+            part.add(finished_s, latencies_ms, failed)
+        for name, part in self.beside.items():
+            part.add(*_from_elsewhere(name, self._profile, records[~failed]))
+        self.seconds.add(finished_s, latencies_ms, failed)
+        self.requests += len(records)
+        self.errors += _counts(records[failed, 2])
+        self.errors_from_window_on += _counts(records[failed & (finished_s >= self._window.start_s), 2])
+        due_s = records[:, 0] - records[:, 3] / _MS
+        due = (due_s >= self._window.start_s) & (due_s <= self._window.end_s)
+        self.due += _counts(records[due, 2])
+        self.delays_ms.add(records[due, 3])
+
+    def close(self) -> None:
+        """All were seen once."""
+        for part in self._parts:
+            part.close()
+
+    def see_again(self, records: Floats) -> None:
+        """See a block of records for the second time."""
+        finished_s = records[:, 0] + records[:, 1] / _MS
+        latencies_ms, failed = records[:, 1] + records[:, 3], records[:, 2] != SUCCESS
+        for part in (self.window, *self.stages):
+            part.see_again(finished_s, latencies_ms, failed)
+        for name, part in self.beside.items():
+            part.see_again(*_from_elsewhere(name, self._profile, records[~failed]))
+
+    @property
+    def _parts(self) -> list[Part]:
+        return [self.window, *self.stages, *self.beside.values()]
 
 
-def _at(ordered: NDArray[np.float64], percentile: float) -> float:
-    return float(ordered[math.ceil(round(percentile / 100 * len(ordered), 9)) - 1])
+def _counts(outcomes: Floats) -> Counter[int]:
+    values, counts = np.unique(outcomes.astype(int), return_counts=True)
+    return Counter(dict(zip(values.tolist(), counts.tolist(), strict=True)))
 
 
-def _effective(values: NDArray[Any]) -> float:
-    return len(values) / float(inefficiency(values.astype(float))[0])
-
-
-def _effective_rate(finished_s: NDArray[np.float64], window: Window) -> float:
-    """How many independent requests scatter as much as these: n over the dispersion of counts in slices."""
-    import numpy as np
-
-    slices = max(len(finished_s) // 5, 1)
-    counts, _ = np.histogram(finished_s, bins=slices, range=(window.start_s, window.end_s))
-    dispersion = counts.var() / counts.mean() * float(inefficiency(counts.astype(float))[0])
-    return len(finished_s) / max(float(dispersion), 1.0)
-
-
-def _by_cause(outcomes: NDArray[np.float64], story: Story) -> Counter[str]:
-    counts = Counter(story.causes.get(int(outcome), "unknown") for outcome in outcomes)
+def _by_cause(outcomes: Counter[int], story: Story) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for outcome, count in outcomes.items():
+        counts[story.causes.get(outcome, "unknown")] += count
     return Counter(dict(counts.most_common()))
 
 
@@ -182,100 +185,100 @@ def _abort_text(result: Result, plan: Plan, story: Story, all_errors: Counter[st
     )
 
 
-def _arrivals(plan: Plan, story: Story, records: NDArray[np.float64], window: Window) -> Arrivals | None:
+def _arrivals(plan: Plan, seen: _Seen, story: Story, window: Window) -> Arrivals | None:
     """How an open loop kept to its schedule in the window: requests count by when they were due."""
-    import numpy as np
-
     profile = plan.profile
     if not profile.is_open or not window.length_s:
         return None
-    due_s = records[:, 0] - records[:, 3] / _MS
-    inside = (due_s >= window.start_s) & (due_s <= window.end_s)
-    schedule = list(arrivals(profile.stages, profile.arrivals, profile.seed))
-    due = np.searchsorted(schedule, [window.start_s, window.end_s])
-    delays_ms = np.sort(records[inside, 3]) if inside.any() else np.zeros(1)
-    dropped = sum(count for cause, count in _by_cause(records[inside, 2], story).items() if _is_drop(cause))
+    schedule = arrivals(profile.stages, profile.arrivals, profile.seed)
+    due = sum(1 for at_s in schedule if window.start_s <= at_s < window.end_s)
+    dropped = sum(count for cause, count in _by_cause(seen.due, story).items() if cause.startswith(DROPPED))
+    delays = seen.delays_ms.latencies()
     return Arrivals(
-        due_rps=float(due[1] - due[0]) / window.length_s,
-        sent_rps=(int(inside.sum()) - dropped) / window.length_s,
+        due_rps=due / window.length_s,
+        sent_rps=(seen.due.total() - dropped) / window.length_s,
         dropped=dropped,
-        delay_p50_ms=nearest_rank(delays_ms, 50),
-        delay_p95_ms=nearest_rank(delays_ms, 95),
-        delay_max_ms=float(delays_ms[-1]),
+        delay_p50_ms=delays.percentile_ms(50) if len(delays) else 0.0,
+        delay_p95_ms=delays.percentile_ms(95) if len(delays) else 0.0,
+        delay_max_ms=delays.max_ms if len(delays) else 0.0,
     )
 
 
-def _is_drop(cause: str) -> bool:
-    return cause.startswith(DROPPED)
-
-
-def _beside(profile: LoadProfile, records: NDArray[np.float64]) -> dict[str, dict[str, float]]:
-    """The percentiles that stand beside those that are judged, by what they are from; see `Result`."""
-    import numpy as np
-
+def _beside(profile: LoadProfile) -> list[str]:
+    """What percentiles stand beside those that are judged, by what they are from; see `Result`."""
     if profile.is_open:
-        return {"from_send": named_percentiles(np.sort(records[:, 1]))}
-    if profile.pace_s:
-        return {"corrected": named_percentiles(np.sort(corrected(records[:, 1], profile.pace_s * _MS)))}
-    return {}
+        return ["from_send"]
+    return ["corrected"] if profile.pace_s else []
 
 
-def _stages(
-    profile: LoadProfile, records: NDArray[np.float64], finished_s: NDArray[np.float64], ended_at_s: float
-) -> list[dict[str, float]]:
-    """The figures of each stage that load came to, where there are several; see `Result`."""
-    stages = [stage for stage in profile.stages if stage.start_s < ended_at_s]
-    return (
-        [_stage(each, records, finished_s, ended_at_s) for each in stages] if len(profile.stages) > 1 else []
-    )
+def _from_elsewhere(
+    name: str, profile: LoadProfile, records: Floats
+) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """When successes ended, and how long they took as seen from elsewhere."""
+    finished_s, latencies_ms = records[:, 0] + records[:, 1] / _MS, records[:, 1]
+    if name == "corrected":
+        missing = _missing(latencies_ms, profile.pace_s * _MS)
+        finished_s = np.concatenate([finished_s, np.repeat(finished_s, missing)])
+        latencies_ms = corrected(latencies_ms, profile.pace_s * _MS)
+    return finished_s, latencies_ms, np.zeros(len(finished_s), bool)
 
 
-def _stage(
-    stage: Stage, records: NDArray[np.float64], finished_s: NDArray[np.float64], ended_at_s: float
-) -> dict[str, float]:
-    import numpy as np
-
-    end_s = min(stage.end_s, ended_at_s)
-    part = records[(finished_s >= stage.start_s) & (finished_s < end_s)]
-    good = np.sort((part[:, 1] + part[:, 3])[part[:, 2] == SUCCESS])
-    row = {"start_s": stage.start_s, "end_s": end_s, "level": stage.last, "requests": len(part)}
-    row |= {"rps": len(good) / (end_s - stage.start_s), "errors": len(part) - len(good)}
-    return row | (
-        {name: round(value, 3) for name, value in named_percentiles(good).items()} if len(good) else {}
-    )
+def _percentiles(part: Part) -> dict[str, Any]:
+    """Percentiles of a part, with their intervals and effective sizes."""
+    if not len(part.latencies):
+        return {}
+    intervals, effective = part.intervals()
+    found = part.latencies.named_percentiles()
+    return {
+        **found,
+        "intervals": {name: interval for name, interval in intervals.items() if name in found},
+        "effective": {name: value for name, value in effective.items() if name in found},
+    }
 
 
-def corrected(latencies_ms: NDArray[np.float64], pace_ms: float) -> NDArray[np.float64]:
+def _stage(part: Part, start_s: float, level: float, end_s: float) -> dict[str, Any]:
+    """The figures of one stage of several."""
+    intervals, effective = part.intervals()
+    row = {"start_s": start_s, "end_s": end_s, "level": level, "requests": part.requests}
+    row |= {"rps": len(part.latencies) / (end_s - start_s), "errors": part.failures}
+    percentiles = part.latencies.named_percentiles() if len(part.latencies) else {}
+    rounded = {name: round(value, 3) for name, value in percentiles.items()}
+    return {**row, **rounded, "intervals": intervals, "effective": effective}
+
+
+def corrected(latencies_ms: Floats, pace_ms: float) -> Floats:
     """Latencies and those of the requests that a slow answer kept from being sent at their pace.
 
     While a user waits for longer than its pace, the requests it should have sent meanwhile would have waited
     too, each a pace less (HdrHistogram, copyCorrectedForCoordinatedOmission).
     """
-    import numpy as np
-
-    missing = np.maximum(np.ceil(latencies_ms / pace_ms).astype(np.int64) - 1, 0)
+    missing = _missing(latencies_ms, pace_ms)
     steps = np.arange(missing.sum()) - np.repeat(np.cumsum(missing) - missing, missing) + 1
     return np.concatenate([latencies_ms, np.repeat(latencies_ms, missing) - steps * pace_ms])
 
 
-def _series(
-    records: NDArray[np.float64], finished_s: NDArray[np.float64], story: Story
-) -> list[dict[str, float]]:
-    """Second by second: successes, errors, median and p95 of the requests that ended in it, users."""
-    import numpy as np
+def _missing(latencies_ms: Floats, pace_ms: float) -> NDArray[np.int64]:
+    """How many requests each latency kept from being sent."""
+    return np.maximum(np.ceil(latencies_ms / pace_ms).astype(np.int64) - 1, 0)
 
+
+def _series(seconds: Seconds, story: Story) -> list[dict[str, float]]:
+    """Second by second: successes, errors, median and p95 of the requests that ended in it, users."""
     users = {int(tick["at_s"]): tick["users"] for tick in story.ticks}
-    seconds = finished_s.astype(np.int32)
-    order = np.argsort(seconds, kind="stable")
-    edges = np.searchsorted(seconds[order], range(max(users, default=-1) + 2))
     series = []
-    for second in range(len(edges) - 1):
-        part = records[order[edges[second] : edges[second + 1]]]
-        good = np.sort((part[:, 1] + part[:, 3])[part[:, 2] == SUCCESS])
-        row = {"at_s": second, "users": users.get(second, 0), "successes": len(good)}
-        row["errors"] = len(part) - len(good)
-        if len(good):
-            row["p50_ms"] = round(float(good[(len(good) - 1) // 2]), 3)
-            row["p95_ms"] = round(float(good[math.ceil(0.95 * len(good)) - 1]), 3)
+    for second in range(max(users, default=-1) + 1):
+        found = seconds.histogram(second, second + 1)
+        row = {"at_s": second, "users": users.get(second, 0), "successes": len(found)}
+        row["errors"] = seconds.errors(second)
+        if len(found):
+            row["p50_ms"] = round(found.percentile_ms(50), 3)
+            row["p95_ms"] = round(found.percentile_ms(95), 3)
         series.append(row)
     return series
+
+
+def _slices(seconds: Seconds, story: Story) -> tuple[int, list[Histogram]]:
+    """Histograms of all successes, slice by slice of so many seconds."""
+    length_s = int(story.ended_at_s) + 1
+    slice_s = -(-length_s // MOST_SLICES)
+    return slice_s, [seconds.histogram(at, at + slice_s) for at in range(0, length_s, slice_s)]

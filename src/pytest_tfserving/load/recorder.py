@@ -12,12 +12,14 @@ from array import array
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 FIELDS = 4
 RECORD_BYTES = 8 * FIELDS
 SUCCESS = 0
+# Records are looked at so many at once.
+_BLOCK = 1 << 14
 # Texts of errors can carry ever new details; beyond this many they are counted together.
 MOST_CAUSES = 100
 # How the cause of a request begins that was due and never sent.
@@ -111,12 +113,19 @@ class RecordStream:
         return of_process(records, index)
 
 
-def all_records(paths: Sequence[Path]) -> Any:
-    """All whole records of a run, of shape ``(n, 4)``; those of one process are mapped, not copied."""
+def record_blocks(paths: Sequence[Path]) -> Iterator[Any]:
+    """All whole records of a run in blocks of shape ``(n, 4)``, however many there are."""
+    for index, path in enumerate(paths):
+        count = path.stat().st_size // RECORD_BYTES if path.exists() else 0
+        for first in range(0, count, _BLOCK):
+            yield of_process(_read(path, first, min(_BLOCK, count - first)), index)
+
+
+def _read(path: Path, first: int, count: int) -> Any:
     import numpy as np
 
-    parts = [of_process(read_records(path), index) for index, path in enumerate(paths)]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    values = np.fromfile(path, "<f8", count * FIELDS, offset=first * RECORD_BYTES)
+    return values.reshape(-1, FIELDS)
 
 
 def of_process(records: Any, index: int) -> Any:

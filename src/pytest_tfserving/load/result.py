@@ -15,29 +15,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from pytest_tfserving.load.histogram import Histogram
+    from pytest_tfserving.load.latencies import Latencies
     from pytest_tfserving.server_side.observed import ServerSide
 
     OnCheck = Callable[["Result", list[Judgement], tuple[str, ...]], None]
-
-SCHEMA_PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9)
-
-
-def percentile_name(percentile: float) -> str:
-    """``p99_9_ms``, as a percentile is called where units are in names."""
-    return f"p{percentile:g}_ms".replace(".", "_")
-
-
-def nearest_rank(ordered: NDArray[np.float64], percentile: float) -> float:
-    """The least of ``ordered`` values that so many per cent do not exceed; NaN of none."""
-    if not len(ordered):
-        return math.nan
-    return float(ordered[max(math.ceil(round(percentile / 100 * len(ordered), 9)), 1) - 1])
-
-
-def named_percentiles(ordered_ms: NDArray[np.float64]) -> dict[str, float]:
-    """Every percentile of the results' schema, by name, and the highest value."""
-    found = {percentile_name(each): nearest_rank(ordered_ms, each) for each in SCHEMA_PERCENTILES}
-    return found | {"max_ms": nearest_rank(ordered_ms, 100)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +82,8 @@ class Arrivals:
 class Result:
     """One run of load on one deployment.
 
-    ``latencies_ms`` holds the successful requests that ended in the window, sorted. ``aborted``, ``invalid``
+    ``latencies`` are those of the successful requests that ended in the window; ``slices`` are histograms of
+    all of the run, ``slice_s`` seconds each. ``aborted``, ``invalid``
     and ``incomplete`` are sentences, empty when there is nothing to say: why the run ended as a failure, why
     the generator cannot be believed, why it ended before it could tell. ``server`` is what was seen of the
     replicas meanwhile.
@@ -123,7 +106,7 @@ class Result:
     profile: Mapping[str, Any]
     started_at: str
     window: Window
-    latencies_ms: NDArray[np.float64]
+    latencies: Latencies
     errors: Mapping[str, int]
     users: int
     run_s: float
@@ -139,13 +122,15 @@ class Result:
     not_judged: str = ""
     server: ServerSide | None = None
     arrivals: Arrivals | None = None
-    beside: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    stages: Sequence[Mapping[str, float]] = ()
+    beside: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    stages: Sequence[Mapping[str, Any]] = ()
     intervals: Mapping[str, Sequence[float]] = field(default_factory=dict)
     effective: Mapping[str, float] = field(default_factory=dict)
     decided: Mapping[str, Decision] = field(default_factory=dict)
     undecided: Mapping[str, Undecided] = field(default_factory=dict)
     configuration: Mapping[str, Any] = field(default_factory=dict)
+    slice_s: int = 1
+    slices: Sequence[Histogram] = ()
     series: Sequence[Mapping[str, float]] = ()
     circumstances: Mapping[str, Any] = field(default_factory=dict)
     slos: tuple[Slo, ...] = field(default=(), compare=False)
@@ -167,9 +152,14 @@ class Result:
         )
 
     @property
+    def latencies_ms(self) -> NDArray[np.float64]:
+        """Latencies of the successes in the window, sorted; see `Latencies`."""
+        return self.latencies.values_ms
+
+    @property
     def successes(self) -> int:
         """Successful requests in the window."""
-        return len(self.latencies_ms)
+        return len(self.latencies)
 
     @property
     def requests(self) -> int:
@@ -214,17 +204,26 @@ class Result:
     @property
     def mean_ms(self) -> float:
         """Mean latency."""
-        return float(self.latencies_ms.mean()) if self.successes else math.nan
+        return self.latencies.mean_ms
 
     @property
     def max_ms(self) -> float:
         """Highest latency."""
-        return float(self.latencies_ms[-1]) if self.successes else math.nan
+        return self.latencies.max_ms
 
     @property
     def efficiency(self) -> float:
         """``rps`` as a fraction of the bare session's, NaN where that was not measured."""
         return self.rps / _mean(self.bare.rps) if self.bare else math.nan
+
+    def with_bare(self, bare: BareRates | None) -> Result:
+        """The same result beside a bare session, whose slices widen the interval of the efficiency."""
+        intervals, effective = dict(self.intervals), dict(self.effective)
+        if bare and "rps" in intervals:
+            low, high = intervals["rps"]
+            intervals["efficiency"] = (low / max(bare.rps), high / min(bare.rps))
+            effective["efficiency"] = effective["rps"]
+        return replace(self, bare=bare, intervals=intervals, effective=effective)
 
     @property
     def server_findings(self) -> list[str]:
@@ -236,7 +235,7 @@ class Result:
 
     def percentile_ms(self, percentile: float) -> float:
         """The nearest-rank percentile: the least latency that so many per cent do not exceed."""
-        return nearest_rank(self.latencies_ms, percentile)
+        return self.latencies.percentile_ms(percentile)
 
     def metric(self, name: str) -> float:
         """A metric of the SLO language in its own unit: ms, requests a second, or a fraction."""

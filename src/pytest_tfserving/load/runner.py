@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_tfserving.deciding import DEFAULT_ALPHA, Decider
 from pytest_tfserving.load.local import STOP_S
 from pytest_tfserving.load.outcome import outcome
-from pytest_tfserving.load.recorder import SUCCESS, RecordStream, all_records
+from pytest_tfserving.load.recorder import SUCCESS, RecordStream
 from pytest_tfserving.load.story import Story
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def run(
         _drain(child, story)
     child.end()
     _decided(story, stream, last=True)
-    result = outcome(plan, deployment, story, all_records(child.records), started_at)
+    result = outcome(plan, deployment, story, child.records, started_at)
     for path in child.records:
         path.unlink(missing_ok=True)
     return result, interrupted

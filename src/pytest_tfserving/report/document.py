@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
+    from pytest_tfserving.load.latencies import Latencies
     from pytest_tfserving.report.runlog import Entry
 
 SCHEMA_VERSION = 1
@@ -31,7 +30,7 @@ _DISTRIBUTION = (*range(0, 90, 2), *np.arange(90, 99, 0.5), *np.arange(99, 100, 
 # What reports read of a result.
 _RESULT_KEYS = (
     *(part.name for part in fields(Result) if part.name not in NOT_WRITTEN),
-    *("measured", "metrics", "distribution", "verdict", "slos"),
+    *("recording", "measured", "metrics", "distribution", "verdict", "slos"),
 )
 _ORDER = ("vcpus", "ram_gb", "nodes", "protocol", "payload", "batching", "inter_op", "model")
 
@@ -41,14 +40,20 @@ def place_of(configuration: Mapping[str, Any], started_at: str) -> tuple[Any, ..
     return (not configuration, *(configuration.get(name, "") for name in _ORDER), started_at)
 
 
-def document_of(entries: Sequence[Entry], *, interrupted: bool, pricing: Pricing) -> dict[str, Any]:
+def document_of(
+    entries: Sequence[Entry],
+    *,
+    interrupted: bool,
+    pricing: Pricing,
+    searches: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
     """Everything one pytest run measured."""
     results = [
         {
             **result_as_dict(entry.result),
             "measured": entry.result.is_measured,
             "metrics": metrics(entry.result),
-            "distribution": _distribution(entry.result.latencies_ms),
+            "distribution": _distribution(entry.result.latencies),
             "verdict": str(entry.verdict),
             "slos": [
                 {"test": nodeid, **judgement_as_dict(judgement)} for nodeid, judgement in entry.judgements
@@ -57,7 +62,8 @@ def document_of(entries: Sequence[Entry], *, interrupted: bool, pricing: Pricing
         for entry in entries
     ]
     content = {"schema_version": SCHEMA_VERSION, "pytest_tfserving": __version__}
-    return priced({**content, "interrupted": interrupted, "results": results}, pricing)
+    parts = {"interrupted": interrupted, "results": results, "searches": list(searches)}
+    return priced({**content, **parts}, pricing)
 
 
 def priced(document: dict[str, Any], pricing: Pricing) -> dict[str, Any]:
@@ -93,7 +99,8 @@ def read_document(path: Path) -> dict[str, Any]:
             f"{path} is not a result file of this version: its schema_version is {version!r}, "
             f"this version reads {SCHEMA_VERSION}."
         )
-    if not content.get("results"):
+    content.setdefault("searches", [])
+    if not (content.get("results") or content["searches"]):
         raise ConfigurationError(f"{path} has no results: nothing was measured in that run.")
     for key in _RESULT_KEYS:
         if not all(key in result for result in content["results"]):
@@ -111,6 +118,7 @@ def merged(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {
         **documents[0],
         "interrupted": any(document["interrupted"] for document in documents),
+        "searches": [search for document in documents for search in document["searches"]],
         "results": sorted(
             latest.values(), key=lambda result: place_of(result["configuration"], result["started_at"])
         ),
@@ -144,9 +152,8 @@ def _candidate(result: Mapping[str, Any]) -> Candidate:
     )
 
 
-def _distribution(latencies_ms: NDArray[np.float64]) -> list[tuple[float, float]]:
+def _distribution(latencies: Latencies) -> list[tuple[float, float]]:
     """Percentiles enough to draw the whole distribution, as (per cent, ms)."""
-    if not len(latencies_ms):
+    if not len(latencies):
         return []
-    values = np.percentile(latencies_ms, _DISTRIBUTION, method="inverted_cdf")
-    return [(round(float(at), 2), round(float(ms), 4)) for at, ms in zip(_DISTRIBUTION, values, strict=True)]
+    return [(round(float(at), 2), round(latencies.percentile_ms(at), 4)) for at in _DISTRIBUTION]

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 def figure(value: float | None) -> str:
@@ -40,8 +40,8 @@ def with_interval(value: float | None, interval: Sequence[float] | None) -> str:
 
 
 def percent_with_interval(fraction: float | None, interval: Sequence[float] | None) -> str:
-    """``2% [1.3%, 2.9%]``; an interval of nothing but 0 is left out."""
-    if not interval or not any(interval):
+    """``2% [1.3%, 2.9%]``."""
+    if fraction is None or not interval:
         return percent(fraction)
     return f"{percent(fraction)} [{percent(interval[0])}, {percent(interval[1])}]"
 
@@ -51,12 +51,73 @@ def with_brackets(interval: Sequence[float]) -> str:
     return f"[{figure(interval[0])}, {figure(interval[1])}]"
 
 
-def stage_text(stage: Mapping[str, float]) -> tuple[str, str]:
+def curve_lines(probes: Sequence[Mapping[str, Any]], found: str) -> list[str]:
+    """The curve of a search as lines of text, the smallest load first, and what was found."""
+    rows = [("load", "rps", "p95 ms", "holds")]
+    for probe in sorted(probes, key=lambda each: each["load"]):
+        rps = with_interval(probe["rps"], probe["rps_interval"])
+        p95 = with_interval(probe["p95_ms"], probe["p95_interval"])
+        rows.append((figure(probe["load"]), rps, p95, "yes" if probe["holds"] else "no"))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    cells = [[text.rjust(width) for text, width in zip(row, widths, strict=True)] for row in rows]
+    return [*("  ".join(row) for row in cells), found]
+
+
+# The metrics that have intervals, by name: as tables call them, and whether they are fractions.
+_MEASURED = {
+    "rps": ("rps", False),
+    "p50_ms": ("p50", False),
+    "p75_ms": ("p75", False),
+    "p90_ms": ("p90", False),
+    "p95_ms": ("p95", False),
+    "p99_ms": ("p99", False),
+    "p99_9_ms": ("p99.9", False),
+    "mean_ms": ("mean", False),
+    "error_rate": ("errors", True),
+    "efficiency": ("eff.", True),
+}
+
+
+def measured_text(
+    name: str,
+    metrics: Mapping[str, float | None],
+    intervals: Mapping[str, Sequence[float]],
+    effective: Mapping[str, float],
+) -> str:
+    """``p95 210 [201, 224] n_eff 310``, without what is not known; empty where the figure is not."""
+    called, is_fraction = _MEASURED[name]
+    value = metrics.get(name)
+    if value is None or not math.isfinite(value):
+        return ""
+    written = percent_with_interval if is_fraction else with_interval
+    told = f" n_eff {figure(effective[name])}" if name in effective and name in intervals else ""
+    return f"{called} {written(value, intervals.get(name))}{told}"
+
+
+def measured_cells(
+    metrics: Mapping[str, Any], intervals: Mapping[str, Sequence[float]], effective: Mapping[str, float]
+) -> Iterator[tuple[str, tuple[str, str, str]]]:
+    """Of every figure that there is: its name; its value, its interval, its effective size."""
+    for name, (called, is_fraction) in _MEASURED.items():
+        value, interval = metrics.get(name), intervals.get(name)
+        if value is None or not math.isfinite(value):
+            continue
+        unit = " ms" if name.endswith("_ms") else ""
+        written = percent if is_fraction else figure
+        between = f"{written(interval[0])} to {written(interval[1])}" if interval else "-"
+        yield f"{called}{unit}", (written(value), between, figure(effective.get(name)))
+
+
+def stage_text(stage: Mapping[str, Any]) -> tuple[str, str]:
     """Which part of a run a stage was, and its figures."""
     title = f"{figure(stage['start_s'])} s to {figure(stage['end_s'])} s, load {figure(stage['level'])}"
-    latencies = [f"{name} {figure(stage.get(f'{name}_ms'))} ms" for name in ("p50", "p95", "p99")]
-    failed = percent(stage["errors"] / stage["requests"]) if stage["requests"] else "-"
-    return title, ", ".join([f"rps {figure(stage['rps'])}", *latencies, f"errors {failed}"])
+    failed = stage["errors"] / stage["requests"] if stage["requests"] else None
+    metrics = {**{name: stage.get(name) for name in _STAGE_FIGURES}, "error_rate": failed}
+    texts = [measured_text(name, metrics, stage["intervals"], {}) for name in (*_STAGE_FIGURES, "error_rate")]
+    return title, ", ".join(filter(None, texts))
+
+
+_STAGE_FIGURES = ("rps", "p50_ms", "p95_ms", "p99_ms")
 
 
 def reasons(result: Mapping[str, Any]) -> list[str]:

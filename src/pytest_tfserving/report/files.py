@@ -67,7 +67,8 @@ class ReportFiles:
     def pytest_runtest_logreport(self) -> None:
         """Write what is new."""
         entries = self._perf.entries()
-        size = len(entries) + sum(len(entry.judgements) for entry in entries)
+        searches = self._perf.searches()
+        size = len(entries) + len(searches) + sum(len(entry.judgements) for entry in entries)
         if self._perf.settings.json and size != self._written:
             self._written = size
             write_reports(self._document(interrupted=False), json=self._perf.settings.json)
@@ -75,11 +76,11 @@ class ReportFiles:
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         """Write everything, and whether it is everything."""
         settings = self._perf.settings
-        if not (settings.report_files or self._perf.entries()):
+        if not (settings.report_files or self._perf.entries() or self._perf.searches()):
             return
         document = self._document(interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
         write_reports(document, json=settings.json)
-        if document["results"]:
+        if document["results"] or document["searches"]:
             write_reports(document, html=settings.html, markdown=settings.markdown)
             append_step_summary(document, os.environ)
 
@@ -87,5 +88,8 @@ class ReportFiles:
         from pytest_tfserving.report.document import document_of
 
         return document_of(
-            self._perf.entries(), interrupted=interrupted, pricing=self._perf.settings.pricing()
+            self._perf.entries(),
+            interrupted=interrupted,
+            pricing=self._perf.settings.pricing(),
+            searches=self._perf.searches(),
         )

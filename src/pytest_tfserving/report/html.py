@@ -12,12 +12,13 @@ import jinja2
 from markupsafe import Markup
 
 from pytest_tfserving.report.figures import (
+    curve_lines,
     figure,
+    measured_cells,
     percent,
     percent_with_interval,
     reasons,
     roles,
-    stage_text,
     usd,
     with_interval,
 )
@@ -62,26 +63,43 @@ def html_text(document: Mapping[str, Any]) -> str:
     return environment.get_template("report.html.j2").render(
         document=document,
         results=results,
+        searches=[
+            {**search, "lines": curve_lines(search["probes"], search["found"])}
+            for search in document["searches"]
+        ],
         priced=[result for result in results if result["cost"]],
         verdict_line=verdict_line(document),
         verdicts=[(str(verdict), counts[verdict]) for verdict in Verdict if counts[verdict]],
         why=why[:_MOST_REASONS],
         more=len(why) - _MOST_REASONS if len(why) > _MOST_REASONS else 0,
-        began=times[0],
-        ended=times[-1],
+        began=times[0] if times else "",
+        ended=times[-1] if times else "",
         columns=_COLUMNS,
         cells=_cells,
         slos=_slos,
         facts=lambda result: list(_facts(result)),
+        figures=_figures,
+        stages=lambda result: list(map(_stage, result["stages"])),
+        with_interval=with_interval,
+        figure=figure,
         reasons=reasons,
         usd=usd,
         roles=roles,
-        data=Markup(json.dumps(document, separators=(",", ":")).translate(_ESCAPES)),  # noqa: S704
+        data=Markup(json.dumps(_without_recordings(document), separators=(",", ":")).translate(_ESCAPES)),  # noqa: S704
         css=_asset("report.css"),
         d3=_asset("d3.min.js"),
         plot=_asset("plot.min.js"),
         script=_asset("report.js"),
     )
+
+
+def _without_recordings(document: Mapping[str, Any]) -> dict[str, Any]:
+    """All that the page draws and offers: recordings are as large as all the rest."""
+    results = [
+        {name: value for name, value in result.items() if name != "recording"}
+        for result in document["results"]
+    ]
+    return {**document, "results": results}
 
 
 def _asset(name: str) -> Markup:
@@ -107,7 +125,9 @@ def _cells(result: Mapping[str, Any]) -> list[Cell]:
         Cell(
             percent_with_interval(metrics["error_rate"], intervals.get("error_rate")), metrics["error_rate"]
         ),
-        Cell(percent(metrics["efficiency"]), metrics["efficiency"]),
+        Cell(
+            percent_with_interval(metrics["efficiency"], intervals.get("efficiency")), metrics["efficiency"]
+        ),
         Cell(usd(million), million),
     ]
 
@@ -115,6 +135,37 @@ def _cells(result: Mapping[str, Any]) -> list[Cell]:
 def _slos(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Each SLO once, though several tests have judged it."""
     return list({(slo["slo"], slo["verdict"]): slo for slo in result["slos"]}.values())
+
+
+_BESIDE = {"": "", "from_send": " from when it was sent", "corrected": " corrected"}
+
+
+def _figures(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Each figure: its name, its value, its interval and as how many independent requests that rests on."""
+    if result["not_judged"] or not result["metrics"]["requests"]:
+        return []
+    sources = {"": {**result, **result["metrics"]}, **result["beside"]}
+    return [
+        (f"{name}{_BESIDE[beside]}", *cells)
+        for beside, source in sources.items()
+        for name, cells in measured_cells(source, source["intervals"], source["effective"])
+    ]
+
+
+def _stage(stage: Mapping[str, Any]) -> list[str]:
+    """One stage's row: when, its load, its figures."""
+    share = stage["errors"] / stage["requests"] if stage["requests"] else None
+    intervals = stage["intervals"]
+    latencies = [
+        with_interval(stage.get(name), intervals.get(name)) for name in ("p50_ms", "p95_ms", "p99_ms")
+    ]
+    return [
+        f"{figure(stage['start_s'])} to {figure(stage['end_s'])}",
+        figure(stage["level"]),
+        with_interval(stage["rps"], intervals.get("rps")),
+        *latencies,
+        percent_with_interval(share, intervals.get("error_rate")),
+    ]
 
 
 def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -130,11 +181,6 @@ def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "load generator", f"{percent(generator['cpu'])} of a core, {lag}"
     if arrivals := result["arrivals"]:
         yield "arrivals", ", ".join(f"{name} {figure(value)}" for name, value in arrivals.items())
-    for name, percentiles in result["beside"].items():
-        told = ", ".join(f"{each} {figure(value)}" for each, value in percentiles.items())
-        yield f"percentiles {name.replace('_', ' ')}", told
-    for stage in result["stages"]:
-        yield stage_text(stage)
     yield from _server_facts(result["server"] or {})
     yield "reached", result["reached"] or "-"
     if result["errors"]:

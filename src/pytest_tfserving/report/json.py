@@ -7,15 +7,9 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.load.result import (
-    SCHEMA_PERCENTILES,
-    Arrivals,
-    BareRates,
-    Generator,
-    Result,
-    Window,
-    percentile_name,
-)
+from pytest_tfserving.load.histogram import Histogram, packed_floats, unpacked_floats
+from pytest_tfserving.load.latencies import SCHEMA_PERCENTILES, Latencies, percentile_name
+from pytest_tfserving.load.result import Arrivals, BareRates, Generator, Result, Window
 from pytest_tfserving.server_side.observed import ServerSide
 from pytest_tfserving.slo import Decision, Undecided
 
@@ -27,7 +21,9 @@ if TYPE_CHECKING:
 
 
 # Fields of a result that its JSON has not.
-NOT_WRITTEN = frozenset({"latencies_ms", "slos", "on_check"})
+NOT_WRITTEN = frozenset({"latencies", "slice_s", "slices", "slos", "on_check"})
+# A recording has so many latencies one by one at most.
+MOST_RECORDED = 10_000
 
 
 def json_text(content: dict[str, Any]) -> str:
@@ -46,22 +42,51 @@ def metrics(result: Result) -> dict[str, float]:
 
 
 def result_as_dict(result: Result) -> dict[str, Any]:
-    """A result without its latencies."""
+    """A result, its latencies as a recording."""
     values = {name: getattr(result, name) for name in result.__dataclass_fields__ if name not in NOT_WRITTEN}
     for name in ("window", "generator", "bare", "server", "arrivals"):
         values[name] = asdict(values[name]) if values[name] is not None else None
     for name in ("decided", "undecided"):
         values[name] = {text: asdict(each) for text, each in values[name].items()}
-    return values
+    return {**values, "recording": _recording(result)}
 
 
-def result_from_dict(values: dict[str, Any], latencies_ms: NDArray[np.float64]) -> Result:
-    """The result that `result_as_dict` and its latencies came from."""
+def _recording(result: Result) -> dict[str, Any]:
+    """What was recorded, so that figures can be made of it again."""
+    exact_ms = result.latencies.exact_ms
+    return {
+        "count": result.successes,
+        "mean_ms": result.latencies.mean_ms,
+        "max_ms": result.latencies.max_ms,
+        "exact_ms": packed_floats(exact_ms)
+        if exact_ms is not None and len(exact_ms) <= MOST_RECORDED
+        else None,
+        "window": result.latencies.histogram.encoded(),
+        "slice_s": result.slice_s,
+        "slices": [each.encoded() for each in result.slices],
+    }
+
+
+def recorded_latencies(recording: dict[str, Any], exact_ms: NDArray[np.float64] | None = None) -> Latencies:
+    """The latencies of the window: ``exact_ms`` where they were kept elsewhere, else as recorded."""
+    if exact_ms is None and recording["exact_ms"] is not None:
+        exact_ms = unpacked_floats(recording["exact_ms"])
+    mean_ms, max_ms = (
+        math.nan if recording[name] is None else recording[name] for name in ("mean_ms", "max_ms")
+    )
+    return Latencies(Histogram.decoded(recording["window"]), mean_ms, max_ms, exact_ms)
+
+
+def result_from_dict(values: dict[str, Any], exact_ms: NDArray[np.float64] | None = None) -> Result:
+    """The result that `result_as_dict` made the values of; see `recorded_latencies`."""
     bare, server = values["bare"], values["server"]
+    recording = values["recording"]
     return Result(
         **{
-            **values,
-            "latencies_ms": latencies_ms,
+            **{name: value for name, value in values.items() if name != "recording"},
+            "latencies": recorded_latencies(recording, exact_ms),
+            "slice_s": recording["slice_s"],
+            "slices": [Histogram.decoded(each) for each in recording["slices"]],
             "window": Window(**values["window"]),
             "generator": Generator(**values["generator"]),
             "decided": {text: Decision(**each) for text, each in values["decided"].items()},

@@ -28,7 +28,8 @@ def add_result(item: pytest.Item, result: Result) -> None:
     }
     figures = {name: round(value, 4) for name, value in metrics(result).items() if math.isfinite(value)}
     ranges = {f"{name}_interval": with_brackets(interval) for name, interval in result.intervals.items()}
-    _add(item, facts | figures | ranges)
+    sizes = {f"{name}_n_eff": value for name, value in result.effective.items()}
+    _add(item, facts | figures | ranges | sizes)
 
 
 def add_judgements(item: pytest.Item, judgements: list[Judgement]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.report.figures import percent, percent_with_interval, reasons, usd, with_interval
+from pytest_tfserving.report.figures import figure, percent_with_interval, reasons, usd, with_interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,14 +21,18 @@ def markdown_text(document: Mapping[str, Any]) -> str:
     lines = ["## Serving performance", "", verdict_line(document), ""]
     lines += [f"**{_text(document['recommendation']['sentence'])}**", ""]
     month = f"USD for {prices['hours_a_month']:g} h"
-    lines.append(f"| experiment | verdict | rps | p95 ms | errors | eff. | {month} | USD a million |")
-    lines.append("|---|---|--:|--:|--:|--:|--:|--:|")
+    lines.append(
+        f"| experiment | verdict | rps | p50 ms | p95 ms | p99 ms | errors | eff. | {month} | USD a million |"
+    )
+    lines.append("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|")
     lines += [_row(result) for result in results]
     told = [f"- {_text(each['experiment'])}: {_text(reason)}" for each in results for reason in reasons(each)]
     if told:
         lines += ["", *told[:_MOST_REASONS]]
     if len(told) > _MOST_REASONS:
         lines.append(f"- and {len(told) - _MOST_REASONS} more")
+    for search in document["searches"]:
+        lines += ["", *_curve(search)]
     lines += [
         "",
         f"<sub>Prices: {_text(prices['source'])}, {_text(prices['date'])}. Brackets: 95 % confidence.</sub>",
@@ -47,16 +51,29 @@ def _row(result: Mapping[str, Any]) -> str:
     metrics, intervals, cost = result["metrics"], result["intervals"], result["cost"] or {}
     cells = [_text(result["experiment"]), f"{_SIGNS[result['verdict']]} {result['verdict']}"]
     if result["not_judged"] or not metrics["requests"]:
-        cells += ["-"] * 4
+        cells += ["-"] * 6
     else:
         cells += [
             with_interval(metrics["rps"], intervals.get("rps")),
-            with_interval(metrics["p95_ms"], intervals.get("p95_ms")),
+            *(with_interval(metrics[name], intervals.get(name)) for name in ("p50_ms", "p95_ms", "p99_ms")),
             percent_with_interval(metrics["error_rate"], intervals.get("error_rate")),
-            percent(metrics["efficiency"]),
+            percent_with_interval(metrics["efficiency"], intervals.get("efficiency")),
         ]
     cells += [usd(cost.get("month_usd")), usd(cost.get("million_usd"))]
     return f"| {' | '.join(cells)} |"
+
+
+def _curve(search: Mapping[str, Any]) -> list[str]:
+    """The curve of a search for the largest load, as a table."""
+    slos = ", ".join(search["slos"])
+    title = f"**{_text(search['experiment'])}, {_text(search['over'])} that hold {_text(slos)}:**"
+    lines = [f"{title} {_text(search['found'])}", "", f"| {_text(search['over'])} | rps | p95 ms | holds |"]
+    lines.append("|--:|--:|--:|---|")
+    for probe in search["probes"]:
+        rps = with_interval(probe["rps"], probe["rps_interval"])
+        p95 = with_interval(probe["p95_ms"], probe["p95_interval"])
+        lines.append(f"| {figure(probe['load'])} | {rps} | {p95} | {'yes' if probe['holds'] else 'no'} |")
+    return lines
 
 
 def _text(text: str) -> str:

@@ -48,7 +48,8 @@ class RunLog:
 
         self._results += 1
         name = f"{self.writer}-{self._results}.npy"
-        np.save(self.folder / name, result.latencies_ms)
+        exact_ms = result.latencies.exact_ms
+        np.save(self.folder / name, np.empty(0) if exact_ms is None else exact_ms)
         self._append({"key": key, "latencies": name, "result": result_as_dict(result)})
 
     def add_judgements(self, key: str, nodeid: str, judgements: list[Judgement]) -> None:
@@ -59,6 +60,14 @@ class RunLog:
     def add_note(self, text: str) -> None:
         """Keep a line that the user is shown when the run is over."""
         self._append({"key": "", "note": text})
+
+    def add_search(self, search: dict[str, Any]) -> None:
+        """Keep what a search for the largest load has found."""
+        self._append({"key": "", "search": search})
+
+    def searches(self) -> list[dict[str, Any]]:
+        """All searches."""
+        return [line["search"] for line in self._lines() if "search" in line]
 
     def notes(self) -> list[str]:
         """The lines to show when the run is over."""
@@ -97,7 +106,9 @@ class RunLog:
     def _result(self, line: dict[str, Any]) -> Result:
         import numpy as np
 
-        return result_from_dict(line["result"], np.load(self.folder / line["latencies"]))
+        exact_ms = np.load(self.folder / line["latencies"])
+        counted = line["result"]["recording"]["count"]
+        return result_from_dict(line["result"], exact_ms if len(exact_ms) == counted else None)
 
 
 def _judgement(values: dict[str, Any]) -> Judgement:

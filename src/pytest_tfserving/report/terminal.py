@@ -6,7 +6,16 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.report.figures import figure, percent, reasons, roles, stage_text, usd, with_interval
+from pytest_tfserving.report.figures import (
+    curve_lines,
+    figure,
+    measured_text,
+    percent,
+    reasons,
+    roles,
+    stage_text,
+    usd,
+)
 from pytest_tfserving.slo import Verdict
 
 if TYPE_CHECKING:
@@ -16,6 +25,8 @@ if TYPE_CHECKING:
 _NAME_WIDTH = 27
 _SIMPLE_EVERY_S = 10.0
 _COLUMNS = (("rps", 6), ("p50", 5), ("p95", 6), ("p99", 6), ("errors", 6), ("eff.", 5))
+_WITH_INTERVALS = ("rps", "p50_ms", "p95_ms", "p99_ms", "error_rate", "efficiency")
+_FIGURES_A_LINE = 3
 _COLOURS = {
     Verdict.PASS: {"green": True},
     Verdict.FAIL: {"red": True},
@@ -94,6 +105,8 @@ def write_summary(reporter: TerminalReporter, config: pytest.Config, *, interrup
         document = document_of(entries, interrupted=interrupted, pricing=perf.settings.pricing())
         write_table(reporter, document)
         write_costs(reporter, document)
+    for search in perf.searches():
+        write_curve(reporter, search)
     for note in perf.notes():
         reporter.write_line(note)
     for path in perf.settings.report_files:
@@ -126,6 +139,13 @@ def write_table(reporter: TerminalReporter, document: dict[str, Any]) -> None:
         reporter.write_line("in ms; [95 % interval]; eff. = rps as a share of the bare in-process session's")
 
 
+def write_curve(reporter: TerminalReporter, search: dict[str, Any]) -> None:
+    """The curve of a search for the largest load."""
+    reporter.write_sep("=", f"{search['experiment']}: {search['over']} that hold {', '.join(search['slos'])}")
+    for line in curve_lines(search["probes"], search["found"]):
+        reporter.write_line(line)
+
+
 def write_costs(reporter: TerminalReporter, document: dict[str, Any]) -> None:
     """What each shape costs and which configuration to take, where there are several to choose from."""
     priced = [result for result in document["results"] if result["cost"]]
@@ -145,17 +165,14 @@ def write_costs(reporter: TerminalReporter, document: dict[str, Any]) -> None:
 
 
 def _intervals(result: dict[str, Any]) -> str:
-    """``  rps 148 [141, 156], p95 210 [201, 224], n_eff 310``, empty where there are no intervals."""
-    metrics, intervals = result["metrics"], result["intervals"]
-    shown = {"rps": "rps", "p95_ms": "p95"}
-    parts = [
-        f"{text} {with_interval(metrics[name], intervals[name])}"
-        for name, text in shown.items()
-        if name in intervals
+    """``  rps 148 [141, 156] n_eff 120, p95 210 [201, 224] n_eff 310``, empty without intervals."""
+    texts = [
+        measured_text(name, result["metrics"], result["intervals"], result["effective"])
+        for name in _WITH_INTERVALS
+        if name in result["intervals"]
     ]
-    effective = result["effective"].get("p95_ms")
-    parts += [f"n_eff {figure(effective)}"] if effective and parts else []
-    return f"  {', '.join(parts)}" if parts and not result["not_judged"] else ""
+    lines = [", ".join(texts[at : at + _FIGURES_A_LINE]) for at in range(0, len(texts), _FIGURES_A_LINE)]
+    return "\n".join(f"  {line}" for line in lines) if not result["not_judged"] else ""
 
 
 def _cells(result: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ _WINDOW = 5.0
 # How many standard errors above the estimate the upper bound is.
 _ERRORS_ABOVE = 2.0
 # Longer series are measured on their last so many values.
-_MOST = 1 << 16
+MOST_VALUES = 1 << 16
 _RAREST = 0.05
 _TAIL_OF_BULK = 0.4
 
@@ -35,7 +35,7 @@ def inefficiency(series: Floats) -> tuple[Floats, Floats]:
     Returns:
         Two arrays of shape ``(...)``.
     """
-    series = series[..., -_MOST:]
+    series = series[..., -MOST_VALUES:]
     count = series.shape[-1]
     lags = max(count // 4, 1)
     sums = 1 + 2 * np.cumsum(_autocorrelation(series, lags), axis=-1)
@@ -71,7 +71,7 @@ def tail_inefficiency(values: Floats, over: Floats, share: float) -> Floats:
         over: the same shape, 0 or 1.
         share: in (0, 1).
     """
-    values, over = values[..., -_MOST:], over[..., -_MOST:]
+    values, over = values[..., -MOST_VALUES:], over[..., -MOST_VALUES:]
     # Equal values get ranks at random: in their order they would make a trend.
     order = np.lexsort((np.random.default_rng(0).random(values.shape), values), axis=-1)
     ranks = order.argsort(axis=-1).astype(float)

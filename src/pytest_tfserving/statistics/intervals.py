@@ -1,8 +1,8 @@
 """Confidence intervals of a run's figures, not narrowed by neighbouring requests that resemble each other.
 
-Requests of one run are not independent: a slow moment slows many. Both intervals are made from the means of a
-few long batches, which are nearly independent where single requests are not (batch means; Law, Simulation
-Modeling and Analysis, 5th ed., section 9.5.3).
+Requests of one run are not independent: a slow moment slows many. All intervals but that of a share are
+made from the means of a few long batches, which are nearly independent where single requests are not (batch
+means; Law, Simulation Modeling and Analysis, 5th ed., section 9.5.3).
 """
 
 from __future__ import annotations
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from pytest_tfserving.load.latencies import Latencies
+
+    Floats = NDArray[np.float64]
+
 BATCHES = 20
 # Student's t for 95 % and 19 degrees of freedom.
 _T = 2.093
@@ -24,52 +28,52 @@ _FEWEST_IN_A_BATCH = 5
 Interval = tuple[float, float]
 
 
-def rate_interval(finished_s: NDArray[np.float64], start_s: float, end_s: float) -> Interval | None:
-    """The 95 % interval of a rate a second, from when each success ended; None for too few."""
-    import numpy as np
-
-    counts, _ = np.histogram(finished_s, bins=BATCHES, range=(start_s, end_s))
-    if end_s <= start_s or len(finished_s) < BATCHES * _FEWEST_IN_A_BATCH:
+def rate_interval(counts: Floats, length_s: float) -> Interval | None:
+    """The 95 % interval of a rate a second, from the successes of each batch of time; None for too few."""
+    if length_s <= 0 or counts.sum() < BATCHES * _FEWEST_IN_A_BATCH:
         return None
-    rates = counts * BATCHES / (end_s - start_s)
+    rates = counts * BATCHES / length_s
     half = _half_width(rates)
     mean = float(rates.mean())
     return max(mean - half, 0.0), mean + half
 
 
-def percentile_intervals(
-    latencies_ms: NDArray[np.float64], ordered: NDArray[np.float64], percentiles: tuple[float, ...]
-) -> dict[float, Interval]:
-    """The 95 % interval of each percentile, in ms, from latencies as they ended, and the same ``ordered``.
+def percentile_interval(
+    latencies: Latencies, percentile: float, under: Floats, counts: Floats
+) -> Interval | None:
+    """The 95 % interval of a percentile, in ms; None where it would need latencies above the highest one.
 
     Batch means of whether a latency is at most the percentile give that share's standard error, which is
     never taken to be less than that of independent requests; the latencies at the share's two ends are the
-    interval's. A percentile whose interval would need latencies above the highest one is left out.
+    interval's.
+
+    Args:
+        latencies: all of them.
+        percentile: which one.
+        under: how many latencies of each batch of time are at most the percentile.
+        counts: how many each batch has.
     """
-    size = len(latencies_ms) // BATCHES
-    if size < _FEWEST_IN_A_BATCH:
-        return {}
-    inside = latencies_ms[len(latencies_ms) - size * BATCHES :]
-    found = {}
-    for percentile in percentiles:
-        share = percentile / 100
-        value = ordered[math.ceil(share * len(ordered)) - 1]
-        independent = _T * math.sqrt(share * (1 - share) / len(ordered))
-        half = max(_half_width((inside <= value).reshape(BATCHES, size).mean(axis=1)), independent)
-        low, high = (math.ceil((share + sign * half) * len(ordered)) - 1 for sign in (-1, 1))
-        if high < len(ordered):
-            found[percentile] = (float(ordered[max(low, 0)]), float(ordered[high]))
-    return found
-
-
-def mean_interval(latencies_ms: NDArray[np.float64]) -> Interval | None:
-    """The 95 % interval of the mean of latencies as they ended, in ms; None for too few."""
-    size = len(latencies_ms) // BATCHES
-    if size < _FEWEST_IN_A_BATCH:
+    if not _are_enough(counts):
         return None
-    means = latencies_ms[len(latencies_ms) - size * BATCHES :].reshape(BATCHES, size).mean(axis=1)
-    half, mean = _half_width(means), float(latencies_ms.mean())
+    count, share = len(latencies), percentile / 100
+    independent = _T * math.sqrt(share * (1 - share) / count)
+    half = max(_half_width(under / counts), independent)
+    low, high = (math.ceil((share + sign * half) * count) for sign in (-1, 1))
+    if high > count:
+        return None
+    return latencies.percentile_ms(100 * max(low, 1) / count), latencies.percentile_ms(100 * high / count)
+
+
+def mean_interval(sums: Floats, counts: Floats) -> Interval | None:
+    """The 95 % interval of the mean, from each batch's sum and count; None for too few."""
+    if not _are_enough(counts):
+        return None
+    half, mean = _half_width(sums / counts), float(sums.sum() / counts.sum())
     return max(mean - half, 0.0), mean + half
+
+
+def _are_enough(counts: Floats) -> bool:
+    return bool(counts.min() >= 1 and counts.sum() >= BATCHES * _FEWEST_IN_A_BATCH)
 
 
 def share_interval(hits: int, effective: float, count: int) -> Interval | None:
@@ -85,7 +89,7 @@ def share_interval(hits: int, effective: float, count: int) -> Interval | None:
     return max(centre - half, 0.0), min(centre + half, 1.0)
 
 
-def _half_width(means: NDArray[np.float64]) -> float:
+def _half_width(means: Floats) -> float:
     return _T * float(means.std(ddof=1)) / math.sqrt(BATCHES)
 
 

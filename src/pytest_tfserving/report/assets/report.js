@@ -210,6 +210,42 @@
     }
   }
 
+  // Load against what the server made of it: where p95 turns up, and the rate goes on no more, is the knee.
+  function drawSearch(section) {
+    const search = data.searches[Number(section.dataset.search)];
+    const box = section.querySelector(".charts");
+    box.replaceChildren();
+    const limit = search.slos.map((text) => /^p95<=?([\d.]+)(us|ms|s)$/.exec(text.replaceAll(" ", "")))
+      .filter(Boolean).map((match) => inMs({ limit: Number(match[1]), unit: match[2] }));
+    for (const [field, interval, label, dashed] of [
+      ["p95_ms", "p95_interval", "p95, ms", limit], ["rps", "rps_interval", "requests a second", []],
+    ]) {
+      const probes = search.probes.filter((probe) => probe[field] !== null);
+      const figure = document.createElement("figure");
+      figure.append(document.createElement("figcaption"));
+      box.append(figure);
+      const caption = `${label} by ${search.over}; the upright line is the knee${dashed.length ? ", dashed the SLO" : ""}`;
+      draw(figure, caption, (width) => ({
+        height: 260,
+        marginLeft: 52,
+        marginTop: 28,
+        x: { label: search.over, grid: true, nice: true, zero: true, ticks: width < 480 ? 5 : 10 },
+        y: { label, grid: true, nice: true, zero: true },
+        color: { type: "ordinal", domain: ["holds", "does not hold"], range: [PALETTE[4], PALETTE[2]], legend: true },
+        marks: [
+          Plot.lineY(probes, { x: "load", y: field, strokeOpacity: 0.4 }),
+          Plot.ruleX(probes.filter((probe) => probe[interval]), { x: "load", y1: (probe) => probe[interval][0],
+            y2: (probe) => probe[interval][1], strokeOpacity: 0.6 }),
+          Plot.dot(probes, { x: "load", y: field, r: 4, fill: (probe) => (probe.holds ? "holds" : "does not hold"),
+            title: (probe) => `${number(probe.load)} ${search.over}\n${number(probe[field])} ${label}`, tip: true }),
+          Plot.ruleY(dashed, { strokeDasharray: "4,3" }),
+          Plot.ruleX(search.knee ? [search.knee] : [], { strokeWidth: 1.5 }),
+          Plot.ruleY([0]),
+        ],
+      }));
+    }
+  }
+
   function drawDetails(details) {
     const result = results[Number(details.dataset.index)];
     const box = details.querySelector(".charts");
@@ -300,9 +336,12 @@
   });
 
   function drawAll() {
-    drawComparison();
-    drawPercentiles();
-    drawCost();
+    if (results.length) {
+      drawComparison();
+      drawPercentiles();
+      drawCost();
+    }
+    document.querySelectorAll("[data-search]").forEach(drawSearch);
     document.querySelectorAll("details[open]").forEach(drawDetails);
   }
 

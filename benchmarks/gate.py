@@ -1,0 +1,90 @@
+"""How soon a gate on ResNet50 is decided: an easy SLO, a hopeless one, a close one.
+
+The experiment 1cpu-2gb-1n-interop1 of the embedded server is loaded by four users over REST, each time by a
+pytest of its own. The easy limit of p95 is 60 times the bare session's median call, the hopeless one half of
+it, the close one the p95 that the easy run measured. The first two are to end as soon as a run may, the last
+one takes its run time.
+
+Needs the extra embedded, two cores and 2 GB of RAM.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import _common as common
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RUN_TIME_S = 120
+QUICK_RUN_TIME_S = 30
+# A window of 5 s at least, the ramp before it, and a look each half second.
+SOON_S = 15.0
+_EXPERIMENTS = """
+defaults: {{model: resnet50, payload: json, profile: gate}}
+profiles:
+  gate: {{users: 4, spawn_rate: 4, run_time_s: {run_time_s}}}
+experiments:
+  - {{shape: 1cpu-2gb-1n, inter_op: 1, slo: ["{slo}"]}}
+"""
+_TEST = "def test_gate(load):\n    load().check()\n"
+
+
+def main() -> None:
+    args = common.arguments(__doc__)
+    run_time_s = QUICK_RUN_TIME_S if args.quick else RUN_TIME_S
+    with common.scratch() as folder:
+        easy = judged(folder, "p95<60x", run_time_s)
+        hopeless = judged(folder, "p95<0.5x", run_time_s)
+        close = judged(folder, f"p95<{easy['metrics']['p95_ms']:.6g}ms", run_time_s)
+    common.note("")
+    found = {"easy": easy, "hopeless": hopeless, "close": close}
+    common.table(
+        ["SLO", "", "verdict", "load ran for, s"],
+        [[name, slo_of(each), each["verdict"], f"{each['run_s']:.1f}"] for name, each in found.items()],
+    )
+    right = (easy["verdict"], hopeless["verdict"]) == ("PASS", "FAIL")
+    common.finish(
+        args,
+        {
+            name: {"slo": slo_of(each), "verdict": each["verdict"], "run_s": each["run_s"]}
+            for name, each in found.items()
+        },
+        [
+            common.Target("easy and hopeless with the right verdict", float(right), 1, at_least=True),
+            common.Target("easy, seconds of load", easy["run_s"], SOON_S),
+            common.Target("hopeless, seconds of load", hopeless["run_s"], SOON_S),
+            common.Target("close, share of its run time", close["run_s"] / run_time_s, 0.5, at_least=True),
+        ],
+    )
+
+
+def judged(folder: Path, slo: str, run_time_s: int) -> dict[str, Any]:
+    """The result of a pytest run with one SLO."""
+    common.note(f"{slo}, at most {run_time_s} s of load")
+    text = _EXPERIMENTS.format(run_time_s=run_time_s, slo=slo)
+    (folder / "experiments.yaml").write_text(text, encoding="utf-8")
+    (folder / "test_gate.py").write_text(_TEST, encoding="utf-8")
+    path = folder / "results.json"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:locust", f"--tfserving-json={path}"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if not path.exists():
+        sys.exit(done.stdout + done.stderr)
+    (result,) = json.loads(path.read_text(encoding="utf-8"))["results"]
+    path.unlink()
+    if result["aborted"] or result["not_judged"]:
+        sys.exit(f"the run with {slo} failed: {result['aborted'] or result['not_judged']}")
+    return dict(result)
+
+
+def slo_of(result: dict[str, Any]) -> str:
+    """The SLO that was asked for."""
+    return str(next(each["slo"] for each in result["slos"] if not each["guard"]))
+
+
+if __name__ == "__main__":
+    main()

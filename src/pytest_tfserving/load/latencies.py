@@ -1,0 +1,120 @@
+"""Latencies of any number of requests in bounded memory: exact up to a number, beyond it a histogram."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_tfserving.load.histogram import Histogram
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+SCHEMA_PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9)
+# Of more latencies than this, percentiles are those of the histogram.
+MOST_EXACT = 1_000_000
+
+
+def percentile_name(percentile: float) -> str:
+    """``p99_9_ms``, as a percentile is called where units are in names."""
+    return f"p{percentile:g}_ms".replace(".", "_")
+
+
+def nearest_rank(ordered: Floats, percentile: float) -> float:
+    """The least of ``ordered`` values that so many per cent do not exceed; NaN of none."""
+    if not len(ordered):
+        return math.nan
+    return float(ordered[max(math.ceil(round(percentile / 100 * len(ordered), 9)), 1) - 1])
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Latencies:
+    """Latencies of successful requests.
+
+    ``exact_ms`` holds them all, sorted, or is None where there were more than `MOST_EXACT`: percentiles are
+    then those of ``histogram``, within 0.05 %. Mean and highest are exact always.
+    """
+
+    histogram: Histogram
+    mean_ms: float
+    max_ms: float
+    exact_ms: Floats | None
+
+    @classmethod
+    def of(cls, latencies_ms: Floats) -> Latencies:
+        """Those of latencies in any order."""
+        collected = Collected()
+        collected.add(latencies_ms)
+        return collected.latencies()
+
+    def __len__(self) -> int:
+        return len(self.histogram) if self.exact_ms is None else len(self.exact_ms)
+
+    @property
+    def values_ms(self) -> Floats:
+        """All of them, sorted; where they are not kept, each as the middle of its bucket."""
+        if self.exact_ms is not None:
+            return self.exact_ms
+        return np.repeat(self.histogram.values_ms, self.histogram.counts)
+
+    def percentile_ms(self, percentile: float) -> float:
+        """The nearest-rank percentile: the least latency that so many per cent do not exceed."""
+        if self.exact_ms is not None:
+            return nearest_rank(self.exact_ms, percentile)
+        return min(self.histogram.percentile_ms(percentile), self.max_ms)
+
+    def named_percentiles(self) -> dict[str, float]:
+        """Every percentile of the results' schema, by name, and the highest value."""
+        found = {percentile_name(each): self.percentile_ms(each) for each in SCHEMA_PERCENTILES}
+        return found | {"max_ms": self.max_ms}
+
+
+class Collected:
+    """Latencies that come block by block."""
+
+    def __init__(self, most_exact: int = MOST_EXACT) -> None:
+        self._most_exact = most_exact
+        self._exact: list[Floats] = []
+        self._histogram: Histogram | None = None
+        self._count = 0
+        self._sum_ms = 0.0
+        self._max_ms = -math.inf
+
+    def add(self, latencies_ms: Floats) -> None:
+        """Take in some more, in any order."""
+        if not len(latencies_ms):
+            return
+        self._count += len(latencies_ms)
+        self._sum_ms += float(latencies_ms.sum())
+        self._max_ms = max(self._max_ms, float(latencies_ms.max()))
+        self._exact.append(latencies_ms)
+        if self._count > self._most_exact:
+            self._histogram = self._all()
+            self._exact = []
+
+    def latencies(self) -> Latencies:
+        """All that came."""
+        if not self._count:
+            return Latencies(Histogram.of(np.empty(0)), math.nan, math.nan, np.empty(0))
+        exact = None if self._histogram else _sorted(self._exact)
+        return Latencies(self._all(), self._sum_ms / self._count, self._max_ms, exact)
+
+    def _all(self) -> Histogram:
+        known = [self._histogram] if self._histogram else []
+        return Histogram.merged([*known, *map(Histogram.of, self._exact)])
+
+
+def _sorted(blocks: list[Floats]) -> Floats:
+    """The values of all blocks, which are emptied as they are taken."""
+    whole = np.empty(sum(map(len, blocks)))
+    filled = len(whole)
+    for block in reversed(blocks):
+        filled -= len(block)
+        whole[filled : filled + len(block)] = block
+    whole.sort()
+    return whole

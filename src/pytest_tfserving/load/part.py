@@ -1,0 +1,199 @@
+"""The figures of a part of a run, with their intervals, from requests that come block by block.
+
+Whatever their number, memory stays bounded: requests are seen twice, once to know the percentiles, once to
+know how much those vary.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_tfserving.load.histogram import Histogram, buckets_of
+from pytest_tfserving.load.latencies import SCHEMA_PERCENTILES, Collected, Latencies, percentile_name
+from pytest_tfserving.statistics.dependence import MOST_VALUES, inefficiency
+from pytest_tfserving.statistics.intervals import (
+    BATCHES,
+    mean_interval,
+    percentile_interval,
+    rate_interval,
+    share_interval,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pytest_tfserving.statistics.intervals import Interval
+
+    Floats = NDArray[np.float64]
+    Bools = NDArray[np.bool_]
+
+# Enough for any bucket; above it a key has the second.
+_BUCKET_BITS = 16
+_MOST_WAITING = 1 << 18
+
+
+class Part:
+    """The requests that ended from ``start_s`` to ``end_s``, in `BATCHES` equal parts of that time."""
+
+    def __init__(self, start_s: float, end_s: float) -> None:
+        self._start_s, self._end_s = start_s, end_s
+        self._collected = Collected()
+        self._last = _Last()
+        self._requests = np.zeros(BATCHES)
+        self._successes = np.zeros(BATCHES)
+        self._taken_ms = np.zeros(BATCHES)
+        self._under = np.zeros((len(SCHEMA_PERCENTILES), BATCHES))
+        self.latencies: Latencies
+
+    def add(self, finished_s: Floats, latencies_ms: Floats, failed: Bools) -> None:
+        """See a block of requests for the first time, in any order."""
+        inside = self._inside(finished_s)
+        finished_s, latencies_ms, failed = finished_s[inside], latencies_ms[inside], failed[inside]
+        self._last.add(finished_s, latencies_ms, failed)
+        self._requests += np.bincount(self._batch(finished_s), minlength=BATCHES)
+        good_ms, batch = latencies_ms[~failed], self._batch(finished_s[~failed])
+        self._collected.add(good_ms)
+        self._successes += np.bincount(batch, minlength=BATCHES)
+        self._taken_ms += np.bincount(batch, weights=good_ms, minlength=BATCHES)
+
+    def close(self) -> None:
+        """All were seen once."""
+        self.latencies = self._collected.latencies()
+        del self._collected
+        self._values = [self.latencies.percentile_ms(each) for each in SCHEMA_PERCENTILES]
+
+    def see_again(self, finished_s: Floats, latencies_ms: Floats, failed: Bools) -> None:
+        """See a block for the second time, when all were seen once."""
+        good = self._inside(finished_s) & ~failed
+        good_ms, batch = latencies_ms[good], self._batch(finished_s[good])
+        for index, value in enumerate(self._values):
+            self._under[index] += np.bincount(batch[good_ms <= value], minlength=BATCHES)
+
+    @property
+    def requests(self) -> int:
+        """How many ended in it."""
+        return int(self._requests.sum())
+
+    @property
+    def failures(self) -> int:
+        """How many of them failed."""
+        return self.requests - len(self.latencies)
+
+    def intervals(self) -> tuple[dict[str, Interval], dict[str, float]]:
+        """The interval of each figure, and as how many independent requests those rest on."""
+        found: dict[str, Interval | None] = {}
+        effective: dict[str, float] = {}
+        last = self._last
+        good = ~last.failed
+        good_ms, successes = last.latencies_ms[good], len(self.latencies)
+        for percentile, value, under in zip(SCHEMA_PERCENTILES, self._values, self._under, strict=True):
+            name = percentile_name(percentile)
+            found[name] = percentile_interval(self.latencies, percentile, under, self._successes)
+            effective[name] = _effective(good_ms <= value, successes)
+        found["rps"] = rate_interval(self._successes, self._end_s - self._start_s)
+        effective["rps"] = successes / _dispersion(last.finished_s[good], self._end_s)
+        found["mean_ms"] = mean_interval(self._taken_ms, self._successes)
+        effective["mean_ms"] = _effective(good_ms, successes)
+        effective["error_rate"] = _effective(last.failed, self.requests)
+        found["error_rate"] = share_interval(self.failures, effective["error_rate"], self.requests)
+        known = {name: interval for name, interval in found.items() if interval}
+        return known, {name: round(effective[name], 1) for name in known}
+
+    def _inside(self, finished_s: Floats) -> Bools:
+        return (finished_s >= self._start_s) & (finished_s <= self._end_s)
+
+    def _batch(self, finished_s: Floats) -> NDArray[np.int64]:
+        length_s = self._end_s - self._start_s
+        at = (finished_s - self._start_s) * (BATCHES / length_s if length_s > 0 else 0.0)
+        return np.minimum(at.astype(np.int64), BATCHES - 1)
+
+
+class _Last:
+    """The last requests to end, in their order: as many as dependence is measured on."""
+
+    def __init__(self) -> None:
+        self._rows = np.empty((0, 3))
+        self._waiting: list[Floats] = []
+        self._size = 0
+
+    def add(self, finished_s: Floats, latencies_ms: Floats, failed: Bools) -> None:
+        self._waiting.append(np.column_stack([finished_s, latencies_ms, failed]))
+        self._size += len(finished_s)
+        if self._size > MOST_VALUES:
+            self._settle()
+
+    @property
+    def finished_s(self) -> Floats:
+        return self._settle()[:, 0]
+
+    @property
+    def latencies_ms(self) -> Floats:
+        return self._settle()[:, 1]
+
+    @property
+    def failed(self) -> Bools:
+        return self._settle()[:, 2] > 0
+
+    def _settle(self) -> Floats:
+        if self._waiting:
+            rows = np.concatenate([self._rows, *self._waiting])
+            self._rows = rows[np.argsort(rows[:, 0], kind="stable")][-MOST_VALUES:]
+            self._waiting, self._size = [], 0
+        return self._rows
+
+
+def _effective(values: NDArray[Any], count: int) -> float:
+    """As how many independent values ``count`` like these last ones are."""
+    return count / float(inefficiency(values.astype(float))[0]) if len(values) else 0.0
+
+
+def _dispersion(finished_s: Floats, end_s: float) -> float:
+    """How many times as much counts in slices of time scatter as independent requests' would; at least 1."""
+    if not len(finished_s):
+        return 1.0
+    slices = max(len(finished_s) // 5, 1)
+    counts, _ = np.histogram(finished_s, bins=slices, range=(finished_s[0], max(end_s, finished_s[-1])))
+    found = counts.var() / counts.mean() * float(inefficiency(counts.astype(float))[0])
+    return max(float(found), 1.0)
+
+
+class Seconds:
+    """A histogram of the successes of every second of a run, and how many requests failed in it."""
+
+    def __init__(self) -> None:
+        self._known = Histogram.of(np.empty(0))
+        self._waiting: list[Histogram] = []
+        self._failed = np.zeros(0, np.int64)
+
+    def add(self, finished_s: Floats, latencies_ms: Floats, failed: Bools) -> None:
+        """Take in a block of requests, in any order."""
+        if not len(finished_s):
+            return
+        seconds = finished_s.astype(np.int64)
+        keys = (seconds[~failed] << _BUCKET_BITS) + buckets_of(latencies_ms[~failed])
+        self._waiting.append(Histogram(*np.unique(keys, return_counts=True)))
+        failures = np.bincount(seconds[failed], minlength=len(self._failed))
+        failures[: len(self._failed)] += self._failed
+        self._failed = failures
+        if sum(len(each.counts) for each in self._waiting) > max(_MOST_WAITING, len(self._known.counts)):
+            self._merge()
+
+    def errors(self, second: int) -> int:
+        """How many failed in a second."""
+        return int(self._failed[second]) if second < len(self._failed) else 0
+
+    def histogram(self, first: int, last: int) -> Histogram:
+        """The successes from second ``first`` to before ``last``."""
+        self._merge()
+        keys = self._known.buckets
+        low, high = np.searchsorted(keys, [first << _BUCKET_BITS, last << _BUCKET_BITS])
+        buckets = keys[low:high] & ((1 << _BUCKET_BITS) - 1)
+        part = Histogram(buckets, self._known.counts[low:high])
+        return part if last == first + 1 else Histogram.merged([part])
+
+    def _merge(self) -> None:
+        if self._waiting:
+            self._known = Histogram.merged([self._known, *self._waiting])
+            self._waiting = []
