@@ -321,10 +321,9 @@ def _regular(value: Any, dtype: int) -> NDArray[Any] | None:
         value = list(chain.from_iterable(value))
     if not value or not _NUMBER_TYPES[wanted.kind].issuperset(map(type, value)):
         return None
-    try:
-        return _array(value, tuple(shape), dtype)
-    except OverflowError:
+    if wanted.kind != "f" and not (_in_range(min(value), wanted) and _in_range(max(value), wanted)):
         return None
+    return _array(value, tuple(shape), dtype)
 
 
 def _shape_of(value: Any, most_axes: int = _MOST_AXES) -> tuple[int, ...]:
