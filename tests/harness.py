@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 FAKE_SERVER = Path(__file__).parent / "servers" / "fake_server.py"
 
 PATIENCE_S = 60
+_LOOK_S = 0.02
 RESULT = Result(
     experiment="e",
     target="local",
@@ -89,5 +89,5 @@ def until(condition: Callable[[], Any], what: str) -> Any:
     while time.monotonic() < deadline:
         if found := condition():
             return found
-        os.sched_yield()
+        time.sleep(_LOOK_S)
     pytest.fail(f"{what} did not happen within {PATIENCE_S} s")

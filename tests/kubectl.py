@@ -12,6 +12,8 @@ from pytest_tfserving.targets.labels import MANAGED_BY, OWNER, US, Leftovers
 
 # What runs make.
 _KINDS = "namespaces,pods,deployments,replicasets,services,configmaps,jobs"
+# Of these something is left while there is one, even in a namespace that goes.
+_RUNNING = ("Pod", "Deployment", "Job")
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,23 @@ class Kubectl:
         """Make objects."""
         self("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests}))
 
+    def drop(self, namespace: str) -> None:
+        """Delete a namespace without waiting for it; a namespace that finds Pods looks again much later."""
+        where = f"--namespace={namespace}"
+        self("delete", "deployments", "--all", "--wait=false", where)
+        self("delete", "pods", "--all", "--grace-period=0", "--force", where)
+        self("delete", "namespace", namespace, "--wait=false")
+
     def ours(self) -> list[dict[str, Any]]:
-        """Everything in the cluster that a run of this package has made."""
-        return self.items(_KINDS, "--all-namespaces", f"--selector={MANAGED_BY}={US}")
+        """What runs of this package have made in the cluster, but namespaces that go."""
+        found = self.items(_KINDS, "--all-namespaces", f"--selector={MANAGED_BY}={US}")
+        going = {each["metadata"]["name"] for each in found if _goes(each)}
+        return [
+            each
+            for each in found
+            if not _goes(each)
+            and (each["kind"] in _RUNNING or each["metadata"].get("namespace") not in going)
+        ]
 
     def of_process(self, pid: int) -> list[dict[str, Any]]:
         """What a run in the process ``pid`` has made."""
@@ -64,6 +80,10 @@ class Kubectl:
             for each in self.ours()
             if Leftovers(kept=True).include(carried(each))
         ]
+
+
+def _goes(thing: dict[str, Any]) -> bool:
+    return thing["kind"] == "Namespace" and "deletionTimestamp" in thing["metadata"]
 
 
 def carried(thing: dict[str, Any]) -> dict[str, str]:

@@ -36,6 +36,8 @@ experiments:
   - {shape: 1cpu-1gb-1n, inter_op: 1, slo: ["rps>=1"]}
 """
 AWAY_S = 20
+# What pytest says when the model is ready, and when it has been loaded for some seconds.
+DEPLOYED, LOADED = "first requests", " rps"
 # Takes the API server away the moment that load is over, and has it brought back.
 AWAY_FROM_THE_END_ON = """
 import subprocess
@@ -128,7 +130,7 @@ def test_an_api_server_that_is_away_during_load_changes_nothing(
 ) -> None:
     run_given(API_SERVER, "start")
     run = started("--tfserving-json=out.json", "--tfserving-early-stop=no", "--tfserving-run-time=45s")
-    run.until(" rps")
+    run.until(LOADED)
     try:
         run_given(API_SERVER, "stop")
         time.sleep(AWAY_S)  # the outage itself
@@ -157,7 +159,7 @@ def test_an_api_server_that_is_away_during_teardown_leaves_nothing(small: Projec
 
 def test_a_second_run_waits_and_says_for_whom(started: Callable[..., Run], cluster: Kubectl) -> None:
     first = started("--tfserving-early-stop=no", "--tfserving-run-time=5m")
-    first.until(" rps")
+    first.until(DEPLOYED)
     second = started()
 
     second.until("waits for its turn on cluster")
@@ -178,7 +180,7 @@ def test_a_run_that_is_interrupted_leaves_nothing(
     started: Callable[..., Run], cluster: Kubectl, number: signal.Signals
 ) -> None:
     run = started("--tfserving-early-stop=no", "--tfserving-run-time=5m")
-    run.until(" rps")
+    run.until(LOADED)
 
     run.end(number)
 
@@ -187,7 +189,7 @@ def test_a_run_that_is_interrupted_leaves_nothing(
 
 def test_ctrl_c_twice_leaves_nothing(started: Callable[..., Run], cluster: Kubectl) -> None:
     run = started("--tfserving-early-stop=no", "--tfserving-run-time=5m")
-    run.until(" rps")
+    run.until(LOADED)
     run.process.send_signal(signal.SIGINT)
     run.until("KeyboardInterrupt")
 
@@ -203,7 +205,7 @@ def test_what_a_killed_run_left_goes_at_the_next_start_and_a_strangers_stays(
     started: Callable[..., Run], small: Project, cluster: Kubectl, strangers: list[dict[str, Any]]
 ) -> None:
     killed = started("--tfserving-early-stop=no", "--tfserving-run-time=5m")
-    killed.until(" rps")
+    killed.until(DEPLOYED)
     killed.end(signal.SIGKILL)
     (left,) = [each for each in cluster.of_process(killed.process.pid) if each["kind"] == "Namespace"]
     run = carried(left)[RUN]
@@ -231,7 +233,7 @@ def test_the_command_cleans_up_what_a_killed_run_left(
     started: Callable[..., Run], small: Project, cluster: Kubectl
 ) -> None:
     killed = started("--tfserving-early-stop=no", "--tfserving-run-time=5m")
-    killed.until(" rps")
+    killed.until(DEPLOYED)
     killed.end(signal.SIGKILL)
     program = [sys.executable, "-m", "pytest_tfserving.cli", "cleanup", "--target", "kubernetes"]
     allowed = f"[pytest]\ntfserving_allowed_contexts = {cluster.context}\n"
@@ -262,4 +264,4 @@ def test_a_deployment_is_kept_with_how_to_look_and_how_to_delete(small: Project,
     delete = ["cleanup", "--run", seen["run"], "--target", "kubernetes"]
     told = next(line for line in run.outlines if line.startswith("kept 1cpu"))
     assert f"`pytest-tfserving {shlex.join(delete[:3])}`" in told
-    cluster("delete", "namespace", seen["namespace"])
+    cluster.drop(seen["namespace"])

@@ -20,7 +20,7 @@ defaults: {model: ./models/half_plus_two, payload: request.json, profile: tiny}
 load_pods: {cpu: 300m, memory: 512Mi}
 profiles:
   tiny:
-    {users: 4, spawn_rate: 4, run_time_s: 15, think_time_s: 0.05, request_timeout_s: 20, max_lag_ms: 2000,
+    {users: 8, spawn_rate: 8, run_time_s: 15, think_time_s: 0.2, request_timeout_s: 20, max_lag_ms: 2000,
      max_cpu_wait: 1, early_stop: false}
 experiments:
   - {shape: 1cpu-1gb-1n, inter_op: 1, slo: ["rps>=1"]}
@@ -84,7 +84,7 @@ def test_it_measures_what_load_from_here_measures(small: Project, cluster: Kubec
     assert there["reached"].endswith("load from Pods of the cluster")
     assert there["generator"]["processes"] == processes
     assert (there["verdict"], there["total_errors"]) == ("PASS", 0)
-    # The think time makes the rate: four users, twenty times a second at most.
+    # The think time makes the rate: eight users, five times a second at most.
     assert there["metrics"]["rps"] == pytest.approx(here["metrics"]["rps"], rel=0.1)
     assert there["total_requests"] == pytest.approx(there["run_s"] * there["metrics"]["rps"], rel=0.15)
     assert cluster.left() == []

@@ -137,7 +137,7 @@ def test_the_reason_is_told_at_once(project: Project, cluster: Kubectl, state: s
     finally:
         for each in kept:
             if each["kind"] == "Namespace":
-                cluster("delete", "namespace", each["metadata"]["name"])
+                cluster.drop(each["metadata"]["name"])
 
 
 def test_one_that_is_ready(project: Project, cluster: Kubectl) -> None:
@@ -153,7 +153,7 @@ def test_one_that_is_ready(project: Project, cluster: Kubectl) -> None:
         if each["metadata"]["uid"] not in before and each["kind"] == "Namespace"
     ]
     record(cluster, kept, "ready")
-    cluster("delete", "namespace", kept)
+    cluster.drop(kept)
 
 
 def record(cluster: Kubectl, namespace: str, name: str) -> None:

@@ -26,6 +26,7 @@ _FIRST_ERROR = 400
 _LONGEST_MESSAGE = 200
 _PART_BYTES = 1 << 16
 _AGAIN_S = 0.5
+_SYSTEM_ERROR = re.compile(r"\[Errno -?\d+\] ([^')\"]+)")
 _FORBIDDEN_TEXT = re.compile(
     r'cannot (?P<verb>\w+) resource "(?P<resource>[^"]*)" in API group "(?P<group>[^"]*)"'
     r'(?: in the namespace "(?P<namespace>[^"]*)")?'
@@ -297,7 +298,19 @@ def _configuration(context: Context) -> Any:
         )
     except Exception as error:  # noqa: BLE001 - whatever an authentication plug-in raises
         raise ConfigurationError(f"context {context.name!r} cannot be used: {error}") from None
+    _check_credentials(context, configuration)
     return configuration
+
+
+def _check_credentials(context: Context, configuration: Any) -> None:
+    """Of a plug-in that fails the official client logs, and goes on as nobody."""
+    (user,) = context.kubeconfig["users"]
+    plugin = user["user"].get("exec")
+    if plugin and not configuration.api_key and not configuration.cert_file:
+        raise ConfigurationError(
+            f"context {context.name!r} cannot be used: its plug-in {plugin.get('command')!r} gave no "
+            "credentials; run it to see why."
+        )
 
 
 def _pool(configuration: Any) -> Any:
@@ -339,7 +352,8 @@ def _innermost(error: BaseException) -> str:
     while isinstance(reason, BaseException):
         error, reason = reason, getattr(reason, "reason", None)
     text = str(error)
-    return text.rsplit(": ", 1)[-1] if text.startswith("<") else text
+    system = _SYSTEM_ERROR.search(text)
+    return system[1] if system else text
 
 
 def persistently(action: Callable[[], Any], within_s: float) -> Any:

@@ -20,7 +20,7 @@ from pytest_tfserving.kube.cluster import (
     persistently,
 )
 from pytest_tfserving.kube.manifests import namespace_manifest, tagged
-from pytest_tfserving.kube.names import APP
+from pytest_tfserving.kube.names import APP, LOAD
 from pytest_tfserving.kube.readiness import has_ended
 from pytest_tfserving.processes import without_interruption
 from pytest_tfserving.targets.labels import EXPERIMENT, MANAGED_BY, RUN, US
@@ -110,17 +110,18 @@ class Objects:
             warnings.warn(TFServingWarning(text), stacklevel=2)
 
     def _delete(self) -> None:
-        """Pods first: a namespace that finds some when it is deleted looks again much later."""
+        """Pods first: a namespace that finds some when it is deleted looks again much later.
+
+        What is left then measures nothing and is the cluster's to delete, so nobody waits for it.
+        """
         try:
             with without_interruption():
                 persistently(self._delete_applied, AWAY_S)
-            self._wait(self._pods)
+            wait_until_gone(self._pods)
         finally:
             if self._own:
                 with without_interruption():
                     persistently(lambda: self._cluster.delete(NAMESPACES, "", self.namespace), AWAY_S)
-        if self._own:
-            self._wait(self._namespaces)
 
     def _delete_applied(self) -> None:
         for kind, name in reversed(self._applied):
@@ -129,25 +130,8 @@ class Objects:
             for each in self._cluster.items(kind, self.namespace, self._tags.labels):
                 self._cluster.delete(kind, self.namespace, each["metadata"]["name"])
 
-    def _wait(self, remaining: Callable[[], list[str]]) -> None:
-        """What still ends would be measured with the next experiment."""
-        deadline = time.monotonic() + _GONE_S
-        while names := persistently(remaining, AWAY_S):
-            if time.monotonic() > deadline:
-                raise DeploymentError(f"after {_GONE_S:g} s there still is {', '.join(names)}")
-            time.sleep(_LOOK_S)
-
     def _pods(self) -> list[str]:
-        """Pods that are left; of those that have ended only the objects are, and nobody waits for them."""
-        pods = self._cluster.items(PODS, self.namespace, self._tags.labels)
-        names = {pod["metadata"]["name"]: has_ended(pod) for pod in pods}
-        for name, ended in names.items():
-            if ended:
-                self._cluster.delete(PODS, self.namespace, name, grace_s=0)
-        return [name for name, ended in names.items() if not ended]
-
-    def _namespaces(self) -> list[str]:
-        return [self.namespace] if self._cluster.find(NAMESPACES, "", self.namespace) else []
+        return _running(self._cluster, self._cluster.items(PODS, self.namespace, self._tags.labels))
 
     @property
     def _how_to_delete(self) -> str:
@@ -161,41 +145,85 @@ class Objects:
         )
 
 
+def wait_until_gone(remaining: Callable[[], list[str]]) -> None:
+    """Wait until nothing is ``remaining``: what still ends would be measured with the next experiment.
+
+    Raises:
+        DeploymentError: when that takes too long.
+    """
+    deadline = time.monotonic() + _GONE_S
+    while names := persistently(remaining, AWAY_S):
+        if time.monotonic() > deadline:
+            raise DeploymentError(f"after {_GONE_S:g} s there still is {', '.join(names)}")
+        time.sleep(_LOOK_S)
+
+
+def _running(cluster: Cluster, pods: Sequence[Object]) -> list[str]:
+    """The Pods that run; of those that have ended only the objects are left, and nobody waits for them."""
+    ended = [pod for pod in pods if has_ended(pod)]
+    for pod in ended:
+        cluster.delete(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"], grace_s=0)
+    return [pod["metadata"]["name"] for pod in pods if pod not in ended]
+
+
 def sweep(
     cluster: Cluster,
     leftovers: Leftovers,
     namespace: str = "",
     say: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Delete what is left over: namespaces of runs, and in ``namespace``, or in all, what runs put there.
+    """Delete what is left over: what runs put into ``namespace`` or into all, then namespaces of runs.
 
+    Pods are waited for in between: they would be measured with what comes next, and a namespace that finds
+    some when it is deleted looks again much later.
     Where the user may not look nothing is deleted, which is said too; who has a namespace needs no others.
+
+    Raises:
+        DeploymentError: when Pods do not end.
     """
-    for kind in (NAMESPACES, *_SWEPT):
-        try:
-            found = _left(cluster, kind, namespace, leftovers)
-        except PermissionMissingError as error:
-            if kind is not NAMESPACES or not namespace:
-                say(f"not looked at: {kind.plural}: {error}")
-            continue
-        for each in found:
-            meta = each["metadata"]
-            where = meta.get("namespace", "")
-            if where == f"{US}-{meta['labels'][RUN]}":
-                continue  # goes with its namespace
-            if cluster.delete(kind, where, meta["name"]):
-                within = f" in {where}" if where else ""
-                say(f"deleted {kind.plural}/{meta['name']} of {_experiment(each)}{within}")
+    runs: set[str] = set()
+    for kind in _SWEPT:
+        runs |= _sweep_kind(cluster, kind, namespace, leftovers, say)
+    try:
+        wait_until_gone(lambda: _running(cluster, _pods_left(cluster, namespace, leftovers, runs)))
+    finally:
+        _sweep_kind(cluster, NAMESPACES, namespace, leftovers, say)
+
+
+def _sweep_kind(
+    cluster: Cluster, kind: Kind, namespace: str, leftovers: Leftovers, say: Callable[[str], None]
+) -> set[str]:
+    """Delete the objects of a kind that are left over, and return whose they are, also if they go already."""
+    try:
+        found = _left(cluster, kind, namespace, leftovers)
+    except PermissionMissingError as error:
+        if kind is not NAMESPACES or not namespace:
+            say(f"not looked at: {kind.plural}: {error}")
+        return set()
+    for each in found:
+        meta = each["metadata"]
+        where = meta.get("namespace", "")
+        goes = "deletionTimestamp" not in meta and cluster.delete(kind, where, meta["name"])
+        if goes and where != f"{US}-{meta['labels'][RUN]}":  # who says that a namespace goes has said it all
+            within = f" in {where}" if where else ""
+            say(f"deleted {kind.plural}/{meta['name']} of {_experiment(each)}{within}")
+    return {each["metadata"]["labels"][RUN] for each in found}
+
+
+def _pods_left(cluster: Cluster, namespace: str, leftovers: Leftovers, runs: set[str]) -> list[Object]:
+    """The Pods that are left over, and those that load ``runs``."""
+    try:
+        pods = cluster.items(PODS, namespace)
+    except PermissionMissingError:
+        return []
+    return [pod for pod in pods if leftovers.include(_carried(pod)) or _carried(pod).get(LOAD) in runs]
 
 
 def _left(cluster: Cluster, kind: Kind, namespace: str, leftovers: Leftovers) -> list[Object]:
-    """The objects of a kind that are left over; not those that are going already."""
+    """The objects of a kind that are left over."""
     with suppress(NotFoundError):
-        return [
-            each
-            for each in cluster.items(kind, namespace, _OURS)
-            if leftovers.include(_carried(each)) and "deletionTimestamp" not in each["metadata"]
-        ]
+        found = cluster.items(kind, namespace, _OURS)
+        return [each for each in found if leftovers.include(_carried(each))]
     return []
 
 
