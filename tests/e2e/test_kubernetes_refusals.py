@@ -1,4 +1,4 @@
-"""What target kubernetes does not deploy into or upon: said in one sentence, nothing of a stranger's touched."""
+"""What target kubernetes does not deploy into or upon: one sentence each, nothing of a stranger's touched."""
 
 from __future__ import annotations
 
