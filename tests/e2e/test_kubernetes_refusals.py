@@ -1,4 +1,4 @@
-"""What target kubernetes does not deploy into or upon: one sentence each, nothing of a stranger's touched."""
+"""What target kubernetes does not deploy into: said in one sentence, nothing of a stranger's touched."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def namespace(cluster: Kubectl) -> Iterator[str]:
 def refusal(project: Project, cluster: Kubectl, *options: str) -> pytest.LineMatcher:
     """What a run says that deploys nothing."""
     run = project.run(*cluster.options, *options, server=False)
-    run.assert_outcomes(failed=1)
+    run.assert_outcomes(errors=1)
     run.stdout.no_fnmatch_line("*Traceback*")
     assert cluster.left() == []
     return run.stdout
