@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+ONE_THREAD = ("--tensorflow_intra_op_parallelism=1", "--tensorflow_inter_op_parallelism=1")
 _PREDICT = "/tensorflow.serving.PredictionService/Predict"
 _TIMEOUT_S = 120.0
 _CONNECTIONS = 16

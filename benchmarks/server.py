@@ -33,7 +33,7 @@ import _common as common
 import numpy as np
 import psutil
 import requests
-from _serving import Bare, GrpcCaller, Ports, RestCaller, embedded, rate, wrk
+from _serving import ONE_THREAD, Bare, GrpcCaller, Ports, RestCaller, embedded, rate, wrk
 
 from pytest_tfserving.models.store import exported
 
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-ONE_THREAD = ("--tensorflow_intra_op_parallelism=1", "--tensorflow_inter_op_parallelism=1")
 CALLERS = 32
 _START_S = 30.0
 _LOOK_S = 0.1
