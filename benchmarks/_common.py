@@ -213,6 +213,15 @@ def pinned(*to: int) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
+def bare_load_s(version: Path, core: int) -> float:
+    """Seconds of a process that imports TensorFlow and loads a model, on one core."""
+    start = time.perf_counter()
+    with pinned(core):
+        command = [sys.executable, str(HERE / "_bare_load.py"), str(version)]
+        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - start
+
+
 @contextlib.contextmanager
 def scratch() -> Iterator[Path]:
     """A folder that is removed afterwards."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+ONE_THREAD = ("--tensorflow_intra_op_parallelism=1", "--tensorflow_inter_op_parallelism=1")
 _PREDICT = "/tensorflow.serving.PredictionService/Predict"
 _TIMEOUT_S = 120.0
 _CONNECTIONS = 16
@@ -185,6 +186,10 @@ class Bare:
             )
 
     def __enter__(self) -> Self:
+        # Loading would take the core from what else is measured there.
+        assert self._process.stdout
+        if not self._process.stdout.readline():
+            sys.exit("the bare model did not start")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -208,6 +213,7 @@ from pytest_tfserving.model_server.servable import Servable
 servable = Servable.load(Path(sys.argv[1]), intra_op=1, inter_op=1)
 request = json_tensor.decode(Path(sys.argv[2]).read_bytes(), servable)
 servable.run(request.signature_name, request.inputs)
+print("ready", flush=True)
 for line in sys.stdin:
     calls, start = 0, time.perf_counter()
     while time.perf_counter() - start < float(line):

@@ -19,7 +19,6 @@ import datetime as dt
 import importlib.util
 import os
 import statistics
-import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -60,15 +59,6 @@ class Round:
     def after_s(self) -> float:
         """What came once the load generator was told to start."""
         return self.overhead_s - self.until_load_s
-
-
-def bare_s(version: Path, core: int) -> float:
-    """Import TensorFlow and load the model, on one core."""
-    start = time.perf_counter()
-    with common.pinned(core):
-        command = [sys.executable, str(common.HERE / "_bare_load.py"), str(version)]
-        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
-    return time.perf_counter() - start
 
 
 def experiment_round(folder: Path) -> Round:
@@ -136,9 +126,10 @@ def main() -> None:
             rounds.append(experiment_round(folder))
             return rounds[-1].overhead_s
 
-        bare_s(version, core)  # the model's files and TensorFlow's are in the page cache for all that follow
+        # The model's files and TensorFlow's are in the page cache for all that follow.
+        common.bare_load_s(version, core)
         taken = common.interleaved(
-            {BARE: lambda: bare_s(version, core), OURS: overhead_s}, 1 if args.quick else 3
+            {BARE: lambda: common.bare_load_s(version, core), OURS: overhead_s}, 1 if args.quick else 3
         )
     medians = {name: statistics.median(values) for name, values in taken.items()}
     against = common.ratio(taken, OURS, BARE)

@@ -3,30 +3,37 @@
 Servers and the bare model are pinned to one core, callers to another; rounds are interleaved, ratios are
 medians of the rounds' ratios.
 
-ResNet50: requests a second over REST (JSON numbers) and gRPC, of the bare model's calls on the same core.
-half_plus_two: requests a second under wrk, of those of FastAPI with uvicorn and of LitServe with
-the same TensorFlow call, and the 99th percentiles.
+ResNet50: requests a second over REST (JSON numbers), REST (a JPEG file as base64) and gRPC, of the bare
+model's calls of the same signature on the same core.
+half_plus_two: requests a second under wrk, of those of FastAPI with uvicorn, of LitServe and of BentoML,
+each with one worker and the TensorFlow call that the server makes, and the 99th percentiles.
 A dense model: requests a second of 32 callers over gRPC with batching, of those without.
 
-Targets: 0.85 and 0.95 of the bare model, 3 x FastAPI and LitServe, 3 x without batching.
-Needs Linux with two cores, wrk, and `pip install fastapi uvicorn litserve`.
+Targets: 0.85, 0.95 and 0.95 of the bare model, 3 x each other server, 3 x without batching.
+Needs Linux with two cores and wrk; `pip install fastapi uvicorn litserve bentoml`: what is missing or does
+not start is left out.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import importlib.util
 import json
 import os
-import signal
 import statistics
 import subprocess
 import sys
+import time
+from dataclasses import dataclass
+from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import _common as common
 import numpy as np
-from _serving import Bare, GrpcCaller, Ports, RestCaller, embedded, rate, wrk
+import psutil
+import requests
+from _serving import ONE_THREAD, Bare, GrpcCaller, Ports, RestCaller, embedded, rate, wrk
 
 from pytest_tfserving.models.store import exported
 
@@ -34,9 +41,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-ONE_THREAD = ("--tensorflow_intra_op_parallelism=1", "--tensorflow_inter_op_parallelism=1")
 CALLERS = 32
-_OTHERS = ("fastapi", "uvicorn", "litserve")
+_START_S = 30.0
+_LOOK_S = 0.1
 _BATCHING = """
 max_batch_size { value: 32 } batch_timeout_micros { value: 1000 }
 max_enqueued_batches { value: 100 } num_batch_threads { value: 1 }
@@ -55,7 +62,7 @@ class Body(BaseModel):
 app, servable = FastAPI(), Servable.load(Path(sys.argv[1]), intra_op=1, inter_op=1)
 @app.post("/v1/models/half_plus_two:predict")
 async def predict(body: Body):
-    answer = servable.run("serving_default", {"x": np.array(body.instances, np.float32)})
+    answer = servable.run("serving_default", {"x": np.array(body.instances, np.float32)}, inline=True)
     return {"predictions": answer["y"].tolist()}
 uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[2]), log_level="error")
 """
@@ -71,13 +78,34 @@ class Half(litserve.LitAPI):
     def decode_request(self, request):
         return np.array(request["instances"], np.float32)
     def predict(self, x):
-        return self.servable.run("serving_default", {"x": x})["y"]
+        return self.servable.run("serving_default", {"x": x}, inline=True)["y"]
     def encode_response(self, output):
         return {"predictions": output.tolist()}
 if __name__ == "__main__":
     api = Half(api_path="/v1/models/half_plus_two:predict")
     server = litserve.LitServer(api, accelerator="cpu")
     server.run(host="127.0.0.1", port=int(sys.argv[2]), log_level="error", generate_client_file=False)
+"""
+# Its worker imports this file by its name, without arguments.
+_BENTOML = """
+import os
+import sys
+from pathlib import Path
+import bentoml
+import numpy as np
+from pytest_tfserving.model_server.servable import Servable
+if __name__ == "__main__":
+    os.environ["VERSION"] = sys.argv[1]
+@bentoml.service(workers=1, logging={"access": {"enabled": False}}, metrics={"enabled": False})
+class Half:
+    def __init__(self):
+        self.servable = Servable.load(Path(os.environ["VERSION"]), intra_op=1, inter_op=1)
+    @bentoml.api(route="/v1/models/half_plus_two:predict")
+    async def predict(self, instances: list[float]) -> dict:
+        answer = self.servable.run("serving_default", {"x": np.array(instances, np.float32)}, inline=True)
+        return {"predictions": answer["y"].tolist()}
+if __name__ == "__main__":
+    Half.serve_http(host="127.0.0.1", port=int(sys.argv[2]))
 """
 _DENSE = """
 import sys
@@ -97,22 +125,83 @@ with v1.Graph().as_default(), v1.Session() as session:
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Another server: what it needs installed, and the program that serves half_plus_two with it."""
+
+    name: str
+    packages: tuple[str, ...]
+    program: str
+
+
+PEERS = (
+    Peer("FastAPI", ("fastapi", "uvicorn"), _FASTAPI),
+    Peer("LitServe", ("litserve",), _LITSERVE),
+    Peer("BentoML", ("bentoml",), _BENTOML),
+)
+
+
+class LeftOutError(Exception):
+    """A peer that cannot be measured, and why."""
+
+
 @contextlib.contextmanager
-def other(core: int, folder: Path, program: str, version: Path) -> Iterator[int]:
-    """The port of another server, whose program is run as a file: LitServe starts processes from it."""
-    port = common.free_port()
-    file = folder / f"other_server_{port}.py"
-    file.write_text(program)
-    with common.pinned(core):
-        process = subprocess.Popen([sys.executable, file, str(version), str(port)], start_new_session=True)
+def serving(core: int, folder: Path, peer: Peer, version: Path) -> Iterator[int]:
+    """The port of a peer that answers; its program is run as a file, since some start processes from it."""
+    missing = [name for name in peer.packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise LeftOutError(f"not installed: pip install {' '.join(missing)}")
+    port, file = common.free_port(), folder / f"{peer.name.lower()}_peer.py"
+    file.write_text(peer.program)
+    log = file.with_suffix(".log")
+    own = {"BENTOML_HOME": str(folder / "bentoml"), "BENTOML_DO_NOT_TRACK": "True"}
+    with common.pinned(core), log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, file, str(version), str(port)],
+            cwd=folder,
+            env={**os.environ, **own},
+            stdout=output,
+            stderr=output,
+        )
     try:
-        common.wait_for_port(port, process)
+        wait_for_answer(port, process, log)
         yield port
     finally:
-        # With the processes that it started.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a process with those that it started, some of them in sessions of their own."""
+    children: list[psutil.Process] = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        children = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.wait()
+    for child in children:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
+
+
+def wait_for_answer(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until the right answer comes: some listen long before their worker is there."""
+    deadline, seen = time.monotonic() + _START_S, "no answer"
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            seen = requests.post(
+                f"http://{common.HOST}:{port}{common.PREDICT_PATH}",
+                common.REQUEST,
+                headers={"Content-Type": "application/json"},
+                timeout=_START_S,
+            ).text
+        except requests.RequestException:
+            time.sleep(_LOOK_S)
+            continue
+        with contextlib.suppress(ValueError):
+            if json.loads(seen) == json.loads(common.ANSWER):
+                return
+        raise LeftOutError(f"its answer is wrong: {seen[:200]}")
+    last = (log.read_text(errors="replace").strip().splitlines() or ["no output"])[-1]
+    raise LeftOutError(f"it did not start; its last output: {last}")
 
 
 def version_of(base: Path) -> Path:
@@ -121,30 +210,35 @@ def version_of(base: Path) -> Path:
 
 
 def resnet(core: int, folder: Path, rounds: int, length_s: float) -> dict[str, list[float]]:
-    """One caller of each kind."""
-    base = exported("resnet50", common.note)
+    """One caller of each kind, beside the bare model with the same signature."""
+    base, path = exported("resnet50", common.note), "/v1/models/resnet50:predict"
+    version = version_of(base)
     image = np.random.default_rng(0).random((1, 224, 224, 3), np.float32)
-    body = folder / "resnet50.json"
-    body.write_bytes(json.dumps({"instances": image.round(4).tolist()}).encode())
+    numbers, jpeg = folder / "numbers.json", folder / "jpeg.json"
+    numbers.write_text(json.dumps({"instances": image.round(4).tolist()}))
+    encoded = base64.b64encode(resources.files("pytest_tfserving.load").joinpath("picture.jpg").read_bytes())
+    jpeg.write_text(json.dumps({"signature_name": "jpeg", "instances": [{"b64": encoded.decode()}]}))
     with (
         embedded(core, "resnet50", base, *ONE_THREAD) as server,
-        Bare(core, version_of(base), body) as bare,
+        Bare(core, version, numbers) as bare,
+        Bare(core, version, jpeg) as bare_jpeg,
     ):
-        rest = RestCaller(server.rest, "/v1/models/resnet50:predict", body.read_bytes())
+        rest = RestCaller(server.rest, path, numbers.read_bytes())
+        rest_jpeg = RestCaller(server.rest, path, jpeg.read_bytes())
         rpc = GrpcCaller(server.grpc, "resnet50", {_only_input(server): image})
         return common.interleaved(
             {
                 "bare": lambda: bare.rate(length_s),
                 "REST": lambda: rate([rest], length_s),
                 "gRPC": lambda: rate([rpc], length_s),
+                "bare JPEG": lambda: bare_jpeg.rate(length_s),
+                "REST JPEG": lambda: rate([rest_jpeg], length_s),
             },
             rounds,
         )
 
 
 def _only_input(server: Ports) -> str:
-    import requests
-
     url = f"http://{common.HOST}:{server.rest}/v1/models/resnet50/metadata"
     document = requests.get(url, timeout=10).json()
     signature = document["metadata"]["signature_def"]["signature_def"]["serving_default"]
@@ -160,8 +254,11 @@ def half(
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(embedded(core, "half_plus_two", base, *ONE_THREAD))
         ports = {"embedded": server.rest}
-        for name, program in (("FastAPI", _FASTAPI), ("LitServe", _LITSERVE)):
-            ports[name] = stack.enter_context(other(core, folder, program, version_of(base)))
+        for peer in PEERS:
+            try:
+                ports[peer.name] = stack.enter_context(serving(core, folder, peer, version_of(base)))
+            except LeftOutError as error:
+                print(f"{peer.name} is left out: {error}")
         p99s_ms: dict[str, list[float]] = {name: [] for name in ports}
 
         def taker(name: str) -> Callable[[], float]:
@@ -174,13 +271,6 @@ def half(
 
         takers = {name: taker(name) for name in ports}
         return common.interleaved(takers, rounds), p99s_ms
-
-
-def require_others() -> None:
-    """End with what to install where another server is missing."""
-    missing = [name for name in _OTHERS if importlib.util.find_spec(name) is None]
-    if missing:
-        sys.exit(f"not installed: pip install {' '.join(missing)}")
 
 
 def batching(core: int, folder: Path, rounds: int, length_s: float) -> dict[str, list[float]]:
@@ -208,7 +298,6 @@ def main() -> None:
     args = common.arguments(__doc__)
     server_core, core = common.two_cores()
     common.program("wrk")
-    require_others()
     rounds, length_s = (2, 2.0) if args.quick else (5, 8.0)
     with common.scratch() as folder, common.pinned(core):
         half_rates, p99s_ms = half(server_core, folder, rounds, length_s)
@@ -232,8 +321,8 @@ def main() -> None:
     targets = (
         ("ResNet50", "REST", "bare", 0.85),
         ("ResNet50", "gRPC", "bare", 0.95),
-        ("half_plus_two", "embedded", "FastAPI", 3),
-        ("half_plus_two", "embedded", "LitServe", 3),
+        ("ResNet50", "REST JPEG", "bare JPEG", 0.95),
+        *(("half_plus_two", "embedded", name, 3) for name in half_rates if name != "embedded"),
         ("dense", "batching", "without", 3),
     )
     common.finish(
