@@ -59,7 +59,9 @@ def test_the_terminals_figures_are_in_every_report(project: Project) -> None:
     page = (folder / "again.html").read_text(encoding="utf-8")
     cells = re.findall(r"<td data-value=[^>]*>([^<]*)</td>", page)
     assert [cell.split(" [")[0] for cell in cells[2:6]] == shown
-    assert (folder / "again.md").read_text() == (folder / "out.md").read_text()
+    told = (folder / "again.md").read_text()
+    assert told == (folder / "out.md").read_text()
+    assert f"n_eff {figure(result['effective']['rps'])}, p50 {shown[1]} [" in told
     assert page == (folder / "out.html").read_text(encoding="utf-8")
 
 

@@ -94,6 +94,15 @@ def measured_text(
     return f"{called} {written(value, intervals.get(name))}{told}"
 
 
+def all_measured(
+    metrics: Mapping[str, float | None],
+    intervals: Mapping[str, Sequence[float]],
+    effective: Mapping[str, float],
+) -> list[str]:
+    """The text of every figure that has an interval."""
+    return [measured_text(name, metrics, intervals, effective) for name in _MEASURED if name in intervals]
+
+
 def measured_cells(
     metrics: Mapping[str, Any], intervals: Mapping[str, Sequence[float]], effective: Mapping[str, float]
 ) -> Iterator[tuple[str, tuple[str, str, str]]]:

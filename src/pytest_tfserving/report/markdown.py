@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.report.figures import figure, percent_with_interval, reasons, usd, with_interval
+from pytest_tfserving.report.figures import (
+    all_measured,
+    figure,
+    percent_with_interval,
+    reasons,
+    usd,
+    with_interval,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _SIGNS = {"PASS": "✅", "FAIL": "❌", "INVALID": "❌", "INCONCLUSIVE": "⚠️", "NOT JUDGED": "⚪"}
 _SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|#~"})
@@ -33,6 +40,7 @@ def markdown_text(document: Mapping[str, Any]) -> str:
         lines.append(f"- and {len(told) - _MOST_REASONS} more")
     for search in document["searches"]:
         lines += ["", *_curve(search)]
+    lines += _sizes(results)
     lines += [
         "",
         f"<sub>Prices: {_text(prices['source'])}, {_text(prices['date'])}. Brackets: 95 % confidence.</sub>",
@@ -61,6 +69,18 @@ def _row(result: Mapping[str, Any]) -> str:
         ]
     cells += [usd(cost.get("month_usd")), usd(cost.get("million_usd"))]
     return f"| {' | '.join(cells)} |"
+
+
+def _sizes(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Every figure with its interval and effective sample size, folded away."""
+    measured = [each for each in results if not each["not_judged"] and each["effective"]]
+    if not measured:
+        return []
+    lines = ["", "<details><summary>Intervals and effective sample sizes (n_eff)</summary>", ""]
+    for each in measured:
+        texts = all_measured(each["metrics"], each["intervals"], each["effective"])
+        lines.append(f"- {_text(each['experiment'])}: {', '.join(texts)}")
+    return [*lines, "", "</details>"]
 
 
 def _curve(search: Mapping[str, Any]) -> list[str]:
