@@ -11,8 +11,9 @@ every verdict is a wrong one; that is where a rule is most often wrong. Every ru
 * perf_analyzer: windows of 5 s until three agree within 10 % in rate and p95, at most ten; their p95
 * MLPerf: its early-stopping rule at 0.99, asked again every half second until it passes
 
-Error rates of 1 % and 0.1 % and rates of requests are tried on the boundary in the same ways, and the
-plugin's time to a verdict where the truth is 15 % away from the limit. Everything is seeded.
+Error rates of 1 % and 0.1 % and rates of requests are tried on the boundary in the same ways, as is a server
+that is far below the limit but for stalls, which take all requests over it that are in flight together. Then
+comes the plugin's time to a verdict where the truth is 15 % away from the limit. Everything is seeded.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import _common as common
 import numpy as np
 
-from pytest_tfserving.statistics.dependence import inefficiency, tail_inefficiency
+from pytest_tfserving.statistics.dependence import inefficiency, is_far_above, tail_inefficiency
 from pytest_tfserving.statistics.sequential import (
     AGAIN,
     BURST,
@@ -43,12 +44,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.floating[Any]]
+    Unseen = Callable[[Floats, Floats], Floats]
 
 ALPHA = 0.01
 RATE = 100
 RUN_S = 300
 LOOK_S = 0.5
-SLICES_A_S = 10
+SLICES_A_S = 40
+# Requests that are in flight together, and where the limit is then, in deviations of a logarithm.
+IN_FLIGHT = 4
+FAR = 25.0
 SIGMA = 0.35
 AWAY = 1.15
 CORRELATIONS = (0.0, 0.5, 0.8, 0.9)
@@ -127,8 +132,14 @@ def _next_measure(measure_at: float, seen: int) -> float:
     return measure_at
 
 
-def sequential_share(values: Floats, over: NDArray[np.bool_], share: float, least: float = 1.0) -> Verdicts:
-    """PASS when the share over the limit is proved below ``share``, FAIL when it is proved above."""
+def sequential_share(
+    values: Floats, over: NDArray[np.bool_], share: float, least: float = 1.0, unseen: Unseen | None = None
+) -> Verdicts:
+    """PASS when the share over the limit is proved below ``share``, FAIL when it is proved above.
+
+    The inefficiency is ``least`` at least; of runs with none over the limit when it was measured, what
+    ``unseen`` says of their values so far and of what was measured.
+    """
     hits = np.cumsum(over, axis=1, dtype=np.int32)
     watched, measure_at = Watched(len(values)), float(FIRST_REQUESTS)
     for seen in range(FIRST_REQUESTS, values.shape[1] + 1, int(RATE * LOOK_S)):
@@ -136,12 +147,26 @@ def sequential_share(values: Floats, over: NDArray[np.bool_], share: float, leas
             found = tail_inefficiency(values[:, :seen], over[:, :seen].astype(float), share)
             scale = 1 / np.maximum(found, least)
             measure_at = _next_measure(measure_at, seen)
+            is_unseen = hits[:, seen - 1] == 0
         left = watched.open()
         counts = hits[left, seen - 1]
-        below, above = share_evidence(share, counts * scale[left], (seen - counts) * scale[left])
+        weight = scale[left]
+        if unseen and (none := is_unseen[left]).any():
+            weight[none] = 1 / unseen(values[left[none], :seen], 1 / weight[none])
+        below, above = share_evidence(share, counts * weight, (seen - counts) * weight)
         watched.decide(left[below >= _NEEDED], 1, seen / RATE)
         watched.decide(left[above >= _NEEDED], -1, seen / RATE)
     return watched.verdicts()
+
+
+def sequential_percentile(values: Floats, limit: float, in_flight: float = 1.0) -> Verdicts:
+    """The p95 against a limit; both are logarithms in units of `SIGMA`."""
+
+    def unseen(values: Floats, measured: Floats) -> Floats:
+        far = is_far_above(math.exp(SIGMA * limit), np.exp(SIGMA * values))
+        return np.where(far, in_flight, np.maximum(measured, in_flight))
+
+    return sequential_share(values, values > limit, OVER, unseen=unseen)
 
 
 def sequential_mean(slices: Floats, limit: float) -> Verdicts:
@@ -227,7 +252,7 @@ def _log_beta(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float64]
 
 
 RULES: dict[str, Callable[[Floats, float], Verdicts]] = {
-    "sequential": lambda values, limit: sequential_share(values, values > limit, OVER),
+    "sequential": sequential_percentile,
     "point estimate": point_estimate,
     "k6": k6,
     "perf_analyzer": perf_analyzer,
@@ -259,6 +284,28 @@ def errors(runs: int, rho: float, share: float) -> Verdicts:
     return joined(parts)
 
 
+def stalls(runs: int, rho: float) -> Verdicts:
+    """The plugin's rule where `OVER` of the requests are over a far limit, `IN_FLIGHT` at a time."""
+    parts = []
+    for random, count in chunks(runs):
+        values = autocorrelated(random, count, RATE * RUN_S, rho)
+        values += 2 * FAR * _stalled(random, values.shape)
+        parts.append(sequential_percentile(values, FAR, IN_FLIGHT))
+    return joined(parts)
+
+
+def _stalled(random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Which requests a stall catches: `OVER` of them, each stall `IN_FLIGHT` in a row."""
+    most = shape[1] // IN_FLIGHT + 1
+    gaps = random.geometric(OVER / (IN_FLIGHT * (1 - OVER) + OVER), (shape[0], most)) - 1
+    ends = np.cumsum(gaps + IN_FLIGHT, axis=1)
+    stalled = np.zeros(shape, bool)
+    for back in range(1, IN_FLIGHT + 1):
+        rows, columns = np.nonzero(ends - back < shape[1])
+        stalled[rows, ends[rows, columns] - back] = True
+    return stalled
+
+
 def rates(runs: int, rho: float, away: float) -> Verdicts:
     """The plugin's rule on a limit of 1 / ``away`` of the true rate, that of a server busy all the time."""
     parts = []
@@ -286,6 +333,7 @@ def _on_boundary(runs: int) -> tuple[dict[str, Any], float]:
         found |= {
             f"sequential, errors {100 * share:g} %": errors(runs, rho, share) for share in (0.01, 0.001)
         }
+        found["sequential, stalls"] = stalls(runs, rho)
         found["sequential, rps"] = rates(runs, rho, 1.0)
         for name, verdicts in found.items():
             figures.setdefault(name, {})[f"{rho:g}"] = {

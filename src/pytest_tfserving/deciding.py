@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from pytest_tfserving.slo import Decision, Slo, Undecided, percentile_of
+from pytest_tfserving.statistics.dependence import is_far_above
 from pytest_tfserving.statistics.sequential import BURST, Evidence, MeanTest, ShareTest
 from pytest_tfserving.statistics.steady_state import SLICE_S, steadiness
 
@@ -32,7 +33,8 @@ SHORTEST_WINDOW_S = 5.0
 _HOLD_BACK_S = 0.6
 # Rates are counted in slices that are so long at least, and hold so many requests on average.
 _FINEST_S = 0.02
-_REQUESTS_IN_A_SLICE = 5
+_REQUESTS_IN_A_SLICE = 2.5
+_MS = 1000
 # A bare session measured before the run is taken to be within so much of its speed during the run.
 BARE_MARGIN = 0.05
 
@@ -290,7 +292,7 @@ class _Percentile:
     def look(self, window: Window) -> Evidence:
         values = window.latencies_ms
         found = [
-            test.look(values, self._over(values, limit))
+            test.look(values, self._over(values, limit), _inefficiency_unseen(window, limit))
             for test, limit in zip(self._tests, _distinct(self._limits), strict=True)
         ]
         return Evidence(found[0].below, found[-1].above, found[0].effective)
@@ -362,6 +364,19 @@ class _Never:
     def needed_factor(self, needed: float) -> float:
         del needed
         return math.inf
+
+
+def _inefficiency_unseen(window: Window, limit_ms: float) -> tuple[float, float]:
+    """The least and the highest inefficiency of being over a limit that no latency is over yet.
+
+    A stall takes all requests over it that are in flight together: as many as Little's law says. Where all
+    latencies are far below, nothing but a stall does: how they themselves wander is no matter then.
+    """
+    values = window.latencies_ms
+    if not len(values):
+        return 1.0, math.inf
+    in_flight = max(float(values.sum()) / _MS / window.length_s, 1.0)
+    return in_flight, in_flight if is_far_above(limit_ms, values) else math.inf
 
 
 def _distinct(limits: tuple[float, float]) -> tuple[float, ...]:

@@ -86,7 +86,7 @@ class Undecided:
         if self.unsteady:
             return f"no steady state: {self.unsteady}"
         if not self.more_s < _LONGEST_S:
-            return f"undecided (alpha {self.alpha:g}): too close to the limit to be decided by a longer run"
+            return f"undecided (alpha {self.alpha:g}): it would likely take more than an hour to decide it"
         return (
             f"undecided (alpha {self.alpha:g}): about {max(self.more_s, 1):.0f} s more would likely decide it"
         )

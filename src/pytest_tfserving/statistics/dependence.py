@@ -19,6 +19,9 @@ _ERRORS_ABOVE = 2.0
 MOST_VALUES = 1 << 16
 _RAREST = 0.05
 _TAIL_OF_BULK = 0.4
+# Beyond twice the highest value, and in logarithms this many times as far from the median as that is.
+_TWICE = 2.0
+_TIMES_AS_FAR = 4.0
 
 
 def inefficiency(series: Floats) -> tuple[Floats, Floats]:
@@ -78,3 +81,25 @@ def tail_inefficiency(values: Floats, over: Floats, share: float) -> Floats:
     highest = ranks >= (1 - max(share, _RAREST)) * values.shape[-1]
     bounds = (inefficiency(highest.astype(float))[1], inefficiency(over.astype(float))[1])
     return np.asarray(np.maximum(np.maximum(*bounds), _TAIL_OF_BULK * inefficiency(ranks)[1]))
+
+
+def is_far_above(limit: float, values: Floats) -> NDArray[np.bool_]:
+    """Whether no wandering of the level of ``values`` reaches ``limit``: it is far above all of them.
+
+    It is more than twice the highest value, and four times as far from the median as that, in logarithms. Of
+    Gaussian series whose true 95th percentile is the limit, autocorrelated by up to 0.99, fewer than 1 in 100
+    look so after 200 values.
+
+    Args:
+        limit: positive.
+        values: positive, shape ``(..., n)`` with n of at least 1.
+
+    Returns:
+        Shape ``(...)``.
+    """
+    highest = values.max(axis=-1)
+    far = np.asarray(limit > _TWICE * highest)
+    if not far.any():
+        return far
+    median = np.median(values, axis=-1)
+    return np.asarray(far & (np.log(limit / median) > _TIMES_AS_FAR * np.log(highest / median)))

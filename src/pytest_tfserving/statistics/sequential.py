@@ -187,15 +187,23 @@ class ShareTest:
         self._share = share
         self._least = least_inefficiency
         self._inefficiency = _Inefficiency(FIRST_REQUESTS)
+        self._is_unseen = True
         self._counts = 0.0, 0.0
 
-    def look(self, values: Floats, over: NDArray[np.bool_]) -> Evidence:
-        """The evidence in all values so far, in their order; ``over`` says which are over the limit."""
+    def look(
+        self, values: Floats, over: NDArray[np.bool_], unseen: tuple[float, float] = (1.0, math.inf)
+    ) -> Evidence:
+        """The evidence in all values so far, in their order; ``over`` says which are over the limit.
+
+        An inefficiency that was measured when none was does not tell how many at a time will be: it is taken
+        to be within ``unseen``.
+        """
         if self._inefficiency.is_due(len(values)):
             marks = over.astype(float)
             self._inefficiency.value = max(float(tail_inefficiency(values, marks, self._share)), self._least)
-        scale = 1 / self._inefficiency.value
+            self._is_unseen = not over.any()
         hits = int(over.sum())
+        scale = 1 / float(np.clip(self._inefficiency.value, *(unseen if self._is_unseen else (1.0, None))))
         self._counts = hits * scale, (len(values) - hits) * scale
         if self._inefficiency.is_guessed or sum(self._counts) < _FEWEST_REQUESTS:
             return Evidence()
