@@ -187,6 +187,11 @@ def test_the_curve_of_a_search_is_drawn_with_its_knee(show: Callable[..., Any]) 
     assert page.errors() == []
     assert page.count(".search .charts > figure") == 2
     assert page.count(".search figure svg[role=img] [aria-label=dot] circle") == 18
+    drawn = page.script(
+        "[...document.querySelectorAll('.search figure svg[role=img]')]"
+        ".map(svg => svg.viewBox.baseVal.width / svg.clientWidth)"
+    )
+    assert drawn == pytest.approx([1, 1], abs=0.05), "drawn as large as they are shown"
     assert page.texts(".search .answer") == ["64 is the largest load that held, confirmed, after 9 probes"]
     page.screenshot("search")
 

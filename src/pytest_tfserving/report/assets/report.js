@@ -49,6 +49,14 @@
 
   const inMs = (slo) => slo.limit * ({ s: 1000, us: 0.001 }[slo.unit] ?? 1);
 
+  // Figures share their box's width: all of them are in it before the first is drawn.
+  function newFigure(box) {
+    const figure = document.createElement("figure");
+    figure.append(document.createElement("figcaption"));
+    box.append(figure);
+    return figure;
+  }
+
   function draw(figure, caption, options) {
     figure.querySelectorAll("figcaption ~ *").forEach((old) => old.remove());
     const text = figure.querySelector("figcaption");
@@ -217,13 +225,11 @@
     box.replaceChildren();
     const limit = search.slos.map((text) => /^p95<=?([\d.]+)(us|ms|s)$/.exec(text.replaceAll(" ", "")))
       .filter(Boolean).map((match) => inMs({ limit: Number(match[1]), unit: match[2] }));
-    for (const [field, interval, label, dashed] of [
+    const panels = [
       ["p95_ms", "p95_interval", "p95, ms", limit], ["rps", "rps_interval", "requests a second", []],
-    ]) {
+    ].map((panel) => [newFigure(box), ...panel]);
+    for (const [figure, field, interval, label, dashed] of panels) {
       const probes = search.probes.filter((probe) => probe[field] !== null);
-      const figure = document.createElement("figure");
-      figure.append(document.createElement("figcaption"));
-      box.append(figure);
       const caption = `${label} by ${search.over}; the upright line is the knee${dashed.length ? ", dashed the SLO" : ""}`;
       draw(figure, caption, (width) => ({
         height: 260,
@@ -253,12 +259,7 @@
     if (!result.series.length) return;
     const { start_s: start, end_s: end } = result.window;
     const panels = [];
-    const panel = (caption, options) => {
-      const figure = document.createElement("figure");
-      figure.append(document.createElement("figcaption"));
-      box.append(figure);
-      panels.push([figure, caption, options]);
-    };
+    const panel = (caption, options) => panels.push([newFigure(box), caption, options]);
     const frame = (label, marks) => (width) => ({
       height: 220,
       marginLeft: 52,
@@ -269,7 +270,7 @@
         Plot.rectX([{ from: start, to: end }], { x1: "from", x2: "to", fill: "currentColor", fillOpacity: 0.07 }),
         Plot.text(start > 0 ? ["ramp and warm-up"] : [], { x: [start / 2], text: (text) => text, frameAnchor: "top",
           dy: -12, fillOpacity: 0.75 }),
-        Plot.text(["window"], { x: [(start + end) / 2], text: (text) => text, frameAnchor: "top", dy: 4,
+        Plot.text(["window"], { x: [(start + end) / 2], text: (text) => text, frameAnchor: "top", dy: -12,
           fillOpacity: 0.75 }),
         ...marks,
         Plot.ruleY([0]),
