@@ -120,6 +120,15 @@ def strangers(cluster: Kubectl) -> Iterator[list[dict[str, Any]]]:
         cluster("delete", each["kind"], each["metadata"]["name"], "--ignore-not-found", *within)
 
 
+def cleanup(project: Project, cluster: Kubectl, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run the command that deletes what is left over."""
+    allowed = f"[pytest]\ntfserving_allowed_contexts = {cluster.context}\n"
+    (project.pytester.path / "pytest.ini").write_text(allowed)
+    program = [sys.executable, "-m", "pytest_tfserving.cli", "cleanup", "--target", "kubernetes"]
+    command = [*program, "--context", cluster.context, *options]
+    return subprocess.run(command, cwd=project.pytester.path, capture_output=True, text=True, check=False)
+
+
 def config_map(name: str, labels: dict[str, str], annotations: dict[str, str]) -> dict[str, Any]:
     meta = {"name": name, "namespace": "default", "labels": labels, "annotations": annotations}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta}
@@ -235,17 +244,8 @@ def test_the_command_cleans_up_what_a_killed_run_left(
     killed = started("--tfserving-early-stop=no", "--tfserving-run-time=5m")
     killed.until(DEPLOYED)
     killed.end(signal.SIGKILL)
-    program = [sys.executable, "-m", "pytest_tfserving.cli", "cleanup", "--target", "kubernetes"]
-    allowed = f"[pytest]\ntfserving_allowed_contexts = {cluster.context}\n"
-    (small.pytester.path / "pytest.ini").write_text(allowed)
 
-    done = subprocess.run(
-        [*program, "--context", cluster.context],
-        cwd=small.pytester.path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = cleanup(small, cluster)
 
     assert done.returncode == 0, done.stderr
     assert "deleted namespaces/pytest-tfserving-" in done.stdout
@@ -261,7 +261,9 @@ def test_a_deployment_is_kept_with_how_to_look_and_how_to_delete(small: Project,
     look = f"kubectl --context {cluster.context} --namespace {seen['namespace']}"
     run.stdout.fnmatch_lines([f"kept 1cpu-1gb-1n-interop1: look at it with `{look} get all,events` *"])
     assert cluster.items("pods", f"--namespace={seen['namespace']}")
-    delete = ["cleanup", "--run", seen["run"], "--target", "kubernetes"]
     told = next(line for line in run.outlines if line.startswith("kept 1cpu"))
-    assert f"`pytest-tfserving {shlex.join(delete[:3])}`" in told
-    cluster.drop(seen["namespace"])
+    command = f"pytest-tfserving cleanup --run {seen['run']}"
+    assert f"; delete it with `{command}`" in told
+    done = cleanup(small, cluster, *command.split()[2:])
+    assert done.returncode == 0, done.stderr
+    assert cluster.left() == []
