@@ -50,6 +50,36 @@ def pytest_tfserving_result(result):
         start_new_session=True,
     )
 """
+# Has a Pod's readiness probe fail from some seconds after its first success on, and writes after load whether
+# the Pod is ready and what a new connection to it says.
+READY_FOR_A_WHILE = """
+import json
+import pathlib
+import subprocess
+import urllib.request
+from pytest_tfserving.kube.kustomize import kubectl
+
+SINCE = "[ -e /tmp/since ] || date +%s > /tmp/since; [ $(($(date +%s) - $(cat /tmp/since))) -lt 6 ]"
+
+def pytest_tfserving_manifests(manifests):
+    (deployment,) = [each for each in manifests if each["kind"] == "Deployment"]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    probe = {"exec": {"command": ["sh", "-c", SINCE]}, "periodSeconds": 1, "failureThreshold": 1}
+    container["readinessProbe"] = probe
+
+def pytest_tfserving_result(result):
+    seen = result.circumstances
+    where = [f"--context={seen['context']}", f"--namespace={seen['namespace']}"]
+    ready = "{.items[*].status.conditions[?(@.type == 'Ready')].status}"
+    look = [kubectl(), *where, "get", "pods", f"--output=jsonpath={ready}"]
+    said = subprocess.run(look, check=True, capture_output=True, text=True).stdout
+    url = f"{result.endpoints[0]}/v1/models/half_plus_two"
+    try:
+        answer = urllib.request.urlopen(url, timeout=5).status
+    except OSError as error:
+        answer = str(error)
+    pathlib.Path("seen.json").write_text(json.dumps([said, answer]))
+"""
 
 
 class Run:
@@ -164,6 +194,20 @@ def test_an_api_server_that_is_away_during_teardown_leaves_nothing(small: Projec
     run.assert_outcomes(passed=1)
     run.stdout.no_fnmatch_line("*not all is deleted*")
     assert cluster.left() == []
+
+
+def test_a_replica_that_fails_its_readiness_probe_is_loaded_all_the_same(
+    small: Project, cluster: Kubectl
+) -> None:
+    (small.pytester.path / "conftest.py").write_text(READY_FOR_A_WHILE)
+
+    run, (result,) = small.results(
+        *cluster.options, "--tfserving-early-stop=no", "--tfserving-run-time=12s", server=False
+    )
+
+    run.assert_outcomes(passed=1)
+    assert (result["verdict"], result["total_errors"]) == ("PASS", 0)
+    assert json.loads((small.pytester.path / "seen.json").read_text()) == ["False", 200]
 
 
 def test_a_second_run_waits_and_says_for_whom(started: Callable[..., Run], cluster: Kubectl) -> None:
