@@ -149,6 +149,7 @@ def pytest_fixture_setup(fixturedef):
     run.assert_outcomes(passed=1)
     assert (result["verdict"], result["total_errors"]) == ("PASS", 0)
     assert result["total_requests"] == pytest.approx(result["run_s"] * result["metrics"]["rps"], rel=0.1)
+    assert 0 <= result["server"]["throttled"] <= 1
     assert cluster.left() == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
 from contextlib import ExitStack
@@ -92,8 +93,9 @@ class Target:
     name = ""
     # Python for a perf test: a function that kills the server behind a deployment.
     kill = ""
-    # What is shown of a server that was killed, of one above its RAM, and of a model that is none.
+    # What is shown of a server that was killed, and beside it; of one above its RAM; of a model that is none.
     cause_of_death = ""
+    evidence = ""
     out_of_memory = "*replica 0 * RAM*node's 1 GB*"
     does_not_load = "replica 0 exited with code 1 (*{name: broken version: 1} due to error: *)"
 
@@ -168,12 +170,15 @@ class Kubernetes(Target):
 import subprocess
 from pytest_tfserving.kube.kustomize import kubectl
 def kill(serving):
+    while "CPU limits" not in dict(serving.evidence()):  # kubelets count them every few seconds
+        time.sleep(0.5)
     seen = serving.circumstances
     where = [f"--context={seen['context']}", f"--namespace={seen['namespace']}"]
     which = ["pods", f"--selector=pytest-tfserving/run={seen['run']}", "--grace-period=0", "--force"]
     subprocess.run([kubectl(), *where, "delete", *which], check=True, capture_output=True)
 """
     cause_of_death = "server: Pod tfserving-* was lost, seen at *"
+    evidence = "Pod tfserving-*: its CPU limit throttled it in * of * periods *"
     out_of_memory = "*container 'serving' of Pod tfserving-* ran out of memory (OOMKilled, its limit is 1Gi)*"
     does_not_load = (
         "container 'serving' of Pod tfserving-* crashes again and again (exit code 1): "
@@ -310,9 +315,14 @@ def test_a_model_that_does_not_load_is_said_with_the_reason(target: Target, real
 def test_a_server_that_dies_under_load_fails_the_test_with_its_end(target: Target, real: Project) -> None:
     real.write(EXPERIMENTS, KILLED_WHILE_LOADED % target.kill)
 
-    run, (result,) = real.results(*target.options(), server=False)
+    run, (result,) = real.results(*target.options(), "--junit-xml=out.xml", server=False)
 
     run.assert_outcomes(failed=1)
     assert result["verdict"] == "FAIL"
     run.stdout.fnmatch_lines([f"*{target.cause_of_death}*"])
+    junit = (real.pytester.path / "out.xml").read_text()
+    for lines in (run.outlines, junit.splitlines()):
+        found = fnmatch.filter(lines, target.evidence)
+        assert bool(found) == bool(target.evidence)
+        assert len(found) == len(set(found))
     until(lambda: target.left() == [], "the end of what was deployed")
