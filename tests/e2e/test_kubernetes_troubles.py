@@ -30,7 +30,7 @@ EXPERIMENTS = """
 defaults: {model: ./models/half_plus_two, payload: request.json, profile: tiny}
 profiles:
   tiny:
-    {users: 2, spawn_rate: 2, run_time_s: 20, think_time_s: 0.01, request_timeout_s: 20, max_lag_ms: 2000,
+    {users: 2, spawn_rate: 2, run_time_s: 5, think_time_s: 0.01, request_timeout_s: 20, max_lag_ms: 2000,
      max_cpu_wait: 1}
 experiments:
   - {shape: 1cpu-1gb-1n, inter_op: 1, slo: ["rps>=1"]}
