@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 TAGS = Tags("e", owner=Owner("this machine", 1, 0.0))
 NAMESPACE = f"pytest-tfserving-{TAGS.run}"
 RUNS: dict[str, Any] = {"running": {}}
+STARTS: dict[str, Any] = {"waiting": {"reason": "ContainerCreating"}}
 ENDS: dict[str, Any] = {"terminated": {"exitCode": 0}}
 
 
@@ -62,6 +63,7 @@ class Scripted:
 REPLICA_SET = {REPLICA_SETS: [thing("maker", TAGS.labels)]}
 OLD_POD_GOES = {PODS: [thing("old", TAGS.labels, ENDS, goes=True)]}
 NEW_POD_RUNS = {PODS: [thing("new", TAGS.labels, RUNS)]}
+NEW_POD_STARTS = {PODS: [thing("new", TAGS.labels, STARTS, goes=True)]}
 LOAD_POD_RUNS = {PODS: [thing("load", {LOAD: TAGS.run}, RUNS, goes=True)]}
 
 
@@ -91,6 +93,7 @@ def order(tmp_path: Path) -> Order:
             id="one that is replaced meanwhile",
         ),
         pytest.param([LOAD_POD_RUNS, LOAD_POD_RUNS, {}], id="one that loads"),
+        pytest.param([NEW_POD_STARTS, {}], id="one that was just being started"),
     ],
 )
 def test_the_namespace_goes_when_no_pod_runs_and_none_will_be_made(
