@@ -11,8 +11,6 @@ from pytest_tfserving.kube.nodes import throttling
 from pytest_tfserving.kube.readiness import current_pods, is_ready, restarts, when
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pytest_tfserving.kube.cluster import Cluster, Object
     from pytest_tfserving.kube.readiness import Doomed, Snapshot
     from pytest_tfserving.kube.statistics import Throttling
@@ -44,12 +42,11 @@ def container_log(
     return ""
 
 
-def evidence(
-    cluster: Cluster, namespace: str, snapshot: Snapshot, seen: Mapping[str, Throttling]
-) -> Evidence:
+def evidence(cluster: Cluster, namespace: str, snapshot: Snapshot, seen: dict[str, Throttling]) -> Evidence:
     """Events, the Pods' state, what CPU limits did to them, and the end of every container's log.
 
-    ``seen`` are the limits of containers as they were last, of which some may be gone.
+    ``seen`` is what limits did to containers as far as it is known, of which some may be gone; what is known
+    now is added.
     """
     found = [("events", events_text(snapshot)), ("Pods", pods_text(snapshot))]
     found += [("CPU limits", _limits_text(cluster, snapshot, seen))]
@@ -62,16 +59,15 @@ def evidence(
     return [(title, text.rstrip()) for title, text in found if text.strip()]
 
 
-def _limits_text(cluster: Cluster, snapshot: Snapshot, seen: Mapping[str, Throttling]) -> str:
+def _limits_text(cluster: Cluster, snapshot: Snapshot, seen: dict[str, Throttling]) -> str:
     """A line a container."""
-    now: Mapping[str, Throttling] = {}
     try:
-        now = throttling(cluster, current_pods(snapshot))
+        seen |= throttling(cluster, current_pods(snapshot))
     except PermissionMissingError as error:
         return f"not known: {error}"
     except TFServingError:
         pass  # what was seen last is told
-    return "\n".join(f"{name}: {each}" for name, each in {**seen, **now}.items())
+    return "\n".join(f"{name}: {each}" for name, each in seen.items())
 
 
 def events_text(snapshot: Snapshot) -> str:

@@ -36,7 +36,7 @@ from pytest_tfserving.targets.labels import OWNER, Leftovers, Tags, owner_of
 from pytest_tfserving.targets.served_model import model_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from pytest_tfserving.experiment import Experiment
     from pytest_tfserving.kube.access import Reach
@@ -310,7 +310,7 @@ def _flags(pod: Object) -> list[str]:
 
 
 def _evidence(
-    cluster: Cluster, namespace: str, tags: Tags, limits: Mapping[str, Throttling]
+    cluster: Cluster, namespace: str, tags: Tags, limits: dict[str, Throttling]
 ) -> list[tuple[str, str]]:
     with suppress(TFServingError):
         return seen.evidence(cluster, namespace, look(cluster, namespace, tags), limits)
