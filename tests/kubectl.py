@@ -52,7 +52,8 @@ class Kubectl:
     def drop(self, namespace: str) -> None:
         """Delete a namespace without waiting for it; a namespace that finds Pods looks again much later."""
         where = f"--namespace={namespace}"
-        self("delete", "deployments", "--all", "--wait=false", where)
+        # Who makes Pods goes before them, or it would replace them.
+        self("delete", "deployments,replicasets", "--all", "--cascade=orphan", where)
         self("delete", "pods", "--all", "--grace-period=0", "--force", where)
         self("delete", "namespace", namespace, "--wait=false")
 

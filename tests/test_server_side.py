@@ -55,6 +55,16 @@ def test_only_the_window_counts() -> None:
     assert server == ServerSide(cores=1.5, rss_bytes=500)
 
 
+def test_throttling_that_is_counted_later_than_the_rest_is_told() -> None:
+    seen = samples(cpu_s=1.0, periods=10, throttled_periods=4)
+    late = [(at, usage if at > 4 else replace(usage, periods=None)) for at, usage in seen]
+
+    server = observed(late, 0.0, 10.0, {})
+
+    assert server is not None
+    assert (server.cores, server.throttled) == pytest.approx((1.0, 0.4))
+
+
 @pytest.mark.parametrize(
     ("rates", "expected"),
     [

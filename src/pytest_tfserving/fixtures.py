@@ -287,9 +287,10 @@ class Load:
             raise
         perf.progress.close()
         perf.log.add_result(key, result)
-        if result.aborted:
+        if result.aborted or (result.server and result.server.happened):
             for title, text in deployment.evidence():
                 item.add_report_section("call", title, text)
+                item.user_properties.append((title, text))
         item.config.hook.pytest_tfserving_result(config=item.config, nodeid=item.nodeid, result=result)
         if interrupted:
             raise KeyboardInterrupt

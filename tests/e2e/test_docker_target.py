@@ -30,7 +30,7 @@ EXPERIMENTS = """
 defaults: {model: ./models/half_plus_two, payload: request.json, profile: tiny}
 profiles:
   tiny:
-    {users: 2, spawn_rate: 2, run_time_s: 20, think_time_s: 0.01, request_timeout_s: 5, max_lag_ms: 2000,
+    {users: 2, spawn_rate: 2, run_time_s: 5, think_time_s: 0.01, request_timeout_s: 5, max_lag_ms: 2000,
      max_cpu_wait: 1}
 experiments:
   - {shape: 1cpu-1gb-1n, inter_op: 1, slo: ["rps>=1"]}
@@ -109,7 +109,7 @@ def test_the_reference_experiments_run(tmp_path: Path) -> None:
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-p", "no:locust", "perf_tests", "-k", "1cpu-2gb-1n", *OPTIONS),
-            *(f"--tfserving-json={document}", "--tfserving-run-time=15s"),
+            *(f"--tfserving-json={document}", "--tfserving-run-time=8s"),
         ],
         cwd=ROOT,
         env=environment,

@@ -30,7 +30,7 @@ EXPERIMENTS = """
 defaults: {model: ./models/half_plus_two, payload: request.json, profile: tiny}
 profiles:
   tiny:
-    {users: 2, spawn_rate: 2, run_time_s: 20, think_time_s: 0.01, request_timeout_s: 20, max_lag_ms: 2000,
+    {users: 2, spawn_rate: 2, run_time_s: 5, think_time_s: 0.01, request_timeout_s: 20, max_lag_ms: 2000,
      max_cpu_wait: 1}
 experiments:
   - {shape: 1cpu-1gb-1n, inter_op: 1, slo: ["rps>=1"]}
@@ -49,6 +49,36 @@ def pytest_tfserving_result(result):
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+"""
+# Has a Pod's readiness probe fail from some seconds after its first success on, and writes after load whether
+# the Pod is ready and what a new connection to it says.
+READY_FOR_A_WHILE = """
+import json
+import pathlib
+import subprocess
+import urllib.request
+from pytest_tfserving.kube.kustomize import kubectl
+
+SINCE = "[ -e /tmp/since ] || date +%s > /tmp/since; [ $(($(date +%s) - $(cat /tmp/since))) -lt 6 ]"
+
+def pytest_tfserving_manifests(manifests):
+    (deployment,) = [each for each in manifests if each["kind"] == "Deployment"]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    probe = {"exec": {"command": ["sh", "-c", SINCE]}, "periodSeconds": 1, "failureThreshold": 1}
+    container["readinessProbe"] = probe
+
+def pytest_tfserving_result(result):
+    seen = result.circumstances
+    where = [f"--context={seen['context']}", f"--namespace={seen['namespace']}"]
+    ready = "{.items[*].status.conditions[?(@.type == 'Ready')].status}"
+    look = [kubectl(), *where, "get", "pods", f"--output=jsonpath={ready}"]
+    said = subprocess.run(look, check=True, capture_output=True, text=True).stdout
+    url = f"{result.endpoints[0]}/v1/models/half_plus_two"
+    try:
+        answer = urllib.request.urlopen(url, timeout=5).status
+    except OSError as error:
+        answer = str(error)
+    pathlib.Path("seen.json").write_text(json.dumps([said, answer]))
 """
 
 
@@ -120,6 +150,15 @@ def strangers(cluster: Kubectl) -> Iterator[list[dict[str, Any]]]:
         cluster("delete", each["kind"], each["metadata"]["name"], "--ignore-not-found", *within)
 
 
+def cleanup(project: Project, cluster: Kubectl, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run the command that deletes what is left over."""
+    allowed = f"[pytest]\ntfserving_allowed_contexts = {cluster.context}\n"
+    (project.pytester.path / "pytest.ini").write_text(allowed)
+    program = [sys.executable, "-m", "pytest_tfserving.cli", "cleanup", "--target", "kubernetes"]
+    command = [*program, "--context", cluster.context, *options]
+    return subprocess.run(command, cwd=project.pytester.path, capture_output=True, text=True, check=False)
+
+
 def config_map(name: str, labels: dict[str, str], annotations: dict[str, str]) -> dict[str, Any]:
     meta = {"name": name, "namespace": "default", "labels": labels, "annotations": annotations}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta}
@@ -155,6 +194,20 @@ def test_an_api_server_that_is_away_during_teardown_leaves_nothing(small: Projec
     run.assert_outcomes(passed=1)
     run.stdout.no_fnmatch_line("*not all is deleted*")
     assert cluster.left() == []
+
+
+def test_a_replica_that_fails_its_readiness_probe_is_loaded_all_the_same(
+    small: Project, cluster: Kubectl
+) -> None:
+    (small.pytester.path / "conftest.py").write_text(READY_FOR_A_WHILE)
+
+    run, (result,) = small.results(
+        *cluster.options, "--tfserving-early-stop=no", "--tfserving-run-time=12s", server=False
+    )
+
+    run.assert_outcomes(passed=1)
+    assert (result["verdict"], result["total_errors"]) == ("PASS", 0)
+    assert json.loads((small.pytester.path / "seen.json").read_text()) == ["False", 200]
 
 
 def test_a_second_run_waits_and_says_for_whom(started: Callable[..., Run], cluster: Kubectl) -> None:
@@ -235,17 +288,8 @@ def test_the_command_cleans_up_what_a_killed_run_left(
     killed = started("--tfserving-early-stop=no", "--tfserving-run-time=5m")
     killed.until(DEPLOYED)
     killed.end(signal.SIGKILL)
-    program = [sys.executable, "-m", "pytest_tfserving.cli", "cleanup", "--target", "kubernetes"]
-    allowed = f"[pytest]\ntfserving_allowed_contexts = {cluster.context}\n"
-    (small.pytester.path / "pytest.ini").write_text(allowed)
 
-    done = subprocess.run(
-        [*program, "--context", cluster.context],
-        cwd=small.pytester.path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = cleanup(small, cluster)
 
     assert done.returncode == 0, done.stderr
     assert "deleted namespaces/pytest-tfserving-" in done.stdout
@@ -261,7 +305,9 @@ def test_a_deployment_is_kept_with_how_to_look_and_how_to_delete(small: Project,
     look = f"kubectl --context {cluster.context} --namespace {seen['namespace']}"
     run.stdout.fnmatch_lines([f"kept 1cpu-1gb-1n-interop1: look at it with `{look} get all,events` *"])
     assert cluster.items("pods", f"--namespace={seen['namespace']}")
-    delete = ["cleanup", "--run", seen["run"], "--target", "kubernetes"]
     told = next(line for line in run.outlines if line.startswith("kept 1cpu"))
-    assert f"`pytest-tfserving {shlex.join(delete[:3])}`" in told
-    cluster.drop(seen["namespace"])
+    command = f"pytest-tfserving cleanup --run {seen['run']}"
+    assert f"; delete it with `{command}`" in told
+    done = cleanup(small, cluster, *command.split()[2:])
+    assert done.returncode == 0, done.stderr
+    assert cluster.left() == []

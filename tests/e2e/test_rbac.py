@@ -107,12 +107,14 @@ def limited(grants: Grants, project: Project) -> list[str]:
     return Kubectl(limited_context(), grants.admin.image).options
 
 
-@pytest.mark.parametrize("more", [[], ["--tfserving-load-in-cluster"]])
+@pytest.mark.parametrize(
+    ("more", "less"), [([], ("", "")), (["--tfserving-load-in-cluster"], ("get", "nodes/proxy"))]
+)
 def test_the_roles_for_a_given_namespace_are_enough(
-    grants: Grants, limited: list[str], project: Project, more: list[str]
+    grants: Grants, limited: list[str], project: Project, more: list[str], less: tuple[str, str]
 ) -> None:
     namespace = grants.namespace()
-    grants.bind("pytest-tfserving-look")
+    grants.bind("pytest-tfserving-look", without=less)
     grants.bind("pytest-tfserving-turn")
     grants.bind("pytest-tfserving-deploy", namespace)
 
@@ -121,7 +123,11 @@ def test_the_roles_for_a_given_namespace_are_enough(
     run.assert_outcomes(passed=1)
     run.stdout.no_fnmatch_line("*not all is deleted*")
     assert result["verdict"] == "PASS"
-    assert result["server"]["cores"] > 0
+    if any(less):
+        assert result["server"]["cores"] is None
+        run.stdout.fnmatch_lines(["what servers use is not shown: * lacks a permission: get nodes/proxy; *"])
+    else:
+        assert result["server"]["cores"] > 0
     assert [each for each in grants.admin.ours() if each["metadata"]["namespace"] == namespace] == []
 
 

@@ -64,6 +64,17 @@ def test_five_rows(serving):
     assert refused.status_code == 400, refused.text
     assert "larger than maximum" in refused.text, refused.text
 """
+# Kubelets count what CPU limits do every few seconds.
+KEPT_BUSY = """
+import time
+
+def test_cpu(serving, load):
+    load(users=8, spawn_rate=8, think_time_s=0.0)
+    text, deadline = "", time.monotonic() + 60
+    while LIMITS and not text and time.monotonic() < deadline:
+        text = dict(serving.evidence()).get("CPU limits", "")
+    assert not LIMITS or ": its CPU limit throttled it in " in text
+"""
 KILLED_WHILE_LOADED = """
 import threading
 import time
@@ -92,8 +103,9 @@ class Target:
     name = ""
     # Python for a perf test: a function that kills the server behind a deployment.
     kill = ""
-    # What is shown of a server that was killed, of one above its RAM, and of a model that is none.
+    # What is shown of a server that was killed, and beside it; of one above its RAM; of a model that is none.
     cause_of_death = ""
+    evidence = "log of replica 0"
     out_of_memory = "*replica 0 * RAM*node's 1 GB*"
     does_not_load = "replica 0 exited with code 1 (*{name: broken version: 1} due to error: *)"
 
@@ -174,6 +186,7 @@ def kill(serving):
     subprocess.run([kubectl(), *where, "delete", *which], check=True, capture_output=True)
 """
     cause_of_death = "server: Pod tfserving-* was lost, seen at *"
+    evidence = "Pods"
     out_of_memory = "*container 'serving' of Pod tfserving-* ran out of memory (OOMKilled, its limit is 1Gi)*"
     does_not_load = (
         "container 'serving' of Pod tfserving-* crashes again and again (exit code 1): "
@@ -202,6 +215,7 @@ def kill(serving):
     os.kill(int(os.environ["SERVER_PID"]), signal.SIGKILL)
 """
     cause_of_death = "* x cannot connect: connection refused"
+    evidence = ""
 
     def __init__(self, project: Project, stack: ExitStack) -> None:
         self._project = project
@@ -271,9 +285,11 @@ def test_flags_and_batching_are_in_effect(target: Target, real: Project) -> None
 
 @pytest.mark.parametrize("target", DEPLOYING, indirect=True)
 def test_a_replica_has_no_more_cores_than_its_node(target: Target, real: Project) -> None:
-    real.write(EXPERIMENTS, "def test_cpu(load):\n    load(users=8, spawn_rate=8, think_time_s=0.0)\n")
+    real.write(EXPERIMENTS, KEPT_BUSY.replace("LIMITS", str(target.name == "kubernetes")))
 
-    _, (result,) = real.results(*target.options(), server=False)
+    run, (result,) = real.results(*target.options(), server=False)
+
+    run.assert_outcomes(passed=1)
 
     assert 0.3 < result["server"]["cores"] < 1.1, result["server"]
 
@@ -310,9 +326,13 @@ def test_a_model_that_does_not_load_is_said_with_the_reason(target: Target, real
 def test_a_server_that_dies_under_load_fails_the_test_with_its_end(target: Target, real: Project) -> None:
     real.write(EXPERIMENTS, KILLED_WHILE_LOADED % target.kill)
 
-    run, (result,) = real.results(*target.options(), server=False)
+    run, (result,) = real.results(*target.options(), "--junit-xml=out.xml", server=False)
 
     run.assert_outcomes(failed=1)
     assert result["verdict"] == "FAIL"
     run.stdout.fnmatch_lines([f"*{target.cause_of_death}*"])
+    junit = (real.pytester.path / "out.xml").read_text()
+    if target.evidence:
+        assert "\n".join(run.outlines).count(f" Captured {target.evidence}") == 1
+        assert junit.count(f'name="{target.evidence}') == 1
     until(lambda: target.left() == [], "the end of what was deployed")

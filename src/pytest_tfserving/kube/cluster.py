@@ -183,15 +183,15 @@ class Cluster:
 
     # --- the wire ---
 
-    def follow(self, path: str, **query: str) -> Iterator[str]:
+    def follow(self, path: str, quiet_s: float = ANSWER_S, **query: str) -> Iterator[str]:
         """The lines at ``path`` as they come, until their end.
 
         Raises:
-            UnreachableError: when the connection breaks, or nothing comes for a while.
+            UnreachableError: when the connection breaks, or nothing comes for ``quiet_s``.
         """
         import urllib3
 
-        answer = self._answer("GET", path, query=query)
+        answer = self._answer("GET", path, query=query, answer_s=quiet_s)
         left = b""
         try:
             for part in answer.stream(_PART_BYTES):
@@ -232,13 +232,14 @@ class Cluster:
             raise self._unreachable(error) from None
         return text
 
-    def _answer(
+    def _answer(  # noqa: PLR0913, PLR0917 - what a request is made of
         self,
         method: str,
         path: str,
         query: Mapping[str, str] | None = None,
         body: Object | None = None,
         content: str = "application/json",
+        answer_s: float = ANSWER_S,
     ) -> Any:
         """The answer, its body still to be read."""
         import urllib3
@@ -251,7 +252,7 @@ class Cluster:
                 url,
                 body=None if body is None else json.dumps(body),
                 headers=headers,
-                timeout=urllib3.Timeout(connect=CONNECT_S, read=ANSWER_S),
+                timeout=urllib3.Timeout(connect=CONNECT_S, read=answer_s),
                 retries=False,
                 preload_content=False,
             )

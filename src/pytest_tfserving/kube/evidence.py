@@ -6,12 +6,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import TFServingError
-from pytest_tfserving.kube.cluster import PODS
+from pytest_tfserving.kube.cluster import PODS, PermissionMissingError
+from pytest_tfserving.kube.nodes import throttling
 from pytest_tfserving.kube.readiness import current_pods, is_ready, restarts, when
 
 if TYPE_CHECKING:
     from pytest_tfserving.kube.cluster import Cluster, Object
     from pytest_tfserving.kube.readiness import Doomed, Snapshot
+    from pytest_tfserving.kube.statistics import Throttling
     from pytest_tfserving.targets.deployment import Evidence
 
 _LOG_LINES = 30
@@ -40,9 +42,14 @@ def container_log(
     return ""
 
 
-def evidence(cluster: Cluster, namespace: str, snapshot: Snapshot) -> Evidence:
-    """Events, the Pods' state, and the end of every container's log."""
+def evidence(cluster: Cluster, namespace: str, snapshot: Snapshot, seen: dict[str, Throttling]) -> Evidence:
+    """Events, the Pods' state, what CPU limits did to them, and the end of every container's log.
+
+    ``seen`` is what limits did to containers as far as it is known, of which some may be gone; what is known
+    now is added.
+    """
     found = [("events", events_text(snapshot)), ("Pods", pods_text(snapshot))]
+    found += [("CPU limits", _limits_text(cluster, snapshot, seen))]
     for pod in current_pods(snapshot):
         name = pod["metadata"]["name"]
         found += [(f"log of Pod {name}", container_log(cluster, namespace, name))]
@@ -50,6 +57,17 @@ def evidence(cluster: Cluster, namespace: str, snapshot: Snapshot) -> Evidence:
             earlier = container_log(cluster, namespace, name, previous=True)
             found += [(f"log of Pod {name} before its restart", earlier)]
     return [(title, text.rstrip()) for title, text in found if text.strip()]
+
+
+def _limits_text(cluster: Cluster, snapshot: Snapshot, seen: dict[str, Throttling]) -> str:
+    """A line a container."""
+    try:
+        seen |= throttling(cluster, current_pods(snapshot))
+    except PermissionMissingError as error:
+        return f"not known: {error}"
+    except TFServingError:
+        pass  # what was seen last is told
+    return "\n".join(f"{name}: {each}" for name, each in seen.items())
 
 
 def events_text(snapshot: Snapshot) -> str:

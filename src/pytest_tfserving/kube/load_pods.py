@@ -20,6 +20,7 @@ from pytest_tfserving.kube.cluster import (
     PODS,
     Cluster,
     NotFoundError,
+    PermissionMissingError,
     UnreachableError,
     persistently,
 )
@@ -32,7 +33,7 @@ from pytest_tfserving.kube.load_manifests import (
     locustfile_map,
 )
 from pytest_tfserving.kube.names import GRPC_PORT, LOAD
-from pytest_tfserving.kube.objects import AWAY_S
+from pytest_tfserving.kube.objects import AWAY_S, running, wait_until_gone
 from pytest_tfserving.kube.readiness import ended, has_started, pod_doomed
 from pytest_tfserving.processes import without_interruption
 from pytest_tfserving.targets.deployment import Endpoint
@@ -50,7 +51,9 @@ if TYPE_CHECKING:
 _LOOK_S = 0.25
 _LAST_WORDS = 20
 _END_S = 5.0
-_GONE_S = 30.0
+# Load processes that work say something twice a second.
+_QUIET_S = 5.0
+_ASK_AGAIN_S = 2.0
 _MASTER_PORT = 5557
 _MOST_PROCESSES = 64
 _LARGEST_LOCUSTFILE = 900_000
@@ -125,15 +128,15 @@ class PodPlace:
         return tuple(map(int, numbers)) >= _INDEXED_SINCE
 
     def _delete(self) -> None:
-        """Delete the Jobs and wait for their Pods; the deployment's own end deletes what is left then."""
-        with suppress(TFServingError), without_interruption():
-            for name in (WORKERS, MASTER):
-                persistently(partial(self.cluster.delete, JOBS, self.namespace, name), AWAY_S)
-            deadline = time.monotonic() + _GONE_S
-            while self.cluster.items(PODS, self.namespace, {LOAD: self.tags.run}):
-                if time.monotonic() > deadline:
-                    return
-                time.sleep(_LOOK_S)
+        """Delete the Jobs and wait for their Pods; the deployment's own end does it again if that fails."""
+        with suppress(TFServingError):
+            with without_interruption():
+                for name in (WORKERS, MASTER):
+                    persistently(partial(self.cluster.delete, JOBS, self.namespace, name), AWAY_S)
+            wait_until_gone(lambda: running(self.cluster, self._load_pods()))
+
+    def _load_pods(self) -> list[Object]:
+        return self.cluster.items(PODS, self.namespace, {LOAD: self.tags.run})
 
 
 class PodTeam:
@@ -171,47 +174,63 @@ class LoadPod:
         self._index = index
         self._hear = hear
         self._heard = 0
+        self._has_ended = False
+        self._asked_at = 0.0
         self._lost = ""
         self._words: deque[str] = deque(maxlen=_LAST_WORDS)
         self._stdin: StandardInput | None = None
+        self._telling = threading.Lock()
         self._done = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def write(self, text: str) -> None:
-        """Write one line to it, waiting for an API server that is away."""
-        if self._stdin is None:
-            return
-        stdin, data = self._stdin, f"{text}\n".encode()
-        if not self._done.is_set():
-            persistently(lambda: stdin.write(data), AWAY_S)
+        """Write one line to it, waiting for an API server that is away; a Pod that is gone needs none."""
+        if self._stdin is not None and not self._done.is_set():
+            persistently(lambda: self._tell(text), AWAY_S)
+
+    def _tell(self, text: str) -> None:
+        assert self._stdin is not None
+        try:
+            with self._telling:
+                self._stdin.write(f"{text}\n".encode())
+        except UnreachableError:
+            if not self._fate(self._found()):
+                raise
 
     def end(self) -> None:
-        """Hear what it says until its end, if that comes soon."""
-        self._reader.join(_END_S)
+        """Hear what a worker says until its end, if that comes soon; of a master nothing is waited for."""
+        if self._done.is_set():
+            return
+        if self._job == WORKERS:
+            self._reader.join(_END_S)
         self._done.set()
         if self._stdin:
+            with suppress(TFServingError):
+                self._tell("stop")
             self._stdin.close()
         self._cluster.close()
-        self._reader.join(_END_S)
 
     def death(self) -> str:
-        """How it ended, empty while it runs."""
-        if self._lost:
-            return self._lost
+        """How it ended, or why what it says is of no use any more; empty while it runs and is heard."""
+        if not self.name:
+            return ""
         try:
-            pod = persistently(self._found, AWAY_S)
+            fate = self._fate(persistently(self._found, AWAY_S))
         except TFServingError as error:
             return str(error)
+        return fate or self._lost
+
+    def _found(self) -> Object | None:
+        return self._place.cluster.find(PODS, self._place.namespace, self.name)
+
+    def _fate(self, pod: Object | None) -> str:
         if pod is None or "deletionTimestamp" in pod["metadata"]:
             return f"the load Pod {self.name} was lost"
         if how := ended(pod):
             last = next((f": {words}" for words in reversed(self._words) if words), "")
             return f"the load Pod {self.name} {how}{last}"
         return ""
-
-    def _found(self) -> Object | None:
-        return self._place.cluster.find(PODS, self._place.namespace, self.name)
 
     # --- hearing ---
 
@@ -252,19 +271,33 @@ class LoadPod:
     def _follow(self) -> None:
         """Hear its lines until its end; over a new connection, the old ones are passed over."""
         path = f"{PODS.path(self._place.namespace, self.name)}/log"
-        while not self._done.is_set() and not self._lost:
+        while not self._is_over:
+            self._hear_log(path)
             with suppress(UnreachableError):
-                for line in self._cluster.follow(path, container=CONTAINER, follow="true"):
-                    self._take(line)
-            try:
                 pod = self._cluster.find(PODS, self._place.namespace, self.name)
-            except UnreachableError:
-                pod = {}
-            if pod is None or (ended(pod) and self._has_heard_all(path)):
-                break
+                if self._fate(pod) and (pod is None or self._has_heard_all(path)):
+                    break
+            self._ask_again()
             self._done.wait(_LOOK_S)
         if not self.first:
             self._refuse(f"no load from the cluster: {self.death()}; {_NEEDS_US}")
+
+    def _hear_log(self, path: str) -> None:
+        """Hear what is in the log and comes to it, until its end or the end of the connection."""
+        try:
+            for line in self._cluster.follow(path, _QUIET_S, container=CONTAINER, follow="true"):
+                self._take(line)
+                if self._is_over:
+                    return
+        except PermissionMissingError:
+            raise
+        except TFServingError:
+            return  # away, or not there for now: what has become of the Pod is looked at next
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether nothing more is to be heard."""
+        return self._done.is_set() or self._has_ended or bool(self._lost)
 
     def _has_heard_all(self, path: str) -> bool:
         """Whether nothing is in the log that was not heard, now that no more can come."""
@@ -280,24 +313,36 @@ class LoadPod:
     def _take(self, line: str) -> None:
         try:
             said = json.loads(line)
-            number = said["n"]
+            number, event = said["n"], said["event"]
         except (ValueError, TypeError, KeyError):
             self._words.append(line.strip())
             return
-        if number <= self._heard or self._lost:
-            return
-        if number > self._heard + 1:
+        if event == "forgotten":
             self._lost = f"lines of the load Pod {self.name} were lost with a part of its log"
-            return
-        self._heard = number
-        if said["event"] == "records":
+        elif number == self._heard + 1:
+            self._heard = number
+            self._use(event, said)
+        elif number > self._heard:
+            self._ask_again()
+
+    def _use(self, event: str, said: dict[str, Any]) -> None:
+        if event == "records":
             with self.records.open("ab") as file:
                 file.write(base64.b64decode(said["data"]))
-        elif said["event"] in ("ready", "refused"):
+        elif event in ("ready", "refused"):
             self.first = said
             self.ready.set()
         else:
             self._hear(said)
+        self._has_ended = event in ("refused", "end")
+
+    def _ask_again(self) -> None:
+        """Have it say again what follows the last line that was heard: a log can lose a part."""
+        if self._is_over or time.monotonic() - self._asked_at < _ASK_AGAIN_S:
+            return
+        self._asked_at = time.monotonic()
+        with suppress(TFServingError):
+            self._tell(f"again {self._heard + 1}")
 
     def _refuse(self, text: str) -> None:
         if not self.first:

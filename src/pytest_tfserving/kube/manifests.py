@@ -43,9 +43,14 @@ def namespace_manifest(name: str, tags: Tags) -> Manifest:
 
 
 def replica_service(index: int, tags: Tags, namespace: str) -> Manifest:
-    """A Service for one replica alone, on a port of every node: an address that is always the same Pod."""
+    """A Service for one replica alone, on a port of every node: an address that is always the same Pod.
+
+    Also while that is not ready: a server may be too busy to answer its probe, and refused connections would
+    be measured then.
+    """
     selector = {**tags.labels, REPLICA: str(index)}
     manifest = _service(f"{APP}-replica{index}", "NodePort", selector)
+    manifest["spec"]["publishNotReadyAddresses"] = True
     return tagged([manifest], tags, namespace)[0]
 
 

@@ -14,6 +14,7 @@ from pytest_tfserving.kube.cluster import (
     JOBS,
     NAMESPACES,
     PODS,
+    REPLICA_SETS,
     SERVICES,
     NotFoundError,
     PermissionMissingError,
@@ -117,7 +118,7 @@ class Objects:
         try:
             with without_interruption():
                 persistently(self._delete_applied, AWAY_S)
-            wait_until_gone(self._pods)
+            wait_until_gone(self._remaining)
         finally:
             if self._own:
                 with without_interruption():
@@ -130,8 +131,13 @@ class Objects:
             for each in self._cluster.items(kind, self.namespace, self._tags.labels):
                 self._cluster.delete(kind, self.namespace, each["metadata"]["name"])
 
-    def _pods(self) -> list[str]:
-        return _running(self._cluster, self._cluster.items(PODS, self.namespace, self._tags.labels))
+    def _remaining(self) -> list[str]:
+        """What runs or may still run, servers and load: who makes Pods is asked for before them."""
+        cluster, namespace, labels = self._cluster, self.namespace, self._tags.labels
+        makers = list(map(_name, cluster.items(REPLICA_SETS, namespace, labels)))
+        servers = cluster.items(PODS, namespace, labels)
+        load = cluster.items(PODS, namespace, {LOAD: self._tags.run})
+        return [*makers, *running(cluster, [*servers, *load])]
 
     @property
     def _how_to_delete(self) -> str:
@@ -158,12 +164,16 @@ def wait_until_gone(remaining: Callable[[], list[str]]) -> None:
         time.sleep(_LOOK_S)
 
 
-def _running(cluster: Cluster, pods: Sequence[Object]) -> list[str]:
+def running(cluster: Cluster, pods: Sequence[Object]) -> list[str]:
     """The Pods that run; of those that have ended only the objects are left, and nobody waits for them."""
     ended = [pod for pod in pods if has_ended(pod)]
     for pod in ended:
         cluster.delete(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"], grace_s=0)
-    return [pod["metadata"]["name"] for pod in pods if pod not in ended]
+    return [_name(pod) for pod in pods if pod not in ended]
+
+
+def _name(thing: Object) -> str:
+    return str(thing["metadata"]["name"])
 
 
 def sweep(
@@ -185,7 +195,7 @@ def sweep(
     for kind in _SWEPT:
         runs |= _sweep_kind(cluster, kind, namespace, leftovers, say)
     try:
-        wait_until_gone(lambda: _running(cluster, _pods_left(cluster, namespace, leftovers, runs)))
+        wait_until_gone(lambda: _remaining(cluster, namespace, leftovers, runs))
     finally:
         _sweep_kind(cluster, NAMESPACES, namespace, leftovers, say)
 
@@ -210,13 +220,15 @@ def _sweep_kind(
     return {each["metadata"]["labels"][RUN] for each in found}
 
 
-def _pods_left(cluster: Cluster, namespace: str, leftovers: Leftovers, runs: set[str]) -> list[Object]:
-    """The Pods that are left over, and those that load ``runs``."""
+def _remaining(cluster: Cluster, namespace: str, leftovers: Leftovers, runs: set[str]) -> list[str]:
+    """What is left over and runs or may still run, and what loads ``runs``; see `Objects`."""
     try:
+        makers = list(map(_name, _left(cluster, REPLICA_SETS, namespace, leftovers)))
         pods = cluster.items(PODS, namespace)
     except PermissionMissingError:
         return []
-    return [pod for pod in pods if leftovers.include(_carried(pod)) or _carried(pod).get(LOAD) in runs]
+    left = [pod for pod in pods if leftovers.include(_carried(pod)) or _carried(pod).get(LOAD) in runs]
+    return [*makers, *running(cluster, left)]
 
 
 def _left(cluster: Cluster, kind: Kind, namespace: str, leftovers: Leftovers) -> list[Object]:

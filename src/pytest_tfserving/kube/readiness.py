@@ -17,6 +17,7 @@ _TRANSIENT_EXIT = 128
 # Waiting for these never ends; what else a container waits for may.
 _NEVER = ("InvalidImageName", "ErrImageNeverPull", "CreateContainerError", "RunContainerError")
 _PULL = ("ErrImagePull", "ImagePullBackOff")
+_STARTS = ("ContainerCreating", "PodInitializing")
 _NOT_THERE = re.compile(
     r"not found|does not exist|manifest unknown|access denied|unauthorized", re.IGNORECASE
 )
@@ -89,9 +90,11 @@ def is_ready(pod: Object) -> bool:
 
 
 def has_ended(pod: Object) -> bool:
-    """Whether a Pod is being deleted and none of its containers runs any more."""
-    runs = any("running" in each.get("state", {}) for each in _statuses(pod))
-    return "deletionTimestamp" in pod["metadata"] and not runs
+    """Whether a Pod is being deleted and none of its containers runs any more, or is just being started."""
+    states = [each.get("state", {}) for each in _statuses(pod)]
+    runs = any("running" in each or each.get("waiting", {}).get("reason") in _STARTS for each in states)
+    is_taken_up = bool(pod.get("spec", {}).get("nodeName")) and not states
+    return "deletionTimestamp" in pod["metadata"] and not runs and not is_taken_up
 
 
 def has_started(pod: Object) -> bool:

@@ -1,7 +1,9 @@
-"""What replicas have used, as the kubelets of their nodes count it."""
+"""What replicas have used and how they were held back, as the kubelets of their nodes count it. Pure."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.kube.names import CONTAINER
@@ -10,7 +12,26 @@ from pytest_tfserving.targets.usage import Usage
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pytest_tfserving.kube.cluster import Object
+
 _NANO = 1e-9
+_CFS = "container_cpu_cfs_"
+
+
+@dataclass(frozen=True, slots=True)
+class Throttling:
+    """What a container's CPU limit did to it since its start, in the scheduler's periods and in seconds."""
+
+    periods: int
+    throttled_periods: int
+    throttled_s: float
+
+    def __str__(self) -> str:
+        share = 100 * self.throttled_periods / self.periods
+        return (
+            f"its CPU limit throttled it in {self.throttled_periods} of {self.periods} periods "
+            f"({share:.0f} %), {self.throttled_s:.1f} s in all"
+        )
 
 
 def usage_of(summary: Mapping[str, Any], uid: str) -> Usage | None:
@@ -31,3 +52,40 @@ def _usage(container: Mapping[str, Any]) -> Usage:
         rss_bytes=memory.get("rssBytes"),
         major_faults=memory.get("majorPageFaults"),
     )
+
+
+def throttling_of(page: str, pod: Object) -> Throttling | None:
+    """One Pod's part of a kubelet's ``metrics/cadvisor``, None where it is not in it, or not counted yet.
+
+    A container is found by its id: not every kubelet knows of a cgroup which Pod it is of.
+    """
+    identity = _container_id(pod)
+    for path, counts in _limits(page).items():
+        if identity and identity in path and counts.get("periods"):
+            return Throttling(
+                int(counts["periods"]),
+                int(counts.get("throttled_periods", 0)),
+                counts.get("throttled_seconds", 0.0),
+            )
+    return None
+
+
+def _container_id(pod: Object) -> str:
+    """The id that the container runtime gave the server's container, empty before it has one."""
+    for status in pod.get("status", {}).get("containerStatuses") or ():
+        if status["name"] == CONTAINER:
+            return str(status.get("containerID", "")).rpartition("//")[2]
+    return ""
+
+
+def _limits(page: str) -> dict[str, dict[str, float]]:
+    """The counts of CPU limits by the path of their cgroup; what else a page has is most of it."""
+    from prometheus_client.parser import text_string_to_metric_families
+
+    lines = [line for line in page.splitlines() if line.startswith(_CFS)]
+    found: defaultdict[str, dict[str, float]] = defaultdict(dict)
+    for family in text_string_to_metric_families("\n".join([*lines, ""])):
+        for sample in family.samples:
+            name = sample.name.removeprefix(_CFS).removesuffix("_total")
+            found[sample.labels.get("id", "")][name] = sample.value
+    return found

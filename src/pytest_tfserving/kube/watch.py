@@ -20,15 +20,19 @@ from pytest_tfserving.kube.cluster import (
 )
 from pytest_tfserving.kube.evidence import container_log
 from pytest_tfserving.kube.names import APP, CONTAINER
+from pytest_tfserving.kube.nodes import by_node, container_key, throttling
 from pytest_tfserving.kube.readiness import Doomed, Snapshot, current_pods, doomed, is_starting, restarts
 from pytest_tfserving.kube.statistics import usage_of
 from pytest_tfserving.targets.usage import Usage
 
 if TYPE_CHECKING:
     from pytest_tfserving.kube.cluster import Cluster, Object
+    from pytest_tfserving.kube.statistics import Throttling
     from pytest_tfserving.targets.labels import Tags
 
 _LOOK_S = 0.5
+# Kubelets count anew every ten seconds or so, and what they tell of that is long.
+_THROTTLING_S = 5.0
 
 
 def look(cluster: Cluster, namespace: str, tags: Tags) -> Snapshot:
@@ -60,12 +64,14 @@ class Watch:
         self._restarts = dict(self._first)
         self._names = {pod["metadata"]["uid"]: pod["metadata"]["name"] for pod in pods}
         self._lost: set[str] = set()
-        self._nodes_are_seen = True
         self._used: dict[str, Usage] = {}
+        self.throttling: dict[str, Throttling] = {}
+        self._throttling_at = 0.0
         self._done = threading.Event()
         self._looking = threading.Lock()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.follow = False
+        self.unseen = ""
         self.failure: Doomed | None = None
         self.usage: Usage | None = None
         self.happened: list[str] = []
@@ -117,9 +123,16 @@ class Watch:
 
     def _see_usage(self, alive: list[Object]) -> None:
         self._see_nodes(alive)
-        counted = [usage for usage in self._used.values() if usage.cpu_s is not None]
+        counted = [self._with_throttling(key) for key, usage in self._used.items() if usage.cpu_s is not None]
         total = sum(counted[1:], start=counted[0]) if counted else Usage()
         self.usage = replace(total, restarts=self._disruptions())
+
+    def _with_throttling(self, key: str) -> Usage:
+        """What a container used, with the share of periods; for how long is too old to be the window's."""
+        found, used = self.throttling.get(key), self._used[key]
+        if found is None:
+            return used
+        return replace(used, periods=found.periods, throttled_periods=found.throttled_periods)
 
     def _disruptions(self) -> int:
         """Containers started again and Pods lost since the deployment was ready."""
@@ -128,17 +141,18 @@ class Watch:
 
     def _see_nodes(self, alive: list[Object]) -> None:
         """Ask the kubelets, unless this user may not; a Pod's share stays counted when it is gone."""
-        if not self._nodes_are_seen:
+        if self.unseen:
             return
-        nodes = {pod["spec"].get("nodeName") for pod in alive} - {None}
         try:
-            for node in nodes:
+            for node, pods in by_node(alive).items():
                 summary = self._cluster.get(f"/api/v1/nodes/{node}/proxy/stats/summary")
-                for pod in alive:
-                    if pod["spec"].get("nodeName") == node:
-                        self._count(pod, usage_of(summary, pod["metadata"]["uid"]))
-        except PermissionMissingError:
-            self._nodes_are_seen = False
+                for pod in pods:
+                    self._count(pod, usage_of(summary, pod["metadata"]["uid"]))
+            if time.monotonic() > self._throttling_at + _THROTTLING_S:
+                self._throttling_at = time.monotonic()
+                self.throttling |= throttling(self._cluster, alive)
+        except PermissionMissingError as error:
+            self.unseen = str(error)
         except UnreachableError:
             return
 
@@ -146,5 +160,4 @@ class Watch:
         """Take in what a Pod has used; a container that was restarted counts on from there."""
         if usage is None or usage.cpu_s is None:
             return
-        key = f"{pod['metadata']['uid']} {restarts(pod)}"
-        self._used[key] = usage
+        self._used[container_key(pod)] = usage

@@ -12,11 +12,14 @@ before anything else is loaded here. Lines it writes, each with ``event`` and it
 ``records``  records, where the plan names no file for them: ``data``, in base64
 ``end``      the last line: ``reason`` (`time`, `decided`, `failures`, `stalled`, `stopped`), ``at_s``,
              ``lag_p95_ms``, and what the process used
+``forgotten`` lines were to be said again that are not kept any more; what they said is lost
 
 The first line of standard input is the plan. The second one says when load begins: ``origin`` on the clock
 of who writes it, which says ``now``, and whether that is this process's clock too. A line ``stop`` after them
 ends the run, as does the end of standard input: then the parent has died. ``decided`` ends it as its time
-would.
+would. ``again N`` has the lines from number ``N`` on said again, with the numbers they had: a parent that
+hears this process through the logs of a cluster may find some missing. For such a one it stays a while after
+its last line, until it is told to stop.
 """
 
 # ruff: noqa: I001 - Locust comes first: importing it patches the standard library
@@ -41,12 +44,15 @@ from locust.env import Environment
 
 from pytest_tfserving import __version__
 from pytest_tfserving.load.recorder import Recorder, Sink
+from pytest_tfserving.load.said import Said
 from pytest_tfserving.load.shape import Stage, level_at
 from pytest_tfserving.load.users.closed import ClosedLoop, ClosedUser
 from pytest_tfserving.load.users.open import OpenLoop, OpenUser
 from pytest_tfserving.load.users.own import Locustfile, LocustfileError, OwnUsers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pytest_tfserving.load.users.requester import Loop
 
 TICK_S = 0.5
@@ -59,16 +65,32 @@ _LATENCIES_SHOWN = 2000
 _LOOK_S = 0.02
 _NS = 10**9
 _READ_BYTES = 1 << 16
+# As long as an API server that is away is waited for.
+_STAY_S = 60.0
+_AGAIN = b"again "
 
 _numbers = itertools.count(1)
+_said = Said()
 # What was read of standard input and is not used yet.
 _unread = bytearray()
 
 
 def say(event: str, **values: Any) -> None:
     """Write one line to the parent."""
-    sys.stdout.write(json.dumps({"event": event, "n": next(_numbers), **values}) + "\n")
+    line = json.dumps({"event": event, "n": next(_numbers), **values}) + "\n"
+    _said.add(line)
+    sys.stdout.write(line)
     sys.stdout.flush()
+
+
+def say_again(number: int) -> None:
+    """Write the lines from a number on once more."""
+    lines = _said.since(number)
+    if lines is None:
+        say("forgotten")
+    else:
+        sys.stdout.writelines(lines)
+        sys.stdout.flush()
 
 
 class SaidRecords:
@@ -171,6 +193,7 @@ class Run:
         shape = self.profile["shape"] != "constant" or bool(file and file.shape)
         self.has_level = isinstance(self.loop, OpenLoop) or shape
         self.reason = ""
+        self.is_over = False
         self.settled = False
         self.lags_ms: list[float] = []
 
@@ -253,6 +276,7 @@ class Run:
             lag_p95_ms=lags[int(len(lags) * 0.95)] if lags else 0.0,
             **usage,
         )
+        self.is_over = True
 
     def _await_answers(self) -> None:
         """Let the requests under way be answered; those that never are count as errors, not as nothing."""
@@ -277,25 +301,31 @@ class Run:
                 self.lags_ms.append((time.perf_counter() - before - LAG_PROBE_S) * 1e3)
 
     def _obey(self) -> None:
-        order = next_order()
-        if not order:
+        while order := next_order():
+            if self.is_over:
+                os._exit(0)
+            self.reason = "decided" if order == b"decided" else "stopped"
+        if not self.reason:
             os._exit(1)
-        self.reason = "decided" if order.startswith(b"decided") else "stopped"
 
 
 def next_order() -> bytes:
-    """What the parent says next, nothing once it has died; other greenlets run meanwhile."""
-    if _unread:
-        return bytes(_unread)
-    stdin = sys.stdin.fileno()
-    make_nonblocking(stdin)
-    return bytes(nb_read(stdin, 1 << 12))
+    """What the parent orders next, nothing once it has died; other greenlets run meanwhile."""
+    make_nonblocking(sys.stdin.fileno())
+    return _next_line(nb_read)
 
 
-def _next_line() -> bytes:
+def _next_line(read: Callable[[int, int], bytes] = os.read) -> bytes:
+    """The next line of standard input but those that lines are asked for again by; nothing at its end."""
+    while (line := _line(read)).startswith(_AGAIN):
+        say_again(int(line.removeprefix(_AGAIN)))
+    return line
+
+
+def _line(read: Callable[[int, int], bytes]) -> bytes:
     """The next line of standard input, all that there was when that ends first."""
-    while b"\n" not in _unread and (read := os.read(sys.stdin.fileno(), _READ_BYTES)):
-        _unread.extend(read)
+    while b"\n" not in _unread and (data := read(sys.stdin.fileno(), _READ_BYTES)):
+        _unread.extend(data)
     line, _, rest = bytes(_unread).partition(b"\n")
     _unread[:] = rest
     return line
@@ -332,8 +362,12 @@ def main() -> None:
         os.sched_setaffinity(0, plan["cores"])
     if plan["role"] == "master":
         lead(plan, file)
-    else:
-        Run(plan, file).execute()
+        os._exit(0)
+    if plan["records"]:
+        _said.forget()
+    Run(plan, file).execute()
+    if not plan["records"]:
+        gevent.sleep(_STAY_S)
     os._exit(0)
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _NAME_WIDTH = 27
 _SIMPLE_EVERY_S = 10.0
+# The first line on a run of load comes sooner: it shows that there are answers.
+_FIRST_S = 2.0
 _COLUMNS = (("rps", 6), ("p50", 5), ("p95", 6), ("p99", 6), ("errors", 6), ("eff.", 5))
 _WITH_INTERVALS = ("rps", "p50_ms", "p95_ms", "p99_ms", "error_rate", "efficiency")
 _FIGURES_A_LINE = 3
@@ -73,15 +75,18 @@ class Progress:
 
     def load(self, experiment: str, run_time_s: float) -> Any:
         """A function that shows one tick of a run of load."""
+        has_begun = False
 
         def show(tick: dict[str, Any]) -> None:
+            nonlocal has_begun
             p95 = f"p95 {tick['p95_ms']:.0f} ms" if tick["p95_ms"] is not None else "no answer yet"
             failed = f", {tick['failures']} errors" if tick["failures"] else ""
             self(
                 f"{experiment}: {tick['at_s']:.0f}/{run_time_s:.0f} s, {tick['users']} users, "
                 f"{tick['rps']:.0f} rps, {p95}{failed}",
-                often=True,
+                often=has_begun or tick["at_s"] < _FIRST_S,
             )
+            has_begun = tick["at_s"] >= _FIRST_S
 
         return show
 

@@ -80,7 +80,7 @@ def observed(
     return ServerSide(
         cores=_rate(first.cpu_s, last.cpu_s, length_s),
         rss_bytes=max((usage.rss_bytes for _, usage in inside if usage.rss_bytes is not None), default=None),
-        throttled=_share(first, last),
+        throttled=_share([usage for _, usage in inside if usage.periods is not None]),
         throttled_s=_grown(first.throttled_s, last.throttled_s),
         context_switches_per_s=_rate(first.context_switches, last.context_switches, length_s),
         major_faults=_whole(_grown(first.major_faults, last.major_faults)),
@@ -155,7 +155,11 @@ def _rate(first: float | None, last: float | None, length_s: float) -> float | N
     return grown / length_s if grown is not None and length_s > 0 else None
 
 
-def _share(first: Usage, last: Usage) -> float | None:
+def _share(counted: Sequence[Usage]) -> float | None:
+    """The fraction of periods that were throttled, between the first and the last that were counted."""
+    if not counted:
+        return None
+    first, last = counted[0], counted[-1]
     periods = _grown(first.periods, last.periods)
     throttled = _grown(first.throttled_periods, last.throttled_periods)
     return throttled / periods if periods and throttled is not None else None

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.kube.cluster import Object
     from pytest_tfserving.kube.context import Context
     from pytest_tfserving.kube.readiness import Snapshot
+    from pytest_tfserving.kube.statistics import Throttling
     from pytest_tfserving.options import Settings
     from pytest_tfserving.targets.order import Order
 
@@ -145,11 +146,12 @@ def deploy(order: Order) -> Iterator[Deployment]:
             reached = reach(order.settings.access, placed)
             _wait_for_models(order, placed, reached)
         except DeploymentError as error:
-            for title, text in _evidence(cluster, objects.namespace, tags):
+            for title, text in _evidence(cluster, objects.namespace, tags, {}):
                 error.add_note(f"--- {title} ---\n{text}")
             raise
         watch = stack.enter_context(Watch(cluster, objects.namespace, tags, placed.pods))
         watch.follow = reached.one_a_replica
+        stack.callback(_tell_unseen, order, watch)
         yield _deployment(order, placed, space, reached, watch)
 
 
@@ -231,6 +233,13 @@ def _wait_for_model(placed: Placed, pod: str, model: str, deadline: float) -> No
 # --- what came of it ---
 
 
+def _tell_unseen(order: Order, watch: Watch) -> None:
+    """Say once why the server's side of results is empty, if it is."""
+    if watch.unseen and "unseen" not in order.settings.kept:
+        order.settings.kept["unseen"] = watch.unseen
+        order.note(f"what servers use is not shown: {watch.unseen}")
+
+
 def _deployment(
     order: Order,
     placed: Placed,
@@ -259,7 +268,7 @@ def _deployment(
         failure=failure,
         known_after_s=_KNOWN_AFTER_S,
         happened=watch.events,
-        evidence=lambda: _evidence(cluster, namespace, tags),
+        evidence=lambda: _evidence(cluster, namespace, tags, watch.throttling),
         usage=lambda: watch.usage,
     )
 
@@ -300,7 +309,9 @@ def _flags(pod: Object) -> list[str]:
     return list(container.get("args") or ())
 
 
-def _evidence(cluster: Cluster, namespace: str, tags: Tags) -> list[tuple[str, str]]:
+def _evidence(
+    cluster: Cluster, namespace: str, tags: Tags, limits: dict[str, Throttling]
+) -> list[tuple[str, str]]:
     with suppress(TFServingError):
-        return seen.evidence(cluster, namespace, look(cluster, namespace, tags))
+        return seen.evidence(cluster, namespace, look(cluster, namespace, tags), limits)
     return []

@@ -1,0 +1,133 @@
+"""What becomes of a run whose load Pods are lost, or lines of their logs; the API server is a stand-in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fake_cluster import POD, FakeCluster
+from pytest_tfserving.experiment import Experiment, LoadPods, ServingOptions, Shape
+from pytest_tfserving.kube.load_pods import PodPlace
+from pytest_tfserving.load import runner
+from pytest_tfserving.load.answer import ExpectedAnswer
+from pytest_tfserving.load.child import LoadChild, Plan
+from pytest_tfserving.load.profile import LoadProfile
+from pytest_tfserving.load.said import Said
+from pytest_tfserving.models.store import exported
+from pytest_tfserving.targets.deployment import Deployment, Endpoint
+from pytest_tfserving.targets.labels import Tags
+from server_process import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pytest_tfserving.load.result import Result
+
+RUN_S = 4.0
+
+
+@pytest.fixture
+def measured(tmp_path: Path) -> Callable[[FakeCluster], Result]:
+    """What a run of load from a cluster measures."""
+    profile = LoadProfile(
+        "slow",
+        users=2,
+        run_time_s=RUN_S,
+        think_time_s=0.05,
+        max_lag_ms=2000,
+        max_cpu_wait=1,
+        early_stop=False,
+    )
+    plan = Plan(
+        profile=profile,
+        body=b'{"instances": [1.0, 2.0, 5.0]}',
+        path="/v1/models/half_plus_two:predict",
+        expected=ExpectedAnswer("predictions", [3], [2.5, 3.0, 4.5]),
+        stall_s=20.0,
+    )
+    experiment = Experiment("e", Shape(1, 1, 1), ServingOptions(1, 1), "half_plus_two", "json", profile)
+
+    def measure(fake: FakeCluster) -> Result:
+        with Server("half_plus_two", exported("half_plus_two", print)) as server:
+            inside = (Endpoint("127.0.0.1", server.port),)
+            deployment = Deployment(experiment, "e", "half_plus_two", "/v1/models/half_plus_two", inside, "")
+            place = PodPlace(fake.connect(), "n", Tags("e"), inside, "image:1", LoadPods(), start_s=60.0)
+            with LoadChild(tmp_path, place=place) as child:
+                child.wait_until_ready()
+                result, _ = runner.run(child, plan, deployment, lambda _: None)
+            return result
+
+    return measure
+
+
+@pytest.mark.parametrize("lost", ["ready", "tick", "end"])
+def test_a_log_that_loses_lines_loses_no_request(
+    measured: Callable[[FakeCluster], Result], lost: str
+) -> None:
+    losses: list[int] = []
+    last: list[dict[str, Any]] = []
+
+    def lose(cluster: FakeCluster, line: dict[str, Any]) -> None:
+        """The log is lost with its first line of that kind, and of a tick, with the two before it."""
+        if line["event"] == lost and not losses and (lost != "tick" or line["n"] > 5):
+            losses.append(line["n"])
+            cluster.lose_log()
+        if line["event"] == "end":
+            last.append(line)
+
+    with FakeCluster(lose) as cluster:
+        result = measured(cluster)
+
+    assert len(losses) == 1
+    assert (result.invalid, result.aborted, result.incomplete) == ("", "", "")
+    assert result.total_requests == last[0]["requests"] > 0
+    assert result.run_s == pytest.approx(RUN_S, rel=0.2)
+
+
+def test_a_pod_that_is_deleted_is_said_to_be_lost(measured: Callable[[FakeCluster], Result]) -> None:
+    def delete(cluster: FakeCluster, line: dict[str, Any]) -> None:
+        if line["event"] == "tick" and line["n"] > 3:
+            cluster.delete_pod()
+
+    with FakeCluster(delete) as cluster:
+        result = measured(cluster)
+
+    assert result.invalid == f"the load Pod {POD} was lost"
+    assert result.total_requests > 0
+
+
+def test_a_pod_that_is_deleted_is_lost_also_if_its_log_lost_lines_before(
+    measured: Callable[[FakeCluster], Result],
+) -> None:
+    def lose(cluster: FakeCluster, line: dict[str, Any]) -> None:
+        if line["event"] == "tick":
+            cluster.lose_log()
+            cluster.delete_pod()
+
+    with FakeCluster(lose) as cluster:
+        assert measured(cluster).invalid == f"the load Pod {POD} was lost"
+
+
+def test_lines_are_kept_up_to_a_limit() -> None:
+    said = Said(most_bytes=24)
+    for number in range(1, 6):
+        said.add(f"line {number}\n")
+
+    assert said.since(2) is None
+    assert said.since(3) == ["line 3\n", "line 4\n", "line 5\n"]
+    assert said.since(6) == []
+
+
+def test_lines_that_are_not_kept_any_more_make_the_run_invalid(
+    measured: Callable[[FakeCluster], Result],
+) -> None:
+    def forget(cluster: FakeCluster, line: dict[str, Any]) -> None:
+        if line["event"] == "tick":
+            cluster.log.append(b'{"event": "forgotten", "n": 99}\n')
+
+    with FakeCluster(forget) as cluster:
+        result = measured(cluster)
+
+    assert result.invalid == f"lines of the load Pod {POD} were lost with a part of its log"
