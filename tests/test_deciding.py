@@ -123,6 +123,17 @@ def test_the_warm_up_is_cut_off() -> None:
     assert warm_up.decisions["p95<205ms"].holds
 
 
+def test_failures_are_not_cut_off_as_a_warm_up() -> None:
+    """What was lost with a replica that died under load is in the figures, whatever came before it."""
+    finished_s, latencies_ms, failed = requests()
+    slow_ms = np.where(finished_s < 3, 5, 1) * latencies_ms
+    failing = failed | ((finished_s > 2) & (finished_s < 2.2))
+    lost = decider("errors<5%", early_stop=False)
+    watched(lost, (finished_s, slow_ms, failing), 60)
+
+    assert lost.start_s == pytest.approx(2, abs=0.1)
+
+
 def test_a_server_that_slows_down_is_not_judged() -> None:
     finished_s, latencies_ms, failed = requests()
     slowing = decider("errors<0.01%")

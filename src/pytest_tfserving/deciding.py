@@ -273,9 +273,12 @@ class _Slices:
         answered, good, taken_ms = sums[:, : slices * joined].reshape(3, slices, joined).sum(axis=2)
         latencies_ms = np.divide(taken_ms, good, out=np.full(slices, np.nan), where=good > 0)
         slice_s = SLICE_S * joined
-        # Failures are no warm-up: what is answered badly is answered, too.
+        # Failures are no warm-up: what is answered badly is answered, too, and none is cut off.
         found = [steadiness(answered, "rps", slice_s), steadiness(latencies_ms, "latency", slice_s)]
-        return max(each.start_s for each in found), next((each.reason for each in found if each.reason), "")
+        failed = answered > good
+        first_failure_s = slice_s * float(failed.argmax()) if failed.any() else math.inf
+        start_s = min(max(each.start_s for each in found), first_failure_s)
+        return start_s, next((each.reason for each in found if each.reason), "")
 
 
 # --- what each metric asks -------------------------------------------------------------------------
