@@ -12,9 +12,8 @@ import json
 import math
 import re
 import struct
-from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -82,8 +81,7 @@ class Signed(Protocol):
     def signatures(self) -> Mapping[str, Signature]: ...  # noqa: D102
 
 
-@dataclass(frozen=True, slots=True)
-class DecodedRequest:
+class DecodedRequest(NamedTuple):
     """A predict request as tensors; ``row_format`` is whether it came as ``instances``."""
 
     signature_name: str
