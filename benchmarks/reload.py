@@ -7,8 +7,8 @@ version gave, and the server's resident memory is noted.
 TensorFlow's oneDNN builds keep freed tensors for later ones, unless the environment has
 TF_ONEDNN_USE_SYSTEM_ALLOCATOR=1, which the server sets where it is not set; then the C library decides, which
 the server asks after every unload to give back what is free. The server inherits this variable and
-MALLOC_MMAP_THRESHOLD_, the size from which the C library gives back at once, from this command, and the figures
-name them.
+MALLOC_MMAP_THRESHOLD_, from which size the C library gives back at once, from this command; the figures name
+them.
 
 Target: after the last exchange the resident memory is at most 1.1 x what it was after the first load.
 Needs Linux with two cores, and 1 GB of disk and 3 GB of memory; `--quick` has 100 MB and 10 exchanges.
