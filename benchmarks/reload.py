@@ -4,10 +4,11 @@ A model of 1 GB of weights is served, and a new version exchanged for it 100 tim
 one before, which is then unloaded. After every exchange a request has to get the answer that the first
 version gave, and the server's resident memory is noted.
 
-TensorFlow's oneDNN builds keep freed tensors for later ones and never give their memory back, unless the
-environment has TF_ONEDNN_USE_SYSTEM_ALLOCATOR=1; then the C library's own allocator decides, which
-MALLOC_MMAP_THRESHOLD_=1048576 makes return large tensors at once. The server inherits both from this command,
-and the figures name them.
+TensorFlow's oneDNN builds keep freed tensors for later ones, unless the environment has
+TF_ONEDNN_USE_SYSTEM_ALLOCATOR=1, which the server sets where it is not set; then the C library decides, which
+the server asks after every unload to give back what is free. The server inherits this variable and
+MALLOC_MMAP_THRESHOLD_, from which size the C library gives back at once, from this command; the figures name
+them.
 
 Target: after the last exchange the resident memory is at most 1.1 x what it was after the first load.
 Needs Linux with two cores, and 1 GB of disk and 3 GB of memory; `--quick` has 100 MB and 10 exchanges.
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 MODEL = "weights"
 _PIECE_MB = 10
 _ALLOCATOR = ("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "MALLOC_MMAP_THRESHOLD_")
-# Every piece is a variable of its own, and part of the answer.
+# Every piece is a variable of its own, and part of the answer: whole numbers, whose sum has no order.
 _EXPORT = """
 import sys
 import tensorflow as tf
@@ -45,7 +46,7 @@ with v1.Graph().as_default(), v1.Session() as session:
     x = v1.placeholder(tf.float32, [None], name="x")
     shape = [piece_mb * 10**6 // 4]
     kept = [
-        v1.Variable(tf.random.stateless_uniform(shape, [number, 0]), use_resource=True)
+        v1.Variable(tf.floor(256 * tf.random.stateless_uniform(shape, [number, 0])), use_resource=True)
         for number in range(pieces)
     ]
     y = x + tf.add_n([each[0] for each in kept])

@@ -35,7 +35,7 @@ class Server:
         self.model = f"{self.address}/v1/models/{name}"
         self._ready = ready
         self._log = Path(tempfile.mkstemp(prefix="server-", suffix=".log")[1])
-        self._command = [
+        self.command = [
             *(sys.executable, "-m", "pytest_tfserving.model_server", f"--rest_api_port={self.port}"),
             *(f"--port={self.grpc_port}", "--max_num_load_retries=0"),
             *([f"--model_name={name}", f"--model_base_path={folder}"] if folder else []),
@@ -46,7 +46,7 @@ class Server:
         self.session = requests.Session()
         self.session.trust_env = False
         with self._log.open("wb") as log:
-            self.process = subprocess.Popen(self._command, stdout=log, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=subprocess.STDOUT)
         if self._ready:
             until(lambda: self.serves() or self.process.poll() is not None, "a server")
             assert self.process.poll() is None, self.log()

@@ -76,6 +76,39 @@ def _examples() -> dict[str, Any]:
     }
 
 
+def _failures() -> dict[str, Any]:
+    """Signatures that end with an error of one of TensorFlow's own operations."""
+    x = v1.placeholder(tf.float32, [None])
+    ended, closed = tf.queue.FIFOQueue(1, tf.float32, [[]]), tf.queue.FIFOQueue(1, tf.float32, [[]])
+    with tf.control_dependencies([ended.close()]):
+        past_the_end = ended.dequeue()
+    with tf.control_dependencies([closed.close()]):
+        enqueued = closed.enqueue(1.0)
+    asserted = v1.assert_non_negative(x)
+    forbidden = tf.io.write_file("/proc/sys/kernel/ostype", "x")
+    never = tf.raw_ops.VarHandleOp(dtype=tf.float32, shape=[1], shared_name="never")
+    first = v1.assign(_temporary(), [1.0])
+    with tf.control_dependencies([first]):
+        second = v1.assign(_temporary(), [1.0])
+    outputs = {
+        "missing_file": tf.io.read_file("/nowhere/at/all"),
+        "past_the_end": past_the_end,
+        "too_much_memory": tf.fill(tf.cast(tf.abs(x), tf.int64) * 2**45, 1.0),
+        "broken_data": tf.io.decode_compressed(tf.strings.as_string(x), "ZLIB"),
+        "no_such_cast": tf.raw_ops.Cast(x=x, DstT=tf.string),
+        "not_begun": tf.raw_ops.ReadVariableOp(resource=never, dtype=tf.float32),
+        "twice": tf.raw_ops.DestroyTemporaryVariable(ref=second, var_name="once"),
+    }
+    for name, operation in (("negative", asserted), ("closed", enqueued), ("forbidden", forbidden)):
+        with tf.control_dependencies([operation]):
+            outputs[name] = tf.identity(x)
+    return {name: _signature({"x": x}, {"y": output}) for name, output in outputs.items()}
+
+
+def _temporary() -> Any:
+    return tf.raw_ops.TemporaryVariable(shape=[1], dtype=tf.float32, var_name="once")
+
+
 def _signatures() -> dict[str, Any]:
     x = v1.placeholder(tf.float32, [None, 1], name="x")
     vector = v1.placeholder(tf.float32, [None], name="vector")
@@ -103,6 +136,7 @@ def _signatures() -> dict[str, Any]:
         "odd_method": _signature({"x": x}, {"y": x / 2 + 2}, "another/method"),
         "hold": _hold(),
         **_examples(),
+        **_failures(),
         **{f"echo_{name}": _echo(getattr(tf, name)) for name in ECHOED},
     }
 

@@ -5,16 +5,21 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+import requests
 
-from grpc_client import Client, serving
+from grpc_client import Client, serving, tensor
 from harness import until
 from pytest_tfserving.model_server.core import Labels
 from pytest_tfserving.model_server.manager import LoadOptions, Manager
 from pytest_tfserving.model_server.status import Code, ServingError
+from pytest_tfserving.model_server.tensor_proto import to_array
 from server_process import Server, free_port
 
 if TYPE_CHECKING:
@@ -225,6 +230,50 @@ def test_a_configuration_over_grpc(models: Path, numbered: Path) -> None:
             "UNKNOWN",
             "Some models did not become available: {{name: c version: 1}, }",
         )
+
+
+def test_twenty_exchanges_at_full_load(models: Path) -> None:
+    base, stop = models / "numbered", threading.Event()
+    flags = ["--num_load_threads=1", "--num_unload_threads=1"]
+
+    def over_rest(server: Server) -> list[Any]:
+        with requests.Session() as session:
+            url, body = f"{server.model}:predict", {"instances": [0]}
+            return [session.post(url, json=body, timeout=60).json() for _ in iter(stop.is_set, True)]
+
+    def over_grpc(server: Server) -> list[tuple[int, float]]:
+        with Client(f"127.0.0.1:{server.grpc_port}", **{"grpc.use_local_subchannel_pool": 1}) as client:
+            request = client.request("Predict", "a")
+            request.inputs["x"].CopyFrom(tensor(np.zeros(1, np.float32)))
+            answers = [client.call("Predict", request) for _ in iter(stop.is_set, True)]
+        return [(each.model_spec.version.value, to_array(each.outputs["y"])[0]) for each in answers]
+
+    with (
+        Server("a", base, *flags) as server,
+        Client(f"127.0.0.1:{server.grpc_port}") as client,
+        ThreadPoolExecutor(4) as pool,
+    ):
+        rest = [pool.submit(over_rest, server) for _ in range(2)]
+        rpc = [pool.submit(over_grpc, server) for _ in range(2)]
+        try:
+            for version in (1, 2, 3, 4) * 5:
+                policy = {"specific": {"versions": [version]}}
+                wanted = {"name": "a", "base_path": str(base), "model_version_policy": policy}
+                client.call("HandleReloadConfigRequest", reload_request(wanted))
+                until(partial(only, server, str(version)), f"version {version}")
+        finally:
+            stop.set()
+
+    versions = {float(number) for number in (1, 2, 3, 4)}
+    assert {each["predictions"][0] for call in rest for each in call.result()} == versions
+    answers = [answer for call in rpc for answer in call.result()]
+    assert {value for _, value in answers} == versions
+    assert all(version == value for version, value in answers)
+
+
+def only(server: Server, version: str) -> bool:
+    """Whether all versions of the server's model but one are at their end."""
+    return {each for each, state in server.states().items() if state != "END"} == {version}
 
 
 def test_models_that_polling_brings_and_do_not_load(models: Path, tmp_path: Path) -> None:

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_tfserving.model_server import json_tensor
 from pytest_tfserving.model_server.servable import Signature, TensorSpec
 from pytest_tfserving.model_server.status import ServingError
+from pytest_tfserving.model_server.tensorflow_c import STRING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FLOAT, INT32, UINT8 = 1, 3, 4
+FLOAT = 1
+NUMBERS = (FLOAT, *(number for number in json_tensor.DTYPES if number not in (FLOAT, STRING)))
 
 
 @dataclass
@@ -39,11 +41,20 @@ def exactly(body: bytes, dtype: int) -> Any:
         return error.message
 
 
-NUMBER = st.integers(-(2**40), 2**40) | st.floats(allow_nan=False, allow_infinity=False, width=32)
+BORDERS = [sign * 2**power + by for power in (7, 8, 31, 63, 64) for sign in (-1, 1) for by in (-1, 0)]
+NUMBER = (
+    st.integers(-(2**40), 2**40)
+    | st.sampled_from(
+        [sign * 2**power + by for power in (7, 8, 31, 63, 64) for sign in (-1, 1) for by in (-1, 0)]
+    )
+    | st.floats(allow_nan=False, allow_infinity=False, width=32)
+    | st.floats(allow_nan=False, allow_infinity=False)
+)
 NESTED = st.recursive(NUMBER, lambda inner: st.lists(inner, min_size=1, max_size=4), max_leaves=30)
 
 
-@given(st.lists(NESTED, min_size=1, max_size=5), st.sampled_from([FLOAT, INT32, UINT8]), st.booleans())
+@settings(deadline=None)  # a busy machine takes any time
+@given(st.lists(NESTED, min_size=1, max_size=5), st.sampled_from(NUMBERS), st.booleans())
 def test_the_fast_path_agrees_with_the_exact_one(value: list[Any], dtype: int, row: bool) -> None:  # noqa: FBT001
     body = json.dumps({"instances" if row else "inputs": value}).encode()
     expected = exactly(body, dtype)

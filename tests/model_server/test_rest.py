@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import gzip
+import http.client
 import json
-from typing import TYPE_CHECKING, Any
+import socket
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -356,6 +358,106 @@ def test_requests_on_one_connection_are_answered_in_order(half: Server) -> None:
     values = [part.partition("\n")[0] for part in answer.split('"predictions": [')[1:]]
     assert [float(value) for value in values] == [2.0, 2.5, 3.0, 3.5, 4.0]
     assert answer.rstrip().endswith("}")
+
+
+class Connection:
+    """A connection over which requests are sent byte by byte as a test wants."""
+
+    def __init__(self, server: Server) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", server.port), timeout=60)
+        self._file = self._socket.makefile("rb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self._socket.close()
+
+    def send(self, *parts: bytes) -> None:
+        """Send parts so that they arrive one after the other."""
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for part in parts:
+            self._socket.sendall(part)
+
+    def answer(self) -> tuple[int, str]:
+        """Status and body of the next answer."""
+        status = int(self._file.readline().split()[1])
+        headers = http.client.parse_headers(self._file)
+        return status, self._file.read(int(headers["Content-Length"])).decode()
+
+
+def post(body: bytes, *headers: str) -> bytes:
+    """A predict request."""
+    lines = ["POST /v1/models/half_plus_two:predict HTTP/1.1", "Host: x", *headers]
+    return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
+
+
+def predicted(x: int) -> tuple[int, str]:
+    """The answer to a request for one number."""
+    return 200, f'{{\n    "predictions": [{x / 2 + 2}\n    ]\n}}'
+
+
+def test_heads_that_come_again_have_bodies_of_their_own(half: Server) -> None:
+    with Connection(half) as first, Connection(half) as second:
+        for x in range(10, 99):
+            for connection in (first, second):
+                connection.send(post(b'{"instances": [%d]}' % x))
+                assert connection.answer() == predicted(x)
+            first.send(post(b'{"inputs": x }'))
+            assert first.answer()[0] == 400
+
+
+def test_a_head_that_came_before_may_come_in_parts_and_with_others(half: Server) -> None:
+    two = [post(b'{"instances": [%d]}' % x) for x in (10, 20)]
+    with Connection(half) as connection:
+        for _ in range(3):
+            connection.send(two[0])
+            assert connection.answer() == predicted(10)
+            connection.send(two[0][:60], two[0][60:-3], two[0][-3:])
+            assert connection.answer() == predicted(10)
+            connection.send(two[0] + two[1], two[1][:-1], two[1][-1:] + two[0] + two[1][:40], two[1][40:])
+            assert [connection.answer() for _ in range(5)] == [predicted(x) for x in (10, 20, 20, 10, 20)]
+            connection.send(two[0][:-1] + b"\n", b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (connection.answer()[0], connection.answer()[0]) == (400, 400)
+
+
+def test_a_body_that_looks_like_the_end_of_a_head(half: Server) -> None:
+    for body in (b"\r\n\r\n{}", b'{"instances": [10]}\r\n\r\n', b"\r\n\r\n"):
+        with Connection(half) as connection:
+            for _ in range(3):
+                connection.send(post(body))
+                status, text = connection.answer()
+                assert (status, text) == predicted(10) if b"10" in body else status == 400
+
+
+def test_a_gzip_body_whose_head_came_before(half: Server) -> None:
+    with Connection(half) as connection:
+        for x in (10, 20, 30):
+            connection.send(post(gzip.compress(b'{"instances": [%d]}' % x), "Content-Encoding: gzip"))
+            assert connection.answer() == predicted(x)
+
+
+def test_a_client_that_asks_whether_to_go_on_is_told_so_each_time(half: Server) -> None:
+    request = post(b'{"instances": [10]}', "Expect: 100-continue")
+    head, _, body = request.partition(b"\r\n\r\n")
+    with Connection(half) as connection:
+        for _ in range(3):
+            connection.send(head + b"\r\n\r\n")
+            assert connection._file.readline() == b"HTTP/1.1 100 Continue\r\n"
+            assert connection._file.readline() == b"\r\n"
+            connection.send(body)
+            assert connection.answer() == predicted(10)
+
+
+def test_a_request_that_ends_the_connection_after_others(half: Server) -> None:
+    with Connection(half) as connection:
+        keeps, ends = post(b'{"instances": [10]}'), post(b'{"instances": [20]}', "Connection: close")
+        connection.send(keeps)
+        assert connection.answer() == predicted(10)
+        connection.send(keeps + ends + keeps)
+        assert (connection.answer(), connection.answer()) == (predicted(10), predicted(20))
+        assert connection._file.read() == b""
 
 
 def test_a_chunked_body(half: Server) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
+from time import perf_counter, thread_time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,12 +14,11 @@ from pytest_tfserving.model_server.tensorflow_c import dtype_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
 
     from pytest_tfserving.model_server.manager import Loaded
-    from pytest_tfserving.model_server.metrics import Metrics
+    from pytest_tfserving.model_server.metrics import Histogram, Metrics
 
 CLASSIFY = "tensorflow/serving/classify"
 REGRESS = "tensorflow/serving/regress"
@@ -70,6 +70,7 @@ class Inference:
     def __init__(self, metrics: Metrics, *, checks_method_names: bool = False) -> None:
         self._metrics = metrics
         self._checks_method_names = checks_method_names
+        self._runtimes: dict[tuple[str, str], Histogram] = {}
 
     def predict(  # noqa: PLR0913 - what a run takes, and how it runs
         self,
@@ -88,8 +89,19 @@ class Inference:
         """
         if self._checks_method_names:
             _check_predicts(model.signature_defs[signature_name].method_name)
-        with self._timed(model, "Predict"):
-            return model.run(signature_name, inputs, timeout_ms, outputs, inline=inline)
+        pace = model.paces[signature_name]
+        cpu_started_s = thread_time() if inline and pace.is_suspect else 0.0
+        started = perf_counter()
+        try:
+            found = model.run(signature_name, inputs, timeout_ms, outputs, inline=inline)
+        finally:
+            took_s = perf_counter() - started
+            if inline:
+                pace.took_on_loop(took_s, thread_time() - cpu_started_s if pace.is_suspect else 0.0)
+            else:
+                pace.took_in_thread(took_s)
+        self._runtime(model, "Predict").observe(took_s * 1e6)
+        return found
 
     def classify(
         self, model: Loaded, signature_name: str, examples: Sequence[bytes], timeout_ms: int | None = None
@@ -133,13 +145,18 @@ class Inference:
             for task, plan in zip(tasks, plans, strict=True)
         ]
 
-    def _timed(self, model: Loaded, api: str) -> AbstractContextManager[None]:
-        return self._metrics.microseconds("runtime_latency", model_name=model.name, API=api, runtime="TF1")
+    def _runtime(self, model: Loaded, api: str) -> Histogram:
+        found = self._runtimes.get((model.name, api))
+        if found is None:
+            labels = {"model_name": model.name, "API": api, "runtime": "TF1"}
+            found = self._runtimes[model.name, api] = self._metrics.histogram("runtime_latency", **labels)
+        return found
 
     @contextmanager
     def _measured(self, model: Loaded, api: str, examples: Sequence[bytes]) -> Iterator[None]:
-        with self._timed(model, api):
-            yield
+        started = perf_counter()
+        yield
+        self._runtime(model, api).observe((perf_counter() - started) * 1e6)
         if examples:
             self._metrics.observe("request_example_counts", len(examples), model=model.name)
             self._metrics.count("request_example_count_total", len(examples), model=model.name)

@@ -12,9 +12,9 @@ import json
 import math
 import re
 import struct
-from dataclasses import dataclass
+from array import array as packed
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -69,6 +69,7 @@ _DTYPE_NAMES = {
 }
 # The DataTypes that JSON can carry.
 DTYPES = {number: dtype for number in (1, 2, 3, 4, 5, 6, 7, 9, 10, 22, 23) if (dtype := numpy_dtype(number))}
+_ARRAY_CODES = {1: "f", 2: "d"}
 _ESCAPE = re.compile(r"\\(?:u[0-9a-f]{4}|.)")
 # What Python types numbers may have for a kind of element; a bool is none of them.
 _NUMBER_TYPES = {"f": frozenset({float, int}), "i": frozenset({int}), "u": frozenset({int})}
@@ -82,8 +83,7 @@ class Signed(Protocol):
     def signatures(self) -> Mapping[str, Signature]: ...  # noqa: D102
 
 
-@dataclass(frozen=True, slots=True)
-class DecodedRequest:
+class DecodedRequest(NamedTuple):
     """A predict request as tensors; ``row_format`` is whether it came as ``instances``."""
 
     signature_name: str
@@ -419,17 +419,16 @@ def is_base64(value: Any) -> bool:
 def _array(flat: list[Any], shape: tuple[int, ...], dtype: int) -> NDArray[Any]:
     if not flat:
         return np.empty(shape, numpy_dtype(dtype) or object)
-    if DTYPES[dtype].kind == "f":
-        with np.errstate(over="ignore"):  # a float too large becomes infinity, as in TF Serving
-            try:
-                return np.array(flat, np.float64).astype(DTYPES[dtype]).reshape(shape)
-            except OverflowError:
-                flat = [_finite_or_infinite(each) for each in flat]
-                return np.array(flat, np.float64).astype(DTYPES[dtype]).reshape(shape)
+    if code := _ARRAY_CODES.get(dtype):  # one that is too large becomes infinity, as in TF Serving
+        try:
+            numbers = packed(code, flat)
+        except OverflowError:
+            numbers = packed(code, map(_finite_or_infinite, flat))
+        return np.ndarray(shape, DTYPES[dtype], numbers)
     if dtype == STRING:
-        array = np.empty(len(flat), object)
-        array[:] = flat
-        return array.reshape(shape)
+        texts = np.empty(len(flat), object)
+        texts[:] = flat
+        return texts.reshape(shape)
     return np.array(flat, DTYPES[dtype]).reshape(shape)
 
 

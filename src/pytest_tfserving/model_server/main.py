@@ -10,6 +10,7 @@ from pytest_tfserving import __version__
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.model_server.flags import FlagError, parse_flags, usage
 from pytest_tfserving.model_server.log import log
+from pytest_tfserving.model_server.memory import use_system_allocator
 from pytest_tfserving.model_server.status import ServingError
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(flags: dict[str, Any]) -> int:
     from pytest_tfserving.model_server.server import serve
 
+    use_system_allocator()
     try:
         import uvloop
     except ImportError:

@@ -14,6 +14,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.model_server.log import log
+from pytest_tfserving.model_server.memory import give_back
 from pytest_tfserving.model_server.pace import Pace
 from pytest_tfserving.model_server.status import Code, ServingError
 
@@ -289,6 +290,7 @@ class Manager:
             loaded.is_leaving = True
             self._changed.wait_for(lambda: not loaded.uses)
         loaded.close()
+        give_back()
         with self._changed:
             del self._versions[version.name][version.number]
             self._set(version.name, VersionState(version.number, END))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _Labels = tuple[tuple[str, str], ...]
+_Metric = TypeVar("_Metric")
 _PREFIX = ":tensorflow:serving:"
 # Labels may come from requests, of which there is no end.
 _MOST_LABEL_SETS = 1000
@@ -35,67 +36,75 @@ _BOUNDS = {
 }
 
 
-@dataclass(slots=True)
-class _Histogram:
-    bounds: tuple[float, ...]
-    buckets: list[int] = field(default_factory=list)
-    total: float = 0.0
+class Counter:
+    """What is counted under one set of labels."""
 
-    def __post_init__(self) -> None:
-        self.buckets = [0] * (len(self.bounds) + 1)
-
-    def add(self, value: float) -> None:
-        self.buckets[bisect_left(self.bounds, value)] += 1
-        self.total += value
-
-
-class _Microseconds:
-    """A class, since a generator's context takes longer to enter and leave than a metric to count."""
-
-    __slots__ = ("_labels", "_metrics", "_name", "_started")
-
-    def __init__(self, metrics: Metrics, name: str, labels: dict[str, str]) -> None:
-        self._metrics = metrics
-        self._name = name
-        self._labels = labels
-
-    def __enter__(self) -> None:
-        self._started = perf_counter()
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
-            self._metrics.observe(self._name, (perf_counter() - self._started) * 1e6, **self._labels)
-
-
-class Metrics:
-    """Counters and histograms by name and labels; names are those of TF Serving behind its prefix."""
+    __slots__ = ("_lock", "value")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counters: dict[str, dict[_Labels, int]] = {}
-        self._histograms: dict[str, dict[_Labels, _Histogram]] = {}
+        self.value = 0
+
+    def add(self, by: int = 1) -> None:
+        """Count."""
+        with self._lock:
+            self.value += by
+
+
+class Histogram:
+    """What is measured under one set of labels."""
+
+    __slots__ = ("_lock", "bounds", "buckets", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._lock = threading.Lock()
+        self.bounds = bounds
+        self.buckets = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        """Add a value."""
+        bucket = bisect_left(self.bounds, value)
+        with self._lock:
+            self.buckets[bucket] += 1
+            self.total += value
+
+
+class Metrics:
+    """Counters and histograms by name and labels; names are those of TF Serving behind its prefix.
+
+    Those of labels beyond a limit count as well, but are not told.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counters: dict[str, dict[_Labels, Counter]] = {}
+        self._histograms: dict[str, dict[_Labels, Histogram]] = {}
+
+    def counter(self, name: str, **labels: str) -> Counter:
+        """The counter with these labels."""
+        with self._lock:
+            return _kept(self._counters, name, labels, Counter)
+
+    def histogram(self, name: str, **labels: str) -> Histogram:
+        """The histogram with these labels."""
+        with self._lock:
+            return _kept(self._histograms, name, labels, lambda: Histogram(_BOUNDS[name]))
 
     def count(self, name: str, by: int = 1, **labels: str) -> None:
         """Add to a counter."""
-        key = tuple(labels.items())
-        with self._lock:
-            counters = self._counters.setdefault(name, {})
-            if key in counters or len(counters) < _MOST_LABEL_SETS:
-                counters[key] = counters.get(key, 0) + by
+        self.counter(name, **labels).add(by)
 
     def observe(self, name: str, value: float, **labels: str) -> None:
         """Add a value to a histogram."""
-        key = tuple(labels.items())
-        with self._lock:
-            histograms = self._histograms.setdefault(name, {})
-            if key not in histograms and len(histograms) < _MOST_LABEL_SETS:
-                histograms[key] = _Histogram(_BOUNDS[name])
-            if key in histograms:
-                histograms[key].add(value)
+        self.histogram(name, **labels).observe(value)
 
-    def microseconds(self, name: str, **labels: str) -> _Microseconds:
+    @contextmanager
+    def microseconds(self, name: str, **labels: str) -> Iterator[None]:
         """Add the microseconds that the context took, unless it raises."""
-        return _Microseconds(self, name, labels)
+        started = perf_counter()
+        yield
+        self.observe(name, (perf_counter() - started) * 1e6, **labels)
 
     def text(self) -> str:
         """Everything, in Prometheus's text format."""
@@ -109,6 +118,18 @@ class Metrics:
         return "".join(f"{line}\n" for line in lines)
 
 
+def _kept(
+    found: dict[str, dict[_Labels, _Metric]], name: str, labels: dict[str, str], make: Callable[[], _Metric]
+) -> _Metric:
+    metrics, key = found.setdefault(name, {}), tuple(labels.items())
+    metric = metrics.get(key)
+    if metric is None:
+        metric = make()
+        if len(metrics) < _MOST_LABEL_SETS:
+            metrics[key] = metric
+    return metric
+
+
 def _shown(labels: _Labels) -> str:
     return ",".join(f'{name}="{_escaped(value)}"' for name, value in labels)
 
@@ -117,13 +138,13 @@ def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
-def _counters(name: str, found: dict[_Labels, int]) -> Iterator[str]:
+def _counters(name: str, found: dict[_Labels, Counter]) -> Iterator[str]:
     yield f"# TYPE {_PREFIX}{name} counter"
-    for labels, value in found.items():
-        yield f"{_PREFIX}{name}{{{_shown(labels)}}} {value}"
+    for labels, counter in found.items():
+        yield f"{_PREFIX}{name}{{{_shown(labels)}}} {counter.value}"
 
 
-def _histograms(name: str, found: dict[_Labels, _Histogram]) -> Iterator[str]:
+def _histograms(name: str, found: dict[_Labels, Histogram]) -> Iterator[str]:
     yield f"# TYPE {_PREFIX}{name} histogram"
     for labels, histogram in found.items():
         so_far = 0

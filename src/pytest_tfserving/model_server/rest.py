@@ -7,7 +7,7 @@ import json
 import re
 from dataclasses import dataclass
 from functools import partial
-from time import perf_counter, thread_time
+from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
@@ -17,12 +17,12 @@ from pytest_tfserving.model_server.log import log
 from pytest_tfserving.model_server.status import Code, ServingError, invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
     from concurrent.futures import Executor
 
     from pytest_tfserving.model_server.core import ServerCore
     from pytest_tfserving.model_server.inference import Inference
-    from pytest_tfserving.model_server.metrics import Metrics
+    from pytest_tfserving.model_server.metrics import Counter, Histogram, Metrics
 
 _INT64_MAX = 2**63 - 1
 _LONGEST_VERSION = 1000
@@ -38,11 +38,14 @@ _GET = re.compile(
 _NOT_FOUND = (
     b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n</BODY></HTML>\n"
 )
-_CORS = {
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Allow-Methods": "POST, GET",
-    "Access-Control-Allow-Headers": "Content-Type",
-}
+_CORS = (
+    ("Access-Control-Allow-Origin", "*"),
+    ("Access-Control-Allow-Methods", "POST, GET"),
+    ("Access-Control-Allow-Headers", "Content-Type"),
+)
+# Paths whose meaning is remembered, and how long one of them may be.
+_MOST_KNOWN_PATHS = 1024
+_LONGEST_KNOWN_PATH = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +79,15 @@ class RestApi:
         self._executor = executor
         self._options = options
         self._in_threads = 0
-        self._headers = _CORS if options.cors else {}
+        self._headers = _CORS if options.cors else ()
+        self._routes: dict[str, _Route] = {}
 
     def handle(self, request: Request) -> Response | Awaitable[Response]:
         """The answer to one request, or what will give it when the work is not known to be short.
 
         Called on the event loop only; never raises.
         """
-        small = request.method != "POST" or len(request.body) <= _SMALL_BODY_BYTES
+        small = len(request.body) <= _SMALL_BODY_BYTES or request.head.method != "POST"
         if small and self._in_threads < self._options.threads:
             try:
                 return self._answer(request, on_loop=True)
@@ -101,12 +105,14 @@ class RestApi:
             self._in_threads -= 1
 
     def _answer(self, request: Request, *, on_loop: bool) -> Response:
-        if request.target == self._options.metrics_path:
+        target = request.head.target
+        if target == self._options.metrics_path:
             return Response(200, self._metrics.text().encode(), "text/plain")
-        if not _DISPATCH.fullmatch(request.target):
+        route = self._route(target) if request.head.method == "POST" else None
+        if route is None and not _DISPATCH.fullmatch(target):
             return Response(404, _NOT_FOUND, "text/html")
         try:
-            return self._with_headers(self._dispatch(request, on_loop=on_loop))
+            return self._with_headers(self._dispatch(request, route, on_loop=on_loop))
         except _LongError:
             raise
         except ServingError as error:
@@ -115,55 +121,55 @@ class RestApi:
             log("error", "a request failed", exc_info=True)
             return self._with_headers(_error(ServingError(Code.INTERNAL, "Internal error")))
 
-    def _dispatch(self, request: Request, *, on_loop: bool) -> Response:
+    def _dispatch(self, request: Request, route: _Route | None, *, on_loop: bool) -> Response:
         if request.too_large:
             raise invalid("Request body is too large")
-        if request.method == "OPTIONS":
+        if route is not None:
+            return self._post(request, route, on_loop=on_loop)
+        method, target = request.head.method, request.head.target
+        if method == "OPTIONS":
             return _options(request)
-        if request.method == "POST" and (match := _POST.fullmatch(request.target)):
-            return self._post(request, match, on_loop=on_loop)
-        if request.method == "GET" and (match := _GET.fullmatch(request.target)):
+        if method == "GET" and (match := _GET.fullmatch(target)):
             return self._get(match)
         raise _malformed(request)
 
-    def _post(self, request: Request, match: re.Match[str], *, on_loop: bool) -> Response:
-        name, version_text, label, verb = match.groups()
-        model = _Asked.of(name, version_text, label)
-        if model is None:
+    def _route(self, target: str) -> _Route | None:
+        """Where a POST leads, None when nowhere."""
+        found = self._routes.get(target)
+        if found is None and (match := _POST.fullmatch(target)):
+            *named, verb = match.groups()
+            found = _Route(self._metrics, _Asked.of(*named), verb)
+            if len(target) <= _LONGEST_KNOWN_PATH:
+                if len(self._routes) >= _MOST_KNOWN_PATHS:
+                    self._routes.clear()
+                self._routes[target] = found
+        return found
+
+    def _post(self, request: Request, route: _Route, *, on_loop: bool) -> Response:
+        if route.asked is None:
             return Response(400)
-        if verb == "predict":
-            with self._recorded(model.name, verb):
-                return Response(200, self._predict(request, model, on_loop=on_loop))
+        if route.verb == "predict":
+            return route.counted(partial(self._predict, request, route.asked, on_loop=on_loop))
         calls = {"classify": self._classify, "regress": self._regress}
-        if verb not in calls:
+        if route.verb not in calls:
             raise _malformed(request)
         if on_loop:
             raise _LongError
-        with self._recorded(model.name, verb):
-            return Response(200, calls[verb](request, model))
+        return route.counted(partial(calls[route.verb], request, route.asked))
 
     def _predict(self, request: Request, asked: _Asked, *, on_loop: bool) -> bytes:
-        if on_loop and request.header(b"content-encoding"):
+        if on_loop and request.head.encoding:
             raise _LongError
         body = _content(request)
         try:
             with self._core.acquire(*asked) as model:
                 decoded = json_tensor.decode(body, model)
-                pace = model.paces[decoded.signature_name]
-                if on_loop and (model.may_wait or not pace.is_short):
+                if on_loop and (model.may_wait or not model.paces[decoded.signature_name].is_short):
                     raise _LongError
-                started, cpu_started_s = perf_counter(), thread_time()
-                try:
-                    outputs = self._inference.predict(
-                        model,
-                        decoded.signature_name,
-                        decoded.inputs,
-                        None if on_loop else self._options.timeout_ms,
-                        inline=on_loop,
-                    )
-                finally:
-                    cpu_s = thread_time() - cpu_started_s
-                    pace.took(perf_counter() - started, cpu_s, on_loop=on_loop)
+                timeout_ms = None if on_loop else self._options.timeout_ms
+                outputs = self._inference.predict(
+                    model, decoded.signature_name, decoded.inputs, timeout_ms, inline=on_loop
+                )
             return json_tensor.encode(outputs, decoded.row_format)
         except ServingError as error:
             # The body is checked before the model is looked up: its error is the one to tell.
@@ -196,8 +202,9 @@ class RestApi:
         asked = _Asked.of(name, version_text, label)
         if asked is None:
             return Response(400)
-        with self._recorded(asked.name, ""):
-            return Response(200, self._metadata(asked) if metadata else self._status(asked))
+        return _Route(self._metrics, asked, "").counted(
+            partial(self._metadata if metadata else self._status, asked)
+        )
 
     def _status(self, asked: _Asked) -> bytes:
         """The states of all versions where a label is asked for: TF Serving does not look at it."""
@@ -228,36 +235,44 @@ class RestApi:
         }
         return (json.dumps(document, indent=1) + "\n").encode()
 
-    def _recorded(self, model: str, api: str) -> _Recorded:
-        return _Recorded(self._metrics, model, api)
-
     def _with_headers(self, response: Response) -> Response:
-        if self._headers:
-            response.headers.update(self._headers)
-        return response
+        return response._replace(headers=self._headers) if self._headers else response
 
 
-class _Recorded:
-    """Counts a request and measures it; a class as it is quicker to enter and leave than a generator."""
+class _Route:
+    """Which model a path names and what is asked of it, with the metrics of what comes that way."""
 
-    __slots__ = ("_api", "_metrics", "_model", "_started")
+    __slots__ = ("_metrics", "_of_successes", "asked", "verb")
 
-    def __init__(self, metrics: Metrics, model: str, api: str) -> None:
+    def __init__(self, metrics: Metrics, asked: _Asked | None, verb: str) -> None:
         self._metrics = metrics
-        self._model = model
-        self._api = api
+        self._of_successes: tuple[Counter, Histogram] | None = None
+        self.asked = asked
+        self.verb = verb
 
-    def __enter__(self) -> None:
-        self._started = perf_counter()
+    def counted(self, work: Callable[[], bytes]) -> Response:
+        """The answer whose body the work makes, counted and measured."""
+        started = perf_counter()
+        try:
+            body = work()
+        except ServingError as error:
+            self._counter(error.code).add()
+            raise
+        counter, latency = self._of_successes or self._successes()
+        counter.add()
+        latency.observe((perf_counter() - started) * 1e6)
+        return Response(200, body)
 
-    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        if error is None:
-            micros = (perf_counter() - self._started) * 1e6
-            labels = {"model_name": self._model, "API": self._api, "entrypoint": "REST"}
-            self._metrics.observe("request_latency", micros, **labels)
-        if error is None or isinstance(error, ServingError):
-            code = error.code if error else Code.OK
-            self._metrics.count("request_count", model_name=self._model, status=code.name)
+    def _counter(self, code: Code) -> Counter:
+        assert self.asked
+        return self._metrics.counter("request_count", model_name=self.asked.name, status=code.name)
+
+    def _successes(self) -> tuple[Counter, Histogram]:
+        assert self.asked
+        labels = {"model_name": self.asked.name, "API": self.verb, "entrypoint": "REST"}
+        latency = self._metrics.histogram("request_latency", **labels)
+        self._of_successes = self._counter(Code.OK), latency
+        return self._of_successes
 
 
 class _Asked(NamedTuple):
@@ -277,7 +292,7 @@ class _Asked(NamedTuple):
 
 
 def _content(request: Request) -> bytes:
-    compressed = "gzip" in request.header(b"content-encoding")
+    compressed = "gzip" in request.head.encoding
     return inflated(request.body) if compressed else request.body
 
 
@@ -288,8 +303,8 @@ def _error(error: ServingError) -> Response:
 
 
 def _options(request: Request) -> Response:
-    return Response(200 if re.match(r"https?://", request.header(b"origin")) else 400)
+    return Response(200 if re.match(r"https?://", request.head.header(b"origin")) else 400)
 
 
 def _malformed(request: Request) -> ServingError:
-    return invalid(f"Malformed request: {request.method} {request.target}")
+    return invalid(f"Malformed request: {request.head.method} {request.head.target}")

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.model_server.protos import message
-from pytest_tfserving.model_server.tensorflow_c import Outputs, Session
+from pytest_tfserving.model_server.tensorflow_c import Call, RunOptions, Session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -108,7 +108,7 @@ class Servable(Runnable):
         self.signatures = {name: signature_of(proto) for name, proto in self.signature_defs.items()}
         self.may_wait = _may_wait(session.meta_graph_def)
         # Requests choose which outputs they want: combinations have no end.
-        self._known: dict[tuple[str, ...], Outputs] = {}
+        self._calls: dict[tuple[tuple[str, ...], tuple[str, ...]], Call] = {}
 
     @classmethod
     def load(
@@ -145,25 +145,19 @@ class Servable(Runnable):
     ) -> dict[str, NDArray[Any]]:
         """As `Runnable.run_tensors`."""
         names = tuple(dict.fromkeys(fetches))
-        arrays = self._session.run(
-            self._outputs(tuple(feeds)),
-            [*feeds.values()],
-            self._outputs(names),
-            _run_options(timeout_ms, inline),
-        )
+        call = self._calls.get((tuple(feeds), names)) or self._call(tuple(feeds), names)
+        arrays = call.run([*feeds.values()], _run_options(timeout_ms, inline))
         return dict(zip(names, arrays, strict=True))
 
     def close(self) -> None:
         """As `Runnable.close`."""
         self._session.close()
 
-    def _outputs(self, names: tuple[str, ...]) -> Outputs:
-        found = self._known.get(names)
-        if found is None:
-            if len(self._known) >= _MOST_KNOWN:
-                self._known.clear()
-            found = self._known[names] = self._session.outputs(names)
-        return found
+    def _call(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Call:
+        if len(self._calls) >= _MOST_KNOWN:
+            self._calls.clear()
+        call = self._calls[feeds, fetches] = self._session.call(feeds, fetches)
+        return call
 
 
 def _may_wait(meta_graph: bytes) -> bool:
@@ -188,11 +182,12 @@ def _shape(proto: Any) -> tuple[int, ...] | None:
 
 
 @lru_cache(maxsize=1024)
-def _run_options(timeout_ms: int | None, inline: bool) -> bytes:  # noqa: FBT001 - lru_cache counts keywords apart
+def _run_options(timeout_ms: int | None, inline: bool) -> RunOptions | None:  # noqa: FBT001 - lru_cache counts keywords apart
+    if not timeout_ms and not inline:
+        return None
     options = message("tensorflow.RunOptions")()
     if timeout_ms:
         options.timeout_in_ms = timeout_ms
     if inline:
         options.inter_op_thread_pool = _IN_CALLER
-    serialized: bytes = options.SerializeToString()
-    return serialized
+    return RunOptions(options.SerializeToString())

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.model_server.core import Labels, ServerCore
-from pytest_tfserving.model_server.http import HttpProtocol
+from pytest_tfserving.model_server.http import Connections, HttpProtocol
 from pytest_tfserving.model_server.inference import Inference
 from pytest_tfserving.model_server.log import log
 from pytest_tfserving.model_server.manager import LoadOptions, Manager
@@ -168,7 +168,7 @@ class _Rest:
     """The REST API, listening."""
 
     def __init__(
-        self, server: asyncio.Server, executor: ThreadPoolExecutor, connections: set[HttpProtocol]
+        self, server: asyncio.Server, executor: ThreadPoolExecutor, connections: Connections
     ) -> None:
         self._server = server
         self._executor = executor
@@ -177,7 +177,7 @@ class _Rest:
     async def stop(self) -> None:
         """Answer what was asked, and close."""
         self._server.close()
-        await asyncio.gather(*(connection.drain() for connection in list(self._connections)))
+        await self._connections.drain()
         self._executor.shutdown()
 
 
@@ -197,7 +197,7 @@ async def _start_rest(
         return None
     executor = ThreadPoolExecutor(options.threads)
     api = RestApi(parts.core, parts.inference, parts.metrics, executor, options)
-    connections: set[HttpProtocol] = set()
+    connections = Connections()
     listener.listen(_BACKLOG)
     server = await asyncio.get_running_loop().create_server(
         lambda: HttpProtocol(api.handle, connections), sock=listener

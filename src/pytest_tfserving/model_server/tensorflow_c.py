@@ -80,8 +80,8 @@ _LONG_CALLS: dict[str, tuple[Any, tuple[Any, ...]]] = {
         None,
         (
             *(c_void_p, c_void_p),
-            *(POINTER(Output), POINTER(c_void_p), c_int),
-            *(POINTER(Output), POINTER(c_void_p), c_int),
+            *(c_void_p, c_void_p, c_int),
+            *(c_void_p, c_void_p, c_int),
             *(c_void_p, c_int, c_void_p, c_void_p),
         ),
     ),
@@ -167,7 +167,7 @@ class _Status:
 
 
 class Session:
-    """A SavedModel in memory; `run` may be called from many threads at once."""
+    """A SavedModel in memory."""
 
     def __init__(self, path: Path, config: bytes, tags: Sequence[str]) -> None:
         """Load the version folder ``path`` with a serialized ConfigProto.
@@ -196,12 +196,15 @@ class Session:
             tf.TF_DeleteBuffer(meta_graph)
             tf.TF_DeleteSessionOptions(options)
 
-    def outputs(self, tensor_names: Sequence[str]) -> Outputs:
-        """The tensors ``operation:index`` of the graph.
+    def call(self, feeds: Sequence[str], fetches: Sequence[str]) -> Call:
+        """What feeds some tensors of the graph and returns others.
 
         Raises:
             ServingError: when there is no such tensor.
         """
+        return Call(self._session, self._outputs(feeds), self._outputs(fetches))
+
+    def _outputs(self, tensor_names: Sequence[str]) -> Outputs:
         return (Output * len(tensor_names))(*map(self._output, tensor_names))
 
     def _output(self, tensor_name: str) -> Output:
@@ -211,45 +214,6 @@ class Session:
             raise ServingError(Code.NOT_FOUND, f"Tensor {tensor_name} is not in the graph")
         return Output(operation, int(index or 0))
 
-    def run(
-        self,
-        feeds: Outputs,
-        arrays: Sequence[NDArray[Any]],
-        fetches: Outputs,
-        run_options: bytes = b"",
-    ) -> list[NDArray[Any]]:
-        """Feed an array to each of ``feeds``, strings as arrays of bytes objects; return what is fetched.
-
-        ``run_options`` is a serialized RunOptions. The arrays returned may be read-only.
-
-        Raises:
-            ServingError: with TensorFlow's own code and text.
-        """
-        tf = library()
-        given = (c_void_p * len(feeds))()
-        made = (c_void_p * len(fetches))()
-        options = tf.TF_NewBufferFromString(run_options, len(run_options)) if run_options else None
-        try:
-            for index, array in enumerate(arrays):
-                given[index] = _to_tensor(array)
-            with _Status() as status:
-                tf.TF_SessionRun(
-                    self._session,
-                    options,
-                    *(feeds, given, len(feeds)),
-                    *(fetches, made, len(fetches)),
-                    *(None, 0),
-                    None,
-                    status,
-                )
-            return [_to_array(tensor) for tensor in made if tensor]
-        finally:
-            for tensor in (*given, *made):
-                if tensor:
-                    tf.TF_DeleteTensor(tensor)
-            if options:
-                tf.TF_DeleteBuffer(options)
-
     def close(self) -> None:
         """Free the model's memory; nothing may run any more."""
         tf = library()
@@ -257,6 +221,88 @@ class Session:
             with _Status() as status:
                 function(self._session, status)
         tf.TF_DeleteGraph(self._graph)
+
+
+class RunOptions:
+    """A serialized RunOptions, as calls take it."""
+
+    def __init__(self, serialized: bytes) -> None:
+        self._delete = library().TF_DeleteBuffer
+        self.address: int = library().TF_NewBufferFromString(serialized, len(serialized))
+
+    def __del__(self) -> None:
+        """Give the memory back."""
+        self._delete(self.address)
+
+
+class _Frame:
+    """What one call at a time writes into: addresses of tensors given and made, and its status."""
+
+    def __init__(self, given: int, made: int) -> None:
+        self.given = (c_void_p * given)()
+        self.made = (c_void_p * made)()
+        self.given_address = ctypes.addressof(self.given)
+        self.made_address = ctypes.addressof(self.made)
+        self._delete = library().TF_DeleteStatus
+        self.status: int = library().TF_NewStatus()
+
+    def __del__(self) -> None:
+        """Give the memory back."""
+        self._delete(self.status)
+
+
+class Call:
+    """Feeds always the same tensors of a graph, and fetches the same; `run` may be called from many threads.
+
+    Whatever does not change from run to run is prepared: for a small model it would take longer than the run.
+    """
+
+    def __init__(self, session: int, feeds: Outputs, fetches: Outputs) -> None:
+        self._tf = library()
+        self._session = session
+        self._kept = (feeds, fetches)
+        self._feeds = (ctypes.addressof(feeds), len(feeds))
+        self._fetches = (ctypes.addressof(fetches), len(fetches))
+        self._free: list[_Frame] = []
+
+    def run(self, arrays: Sequence[NDArray[Any]], options: RunOptions | None = None) -> list[NDArray[Any]]:
+        """Feed the arrays, strings as arrays of bytes objects; the arrays returned may be read-only.
+
+        Raises:
+            ServingError: with TensorFlow's own code and text.
+        """
+        try:
+            frame = self._free.pop()
+        except IndexError:
+            frame = _Frame(self._feeds[1], self._fetches[1])
+        try:
+            for index, array in enumerate(arrays):
+                frame.given[index] = _to_tensor(array)
+            self._run(frame, options)
+            return [_to_array(tensor) for tensor in frame.made if tensor]
+        finally:
+            for tensors in (frame.given, frame.made):
+                for index, tensor in enumerate(tensors):
+                    if tensor:
+                        self._tf.TF_DeleteTensor(tensor)
+                        tensors[index] = None
+            self._free.append(frame)
+
+    def _run(self, frame: _Frame, options: RunOptions | None) -> None:
+        feeds, feed_count = self._feeds
+        fetches, fetch_count = self._fetches
+        status = frame.status
+        self._tf.TF_SessionRun(
+            self._session,
+            options and options.address,
+            *(feeds, frame.given_address, feed_count),
+            *(fetches, frame.made_address, fetch_count),
+            *(None, 0),
+            None,
+            status,
+        )
+        if code := self._tf.TF_GetCode(status):
+            raise ServingError(Code(code), self._tf.TF_Message(status).decode(errors="replace"))
 
 
 def numpy_dtype(dtype: int) -> np.dtype[Any] | None:
@@ -285,9 +331,10 @@ def _to_tensor(array: NDArray[Any]) -> int:
     dims = (c_int64 * array.ndim)(*array.shape)
     if dtype == STRING:
         return _to_string_tensor(dims, array)
-    tensor: int = library().TF_AllocateTensor(dtype, dims, array.ndim, array.nbytes)
-    if array.nbytes <= _FEW_BYTES:
-        ctypes.memmove(library().TF_TensorData(tensor), array.tobytes(), array.nbytes)
+    tf, size = library(), array.nbytes
+    tensor: int = tf.TF_AllocateTensor(dtype, dims, array.ndim, size)
+    if size <= _FEW_BYTES:
+        ctypes.memmove(tf.TF_TensorData(tensor), array.tobytes(), size)
     else:
         _content(tensor, array.shape, array.dtype)[...] = array
     return tensor
@@ -324,14 +371,14 @@ def _let_go(address: int, _length: int, _argument: object) -> None:
 def _to_array(tensor: int) -> NDArray[Any]:
     tf = library()
     dtype = tf.TF_TensorType(tensor)
-    shape = tuple(tf.TF_Dim(tensor, axis) for axis in range(tf.TF_NumDims(tensor)))
+    shape = tuple([tf.TF_Dim(tensor, axis) for axis in range(tf.TF_NumDims(tensor))])
     if dtype == STRING:
         return _strings(tf.TF_TensorData(tensor), shape)
     wanted = numpy_dtype(dtype)
     if wanted is None:
         raise ServingError(Code.UNIMPLEMENTED, f"A tensor of DataType {dtype} cannot be an answer")
-    size = math.prod(shape) * wanted.itemsize
-    return np.frombuffer(ctypes.string_at(tf.TF_TensorData(tensor), size), wanted).reshape(shape)
+    content = ctypes.string_at(tf.TF_TensorData(tensor), math.prod(shape) * wanted.itemsize)
+    return np.ndarray(shape, wanted, content)
 
 
 def _content(tensor: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
