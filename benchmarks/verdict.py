@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import _common as common
 import numpy as np
 
-from pytest_tfserving.statistics.dependence import inefficiency, is_far_above, tail_inefficiency
+from pytest_tfserving.statistics.dependence import inefficiency, is_far_from, tail_inefficiency
 from pytest_tfserving.statistics.sequential import (
     AGAIN,
     BURST,
@@ -163,7 +163,7 @@ def sequential_percentile(values: Floats, limit: float, in_flight: float = 1.0) 
     """The p95 against a limit; both are logarithms in units of `SIGMA`."""
 
     def unseen(values: Floats, measured: Floats) -> Floats:
-        far = is_far_above(math.exp(SIGMA * limit), np.exp(SIGMA * values))
+        far = is_far_from(math.exp(SIGMA * limit), np.exp(SIGMA * values))
         return np.where(far, in_flight, np.maximum(measured, in_flight))
 
     return sequential_share(values, values > limit, OVER, unseen=unseen)

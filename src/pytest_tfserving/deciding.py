@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from pytest_tfserving.slo import Decision, Slo, Undecided, percentile_of
-from pytest_tfserving.statistics.dependence import is_far_above
+from pytest_tfserving.statistics.dependence import is_far_from
 from pytest_tfserving.statistics.sequential import BURST, Evidence, MeanTest, ShareTest
 from pytest_tfserving.statistics.steady_state import SLICE_S, steadiness
 
@@ -370,16 +370,16 @@ class _Never:
 
 
 def _inefficiency_unseen(window: Window, limit_ms: float) -> tuple[float, float]:
-    """The least and the highest inefficiency of being over a limit that no latency is over yet.
+    """The least and the highest inefficiency of being over a limit that no latency is over yet, or all are.
 
     A stall takes all requests over it that are in flight together: as many as Little's law says. Where all
-    latencies are far below, nothing but a stall does: how they themselves wander is no matter then.
+    latencies are far from it, nothing but a stall does: how they themselves wander is no matter then.
     """
     values = window.latencies_ms
     if not len(values):
         return 1.0, math.inf
     in_flight = max(float(values.sum()) / _MS / window.length_s, 1.0)
-    return in_flight, in_flight if is_far_above(limit_ms, values) else math.inf
+    return in_flight, in_flight if is_far_from(limit_ms, values) else math.inf
 
 
 def _distinct(limits: tuple[float, float]) -> tuple[float, ...]:

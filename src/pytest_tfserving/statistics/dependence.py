@@ -19,7 +19,7 @@ _ERRORS_ABOVE = 2.0
 MOST_VALUES = 1 << 16
 _RAREST = 0.05
 _TAIL_OF_BULK = 0.4
-# Beyond twice the highest value, and in logarithms this many times as far from the median as that is.
+# What is far: a factor beyond the nearest value, and so many times as far from the median, in logarithms.
 _TWICE = 2.0
 _TIMES_AS_FAR = 4.0
 
@@ -83,12 +83,12 @@ def tail_inefficiency(values: Floats, over: Floats, share: float) -> Floats:
     return np.asarray(np.maximum(np.maximum(*bounds), _TAIL_OF_BULK * inefficiency(ranks)[1]))
 
 
-def is_far_above(limit: float, values: Floats) -> NDArray[np.bool_]:
-    """Whether no wandering of the level of ``values`` reaches ``limit``: it is far above all of them.
+def is_far_from(limit: float, values: Floats) -> NDArray[np.bool_]:
+    """Whether no wandering of the level of ``values`` reaches ``limit``: all are far above it, or below.
 
-    It is more than twice the highest value, and four times as far from the median as that, in logarithms. Of
-    Gaussian series whose true 95th percentile is the limit, autocorrelated by up to 0.99, fewer than 1 in 100
-    look so after 200 values.
+    It is more than a factor of two beyond the one that is nearest to it, and four times as far from the
+    median as that, in logarithms. Of Gaussian series whose true 95th percentile is the limit, autocorrelated
+    by up to 0.99, fewer than 1 in 100 look so after 200 values.
 
     Args:
         limit: positive.
@@ -97,9 +97,11 @@ def is_far_above(limit: float, values: Floats) -> NDArray[np.bool_]:
     Returns:
         Shape ``(...)``.
     """
-    highest = values.max(axis=-1)
-    far = np.asarray(limit > _TWICE * highest)
-    if not far.any():
-        return far
+    highest, lowest = values.max(axis=-1), values.min(axis=-1)
+    is_beyond = np.asarray((limit > _TWICE * highest) | (limit * _TWICE < lowest))
+    if not is_beyond.any():
+        return is_beyond
     median = np.median(values, axis=-1)
-    return np.asarray(far & (np.log(limit / median) > _TIMES_AS_FAR * np.log(highest / median)))
+    nearest = np.where(limit > highest, highest, lowest)
+    is_far = np.abs(np.log(limit / median)) > _TIMES_AS_FAR * np.abs(np.log(nearest / median))
+    return np.asarray(is_beyond & is_far)

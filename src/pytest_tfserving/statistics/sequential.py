@@ -195,13 +195,13 @@ class ShareTest:
     ) -> Evidence:
         """The evidence in all values so far, in their order; ``over`` says which are over the limit.
 
-        An inefficiency that was measured when none was does not tell how many at a time will be: it is taken
-        to be within ``unseen``.
+        An inefficiency that was measured when none was, or all were, does not tell how many at a time will
+        be, or will not: it is taken to be within ``unseen``.
         """
         if self._inefficiency.is_due(len(values)):
             marks = over.astype(float)
             self._inefficiency.value = max(float(tail_inefficiency(values, marks, self._share)), self._least)
-            self._is_unseen = not over.any()
+            self._is_unseen = not over.any() or bool(over.all())
         hits = int(over.sum())
         scale = 1 / float(np.clip(self._inefficiency.value, *(unseen if self._is_unseen else (1.0, None))))
         self._counts = hits * scale, (len(values) - hits) * scale
