@@ -79,7 +79,8 @@ def serving(
     experiment: Experiment, serving_namespace: str, request: pytest.FixtureRequest
 ) -> Iterator[Deployment]:
     """The experiment's deployment: started once for all its tests, ended before the next one starts."""
-    from pytest_tfserving.measure import deploy, ended_by_sigterm
+    from pytest_tfserving.measure import deploy
+    from pytest_tfserving.processes import ended_by_signals
     from pytest_tfserving.targets.order import Order
 
     perf = PerfSession.of(request.config)
@@ -100,7 +101,7 @@ def serving(
     )
     with ExitStack() as stack:
         stack.enter_context(perf.turn(experiment.name))
-        stack.enter_context(ended_by_sigterm())
+        stack.enter_context(ended_by_signals())
         with plain_failures():
             deployment = stack.enter_context(deploy(order))
         yield deployment

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.circumstances import circumstances
 from pytest_tfserving.deciding import DEFAULT_ALPHA, Decider
@@ -24,7 +22,7 @@ from pytest_tfserving.server_side.watch import ServerWatch
 from pytest_tfserving.targets import TARGETS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
     from pathlib import Path
     from types import ModuleType
@@ -200,23 +198,6 @@ def nothing_measured(
         aborted=aborted,
         not_judged=not_judged,
     )
-
-
-@contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """While something is deployed, SIGTERM interrupts the run as Ctrl-C does, so that it is taken down."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt("SIGTERM")
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def describe_target(settings: Settings) -> str:

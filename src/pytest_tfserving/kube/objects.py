@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 # How long an API server that is away is waited for, and Pods and a namespace to be gone.
 AWAY_S = 60.0
-_GONE_S = 60.0
+# A kubelet that missed the end of a Pod looks again after a minute or so.
+_GONE_S = 120.0
 _LOOK_S = 0.25
 _OURS = {MANAGED_BY: US}
 # In a namespace that is not ours, what a killed run can have left.

@@ -12,6 +12,7 @@ from pytest_tfserving.load.local import STOP_S
 from pytest_tfserving.load.outcome import outcome
 from pytest_tfserving.load.recorder import SUCCESS, RecordStream
 from pytest_tfserving.load.story import Story
+from pytest_tfserving.processes import forget_interruption, raise_if_interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,6 +50,7 @@ def run(
                 child.stop("decided")
     except KeyboardInterrupt:
         interrupted = True
+        forget_interruption()
         story.incomplete = "the run was interrupted"
         child.stop()
         _drain(child, story)
@@ -96,6 +98,7 @@ def _lines(child: LoadChild, silence_s: float) -> Iterator[dict[str, Any] | None
     """The child's lines until its end, with None now and then so that the caller looks around."""
     heard_at = time.monotonic()
     while True:
+        raise_if_interrupted()
         try:
             line = child.lines.get(timeout=0.1)
         except queue.Empty:
