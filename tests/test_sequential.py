@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from pytest_tfserving.statistics.dependence import inefficiency, tail_inefficiency
+from pytest_tfserving.statistics.dependence import inefficiency, is_far_from, tail_inefficiency
 from pytest_tfserving.statistics.sequential import (
     FIRST_REQUESTS,
     Evidence,
@@ -164,3 +164,12 @@ def test_the_inefficiency_of_an_autoregressive_series_is_known() -> None:
 def test_series_without_any_change_are_worth_what_they_have() -> None:
     assert float(inefficiency(np.ones(1000))[0]) == pytest.approx(1, abs=0.01)
     assert float(tail_inefficiency(np.ones(1000), np.zeros(1000), 0.05)) >= 1
+
+
+@pytest.mark.parametrize("rho", [0.9, 0.99])
+def test_a_limit_that_a_series_reaches_seldom_looks_far_from_it(rho: float) -> None:
+    latencies_ms = 100 * np.exp(0.35 * autocorrelated(np.random.default_rng(6), 200, rho, runs=1000))
+
+    assert is_far_from(100 * math.exp(0.35 * Z95), latencies_ms).mean() < 0.01
+    assert is_far_from(1e6, latencies_ms).all()
+    assert is_far_from(1e-2, latencies_ms).all()

@@ -17,6 +17,7 @@ COPY require_cpu /usr/local/bin/
 WORKDIR /tensorflow-serving
 # A name that could not be checked at start is refused before the compile.
 RUN require_cpu --list >/tmp/known && grep --line-regexp --fixed-strings "$MICROARCHITECTURE" /tmp/known
+# Bazel keeps what it built in the home of this stage's user, root.
 RUN bazel build \
         --config=release \
         --config=mkl_open_source_only \

@@ -79,8 +79,8 @@ def serving(
     experiment: Experiment, serving_namespace: str, request: pytest.FixtureRequest
 ) -> Iterator[Deployment]:
     """The experiment's deployment: started once for all its tests, ended before the next one starts."""
+    from pytest_tfserving.interruption import ended_by_signals
     from pytest_tfserving.measure import deploy
-    from pytest_tfserving.processes import ended_by_signals
     from pytest_tfserving.targets.order import Order
 
     perf = PerfSession.of(request.config)

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
-import threading
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +20,10 @@ import psutil
 from pytest_tfserving.targets.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
 CAN_PIN = hasattr(os, "sched_setaffinity")
 _TERM_S = 5.0
-_INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 
 # Standard library only, and little of it: it starts in a few milliseconds and sleeps in a read.
 _WATCHER = """
@@ -163,62 +160,3 @@ def _major_faults(family: list[psutil.Process]) -> int | None:
     except OSError:
         return None
     return sum(int(stat.rpartition(")")[2].split()[9]) for stat in stats)
-
-
-@contextlib.contextmanager
-def without_interruption() -> Iterator[None]:
-    """Ctrl-C and SIGTERM inside take effect on leaving: what cleans up must come to its end."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: list[int] = []
-    before = {each: signal.signal(each, lambda number, _: came.append(number)) for each in _INTERRUPTS}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
-    for number in came[:1]:
-        signal.raise_signal(number)
-
-
-# Those that came and were not seen to be acted on.
-_came: list[int] = []
-
-
-def _interrupt(number: int, _frame: object) -> None:
-    _came.append(number)
-    raise KeyboardInterrupt(signal.Signals(number).name)
-
-
-@contextlib.contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """Inside, SIGTERM interrupts as Ctrl-C does, and `raise_if_interrupted` knows of both."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    heeded = [each for each in _INTERRUPTS if signal.getsignal(each) is not signal.SIG_IGN]
-    before = {each: signal.signal(each, _interrupt) for each in heeded}
-    _came.clear()
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
-        _came.clear()
-
-
-def forget_interruption() -> None:
-    """It is acted on."""
-    _came.clear()
-
-
-def raise_if_interrupted() -> None:
-    """Interrupt again what was not interrupted: Python drops exceptions in finalisers and weak references.
-
-    Those run anywhere, as when an import ends, and a signal that comes meanwhile would be lost.
-    """
-    if _came and threading.current_thread() is threading.main_thread():
-        number = _came[0]
-        _came.clear()
-        raise KeyboardInterrupt(signal.Signals(number).name)

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.errors import ConfigurationError, DeploymentError, TFServingError
+from pytest_tfserving.interruption import without_interruption
 from pytest_tfserving.kube.attach import StandardInput
 from pytest_tfserving.kube.cluster import (
     EVENTS,
@@ -35,7 +36,6 @@ from pytest_tfserving.kube.load_manifests import (
 from pytest_tfserving.kube.names import GRPC_PORT, LOAD
 from pytest_tfserving.kube.objects import AWAY_S, running, wait_until_gone
 from pytest_tfserving.kube.readiness import ended, has_started, pod_doomed
-from pytest_tfserving.processes import without_interruption
 from pytest_tfserving.targets.deployment import Endpoint
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.deciding import DEFAULT_ALPHA, Decider
+from pytest_tfserving.interruption import forget_interruption, raise_if_interrupted
 from pytest_tfserving.load.local import STOP_S
 from pytest_tfserving.load.outcome import outcome
 from pytest_tfserving.load.recorder import SUCCESS, RecordStream
 from pytest_tfserving.load.story import Story
-from pytest_tfserving.processes import forget_interruption, raise_if_interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

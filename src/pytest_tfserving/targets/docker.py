@@ -13,8 +13,9 @@ import psutil
 from pytest_tfserving.engine import Engine, address, connect, model_in, reason
 from pytest_tfserving.errors import DeploymentError, TFServingError, TFServingWarning
 from pytest_tfserving.experiment import BYTES_PER_GB
+from pytest_tfserving.interruption import without_interruption
 from pytest_tfserving.probe import wait_until_available
-from pytest_tfserving.processes import CAN_PIN, available_cores, without_interruption
+from pytest_tfserving.processes import CAN_PIN, available_cores
 from pytest_tfserving.targets.bare_sessions import BareSessions
 from pytest_tfserving.targets.deployment import Deployment, Endpoint, Evidence
 from pytest_tfserving.targets.labels import Leftovers, Tags
