@@ -8,11 +8,16 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import requests
 
 from harness import until
+from pytest_tfserving.load.answer import ExpectedAnswer
+from pytest_tfserving.load.child import Plan
+
+if TYPE_CHECKING:
+    from pytest_tfserving.load.profile import LoadProfile
 
 
 def free_port() -> int:
@@ -20,6 +25,17 @@ def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
+
+
+def half_plus_two_plan(profile: LoadProfile) -> Plan:
+    """Load on a server of half_plus_two, as a profile has it."""
+    return Plan(
+        profile=profile,
+        body=b'{"instances": [1.0, 2.0, 5.0]}',
+        path="/v1/models/half_plus_two:predict",
+        expected=ExpectedAnswer("predictions", [3], [2.5, 3.0, 4.5]),
+        stall_s=20.0,
+    )
 
 
 class Server:

@@ -10,14 +10,13 @@ from fake_cluster import POD, FakeCluster
 from pytest_tfserving.experiment import Experiment, LoadPods, ServingOptions, Shape
 from pytest_tfserving.kube.load_pods import PodPlace
 from pytest_tfserving.load import runner
-from pytest_tfserving.load.answer import ExpectedAnswer
-from pytest_tfserving.load.child import LoadChild, Plan
+from pytest_tfserving.load.child import LoadChild
 from pytest_tfserving.load.profile import LoadProfile
 from pytest_tfserving.load.said import Said
 from pytest_tfserving.models.store import exported
 from pytest_tfserving.targets.deployment import Deployment, Endpoint
 from pytest_tfserving.targets.labels import Tags
-from server_process import Server
+from server_process import Server, half_plus_two_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,13 +39,7 @@ def measured(tmp_path: Path) -> Callable[[FakeCluster], Result]:
         max_cpu_wait=1,
         early_stop=False,
     )
-    plan = Plan(
-        profile=profile,
-        body=b'{"instances": [1.0, 2.0, 5.0]}',
-        path="/v1/models/half_plus_two:predict",
-        expected=ExpectedAnswer("predictions", [3], [2.5, 3.0, 4.5]),
-        stall_s=20.0,
-    )
+    plan = half_plus_two_plan(profile)
     experiment = Experiment("e", Shape(1, 1, 1), ServingOptions(1, 1), "half_plus_two", "json", profile)
 
     def measure(fake: FakeCluster) -> Result:

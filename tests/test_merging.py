@@ -8,7 +8,6 @@ import numpy as np
 
 from pytest_tfserving.experiment import Experiment, ServingOptions, Shape
 from pytest_tfserving.load import runner
-from pytest_tfserving.load.answer import ExpectedAnswer
 from pytest_tfserving.load.child import LoadChild, Plan
 from pytest_tfserving.load.latencies import SCHEMA_PERCENTILES
 from pytest_tfserving.load.outcome import outcome
@@ -16,7 +15,7 @@ from pytest_tfserving.load.profile import LoadProfile
 from pytest_tfserving.load.recorder import read_records
 from pytest_tfserving.models.store import exported
 from pytest_tfserving.targets.deployment import Deployment, Endpoint
-from server_process import Server
+from server_process import Server, half_plus_two_plan
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,13 +34,7 @@ def test_percentiles_of_two_processes_are_those_of_all_their_requests(
 
     monkeypatch.setattr(runner, "outcome", kept)
     profile = LoadProfile("fast", rate=800, run_time_s=6, max_lag_ms=2000, max_cpu_wait=1)
-    plan = Plan(
-        profile=profile,
-        body=b'{"instances": [1.0, 2.0, 5.0]}',
-        path="/v1/models/half_plus_two:predict",
-        expected=ExpectedAnswer("predictions", [3], [2.5, 3.0, 4.5]),
-        stall_s=20.0,
-    )
+    plan = half_plus_two_plan(profile)
     experiment = Experiment("e", Shape(1, 1, 1), ServingOptions(1, 1), "half_plus_two", "json", profile)
 
     with Server("half_plus_two", exported("half_plus_two", print)) as server, LoadChild(tmp_path, 2) as child:
