@@ -12,6 +12,7 @@ from hdrh.histogram import HdrHistogram
 from junitparser import xunit2
 from lxml import etree
 
+from needs import SCHEMA
 from pytest_tfserving.report.json import recorded_latencies
 from pytest_tfserving.slo import Verdict
 
@@ -48,12 +49,10 @@ def test_junit_has_every_figure_and_verdict(project: Project, workers: list[str]
     assert float(found["p50_ms"]) <= float(found["p95_ms"]) <= float(found["max_ms"])
 
 
+@pytest.mark.needs("junit-schema")
 def test_junit_fits_the_xunit2_schema(project: Project) -> None:
     """But for the place of a test's properties, which the schema knows and allows in suites only."""
-    path = os.environ.get("XUNIT2_XSD")
-    if not path:
-        pytest.skip("needs XUNIT2_XSD, the path of junit-10.xsd, which pytest's source distribution has")
-    schema = etree.XMLSchema(etree.parse(path))
+    schema = etree.XMLSchema(etree.parse(os.environ[SCHEMA]))
     good, bad = (
         "def test_good(load):\n    load().check()\n",
         "def test_bad(load):\n    assert load().rps < 0\n",

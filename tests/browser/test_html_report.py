@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+pytestmark = pytest.mark.needs("browser")
+
 CHARTS = ("chart-rps", "chart-latency", "chart-percentiles", "chart-cost-rps", "chart-cost-p95")
 BARS = "#chart-rps svg[role=img] [aria-label=bar] rect"
 LINES = "#chart-rps svg[role=img] [aria-label=line] path"

@@ -6,17 +6,14 @@ import os
 import subprocess
 import sys
 import tempfile
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import filelock
 import pytest
 
-from engines import CONTEXT, IMAGE, LOAD_IMAGE, missing, run_given
 from kubectl import Kubectl
-from pytest_tfserving.errors import TFServingError
-from pytest_tfserving.kube.context import LOCAL_CONTEXTS
+from needs import IMAGE, LOAD_IMAGE, context, run_given
 from pytest_tfserving.models.store import cache_folder, exported
 
 if TYPE_CHECKING:
@@ -39,19 +36,9 @@ def _alone() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def engine() -> Iterator[docker.DockerClient]:
     """A Docker Engine that has this project's image."""
-    try:
-        import docker
-    except ModuleNotFoundError as error:
-        missing("docker", f"{error.name} is not installed")
-    try:
-        client = docker.from_env()
-        client.ping()
-    except docker.errors.DockerException as error:
-        missing("docker", f"no engine answers ({error})")
-    try:
-        client.images.get(IMAGE)
-    except docker.errors.ImageNotFound:
-        missing("docker", f"the engine has no image {IMAGE}; see docs/images.md")
+    import docker
+
+    client = docker.from_env()
     yield client
     client.close()
 
@@ -59,25 +46,13 @@ def engine() -> Iterator[docker.DockerClient]:
 @pytest.fixture(scope="session")
 def cluster(engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory, greedy: Path) -> Kubectl:
     """A cluster whose nodes have this project's image, with every model of these tests in it."""
-    context = _context()
     image = _with_models(engine, tmp_path_factory.mktemp("baked"), greedy)
-    found = Kubectl(context, image)
+    found = Kubectl(context(), image)
     nodes = found.items("nodes")
     if not all(_has_image(node, image) for node in nodes):
+        assert os.environ.get(LOAD_IMAGE), f"{LOAD_IMAGE} names no command to bring {image} onto the nodes"
         run_given(LOAD_IMAGE, image)
     return found
-
-
-def _context() -> str:
-    chosen = os.environ.get(CONTEXT)
-    try:
-        context = chosen or Kubectl("")("config", "current-context").strip()
-        Kubectl(context)("version", "--request-timeout=5s")
-    except (TFServingError, AssertionError) as error:
-        missing("kubernetes", str(error))
-    if not chosen and not any(fnmatchcase(context, pattern) for pattern in LOCAL_CONTEXTS):
-        missing("kubernetes", f"the current context, {context}, is no local one; {CONTEXT} names one to use")
-    return context
 
 
 def _with_models(engine: docker.DockerClient, folder: Path, greedy: Path) -> str:

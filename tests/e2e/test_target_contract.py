@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from engines import IMAGE
 from harness import until
+from needs import IMAGE
 from pytest_tfserving.targets.labels import MANAGED_BY, US, Leftovers
 from server_process import Server
 
@@ -236,7 +236,11 @@ def kill(serving):
         return []
 
 
-DEPLOYING = ("local", "docker", "kubernetes")
+DEPLOYING = (
+    "local",
+    pytest.param("docker", marks=pytest.mark.needs("docker")),
+    pytest.param("kubernetes", marks=pytest.mark.needs("docker", "kubernetes")),
+)
 ALL = (*DEPLOYING, "url")
 
 
