@@ -207,15 +207,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Report from a worker of xdist what it left out."""
     if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput[_FROM_WORKERS] = dict(session.config.stash[_LEFT_OUT])
+        left_out: Counter[str] = session.config.stash[_LEFT_OUT]
+        session.config.workeroutput[_FROM_WORKERS] = dict(left_out)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Take over what a worker left out; all left out the same."""
-    if found := getattr(node, "workeroutput", {}).get(_FROM_WORKERS):
-        config: pytest.Config = node.config
-        config.stash[_LEFT_OUT] = Counter(found)
+    left_out: Counter[str] = Counter(getattr(node, "workeroutput", {}).get(_FROM_WORKERS, {}))
+    config: pytest.Config = node.config
+    config.stash[_LEFT_OUT] = left_out or config.stash[_LEFT_OUT]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
