@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_tfserving.errors import ConfigurationError
+from pytest_tfserving.noise_memory import NoiseMemory
 from pytest_tfserving.options import Settings
 
 if TYPE_CHECKING:
@@ -107,6 +108,11 @@ class PerfSession:
         from pytest_tfserving.lane import Lane
 
         return Lane()
+
+    @cached_property
+    def noise_memory(self) -> NoiseMemory:
+        """The noise memory that verdicts rest on."""
+        return self.settings.noise_memory or NoiseMemory()
 
     @cached_property
     def progress(self) -> Progress:

@@ -178,6 +178,8 @@ def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         ", ".join(f"{name} {value}" for name, value in result["profile"].items() if value is not None),
     )
     lag = f"its event loop late by {figure(generator['lag_p95_ms'])} ms (p95)"
+    if result["noise_memory_s"] is not None:
+        yield "noise memory", f"{figure(result['noise_memory_s'])} s"
     yield "load generator", f"{percent(generator['cpu'])} of a core, {lag}"
     if arrivals := result["arrivals"]:
         yield "arrivals", ", ".join(f"{name} {figure(value)}" for name, value in arrivals.items())
