@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from markupsafe import Markup
 
+from pytest_tfserving.calibration.words import figures as calibration_lines
 from pytest_tfserving.report.figures import (
     curve_lines,
     figure,
@@ -72,6 +73,8 @@ def html_text(document: Mapping[str, Any]) -> str:
         verdicts=[(str(verdict), counts[verdict]) for verdict in Verdict if counts[verdict]],
         why=why[:_MOST_REASONS],
         more=len(why) - _MOST_REASONS if len(why) > _MOST_REASONS else 0,
+        calibration=document["calibration"],
+        calibrated=calibration_lines(document["calibration"]) if document["calibration"] else {},
         began=times[0] if times else "",
         ended=times[-1] if times else "",
         columns=_COLUMNS,
