@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from pytest_tfserving import noise_memory
 from pytest_tfserving.slo import Decision, Slo, Undecided, percentile_of
 from pytest_tfserving.statistics.dependence import is_far_from
 from pytest_tfserving.statistics.sequential import BURST, Evidence, MeanTest, ShareTest
@@ -72,7 +73,7 @@ class Decider:
     in the part that is judged: it is never steady, and there is nothing to cut.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that a verdict rests on
         self,
         slos: Sequence[Slo],
         alpha: float,
@@ -80,8 +81,10 @@ class Decider:
         *,
         early_stop: bool = True,
         plateau: bool = True,
+        noise_memory_s: float = noise_memory.DEFAULT_S,
     ) -> None:
         self.alpha = alpha
+        self.noise_memory_s = noise_memory_s
         self._early_stop = early_stop
         self._plateau = plateau
         self.unsteady = ""

@@ -246,7 +246,9 @@ class Load:
 
         item, settings = self._request.node, self._perf.settings
         sources = (call, settings.cli_load, marks.load_overrides(item), settings.ini_load)
-        return resolve_profile(self._experiment.profile, self._perf.profiles(item.path), sources)
+        profile = resolve_profile(self._experiment.profile, self._perf.profiles(item.path), sources)
+        self._perf.noise_memory.check(profile)
+        return profile
 
     def _key(self, profile: LoadProfile) -> str:
         """What two runs have in common that are one: the deployment, the load and the request."""
@@ -302,7 +304,15 @@ class Load:
 
         settings = self._perf.settings
         payload: Payload = self._request.getfixturevalue("request_payload")
-        return Asked(profile, payload, slos, settings.alpha, settings.load_processes, settings.locustfile)
+        return Asked(
+            profile,
+            payload,
+            slos,
+            settings.alpha,
+            settings.load_processes,
+            settings.locustfile,
+            self._perf.noise_memory.seconds,
+        )
 
     def _watched(self) -> tuple[Slo, ...]:
         """The SLOs of the experiment and of every test of it: any of them may share this run."""

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from pytest_tfserving import noise_memory
 from pytest_tfserving.circumstances import circumstances
 from pytest_tfserving.deciding import DEFAULT_ALPHA, Decider
 from pytest_tfserving.errors import ConfigurationError, DeploymentError, LoadError
@@ -49,6 +50,7 @@ _RATE_OF_A_PROCESS = 2000
 class Asked:
     """What one run of load is to be: ``slos`` are to be decided, wrongly with a probability of ``alpha``.
 
+    That probability holds given that the machine's speed forgets within ``noise_memory_s``.
     ``processes`` is how many load comes from, 0 for as many as the profile needs. ``locustfile`` has the
     users that send, None for ours.
     """
@@ -59,6 +61,7 @@ class Asked:
     alpha: float = DEFAULT_ALPHA
     processes: int = 1
     locustfile: Path | None = None
+    noise_memory_s: float = noise_memory.DEFAULT_S
 
 
 def deploy(order: Order) -> AbstractContextManager[Deployment]:
@@ -129,13 +132,20 @@ def measure(
         shown = progress.load(deployment.experiment.name, profile.run_time_s)
         plateau = profile.has_plateau and not generator.has_own_shape
         slos = asked.slos if plateau and not deployment.unfit else ()
-        decider = Decider(slos, asked.alpha, before, early_stop=profile.early_stop, plateau=plateau)
+        decider = Decider(
+            slos,
+            asked.alpha,
+            before,
+            early_stop=profile.early_stop,
+            plateau=plateau,
+            noise_memory_s=asked.noise_memory_s,
+        )
         with ServerWatch(deployment) as server:
             result, interrupted = run(generator, plan, deployment, shown, decider)
         result = server.seen(result)
     after = None if interrupted or result.aborted or result.invalid else _bare(deployment)
     result = result.with_bare(_joined(before, after))
-    result = replace(result, circumstances=circumstances(deployment))
+    result = replace(result, noise_memory_s=asked.noise_memory_s, circumstances=circumstances(deployment))
     return (_smoke_only(result, deployment) if deployment.unfit else result), interrupted
 
 
