@@ -13,7 +13,9 @@ from pytest_tfserving.load.honesty import generator_state, limited_by_generator
 from pytest_tfserving.load.latencies import Collected
 from pytest_tfserving.load.part import Part, Seconds
 from pytest_tfserving.load.recorder import DROPPED, SUCCESS, record_blocks
-from pytest_tfserving.load.result import Arrivals, Result, Window
+from pytest_tfserving.load.result import Arrivals, CpuUse, Result, Window
+from pytest_tfserving.server_side.cpu import CpuHistory
+from pytest_tfserving.statistics.intervals import ratio_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.histogram import Histogram
     from pytest_tfserving.load.profile import LoadProfile
     from pytest_tfserving.load.story import Story
+    from pytest_tfserving.server_side.cpu import CpuCurve
     from pytest_tfserving.targets.deployment import Deployment
 
     Floats = NDArray[np.float64]
@@ -35,18 +38,30 @@ MOST_SLICES = 60
 _MS = 1_000
 
 
-def outcome(
-    plan: Plan, deployment: Deployment, story: Story, records: Sequence[Path], started_at: str
+def outcome(  # noqa: PLR0913, PLR0917 - what a result is made of
+    plan: Plan,
+    deployment: Deployment,
+    story: Story,
+    records: Sequence[Path],
+    started_at: str,
+    cpu: CpuCurve | None = None,
 ) -> Result:
-    """The result of a run that has ended, from what its child said and recorded."""
+    """The result of a run that has ended, from what its child said and recorded, and its replicas' CPU."""
     window = _window(plan, story)
-    seen = _Seen(plan.profile, window, story.ended_at_s)
+    inside = (cpu or CpuHistory().curve(0.0)).within(window.start_s, window.end_s)
+    blocks = inside.blocks() if inside.is_enough else inside
+    seen = _Seen(plan.profile, window, story.ended_at_s, blocks.at_s)
     for block in record_blocks(records):
         seen.add(block)
     seen.close()
     for block in record_blocks(records):
         seen.see_again(block)
     intervals, effective = seen.window.intervals()
+    used = _cpu_use(blocks, seen.successes_by_block, window, deployment)
+    if not used.unknown and (
+        interval := ratio_interval(np.diff(blocks.cpu_s) * _MS, seen.successes_by_block)
+    ):
+        intervals["cpu_per_request_ms"] = interval
     slice_s, slices = _slices(seen.seconds, story)
     result = Result(
         experiment=deployment.label,
@@ -61,6 +76,7 @@ def outcome(
         total_requests=seen.requests,
         total_errors=seen.errors.total(),
         generator=generator_state(story, window),
+        cpu=used,
         reached=deployment.reached,
         endpoints=[str(endpoint) for endpoint in deployment.loaded],
         intervals=intervals,
@@ -86,8 +102,12 @@ def outcome(
 class _Seen:
     """What is made of a run's records, whose blocks are seen twice."""
 
-    def __init__(self, profile: LoadProfile, window: Window, ended_at_s: float) -> None:
+    def __init__(
+        self, profile: LoadProfile, window: Window, ended_at_s: float, block_edges_s: Floats
+    ) -> None:
         self._profile = profile
+        self._block_edges_s = block_edges_s
+        self.successes_by_block = np.zeros(max(len(block_edges_s) - 1, 0))
         self._window = window
         self.window = Part(window.start_s, window.end_s)
         self.beside = {name: Part(window.start_s, window.end_s) for name in _beside(profile)}
@@ -111,6 +131,8 @@ class _Seen:
         for name, part in self.beside.items():
             part.add(*_from_elsewhere(name, self._profile, records[~failed]))
         self.seconds.add(finished_s, latencies_ms, failed)
+        if len(self.successes_by_block):
+            self.successes_by_block += np.histogram(finished_s[~failed], self._block_edges_s)[0]
         self.requests += len(records)
         self.errors += _counts(records[failed, 2])
         self.errors_from_window_on += _counts(records[failed & (finished_s >= self._window.start_s), 2])
@@ -202,6 +224,30 @@ def _arrivals(plan: Plan, seen: _Seen, story: Story, window: Window) -> Arrivals
         delay_p95_ms=delays.percentile_ms(95) if len(delays) else 0.0,
         delay_max_ms=delays.max_ms if len(delays) else 0.0,
     )
+
+
+def _cpu_use(blocks: CpuCurve, successes: Floats, window: Window, deployment: Deployment) -> CpuUse:
+    """Return the CPU used between the first and the last reading in the window, or why it is unknown."""
+    if unknown := _cpu_unknown(blocks, window, deployment.experiment.target):
+        return CpuUse(unknown=unknown)
+    if not successes.sum():
+        return CpuUse(unknown="no request succeeded between two readings of the server's CPU")
+    used_s = float(blocks.cpu_s[-1] - blocks.cpu_s[0])
+    return CpuUse(float(blocks.at_s[0]), float(blocks.at_s[-1]), used_s, int(successes.sum()))
+
+
+def _cpu_unknown(blocks: CpuCurve, window: Window, target: str) -> str:
+    if blocks.unseen:
+        return f"the server's CPU cannot be seen: {blocks.unseen}"
+    if blocks.began_anew:
+        return "a replica was started anew in the window, and its CPU was counted from 0 again"
+    if blocks.is_enough:
+        return ""
+    if target == "kubernetes":
+        return f"the kubelet measures CPU every 10 to 20 s, and the window was {window.length_s:.0f} s"
+    if target == "url":
+        return "target url cannot see the server's CPU"
+    return f"the server's CPU was not read twice in the window of {window.length_s:.1f} s"
 
 
 def _beside(profile: LoadProfile) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.server_side.observed import findings
-from pytest_tfserving.slo import Decision, Judgement, Slo, Undecided, Verdict, percentile_of
+from pytest_tfserving.slo import CPU_PER_REQUEST, Decision, Judgement, Slo, Undecided, Verdict, percentile_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -63,6 +63,21 @@ class Generator:
 
 
 @dataclass(frozen=True, slots=True)
+class CpuUse:
+    """CPU seconds that all replicas used from ``start_s`` to ``end_s``, and the successes that ended then.
+
+    These are the times of the first and the last reading of the CPU in the window. ``unknown`` is a sentence
+    where there are no two: why.
+    """
+
+    start_s: float = 0.0
+    end_s: float = 0.0
+    used_s: float = 0.0
+    successes: int = 0
+    unknown: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Arrivals:
     """How an open loop kept to its schedule in the window.
 
@@ -86,7 +101,7 @@ class Result:
     all of the run, ``slice_s`` seconds each. ``aborted``, ``invalid``
     and ``incomplete`` are sentences, empty when there is nothing to say: why the run ended as a failure, why
     the generator cannot be believed, why it ended before it could tell. ``server`` is what was seen of the
-    replicas meanwhile.
+    replicas meanwhile, ``cpu`` what requests took of their CPU.
 
     In an open loop latencies count from when a request was due, ``arrivals`` is how it kept to that, and
     ``beside["from_send"]`` has the percentiles from when it was sent. Where users have a pace,
@@ -121,6 +136,7 @@ class Result:
     incomplete: str = ""
     not_judged: str = ""
     server: ServerSide | None = None
+    cpu: CpuUse = CpuUse(unknown="the server's CPU was not read")
     arrivals: Arrivals | None = None
     beside: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     stages: Sequence[Mapping[str, Any]] = ()
@@ -216,6 +232,11 @@ class Result:
         """``rps`` as a fraction of the bare session's, NaN where that was not measured."""
         return self.rps / _mean(self.bare.rps) if self.bare else math.nan
 
+    @property
+    def cpu_per_request_ms(self) -> float:
+        """CPU milliseconds of all replicas for each success, NaN where that is not known."""
+        return 1e3 * self.cpu.used_s / self.cpu.successes if self.cpu.successes else math.nan
+
     def with_bare(self, bare: BareRates | None) -> Result:
         """The same result beside a bare session, whose slices widen the interval of the efficiency."""
         intervals, effective = dict(self.intervals), dict(self.effective)
@@ -248,12 +269,16 @@ class Result:
             "efficiency": "efficiency",
             "mean": "mean_ms",
             "max": "max_ms",
+            CPU_PER_REQUEST: "cpu_per_request_ms",
         }
         return float(getattr(self, names[name]))
 
     def metric_range(self, slo: Slo) -> tuple[float, float, float]:
         """Lowest, best and highest estimate of what ``slo`` limits, in the limit's unit."""
         value = self.metric(slo.metric)
+        if slo.metric == CPU_PER_REQUEST:
+            low, high = self.intervals.get("cpu_per_request_ms", (0.0, math.inf))
+            return low / slo.unit.factor, value / slo.unit.factor, high / slo.unit.factor
         if not slo.relative:
             return (value / slo.unit.factor,) * 3
         if not self.bare:
@@ -262,6 +287,12 @@ class Result:
             value = self.rps / slo.unit.factor
         bare = self.bare.rps if slo.metric in ("efficiency", "rps") else self.bare.latency_ms
         return value / max(bare), value / _mean(bare), value / min(bare)
+
+    def unknown(self, slo: Slo) -> str:
+        """Return why there is no figure for ``slo``."""
+        if slo.metric == CPU_PER_REQUEST:
+            return self.cpu.unknown
+        return "the bare in-process session was not measured here"
 
     def decision(self, slo: Slo) -> Decision | Undecided | None:
         """What was proved of ``slo`` while load ran; None where it was not watched."""

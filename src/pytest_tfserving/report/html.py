@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _ASSETS = Path(__file__).with_name("assets")
-_COLUMNS = ("experiment", "verdict", "rps", "p50", "p95", "p99", "errors", "eff.", "USD a million")
+_COLUMNS = ("experiment", "verdict", "rps", "p50", "p95", "p99", "errors", "eff.", "CPU ms", "USD a million")
 _MOST_REASONS = 5
 # What would end a script element, or a line of one.
 _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
@@ -127,6 +127,10 @@ def _cells(result: Mapping[str, Any]) -> list[Cell]:
         ),
         Cell(
             percent_with_interval(metrics["efficiency"], intervals.get("efficiency")), metrics["efficiency"]
+        ),
+        Cell(
+            with_interval(metrics["cpu_per_request_ms"], intervals.get("cpu_per_request_ms")),
+            metrics["cpu_per_request_ms"],
         ),
         Cell(usd(million), million),
     ]
