@@ -57,6 +57,10 @@ class Measured(Protocol):
         """Return why there is no figure for ``slo``."""
         ...
 
+    def doubt(self, slo: Slo) -> Doubt | None:
+        """Return what the load generator's own trouble did to what ``slo`` limits, at most, if it had any."""
+        ...
+
     def metric_range(self, slo: Slo) -> tuple[float, float, float]:
         """Lowest, best and highest estimate of what ``slo`` limits, in the limit's unit."""
         ...
@@ -97,6 +101,22 @@ class Undecided:
         return (
             f"undecided (alpha {self.alpha:g}): about {max(self.more_s, 1):.0f} s more would likely decide it"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """What the load generator's own trouble, ``cause``, can have done to a figure, in its limit's unit.
+
+    Without that trouble the figure measured would have been from ``lowest`` to ``highest``. The figure
+    itself, of which a sample was measured, would be from ``low`` to ``high``. ``remedy`` is what would help.
+    """
+
+    cause: str
+    remedy: str
+    low: float
+    high: float
+    lowest: float
+    highest: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +221,33 @@ class Slo:
 
     def judge(self, result: Measured) -> Judgement:
         """The verdict on ``result``, with a sentence that says by how much."""
+        judgement = self._judged(result)
+        if math.isnan(judgement.value) or (doubt := result.doubt(self)) is None:
+            return judgement
+        is_open = judgement.verdict is Verdict.INCONCLUSIVE
+        ends = (doubt.lowest, doubt.highest) if is_open else (doubt.low, doubt.high)
+        if any(self.holds(end) != self.holds(judgement.value) for end in ends):
+            cause = f"{doubt.cause}, {self._effect(judgement.value, doubt)}; {doubt.remedy}"
+            reason = f"{self._distance(judgement.value)}; {cause}"
+            return replace(judgement, verdict=Verdict.INVALID, reason=reason)
+        if is_open:
+            return judgement
+        although = f"stands although {doubt.cause}, {self._effect(judgement.value, doubt)}"
+        return replace(judgement, reason=f"{judgement.reason}; {although}")
+
+    def _effect(self, value: float, doubt: Doubt) -> str:
+        """Return what the generator's trouble can have done in favour of the verdict that ``value`` has."""
+        favoured = doubt.highest if self.higher_is_better != self.holds(value) else doubt.lowest
+        amount = f"at most {self.show(abs(favoured - value))}" if math.isfinite(favoured) else "any amount"
+        if doubt.lowest == doubt.highest:
+            return f"which hardly touches {self.metric}"
+        if favoured == value:
+            done = "raised" if doubt.lowest < value else "lowered"
+            return f"which can only have {done} {self.metric}"
+        return f"which can have {'lowered' if favoured > value else 'raised'} {self.metric} by {amount}"
+
+    def _judged(self, result: Measured) -> Judgement:
+        """Return the verdict on figures that are taken to be the server's."""
         for verdict, cause in (
             (Verdict.FAIL, result.aborted),
             (Verdict.INVALID, result.invalid),

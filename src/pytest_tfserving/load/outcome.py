@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tfserving.load.arrivals import arrivals
+from pytest_tfserving.load.bounds import CLEARED
 from pytest_tfserving.load.honesty import generator_state, limited_by_generator
-from pytest_tfserving.load.latencies import Collected
+from pytest_tfserving.load.latencies import Collected, Latencies
+from pytest_tfserving.load.lateness import Lateness
 from pytest_tfserving.load.part import Part, Seconds
 from pytest_tfserving.load.recorder import DROPPED, SUCCESS, record_blocks
 from pytest_tfserving.load.result import Arrivals, CpuUse, Result, Window
@@ -50,7 +52,8 @@ def outcome(  # noqa: PLR0913, PLR0917 - what a result is made of
     window = _window(plan, story)
     inside = (cpu or CpuHistory().curve(0.0)).within(window.start_s, window.end_s)
     blocks = inside.blocks() if inside.is_enough else inside
-    seen = _Seen(plan.profile, window, story.ended_at_s, blocks.at_s)
+    lateness = Lateness(story.late)
+    seen = _Seen(plan.profile, window, story.ended_at_s, blocks.at_s, lateness)
     for block in record_blocks(records):
         seen.add(block)
     seen.close()
@@ -84,7 +87,8 @@ def outcome(  # noqa: PLR0913, PLR0917 - what a result is made of
         decided=story.decider.decisions,
         undecided=story.decider.undecided(story.ended_at_s),
         arrivals=_arrivals(plan, seen, story, window),
-        beside={name: _percentiles(part) for name, part in seen.beside.items()},
+        beside={name: _percentiles(part) for name, part in seen.beside.items()}
+        | ({CLEARED: _plain(seen.cleared.latencies())} if lateness else {}),
         stages=[
             _stage(part, stage.start_s, stage.last, min(stage.end_s, story.ended_at_s))
             for stage, part in zip(plan.profile.stages, seen.stages, strict=False)
@@ -96,19 +100,26 @@ def outcome(  # noqa: PLR0913, PLR0917 - what a result is made of
         circumstances=deployment.circumstances,
         incomplete=story.incomplete,
     )
-    return _with_causes(result, plan, story, _by_cause(seen.errors, story))
+    return _with_causes(_without_needless(result), plan, story, _by_cause(seen.errors, story))
 
 
 class _Seen:
     """What is made of a run's records, whose blocks are seen twice."""
 
     def __init__(
-        self, profile: LoadProfile, window: Window, ended_at_s: float, block_edges_s: Floats
+        self,
+        profile: LoadProfile,
+        window: Window,
+        ended_at_s: float,
+        block_edges_s: Floats,
+        lateness: Lateness,
     ) -> None:
         self._profile = profile
         self._block_edges_s = block_edges_s
         self.successes_by_block = np.zeros(max(len(block_edges_s) - 1, 0))
         self._window = window
+        self._lateness = lateness
+        self.cleared = Collected()
         self.window = Part(window.start_s, window.end_s)
         self.beside = {name: Part(window.start_s, window.end_s) for name in _beside(profile)}
         stages = [each for each in profile.stages if each.start_s < ended_at_s]
@@ -154,6 +165,9 @@ class _Seen:
             part.see_again(finished_s, latencies_ms, failed)
         for name, part in self.beside.items():
             part.see_again(*_from_elsewhere(name, self._profile, records[~failed]))
+        if self._lateness:
+            inside = (finished_s >= self._window.start_s) & (finished_s <= self._window.end_s) & ~failed
+            self.cleared.add(self._lateness.cleared(records[inside, 0], records[inside, 1]))
 
     @property
     def _parts(self) -> list[Part]:
@@ -195,6 +209,13 @@ def _with_causes(result: Result, plan: Plan, story: Story, all_errors: Counter[s
             "had not all had an answer; raise the run time",
         )
     return replace(result, invalid=limited_by_generator(result))
+
+
+def _without_needless(result: Result) -> Result:
+    """Return the result less what only a verdict on a load generator in trouble needs."""
+    if result.trouble:
+        return result
+    return replace(result, beside={name: found for name, found in result.beside.items() if name != CLEARED})
 
 
 def _abort_text(result: Result, plan: Plan, story: Story, all_errors: Counter[str]) -> str:
@@ -280,6 +301,13 @@ def _percentiles(part: Part) -> dict[str, Any]:
         "intervals": {name: interval for name, interval in intervals.items() if name in found},
         "effective": {name: value for name, value in effective.items() if name in found},
     }
+
+
+def _plain(latencies: Latencies) -> dict[str, Any]:
+    """Percentiles and mean without intervals."""
+    if not len(latencies):
+        return {}
+    return {**latencies.named_percentiles(), "mean_ms": latencies.mean_ms, "intervals": {}, "effective": {}}
 
 
 def _stage(part: Part, start_s: float, level: float, end_s: float) -> dict[str, Any]:

@@ -6,8 +6,18 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from pytest_tfserving.load.bounds import doubt, trouble
 from pytest_tfserving.server_side.observed import findings
-from pytest_tfserving.slo import CPU_PER_REQUEST, Decision, Judgement, Slo, Undecided, Verdict, percentile_of
+from pytest_tfserving.slo import (
+    CPU_PER_REQUEST,
+    Decision,
+    Doubt,
+    Judgement,
+    Slo,
+    Undecided,
+    Verdict,
+    percentile_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -52,7 +62,8 @@ class Generator:
 
     ``cpu`` is what it used as a fraction of a core, ``wait`` the fraction of the time that it waited for one,
     ``steal`` the fraction of its cores' time that the machine's host took, ``lag_p95_ms`` how late its event
-    loop was; of several ``processes`` the worst of each.
+    loop was; of several ``processes`` the worst of each. ``taken_by`` is what else used its cores, where it
+    had to wait for one.
     """
 
     cpu: float
@@ -60,6 +71,7 @@ class Generator:
     wait: float = 0.0
     steal: float = 0.0
     processes: int = 1
+    taken_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +309,16 @@ class Result:
     def decision(self, slo: Slo) -> Decision | Undecided | None:
         """What was proved of ``slo`` while load ran; None where it was not watched."""
         return self.decided.get(slo.text) or self.undecided.get(slo.text)
+
+    def doubt(self, slo: Slo) -> Doubt | None:
+        """Return what the load generator's own trouble did to what ``slo`` limits, at most, if it had any."""
+        return doubt(self, slo)
+
+    @property
+    def trouble(self) -> str:
+        """What kept the load generator from its work for longer than its profile allows, if anything did."""
+        found = trouble(self)
+        return found.cause if found else ""
 
     def judge(self, slos: Sequence[Slo]) -> list[Judgement]:
         """The verdict on each of ``slos``."""

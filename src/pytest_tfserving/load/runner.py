@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.deciding import DEFAULT_ALPHA, Decider
 from pytest_tfserving.interruption import forget_interruption, raise_if_interrupted
+from pytest_tfserving.load.honesty import is_waiting
 from pytest_tfserving.load.local import STOP_S
+from pytest_tfserving.load.neighbours import Neighbours
 from pytest_tfserving.load.outcome import outcome
 from pytest_tfserving.load.recorder import SUCCESS, RecordStream
 from pytest_tfserving.load.story import Story
+from pytest_tfserving.processes import available_cores
 from pytest_tfserving.server_side.cpu import CpuHistory
 
 if TYPE_CHECKING:
@@ -50,8 +53,11 @@ def run(  # noqa: PLR0913, PLR0917 - what a run is made of
     cpu = cpu or CpuHistory()
     began = child.send(plan, deployment)
     origin_s = began.timestamp()
+    neighbours = _neighbours(child, deployment)
     try:
         for _ in _watch(child, story, deployment, progress):
+            if is_waiting(story, plan.profile.max_cpu_wait):
+                neighbours.look()
             if _decided(story, stream, cpu.curve(origin_s)):
                 child.stop("decided")
     except KeyboardInterrupt:
@@ -61,12 +67,19 @@ def run(  # noqa: PLR0913, PLR0917 - what a run is made of
         child.stop()
         _drain(child, story)
     child.end()
+    story.taken_by = neighbours.named()
     curve = cpu.curve(origin_s)
     _decided(story, stream, curve, last=True)
     result = outcome(plan, deployment, story, child.records, as_text(began), curve)
     for path in child.records:
         path.unlink(missing_ok=True)
     return result, interrupted
+
+
+def _neighbours(child: LoadChild, deployment: Deployment) -> Neighbours:
+    """Return who looks what else runs on the generator's cores; where that is another machine, nobody."""
+    cores = deployment.generator_cores or frozenset(available_cores())
+    return Neighbours(cores if child.pids else (), child.pids)
 
 
 def _watch(

@@ -80,7 +80,7 @@ def recorded_latencies(recording: dict[str, Any], exact_ms: NDArray[np.float64] 
 
 def result_from_dict(values: dict[str, Any], exact_ms: NDArray[np.float64] | None = None) -> Result:
     """The result that `result_as_dict` made the values of; see `recorded_latencies`."""
-    bare, server = values["bare"], values["server"]
+    bare, server, generator = values["bare"], values["server"], values["generator"]
     recording = values["recording"]
     return Result(
         **{
@@ -89,7 +89,7 @@ def result_from_dict(values: dict[str, Any], exact_ms: NDArray[np.float64] | Non
             "slice_s": recording["slice_s"],
             "slices": [Histogram.decoded(each) for each in recording["slices"]],
             "window": Window(**values["window"]),
-            "generator": Generator(**values["generator"]),
+            "generator": Generator(**{**generator, "taken_by": tuple(generator["taken_by"])}),
             "decided": {text: Decision(**each) for text, each in values["decided"].items()},
             "undecided": {text: _undecided(each) for text, each in values["undecided"].items()},
             "bare": BareRates(tuple(bare["rps"]), tuple(bare["latency_ms"])) if bare else None,
