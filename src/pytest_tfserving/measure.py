@@ -141,7 +141,7 @@ def measure(
             noise_memory_s=asked.noise_memory_s,
         )
         with ServerWatch(deployment) as server:
-            result, interrupted = run(generator, plan, deployment, shown, decider)
+            result, interrupted = run(generator, plan, deployment, shown, decider, server.cpu)
         result = server.seen(result)
     after = None if interrupted or result.aborted or result.invalid else _bare(deployment)
     result = result.with_bare(_joined(before, after))

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _ASSETS = Path(__file__).with_name("assets")
-_COLUMNS = ("experiment", "verdict", "rps", "p50", "p95", "p99", "errors", "eff.", "USD a million")
+_COLUMNS = ("experiment", "verdict", "rps", "p50", "p95", "p99", "errors", "eff.", "CPU ms", "USD a million")
 _MOST_REASONS = 5
 # What would end a script element, or a line of one.
 _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
@@ -131,6 +131,10 @@ def _cells(result: Mapping[str, Any]) -> list[Cell]:
         Cell(
             percent_with_interval(metrics["efficiency"], intervals.get("efficiency")), metrics["efficiency"]
         ),
+        Cell(
+            with_interval(metrics["cpu_per_request_ms"], intervals.get("cpu_per_request_ms")),
+            metrics["cpu_per_request_ms"],
+        ),
         Cell(usd(million), million),
     ]
 
@@ -140,7 +144,12 @@ def _slos(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     return list({(slo["slo"], slo["verdict"]): slo for slo in result["slos"]}.values())
 
 
-_BESIDE = {"": "", "from_send": " from when it was sent", "corrected": " corrected"}
+_BESIDE = {
+    "": "",
+    "from_send": " from when it was sent",
+    "corrected": " corrected",
+    "without_lateness": " at least, without the load generator's lateness",
+}
 
 
 def _figures(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
@@ -183,7 +192,7 @@ def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     lag = f"its event loop late by {figure(generator['lag_p95_ms'])} ms (p95)"
     if result["noise_memory_s"] is not None:
         yield "noise memory", f"{figure(result['noise_memory_s'])} s"
-    yield "load generator", f"{percent(generator['cpu'])} of a core, {lag}"
+    yield "load generator", f"{percent(generator['cpu'])} of a core, {lag}, {_waiting(generator)}"
     if arrivals := result["arrivals"]:
         yield "arrivals", ", ".join(f"{name} {figure(value)}" for name, value in arrivals.items())
     yield from _server_facts(result["server"] or {})
@@ -191,6 +200,12 @@ def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if result["errors"]:
         yield "errors", ", ".join(f"{count} x {cause}" for cause, count in result["errors"].items())
     yield from _flat("", {**result["configuration"], **result["circumstances"]})
+
+
+def _waiting(generator: Mapping[str, Any]) -> str:
+    """For how long the generator waited for a core, and for whom."""
+    whom = f" ({', '.join(generator['taken_by'])})" if generator["taken_by"] else ""
+    return f"waiting for one {percent(generator['wait'])} of the time{whom}"
 
 
 def _server_facts(server: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

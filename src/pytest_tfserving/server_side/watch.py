@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
+from pytest_tfserving.server_side.cpu import CpuHistory
 from pytest_tfserving.server_side.observed import ServerSide, cores_by_second, observed
 from pytest_tfserving.server_side.prometheus import growth, read_metrics
 
@@ -24,9 +25,13 @@ _LAST_LOOK_S = 3.0
 
 
 class ServerWatch:
-    """Watches from entering the context to leaving it; `seen` then adds to a result what was seen."""
+    """Watches from entering the context to leaving it; `seen` then adds to a result what was seen.
+
+    ``cpu`` is what was seen of the replicas' CPU so far.
+    """
 
     def __init__(self, deployment: Deployment) -> None:
+        self.cpu = CpuHistory()
         self._deployment = deployment
         self._samples: list[tuple[float, Usage]] = []
         self._metrics: Mapping[str, float] = {}
@@ -64,6 +69,7 @@ class ServerWatch:
         is_last = False
         while (usage := self._deployment.usage()) is not None:
             self._samples.append((time.time(), usage))
+            self.cpu.add(usage)
             if is_last:
                 return
             is_last = self._done.wait(_EVERY_S)
