@@ -130,7 +130,7 @@ def measure(
         plateau = profile.has_plateau and not generator.has_own_shape
         slos = asked.slos if plateau and not deployment.unfit else ()
         decider = Decider(slos, asked.alpha, before, early_stop=profile.early_stop, plateau=plateau)
-        with ServerWatch(deployment) as server:
+        with ServerWatch(deployment, plan.clock) as server:
             result, interrupted = run(generator, plan, deployment, shown, decider)
         result = server.seen(result)
     after = None if interrupted or result.aborted or result.invalid else _bare(deployment)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
 from pytest_tfserving.server_side.observed import ServerSide, cores_by_second, observed
@@ -14,6 +12,7 @@ from pytest_tfserving.server_side.prometheus import growth, read_metrics
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pytest_tfserving.load.clock import LoadClock
     from pytest_tfserving.load.result import Result
     from pytest_tfserving.targets.deployment import Deployment
     from pytest_tfserving.targets.usage import Usage
@@ -24,10 +23,14 @@ _LAST_LOOK_S = 3.0
 
 
 class ServerWatch:
-    """Watches from entering the context to leaving it; `seen` then adds to a result what was seen."""
+    """Watches from entering the context to leaving it; `seen` then adds to a result what was seen.
 
-    def __init__(self, deployment: Deployment) -> None:
+    What is seen has the times of the load's ``clock``.
+    """
+
+    def __init__(self, deployment: Deployment, clock: LoadClock) -> None:
         self._deployment = deployment
+        self._clock = clock
         self._samples: list[tuple[float, Usage]] = []
         self._metrics: Mapping[str, float] = {}
         self._done = threading.Event()
@@ -47,8 +50,8 @@ class ServerWatch:
 
     def seen(self, result: Result) -> Result:
         """``result`` with the server's side in it, and the cores in use in its series."""
-        origin = datetime.fromisoformat(result.started_at).timestamp()
-        samples = [(at - origin, usage) for at, usage in list(self._samples)]
+        origin_s = self._clock.origin_s
+        samples = [(at_s - origin_s, usage) for at_s, usage in list(self._samples)]
         window = result.window
         cores = cores_by_second(samples)
         series = [
@@ -63,7 +66,7 @@ class ServerWatch:
     def _look(self) -> None:
         is_last = False
         while (usage := self._deployment.usage()) is not None:
-            self._samples.append((time.time(), usage))
+            self._samples.append((self._clock.reading_s(), usage))
             if is_last:
                 return
             is_last = self._done.wait(_EVERY_S)
