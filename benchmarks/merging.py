@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import _common as common
@@ -49,11 +49,9 @@ def loaded(folder: Path, port: int, run_time_s: float) -> tuple[Result, Floats]:
     """The result of a run, and the raw records of both processes."""
     raw: list[Floats] = []
 
-    def kept(
-        plan: Plan, deployment: Deployment, story: Story, records: Sequence[Path], started_at: str
-    ) -> Result:
+    def kept(plan: Plan, deployment: Deployment, story: Story, records: Sequence[Path], *rest: Any) -> Result:
         raw.extend(np.array(read_records(path)) for path in records)
-        return outcome(plan, deployment, story, records, started_at)
+        return outcome(plan, deployment, story, records, *rest)
 
     profile = LoadProfile("benchmark", rate=RATE, run_time_s=run_time_s, max_in_flight=RATE)
     plan = replace(common.plan(1, run_time_s), profile=profile)

@@ -28,9 +28,9 @@ def test_percentiles_of_two_processes_are_those_of_all_their_requests(
 ) -> None:
     raw: list[Any] = []
 
-    def kept(plan: Plan, deployment: Deployment, story: Any, records: list[Path], started_at: str) -> Any:
+    def kept(plan: Plan, deployment: Deployment, story: Any, records: list[Path], *rest: Any) -> Any:
         raw.extend(np.array(read_records(path)) for path in records)
-        return outcome(plan, deployment, story, records, started_at)
+        return outcome(plan, deployment, story, records, *rest)
 
     monkeypatch.setattr(runner, "outcome", kept)
     profile = LoadProfile("fast", rate=800, run_time_s=6, max_lag_ms=2000, max_cpu_wait=1)

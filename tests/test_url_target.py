@@ -49,6 +49,18 @@ def test_an_endpoint_is_judged(project: Project, address: str) -> None:
     assert result["verdict"] == "PASS"
 
 
+def test_cpu_that_the_target_cannot_see_is_not_judged(project: Project, address: str) -> None:
+    mark = '@pytest.mark.slo("cpu_per_request<95ms")'
+    project.write(tests=f'import pytest\n{mark}\ndef test_gate(load):\n    load().check("cpu_per_request")\n')
+
+    run = project.run("--tfserving-target=url", f"--tfserving-url={address}", server=False)
+
+    run.assert_outcomes(skipped=1)
+    run.stdout.fnmatch_lines(
+        ["*NOT JUDGED: cpu_per_request<95ms: target url cannot see the server's CPU; measured *"]
+    )
+
+
 def test_experiments_that_ask_the_same_share_one_run(project: Project, address: str) -> None:
     project.write(
         "profiles: {tiny: {users: 2, spawn_rate: 2, run_time_s: 2.5, think_time_s: 0.01, "

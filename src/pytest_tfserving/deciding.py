@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from pytest_tfserving.slo import Decision, Slo, Undecided, percentile_of
+from pytest_tfserving.slo import CPU_PER_REQUEST, Decision, Slo, Undecided, percentile_of
 from pytest_tfserving.statistics.dependence import is_far_from
 from pytest_tfserving.statistics.sequential import BURST, Evidence, MeanTest, ShareTest
 from pytest_tfserving.statistics.steady_state import SLICE_S, steadiness
@@ -88,6 +88,7 @@ class Decider:
         self.decisions: dict[str, Decision] = {}
         self._slos = {slo.text: slo for slo in slos if (bare or not slo.relative) and _question(slo, bare)}
         self._bare = bare
+        self._cpu: tuple[Floats, Floats] = (np.empty(0), np.empty(0))
         self._requests = _Requests(kept=bool(self._slos))
         self._needed = -math.log(alpha)
         self._settled_s = math.nan
@@ -106,6 +107,13 @@ class Decider:
     def add(self, finished_s: Floats, latencies_ms: Floats, failed: NDArray[np.bool_]) -> None:
         """Take in requests that ended since the last call."""
         self._requests.add(finished_s, latencies_ms, failed)
+
+    def add_cpu(self, at_s: Floats, cpu_s: Floats) -> None:
+        """Take in the CPU that the replicas had used at each ``at_s`` so far, in place of what was known.
+
+        ``at_s`` is in seconds since the run's start. ``cpu_s`` counts on and on.
+        """
+        self._cpu = (at_s, cpu_s)
 
     def look(self, now_s: float, *, last: bool = False) -> None:
         """Decide what can be decided of the requests that ended until ``now_s``."""
@@ -396,7 +404,8 @@ def _question(slo: Slo, bare: BareRates | None) -> _Question | None:
         )
     if slo.metric == "errors" and limits[0] <= 0:
         return _Never(lambda window: bool(window.failed.any()))
-    if min(limits) <= 0 or (slo.metric == "errors" and max(limits) >= 1):
+    nothing_to_test = slo.metric == CPU_PER_REQUEST or (slo.metric == "errors" and max(limits) >= 1)
+    if min(limits) <= 0 or nothing_to_test:
         return None
     if percentile is not None:
         return _Percentile(percentile, limits, at_limit_counts=slo.op == "<")

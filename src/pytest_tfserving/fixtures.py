@@ -210,6 +210,7 @@ class Load:
     def _tried(self, over: str, slos: tuple[Slo, ...], load: float) -> Probe:
         from pytest_tfserving.measure import measure
         from pytest_tfserving.search import Probe
+        from pytest_tfserving.slo import Verdict
 
         fields: dict[str, Any] = {over: int(load) if over == "users" else load}
         if over == "users":
@@ -226,6 +227,8 @@ class Load:
         if cause := result.invalid or result.not_judged:
             raise LoadError(f"the search ended at {over} {load:g}: {cause}")
         judgements = result.judge(slos)
+        if doubtful := next((each for each in judgements if each.verdict is Verdict.INVALID), None):
+            raise LoadError(f"the search ended at {over} {load:g}: {doubtful}")
         missed = [str(each) for each in judgements if not each.holds]
         return Probe(
             load=load,

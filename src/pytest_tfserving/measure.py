@@ -131,7 +131,7 @@ def measure(
         slos = asked.slos if plateau and not deployment.unfit else ()
         decider = Decider(slos, asked.alpha, before, early_stop=profile.early_stop, plateau=plateau)
         with ServerWatch(deployment, plan.clock) as server:
-            result, interrupted = run(generator, plan, deployment, shown, decider)
+            result, interrupted = run(generator, plan, deployment, shown, decider, server.cpu)
         result = server.seen(result)
     after = None if interrupted or result.aborted or result.invalid else _bare(deployment)
     result = result.with_bare(_joined(before, after))

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 
+CPU_PER_REQUEST = "cpu_per_request"
+
+
 class Verdict(StrEnum):
     """The outcome of one SLO, or of an experiment: the worst of its SLOs."""
 
@@ -48,6 +51,14 @@ class Measured(Protocol):
 
     def decision(self, slo: Slo) -> Decision | Undecided | None:
         """What was proved of ``slo`` while load ran; None where it was not watched."""
+        ...
+
+    def unknown(self, slo: Slo) -> str:
+        """Return why there is no figure for ``slo``."""
+        ...
+
+    def doubt(self, slo: Slo) -> Doubt | None:
+        """Return what the load generator's own trouble did to what ``slo`` limits, at most, if it had any."""
         ...
 
     def metric_range(self, slo: Slo) -> tuple[float, float, float]:
@@ -93,6 +104,22 @@ class Undecided:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """What the load generator's own trouble, ``cause``, can have done to a figure, in its limit's unit.
+
+    Without that trouble the figure measured would have been from ``lowest`` to ``highest``. The figure
+    itself, of which a sample was measured, would be from ``low`` to ``high``. ``remedy`` is what would help.
+    """
+
+    cause: str
+    remedy: str
+    low: float
+    high: float
+    lowest: float
+    highest: float
+
+
+@dataclass(frozen=True, slots=True)
 class Unit:
     """A unit as it is written, and what one of it is in the metric's own unit."""
 
@@ -108,9 +135,17 @@ _UNITS = {
     "latency": {"us": Unit("us", 0.001), "ms": _MILLISECOND, "s": Unit("s", 1000.0), "x": RELATIVE},
     "rps": {"": Unit("", 1.0), "/s": Unit("/s", 1.0), "x": RELATIVE},
     "ratio": {"%": _PERCENT},
+    "cpu": {"us": Unit("us", 0.001), "ms": _MILLISECOND, "s": Unit("s", 1000.0)},
 }
-_KINDS = {"rps": "rps", "errors": "ratio", "efficiency": "ratio", "mean": "latency", "max": "latency"}
-_METRICS = ["rps", "p50", "p95", "p99", "p99.9", "mean", "max", "errors", "efficiency"]
+_KINDS = {
+    "rps": "rps",
+    "errors": "ratio",
+    "efficiency": "ratio",
+    "mean": "latency",
+    "max": "latency",
+    CPU_PER_REQUEST: "cpu",
+}
+_METRICS = ["rps", "p50", "p95", "p99", "p99.9", "mean", "max", "errors", "efficiency", CPU_PER_REQUEST]
 _HIGHER_IS_BETTER = {"rps", "efficiency"}
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -186,6 +221,33 @@ class Slo:
 
     def judge(self, result: Measured) -> Judgement:
         """The verdict on ``result``, with a sentence that says by how much."""
+        judgement = self._judged(result)
+        if math.isnan(judgement.value) or (doubt := result.doubt(self)) is None:
+            return judgement
+        is_open = judgement.verdict is Verdict.INCONCLUSIVE
+        ends = (doubt.lowest, doubt.highest) if is_open else (doubt.low, doubt.high)
+        if any(self.holds(end) != self.holds(judgement.value) for end in ends):
+            cause = f"{doubt.cause}, {self._effect(judgement.value, doubt)}; {doubt.remedy}"
+            reason = f"{self._distance(judgement.value)}; {cause}"
+            return replace(judgement, verdict=Verdict.INVALID, reason=reason)
+        if is_open:
+            return judgement
+        although = f"stands although {doubt.cause}, {self._effect(judgement.value, doubt)}"
+        return replace(judgement, reason=f"{judgement.reason}; {although}")
+
+    def _effect(self, value: float, doubt: Doubt) -> str:
+        """Return what the generator's trouble can have done in favour of the verdict that ``value`` has."""
+        favoured = doubt.highest if self.higher_is_better != self.holds(value) else doubt.lowest
+        amount = f"at most {self.show(abs(favoured - value))}" if math.isfinite(favoured) else "any amount"
+        if doubt.lowest == doubt.highest:
+            return f"which hardly touches {self.metric}"
+        if favoured == value:
+            done = "raised" if doubt.lowest < value else "lowered"
+            return f"which can only have {done} {self.metric}"
+        return f"which can have {'lowered' if favoured > value else 'raised'} {self.metric} by {amount}"
+
+    def _judged(self, result: Measured) -> Judgement:
+        """Return the verdict on figures that are taken to be the server's."""
         for verdict, cause in (
             (Verdict.FAIL, result.aborted),
             (Verdict.INVALID, result.invalid),
@@ -197,9 +259,7 @@ class Slo:
             return Judgement(self, Verdict.FAIL, math.nan, "no successful request in the window")
         low, value, high = result.metric_range(self)
         if math.isnan(value):
-            return Judgement(
-                self, Verdict.NOT_JUDGED, value, "the bare in-process session was not measured here"
-            )
+            return Judgement(self, Verdict.NOT_JUDGED, value, result.unknown(self))
         decision = result.decision(self)
         if doubt := self._doubt((low, value, high), result.successes, decision):
             return Judgement(self, Verdict.INCONCLUSIVE, value, f"{self._distance(value)}; {doubt}")
@@ -215,9 +275,10 @@ class Slo:
         What was proved has to be what the whole window says, too. What could not be proved is in doubt, but
         for what only the whole run can tell, and for a guard, which the estimate decides.
         """
-        low, _, high = values
+        low, value, high = values
         if isinstance(decision, Decision):
-            if all(self.holds(each) == decision.holds for each in values):
+            checked = values if self.relative else (value,)
+            if all(self.holds(each) == decision.holds for each in checked):
                 return ""
             return f"{decision}, but what came later says otherwise"
         if isinstance(decision, Undecided) and not (self.guard or self.needs_whole_run):
@@ -227,11 +288,19 @@ class Slo:
             needed = math.ceil(round(100 / (100 - percentile), 6))
             return f"{successes} requests are too few for {self.metric}, it needs {needed}"
         if self.holds(low) != self.holds(high):
+            return self._spread(low, high)
+        return ""
+
+    def _spread(self, low: float, high: float) -> str:
+        """Return what the limit lies inside of."""
+        if self.metric != CPU_PER_REQUEST:
             return (
                 f"the bare session's speed changed during the run, so it is between "
                 f"{self.show(low)} and {self.show(high)}"
             )
-        return ""
+        if math.isinf(high):
+            return "two readings of the server's CPU do not tell how much it varies"
+        return f"its 95 % interval is from {self.show(low)} to {self.show(high)}"
 
     def show(self, value: float) -> str:
         """``value``, which is in the limit's unit, as text with its unit."""

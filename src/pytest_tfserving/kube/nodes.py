@@ -6,22 +6,42 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.kube.readiness import restarts
-from pytest_tfserving.kube.statistics import throttling_of
+from pytest_tfserving.kube.statistics import cpu_reading_of, throttling_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pytest_tfserving.kube.cluster import Cluster, Object
     from pytest_tfserving.kube.statistics import Throttling
+    from pytest_tfserving.targets.usage import CpuReading
 
 
 def throttling(cluster: Cluster, pods: Sequence[Object]) -> dict[str, Throttling]:
     """What CPU limits did to each Pod's server until now, by its key, where the nodes tell."""
-    found: dict[str, Throttling] = {}
+    return seen_by_kubelets(cluster, pods)[0]
+
+
+def seen_by_kubelets(
+    cluster: Cluster, pods: Sequence[Object]
+) -> tuple[dict[str, Throttling], dict[str, CpuReading]]:
+    """Return what CPU limits did to each Pod's server, and the CPU it used, by its key."""
+    limited: dict[str, Throttling] = {}
+    used: dict[str, CpuReading] = {}
+    for pod, page in _pages(cluster, pods):
+        key = container_key(pod)
+        if found := throttling_of(page, pod):
+            limited[key] = found
+        if reading := cpu_reading_of(page, pod, key):
+            used[key] = reading
+    return limited, used
+
+
+def _pages(cluster: Cluster, pods: Sequence[Object]) -> Iterator[tuple[Object, str]]:
+    """Yield each Pod with what the kubelet of its node tells of all containers there."""
     for node, here in by_node(pods).items():
         page = cluster.text(f"/api/v1/nodes/{node}/proxy/metrics/cadvisor")
-        found |= {container_key(pod): seen for pod in here if (seen := throttling_of(page, pod))}
-    return found
+        for pod in here:
+            yield pod, page
 
 
 def container_key(pod: Object) -> str:

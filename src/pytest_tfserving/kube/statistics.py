@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.kube.names import CONTAINER
-from pytest_tfserving.targets.usage import Usage
+from pytest_tfserving.targets.usage import CpuReading, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _NANO = 1e-9
 _CFS = "container_cpu_cfs_"
+_CPU = "container_cpu_usage_seconds_total"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,27 @@ def throttling_of(page: str, pod: Object) -> Throttling | None:
                 int(counts.get("throttled_periods", 0)),
                 counts.get("throttled_seconds", 0.0),
             )
+    return None
+
+
+def cpu_reading_of(page: str, pod: Object, key: str) -> CpuReading | None:
+    """Return one Pod's CPU in a kubelet's ``metrics/cadvisor`` under ``key``, None where it is not in it.
+
+    Kubelets count it every 10 to 20 s. This page has the time of counting in ms, ``stats/summary`` in s.
+    """
+    from prometheus_client.parser import text_string_to_metric_families
+
+    identity = _container_id(pod)
+    lines = [line for line in page.splitlines() if line.startswith(f"{_CPU}{{") and identity in line]
+    if not identity:
+        return None
+    for family in text_string_to_metric_families("\n".join([*lines, ""])):
+        for sample in family.samples:
+            is_whole = sample.labels.get("cpu", "total") == "total" and identity in sample.labels.get(
+                "id", ""
+            )
+            if is_whole and sample.timestamp is not None:
+                return CpuReading(key, float(sample.timestamp), float(sample.value))
     return None
 
 

@@ -20,7 +20,7 @@ from pytest_tfserving.kube.cluster import (
 )
 from pytest_tfserving.kube.evidence import container_log
 from pytest_tfserving.kube.names import APP, CONTAINER
-from pytest_tfserving.kube.nodes import by_node, container_key, throttling
+from pytest_tfserving.kube.nodes import by_node, container_key, seen_by_kubelets
 from pytest_tfserving.kube.readiness import Doomed, Snapshot, current_pods, doomed, is_starting, restarts
 from pytest_tfserving.kube.statistics import usage_of
 from pytest_tfserving.targets.usage import Usage
@@ -29,10 +29,11 @@ if TYPE_CHECKING:
     from pytest_tfserving.kube.cluster import Cluster, Object
     from pytest_tfserving.kube.statistics import Throttling
     from pytest_tfserving.targets.labels import Tags
+    from pytest_tfserving.targets.usage import CpuReading
 
 _LOOK_S = 0.5
 # Kubelets count anew every ten seconds or so, and what they tell of that is long.
-_THROTTLING_S = 5.0
+_KUBELETS_S = 5.0
 
 
 def look(cluster: Cluster, namespace: str, tags: Tags) -> Snapshot:
@@ -66,7 +67,8 @@ class Watch:
         self._lost: set[str] = set()
         self._used: dict[str, Usage] = {}
         self.throttling: dict[str, Throttling] = {}
-        self._throttling_at = 0.0
+        self._cpu: dict[str, CpuReading] = {}
+        self._kubelets_seen_at = 0.0
         self._done = threading.Event()
         self._looking = threading.Lock()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -125,7 +127,9 @@ class Watch:
         self._see_nodes(alive)
         counted = [self._with_throttling(key) for key, usage in self._used.items() if usage.cpu_s is not None]
         total = sum(counted[1:], start=counted[0]) if counted else Usage()
-        self.usage = replace(total, restarts=self._disruptions())
+        self.usage = replace(
+            total, restarts=self._disruptions(), cpu=tuple(self._cpu.values()), unseen=self.unseen
+        )
 
     def _with_throttling(self, key: str) -> Usage:
         """What a container used, with the share of periods; for how long is too old to be the window's."""
@@ -148,9 +152,11 @@ class Watch:
                 summary = self._cluster.get(f"/api/v1/nodes/{node}/proxy/stats/summary")
                 for pod in pods:
                     self._count(pod, usage_of(summary, pod["metadata"]["uid"]))
-            if time.monotonic() > self._throttling_at + _THROTTLING_S:
-                self._throttling_at = time.monotonic()
-                self.throttling |= throttling(self._cluster, alive)
+            if time.monotonic() > self._kubelets_seen_at + _KUBELETS_S:
+                self._kubelets_seen_at = time.monotonic()
+                limited, used = seen_by_kubelets(self._cluster, alive)
+                self.throttling |= limited
+                self._cpu |= used
         except PermissionMissingError as error:
             self.unseen = str(error)
         except UnreachableError:

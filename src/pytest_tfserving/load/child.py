@@ -17,7 +17,7 @@ from pytest_tfserving import __version__
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.load.chorus import Chorus
 from pytest_tfserving.load.clock import LoadClock
-from pytest_tfserving.load.local import Local
+from pytest_tfserving.load.local import Local, LocalProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,6 +84,11 @@ class LoadChild:
     def records(self) -> list[Path]:
         """The files that requests are recorded in, one a process."""
         return [worker.records for worker in self._team.workers]
+
+    @property
+    def pids(self) -> list[int]:
+        """The process ids of those on this machine."""
+        return [each.process.pid for each in self._all if isinstance(each, LocalProcess)]
 
     def wait_until_ready(self) -> None:
         """Wait until all do nothing but wait for their plan, or are gone, which `run` finds out.

@@ -46,6 +46,8 @@ def _merged(event: str, lines: list[dict[str, Any]]) -> dict[str, Any]:
         "at_s": max(line["at_s"] for line in lines),
         "processes": [{name: line[name] for name in (*_USAGE, "at_s")} for line in lines],
     }
+    if "late" in lines[0]:
+        merged["late"] = [late for line in lines for late in line["late"]]
     for name in _SUMS:
         if name in lines[0]:
             merged[name] = sum(line[name] for line in lines)

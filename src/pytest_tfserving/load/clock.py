@@ -69,6 +69,13 @@ class LoadClock:
 
     def shown_at_s(self, moment_s: float) -> float:
         """Return what the clock showed at a past moment of `time.perf_counter`, since the origin."""
+        return self._reading_at(moment_s) - self.origin_s
+
+    def reading_at_s(self, at: float) -> float:
+        """Return what `reading_s` was at ``at``, a past moment of `time.time`."""
+        return self._reading_at(time.perf_counter() - (time.time() - at))
+
+    def _reading_at(self, moment_s: float) -> float:
         moment, behind = int(moment_s * _NS), self._words[_STATE]
         for begin, end in self._latest_stops():
             if behind < 0:  # the clock stands since `begin`
@@ -78,7 +85,7 @@ class LoadClock:
             else:
                 break
             moment = min(moment, begin)
-        return (moment - behind - self._words[_ORIGIN]) / _NS
+        return (moment - behind) / _NS
 
     def _latest_stops(self) -> Iterator[tuple[int, int]]:
         """Yield when each stop began and ended on the system's clock, the latest first."""

@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tfserving.load.arrivals import arrivals
+from pytest_tfserving.load.bounds import CLEARED
 from pytest_tfserving.load.honesty import generator_state, limited_by_generator
-from pytest_tfserving.load.latencies import Collected
+from pytest_tfserving.load.latencies import Collected, Latencies
+from pytest_tfserving.load.lateness import Lateness
 from pytest_tfserving.load.part import Part, Seconds
 from pytest_tfserving.load.recorder import DROPPED, SUCCESS, record_blocks
-from pytest_tfserving.load.result import Arrivals, Result, Window
+from pytest_tfserving.load.result import Arrivals, CpuUse, Result, Window
+from pytest_tfserving.server_side.cpu import CpuHistory
+from pytest_tfserving.statistics.intervals import ratio_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.histogram import Histogram
     from pytest_tfserving.load.profile import LoadProfile
     from pytest_tfserving.load.story import Story
+    from pytest_tfserving.server_side.cpu import CpuCurve
     from pytest_tfserving.targets.deployment import Deployment
 
     Floats = NDArray[np.float64]
@@ -35,18 +40,31 @@ MOST_SLICES = 60
 _MS = 1_000
 
 
-def outcome(
-    plan: Plan, deployment: Deployment, story: Story, records: Sequence[Path], started_at: str
+def outcome(  # noqa: PLR0913, PLR0917 - what a result is made of
+    plan: Plan,
+    deployment: Deployment,
+    story: Story,
+    records: Sequence[Path],
+    started_at: str,
+    cpu: CpuCurve | None = None,
 ) -> Result:
-    """The result of a run that has ended, from what its child said and recorded."""
+    """The result of a run that has ended, from what its child said and recorded, and its replicas' CPU."""
     window = _window(plan, story)
-    seen = _Seen(plan.profile, window, story.ended_at_s)
+    inside = (cpu or CpuHistory().curve(0.0)).within(window.start_s, window.end_s)
+    blocks = inside.blocks() if inside.is_enough else inside
+    lateness = Lateness(story.late)
+    seen = _Seen(plan.profile, window, story.ended_at_s, blocks.at_s, lateness)
     for block in record_blocks(records):
         seen.add(block)
     seen.close()
     for block in record_blocks(records):
         seen.see_again(block)
     intervals, effective = seen.window.intervals()
+    used = _cpu_use(blocks, seen.successes_by_block, window, deployment)
+    if not used.unknown and (
+        interval := ratio_interval(np.diff(blocks.cpu_s) * _MS, seen.successes_by_block)
+    ):
+        intervals["cpu_per_request_ms"] = interval
     slice_s, slices = _slices(seen.seconds, story)
     result = Result(
         experiment=deployment.label,
@@ -61,6 +79,7 @@ def outcome(
         total_requests=seen.requests,
         total_errors=seen.errors.total(),
         generator=generator_state(story, window),
+        cpu=used,
         reached=deployment.reached,
         endpoints=[str(endpoint) for endpoint in deployment.loaded],
         intervals=intervals,
@@ -68,7 +87,8 @@ def outcome(
         decided=story.decider.decisions,
         undecided=story.decider.undecided(story.ended_at_s),
         arrivals=_arrivals(plan, seen, story, window),
-        beside={name: _percentiles(part) for name, part in seen.beside.items()},
+        beside={name: _percentiles(part) for name, part in seen.beside.items()}
+        | ({CLEARED: _plain(seen.cleared.latencies())} if lateness else {}),
         stages=[
             _stage(part, stage.start_s, stage.last, min(stage.end_s, story.ended_at_s))
             for stage, part in zip(plan.profile.stages, seen.stages, strict=False)
@@ -80,15 +100,26 @@ def outcome(
         circumstances=deployment.circumstances,
         incomplete=story.incomplete,
     )
-    return _with_causes(result, plan, story, _by_cause(seen.errors, story))
+    return _with_causes(_without_needless(result), plan, story, _by_cause(seen.errors, story))
 
 
 class _Seen:
     """What is made of a run's records, whose blocks are seen twice."""
 
-    def __init__(self, profile: LoadProfile, window: Window, ended_at_s: float) -> None:
+    def __init__(
+        self,
+        profile: LoadProfile,
+        window: Window,
+        ended_at_s: float,
+        block_edges_s: Floats,
+        lateness: Lateness,
+    ) -> None:
         self._profile = profile
+        self._block_edges_s = block_edges_s
+        self.successes_by_block = np.zeros(max(len(block_edges_s) - 1, 0))
         self._window = window
+        self._lateness = lateness
+        self.cleared = Collected()
         self.window = Part(window.start_s, window.end_s)
         self.beside = {name: Part(window.start_s, window.end_s) for name in _beside(profile)}
         stages = [each for each in profile.stages if each.start_s < ended_at_s]
@@ -111,6 +142,8 @@ class _Seen:
         for name, part in self.beside.items():
             part.add(*_from_elsewhere(name, self._profile, records[~failed]))
         self.seconds.add(finished_s, latencies_ms, failed)
+        if len(self.successes_by_block):
+            self.successes_by_block += np.histogram(finished_s[~failed], self._block_edges_s)[0]
         self.requests += len(records)
         self.errors += _counts(records[failed, 2])
         self.errors_from_window_on += _counts(records[failed & (finished_s >= self._window.start_s), 2])
@@ -132,6 +165,9 @@ class _Seen:
             part.see_again(finished_s, latencies_ms, failed)
         for name, part in self.beside.items():
             part.see_again(*_from_elsewhere(name, self._profile, records[~failed]))
+        if self._lateness:
+            inside = (finished_s >= self._window.start_s) & (finished_s <= self._window.end_s) & ~failed
+            self.cleared.add(self._lateness.cleared(records[inside, 0], records[inside, 1]))
 
     @property
     def _parts(self) -> list[Part]:
@@ -175,6 +211,13 @@ def _with_causes(result: Result, plan: Plan, story: Story, all_errors: Counter[s
     return replace(result, invalid=limited_by_generator(result))
 
 
+def _without_needless(result: Result) -> Result:
+    """Return the result less what only a verdict on a load generator in trouble needs."""
+    if result.trouble:
+        return result
+    return replace(result, beside={name: found for name, found in result.beside.items() if name != CLEARED})
+
+
 def _abort_text(result: Result, plan: Plan, story: Story, all_errors: Counter[str]) -> str:
     causes = ", ".join(f"{count} x {cause}" for cause, count in all_errors.most_common(3))
     if story.early_end == "stalled":
@@ -202,6 +245,30 @@ def _arrivals(plan: Plan, seen: _Seen, story: Story, window: Window) -> Arrivals
         delay_p95_ms=delays.percentile_ms(95) if len(delays) else 0.0,
         delay_max_ms=delays.max_ms if len(delays) else 0.0,
     )
+
+
+def _cpu_use(blocks: CpuCurve, successes: Floats, window: Window, deployment: Deployment) -> CpuUse:
+    """Return the CPU used between the first and the last reading in the window, or why it is unknown."""
+    if unknown := _cpu_unknown(blocks, window, deployment.experiment.target):
+        return CpuUse(unknown=unknown)
+    if not successes.sum():
+        return CpuUse(unknown="no request succeeded between two readings of the server's CPU")
+    used_s = float(blocks.cpu_s[-1] - blocks.cpu_s[0])
+    return CpuUse(float(blocks.at_s[0]), float(blocks.at_s[-1]), used_s, int(successes.sum()))
+
+
+def _cpu_unknown(blocks: CpuCurve, window: Window, target: str) -> str:
+    if blocks.unseen:
+        return f"the server's CPU cannot be seen: {blocks.unseen}"
+    if blocks.began_anew:
+        return "a replica was started anew in the window, and its CPU was counted from 0 again"
+    if blocks.is_enough:
+        return ""
+    if target == "kubernetes":
+        return f"the kubelet measures CPU every 10 to 20 s, and the window was {window.length_s:.0f} s"
+    if target == "url":
+        return "target url cannot see the server's CPU"
+    return f"the server's CPU was not read twice in the window of {window.length_s:.1f} s"
 
 
 def _beside(profile: LoadProfile) -> list[str]:
@@ -234,6 +301,13 @@ def _percentiles(part: Part) -> dict[str, Any]:
         "intervals": {name: interval for name, interval in intervals.items() if name in found},
         "effective": {name: value for name, value in effective.items() if name in found},
     }
+
+
+def _plain(latencies: Latencies) -> dict[str, Any]:
+    """Percentiles and mean without intervals."""
+    if not len(latencies):
+        return {}
+    return {**latencies.named_percentiles(), "mean_ms": latencies.mean_ms, "intervals": {}, "effective": {}}
 
 
 def _stage(part: Part, start_s: float, level: float, end_s: float) -> dict[str, Any]:

@@ -6,8 +6,18 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from pytest_tfserving.load.bounds import doubt, trouble
 from pytest_tfserving.server_side.observed import findings
-from pytest_tfserving.slo import Decision, Judgement, Slo, Undecided, Verdict, percentile_of
+from pytest_tfserving.slo import (
+    CPU_PER_REQUEST,
+    Decision,
+    Doubt,
+    Judgement,
+    Slo,
+    Undecided,
+    Verdict,
+    percentile_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -52,7 +62,8 @@ class Generator:
 
     ``cpu`` is what it used as a fraction of a core, ``wait`` the fraction of the time that it waited for one,
     ``steal`` the fraction of its cores' time that the machine's host took, ``lag_p95_ms`` how late its event
-    loop was; of several ``processes`` the worst of each.
+    loop was; of several ``processes`` the worst of each. ``taken_by`` is what else used its cores, where it
+    had to wait for one.
     """
 
     cpu: float
@@ -60,6 +71,22 @@ class Generator:
     wait: float = 0.0
     steal: float = 0.0
     processes: int = 1
+    taken_by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CpuUse:
+    """CPU seconds that all replicas used from ``start_s`` to ``end_s``, and the successes that ended then.
+
+    These are the times of the first and the last reading of the CPU in the window. ``unknown`` is a sentence
+    where there are no two: why.
+    """
+
+    start_s: float = 0.0
+    end_s: float = 0.0
+    used_s: float = 0.0
+    successes: int = 0
+    unknown: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +113,7 @@ class Result:
     all of the run, ``slice_s`` seconds each. ``aborted``, ``invalid``
     and ``incomplete`` are sentences, empty when there is nothing to say: why the run ended as a failure, why
     the generator cannot be believed, why it ended before it could tell. ``server`` is what was seen of the
-    replicas meanwhile.
+    replicas meanwhile, ``cpu`` what requests took of their CPU.
 
     In an open loop latencies count from when a request was due, ``arrivals`` is how it kept to that, and
     ``beside["from_send"]`` has the percentiles from when it was sent. Where users have a pace,
@@ -121,6 +148,7 @@ class Result:
     incomplete: str = ""
     not_judged: str = ""
     server: ServerSide | None = None
+    cpu: CpuUse = CpuUse(unknown="the server's CPU was not read")
     arrivals: Arrivals | None = None
     beside: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     stages: Sequence[Mapping[str, Any]] = ()
@@ -216,6 +244,11 @@ class Result:
         """``rps`` as a fraction of the bare session's, NaN where that was not measured."""
         return self.rps / _mean(self.bare.rps) if self.bare else math.nan
 
+    @property
+    def cpu_per_request_ms(self) -> float:
+        """CPU milliseconds of all replicas for each success, NaN where that is not known."""
+        return 1e3 * self.cpu.used_s / self.cpu.successes if self.cpu.successes else math.nan
+
     def with_bare(self, bare: BareRates | None) -> Result:
         """The same result beside a bare session, whose slices widen the interval of the efficiency."""
         intervals, effective = dict(self.intervals), dict(self.effective)
@@ -248,12 +281,16 @@ class Result:
             "efficiency": "efficiency",
             "mean": "mean_ms",
             "max": "max_ms",
+            CPU_PER_REQUEST: "cpu_per_request_ms",
         }
         return float(getattr(self, names[name]))
 
     def metric_range(self, slo: Slo) -> tuple[float, float, float]:
         """Lowest, best and highest estimate of what ``slo`` limits, in the limit's unit."""
         value = self.metric(slo.metric)
+        if slo.metric == CPU_PER_REQUEST:
+            low, high = self.intervals.get("cpu_per_request_ms", (0.0, math.inf))
+            return low / slo.unit.factor, value / slo.unit.factor, high / slo.unit.factor
         if not slo.relative:
             return (value / slo.unit.factor,) * 3
         if not self.bare:
@@ -263,9 +300,25 @@ class Result:
         bare = self.bare.rps if slo.metric in ("efficiency", "rps") else self.bare.latency_ms
         return value / max(bare), value / _mean(bare), value / min(bare)
 
+    def unknown(self, slo: Slo) -> str:
+        """Return why there is no figure for ``slo``."""
+        if slo.metric == CPU_PER_REQUEST:
+            return self.cpu.unknown
+        return "the bare in-process session was not measured here"
+
     def decision(self, slo: Slo) -> Decision | Undecided | None:
         """What was proved of ``slo`` while load ran; None where it was not watched."""
         return self.decided.get(slo.text) or self.undecided.get(slo.text)
+
+    def doubt(self, slo: Slo) -> Doubt | None:
+        """Return what the load generator's own trouble did to what ``slo`` limits, at most, if it had any."""
+        return doubt(self, slo)
+
+    @property
+    def trouble(self) -> str:
+        """What kept the load generator from its work for longer than its profile allows, if anything did."""
+        found = trouble(self)
+        return found.cause if found else ""
 
     def judge(self, slos: Sequence[Slo]) -> list[Judgement]:
         """The verdict on each of ``slos``."""

@@ -9,16 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.deciding import DEFAULT_ALPHA, Decider
 from pytest_tfserving.interruption import forget_interruption, raise_if_interrupted
+from pytest_tfserving.load.honesty import is_waiting
 from pytest_tfserving.load.local import STOP_S
+from pytest_tfserving.load.neighbours import Neighbours
 from pytest_tfserving.load.outcome import outcome
 from pytest_tfserving.load.recorder import SUCCESS, RecordStream
 from pytest_tfserving.load.story import Story
+from pytest_tfserving.processes import available_cores
+from pytest_tfserving.server_side.cpu import CpuHistory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pytest_tfserving.load.child import LoadChild, Plan
     from pytest_tfserving.load.result import Result
+    from pytest_tfserving.server_side.cpu import CpuCurve
     from pytest_tfserving.targets.deployment import Deployment
 
 
@@ -27,26 +32,33 @@ def as_text(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
-def run(
+def run(  # noqa: PLR0913, PLR0917 - what a run is made of
     child: LoadChild,
     plan: Plan,
     deployment: Deployment,
     progress: Callable[[dict[str, Any]], None],
     decider: Decider | None = None,
+    cpu: CpuHistory | None = None,
 ) -> tuple[Result, bool]:
     """Put load on ``deployment`` with a child that was started, and measure it; the child ends.
 
     A ``decider`` finds the steady window and decides SLOs meanwhile; when it has decided all, load ends.
+    ``cpu`` is what the replicas have used so far; something else adds to it while load runs.
 
     Returns:
         The result, and whether the user interrupted the run: what was measured until then is kept.
     """
     story, interrupted = Story(decider or Decider((), DEFAULT_ALPHA, None)), False
     stream = RecordStream(child.records)
-    started_at = as_text(child.send(plan, deployment))
+    cpu = cpu or CpuHistory()
+    began = child.send(plan, deployment)
+    origin_s = plan.clock.origin_s
+    neighbours = _neighbours(child, deployment)
     try:
         for _ in _watch(child, story, deployment, progress):
-            if _decided(story, stream):
+            if is_waiting(story, plan.profile.max_cpu_wait):
+                neighbours.look()
+            if _decided(story, stream, cpu.curve(origin_s)):
                 child.stop("decided")
     except KeyboardInterrupt:
         interrupted = True
@@ -55,11 +67,19 @@ def run(
         child.stop()
         _drain(child, story)
     child.end()
-    _decided(story, stream, last=True)
-    result = outcome(plan, deployment, story, child.records, started_at)
+    story.taken_by = neighbours.named()
+    curve = cpu.curve(origin_s)
+    _decided(story, stream, curve, last=True)
+    result = outcome(plan, deployment, story, child.records, as_text(began), curve)
     for path in child.records:
         path.unlink(missing_ok=True)
     return result, interrupted
+
+
+def _neighbours(child: LoadChild, deployment: Deployment) -> Neighbours:
+    """Return who looks what else runs on the generator's cores; where that is another machine, nobody."""
+    cores = deployment.generator_cores or frozenset(available_cores())
+    return Neighbours(cores if child.pids else (), child.pids)
 
 
 def _watch(
@@ -83,13 +103,14 @@ def _watch(
         story.aborted = f"{failure}, {story.ended_at_s:.1f} s into the load"
 
 
-def _decided(story: Story, stream: RecordStream, *, last: bool = False) -> bool:
+def _decided(story: Story, stream: RecordStream, cpu: CpuCurve, *, last: bool = False) -> bool:
     """Decide what can be decided by now; whether that is all there is to decide."""
     if not story.settled:
         return False
     new = stream.new()
     story.decider.settle(story.settled["at_s"])
     story.decider.add(new[:, 0] + new[:, 1] / 1e3, new[:, 1] + new[:, 3], new[:, 2] != SUCCESS)
+    story.decider.add_cpu(cpu.at_s, cpu.cpu_s)
     story.decider.look(story.ended_at_s, last=last)
     return story.decider.is_over()
 

@@ -6,16 +6,23 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pytest_tfserving.deciding import Decider
 
 
 @dataclass
 class Story:
-    """What the child said while it ran, and what was decided meanwhile."""
+    """What the child said while it ran, and what was decided meanwhile.
+
+    ``late`` is when it was late, see `Lateness`; ``taken_by`` who took its cores, a few words each.
+    """
 
     decider: Decider
     causes: dict[int, str] = field(default_factory=dict)
     ticks: list[dict[str, Any]] = field(default_factory=list)
+    late: list[Sequence[float]] = field(default_factory=list)
+    taken_by: tuple[str, ...] = ()
     settled: dict[str, Any] | None = None
     end: dict[str, Any] | None = None
     aborted: str = ""
@@ -24,6 +31,7 @@ class Story:
 
     def hear(self, line: dict[str, Any]) -> None:
         """Take in one line of the child."""
+        self.late += line.get("late", ())
         match line["event"]:
             case "cause":
                 self.causes[line["index"]] = line["text"]

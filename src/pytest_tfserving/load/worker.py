@@ -6,12 +6,12 @@ before anything else is loaded here. Lines it writes, each with ``event`` and it
 ``ready``    everything is imported, the plan may come; ``has_shape``: the locustfile's own; ``version``
 ``refused``  the locustfile cannot be used: ``text``, and its own traceback as ``details``; nothing follows
 ``cause``    a new cause of errors: ``index``, ``text``
-``tick``     twice a second: ``at_s``, ``users``, ``requests``, ``failures``, ``rps``, ``p95_ms``, and what
-             the process used, see `used`
+``tick``     twice a second: ``at_s``, ``users``, ``requests``, ``failures``, ``rps``, ``p95_ms``, ``late``,
+             when the process was late since the last one, see `LagProbe`, and what it used, see `used`
 ``settled``  load is at its level and is answered: ``at_s``, and what the process used
 ``records``  records, where the plan names no file for them: ``data``, in base64
 ``end``      the last line: ``reason`` (`time`, `decided`, `failures`, `stalled`, `stopped`), ``at_s``,
-             ``lag_p95_ms``, and what the process used
+             ``lag_p95_ms``, ``late``, and what the process used
 ``forgotten`` lines were to be said again that are not kept any more; what they said is lost
 
 The first line of standard input is the plan. The second one says when load begins: ``origin`` on the clock
@@ -44,6 +44,7 @@ from locust.env import Environment
 
 from pytest_tfserving import __version__
 from pytest_tfserving.load.clock import LoadClock
+from pytest_tfserving.load.lag_probe import LagProbe
 from pytest_tfserving.load.recorder import Recorder, Sink
 from pytest_tfserving.load.said import Said
 from pytest_tfserving.load.shape import Stage, level_at
@@ -59,7 +60,6 @@ if TYPE_CHECKING:
 TICK_S = 0.5
 # What Locust's master tells its workers once every user of the profile has been started.
 LEVEL = "tfserving-level"
-LAG_PROBE_S = 0.1
 # Below this many requests a failure ratio says little about the server.
 FEWEST_TO_GIVE_UP_ON = 10
 _LATENCIES_SHOWN = 2000
@@ -182,8 +182,9 @@ def lead(plan: dict[str, Any], file: Locustfile | None) -> None:
     environment.events.spawning_complete.add_listener(lambda **_: runner.send_message(LEVEL))
     while len(runner.clients.ready) < plan["processes"]:
         gevent.sleep(_LOOK_S)
-    gevent.sleep(max(plan["origin"] - time.time(), 0.0))
-    start(runner, plan, file, load_clock(plan).now_s)
+    now_s = load_clock(plan).now_s
+    gevent.sleep(max(-now_s(), 0.0))
+    start(runner, plan, file, now_s)
     next_order()
 
 
@@ -206,7 +207,7 @@ class Run:
         self.reason = ""
         self.is_over = False
         self.settled = False
-        self.lags_ms: list[float] = []
+        self.probe = LagProbe(self.loop.now_s)
 
     def _new_loop(self, body: bytes) -> Loop:
         clock = load_clock(self.plan)
@@ -222,7 +223,7 @@ class Run:
             self.loop.listen(environment)
         runner = new_runner(environment, self.plan)
         gevent.spawn(self._obey)
-        gevent.spawn(self._probe_lag)
+        gevent.spawn(self.probe.run)
         if self.plan["role"] == "worker":
             runner.register_message(LEVEL, self._on_spawned)
         else:
@@ -249,10 +250,11 @@ class Run:
             failures=recorder.failures,
             rps=(recorder.requests - before) / max(now - began_s, 1e-9),
             p95_ms=latencies[int(len(latencies) * 0.95)] if latencies else None,
+            late=self.probe.take(),
             **used(self.cores),
         )
         if not self.settled and self._is_answered():
-            self.settled = True
+            self.settled = self.probe.counts = True
             say("settled", at_s=now, **used(self.cores))
         self.reason = self.reason or self._reason_to_end(now)
 
@@ -279,14 +281,14 @@ class Run:
         if self.reason in ("time", "decided", "stalled"):
             self._await_answers()
         self.recorder.close()
-        lags = sorted(self.lags_ms)
         say(
             "end",
             reason=self.reason,
             at_s=ended_at,
             requests=self.recorder.requests,
             failures=self.recorder.failures,
-            lag_p95_ms=lags[int(len(lags) * 0.95)] if lags else 0.0,
+            lag_p95_ms=self.probe.lag_p95_ms,
+            late=self.probe.take(),
             **usage,
         )
         self.is_over = True
@@ -305,13 +307,6 @@ class Run:
     def _on_spawned(self, **_: Any) -> None:
         if not self.has_level:
             self.has_level, self.level_since = True, self.loop.now_s()
-
-    def _probe_lag(self) -> None:
-        while True:
-            before = time.perf_counter()
-            gevent.sleep(LAG_PROBE_S)
-            if self.settled:
-                self.lags_ms.append((time.perf_counter() - before - LAG_PROBE_S) * 1e3)
 
     def _obey(self) -> None:
         while order := next_order():

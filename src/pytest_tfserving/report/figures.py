@@ -75,6 +75,7 @@ _MEASURED = {
     "mean_ms": ("mean", False),
     "error_rate": ("errors", True),
     "efficiency": ("eff.", True),
+    "cpu_per_request_ms": ("CPU a request", False),
 }
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _ASSETS = Path(__file__).with_name("assets")
-_COLUMNS = ("experiment", "verdict", "rps", "p50", "p95", "p99", "errors", "eff.", "USD a million")
+_COLUMNS = ("experiment", "verdict", "rps", "p50", "p95", "p99", "errors", "eff.", "CPU ms", "USD a million")
 _MOST_REASONS = 5
 # What would end a script element, or a line of one.
 _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
@@ -128,6 +128,10 @@ def _cells(result: Mapping[str, Any]) -> list[Cell]:
         Cell(
             percent_with_interval(metrics["efficiency"], intervals.get("efficiency")), metrics["efficiency"]
         ),
+        Cell(
+            with_interval(metrics["cpu_per_request_ms"], intervals.get("cpu_per_request_ms")),
+            metrics["cpu_per_request_ms"],
+        ),
         Cell(usd(million), million),
     ]
 
@@ -137,7 +141,12 @@ def _slos(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     return list({(slo["slo"], slo["verdict"]): slo for slo in result["slos"]}.values())
 
 
-_BESIDE = {"": "", "from_send": " from when it was sent", "corrected": " corrected"}
+_BESIDE = {
+    "": "",
+    "from_send": " from when it was sent",
+    "corrected": " corrected",
+    "without_lateness": " at least, without the load generator's lateness",
+}
 
 
 def _figures(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
@@ -178,7 +187,7 @@ def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         ", ".join(f"{name} {value}" for name, value in result["profile"].items() if value is not None),
     )
     lag = f"its event loop late by {figure(generator['lag_p95_ms'])} ms (p95)"
-    yield "load generator", f"{percent(generator['cpu'])} of a core, {lag}"
+    yield "load generator", f"{percent(generator['cpu'])} of a core, {lag}, {_waiting(generator)}"
     if arrivals := result["arrivals"]:
         yield "arrivals", ", ".join(f"{name} {figure(value)}" for name, value in arrivals.items())
     yield from _server_facts(result["server"] or {})
@@ -186,6 +195,12 @@ def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if result["errors"]:
         yield "errors", ", ".join(f"{count} x {cause}" for cause, count in result["errors"].items())
     yield from _flat("", {**result["configuration"], **result["circumstances"]})
+
+
+def _waiting(generator: Mapping[str, Any]) -> str:
+    """For how long the generator waited for a core, and for whom."""
+    whom = f" ({', '.join(generator['taken_by'])})" if generator["taken_by"] else ""
+    return f"waiting for one {percent(generator['wait'])} of the time{whom}"
 
 
 def _server_facts(server: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

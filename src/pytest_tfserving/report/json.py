@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.load.histogram import Histogram, packed_floats, unpacked_floats
 from pytest_tfserving.load.latencies import SCHEMA_PERCENTILES, Latencies, percentile_name
-from pytest_tfserving.load.result import Arrivals, BareRates, Generator, Result, Window
+from pytest_tfserving.load.result import Arrivals, BareRates, CpuUse, Generator, Result, Window
 from pytest_tfserving.server_side.observed import ServerSide
 from pytest_tfserving.slo import Decision, Undecided
 
@@ -38,13 +38,14 @@ def metrics(result: Result) -> dict[str, float]:
         found[percentile_name(percentile)] = result.percentile_ms(percentile)
     found |= {"mean_ms": result.mean_ms, "max_ms": result.max_ms, "error_rate": result.error_rate}
     found |= {"requests": result.requests, "efficiency": result.efficiency}
+    found |= {"cpu_per_request_ms": result.cpu_per_request_ms}
     return found
 
 
 def result_as_dict(result: Result) -> dict[str, Any]:
     """A result, its latencies as a recording."""
     values = {name: getattr(result, name) for name in result.__dataclass_fields__ if name not in NOT_WRITTEN}
-    for name in ("window", "generator", "bare", "server", "arrivals"):
+    for name in ("window", "generator", "bare", "server", "cpu", "arrivals"):
         values[name] = asdict(values[name]) if values[name] is not None else None
     for name in ("decided", "undecided"):
         values[name] = {text: asdict(each) for text, each in values[name].items()}
@@ -79,7 +80,7 @@ def recorded_latencies(recording: dict[str, Any], exact_ms: NDArray[np.float64] 
 
 def result_from_dict(values: dict[str, Any], exact_ms: NDArray[np.float64] | None = None) -> Result:
     """The result that `result_as_dict` made the values of; see `recorded_latencies`."""
-    bare, server = values["bare"], values["server"]
+    bare, server, generator = values["bare"], values["server"], values["generator"]
     recording = values["recording"]
     return Result(
         **{
@@ -88,11 +89,12 @@ def result_from_dict(values: dict[str, Any], exact_ms: NDArray[np.float64] | Non
             "slice_s": recording["slice_s"],
             "slices": [Histogram.decoded(each) for each in recording["slices"]],
             "window": Window(**values["window"]),
-            "generator": Generator(**values["generator"]),
+            "generator": Generator(**{**generator, "taken_by": tuple(generator["taken_by"])}),
             "decided": {text: Decision(**each) for text, each in values["decided"].items()},
             "undecided": {text: _undecided(each) for text, each in values["undecided"].items()},
             "bare": BareRates(tuple(bare["rps"]), tuple(bare["latency_ms"])) if bare else None,
             "server": ServerSide(**{**server, "happened": tuple(server["happened"])}) if server else None,
+            "cpu": CpuUse(**values["cpu"]),
             "arrivals": Arrivals(**values["arrivals"]) if values["arrivals"] else None,
         }
     )

@@ -29,9 +29,10 @@ def markdown_text(document: Mapping[str, Any]) -> str:
     lines += [f"**{_text(document['recommendation']['sentence'])}**", ""]
     month = f"USD for {prices['hours_a_month']:g} h"
     lines.append(
-        f"| experiment | verdict | rps | p50 ms | p95 ms | p99 ms | errors | eff. | {month} | USD a million |"
+        "| experiment | verdict | rps | p50 ms | p95 ms | p99 ms | errors | eff. | CPU ms "
+        f"| {month} | USD a million |"
     )
-    lines.append("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|")
+    lines.append("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
     lines += [_row(result) for result in results]
     told = [f"- {_text(each['experiment'])}: {_text(reason)}" for each in results for reason in reasons(each)]
     if told:
@@ -59,13 +60,14 @@ def _row(result: Mapping[str, Any]) -> str:
     metrics, intervals, cost = result["metrics"], result["intervals"], result["cost"] or {}
     cells = [_text(result["experiment"]), f"{_SIGNS[result['verdict']]} {result['verdict']}"]
     if result["not_judged"] or not metrics["requests"]:
-        cells += ["-"] * 6
+        cells += ["-"] * 7
     else:
         cells += [
             with_interval(metrics["rps"], intervals.get("rps")),
             *(with_interval(metrics[name], intervals.get(name)) for name in ("p50_ms", "p95_ms", "p99_ms")),
             percent_with_interval(metrics["error_rate"], intervals.get("error_rate")),
             percent_with_interval(metrics["efficiency"], intervals.get("efficiency")),
+            with_interval(metrics["cpu_per_request_ms"], intervals.get("cpu_per_request_ms")),
         ]
     cells += [usd(cost.get("month_usd")), usd(cost.get("million_usd"))]
     return f"| {' | '.join(cells)} |"

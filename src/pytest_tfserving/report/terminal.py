@@ -27,7 +27,7 @@ _SIMPLE_EVERY_S = 10.0
 # The first line on a run of load comes sooner: it shows that there are answers.
 _FIRST_S = 2.0
 _COLUMNS = (("rps", 6), ("p50", 5), ("p95", 6), ("p99", 6), ("errors", 6), ("eff.", 5))
-_WITH_INTERVALS = ("rps", "p50_ms", "p95_ms", "p99_ms", "error_rate", "efficiency")
+_WITH_INTERVALS = ("rps", "p50_ms", "p95_ms", "p99_ms", "error_rate", "efficiency", "cpu_per_request_ms")
 _FIGURES_A_LINE = 3
 _COLOURS = {
     Verdict.PASS: {"green": True},

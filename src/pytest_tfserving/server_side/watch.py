@@ -6,6 +6,7 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
+from pytest_tfserving.server_side.cpu import CpuHistory
 from pytest_tfserving.server_side.observed import ServerSide, cores_by_second, observed
 from pytest_tfserving.server_side.prometheus import growth, read_metrics
 
@@ -25,10 +26,11 @@ _LAST_LOOK_S = 3.0
 class ServerWatch:
     """Watches from entering the context to leaving it; `seen` then adds to a result what was seen.
 
-    What is seen has the times of the load's ``clock``.
+    ``cpu`` is what was seen of the replicas' CPU so far. All times are those of the load's ``clock``.
     """
 
     def __init__(self, deployment: Deployment, clock: LoadClock) -> None:
+        self.cpu = CpuHistory()
         self._deployment = deployment
         self._clock = clock
         self._samples: list[tuple[float, Usage]] = []
@@ -67,6 +69,7 @@ class ServerWatch:
         is_last = False
         while (usage := self._deployment.usage()) is not None:
             self._samples.append((self._clock.reading_s(), usage))
+            self.cpu.add(usage, self._clock.reading_at_s)
             if is_last:
                 return
             is_last = self._done.wait(_EVERY_S)

@@ -19,8 +19,12 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 BATCHES = 20
-# Student's t for 95 % and 19 degrees of freedom.
-_T = 2.093
+# Student's t for 95 %, from one degree of freedom on.
+_T_OF = (
+    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
+    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093),
+)
+_T = _T_OF[BATCHES - 2]
 _Z = 1.96
 # Fewer requests in a batch than this say nothing about its mean.
 _FEWEST_IN_A_BATCH = 5
@@ -70,6 +74,22 @@ def mean_interval(sums: Floats, counts: Floats) -> Interval | None:
         return None
     half, mean = _half_width(sums / counts), float(sums.sum() / counts.sum())
     return max(mean - half, 0.0), mean + half
+
+
+def ratio_interval(numerators: Floats, denominators: Floats) -> Interval | None:
+    """Return the 95 % interval of a ratio of sums from its batches of time; None where fewer than two.
+
+    The ratio estimator's variance, from what each batch's numerator is off by (Cochran, Sampling Techniques,
+    3rd ed., section 6.3).
+    """
+    batches = len(numerators)
+    if batches < 2 or denominators.sum() <= 0:  # noqa: PLR2004 - a variance
+        return None
+    ratio = float(numerators.sum() / denominators.sum())
+    off = numerators - ratio * denominators
+    error = math.sqrt(float((off**2).sum()) / (batches - 1) / batches) / float(denominators.mean())
+    half = _T_OF[min(batches - 1, len(_T_OF)) - 1] * error
+    return max(ratio - half, 0.0), ratio + half
 
 
 def _are_enough(counts: Floats) -> bool:

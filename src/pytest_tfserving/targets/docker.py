@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import time
 import warnings
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from pytest_tfserving.targets.labels import Leftovers, Tags
 from pytest_tfserving.targets.placement import lacking, place
 from pytest_tfserving.targets.served_model import latest_version, model_name
 from pytest_tfserving.targets.server_files import write_server_files
-from pytest_tfserving.targets.usage import Usage
+from pytest_tfserving.targets.usage import CpuReading, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -350,18 +351,21 @@ def _used(replica: Replica) -> Usage:
 
     try:
         api = replica.engine.client.api
+        asked_s = time.time()
         stats: dict[str, Any] = api.stats(str(replica.container.id), stream=False, one_shot=True)
         cpu, memory = stats["cpu_stats"], stats["memory_stats"]
         throttling, pages = cpu.get("throttling_data") or {}, memory.get("stats") or {}
+        cpu_s = cpu["cpu_usage"]["total_usage"] / 1e9
         cache_bytes = pages.get("total_inactive_file", pages.get("inactive_file", 0))
         return Usage(
-            cpu_s=cpu["cpu_usage"]["total_usage"] / 1e9,
+            cpu_s=cpu_s,
             rss_bytes=memory["usage"] - cache_bytes,
             periods=throttling.get("periods"),
             throttled_periods=throttling.get("throttled_periods"),
             throttled_s=throttling["throttled_time"] / 1e9 if "throttled_time" in throttling else None,
             major_faults=pages.get("total_pgmajfault", pages.get("pgmajfault")),
             restarts=0,
+            cpu=(CpuReading(str(replica.container.id), (asked_s + time.time()) / 2, cpu_s),),
         )
     except (docker.errors.DockerException, requests.RequestException, KeyError):
         return Usage()  # of a container that has ended nothing is known

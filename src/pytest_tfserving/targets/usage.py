@@ -7,12 +7,23 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
+class CpuReading:
+    """CPU seconds that one replica had used at ``at_s``, in seconds since the epoch."""
+
+    replica: str
+    at_s: float
+    cpu_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """The resources of all replicas together; None is what cannot be seen where they run.
 
     All but ``rss_bytes``, which is of now, only ever grow: ``cpu_s`` and ``throttled_s`` are seconds,
     ``periods`` and ``throttled_periods`` the scheduler's periods of a CPU limit, ``context_switches`` the
-    involuntary ones, ``major_faults`` pages read from disk, ``restarts`` of containers.
+    involuntary ones, ``major_faults`` pages read from disk, ``restarts`` of containers. ``cpu`` has each
+    replica's CPU once more, with the time it was counted at; ``unseen`` is why there is none, where that is
+    known.
     """
 
     cpu_s: float | None = None
@@ -23,6 +34,8 @@ class Usage:
     context_switches: int | None = None
     major_faults: int | None = None
     restarts: int | None = None
+    cpu: tuple[CpuReading, ...] = ()
+    unseen: str = ""
 
     def __add__(self, other: Usage) -> Usage:
         """Two replicas' together; what is not seen of one is not known of both."""

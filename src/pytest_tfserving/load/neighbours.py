@@ -1,0 +1,99 @@
+"""What else ran on the load generator's cores, as far as /proc shows it from here."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import defaultdict
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+_PROC = Path("/proc")
+# All processes are read at once, which takes some 10 ms of CPU.
+_EVERY_S = 2.0
+_MOST_NAMED = 3
+_LEAST_SHARE = 0.03
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """One process: the CPU it has used, the core it ran on last, whether it can be on several at once."""
+
+    name: str
+    cpu_s: float
+    core: int
+    has_threads: bool
+
+
+class Neighbours:
+    """Adds up who used ``cores`` beside the processes ``own``; where /proc does not tell, there is nobody."""
+
+    def __init__(self, cores: Collection[int], own: Collection[int]) -> None:
+        self._cores = frozenset(cores)
+        self._own = frozenset(own)
+        self._used_s: defaultdict[tuple[int, str], float] = defaultdict(float)
+        self._where: dict[tuple[int, str], int | None] = {}
+        self._began_s = self._looked_s = time.monotonic()
+        self._last = dict(self._look()) if self._cores else {}
+
+    def look(self) -> None:
+        """Look who has run since the last time, unless that was just now."""
+        if self._cores and time.monotonic() - self._looked_s >= _EVERY_S:
+            self._add()
+
+    def named(self) -> tuple[str, ...]:
+        """Return who used most, the most first, as ``python (pid 123) used 46 % of core 1``."""
+        if self._cores:
+            self._add()
+        length_s = self._looked_s - self._began_s
+        most = sorted(self._used_s.items(), key=lambda item: -item[1])[:_MOST_NAMED]
+        return tuple(
+            f"{name} (pid {pid}) used {100 * used_s / length_s:.0f} % of {self._place((pid, name))}"
+            for (pid, name), used_s in most
+            if used_s >= _LEAST_SHARE * length_s
+        )
+
+    def _place(self, key: tuple[int, str]) -> str:
+        core = self._where[key]
+        return f"core {core}" if core is not None else "a core, maybe of the load generator's"
+
+    def _add(self) -> None:
+        self._looked_s, now = time.monotonic(), dict(self._look())
+        for pid, seen in now.items():
+            before = self._last.get(pid)
+            used_s = seen.cpu_s - before.cpu_s if before and before.name == seen.name else seen.cpu_s
+            if used_s <= 0:
+                continue
+            was_here = self._cores & {seen.core, before.core if before else seen.core}
+            may_be_here = seen.has_threads and len(self._cores) and self._allowed(pid)
+            if was_here or may_be_here:
+                self._used_s[pid, seen.name] += used_s
+                self._where[pid, seen.name] = None if seen.has_threads or not was_here else min(was_here)
+        self._last = now
+
+    def _allowed(self, pid: int) -> bool:
+        with suppress(OSError):
+            return bool(os.sched_getaffinity(pid) & self._cores)
+        return False
+
+    def _look(self) -> Iterator[tuple[int, _Seen]]:
+        for folder in _PROC.glob("[0-9]*"):
+            pid = int(folder.name)
+            if pid not in self._own and (seen := _seen(folder)):
+                yield pid, seen
+
+
+def _seen(folder: Path) -> _Seen | None:
+    """Return what proc(5) says of a process in ``stat``; None where it is gone."""
+    try:
+        head, _, tail = (folder / "stat").read_text(errors="replace").rpartition(")")
+    except OSError:
+        return None
+    fields = tail.split()
+    cpu_s = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return _Seen(head.partition("(")[2], cpu_s, int(fields[36]), int(fields[17]) > 1)
