@@ -140,7 +140,7 @@ def measure(
             plateau=plateau,
             noise_memory_s=asked.noise_memory_s,
         )
-        with ServerWatch(deployment) as server:
+        with ServerWatch(deployment, plan.clock) as server:
             result, interrupted = run(generator, plan, deployment, shown, decider, server.cpu)
         result = server.seen(result)
     after = None if interrupted or result.aborted or result.invalid else _bare(deployment)

@@ -8,7 +8,7 @@ import queue
 import threading
 import time
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pytest_tfserving import __version__
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.load.chorus import Chorus
+from pytest_tfserving.load.clock import LoadClock
 from pytest_tfserving.load.local import Local, LocalProcess
 
 if TYPE_CHECKING:
@@ -33,7 +34,10 @@ FIND_EACH_OTHER_S = 1.5
 
 @dataclass(frozen=True)
 class Plan:
-    """What the child is to do; times in seconds, ``body`` is sent with every request."""
+    """What the child is to do; times in seconds, ``body`` is sent with every request.
+
+    Where ``clock`` has a file, all times of the load are on that clock.
+    """
 
     profile: LoadProfile
     body: bytes
@@ -41,6 +45,7 @@ class Plan:
     expected: ExpectedAnswer
     stall_s: float
     whole_run_counts: bool = False
+    clock: LoadClock = field(default_factory=LoadClock)
 
 
 class LoadChild:
@@ -125,6 +130,7 @@ class LoadChild:
             ],
             "expected": asdict(plan.expected),
             "stall_s": plan.stall_s,
+            "clock": str(plan.clock.path or ""),
             "master": self._team.master_address() if master else None,
         }
         body = base64.b64encode(plan.body).decode("ascii")
@@ -138,6 +144,7 @@ class LoadChild:
             worker.write(json.dumps({**spec, **own, "body": body}))
         now = time.time()
         origin = now + (FIND_EACH_OTHER_S if master else READ_THE_PLAN_S)
+        plan.clock.begin(origin)
         begin = {"origin": origin, "now": now, "same_clock": self.place.same_clock}
         for process in self._all:
             process.write(json.dumps(begin))

@@ -52,7 +52,7 @@ def run(  # noqa: PLR0913, PLR0917 - what a run is made of
     stream = RecordStream(child.records)
     cpu = cpu or CpuHistory()
     began = child.send(plan, deployment)
-    origin_s = began.timestamp()
+    origin_s = plan.clock.origin_s
     neighbours = _neighbours(child, deployment)
     try:
         for _ in _watch(child, story, deployment, progress):

@@ -43,6 +43,7 @@ from locust import LoadTestShape
 from locust.env import Environment
 
 from pytest_tfserving import __version__
+from pytest_tfserving.load.clock import LoadClock
 from pytest_tfserving.load.lag_probe import LagProbe
 from pytest_tfserving.load.recorder import Recorder, Sink
 from pytest_tfserving.load.said import Said
@@ -151,6 +152,7 @@ def start(runner: Any, plan: dict[str, Any], file: Locustfile | None, now_s: Any
     if file and file.shape:
         runner.environment.shape_class = file.shape
         file.shape.runner = runner
+        file.shape.get_run_time = now_s
         runner.start_shape()
     elif profile["rate"]:
         runner.start(plan["processes"], plan["processes"])
@@ -163,6 +165,15 @@ def start(runner: Any, plan: dict[str, Any], file: Locustfile | None, now_s: Any
         runner.start_shape()
 
 
+def load_clock(plan: dict[str, Any]) -> LoadClock:
+    """The clock of the run: the one that the plan names, else one of this process's own."""
+    if plan["clock"]:
+        return LoadClock(Path(plan["clock"]))
+    clock = LoadClock()
+    clock.begin(plan["origin"])
+    return clock
+
+
 def lead(plan: dict[str, Any], file: Locustfile | None) -> None:
     """Be Locust's master: share users out among the workers, and tell them once all are started."""
     ours = OpenUser if plan["profile"]["rate"] else ClosedUser
@@ -171,8 +182,9 @@ def lead(plan: dict[str, Any], file: Locustfile | None) -> None:
     environment.events.spawning_complete.add_listener(lambda **_: runner.send_message(LEVEL))
     while len(runner.clients.ready) < plan["processes"]:
         gevent.sleep(_LOOK_S)
-    gevent.sleep(max(plan["origin"] - time.time(), 0.0))
-    start(runner, plan, file, lambda: time.time() - plan["origin"])
+    now_s = load_clock(plan).now_s
+    gevent.sleep(max(-now_s(), 0.0))
+    start(runner, plan, file, now_s)
     next_order()
 
 
@@ -198,9 +210,10 @@ class Run:
         self.probe = LagProbe(self.loop.now_s)
 
     def _new_loop(self, body: bytes) -> Loop:
+        clock = load_clock(self.plan)
         if self.file:
-            return OwnUsers(self.plan, self.recorder, body, self.file)
-        return (OpenLoop if self.profile["rate"] else ClosedLoop)(self.plan, self.recorder, body)
+            return OwnUsers(self.plan, self.recorder, body, clock, self.file)
+        return (OpenLoop if self.profile["rate"] else ClosedLoop)(self.plan, self.recorder, body, clock)
 
     def execute(self) -> None:
         """Load until the time is spent, too much fails, nothing comes back, or the parent says stop."""
@@ -215,15 +228,16 @@ class Run:
             runner.register_message(LEVEL, self._on_spawned)
         else:
             environment.events.spawning_complete.add_listener(self._on_spawned)
-        gevent.sleep(max(-self.loop.now_s(), 0.0))
+        self.loop.sleep_until(0.0)
         if self.plan["role"] == "alone":
             start(runner, self.plan, self.file, self.loop.now_s)
         while not self.reason:
-            gevent.sleep(max(0.0, min(TICK_S, self.profile["run_time_s"] - self.loop.now_s())))
-            self._tick(runner.user_count)
+            began_s = self.loop.now_s()
+            self.loop.sleep_until(min(began_s + TICK_S, self.profile["run_time_s"]))
+            self._tick(runner.user_count, began_s)
         self._finish()
 
-    def _tick(self, users: int) -> None:
+    def _tick(self, users: int, began_s: float) -> None:
         self.loop.expire(self.profile["request_timeout_s"])
         now, before = self.loop.now_s(), self.recorder.requests
         latencies = sorted(self.recorder.flush()[-_LATENCIES_SHOWN:])
@@ -234,7 +248,7 @@ class Run:
             users=0 if isinstance(self.loop, OpenLoop) else users,
             requests=recorder.requests,
             failures=recorder.failures,
-            rps=(recorder.requests - before) / TICK_S,
+            rps=(recorder.requests - before) / max(now - began_s, 1e-9),
             p95_ms=latencies[int(len(latencies) * 0.95)] if latencies else None,
             late=self.probe.take(),
             **used(self.cores),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
-    from pytest_tfserving.targets.usage import CpuReading, Usage
+    from pytest_tfserving.targets.usage import Usage
 
     Floats = NDArray[np.float64]
 
@@ -58,16 +61,18 @@ class CpuHistory:
     """The readings of each replica so far. A thread may add some while another one asks for the curve."""
 
     def __init__(self) -> None:
-        self._readings: dict[str, list[CpuReading]] = {}
+        self._readings: dict[str, list[tuple[float, float]]] = {}
+        self._latest_s: dict[str, float] = {}
         self._unseen = ""
 
-    def add(self, usage: Usage) -> None:
-        """Keep the readings of ``usage`` that are new."""
+    def add(self, usage: Usage, placed: Callable[[float], float] = float) -> None:
+        """Keep the readings of ``usage`` that are new, at the time that ``placed`` makes of theirs."""
         self._unseen = usage.unseen
         for reading in usage.cpu:
-            known = self._readings.setdefault(reading.replica, [])
-            if not known or reading.at_s > known[-1].at_s:
-                known.append(reading)
+            if reading.at_s > self._latest_s.get(reading.replica, -math.inf):
+                self._latest_s[reading.replica] = reading.at_s
+                known = self._readings.setdefault(reading.replica, [])
+                known.append((placed(reading.at_s), reading.cpu_s))
 
     def curve(self, origin_s: float) -> CpuCurve:
         """Return the sum of all replicas for the time in which each was read; ``origin_s`` is its second 0.
@@ -77,7 +82,7 @@ class CpuHistory:
         copied = [list(known) for known in list(self._readings.values())]
         if not copied:
             return CpuCurve(np.empty(0), np.empty(0), self._unseen)
-        series = [np.array([(each.at_s, each.cpu_s) for each in known]) for known in copied]
+        series = [np.array(known) for known in copied]
         first_s, last_s = max(each[0, 0] for each in series), min(each[-1, 0] for each in series)
         at_s = min(series, key=len)[:, 0]
         at_s = at_s[(at_s >= first_s) & (at_s <= last_s)]

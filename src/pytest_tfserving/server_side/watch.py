@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
 from pytest_tfserving.server_side.cpu import CpuHistory
@@ -15,6 +13,7 @@ from pytest_tfserving.server_side.prometheus import growth, read_metrics
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pytest_tfserving.load.clock import LoadClock
     from pytest_tfserving.load.result import Result
     from pytest_tfserving.targets.deployment import Deployment
     from pytest_tfserving.targets.usage import Usage
@@ -27,12 +26,13 @@ _LAST_LOOK_S = 3.0
 class ServerWatch:
     """Watches from entering the context to leaving it; `seen` then adds to a result what was seen.
 
-    ``cpu`` is what was seen of the replicas' CPU so far.
+    ``cpu`` is what was seen of the replicas' CPU so far. All times are those of the load's ``clock``.
     """
 
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, deployment: Deployment, clock: LoadClock) -> None:
         self.cpu = CpuHistory()
         self._deployment = deployment
+        self._clock = clock
         self._samples: list[tuple[float, Usage]] = []
         self._metrics: Mapping[str, float] = {}
         self._done = threading.Event()
@@ -52,8 +52,8 @@ class ServerWatch:
 
     def seen(self, result: Result) -> Result:
         """``result`` with the server's side in it, and the cores in use in its series."""
-        origin = datetime.fromisoformat(result.started_at).timestamp()
-        samples = [(at - origin, usage) for at, usage in list(self._samples)]
+        origin_s = self._clock.origin_s
+        samples = [(at_s - origin_s, usage) for at_s, usage in list(self._samples)]
         window = result.window
         cores = cores_by_second(samples)
         series = [
@@ -68,8 +68,8 @@ class ServerWatch:
     def _look(self) -> None:
         is_last = False
         while (usage := self._deployment.usage()) is not None:
-            self._samples.append((time.time(), usage))
-            self.cpu.add(usage)
+            self._samples.append((self._clock.reading_s(), usage))
+            self.cpu.add(usage, self._clock.reading_at_s)
             if is_last:
                 return
             is_last = self._done.wait(_EVERY_S)

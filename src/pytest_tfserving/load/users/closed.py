@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
-import gevent
 from locust import User, task
 
 from pytest_tfserving.load.users.requester import Loop
@@ -25,15 +23,15 @@ class ClosedUser(User):
     @task
     def predict(self) -> None:
         """Send, think, send again, until the run ends."""
-        state, send, clock = self._shared, self._requester.send, time.perf_counter
+        state, send, now_s = self._shared, self._requester.send, self._shared.now_s
         think_time_s, pace_s = state.profile["think_time_s"], state.profile["pace_s"]
         while not state.stopping:
-            began = clock()
+            began_s = now_s()
             if not send():
-                gevent.sleep(_PAUSE_AFTER_NO_ANSWER_S)
-            pause_s = max(think_time_s, pace_s and pace_s - (clock() - began))
+                state.sleep_until(now_s() + _PAUSE_AFTER_NO_ANSWER_S)
+            pause_s = max(think_time_s, pace_s and pace_s - (now_s() - began_s))
             if pause_s > 0:
-                gevent.sleep(pause_s)
+                state.sleep_until(now_s() + pause_s)
 
 
 class ClosedLoop(Loop):

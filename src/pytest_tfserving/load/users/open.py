@@ -31,7 +31,7 @@ class OpenUser(User):
         """Start requests until the run ends."""
         state, timer = self._shared, Timer()
         for due_s in self._due():
-            timer.sleep(due_s - state.now_s())
+            state.sleep_until(due_s, timer.sleep)
             if state.stopping:
                 return
             self._start(due_s)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
+from locust import TaskSet
 from locust.util.load_locustfile import load_locustfile
 
 from pytest_tfserving.load.users.requester import Loop
 
 if TYPE_CHECKING:
+    from pytest_tfserving.load.clock import LoadClock
     from pytest_tfserving.load.recorder import Recorder
 
 _MS = 1e3
@@ -54,14 +57,18 @@ def _own(found: Any, path: str) -> Any:
 class OwnUsers(Loop):
     """Users of a locustfile, spread over the endpoints by their ``host``."""
 
-    def __init__(self, plan: dict[str, Any], recorder: Recorder, body: bytes, file: Locustfile) -> None:
-        super().__init__(plan, recorder, body)
+    def __init__(
+        self, plan: dict[str, Any], recorder: Recorder, body: bytes, clock: LoadClock, file: Locustfile
+    ) -> None:
+        super().__init__(plan, recorder, body, clock)
         hosts = itertools.cycle(_address(each) for each in self.endpoints)
         self.user_classes = tuple(_spread(each, hosts) for each in file.users)
         self._answered_at = 0.0
 
     def listen(self, environment: Any) -> None:
-        """Record every request that Locust tells of."""
+        """Record every request that Locust tells of; users wait on the load clock."""
+        # What Locust itself has every wait of a user done by.
+        TaskSet._sleep = lambda _, length_s: self.sleep_until(self.now_s() + length_s)  # noqa: SLF001
         environment.events.request.add_listener(self._on_request)
 
     def answered_since(self, at_s: float) -> bool:
@@ -76,9 +83,11 @@ class OwnUsers(Loop):
         self, response_time: float, exception: Any = None, start_time: float | None = None, **_: Any
     ) -> None:
         now_s = self.now_s()
-        sent_s = now_s - response_time / _MS if start_time is None else start_time - self.started_at
+        ago_s = response_time / _MS if start_time is None else time.time() - start_time
+        sent_s = self.clock.shown_at_s(time.perf_counter() - ago_s)
+        ended_s = self.clock.shown_at_s(time.perf_counter() - ago_s + response_time / _MS)
         outcome = self.recorder.cause(str(exception) or type(exception).__name__) if exception else 0
-        self.recorder.record(sent_s, response_time, outcome)
+        self.recorder.record(sent_s, (ended_s - sent_s) * _MS, outcome)
         if not exception:
             self._answered_at = now_s
 

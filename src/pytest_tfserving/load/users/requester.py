@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Protocol
+
+import gevent
 
 from pytest_tfserving.load.answer import SUCCESSFUL, ExpectedAnswer, wrong
 from pytest_tfserving.load.recorder import DROPPED
@@ -15,8 +16,11 @@ from pytest_tfserving.load.users.stream import ExchangeError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from pytest_tfserving.load.clock import LoadClock
     from pytest_tfserving.load.recorder import Recorder
 
+# A clock that stands is looked at so often.
+_LOOK_S = 2e-4
 _ANSWERS_REMEMBERED = 32
 
 
@@ -75,19 +79,19 @@ class AnswerJudge:
 
 
 class Loop(ABC):
-    """How the users of one process send, and what they share; times are in seconds since the run's origin."""
+    """How the users of one process send, and what they share; all times are those of the load clock."""
 
     # Locust's users that it is made of.
     user_classes: Sequence[type]
 
-    def __init__(self, plan: dict[str, Any], recorder: Recorder, body: bytes) -> None:
+    def __init__(self, plan: dict[str, Any], recorder: Recorder, body: bytes, clock: LoadClock) -> None:
         self.profile: dict[str, Any] = plan["profile"]
         self.recorder = recorder
         self.judge = AnswerJudge(ExpectedAnswer(**plan["expected"]))
         self.endpoints: list[dict[str, Any]] = plan["endpoints"]
         self._connections = connections(self.endpoints, body, self.profile)
-        self.started_at: float = plan["origin"]
-        self.origin: float = time.perf_counter() - (time.time() - self.started_at)
+        self.clock = clock
+        self.now_s = clock.now_s
         self.stages = [Stage(**stage) for stage in plan["stages"]]
         self.index: int = plan["index"]
         self.processes: int = plan["processes"]
@@ -103,9 +107,11 @@ class Loop(ABC):
     def waits_since(self) -> float | None:
         """Since when all that is under way has had no answer; None where nothing waits."""
 
-    def now_s(self) -> float:
-        """Seconds since the run's origin."""
-        return time.perf_counter() - self.origin
+    def sleep_until(self, at_s: float, sleep: Callable[[float], object] = gevent.sleep) -> None:
+        """Let other greenlets run until the load clock shows ``at_s``, at least once."""
+        sleep(max(at_s - self.now_s(), 0.0))
+        while (left_s := at_s - self.now_s()) > 0:
+            sleep(max(left_s, _LOOK_S) if self.clock.stands else left_s)
 
     def requester(self) -> Requester:
         """One more connection: they are spread evenly over the endpoints."""
@@ -145,7 +151,7 @@ class Requester:
         self._record = state.recorder.record
         self._cause = state.recorder.cause
         self._wrong = state.judge.wrong
-        self._origin = state.origin
+        self._now_s = state.now_s
 
     def send(self, due_s: float | None = None) -> bool:
         """Send, wait, check and record one request, due when it is sent or at ``due_s``.
@@ -153,8 +159,8 @@ class Requester:
         Returns:
             Whether an answer came, right or wrong.
         """
-        clock, origin = time.perf_counter, self._origin
-        sent_s = clock() - origin
+        now_s = self._now_s
+        sent_s = now_s()
         delay_ms = 0.0 if due_s is None else (sent_s - due_s) * 1e3
         self.waiting_since = sent_s
         try:
@@ -162,7 +168,7 @@ class Requester:
         except ExchangeError as error:
             cause, self._given_up = self._given_up or str(error), ""
         else:
-            end_s = clock() - origin
+            end_s = now_s()
             self.waiting_since = 0.0
             self.finished_at = end_s
             if cause := self._wrong(status, body):
@@ -170,7 +176,7 @@ class Requester:
             else:
                 self._record(sent_s, (end_s - sent_s) * 1e3, 0, delay_ms)
             return True
-        end_s = clock() - origin
+        end_s = now_s()
         self.waiting_since = 0.0
         self.finished_at = end_s
         self._record(sent_s, (end_s - sent_s) * 1e3, self._cause(cause), delay_ms)
