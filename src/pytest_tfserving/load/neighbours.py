@@ -25,6 +25,7 @@ class _Seen:
     """One process: the CPU it has used, the core it ran on last, whether it can be on several at once."""
 
     name: str
+    started: int
     cpu_s: float
     core: int
     has_threads: bool
@@ -36,8 +37,9 @@ class Neighbours:
     def __init__(self, cores: Collection[int], own: Collection[int]) -> None:
         self._cores = frozenset(cores)
         self._own = frozenset(own)
-        self._used_s: defaultdict[tuple[int, str], float] = defaultdict(float)
-        self._where: dict[tuple[int, str], int | None] = {}
+        self._used_s: defaultdict[tuple[int, int], float] = defaultdict(float)
+        self._name: dict[tuple[int, int], str] = {}
+        self._where: dict[tuple[int, int], int | None] = {}
         self._began_s = self._looked_s = time.monotonic()
         self._last = dict(self._look()) if self._cores else {}
 
@@ -57,11 +59,11 @@ class Neighbours:
         many = [(key, used_s) for key, used_s in self._used_s.items() if used_s >= _LEAST_SHARE * length_s]
         many.sort(key=lambda item: (self._where[item[0]] is None, -item[1]))
         return tuple(
-            f"{name} (pid {pid}) used {100 * used_s / length_s:.0f} % of {self._place((pid, name))}"
-            for (pid, name), used_s in many[:_MOST_NAMED]
+            f"{self._name[key]} (pid {key[0]}) used {100 * used_s / length_s:.0f} % of {self._place(key)}"
+            for key, used_s in many[:_MOST_NAMED]
         )
 
-    def _place(self, key: tuple[int, str]) -> str:
+    def _place(self, key: tuple[int, int]) -> str:
         core = self._where[key]
         if core is not None:
             return f"core {core}"
@@ -71,14 +73,16 @@ class Neighbours:
         self._looked_s, now = time.monotonic(), dict(self._look())
         for pid, seen in now.items():
             before = self._last.get(pid)
-            used_s = seen.cpu_s - before.cpu_s if before and before.name == seen.name else seen.cpu_s
+            used_s = seen.cpu_s - before.cpu_s if before and before.started == seen.started else seen.cpu_s
             if used_s <= 0:
                 continue
             was_here = self._cores & {seen.core, before.core if before else seen.core}
             may_be_here = seen.has_threads and self._allowed(pid)
             if was_here or may_be_here:
-                self._used_s[pid, seen.name] += used_s
-                self._where[pid, seen.name] = None if seen.has_threads or not was_here else min(was_here)
+                key = pid, seen.started
+                self._used_s[key] += used_s
+                self._name[key] = seen.name
+                self._where[key] = None if seen.has_threads or not was_here else min(was_here)
         self._last = now
 
     def _allowed(self, pid: int) -> bool:
@@ -101,4 +105,4 @@ def _seen(folder: Path) -> _Seen | None:
         return None
     fields = tail.split()
     cpu_s = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return _Seen(head.partition("(")[2], cpu_s, int(fields[36]), int(fields[17]) > 1)
+    return _Seen(head.partition("(")[2], int(fields[19]), cpu_s, int(fields[36]), int(fields[17]) > 1)
