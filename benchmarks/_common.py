@@ -320,7 +320,11 @@ class Nginx:
 
     def cpu_s(self) -> float:
         """CPU seconds used so far."""
-        return sum(cpu_s(process.pid) for process in psutil.Process(self._process.pid).children())
+        return sum(map(cpu_s, self.workers()))
+
+    def workers(self) -> list[int]:
+        """The process ids of those that answer."""
+        return [process.pid for process in psutil.Process(self._process.pid).children()]
 
 
 def cpu_s(pid: int) -> float:
