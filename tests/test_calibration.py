@@ -140,7 +140,9 @@ def test_a_short_calibration_says_no_longer_memory_than_it_can_tell() -> None:
 
     assert noise_memory_s([unbounded], 20) == 10
     assert noise_memory_s([unbounded], 90) == 30
-    assert noise_memory_s([Wander(0.2, 0.1, 0.1, 15.0, 60.0)], 20) == 15
+    short = fit_wander(*pieces(30, 0.8, np.random.default_rng(5), length_s=18))
+    assert short.memory_s <= 6
+    assert noise_memory_s([short], 18) <= 10
 
 
 @pytest.mark.parametrize(
