@@ -73,14 +73,19 @@ class Target:
         return f"MISSED  {line}; off by {off}"
 
 
-def arguments(doc: str | None, **numbers: tuple[int | None, str]) -> argparse.Namespace:
-    """The command line that all benchmarks have, ``--quick`` and ``--json FILE``, and some numbers.
+def arguments(
+    doc: str | None, flags: dict[str, str] | None = None, **numbers: tuple[int | None, str]
+) -> argparse.Namespace:
+    """The command line that all benchmarks have, ``--quick`` and ``--json FILE``, and some more.
 
-    ``numbers`` are other options, each with its default and help.
+    ``flags`` are other options without a value, each with its help; ``numbers`` are others, each with its
+    default and help.
     """
     name = Path(sys.argv[0]).stem
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a shorter run, for trying the benchmark out")
+    for option, text in (flags or {}).items():
+        parser.add_argument(f"--{option}", action="store_true", help=text)
     for option, (default, text) in numbers.items():
         parser.add_argument(f"--{option}", type=int, default=default, help=text)
     parser.add_argument(

@@ -26,6 +26,7 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setenv("COLUMNS", "100")
     for name in [name for name in os.environ if name.startswith(("PYTEST_", "GITHUB_"))]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("PYTEST_TFSERVING_CALIBRATION", str(tmp_path / "calibration.json"))
     made = Project(pytester, monkeypatch, server)
     made.write()
     return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -126,3 +127,36 @@ def _second(second: int, finished_s: Any, latencies_ms: Any) -> dict[str, float]
         row["p50_ms"] = round(float(part[len(part) // 2]), 3)
         row["p95_ms"] = round(float(part[int(0.95 * (len(part) - 1))]), 3)
     return row
+
+
+def calibration() -> dict[str, Any]:
+    """What `pytest-tfserving calibrate` could have measured on a machine with two cores."""
+    wall = {"scatter": 0.2, "level_sd": 0.1, "noise_sd": 0.1, "memory_s": 2.0, "memory_high_s": 3.1}
+    core = {
+        "waited": 0.1,
+        "steal": 0.02,
+        "wall": {**wall, "slow_share": 0.25},
+        "cpu": {**wall, "scatter": 0.05, "slow_share": 0.25},
+        "slowness": [[at / 2, 1 + 0.1 * math.sin(at)] for at in range(60)],
+        "autocorrelation": [[lag / 2, math.exp(-lag / 4), math.exp(-lag / 5)] for lag in range(1, 21)],
+    }
+    changes = {"p95": 0.1, "rps": 0.08, "cpu_per_request": 0.02}
+    return {
+        "machine": {"cpu": "a CPU", "cores": 2, "ram_gb": 8, "id": "1"},
+        "measured_at": "2026-03-01T09:00:00+00:00",
+        "noise_memory_s": 3.1,
+        "cores": [{**core, "core": number} for number in range(2)],
+        "generator": {"p50_ms": 0.05, "p95_ms": 0.07, "lag_p95_ms": 0.5, "rps": 40_000.0},
+        "gate": {
+            "server": "the embedded server",
+            "run_time_s": 8.0,
+            "runs": [{}],
+            "passed": 0,
+            "failed": 0,
+            "inconclusive": 2,
+            "invalid": 0,
+        },
+        "left_out": [],
+        "smallest_change": {"30": changes, "60": changes, "120": changes},
+        "answer": ["This machine is fit to gate at 10 % with runs of 60 s."],
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -22,13 +23,13 @@ from pytest_tfserving.calibration.wander import (
     seen_autocorrelation,
     slowness,
 )
+from pytest_tfserving.errors import DeploymentError, LoadError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from pytest_tfserving.calibration.load_path import Gate, Server
+    from pytest_tfserving.calibration.load_path import Floor, Gate, Server
     from pytest_tfserving.calibration.pieces import Pieces
     from pytest_tfserving.calibration.wander import Wander
 
@@ -36,7 +37,10 @@ WINDOWS_S = (30, 60, 120)
 # What starting servers and load processes takes beside the load.
 _LOAD_START_S = 1.5
 _SERVER_START_S = 6.0
-_REFERENCE_RUNS = 2
+# In less time than this there is none for a second run to take the limits from.
+_SHORT_S = 60
+# Less has no steady window of a second.
+_SHORTEST_LOAD_S = 2.0
 _MS = 1000
 
 
@@ -47,18 +51,20 @@ class Schedule:
     whole_s: float
     pieces_s: float
     floor_s: float
+    known_runs: int
     gate_runs: int
     gate_run_s: float
 
     @classmethod
     def of(cls, whole_s: float) -> Schedule:
         """Share a time out: most of it to the machine's wander."""
-        floor_s = min(max(0.02 * whole_s, 1.0), 5.0)
-        gate_run_s = min(max(0.03 * whole_s, 1.5), 8.0)
+        floor_s = min(max(0.02 * whole_s, _SHORTEST_LOAD_S), 5.0)
+        known_runs = 1 if whole_s < _SHORT_S else 2
+        gate_run_s = min(max(0.03 * whole_s, _SHORTEST_LOAD_S), 8.0)
         gate_runs = max(min(int(whole_s / 50), 5), 1)
-        load_s = 2 * (floor_s + _LOAD_START_S) + (gate_runs + _REFERENCE_RUNS) * (gate_run_s + _LOAD_START_S)
+        load_s = 2 * (floor_s + _LOAD_START_S) + (known_runs + gate_runs) * (gate_run_s + _LOAD_START_S)
         pieces_s = max(whole_s - load_s - _SERVER_START_S, 0.3 * whole_s)
-        return cls(whole_s, pieces_s, floor_s, gate_runs, gate_run_s)
+        return cls(whole_s, pieces_s, floor_s, known_runs, gate_runs, gate_run_s)
 
 
 class Calibrator:
@@ -68,6 +74,7 @@ class Calibrator:
         self._schedule = schedule
         self._folder = folder
         self._say = say
+        self._left_out: list[str] = []
 
     def measure(self) -> dict[str, Any]:
         """Return what was measured, as JSON values."""
@@ -81,10 +88,7 @@ class Calibrator:
         cores = [_core(each) for each in pieces]
         wanders = [fit_wander(each.rows[:, 0], each.rows[:, 1]) for each in pieces]
         memory_s = round(noise_memory_s(wanders, self._schedule.pieces_s), 1)
-        with stand_in(self._folder) as server:
-            path = self._load_path(server, "measuring the load generator")
-            floor = path.floor(self._schedule.floor_s)
-        gate, left_out = self._gate(memory_s)
+        floor, gate = self._floor(), self._gate(memory_s)
         # Servers run on the last core.
         wall, cpu = (fit_wander(pieces[-1].rows[:, 0], pieces[-1].rows[:, column]) for column in (1, 2))
         content: dict[str, Any] = {
@@ -94,28 +98,42 @@ class Calibrator:
             "noise_memory_s": memory_s,
             "cores": cores,
             "neighbours": [asdict(each) for each in neighbours],
-            "generator": asdict(floor),
-            "gate": asdict(gate),
-            "left_out": left_out,
+            "generator": asdict(floor) if floor else None,
+            "gate": asdict(gate) if gate else None,
+            "left_out": self._left_out,
             "smallest_change": {
                 str(length_s): _smallest_changes(wall, cpu, length_s) for length_s in WINDOWS_S
             },
         }
         return {**content, "answer": words.answer(content, wall, cpu)}
 
-    def _gate(self, memory_s: float) -> tuple[Gate, list[str]]:
-        left_out = []
-        opened: AbstractContextManager[Server]
+    def _floor(self) -> Floor | None:
+        with self._optional("the load generator was not measured"), stand_in(self._folder) as server:
+            path = self._load_path(server, "measuring the load generator")
+            return path.floor(self._schedule.floor_s)
+        return None
+
+    def _gate(self, memory_s: float) -> Gate | None:
         if has_embedded_server():
             opened = embedded(self._folder, self._say)
         else:
             opened = stand_in(self._folder)
-            left_out = [
+            self._left_out.append(
                 "the gate was tried on a stand-in server: the embedded one needs pytest-tfserving[embedded]"
-            ]
-        with opened as server:
+            )
+        plan = self._schedule
+        with self._optional("no server was judged against itself"), opened as server:
             path = self._load_path(server, "judging one server against itself")
-            return path.gate(self._schedule.gate_runs, self._schedule.gate_run_s, memory_s), left_out
+            return path.gate(plan.known_runs, plan.gate_runs, plan.gate_run_s, memory_s)
+        return None
+
+    @contextmanager
+    def _optional(self, lost: str) -> Iterator[None]:
+        """Go on without what fails inside: the machine's wander is worth keeping alone."""
+        try:
+            yield
+        except (DeploymentError, LoadError) as error:
+            self._left_out.append(f"{lost}: {error}")
 
     def _load_path(self, server: Server, text: str) -> LoadPath:
         return LoadPath(server, self._folder / "load", lambda: self._say(text))

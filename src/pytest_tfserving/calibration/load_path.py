@@ -139,9 +139,9 @@ class LoadPath:
         many = self._loaded(_USERS, length_s)
         return Floor(single.p50_ms, single.p95_ms, single.generator.lag_p95_ms, many.rps)
 
-    def gate(self, runs: int, run_time_s: float, noise_memory_s: float) -> Gate:
-        """Make two runs, and judge ``runs`` more by the p95 and the rate of those two together."""
-        p95_ms, rps = _pooled([self._loaded(_GATE_USERS, run_time_s) for _ in range(2)])
+    def gate(self, known: int, runs: int, run_time_s: float, noise_memory_s: float) -> Gate:
+        """Make ``known`` runs, and judge ``runs`` more by the p95 and the rate of the first ones together."""
+        p95_ms, rps = _pooled([self._loaded(_GATE_USERS, run_time_s) for _ in range(known)])
         slos = [Slo.parse(f"p95<={p95_ms!r}ms"), Slo.parse(f"rps>={rps!r}")]
         rows: list[dict[str, Any]] = []
         verdicts: list[Verdict] = []

@@ -104,7 +104,9 @@ def fit_wander(at_s: Floats, took_s: Floats) -> Wander:
     highest = float(with_level.max())
     if highest - likelihood[0, 0] < _LEAST_GAIN:
         return Wander(float(logs.std()), 0.0, math.sqrt(noise[0, 0]), 0.0, SHORTEST_S)
-    memory, ratio = np.unravel_index(likelihood.argmax(), likelihood.shape)
+    # A longer memory than this is no estimate, only a bound.
+    told = max(int(np.searchsorted(_MEMORIES_S, _told_s(BLOCK_S * len(blocks)), side="right")), 1)
+    memory, ratio = np.unravel_index(likelihood[:told].argmax(), likelihood[:told].shape)
     noise_variance = float(noise[memory, ratio])
     return Wander(
         scatter=float(logs.std()),
@@ -127,8 +129,13 @@ def noise_memory_s(wanders: Sequence[Wander], length_s: float) -> float:
     It is the upper bound of the longest. Memories above a third of the time measured cannot be told from any
     longer ones, so that the bound stops there, or at the default if that is more.
     """
-    told_s = max(length_s / 3, DEFAULT_S)
-    return max(max(each.memory_s, min(each.memory_high_s, told_s), SHORTEST_S) for each in wanders)
+    most_s = max(_told_s(length_s), DEFAULT_S)
+    return max(max(each.memory_s, min(each.memory_high_s, most_s), SHORTEST_S) for each in wanders)
+
+
+def _told_s(length_s: float) -> float:
+    """Return the longest memory that so long a measurement tells from longer ones."""
+    return min(length_s / 3, LONGEST_S)
 
 
 def block_means(at_s: Floats, values: Floats) -> Floats:

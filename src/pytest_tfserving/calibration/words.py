@@ -49,9 +49,8 @@ def lines(content: Mapping[str, Any]) -> list[str]:
 
 def figures(content: Mapping[str, Any]) -> dict[str, str]:
     """Return what was measured, a line for each part of it by name."""
-    core, floor, gate = content["cores"][-1], content["generator"], content["gate"]
+    core = content["cores"][-1]
     wall, steal = core["wall"], core["steal"]
-    verdicts = ("inconclusive", "passed", "failed", "invalid")
     return {
         "noise memory": f"{content['noise_memory_s']:.3g} s",
         "scatter": f"wall time {_percent(wall['scatter'])}, CPU time {_percent(core['cpu']['scatter'])}",
@@ -60,11 +59,26 @@ def figures(content: Mapping[str, Any]) -> dict[str, str]:
         else "none seen",
         "cores": f"waited for {_percent(core['waited'])} of the time, "
         + ("steal not known" if steal is None else f"steal {_percent(steal)}"),
-        "load generator": f"p50 {floor['p50_ms']:.3g} ms, p95 {floor['p95_ms']:.3g} ms, "
-        f"lag {floor['lag_p95_ms']:.3g} ms (p95), {floor['rps']:,.0f} requests/s at most",
-        "A/A": f"{gate['server']} against itself, {len(gate['runs'])} runs of {gate['run_time_s']:.3g} s: "
-        + ", ".join(f"{gate[name]} {name}" for name in verdicts),
+        "load generator": _floor(content["generator"]),
+        "A/A": _against_itself(content["gate"]),
     }
+
+
+def _floor(floor: Mapping[str, Any] | None) -> str:
+    if not floor:
+        return "not measured"
+    return (
+        f"p50 {floor['p50_ms']:.3g} ms, p95 {floor['p95_ms']:.3g} ms, "
+        f"lag {floor['lag_p95_ms']:.3g} ms (p95), {floor['rps']:,.0f} requests/s at most"
+    )
+
+
+def _against_itself(gate: Mapping[str, Any] | None) -> str:
+    if not gate:
+        return "not measured"
+    runs = "1 run" if len(gate["runs"]) == 1 else f"{len(gate['runs'])} runs"
+    verdicts = [f"{gate[name]} {name}" for name in ("inconclusive", "passed", "failed", "invalid")]
+    return f"{gate['server']} against itself, {runs} of {gate['run_time_s']:.3g} s: {', '.join(verdicts)}"
 
 
 def needed_s(wander: Wander, change: float, noise_factor: float = 1.0) -> float:
@@ -140,7 +154,9 @@ def _why_it_waits(waited: str, steal: float | None, neighbours: Sequence[Mapping
     )
 
 
-def _false_alarms(gate: Mapping[str, Any]) -> str:
+def _false_alarms(gate: Mapping[str, Any] | None) -> str:
+    if not gate:
+        return ""
     decided, asked = gate["passed"] + gate["failed"], 2 * len(gate["runs"])
     if not decided:
         return ""

@@ -15,13 +15,13 @@ from pytest_tfserving.options import parse_duration
 if TYPE_CHECKING:
     from typing import Any, Self
 
-_USUAL_S, _QUICK_S, _LEAST_S, _MOST_S = 270.0, 70.0, 10.0, 300.0
+_USUAL_S, _QUICK_S, _LEAST_S, _MOST_S = 270.0, 70.0, 5.0, 300.0
 _SAY_EVERY_S = 10.0
 _INTERRUPTED = 130
 
 
 def parse_time(text: str) -> float:
-    """Seconds from 10 to 300."""
+    """Return the seconds of a time from 5 s to 5 min."""
     seconds = parse_duration(text)
     if not _LEAST_S <= seconds <= _MOST_S:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time from {_LEAST_S:g}s to {_MOST_S / 60:g}m.")
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=parse_time,
         default=_USUAL_S,
         metavar="TIME",
-        help="how long it takes, from 10s to 5m (default: 4.5m)",
+        help="how long it takes, from 5s to 5m (default: 4.5m)",
     )
     length.add_argument(
         "--quick", dest="time", action="store_const", const=_QUICK_S, help="take about a minute"

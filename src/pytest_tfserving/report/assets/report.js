@@ -263,7 +263,7 @@
       marginLeft: 52,
       marginTop: 28,
       x: { label: "seconds" },
-      y: { label: "x the median", type: "log", grid: true, nice: true, ticks: 5, tickFormat: (value) => `${value}` },
+      y: { label: "x the median", type: "log", grid: true, ticks: 5, tickFormat: (value) => `${value}` },
       color,
       marks: [
         Plot.ruleY([1], { strokeOpacity: 0.5 }),
