@@ -49,7 +49,7 @@ def test_where_tensorflow_is_missing_the_extra_is_named(
     (project.pytester.path / "sitecustomize.py").write_text("import sys\nsys.modules['tensorflow'] = None\n")
     monkeypatch.setenv("PYTHONPATH", str(project.pytester.path))
 
-    run = project.run(server=False)
+    run = project.run(server=False, apart=True)
 
     run.assert_outcomes(failed=1)
     run.stdout.fnmatch_lines(
