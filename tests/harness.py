@@ -71,6 +71,8 @@ class Project:
     pytester: pytest.Pytester
     monkeypatch: pytest.MonkeyPatch
     server: Path
+    # Whether pytest runs in a process of its own.
+    apart: bool = False
 
     def write(self, experiments: str = EXPERIMENTS, tests: str = TESTS) -> None:
         """Write the experiments and the tests."""
@@ -87,7 +89,7 @@ class Project:
         It runs in this process, which saves its start, unless it is to be ``apart`` or to have workers.
         """
         own = ["--tfserving-server", str(self.server)] if server else []
-        apart = apart or "-n" in arguments
+        apart = apart or self.apart or "-n" in arguments
         run = self.pytester.runpytest_subprocess if apart else self.pytester.runpytest_inprocess
         return run(*_FEW_PLUGINS, "-rs", *own, *arguments)
 

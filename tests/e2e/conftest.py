@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     import docker
 
+    from harness import Project
+
 _BAKED = "pytest-tfserving-e2e:models"
 # Pytester gives tests a home of their own.
 _CACHE = cache_folder()
@@ -31,6 +33,13 @@ def _alone() -> Iterator[None]:
     """No other test of this folder runs meanwhile, not even in another worker of pytest-xdist."""
     with filelock.FileLock(Path(tempfile.gettempdir()) / "pytest-tfserving-e2e.lock"):
         yield
+
+
+@pytest.fixture
+def project(project: Project) -> Project:
+    """A project whose pytest runs in a process of its own, as a user's does."""
+    project.apart = True
+    return project
 
 
 @pytest.fixture(scope="session")
