@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from dataclasses import dataclass
 from importlib import import_module
@@ -28,7 +29,7 @@ FAKE_SERVER = Path(__file__).parent / "servers" / "fake_server.py"
 PATIENCE_S = 60
 _LOOK_S = 0.02
 # Locust's plugin claims options of pytest, and Hypothesis takes longer to import than pytest itself.
-_FEW_PLUGINS = ("-p", "no:locust", "-p", "no:hypothesispytest")
+FEW_PLUGINS = ("-p", "no:locust", "-p", "no:hypothesispytest")
 RESULT = Result(
     experiment="e",
     target="local",
@@ -83,6 +84,13 @@ class Project:
         """Tell the stand-in server how to behave."""
         self.monkeypatch.setenv("FAKE_SERVER", json.dumps(how))
 
+    def embedded_server(self) -> str:
+        """Return the option for the embedded server as a program like any other: without a bare session."""
+        program = self.pytester.path / "embedded_server"
+        program.write_text(f'#!/bin/sh\nexec {sys.executable} -m pytest_tfserving.model_server "$@"\n')
+        program.chmod(0o755)
+        return f"--tfserving-server={program}"
+
     def run(self, *arguments: str, server: bool = True, apart: bool = False) -> pytest.RunResult:
         """Run pytest, on the stand-in server unless told otherwise.
 
@@ -91,7 +99,7 @@ class Project:
         own = ["--tfserving-server", str(self.server)] if server else []
         apart = apart or self.apart or "-n" in arguments
         run = self.pytester.runpytest_subprocess if apart else self.pytester.runpytest_inprocess
-        return run(*_FEW_PLUGINS, "-rs", *own, *arguments)
+        return run(*FEW_PLUGINS, "-rs", *own, *arguments)
 
     def results(
         self, *arguments: str, server: bool = True, apart: bool = False

@@ -20,10 +20,11 @@ from pytest_tfserving.slo import Slo
 from pytest_tfserving.targets.deployment import Deployment
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
     from harness import Project
+    from pytest_tfserving.load.profile import LoadProfile
     from pytest_tfserving.measure import Asked
     from pytest_tfserving.targets.order import Order
 
@@ -84,10 +85,17 @@ def document(
     return document_of(entries, interrupted=interrupted, pricing=Pricing(), searches=searches)
 
 
-def instead_of_load(project: Project, **changes: Any) -> None:
-    """Let each run of load of a project have a planted result, with ``changes``; nothing is started.
+def _nothing_special(_: LoadProfile) -> dict[str, Any]:
+    return {}
 
-    All else is real: how tests come to their experiments, verdicts, reports. For runs in this process only.
+
+def instead_of_load(
+    project: Project, special: Callable[[LoadProfile], dict[str, Any]] = _nothing_special
+) -> None:
+    """Let each run of load of a project have a planted `result`; nothing is started.
+
+    ``special`` has arguments of `result` for a run's profile. All else is real: how tests come to their
+    experiments, verdicts, reports. It holds for runs in this process only.
     """
 
     def deployed(order: Order) -> AbstractContextManager[Deployment]:
@@ -97,14 +105,14 @@ def instead_of_load(project: Project, **changes: Any) -> None:
         )
 
     def measured(deployment: Deployment, asked: Asked, *_: Any) -> tuple[Result, bool]:
-        about = {
+        about: dict[str, Any] = {
             "experiment": deployment.label,
             "target": deployment.experiment.target,
             "profile": asdict(asked.profile),
             "users": asked.profile.users,
             "configuration": deployment.configuration,
         }
-        return result(**{**about, **changes}), False
+        return result(**about, **special(asked.profile)), False
 
     project.monkeypatch.setattr(measure, "deploy", deployed)
     project.monkeypatch.setattr(measure, "measure", measured)
