@@ -1,14 +1,16 @@
-"""Results made up for reports: what a run of the study could have measured."""
+"""Results made up for reports and verdicts: what a run of the study, or of a project, could have measured."""
 
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_tfserving import measure
 from pytest_tfserving.cost import Pricing
 from pytest_tfserving.experiments_file import read_file
 from pytest_tfserving.load.part import Part
@@ -16,9 +18,16 @@ from pytest_tfserving.load.result import Generator, Result, Window
 from pytest_tfserving.report.document import document_of
 from pytest_tfserving.report.runlog import Entry
 from pytest_tfserving.slo import Slo
+from pytest_tfserving.targets.deployment import Deployment
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+
+    from harness import Project
+    from pytest_tfserving.load.profile import LoadProfile
+    from pytest_tfserving.measure import Asked
+    from pytest_tfserving.targets.order import Order
 
 STUDY = [
     each
@@ -75,6 +84,39 @@ def document(
 ) -> dict[str, Any]:
     """The document of a run."""
     return document_of(entries, interrupted=interrupted, pricing=Pricing(), searches=searches)
+
+
+def _nothing_special(_: LoadProfile) -> dict[str, Any]:
+    return {}
+
+
+def instead_of_load(
+    project: Project, special: Callable[[LoadProfile], dict[str, Any]] = _nothing_special
+) -> None:
+    """Let each run of load of a project have a planted `result`; nothing is started.
+
+    ``special`` has arguments of `result` for a run's profile. All else is real: how tests come to their
+    experiments, verdicts, reports. It holds for runs in this process only.
+    """
+
+    def deployed(order: Order) -> AbstractContextManager[Deployment]:
+        name = order.experiment.name
+        return nullcontext(
+            Deployment(order.experiment, name, "half", "/v1/models/half", endpoints=(), reached="nothing")
+        )
+
+    def measured(deployment: Deployment, asked: Asked, *_: Any) -> tuple[Result, bool]:
+        about: dict[str, Any] = {
+            "experiment": deployment.label,
+            "target": deployment.experiment.target,
+            "profile": asdict(asked.profile),
+            "users": asked.profile.users,
+            "configuration": deployment.configuration,
+        }
+        return result(**about, **special(asked.profile)), False
+
+    project.monkeypatch.setattr(measure, "deploy", deployed)
+    project.monkeypatch.setattr(measure, "measure", measured)
 
 
 def search() -> dict[str, Any]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     import docker
 
+    from harness import Project
+
 _BAKED = "pytest-tfserving-e2e:models"
 # Pytester gives tests a home of their own.
 _CACHE = cache_folder()
@@ -31,6 +33,13 @@ def _alone() -> Iterator[None]:
     """No other test of this folder runs meanwhile, not even in another worker of pytest-xdist."""
     with filelock.FileLock(Path(tempfile.gettempdir()) / "pytest-tfserving-e2e.lock"):
         yield
+
+
+@pytest.fixture
+def project(project: Project) -> Project:
+    """A project whose pytest runs in a process of its own, as a user's does."""
+    project.apart = True
+    return project
 
 
 @pytest.fixture(scope="session")
@@ -83,20 +92,12 @@ def _has_image(node: dict[str, Any], image: str) -> bool:
 
 
 @pytest.fixture(scope="session")
-def half_plus_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SavedModel."""
-    return _exported(tmp_path_factory, "-m", "pytest_tfserving.cli", "export-model", "half_plus_two")
-
-
-@pytest.fixture(scope="session")
-def greedy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SavedModel that takes as much RAM as it is asked to."""
-    return _exported(tmp_path_factory, str(Path(__file__).with_name("greedy_model.py")))
-
-
-def _exported(factory: pytest.TempPathFactory, *program: str) -> Path:
-    folder = factory.mktemp("models")
-    command = [sys.executable, *program, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+def greedy(shared: Path) -> Path:
+    """A SavedModel that takes as much RAM as it is asked to; exported once for all processes of a run."""
+    folder = shared / "greedy"
+    with filelock.FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            command = [sys.executable, str(Path(__file__).with_name("greedy_model.py")), str(folder)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
     return folder

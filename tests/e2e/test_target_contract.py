@@ -69,7 +69,7 @@ KEPT_BUSY = """
 import time
 
 def test_cpu(serving, load):
-    load(users=8, spawn_rate=8, think_time_s=0.0)
+    load(users=8, spawn_rate=8, think_time_s=0.0, run_time_s=20 if LIMITS else 3)
     text, deadline = "", time.monotonic() + 60
     while LIMITS and not text and time.monotonic() < deadline:
         text = dict(serving.evidence()).get("CPU limits", "")
