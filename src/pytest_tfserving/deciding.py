@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_tfserving.load.result import BareRates
-
     Floats = NDArray[np.float64]
 
 DEFAULT_ALPHA = 0.01
@@ -35,8 +33,6 @@ _HOLD_BACK_S = 0.6
 _FINEST_S = 0.02
 _REQUESTS_IN_A_SLICE = 2.5
 _MS = 1000
-# A bare session measured before the run is taken to be within so much of its speed during the run.
-BARE_MARGIN = 0.05
 
 
 @dataclass(frozen=True)
@@ -67,8 +63,8 @@ class _Question(Protocol):
 class Decider:
     """Watches one run of load for ``slos``: at most ``alpha`` of its PASS, and of its FAIL, are wrong.
 
-    With ``early_stop`` the run is over when all is decided. Relative SLOs are decided against the ``bare``
-    rates measured before the run, give or take `BARE_MARGIN`. Without a ``plateau`` the level of load changes
+    With ``early_stop`` the run is over when all is decided. Relative SLOs are decided against the baseline's
+    pulses so far, where it `has_baseline`. Without a ``plateau`` the level of load changes
     in the part that is judged: it is never steady, and there is nothing to cut.
     """
 
@@ -76,8 +72,8 @@ class Decider:
         self,
         slos: Sequence[Slo],
         alpha: float,
-        bare: BareRates | None,
         *,
+        has_baseline: bool,
         early_stop: bool = True,
         plateau: bool = True,
     ) -> None:
@@ -86,8 +82,9 @@ class Decider:
         self._plateau = plateau
         self.unsteady = ""
         self.decisions: dict[str, Decision] = {}
-        self._slos = {slo.text: slo for slo in slos if (bare or not slo.relative) and _question(slo, bare)}
-        self._bare = bare
+        self._baseline = _Baseline()
+        asked = [slo for slo in slos if has_baseline or not slo.relative]
+        self._slos = {slo.text: slo for slo in asked if slo.relative or _question(slo, None)}
         self._cpu: tuple[Floats, Floats] = (np.empty(0), np.empty(0))
         self._requests = _Requests(kept=bool(self._slos))
         self._needed = -math.log(alpha)
@@ -114,6 +111,14 @@ class Decider:
         ``at_s`` is in seconds since the run's start. ``cpu_s`` counts on and on.
         """
         self._cpu = (at_s, cpu_s)
+
+    def add_baseline(self, at_s: Floats, calls: Floats, busy_s: Floats, latency_ms: Floats) -> None:
+        """Take in pulses of the baseline that were made since the last call, at times of the run.
+
+        See `PulseRow`.
+        """
+        del at_s
+        self._baseline.add(calls, busy_s, latency_ms)
 
     def look(self, now_s: float, *, last: bool = False) -> None:
         """Decide what can be decided of the requests that ended until ``now_s``."""
@@ -154,10 +159,19 @@ class Decider:
             self._cut_s, self._questions = cut_s, self._asked()
 
     def _asked(self) -> dict[str, _Question]:
-        asked = {text: _question(slo, self._bare) for text, slo in self._slos.items()}
+        asked = {text: self._question_of(slo) for text, slo in self._slos.items()}
         return {text: question for text, question in asked.items() if question}
 
+    def _question_of(self, slo: Slo) -> _Question | None:
+        if slo.relative and not self._baseline.is_known:
+            return None
+        return _question(slo, self._baseline)
+
     def _ask(self, slo: Slo, window: Window, now_s: float, *, last: bool) -> None:
+        if slo.relative and (question := self._question_of(slo)):
+            self._questions[slo.text] = question  # with the limit that is known by now
+        if slo.text not in self._questions:
+            return
         evidence = self._questions[slo.text].look(window)
         if window.length_s < SHORTEST_WINDOW_S and not last:
             return
@@ -171,6 +185,36 @@ class Decider:
             at_s=round(now_s, 3),
             effective=round(evidence.effective, 1),
         )
+
+
+class _Baseline:
+    """All pulses so far, summed up."""
+
+    def __init__(self) -> None:
+        self._calls = self._busy_s = self._latencies_ms = 0.0
+        self._pulses = 0
+
+    def add(self, calls: Floats, busy_s: Floats, latency_ms: Floats) -> None:
+        """Add some pulses."""
+        self._calls += float(calls.sum())
+        self._busy_s += float(busy_s.sum())
+        self._latencies_ms += float(latency_ms.sum())
+        self._pulses += len(calls)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there was a pulse."""
+        return self._pulses > 0
+
+    @property
+    def rps(self) -> float:
+        """Calls a second."""
+        return self._calls / self._busy_s
+
+    @property
+    def latency_ms(self) -> float:
+        """The mean of the pulses' median calls."""
+        return self._latencies_ms / self._pulses
 
 
 class _Requests:
@@ -293,23 +337,20 @@ class _Slices:
 
 
 class _Percentile:
-    """Too many latencies over the limit, or not; ``limits_ms`` are to be met, and to be missed."""
+    """Too many latencies over the limit, or not."""
 
-    def __init__(self, percentile: float, limits: tuple[float, float], *, at_limit_counts: bool) -> None:
+    def __init__(self, percentile: float, limit_ms: float, *, at_limit_counts: bool) -> None:
         self._over = np.greater_equal if at_limit_counts else np.greater
-        self._limits = limits
-        self._tests = [ShareTest(1 - percentile / 100) for _ in _distinct(limits)]
+        self._limit_ms = limit_ms
+        self._test = ShareTest(1 - percentile / 100)
 
     def look(self, window: Window) -> Evidence:
         values = window.latencies_ms
-        found = [
-            test.look(values, self._over(values, limit), _inefficiency_unseen(window, limit))
-            for test, limit in zip(self._tests, _distinct(self._limits), strict=True)
-        ]
-        return Evidence(found[0].below, found[-1].above, found[0].effective)
+        over = self._over(values, self._limit_ms)
+        return self._test.look(values, over, _inefficiency_unseen(window, self._limit_ms))
 
     def needed_factor(self, needed: float) -> float:
-        return max(test.needed_factor(needed) for test in self._tests)
+        return self._test.needed_factor(needed)
 
 
 class _Errors:
@@ -326,41 +367,40 @@ class _Errors:
 
 
 class _Rate:
-    """Successes in slices of time against a rate; ``limits`` are to be met, and to be missed."""
+    """Successes in slices of time against a rate."""
 
-    def __init__(self, limits: tuple[float, float]) -> None:
-        self._limits = _distinct(limits)
+    def __init__(self, limit_rps: float) -> None:
+        self._limit_rps = limit_rps
         self._slice_s = math.nan
-        self._tests: list[MeanTest] = []
+        self._test: MeanTest | None = None
 
     def look(self, window: Window) -> Evidence:
-        rate = max(len(window.ended_s) / window.length_s if window.length_s else 0.0, *self._limits)
+        rate = max(len(window.ended_s) / window.length_s if window.length_s else 0.0, self._limit_rps)
         slice_s = max(_FINEST_S, _REQUESTS_IN_A_SLICE / rate)
-        if not 0.5 < slice_s / self._slice_s < 2:  # noqa: PLR2004 - the first, or one that no longer fits
+        test = self._test
+        if test is None or not 0.5 < slice_s / self._slice_s < 2:  # noqa: PLR2004 - one that no longer fits
             self._slice_s = slice_s
-            self._tests = [MeanTest(limit * slice_s) for limit in self._limits]
+            self._test = test = MeanTest(self._limit_rps * slice_s)
         slices = int(window.length_s / self._slice_s)
         at = (window.ended_s / self._slice_s).astype(np.int64)
         counts = np.bincount(at, minlength=slices)[:slices].astype(float)
-        found = [test.look(counts) for test in self._tests]
-        return Evidence(found[-1].below, found[0].above, found[0].effective)
+        return test.look(counts)
 
     def needed_factor(self, needed: float) -> float:
-        return max((test.needed_factor(needed) for test in self._tests), default=math.inf)
+        return self._test.needed_factor(needed) if self._test else math.inf
 
 
 class _Mean:
-    """The mean latency against a limit; ``limits_ms`` are to be met, and to be missed."""
+    """The mean latency against a limit."""
 
-    def __init__(self, limits_ms: tuple[float, float]) -> None:
-        self._tests = [MeanTest(limit) for limit in _distinct(limits_ms)]
+    def __init__(self, limit_ms: float) -> None:
+        self._test = MeanTest(limit_ms)
 
     def look(self, window: Window) -> Evidence:
-        found = [test.look(window.latencies_ms) for test in self._tests]
-        return Evidence(found[0].below, found[-1].above, found[0].effective)
+        return self._test.look(window.latencies_ms)
 
     def needed_factor(self, needed: float) -> float:
-        return max(test.needed_factor(needed) for test in self._tests)
+        return self._test.needed_factor(needed)
 
 
 class _Never:
@@ -390,28 +430,24 @@ def _inefficiency_unseen(window: Window, limit_ms: float) -> tuple[float, float]
     return in_flight, in_flight if is_far_from(limit_ms, values) else math.inf
 
 
-def _distinct(limits: tuple[float, float]) -> tuple[float, ...]:
-    return limits[:1] if limits[0] == limits[1] else limits
-
-
-def _question(slo: Slo, bare: BareRates | None) -> _Question | None:
+def _question(slo: Slo, baseline: _Baseline | None) -> _Question | None:
     """What ``slo`` asks; None where there is nothing to test, as for a limit that everything meets."""
-    limits = _limits(slo, bare)
+    limit = _limit(slo, baseline)
     percentile = percentile_of(slo.metric)
     if slo.metric == "max":
         return _Never(
-            lambda window: any(not slo.holds(high / limits[1] * slo.limit) for high in _highest(window))
+            lambda window: any(not slo.holds(high / limit * slo.limit) for high in _highest(window))
         )
-    if slo.metric == "errors" and limits[0] <= 0:
+    if slo.metric == "errors" and limit <= 0:
         return _Never(lambda window: bool(window.failed.any()))
-    nothing_to_test = slo.metric == CPU_PER_REQUEST or (slo.metric == "errors" and max(limits) >= 1)
-    if min(limits) <= 0 or nothing_to_test:
+    nothing_to_test = slo.metric == CPU_PER_REQUEST or (slo.metric == "errors" and limit >= 1)
+    if limit <= 0 or nothing_to_test:
         return None
     if percentile is not None:
-        return _Percentile(percentile, limits, at_limit_counts=slo.op == "<")
+        return _Percentile(percentile, limit, at_limit_counts=slo.op == "<")
     if slo.metric == "errors":
-        return _Errors(limits[0])
-    return _Mean(limits) if slo.metric == "mean" else _Rate(limits)
+        return _Errors(limit)
+    return _Mean(limit) if slo.metric == "mean" else _Rate(limit)
 
 
 def _highest(window: Window) -> Floats:
@@ -419,12 +455,10 @@ def _highest(window: Window) -> Floats:
     return np.sort(window.latencies_ms)[-1:]
 
 
-def _limits(slo: Slo, bare: BareRates | None) -> tuple[float, float]:
-    """The limit in the metric's own unit, once to be met and once to be missed."""
+def _limit(slo: Slo, baseline: _Baseline | None) -> float:
+    """Return the limit in the metric's own unit."""
+    limit = slo.limit * slo.unit.factor
     if not slo.relative:
-        return (slo.limit * slo.unit.factor,) * 2
-    assert bare is not None
-    rates = bare.rps if slo.higher_is_better else bare.latency_ms
-    limit = slo.limit * slo.unit.factor * sum(rates) / len(rates)
-    margin = BARE_MARGIN if slo.higher_is_better else -BARE_MARGIN
-    return limit * (1 + margin), limit * (1 - margin)
+        return limit
+    assert baseline is not None
+    return limit * (baseline.rps if slo.higher_is_better else baseline.latency_ms)
