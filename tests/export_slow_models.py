@@ -1,6 +1,6 @@
-"""Exports two models of one answer, half of x plus 2: the second takes twice the work of the first.
+"""Exports models of one answer, half of x plus 2, that take more work the one than the other.
 
-``export_slow_models.py FOLDER`` writes them to FOLDER/once and FOLDER/twice.
+``export_slow_models.py FOLDER`` writes them to FOLDER/once, FOLDER/twice and FOLDER/long.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Slow(tf.Module):  # type: ignore[misc]
 
 
 def main() -> None:
-    """Export both."""
-    for name, times in (("once", 1), ("twice", 2)):
+    """Export all."""
+    for name, times in (("once", 1), ("twice", 2), ("long", 200)):
         module = Slow(times)
         tf.saved_model.save(
             module, str(Path(sys.argv[1]) / name / "1"), signatures={"serving_default": module.serve}
