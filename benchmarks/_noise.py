@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_tfserving.statistics.pulses import between_pulses
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -99,9 +101,8 @@ def truth(server: Server, noise: Noise, seed: int) -> Truth:
     latencies = np.concatenate([run.latencies_ms for run in seen])
     p50, p95, p99 = np.quantile(latencies, [0.5, 0.95, 0.99])
     rps = len(latencies) / (200.0 * len(seen))
-    pulses = np.concatenate([run.pulses for run in seen], axis=1)
     errors = float(np.mean(np.concatenate([run.failed for run in seen])))
-    baseline = float((pulses[1] / pulses[2]).mean())
+    baseline = float(np.mean([between_pulses(run.pulses[1] / run.pulses[2]).mean() for run in seen]))
     good = rps * (1 - errors)
     return Truth(p50, p95, p99, float(latencies.mean()), good, good / baseline, errors)
 

@@ -1,7 +1,7 @@
 """What one experiment costs beside its load: the wait a person has for nothing.
 
 A whole `pytest` run of the experiment 1cpu-2gb-1n-interop1 of ``perf_tests`` with 5 s of load, from its
-start to its end, minus the load (``run_s`` of its JSON) and minus the bare session's slices, which measure
+start to its end, minus the load (``run_s`` of its JSON) and minus the baseline's pulses, which measure
 too. What is left is pytest's own start, the server's, the warm-up, the load generator's start, and the end of
 it all. It is compared with a process that imports TensorFlow and loads the same model on one core, as many as
 the server has.
@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING
 import _common as common
 import _targets as targets
 
-from pytest_tfserving.bare import SLICE_S
 from pytest_tfserving.models.store import exported
 from pytest_tfserving.targets.served_model import latest_version
 
@@ -47,13 +46,13 @@ class Round:
 
     whole_s: float
     load_s: float
-    slices_s: float
+    pulses_s: float
     until_load_s: float
 
     @property
     def overhead_s(self) -> float:
         """What was not measuring."""
-        return self.whole_s - self.load_s - self.slices_s
+        return self.whole_s - self.load_s - self.pulses_s
 
     @property
     def after_s(self) -> float:
@@ -67,11 +66,12 @@ def experiment_round(folder: Path) -> Round:
     result = targets.run_experiment(folder, ["--tfserving-target=local"], _RUN_TIME_S)
     whole_s = time.perf_counter() - start
     if not result["bare"]:
-        sys.exit("there was no bare session")
-    slices = len(result["bare"]["rps"])
+        sys.exit("there was no baseline")
+    baseline = result["bare"]
+    # One caller: a pulse takes as long as its calls.
+    pulses_s = sum(calls / rps for calls, rps in zip(baseline["calls"], baseline["rps"], strict=True))
     load_began = dt.datetime.fromisoformat(result["started_at"]).timestamp()
-    # The first slice comes right before the load.
-    return Round(whole_s, result["run_s"], slices * SLICE_S, load_began - started_at - SLICE_S)
+    return Round(whole_s, result["run_s"], pulses_s, load_began - started_at)
 
 
 def deployments(rounds: int) -> tuple[dict[str, dict[str, list[float]]], list[common.Target]]:
@@ -148,11 +148,11 @@ def main() -> None:
             ),
         ],
     )
-    whole, load, slices = (
+    whole, load, pulses = (
         statistics.median(getattr(each, part) for each in rounds)
-        for part in ("whole_s", "load_s", "slices_s")
+        for part in ("whole_s", "load_s", "pulses_s")
     )
-    print(f"\nthe whole run took {whole:.2f} s, of which {load:.2f} s load and {slices:.2f} s bare session")
+    print(f"\nthe whole run took {whole:.2f} s, of which {load:.2f} s load and {pulses:.2f} s baseline")
     print()
     deployed, limits = deployments(1 if args.quick else 3)
     figures = {

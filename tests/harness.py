@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from pytest_tfserving.load.baseline import Baseline
 from pytest_tfserving.load.latencies import Latencies
-from pytest_tfserving.load.result import BareRates, Generator, Result, Window
+from pytest_tfserving.load.result import Generator, Result, Window
 from pytest_tfserving.targets import TARGETS
 
 # Pytester forgets what a run in this process imported, and some of it cannot be imported twice.
@@ -45,7 +46,7 @@ RESULT = Result(
     generator=Generator(0.1, 0.1),
     reached="",
     endpoints=[],
-    bare=BareRates((100.0, 150.0), (8.0, 10.0)),
+    bare=Baseline((2.0, 3.0), (100.0, 150.0), (8.0, 10.0), (50.0, 75.0)),
 )
 EXPERIMENTS = """
 defaults: {model: ./models/half, payload: request.json, profile: tiny}

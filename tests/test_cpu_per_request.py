@@ -72,7 +72,7 @@ def loaded(folder: Path, cpu: CpuCurve, target: str = "local", every_s: float = 
         "e", Shape(1, 1, 1), ServingOptions(1, 1), "half_plus_two", "json", PLAN.profile, target=target
     )
     deployment = Deployment(experiment, "e", "half_plus_two", "/v1/models/half_plus_two", (), "")
-    story = Story(Decider((), 0.01, None, plateau=False))
+    story = Story(Decider((), 0.01, has_baseline=False, plateau=False))
     usage = {"cpu_s": 0.0, "wait_s": 0.0, "steal_s": 0.0, "at_s": 0.0}
     for event, at_s in (("settled", 0.5), ("tick", 30.0), ("end", 60.0)):
         process = {**usage, "at_s": at_s}

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from pytest_tfserving.deciding import SHORTEST_WINDOW_S, Decider
-from pytest_tfserving.load.result import BareRates
 from pytest_tfserving.slo import Slo
 from test_sequential import autocorrelated
 
@@ -37,8 +36,8 @@ def watched(decider: Decider, made: Requests, seconds: float = 60) -> float:
     return math.inf
 
 
-def decider(*slos: str, bare: BareRates | None = None, early_stop: bool = True) -> Decider:
-    return Decider([Slo.parse(text) for text in slos], 0.01, bare, early_stop=early_stop)
+def decider(*slos: str, has_baseline: bool = False, early_stop: bool = True) -> Decider:
+    return Decider([Slo.parse(text) for text in slos], 0.01, has_baseline=has_baseline, early_stop=early_stop)
 
 
 def test_what_is_easy_passes_in_seconds() -> None:
@@ -164,15 +163,20 @@ def test_one_failure_is_enough_where_none_is_allowed() -> None:
     assert watched(high, requests()) == math.inf
 
 
-def test_relative_limits_leave_a_margin_for_the_bare_session() -> None:
-    bare = BareRates((100.0,), (10.0,))
-    near, far = decider("efficiency>=97%", bare=bare), decider("efficiency>=80%", bare=bare)
-    even = requests()
-    watched(near, (np.arange(6000) / 100, *even[1:]))
-    watched(far, (np.arange(6000) / 100, *even[1:]))
+def test_relative_limits_are_those_of_the_pulses_so_far() -> None:
+    """100 requests a second of about 106 ms on average, where the baseline makes 100 of 10 ms."""
+    even = np.arange(6000) / 100, *requests()[1:]
+    met, missed = decider("efficiency>=80%", has_baseline=True), decider("mean<5x", has_baseline=True)
+    for each in (met, missed):
+        watched(each, even, 4)
+        assert each.decisions == {}
+        each.add_baseline(
+            np.array([0.1, 0.9]), np.array([5.0, 1.0]), np.array([0.05, 0.01]), np.full(2, 10.0)
+        )
+        each.look(4.0, last=True)
 
-    assert near.decisions == {}
-    assert far.decisions["efficiency>=80%"].holds
+    assert met.decisions["efficiency>=80%"].holds
+    assert not missed.decisions["mean<5x"].holds
     assert decider("efficiency>=80%").undecided(1.0) == {}
 
 

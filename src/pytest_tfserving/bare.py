@@ -1,7 +1,8 @@
-"""The bare in-process TensorFlow session: what the same cores do with the same model and no server around it.
+"""The baseline: what a replica's cores do with the same model in process, with no server around it.
 
-It runs in processes of its own, one a replica, on the replica's cores. They stay idle while load runs, so a
-slice can be measured right before and right after it: a machine whose speed drifts shows itself.
+It has a process a replica, on the replica's cores, which calls the model in short pulses while load runs.
+Everything of the load stands still meanwhile, see `bare_child`: so what the machine does to the server it
+does to the baseline, too.
 """
 
 from __future__ import annotations
@@ -9,24 +10,29 @@ from __future__ import annotations
 import json
 import os
 import queue
+import socket
 import subprocess
 import sys
 import threading
+import time
+from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from pytest_tfserving.errors import DeploymentError
-from pytest_tfserving.load.result import BareRates
+from pytest_tfserving.load.clock import LoadClock
 from pytest_tfserving.processes import end_by_closing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from pytest_tfserving.experiment import ServingOptions
+    from pytest_tfserving.freeze import Freezer
 
-SLICE_S = 3.0
-_GRACE_S = 60.0
+# A pulse that has not ended by then never will.
+_LONGEST_PULSE_S = 60.0
+_NOTHING = "null"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +57,34 @@ class BarePlan:
     start_cores: tuple[int, ...]
 
 
-class BareSession:
-    """One process with the model loaded; its errors go to ``log``."""
+class PulseRow(NamedTuple):
+    """One pulse of all replicas, at a time of the load clock.
 
-    def __init__(self, plan: BarePlan, log: Path) -> None:
+    ``calls`` are those of all, ``busy_s`` is how long they took at the rate of all together, ``latency_ms``
+    is the median call of the slowest replica.
+    """
+
+    at_s: float
+    calls: float
+    busy_s: float
+    latency_ms: float
+
+
+class BareSession:
+    """One process with the model loaded; its errors go to ``log``.
+
+    It makes pulses when its ``leader`` does, through that socket; without one it leads its ``followers``.
+    """
+
+    def __init__(
+        self,
+        plan: BarePlan,
+        log: Path,
+        leader: socket.socket | None = None,
+        followers: Sequence[socket.socket] = (),
+    ) -> None:
         self._log = log
+        passed = [each.fileno() for each in ([leader] if leader else followers)]
         spec = {
             "model": str(plan.version_path),
             "body": str(plan.body),
@@ -64,6 +93,8 @@ class BareSession:
             "callers": max(len(plan.cores), 1),
             "cores": plan.cores,
             "start_cores": plan.start_cores,
+            "leader": passed[0] if leader else None,
+            "followers": passed,
         }
         with log.open("wb") as errors:
             self._process = subprocess.Popen(
@@ -73,9 +104,11 @@ class BareSession:
                 stderr=errors,
                 text=True,
                 start_new_session=True,
+                pass_fds=passed,
                 env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2")},
             )
         self._lines: queue.Queue[str] = queue.Queue()
+        self._hear: Callable[[dict[str, Any] | None], None] | None = None
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -85,46 +118,135 @@ class BareSession:
         Raises:
             DeploymentError: when it ends or says nothing, with its last words.
         """
-        return BareReady(**self._next(timeout_s))
+        try:
+            line = self._lines.get(timeout=timeout_s)
+        except queue.Empty:
+            line = ""
+        if not line:
+            raise DeploymentError(f"the baseline did not answer within {timeout_s:g} s{self.last_words()}")
+        return BareReady(**json.loads(line))
 
-    def start_slice(self, length_s: float = SLICE_S) -> None:
-        """Begin calling the session as fast as it answers."""
+    def tell(self, line: str, hear: Callable[[dict[str, Any] | None], None]) -> None:
+        """Write one line to it; ``hear`` takes what it says from now on, None once it has ended."""
         assert self._process.stdin is not None
-        self._process.stdin.write(f"{length_s}\n")
-        self._process.stdin.flush()
+        self._hear = hear
+        try:
+            self._process.stdin.write(f"{line}\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            hear(None)
 
-    def end_slice(self, length_s: float = SLICE_S) -> tuple[float, float]:
-        """Calls a second and the median call in ms of the slice that was begun."""
-        line = self._next(length_s + _GRACE_S)
-        return line["rps"], line["latency_ms"]
+    def last_words(self) -> str:
+        """The end of its log, as the end of a sentence; empty when it has none."""
+        last = self._log.read_text(errors="replace").strip().splitlines()[-1:]
+        return f": {last[0]}" if last else ""
+
+    def has_ended(self) -> bool:
+        """Whether the process is gone."""
+        return self._process.poll() is not None
+
+    def kill(self) -> None:
+        """End the process at once."""
+        self._process.kill()
 
     def close(self) -> None:
         """End the process."""
         end_by_closing(self._process, timeout_s=2)
         self._reader.join()
 
-    def _next(self, timeout_s: float) -> dict[str, Any]:
-        try:
-            line = self._lines.get(timeout=timeout_s)
-        except queue.Empty:
-            line = ""
-        if not line:
-            last = self._log.read_text(errors="replace").strip().splitlines()[-1:]
-            said = f": {last[0]}" if last else ""
-            raise DeploymentError(f"the bare in-process session did not answer within {timeout_s:g} s{said}")
-        return dict(json.loads(line))
-
     def _read(self) -> None:
         assert self._process.stdout is not None
         with self._process.stdout as lines:
             for line in lines:
-                self._lines.put(line)
+                if self._hear:
+                    self._hear(json.loads(line))
+                else:
+                    self._lines.put(line)
         self._lines.put("")
+        if self._hear:
+            self._hear(None)
 
 
-def measure_slice(sessions: Sequence[BareSession]) -> BareRates:
-    """One slice of all sessions at once: rates add up, the latency is the slowest session's."""
-    for session in sessions:
-        session.start_slice()
-    slices = [session.end_slice() for session in sessions]
-    return BareRates((sum(rps for rps, _ in slices),), (max(latency for _, latency in slices),))
+def start_sessions(plans: Sequence[BarePlan], folder: Path) -> list[BareSession]:
+    """Start the sessions of all replicas; the first one leads the others."""
+    pairs = [socket.socketpair() for _ in plans[1:]]
+    sessions = [BareSession(plans[0], folder / "bare0.log", followers=[ours for ours, _ in pairs])]
+    for index, (plan, (ours, theirs)) in enumerate(zip(plans[1:], pairs, strict=True), 1):
+        with closing(ours), closing(theirs):
+            sessions.append(BareSession(plan, folder / f"bare{index}.log", leader=theirs))
+    return sessions
+
+
+class Pulses:
+    """The baseline's pulses in one run of load, made inside of this context, at times of ``clock``.
+
+    A server is never left frozen: when the process that makes the pulses dies in one, what it stopped goes
+    on at once.
+    """
+
+    def __init__(self, sessions: Sequence[BareSession], servers: Freezer, clock_path: Path) -> None:
+        clock_path.unlink(missing_ok=True)
+        self.clock = LoadClock(clock_path)
+        self._sessions = sessions
+        self._servers = servers
+        self._rows: list[PulseRow] = []
+        self._taken = 0
+        self._ended = threading.Event()
+        self._failure = ""
+        self._stands_since: tuple[float, float] | None = None
+
+    def __enter__(self) -> Self:
+        """Begin; the clock has its origin by now."""
+        order = {"clock": str(self.clock.path), "servers": self._servers.spec()}
+        self._sessions[0].tell(json.dumps(order), self._hear)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End, when the last pulse is over."""
+        self._sessions[0].tell(_NOTHING, self._hear)
+        if not self._ended.wait(_LONGEST_PULSE_S):
+            self._sessions[0].kill()
+            self._ended.wait()
+        assert self.clock.path is not None
+        self.clock.path.unlink(missing_ok=True)
+
+    @property
+    def rows(self) -> list[PulseRow]:
+        """All pulses so far."""
+        return list(self._rows)
+
+    def new(self) -> list[PulseRow]:
+        """The pulses since the last call."""
+        rows = self._rows[self._taken :]
+        self._taken += len(rows)
+        return rows
+
+    def failure(self) -> str:
+        """Why there are no more pulses, in a sentence; empty while there are."""
+        if not self.clock.stands:
+            self._stands_since = None
+        else:
+            shown_s, now = self.clock.now_s(), time.monotonic()
+            if not self._stands_since or self._stands_since[0] != shown_s:
+                self._stands_since = shown_s, now
+            elif now - self._stands_since[1] > _LONGEST_PULSE_S:
+                self._failure = f"the baseline's calls did not end within {_LONGEST_PULSE_S:g} s"
+                self._sessions[0].kill()
+        if not self._failure and any(session.has_ended() for session in self._sessions):
+            last = next(session.last_words() for session in self._sessions if session.has_ended())
+            self._failure = f"a process of the baseline ended during the load{last}"
+        return self._failure
+
+    def _hear(self, line: dict[str, Any] | None) -> None:
+        if line is None:
+            self._let_go_on()
+        elif "ended" not in line:
+            self._rows.append(PulseRow(**line))
+            return
+        self._ended.set()
+
+    def _let_go_on(self) -> None:
+        """Undo what a process that died in a pulse left."""
+        if self.clock.stands:
+            self.clock.go_on()
+        self._servers.thaw()

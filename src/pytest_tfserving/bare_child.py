@@ -1,35 +1,217 @@
-"""The bare session's process: a plan as its argument; a line of seconds in, a line of rates out."""
+"""The baseline's process of one replica: the same model without a server, called in short pulses.
+
+Its plan is its argument. It says how the model answered, and then takes one line of standard input for each
+run of load, which makes it the leader of that run's pulses until the next line comes: it stops the load
+clock, freezes the servers, calls the model while the processes of the other replicas do the same, lets
+everything go on, and says what came out as a line. At the end of its input it leaves.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import random
+import select
+import socket
 import statistics
+import struct
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_tfserving.freeze import freezer
+from pytest_tfserving.load.clock import LoadClock
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from pytest_tfserving.freeze import Freezer
 
 _WARM_UP_CALLS = 3
+_STDIN = 0
+# A pulse is at least so long, and one call of each caller.
+PULSE_S = 0.05
+# Pulses are so far apart on average in seconds of load, or so many times their own length: about a tenth of
+# the time, whatever a call takes.
+EVERY_S = 0.8
+_EVERY_PULSES = 8.0
+# Pulses at equal distances could keep step with what a server does now and then.
+_SPREAD = 0.25
+# Early, so that limits are known when the window starts.
+_FIRST_S = 0.1
+# Of what a slow freezer takes, in which the clock and the server do not go the same way, the share in a pulse
+# and in the load.
+_FREEZING_IN_A_PULSE = 0.1
+_FREEZING_IN_LOAD = 0.01
+# What the leader sends: a pulse's length; and what it is sent back, see `Pulse`.
+_LENGTH = struct.Struct("d")
+_PULSE = struct.Struct("ddd")
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """The calls of all callers, how long they took at the rate of all together, and the median call."""
+
+    calls: float
+    busy_s: float
+    latency_ms: float
+
+    def packed(self) -> bytes:
+        """Return it as it is sent to the leader."""
+        return _PULSE.pack(self.calls, self.busy_s, self.latency_ms)
+
+
+class Caller:
+    """Calls the model in pulses, from as many threads as the replica has vCPUs."""
+
+    def __init__(self, call: Callable[[], Any], callers: int) -> None:
+        self._call = call
+        self._callers = callers
+        self._barrier = threading.Barrier(callers)
+        self._pool = ThreadPoolExecutor(callers)
+
+    def pulse(self, length_s: float) -> Pulse:
+        """Call for ``length_s``, whole calls only, and at least once each."""
+        done = list(self._pool.map(self._calls, [length_s] * self._callers))
+        calls = sum(len(latencies) for _, latencies in done)
+        rate = sum(len(latencies) / taken_s for taken_s, latencies in done)
+        median_ms = statistics.median(latency for _, latencies in done for latency in latencies)
+        return Pulse(calls, calls / rate, median_ms)
+
+    def _calls(self, length_s: float) -> tuple[float, list[float]]:
+        self._barrier.wait()
+        start, latencies = time.perf_counter(), []
+        now = start
+        while now - start < length_s:
+            self._call()
+            before, now = now, time.perf_counter()
+            latencies.append((now - before) * 1e3)
+        return now - start, latencies
+
+
+class Leader:
+    """Makes the pulses of one run of load, its own and those of its ``followers``."""
+
+    def __init__(
+        self, caller: Caller, followers: Sequence[socket.socket], clock: LoadClock, servers: Freezer
+    ) -> None:
+        self._caller = caller
+        self._followers = followers
+        self._clock = clock
+        self._servers = servers
+        self._length_s = PULSE_S
+        self._apart_s = EVERY_S
+
+    def run(self) -> None:
+        """Make pulses until a line, or the end, of standard input."""
+        self._fit_to_freezer()
+        due_s = _FIRST_S
+        while not self._is_told(due_s):
+            length_s = self._pulse()
+            apart_s = max(self._apart_s, _EVERY_PULSES * length_s)
+            due_s = self._clock.now_s() + apart_s * random.uniform(1 - _SPREAD, 1 + _SPREAD)  # noqa: S311
+
+    def _fit_to_freezer(self) -> None:
+        """Make pulses longer and rarer where freezing takes a while."""
+        start = time.perf_counter()
+        try:
+            self._servers.freeze()
+        finally:
+            self._servers.thaw()
+        taken_s = time.perf_counter() - start
+        self._length_s = max(PULSE_S, taken_s / _FREEZING_IN_A_PULSE)
+        self._apart_s = max(EVERY_S, taken_s / _FREEZING_IN_LOAD)
+
+    def _is_told(self, due_s: float) -> bool:
+        """Wait until the load clock shows ``due_s``; whether a line came before."""
+        while True:
+            left_s = max(due_s - self._clock.now_s(), 0.0)
+            if select.select([_STDIN], [], [], left_s)[0]:
+                return True
+            if self._clock.now_s() >= due_s:
+                return False
+
+    def _pulse(self) -> float:
+        """Make one pulse and say what came out; return its length."""
+        at_s, start = self._clock.now_s(), time.perf_counter()
+        self._clock.stop()
+        try:
+            self._servers.freeze()
+            pulses = self._all_pulses()
+        finally:
+            # The clock first: servers that go on may take the core from this process.
+            self._clock.go_on()
+            self._servers.thaw()
+        rate = sum(each.calls / each.busy_s for each in pulses)
+        calls = sum(each.calls for each in pulses)
+        latency_ms = max(each.latency_ms for each in pulses)
+        _say(at_s=at_s, calls=calls, busy_s=calls / rate, latency_ms=latency_ms)
+        return time.perf_counter() - start
+
+    def _all_pulses(self) -> list[Pulse]:
+        for follower in self._followers:
+            follower.sendall(_LENGTH.pack(self._length_s))
+        own = self._caller.pulse(self._length_s)
+        return [own, *(Pulse(*_PULSE.unpack(_received(each, _PULSE.size))) for each in self._followers)]
 
 
 def main() -> None:
-    """Load, warm up, then measure a slice for every line on standard input; leave at its end."""
+    """Load, warm up, then lead or follow in every run of load."""
     plan = json.loads(sys.argv[1])
     _pin(plan["start_cores"])
     call, answer = _load(plan)
     answers = [answer() for _ in range(_WARM_UP_CALLS)]
     _pin(plan["cores"])
+    caller = Caller(call, plan["callers"])
     _say(answer=json.loads(answers[0]), deterministic=len(set(answers)) == 1)
-    for line in sys.stdin:
-        rps, latency_ms = _measure(call, plan["callers"], float(line))
-        _say(rps=rps, latency_ms=latency_ms)
+    if plan["leader"] is None:
+        _lead(caller, [socket.socket(fileno=each) for each in plan["followers"]])
+    else:
+        _follow(caller, socket.socket(fileno=plan["leader"]))
     os._exit(0)
+
+
+def _lead(caller: Caller, followers: Sequence[socket.socket]) -> None:
+    """Lead a run's pulses for each line that names one; any other line ends them."""
+    while line := _line():
+        if order := json.loads(line):
+            clock = LoadClock(Path(order["clock"]))
+            Leader(caller, followers, clock, freezer(order["servers"])).run()
+        else:
+            _say(ended=True)
+
+
+def _follow(caller: Caller, leader: socket.socket) -> None:
+    """Make a pulse whenever the leader does, until it or the parent is gone."""
+    while _STDIN not in select.select([_STDIN, leader.fileno()], [], [])[0]:
+        (length_s,) = _LENGTH.unpack(_received(leader, _LENGTH.size))
+        leader.sendall(caller.pulse(length_s).packed())
+
+
+def _received(peer: socket.socket, size: int) -> bytes:
+    """Return ``size`` bytes of ``peer``; end this process where there are none, since the peer has ended."""
+    data = b""
+    while len(data) < size:
+        part = peer.recv(size - len(data))
+        if not part:
+            raise SystemExit("another process of the baseline has ended")
+        data += part
+    return data
+
+
+def _line() -> bytes:
+    """Return the next line of standard input, nothing at its end; what comes after it is left unread."""
+    line = b""
+    while not line.endswith(b"\n"):
+        part = os.read(_STDIN, 1)
+        if not part:
+            return b""
+        line += part
+    return line
 
 
 def _pin(cores: list[int]) -> None:
@@ -53,26 +235,6 @@ def _load(plan: dict[str, Any]) -> tuple[Callable[[], Any], Callable[[], bytes]]
         return json_tensor.encode(call(), request.row_format)
 
     return call, answer
-
-
-def _measure(call: Callable[[], Any], callers: int, length_s: float) -> tuple[float, float]:
-    """Whole calls of each caller, over the time that they took: calls a second, and the median call in ms."""
-    barrier = threading.Barrier(callers)
-
-    def one_caller(_: int) -> tuple[float, list[float]]:
-        barrier.wait()
-        start, latencies = time.perf_counter(), []
-        now = start
-        while now - start < length_s:
-            call()
-            before, now = now, time.perf_counter()
-            latencies.append((now - before) * 1e3)
-        return now - start, latencies
-
-    with ThreadPoolExecutor(callers) as pool:
-        done = list(pool.map(one_caller, range(callers)))
-    rps = sum(len(latencies) / taken_s for taken_s, latencies in done)
-    return rps, statistics.median(latency for _, latencies in done for latency in latencies)
 
 
 def _say(**values: Any) -> None:

@@ -14,9 +14,10 @@ from pytest_tfserving.circumstances import circumstances
 from pytest_tfserving.deciding import DEFAULT_ALPHA, Decider
 from pytest_tfserving.errors import ConfigurationError, DeploymentError, LoadError
 from pytest_tfserving.load.child import LoadChild, Plan
+from pytest_tfserving.load.clock import LoadClock
 from pytest_tfserving.load.local import Local
 from pytest_tfserving.load.profile import PROFILES
-from pytest_tfserving.load.result import BareRates, Generator, Result, Window
+from pytest_tfserving.load.result import Generator, Result, Window
 from pytest_tfserving.load.runner import as_text, run
 from pytest_tfserving.probe import first_answers
 from pytest_tfserving.server_side.watch import ServerWatch
@@ -119,6 +120,7 @@ def measure(
             cause = deployment.failure_soon() or str(error)
             result = nothing_measured(deployment.experiment, profile, aborted=cause)
             return replace(result, circumstances=circumstances(deployment)), False
+        pulses = None if deployment.unfit else deployment.pulses(folder / "load_clock")
         plan = Plan(
             profile=profile,
             body=first.request,
@@ -126,25 +128,23 @@ def measure(
             expected=first.expected,
             stall_s=min(profile.request_timeout_s, max(_SHORTEST_STALL_S, _STALL_FACTOR * first.warm_s)),
             whole_run_counts=bool(deployment.unfit),
+            clock=pulses.clock if pulses else LoadClock(),
         )
         generator.wait_until_ready()
-        before = _bare(deployment)
         shown = progress.load(deployment.experiment.name, profile.run_time_s)
         plateau = profile.has_plateau and not generator.has_own_shape
         slos = asked.slos if plateau and not deployment.unfit else ()
         decider = Decider(
             slos,
             asked.alpha,
-            before,
+            has_baseline=pulses is not None,
             early_stop=profile.early_stop,
             plateau=plateau,
             noise_memory_s=asked.noise_memory_s,
         )
         with ServerWatch(deployment, plan.clock) as server:
-            result, interrupted = run(generator, plan, deployment, shown, decider, server.cpu)
+            result, interrupted = run(generator, plan, deployment, shown, decider, server.cpu, pulses)
         result = server.seen(result)
-    after = None if interrupted or result.aborted or result.invalid else _bare(deployment)
-    result = result.with_bare(_joined(before, after))
     result = replace(result, noise_memory_s=asked.noise_memory_s, circumstances=circumstances(deployment))
     return (_smoke_only(result, deployment) if deployment.unfit else result), interrupted
 
@@ -153,22 +153,6 @@ def processes_for(profile: LoadProfile, most: int) -> int:
     """How many load processes a profile needs, at most ``most``, and at least one."""
     needed = math.ceil(max(profile.users / _USERS_OF_A_PROCESS, profile.rate / _RATE_OF_A_PROCESS))
     return max(min(needed, most), 1)
-
-
-def _bare(deployment: Deployment) -> BareRates | None:
-    if deployment.unfit:
-        return None
-    return deployment.bare_slice()
-
-
-def _joined(before: BareRates | None, after: BareRates | None) -> BareRates | None:
-    slices = [each for each in (before, after) if each]
-    if not slices:
-        return None
-    return BareRates(
-        tuple(rate for each in slices for rate in each.rps),
-        tuple(latency for each in slices for latency in each.latency_ms),
-    )
 
 
 def _smoke_only(result: Result, deployment: Deployment) -> Result:

@@ -1,7 +1,8 @@
 """Child processes that never outlive pytest, pinned to cores of their own.
 
 A child is started through `_WATCHER`, a process that holds one end of a pipe whose other end pytest has. When
-the pipe breaks, however pytest ended, the watcher ends the child. It needs nothing of the child's program.
+the pipe breaks, however pytest ended, the watcher ends the child, a stopped one, too. It needs nothing of the
+child's program.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ def watch():
         pass
     try:
         os.killpg(child.pid, signal.SIGTERM)
+        os.killpg(child.pid, signal.SIGCONT)
         child.wait(TERM_S)
     except (ProcessLookupError, subprocess.TimeoutExpired):
         pass
@@ -137,6 +139,15 @@ class ChildProcess:
             )
         except psutil.Error:
             return Usage()
+
+    def groups(self) -> set[int]:
+        """Return the process groups of the child and the processes it started; none once they are gone."""
+        found = set()
+        with contextlib.suppress(psutil.Error):
+            for process in self._family():
+                with contextlib.suppress(ProcessLookupError):
+                    found.add(os.getpgid(process.pid))
+        return found
 
     def last_lines(self, count: int = 30) -> str:
         """The end of its output."""

@@ -138,7 +138,7 @@ class Unit:
 
 _MILLISECOND = Unit("ms", 1.0)
 _PERCENT = Unit("%", 0.01)
-# How many times the bare in-process TensorFlow session needs, on the same cores in the same session.
+# How many times the baseline needs, on the same cores right beside the load.
 RELATIVE = Unit("x", 1.0)
 _UNITS = {
     "latency": {"us": Unit("us", 0.001), "ms": _MILLISECOND, "s": Unit("s", 1000.0), "x": RELATIVE},
@@ -211,7 +211,7 @@ class Slo:
 
     @property
     def relative(self) -> bool:
-        """Whether the limit is a multiple of what the bare session on the same cores does."""
+        """Whether the limit is a multiple of what the baseline on the same cores does."""
         return self.unit == RELATIVE or self.metric == "efficiency"
 
     @property
@@ -286,8 +286,7 @@ class Slo:
         """
         low, value, high = values
         if isinstance(decision, Decision):
-            checked = values if self.relative else (value,)
-            if all(self.holds(each) == decision.holds for each in checked):
+            if self.holds(value) == decision.holds:
                 return ""
             return f"{decision}, but what came later says otherwise"
         if isinstance(decision, Undecided) and not (self.guard or self.needs_whole_run):
@@ -296,17 +295,10 @@ class Slo:
         if percentile is not None and round(successes * (100 - percentile), 6) < 100:  # noqa: PLR2004 - percent
             needed = math.ceil(round(100 / (100 - percentile), 6))
             return f"{successes} requests are too few for {self.metric}, it needs {needed}"
-        if self.holds(low) != self.holds(high):
-            return self._spread(low, high)
-        return ""
+        return self._spread(low, high) if self.holds(low) != self.holds(high) else ""
 
     def _spread(self, low: float, high: float) -> str:
         """Return what the limit lies inside of."""
-        if self.metric != CPU_PER_REQUEST:
-            return (
-                f"the bare session's speed changed during the run, so it is between "
-                f"{self.show(low)} and {self.show(high)}"
-            )
         if math.isinf(high):
             return "two readings of the server's CPU do not tell how much it varies"
         return f"its 95 % interval is from {self.show(low)} to {self.show(high)}"

@@ -19,6 +19,7 @@ from pytest_tfserving.noise import Noise, NoiseKind
 from pytest_tfserving.slo import CPU_PER_REQUEST, Slo, percentile_of
 from pytest_tfserving.statistics.dependence import MOST_VALUES, inefficiency
 from pytest_tfserving.statistics.level import EVIDENCE_COST, LEAST_BLOCKS, LevelModel
+from pytest_tfserving.statistics.pulses import between_pulses
 from pytest_tfserving.statistics.sequential import BURST, needed_factor, share_evidence
 
 if TYPE_CHECKING:
@@ -535,7 +536,7 @@ def baseline_pairs(window: Window) -> tuple[Floats, Floats, float]:
     edges_s = at_s[::step]
     if len(edges_s) < 2:  # noqa: PLR2004 - a gap has two ends
         return np.empty(0), np.empty(0), math.nan
-    between = np.append(0.0, np.cumsum((rps[:-1] + rps[1:]) / 2))[::step]
+    between = np.append(0.0, np.cumsum(between_pulses(rps)))[::step]
     lengths_s = np.diff(edges_s)
     counts = np.diff(np.searchsorted(window.ended_s, edges_s))
     return counts / lengths_s, np.diff(between) / step, float(lengths_s.mean())

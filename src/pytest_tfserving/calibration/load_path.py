@@ -146,7 +146,7 @@ class LoadPath:
         rows: list[dict[str, Any]] = []
         verdicts: list[Verdict] = []
         for _ in range(runs):
-            decider = Decider(slos, DEFAULT_ALPHA, None, noise_memory_s=noise_memory_s)
+            decider = Decider(slos, DEFAULT_ALPHA, has_baseline=False, noise_memory_s=noise_memory_s)
             result = self._loaded(_GATE_USERS, run_time_s, decider)
             judged = {each.slo.text: each.verdict for each in result.judge(slos)}
             rows.append({"p95_ms": result.p95_ms, "rps": result.rps, "verdicts": judged})

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tfserving.load.arrivals import arrivals
+from pytest_tfserving.load.baseline import Baseline, Stretches
 from pytest_tfserving.load.bounds import CLEARED
 from pytest_tfserving.load.honesty import generator_state, limited_by_generator
 from pytest_tfserving.load.latencies import Collected, Latencies
@@ -53,7 +54,8 @@ def outcome(  # noqa: PLR0913, PLR0917 - what a result is made of
     inside = (cpu or CpuHistory().curve(0.0)).within(window.start_s, window.end_s)
     blocks = inside.blocks() if inside.is_enough else inside
     lateness = Lateness(story.late)
-    seen = _Seen(plan.profile, window, story.ended_at_s, blocks.at_s, lateness)
+    stretches = Stretches(story.pulses, window.start_s, window.end_s)
+    seen = _Seen(plan.profile, window, story.ended_at_s, blocks.at_s, lateness, stretches)
     for block in record_blocks(records):
         seen.add(block)
     seen.close()
@@ -65,6 +67,8 @@ def outcome(  # noqa: PLR0913, PLR0917 - what a result is made of
         interval := ratio_interval(np.diff(blocks.cpu_s) * _MS, seen.successes_by_block)
     ):
         intervals["cpu_per_request_ms"] = interval
+    if interval := stretches.interval():
+        intervals["efficiency"], effective["efficiency"] = interval, effective.get("rps", 0.0)
     slice_s, slices = _slices(seen.seconds, story)
     result = Result(
         experiment=deployment.label,
@@ -80,6 +84,7 @@ def outcome(  # noqa: PLR0913, PLR0917 - what a result is made of
         total_errors=seen.errors.total(),
         generator=generator_state(story, window),
         cpu=used,
+        bare=Baseline.of(story.pulses),
         reached=deployment.reached,
         endpoints=[str(endpoint) for endpoint in deployment.loaded],
         intervals=intervals,
@@ -106,19 +111,21 @@ def outcome(  # noqa: PLR0913, PLR0917 - what a result is made of
 class _Seen:
     """What is made of a run's records, whose blocks are seen twice."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what records are seen for
         self,
         profile: LoadProfile,
         window: Window,
         ended_at_s: float,
         block_edges_s: Floats,
         lateness: Lateness,
+        stretches: Stretches,
     ) -> None:
         self._profile = profile
         self._block_edges_s = block_edges_s
         self.successes_by_block = np.zeros(max(len(block_edges_s) - 1, 0))
         self._window = window
         self._lateness = lateness
+        self._stretches = stretches
         self.cleared = Collected()
         self.window = Part(window.start_s, window.end_s)
         self.beside = {name: Part(window.start_s, window.end_s) for name in _beside(profile)}
@@ -142,6 +149,7 @@ class _Seen:
         for name, part in self.beside.items():
             part.add(*_from_elsewhere(name, self._profile, records[~failed]))
         self.seconds.add(finished_s, latencies_ms, failed)
+        self._stretches.add(finished_s[~failed])
         if len(self.successes_by_block):
             self.successes_by_block += np.histogram(finished_s[~failed], self._block_edges_s)[0]
         self.requests += len(records)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from pytest_tfserving.load.baseline import Baseline
     from pytest_tfserving.load.histogram import Histogram
     from pytest_tfserving.load.latencies import Latencies
     from pytest_tfserving.server_side.observed import ServerSide
@@ -43,17 +44,6 @@ class Window:
     def length_s(self) -> float:
         """Seconds in the window."""
         return self.end_s - self.start_s
-
-
-@dataclass(frozen=True, slots=True)
-class BareRates:
-    """What the bare in-process session did on the same cores, one value a slice, before and after the load.
-
-    ``rps`` is in calls a second, ``latency_ms`` the median call.
-    """
-
-    rps: tuple[float, ...]
-    latency_ms: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +133,7 @@ class Result:
     generator: Generator
     reached: str
     endpoints: Sequence[str]
-    bare: BareRates | None = None
+    bare: Baseline | None = None
     aborted: str = ""
     invalid: str = ""
     incomplete: str = ""
@@ -243,22 +233,19 @@ class Result:
 
     @property
     def efficiency(self) -> float:
-        """``rps`` as a fraction of the bare session's, NaN where that was not measured."""
-        return self.rps / _mean(self.bare.rps) if self.bare else math.nan
+        """``rps`` as a fraction of the baseline's, NaN where that was not measured."""
+        baseline = self.baseline
+        return self.rps / baseline.mean_rps if baseline else math.nan
+
+    @property
+    def baseline(self) -> Baseline | None:
+        """The baseline's pulses in the window; all, where none is in it."""
+        return self.bare.within(self.window.start_s, self.window.end_s) if self.bare else None
 
     @property
     def cpu_per_request_ms(self) -> float:
         """CPU milliseconds of all replicas for each success, NaN where that is not known."""
         return 1e3 * self.cpu.used_s / self.cpu.successes if self.cpu.successes else math.nan
-
-    def with_bare(self, bare: BareRates | None) -> Result:
-        """The same result beside a bare session, whose slices widen the interval of the efficiency."""
-        intervals, effective = dict(self.intervals), dict(self.effective)
-        if bare and "rps" in intervals:
-            low, high = intervals["rps"]
-            intervals["efficiency"] = (low / max(bare.rps), high / min(bare.rps))
-            effective["efficiency"] = effective["rps"]
-        return replace(self, bare=bare, intervals=intervals, effective=effective)
 
     @property
     def server_findings(self) -> list[str]:
@@ -295,12 +282,12 @@ class Result:
             return low / slo.unit.factor, value / slo.unit.factor, high / slo.unit.factor
         if not slo.relative:
             return (value / slo.unit.factor,) * 3
-        if not self.bare:
+        baseline = self.baseline
+        if not baseline:
             return (math.nan,) * 3
         if slo.metric == "efficiency":
-            value = self.rps / slo.unit.factor
-        bare = self.bare.rps if slo.metric in ("efficiency", "rps") else self.bare.latency_ms
-        return value / max(bare), value / _mean(bare), value / min(bare)
+            return (value / slo.unit.factor,) * 3
+        return (value / (baseline.mean_rps if slo.metric == "rps" else baseline.mean_latency_ms),) * 3
 
     def unknown(self, slo: Slo) -> str:
         """Return why there is no figure for ``slo``."""
@@ -362,7 +349,3 @@ def verdict_of(result: Result, slos: Sequence[Slo]) -> Verdict:
             return verdict
     judgements = result.judge([slo for slo in slos if slo.strict])
     return Verdict.worst(judgement.verdict for judgement in judgements)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import queue
 import time
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from pytest_tfserving.deciding import DEFAULT_ALPHA, Decider
 from pytest_tfserving.interruption import forget_interruption, raise_if_interrupted
@@ -21,6 +24,7 @@ from pytest_tfserving.server_side.cpu import CpuHistory
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pytest_tfserving.bare import Pulses
     from pytest_tfserving.load.child import LoadChild, Plan
     from pytest_tfserving.load.result import Result
     from pytest_tfserving.server_side.cpu import CpuCurve
@@ -39,37 +43,41 @@ def run(  # noqa: PLR0913, PLR0917 - what a run is made of
     progress: Callable[[dict[str, Any]], None],
     decider: Decider | None = None,
     cpu: CpuHistory | None = None,
+    pulses: Pulses | None = None,
 ) -> tuple[Result, bool]:
     """Put load on ``deployment`` with a child that was started, and measure it; the child ends.
 
     A ``decider`` finds the steady window and decides SLOs meanwhile; when it has decided all, load ends.
-    ``cpu`` is what the replicas have used so far; something else adds to it while load runs.
+    ``cpu`` is what the replicas have used so far; something else adds to it while load runs. ``pulses`` are
+    the baseline's, on the plan's clock.
 
     Returns:
         The result, and whether the user interrupted the run: what was measured until then is kept.
     """
-    story, interrupted = Story(decider or Decider((), DEFAULT_ALPHA, None)), False
+    story, interrupted = Story(decider or Decider((), DEFAULT_ALPHA, has_baseline=False)), False
     stream = RecordStream(child.records)
     cpu = cpu or CpuHistory()
     began = child.send(plan, deployment)
     origin_s = plan.clock.origin_s
     neighbours = _neighbours(child, deployment)
-    try:
-        for _ in _watch(child, story, deployment, progress):
-            if is_waiting(story, plan.profile.max_cpu_wait):
-                neighbours.look()
-            if _decided(story, stream, cpu.curve(origin_s)):
-                child.stop("decided")
-    except KeyboardInterrupt:
-        interrupted = True
-        forget_interruption()
-        story.incomplete = "the run was interrupted"
-        child.stop()
-        _drain(child, story)
+    with pulses or nullcontext():
+        try:
+            for _ in _watch(child, story, deployment, progress, pulses):
+                if is_waiting(story, plan.profile.max_cpu_wait):
+                    neighbours.look()
+                if _decided(story, stream, cpu.curve(origin_s), pulses):
+                    child.stop("decided")
+        except KeyboardInterrupt:
+            interrupted = True
+            forget_interruption()
+            story.incomplete = "the run was interrupted"
+            child.stop()
+            _drain(child, story)
     child.end()
     story.taken_by = neighbours.named()
     curve = cpu.curve(origin_s)
-    _decided(story, stream, curve, last=True)
+    _decided(story, stream, curve, pulses, last=True)
+    story.pulses = pulses.rows if pulses else ()
     result = outcome(plan, deployment, story, child.records, as_text(began), curve)
     for path in child.records:
         path.unlink(missing_ok=True)
@@ -83,10 +91,14 @@ def _neighbours(child: LoadChild, deployment: Deployment) -> Neighbours:
 
 
 def _watch(
-    child: LoadChild, story: Story, deployment: Deployment, progress: Callable[[dict[str, Any]], None]
+    child: LoadChild,
+    story: Story,
+    deployment: Deployment,
+    progress: Callable[[dict[str, Any]], None],
+    pulses: Pulses | None,
 ) -> Iterator[None]:
     """Hear the child until its end, yielding after every tick."""
-    for line in _lines(child, child.place.silence_s):
+    for line in _lines(child, child.place.silence_s, pulses):
         if line is not None:
             story.hear(line)
             if line["event"] == "tick":
@@ -97,13 +109,20 @@ def _watch(
             child.stop()
             _drain(child, story)
             return
+        if pulses and (failure := pulses.failure()):
+            story.incomplete = f"{failure}, {story.ended_at_s:.1f} s into the load"
+            child.stop()
+            _drain(child, story)
+            return
     if story.end is None:
         story.invalid = child.death() or f"the load generator said nothing for {child.place.silence_s:g} s"
     elif story.early_end and (failure := deployment.failure_soon()):
         story.aborted = f"{failure}, {story.ended_at_s:.1f} s into the load"
 
 
-def _decided(story: Story, stream: RecordStream, cpu: CpuCurve, *, last: bool = False) -> bool:
+def _decided(
+    story: Story, stream: RecordStream, cpu: CpuCurve, pulses: Pulses | None, *, last: bool = False
+) -> bool:
     """Decide what can be decided by now; whether that is all there is to decide."""
     if not story.settled:
         return False
@@ -111,18 +130,27 @@ def _decided(story: Story, stream: RecordStream, cpu: CpuCurve, *, last: bool = 
     story.decider.settle(story.settled["at_s"])
     story.decider.add(new[:, 0] + new[:, 1] / 1e3, new[:, 1] + new[:, 3], new[:, 2] != SUCCESS)
     story.decider.add_cpu(cpu.at_s, cpu.cpu_s)
+    if pulses and (rows := pulses.new()):
+        story.decider.add_baseline(*np.array(rows).T)
     story.decider.look(story.ended_at_s, last=last)
     return story.decider.is_over()
 
 
-def _lines(child: LoadChild, silence_s: float) -> Iterator[dict[str, Any] | None]:
-    """The child's lines until its end, with None now and then so that the caller looks around."""
+def _lines(
+    child: LoadChild, silence_s: float, pulses: Pulses | None = None
+) -> Iterator[dict[str, Any] | None]:
+    """The child's lines until its end, with None now and then so that the caller looks around.
+
+    The child has nothing to say while the clock of ``pulses`` stands.
+    """
     heard_at = time.monotonic()
     while True:
         raise_if_interrupted()
         try:
             line = child.lines.get(timeout=0.1)
         except queue.Empty:
+            if pulses and pulses.clock.stands:
+                heard_at = time.monotonic()
             if time.monotonic() - heard_at > silence_s:
                 return
             yield None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pytest_tfserving.bare import PulseRow
     from pytest_tfserving.deciding import Decider
 
 
@@ -28,6 +29,7 @@ class Story:
     aborted: str = ""
     invalid: str = ""
     incomplete: str = ""
+    pulses: Sequence[PulseRow] = ()
 
     def hear(self, line: dict[str, Any]) -> None:
         """Take in one line of the child."""

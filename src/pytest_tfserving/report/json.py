@@ -7,9 +7,10 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from pytest_tfserving.load.baseline import Baseline
 from pytest_tfserving.load.histogram import Histogram, packed_floats, unpacked_floats
 from pytest_tfserving.load.latencies import SCHEMA_PERCENTILES, Latencies, percentile_name
-from pytest_tfserving.load.result import Arrivals, BareRates, CpuUse, Generator, Result, Window
+from pytest_tfserving.load.result import Arrivals, CpuUse, Generator, Result, Window
 from pytest_tfserving.server_side.observed import ServerSide
 from pytest_tfserving.slo import Decision, Undecided
 
@@ -92,12 +93,19 @@ def result_from_dict(values: dict[str, Any], exact_ms: NDArray[np.float64] | Non
             "generator": Generator(**{**generator, "taken_by": tuple(generator["taken_by"])}),
             "decided": {text: Decision(**each) for text, each in values["decided"].items()},
             "undecided": {text: _undecided(each) for text, each in values["undecided"].items()},
-            "bare": BareRates(tuple(bare["rps"]), tuple(bare["latency_ms"])) if bare else None,
+            "bare": _baseline(bare) if bare else None,
             "server": ServerSide(**{**server, "happened": tuple(server["happened"])}) if server else None,
             "cpu": CpuUse(**values["cpu"]),
             "arrivals": Arrivals(**values["arrivals"]) if values["arrivals"] else None,
         }
     )
+
+
+def _baseline(values: dict[str, Any]) -> Baseline:
+    """The baseline; before there were pulses it was measured in slices of equal length, at no known time."""
+    rps = tuple(values["rps"])
+    at_s = tuple(math.nan if each is None else each for each in values.get("at_s", [None] * len(rps)))
+    return Baseline(at_s, rps, tuple(values["latency_ms"]), tuple(values.get("calls", rps)))
 
 
 def _undecided(values: dict[str, Any]) -> Undecided:

@@ -109,6 +109,26 @@ def share_interval(hits: int, effective: float, count: int) -> Interval | None:
     return max(centre - half, 0.0), min(centre + half, 1.0)
 
 
+def efficiency_interval(counts: Floats, lengths_s: Floats, rates: Floats) -> Interval | None:
+    """Return the 95 % interval of the efficiency from stretches of load; None where there are fewer than two.
+
+    It is a ratio of sums: of successes, and of what the baseline would have done meanwhile. Both go up and
+    down with the machine, so that hardly anything but the server is left in their ratio.
+
+    Args:
+        counts: the successes of each stretch.
+        lengths_s: its length.
+        rates: the baseline's calls a second right beside it.
+    """
+    if not len(counts):
+        return None
+    import numpy as np
+
+    number = min(len(counts), BATCHES)
+    batches = np.arange(number) * len(counts) // number
+    return ratio_interval(np.add.reduceat(counts, batches), np.add.reduceat(lengths_s * rates, batches))
+
+
 def _half_width(means: Floats) -> float:
     return _T * float(means.std(ddof=1)) / math.sqrt(BATCHES)
 

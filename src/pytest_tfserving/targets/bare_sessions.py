@@ -1,42 +1,48 @@
-"""The bare sessions that a deployment on this machine is compared with."""
+"""The baseline of a deployment on this machine."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.bare import BarePlan, BareReady, BareSession, measure_slice
+from pytest_tfserving.bare import BarePlan, BareReady, BareSession, Pulses, start_sessions
 from pytest_tfserving.errors import DeploymentError
 from pytest_tfserving.targets.served_model import latest_version
 
 if TYPE_CHECKING:
-    from pytest_tfserving.load.result import BareRates
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pytest_tfserving.freeze import Freezer
     from pytest_tfserving.targets.order import Order
     from pytest_tfserving.targets.placement import Placement
 
 
 class BareSessions:
-    """The bare session of each replica, started beside it so that their start-ups overlap.
+    """The baseline's process of each replica, started beside it so that their start-ups overlap.
 
-    Where TensorFlow is missing or cannot load the model there is none, and what needs one is NOT JUDGED.
+    ``servers`` freezes the replicas. Where TensorFlow is missing or cannot load the model there is no
+    baseline, and what needs one is NOT JUDGED.
     """
 
-    def __init__(self, order: Order, placement: Placement) -> None:
+    def __init__(self, order: Order, placement: Placement, servers: Callable[[], Freezer]) -> None:
         self._timeout_s = order.settings.ready_timeout_s
+        self._servers = servers
         self._sessions: list[BareSession] = []
         self._ready: list[BareReady] | None = None
         if order.bare and _tensorflow_is_installed():
             version_path = latest_version(order.model_path())
             body = order.folder / "bare_body"
             body.write_bytes(order.payload().body)
-            for index, cores in enumerate(placement.replicas):
-                log = order.folder / f"bare{index}.log"
-                start_cores = tuple(sorted(placement.generator))
-                plan = BarePlan(version_path, body, order.experiment.options, cores, start_cores)
-                self._sessions.append(BareSession(plan, log))
+            start_cores = tuple(sorted(placement.generator))
+            options = order.experiment.options
+            plans = [
+                BarePlan(version_path, body, options, cores, start_cores) for cores in placement.replicas
+            ]
+            self._sessions = start_sessions(plans, order.folder)
 
-    def slice(self) -> BareRates | None:
-        """One slice on all replicas' cores at once."""
-        return measure_slice(self._sessions) if self._wait_until_ready() else None
+    def pulses(self, clock_path: Path) -> Pulses | None:
+        """The pulses of one run of load, not yet begun; the file of its clock is ``clock_path``."""
+        return Pulses(self._sessions, self._servers(), clock_path) if self._wait_until_ready() else None
 
     def right_answer(self) -> Any:
         """What the model answers in process, None when that is not known or never the same twice."""
@@ -46,7 +52,7 @@ class BareSessions:
         return next(iter(ready[0].answer.values()))
 
     def close(self) -> None:
-        """End the sessions' processes."""
+        """End the processes."""
         for session in self._sessions:
             session.close()
 

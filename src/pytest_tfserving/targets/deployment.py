@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
+    from pytest_tfserving.bare import Pulses
     from pytest_tfserving.experiment import Experiment
     from pytest_tfserving.load.place import Place
-    from pytest_tfserving.load.result import BareRates
     from pytest_tfserving.targets.usage import Usage
 
 _LOOK_S = 0.05
@@ -48,6 +49,10 @@ def _unknown() -> None:
     return None
 
 
+def _no_pulses(_: Path) -> None:
+    return None
+
+
 def _no_evidence() -> Evidence:
     return []
 
@@ -62,9 +67,9 @@ class Deployment:
 
     ``label`` is what results call it: the experiment's name where its shape was deployed. ``failure()`` is
     a sentence once something in it has died, known at most ``known_after_s`` later. ``happened()`` has one
-    for each thing that befell its replicas, oldest first. ``bare_slice()`` measures the bare session on the
-    replicas' cores and ``right_answer()`` is what it answers, both None where that cannot be known.
-    ``load_place`` is where load processes run, this machine where there is none.
+    for each thing that befell its replicas, oldest first. ``pulses(path)`` are the baseline's in a run
+    of load whose clock has that file, and ``right_answer()`` is what the baseline answers, both None where
+    there is none. ``load_place`` is where load processes run, this machine where there is none.
     ``usage()`` is what all replicas have used so far, None where nothing of that is seen. ``unfit`` says what
     the target lacks for the shape; such a deployment is never judged. ``endpoints`` are REST,
     ``grpc_endpoints`` gRPC, one a replica in the same order, none where the target does not know them.
@@ -85,7 +90,7 @@ class Deployment:
     known_after_s: float = 0.5
     happened: Callable[[], Sequence[str]] = _nothing_happened
     evidence: Callable[[], Evidence] = _no_evidence
-    bare_slice: Callable[[], BareRates | None] = _unknown
+    pulses: Callable[[Path], Pulses | None] = _no_pulses
     right_answer: Callable[[], Any] = _unknown
     usage: Callable[[], Usage | None] = _unknown
 

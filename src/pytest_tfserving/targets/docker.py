@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import time
 import warnings
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import psutil
@@ -14,6 +16,7 @@ import psutil
 from pytest_tfserving.engine import Engine, address, connect, model_in, reason
 from pytest_tfserving.errors import DeploymentError, TFServingError, TFServingWarning
 from pytest_tfserving.experiment import BYTES_PER_GB
+from pytest_tfserving.freeze import Containers, Freezer, Processes
 from pytest_tfserving.interruption import without_interruption
 from pytest_tfserving.probe import wait_until_available
 from pytest_tfserving.processes import CAN_PIN, available_cores
@@ -27,7 +30,6 @@ from pytest_tfserving.targets.usage import CpuReading, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from docker.models.containers import Container
     from docker.models.images import Image
@@ -86,7 +88,7 @@ def deploy(order: Order) -> Iterator[Deployment]:
         count = len(placement.replicas)
         order.progress(f"{experiment.name}: starting {count} x {experiment.shape.vcpus} vCPUs")
         replicas = [_start(engine, plan, index, cores) for index, cores in enumerate(placement.replicas)]
-        bare = BareSessions(order, placement)
+        bare = BareSessions(order, placement, lambda: _freezer(replicas))
         stack.callback(bare.close)
         _wait(order, replicas)
         yield Deployment(
@@ -102,7 +104,7 @@ def deploy(order: Order) -> Iterator[Deployment]:
             circumstances=_circumstances(plan, image, facts, placement),
             failure=lambda: _failure(replicas),
             evidence=lambda: _evidence(replicas),
-            bare_slice=bare.slice,
+            pulses=bare.pulses,
             right_answer=bare.right_answer,
             usage=lambda: _usage(replicas),
         )
@@ -338,6 +340,34 @@ def _evidence(replicas: Sequence[Replica]) -> Evidence:
         if text:
             found.append((f"log of {replica.name} (cores {','.join(map(str, replica.cores))})", text))
     return found
+
+
+def _freezer(replicas: Sequence[Replica]) -> Freezer:
+    """Return signals to the containers' processes where they take ours, since the engine is slow at it."""
+    engine = replicas[0].engine
+    with engine.asked("asking for a container's processes"):
+        pids = [pid for replica in replicas for pid in _pids(replica.container)]
+    ids = [str(replica.container.id) for replica in replicas]
+    if all(_takes_our_signals(pid, ids) for pid in pids):
+        return Processes(pids)
+    return Containers(engine.host, ids)
+
+
+def _pids(container: Container) -> list[int]:
+    """Return the numbers of a container's processes, as the engine's machine has them."""
+    table = container.top(ps_args="-eo pid")
+    column = table["Titles"].index("PID")
+    return [int(row[column]) for row in table["Processes"]]
+
+
+def _takes_our_signals(pid: int, ids: Sequence[str]) -> bool:
+    """Whether ``pid`` is a process of one of the containers on this machine, too, and takes our signals."""
+    try:
+        groups = Path(f"/proc/{pid}/cgroup").read_text(encoding="ascii")
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return any(each in groups for each in ids)
 
 
 def _usage(replicas: Sequence[Replica]) -> Usage:

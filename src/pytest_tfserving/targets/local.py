@@ -14,6 +14,7 @@ import psutil
 
 from pytest_tfserving.errors import DeploymentError
 from pytest_tfserving.experiment import BYTES_PER_GB
+from pytest_tfserving.freeze import Processes
 from pytest_tfserving.probe import wait_until_available
 from pytest_tfserving.processes import CAN_PIN, ChildProcess, available_cores
 from pytest_tfserving.targets.bare_sessions import BareSessions
@@ -51,7 +52,7 @@ def deploy(order: Order) -> Iterator[Deployment]:
         replicas = [
             _start(order, base_path, index, cores, stack) for index, cores in enumerate(placement.replicas)
         ]
-        bare = BareSessions(order, placement)
+        bare = BareSessions(order, placement, lambda: _processes(replicas))
         stack.callback(bare.close)
         watch = stack.enter_context(MemoryWatch(replicas, order.experiment.shape.ram_bytes))
         try:
@@ -78,7 +79,7 @@ def deploy(order: Order) -> Iterator[Deployment]:
             },
             failure=lambda: _failure(replicas, watch),
             evidence=lambda: _evidence(replicas),
-            bare_slice=bare.slice,
+            pulses=bare.pulses,
             right_answer=bare.right_answer,
             usage=lambda: _usage(replicas),
         )
@@ -161,6 +162,10 @@ def _failure(replicas: Sequence[Replica], watch: MemoryWatch) -> str:
 def _usage(replicas: Sequence[Replica]) -> Usage:
     first, *others = [replica.process.usage() for replica in replicas]
     return sum(others, start=first)
+
+
+def _processes(replicas: Sequence[Replica]) -> Processes:
+    return Processes([-group for replica in replicas for group in replica.process.groups()])
 
 
 def _evidence(replicas: Sequence[Replica]) -> Evidence:
