@@ -1,9 +1,9 @@
 """Simulated servers on machines whose speed wanders: "level + noise", in closed and open loop.
 
-The logarithm of a latency is ``sigma * (sqrt(share) * level + sqrt(1 - share) * noise)`` above that of a base.
-The level is a standard Ornstein-Uhlenbeck process that forgets within ``tau_s``; the noise is independent from
-request to request. The calls of the in-process baseline have the same level and noise of their own. The
-logarithm of the probability of a failure wanders as the level does.
+The logarithm of a latency is ``sigma * (sqrt(share) * level + sqrt(1 - share) * noise)`` above that of a
+base. The level is a standard Ornstein-Uhlenbeck process that forgets within ``tau_s``; the noise is
+independent from request to request. The calls of the in-process baseline have the same level and noise of
+their own. The logarithm of the probability of a failure wanders as the level does.
 """
 
 from __future__ import annotations

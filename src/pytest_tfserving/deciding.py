@@ -30,7 +30,8 @@ DEFAULT_ALPHA = 0.01
 SHORTEST_WINDOW_S = 5.0
 # A look at all tests costs milliseconds; the next one is due when the window is so many times as long.
 _NEXT_LOOK = 1.08
-# Fewer pulses do not show how the machine's speed wanders; the machine is to blame for so much of a wandering.
+# Fewer pulses do not show how the machine's speed wanders; the machine is to blame for so much of a
+# wandering.
 _PULSES_THAT_TELL = 8
 _MACHINES_SHARE = 0.5
 # Processes write what they recorded now and then; by so long after, a request is sure to be there.
@@ -42,8 +43,8 @@ class Decider:
 
     That holds for the server under the noise seen, given that the machine's memory is ``noise_memory_s`` at
     most. With ``early_stop`` the run is over when all is decided. Relative SLOs are decided where the
-    deployment ``has_baseline``. Without a ``plateau`` the level of load changes in the part that is judged: it
-    is never steady, and there is nothing to cut.
+    deployment ``has_baseline``. Without a ``plateau`` the level of load changes in the part that is judged:
+    it is never steady, and there is nothing to cut.
     """
 
     def __init__(  # noqa: PLR0913 - all that a verdict rests on

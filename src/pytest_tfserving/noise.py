@@ -45,10 +45,8 @@ class Noise:
             NoiseKind.MACHINE: "the machine's speed",
             NoiseKind.SERVER: "the server's speed",
         }.get(self.kind, "the speed of the machine or the server")
-        return (
-            f"{what} wandered by {_percent(self.sd)} (SD) over {max(self.memory_s, 1):.0f} s, so this run can "
-            f"tell {_percent(self.resolution)}"
-        )
+        wandered = f"{what} wandered by {_percent(self.sd)} (SD) over {max(self.memory_s, 1):.0f} s"
+        return f"{wandered}, so this run can tell {_percent(self.resolution)}"
 
     @property
     def remedy(self) -> str:

@@ -1,9 +1,9 @@
 """The sequential test of each metric: evidence that an SLO holds, and that it does not.
 
 All tests take the window of requests seen so far. Each rests on two things. A `LevelModel` of blocks of time
-says where the machine and the server may still wander, given that their memory is bounded. A count of requests,
-or of requests that are in flight together, says what is rarer than that: stalls, and the tail of fast noise.
-A verdict needs both.
+says where the machine and the server may still wander, given that their memory is bounded. A count of
+requests, or of requests that are in flight together, says what is rarer than that: stalls, and the tail of
+fast noise. A verdict needs both.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Floats = NDArray[np.float64]
+    Floats = NDArray[np.floating[Any]]
 
 SHORTEST_BLOCK_S = 0.5
 # So many requests a block on average make its mean nearly Gaussian.
@@ -181,7 +181,7 @@ def _sums(window: Window, edges_s: Floats, weights: Floats | None = None) -> Flo
     first, last = np.searchsorted(window.ended_s, edges_s[[0, -1]])
     at = np.searchsorted(edges_s, window.ended_s[first:last], side="right") - 1
     chosen = None if weights is None else weights[first:last]
-    return np.bincount(at, weights=chosen, minlength=len(edges_s) - 1).astype(float)
+    return np.asarray(np.bincount(at, weights=chosen, minlength=len(edges_s) - 1), float)
 
 
 def _log_latency(latencies_ms: Callable[[Window], Floats]) -> Callable[[Window, Floats], Floats]:
@@ -195,7 +195,7 @@ def _log_latency(latencies_ms: Callable[[Window], Floats]) -> Callable[[Window, 
             _sums(window, edges_s, logs), counts, out=np.full(len(counts), np.nan), where=counts > 0
         )
         known = np.maximum.accumulate(np.where(counts > 0, np.arange(len(means)), -1))
-        return np.where(known >= 0, means[known], logs[before])
+        return np.asarray(np.where(known >= 0, means[known], logs[before]))
 
     return values
 
@@ -246,8 +246,9 @@ class PercentileTest:
     """Too many latencies over the limit, or not.
 
     Blocks have the mean log latency. With q of the requests allowed over the limit, k the distance from a
-    block's mean that q of the requests in it exceed, and a level of standard deviation s, the mean of the level
-    is at ``ln(limit) - hypot(k, z s)`` when the percentile is the limit: exact for a Gaussian level and noise.
+    block's mean that q of the requests in it exceed, and a level of standard deviation s, the mean of the
+    level is at ``ln(limit) - hypot(k, z s)`` when the percentile is the limit: exact for a Gaussian level and
+    noise.
     """
 
     def __init__(
@@ -378,8 +379,8 @@ class RateTest:
     """Successes a second against a rate.
 
     That it is above is shown by the logarithms of the blocks' rates: their mean is below the logarithm of the
-    mean rate, whatever its law (Jensen), and no wandering of a speed takes them far. That it is below is shown
-    by the rates themselves.
+    mean rate, whatever its law (Jensen), and no wandering of a speed takes them far. That it is below is
+    shown by the rates themselves.
     """
 
     def __init__(self, limit: float, shared: SeriesSet) -> None:
@@ -522,6 +523,7 @@ class NeverTest:
     def noise(self, needed: float) -> Noise | None:
         """Return nothing: it is no noise that keeps it from being decided."""
         del needed
+        return None
 
 
 # --- what is paired ---------------------------------------------------------------------------------

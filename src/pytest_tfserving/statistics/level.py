@@ -6,11 +6,11 @@ variance is the level's, nor the variance itself is known: a grid holds values o
 up to the noise memory that is assumed, and both are nuisance parameters. Estimating them and going on as if
 they were known is what makes tests on slow noise wrong.
 
-Evidence is a ratio of densities that do not depend on the scale: of the series averaged over all parameters with
-its mean on one side of a boundary, over the highest one while the mean is on the other side, whatever the nuisance
-parameters (universal inference: Wasserman, Ramdas, Balakrishnan, PNAS 117(29), 2020; the scale is integrated out as
-in the sequential t-test: Rushton, Biometrika 37, 1950; Lai, Annals of Statistics 4(2), 1976). So it may be looked at
-again and again.
+Evidence is a ratio of densities that do not depend on the scale: of the series averaged over all parameters
+with its mean on one side of a boundary, over the highest one while the mean is on the other side, whatever
+the nuisance parameters (universal inference: Wasserman, Ramdas, Balakrishnan, PNAS 117(29), 2020; the scale
+is integrated out as in the sequential t-test: Rushton, Biometrika 37, 1950; Lai, Annals of Statistics 4(2),
+1976). So it may be looked at again and again.
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ LEAST_BLOCKS = 3
 _SCALES = np.geomspace(0.5, 4.0, 10)
 # How far beyond the boundary the mean may be, in standard deviations of a block.
 _DISTANCES = np.array([0.15, 0.4, 1.0, 2.5, 6.0, 16.0])
-# The highest density is searched over two nuisance parameters, which makes the evidence smaller than it has to be.
-# With so much given back at most 1 in 100 simulated runs is wrong at alpha 1 % (`benchmarks/verdict.py`).
+# The highest density is searched over two nuisance parameters, which makes the evidence smaller than it has
+# to be. With so much given back at most 1 in 100 simulated runs is wrong at alpha 1 %
+# (`benchmarks/verdict.py`).
 _SEARCH_ALLOWANCE = 1.0
 # What evidence costs before it grows with the number of blocks.
 EVIDENCE_COST = 3.0
@@ -171,7 +172,7 @@ class LevelModel:
         return np.maximum(sums.square - sums.product**2 / sums.ones, _LEAST_VARIANCE)
 
     def _log_densities(self) -> Floats:
-        """Return the marginal density of each pair, with flat priors on the mean and the logarithm of the scale."""
+        """Return each pair's marginal log density; priors of mean and log scale are flat."""
         degrees = (self.blocks - 1) / 2
         sums = self._sums
         return np.asarray(
