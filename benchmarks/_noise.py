@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from pytest_tfserving.statistics.pulses import between_pulses
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Floats = NDArray[np.floating[Any]]
+    Floats = NDArray[np.float64]
 
 # The level is known at so many seconds.
 _GRID_S = 0.05
@@ -43,10 +43,16 @@ class Noise:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server: ``users`` of a closed loop, or 0 for Poisson arrivals, at ``rps`` requests a second."""
+    """A server: ``users`` of a closed loop, or 0 for Poisson arrivals, at ``rps`` requests a second.
+
+    It stands still for ``stall_s`` now and then, so often that this hits ``stalled`` of its requests. A stall
+    hits all that are in flight.
+    """
 
     users: int = 2
     rps: float = 50.0
+    stalled: float = 0.0
+    stall_s: float = 0.0
 
     @property
     def loop(self) -> str:
@@ -81,6 +87,8 @@ def runs(random: np.random.Generator, count: int, length_s: float, server: Serve
     level = _levels(random, count, length_s, noise.tau_s)
     requests = _closed if server.users else _open
     ended, taken, levels = requests(random, level, length_s, server, noise)
+    if server.stalled:
+        ended, taken = _with_stalls(random, ended, taken, server)
     order = np.argsort(ended, axis=1)
     ended, taken, levels = (np.take_along_axis(each, order, 1) for each in (ended, taken, levels))
     risk = ERROR_RATE * np.exp(noise.sigma * math.sqrt(noise.share) * levels)
@@ -160,6 +168,24 @@ def _open(
     levels = _at(level, due, columns) if noise.tau_s else random.standard_normal(due.shape)
     taken = _taken(random, noise, levels, 2 / server.rps)
     return due + taken, taken, levels
+
+
+def _with_stalls(
+    random: np.random.Generator, ended: Floats, taken: Floats, server: Server
+) -> tuple[Floats, Floats]:
+    """Return when requests end and what they take when the server stands still now and then.
+
+    Requests came by a clock that stands still with the server, and stalls are a Poisson process there.
+    """
+    every_s = -taken.mean() / math.log1p(-server.stalled)
+    stalled_ended, stalled_taken = np.empty_like(ended), np.empty_like(taken)
+    for index in range(len(ended)):
+        last_s = float(ended[index].max())
+        stalls_s = np.sort(random.uniform(0, last_s, random.poisson(last_s / every_s)))
+        until, before = (np.searchsorted(stalls_s, at) for at in (ended[index], ended[index] - taken[index]))
+        stalled_ended[index] = ended[index] + server.stall_s * until
+        stalled_taken[index] = taken[index] + server.stall_s * (until - before)
+    return stalled_ended, stalled_taken
 
 
 def _pulses(random: np.random.Generator, level: Floats, length_s: float, noise: Noise) -> Floats:
