@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # The level is known at so many seconds.
 _GRID_S = 0.05
+# Load is on for so long before a run begins, so that as many requests end in its first second as in others.
+_BEFORE_S = 2.0
 PULSE_EVERY_S = 0.8
 _CALLS_IN_A_PULSE = 5
 _CALL_S = 0.02
@@ -83,10 +85,11 @@ class Truth:
 
 
 def runs(random: np.random.Generator, count: int, length_s: float, server: Server, noise: Noise) -> list[Run]:
-    """Simulate runs of ``length_s``."""
-    level = _levels(random, count, length_s, noise.tau_s)
+    """Simulate runs of ``length_s``; they begin when load has been on for a while."""
+    until_s = _BEFORE_S + length_s
+    level = _levels(random, count, until_s, noise.tau_s)
     requests = _closed if server.users else _open
-    ended, taken, levels = requests(random, level, length_s, server, noise)
+    ended, taken, levels = requests(random, level, until_s, server, noise)
     if server.stalled:
         ended, taken = _with_stalls(random, ended, taken, server)
     order = np.argsort(ended, axis=1)
@@ -95,10 +98,11 @@ def runs(random: np.random.Generator, count: int, length_s: float, server: Serve
     failed = random.random(ended.shape) < risk
     found = []
     for index in range(count):
-        last = int(np.searchsorted(ended[index], length_s))
-        part = slice(0, last)
-        pulses = _pulses(random, level[:, index], length_s, noise)
-        found.append(Run(ended[index, part], 1e3 * taken[index, part], failed[index, part], pulses))
+        part = slice(*np.searchsorted(ended[index], [_BEFORE_S, until_s]))
+        pulses = _pulses(random, level[:, index], until_s, noise)
+        found.append(
+            Run(ended[index, part] - _BEFORE_S, 1e3 * taken[index, part], failed[index, part], pulses)
+        )
     return found
 
 
@@ -188,9 +192,9 @@ def _with_stalls(
     return stalled_ended, stalled_taken
 
 
-def _pulses(random: np.random.Generator, level: Floats, length_s: float, noise: Noise) -> Floats:
+def _pulses(random: np.random.Generator, level: Floats, until_s: float, noise: Noise) -> Floats:
     """Return each pulse's time, calls, busy seconds and median call in ms."""
-    at_s = np.arange(0.1, length_s, PULSE_EVERY_S)
+    at_s = np.arange(_BEFORE_S + 0.1, until_s, PULSE_EVERY_S)
     shape = (len(at_s), _CALLS_IN_A_PULSE)
     seen = (
         np.repeat(level[(at_s / _GRID_S).astype(np.int64)][:, None], _CALLS_IN_A_PULSE, axis=1)
@@ -200,7 +204,7 @@ def _pulses(random: np.random.Generator, level: Floats, length_s: float, noise: 
     calls_s = _taken(random, noise, seen, _CALL_S)
     return np.array(
         [
-            at_s,
+            at_s - _BEFORE_S,
             np.full(len(at_s), float(_CALLS_IN_A_PULSE)),
             calls_s.sum(axis=1),
             1e3 * np.median(calls_s, axis=1),
