@@ -74,9 +74,10 @@ def worst(found: dict[Cell, Floats], names: Sequence[str]) -> tuple[float, str]:
     return float(found[cell][name]), f"{names[name]}; {cell}"
 
 
-def named(names: Sequence[str], values: Floats) -> dict[str, float]:
-    """Return values by their names."""
-    return dict(zip(names, values.tolist(), strict=True))
+def named(names: Sequence[str], values: Floats) -> dict[str, float | None]:
+    """Return values by their names; None for what JSON has no word for."""
+    known = (value if math.isfinite(value) else None for value in values.tolist())
+    return dict(zip(names, known, strict=True))
 
 
 # --- boundary --------------------------------------------------------------------------------------
