@@ -198,7 +198,7 @@ def _received(peer: socket.socket, size: int) -> bytes:
     while len(data) < size:
         part = peer.recv(size - len(data))
         if not part:
-            raise SystemExit("another process of the baseline has ended")
+            raise SystemExit(1)
         data += part
     return data
 
