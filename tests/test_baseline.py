@@ -17,8 +17,9 @@ import pytest
 
 from harness import Project, until
 from pytest_tfserving.bare import BarePlan, BareSession, PulseRow, Pulses, start_sessions
+from pytest_tfserving.errors import DeploymentError
 from pytest_tfserving.experiment import Experiment, ServingOptions, Shape
-from pytest_tfserving.freeze import Processes
+from pytest_tfserving.freeze import Processes, can_be_frozen
 from pytest_tfserving.load import runner
 from pytest_tfserving.load.baseline import MOST_PULSES, Baseline
 from pytest_tfserving.load.child import LoadChild
@@ -273,6 +274,27 @@ def test_a_frozen_server_can_be_stopped(tmp_path: Path) -> None:
     sleeper.stop()
 
     assert not psutil.pid_exists(group)
+
+
+class Refusing:
+    """What an engine says that cannot pause."""
+
+    def freeze(self) -> None:
+        raise DeploymentError("cannot pause rootless containers")
+
+    def thaw(self) -> None:
+        """Nothing was stopped."""
+
+    def spec(self) -> dict[str, Any]:
+        return {}
+
+
+def test_there_is_no_baseline_of_a_server_that_cannot_be_frozen() -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+
+    assert not can_be_frozen(Refusing())
+    assert can_be_frozen(Processes([gone.pid]))
 
 
 BARE = """
