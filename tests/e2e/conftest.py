@@ -1,4 +1,4 @@
-"""Real engines for the tests of this folder. Tests of one engine take turns: each looks for what others left."""
+"""Real engines for the tests of this folder. Tests of one engine take turns: each looks for leftovers."""
 
 from __future__ import annotations
 
