@@ -45,7 +45,7 @@ _DISTANCES = np.array([0.15, 0.4, 1.0, 2.5, 6.0, 16.0])
 # The highest density is searched over two nuisance parameters, which makes the evidence smaller than it has
 # to be. With so much given back at most 1 in 100 simulated runs is wrong at alpha 1 %
 # (`benchmarks/verdict.py`).
-_SEARCH_ALLOWANCE = 1.0
+_SEARCH_ALLOWANCE = 0.2
 # What evidence costs before it grows with the number of blocks.
 EVIDENCE_COST = 3.0
 _LEAST_VARIANCE = 1e-18
