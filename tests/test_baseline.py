@@ -17,8 +17,9 @@ import pytest
 
 from harness import Project, until
 from pytest_tfserving.bare import BarePlan, BareSession, PulseRow, Pulses, start_sessions
+from pytest_tfserving.errors import DeploymentError
 from pytest_tfserving.experiment import Experiment, ServingOptions, Shape
-from pytest_tfserving.freeze import Processes
+from pytest_tfserving.freeze import Processes, can_be_frozen
 from pytest_tfserving.load import runner
 from pytest_tfserving.load.baseline import MOST_PULSES, Baseline
 from pytest_tfserving.load.child import LoadChild
@@ -28,7 +29,7 @@ from pytest_tfserving.load.recorder import read_records
 from pytest_tfserving.probe import wait_until_available
 from pytest_tfserving.processes import ChildProcess, available_cores
 from pytest_tfserving.report.json import result_as_dict, result_from_dict
-from pytest_tfserving.statistics.intervals import efficiency_interval
+from pytest_tfserving.statistics.intervals import ratio_interval
 from pytest_tfserving.targets.deployment import Deployment, Endpoint
 from server_process import Server, free_port, half_plus_two_plan
 
@@ -275,6 +276,27 @@ def test_a_frozen_server_can_be_stopped(tmp_path: Path) -> None:
     assert not psutil.pid_exists(group)
 
 
+class Refusing:
+    """What an engine says that cannot pause."""
+
+    def freeze(self) -> None:
+        raise DeploymentError("cannot pause rootless containers")
+
+    def thaw(self) -> None:
+        """Nothing was stopped."""
+
+    def spec(self) -> dict[str, Any]:
+        return {}
+
+
+def test_there_is_no_baseline_of_a_server_that_cannot_be_frozen() -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+
+    assert not can_be_frozen(Refusing())
+    assert can_be_frozen(Processes([gone.pid]))
+
+
 BARE = """
 defaults: {{model: "{model}", payload: request.json, profile: long}}
 profiles:
@@ -334,11 +356,10 @@ def test_the_interval_of_the_efficiency_leaves_out_what_both_have_in_common() ->
     random = np.random.default_rng(1)
     speed = np.exp(0.3 * np.repeat(random.standard_normal(8), 10))  # of a machine that wanders
     counts = random.poisson(80 * speed).astype(float)
-    paired = efficiency_interval(counts, np.ones(80), 100 * speed)
-    unpaired = efficiency_interval(counts, np.ones(80), np.full(80, 100.0))
+    paired = ratio_interval(counts, 100 * speed, 1.0, 10.0)
+    unpaired = ratio_interval(counts, np.full(80, 100.0), 1.0, 10.0)
 
     assert paired is not None
     assert unpaired is not None
     assert paired[0] < 0.8 < paired[1]
     assert paired[1] - paired[0] < (unpaired[1] - unpaired[0]) / 2
-    assert efficiency_interval(np.ones(1), np.ones(1), np.ones(1)) is None

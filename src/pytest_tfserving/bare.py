@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -249,4 +249,5 @@ class Pulses:
         """Undo what a process that died in a pulse left."""
         if self.clock.stands:
             self.clock.go_on()
-        self._servers.thaw()
+        with suppress(DeploymentError):
+            self._servers.thaw()

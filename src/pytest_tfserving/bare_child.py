@@ -1,13 +1,14 @@
 """The baseline's process of one replica: the same model without a server, called in short pulses.
 
 Its plan is its argument. It says how the model answered, and then takes one line of standard input for each
-run of load, which makes it the leader of that run's pulses until the next line comes: it stops the load
-clock, freezes the servers, calls the model while the processes of the other replicas do the same, lets
+run of load, which makes it the leader of that run's pulses until the next line comes: it freezes the
+servers, stops the load clock, calls the model while the processes of the other replicas do the same, lets
 everything go on, and says what came out as a line. At the end of its input it leaves.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -23,7 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.freeze import freezer
+from pytest_tfserving.errors import DeploymentError
+from pytest_tfserving.freeze import can_be_frozen, freezer
 from pytest_tfserving.load.clock import LoadClock
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
 _WARM_UP_CALLS = 3
 _STDIN = 0
-# A pulse is at least so long, and one call of each caller.
+# The calls of a pulse take at least so long, and are at least one of each caller.
 PULSE_S = 0.05
 # Pulses are so far apart on average in seconds of load, or so many times their own length: about a tenth of
 # the time, whatever a call takes.
@@ -75,7 +77,11 @@ class Caller:
         self._pool = ThreadPoolExecutor(callers)
 
     def pulse(self, length_s: float) -> Pulse:
-        """Call for ``length_s``, whole calls only, and at least once each."""
+        """Call for ``length_s``, whole calls only, and at least once each.
+
+        The first call of each caller does not count: it finds the caches full of what the server needs, and
+        is some per cent slower than any call that follows another one, as those of a busy server do.
+        """
         done = list(self._pool.map(self._calls, [length_s] * self._callers))
         calls = sum(len(latencies) for _, latencies in done)
         rate = sum(len(latencies) / taken_s for taken_s, latencies in done)
@@ -83,6 +89,7 @@ class Caller:
         return Pulse(calls, calls / rate, median_ms)
 
     def _calls(self, length_s: float) -> tuple[float, list[float]]:
+        self._call()
         self._barrier.wait()
         start, latencies = time.perf_counter(), []
         now = start
@@ -111,17 +118,16 @@ class Leader:
         self._fit_to_freezer()
         due_s = _FIRST_S
         while not self._is_told(due_s):
-            length_s = self._pulse()
+            length_s = 0.0
+            with contextlib.suppress(DeploymentError):  # the next pulse may do better
+                length_s = self._pulse()
             apart_s = max(self._apart_s, _EVERY_PULSES * length_s)
             due_s = self._clock.now_s() + apart_s * random.uniform(1 - _SPREAD, 1 + _SPREAD)  # noqa: S311
 
     def _fit_to_freezer(self) -> None:
         """Make pulses longer and rarer where freezing takes a while."""
         start = time.perf_counter()
-        try:
-            self._servers.freeze()
-        finally:
-            self._servers.thaw()
+        can_be_frozen(self._servers)
         taken_s = time.perf_counter() - start
         self._length_s = max(PULSE_S, taken_s / _FREEZING_IN_A_PULSE)
         self._apart_s = max(EVERY_S, taken_s / _FREEZING_IN_LOAD)
@@ -137,14 +143,17 @@ class Leader:
 
     def _pulse(self) -> float:
         """Make one pulse and say what came out; return its length."""
-        at_s, start = self._clock.now_s(), time.perf_counter()
-        self._clock.stop()
+        start = time.perf_counter()
         try:
             self._servers.freeze()
-            pulses = self._all_pulses()
+            self._clock.stop()
+            try:
+                at_s = self._clock.now_s()
+                pulses = self._all_pulses()
+            finally:
+                # Before the servers go on: they may take the core from this process.
+                self._clock.go_on()
         finally:
-            # The clock first: servers that go on may take the core from this process.
-            self._clock.go_on()
             self._servers.thaw()
         rate = sum(each.calls / each.busy_s for each in pulses)
         calls = sum(each.calls for each in pulses)
@@ -198,7 +207,7 @@ def _received(peer: socket.socket, size: int) -> bytes:
     while len(data) < size:
         part = peer.recv(size - len(data))
         if not part:
-            raise SystemExit("another process of the baseline has ended")
+            raise SystemExit(1)
         data += part
     return data
 

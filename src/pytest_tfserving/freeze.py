@@ -6,10 +6,16 @@ import contextlib
 import os
 import signal
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pytest_tfserving.errors import DeploymentError
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+# Engines now and then fail to pause a container that is at its CPU limit.
+_TRIALS = 3
 
 
 class Freezer(Protocol):
@@ -50,7 +56,7 @@ class Processes:
 
 
 class Containers:
-    """Containers that their engine pauses: some ten times slower than a signal."""
+    """Containers that their engine pauses, which takes it some ten milliseconds."""
 
     def __init__(self, host: str, ids: Sequence[str]) -> None:
         import docker
@@ -58,23 +64,57 @@ class Containers:
         self._host = host
         self._ids = ids
         self._api = docker.APIClient(base_url=host, version="auto")
-        self._refused = docker.errors.APIError
 
     def freeze(self) -> None:
-        """Pause them."""
-        for each in self._ids:
-            with contextlib.suppress(self._refused):
-                self._api.pause(each)
+        """Pause them.
+
+        Raises:
+            DeploymentError: when the engine cannot.
+        """
+        self._each(self._api.pause)
 
     def thaw(self) -> None:
-        """Unpause them."""
-        for each in self._ids:
-            with contextlib.suppress(self._refused):
-                self._api.unpause(each)
+        """Unpause them.
+
+        Raises:
+            DeploymentError: when the engine cannot.
+        """
+        self._each(self._api.unpause)
 
     def spec(self) -> dict[str, Any]:
         """Return where they run, and which they are."""
         return {"host": self._host, "ids": list(self._ids)}
+
+    def _each(self, call: Callable[[str], object]) -> None:
+        import docker
+        import requests
+
+        for each in self._ids:
+            try:
+                call(each)
+            except docker.errors.APIError as error:
+                if error.status_code not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
+                    raise DeploymentError(
+                        f"the engine cannot pause a container: {error.explanation}"
+                    ) from None
+            except requests.RequestException as error:
+                raise DeploymentError(f"the engine does not answer any more: {error}") from None
+
+
+def can_be_frozen(servers: Freezer) -> bool:
+    """Whether what serves can be stopped; it is, for a moment."""
+    return any(_is_frozen_once(servers) for _ in range(_TRIALS))
+
+
+def _is_frozen_once(servers: Freezer) -> bool:
+    try:
+        try:
+            servers.freeze()
+        finally:
+            servers.thaw()
+    except (DeploymentError, PermissionError):
+        return False
+    return True
 
 
 def freezer(spec: dict[str, Any]) -> Freezer:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.bare import BarePlan, BareReady, BareSession, Pulses, start_sessions
 from pytest_tfserving.errors import DeploymentError
+from pytest_tfserving.freeze import can_be_frozen
 from pytest_tfserving.targets.served_model import latest_version
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 class BareSessions:
     """The baseline's process of each replica, started beside it so that their start-ups overlap.
 
-    ``servers`` freezes the replicas. Where TensorFlow is missing or cannot load the model there is no
-    baseline, and what needs one is NOT JUDGED.
+    ``servers`` freezes the replicas. Where they cannot be frozen, and where TensorFlow is missing or cannot
+    load the model, there is no baseline, and what needs one is NOT JUDGED.
     """
 
     def __init__(self, order: Order, placement: Placement, servers: Callable[[], Freezer]) -> None:
@@ -42,7 +43,10 @@ class BareSessions:
 
     def pulses(self, clock_path: Path) -> Pulses | None:
         """The pulses of one run of load, not yet begun; the file of its clock is ``clock_path``."""
-        return Pulses(self._sessions, self._servers(), clock_path) if self._wait_until_ready() else None
+        if not self._wait_until_ready():
+            return None
+        servers = self._servers()
+        return Pulses(self._sessions, servers, clock_path) if can_be_frozen(servers) else None
 
     def right_answer(self) -> Any:
         """What the model answers in process, None when that is not known or never the same twice."""

@@ -346,16 +346,16 @@ def _freezer(replicas: Sequence[Replica]) -> Freezer:
     """Return signals to the containers' processes where they take ours, since the engine is slow at it."""
     engine = replicas[0].engine
     with engine.asked("asking for a container's processes"):
-        pids = [pid for replica in replicas for pid in _pids(replica.container)]
+        pids = [_pids(replica.container) for replica in replicas]
     ids = [str(replica.container.id) for replica in replicas]
-    if all(_takes_our_signals(pid, ids) for pid in pids):
-        return Processes(pids)
+    if all(found and all(_takes_our_signals(pid, ids) for pid in found) for found in pids):
+        return Processes([pid for found in pids for pid in found])
     return Containers(engine.host, ids)
 
 
 def _pids(container: Container) -> list[int]:
     """Return the numbers of a container's processes, as the engine's machine has them."""
-    table = container.top(ps_args="-eo pid")
+    table = container.top()
     column = table["Titles"].index("PID")
     return [int(row[column]) for row in table["Processes"]]
 
