@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from _watch import NOISE_MEMORY_S
+
 from pytest_tfserving.bare import PulseRow
 from pytest_tfserving.load.baseline import Baseline, Stretches
 from pytest_tfserving.load.part import Part
@@ -21,12 +23,13 @@ _NO_INTERVAL = math.nan, math.nan
 def figures_of(run: Run, length_s: float) -> list[tuple[float, float, float]]:
     """Return each of `FIGURES` with the ends of its interval; NaN where there is none."""
     pulses = [PulseRow(*row) for row in run.pulses.T.tolist()]
-    part, stretches = Part(0.0, length_s), Stretches(pulses, 0.0, length_s)
+    part, stretches = Part(0.0, length_s, NOISE_MEMORY_S), Stretches(pulses, 0.0, length_s)
     part.add(run.ended_s, run.latencies_ms, run.failed)
     part.close()
     part.see_again(run.ended_s, run.latencies_ms, run.failed)
     stretches.add(run.ended_s[~run.failed])
-    intervals: dict[str, Interval | None] = {**part.intervals()[0], "efficiency": stretches.interval()}
+    efficiency = stretches.interval(NOISE_MEMORY_S)
+    intervals: dict[str, Interval | None] = {**part.intervals()[0], "efficiency": efficiency}
     baseline = Baseline.of(pulses)
     assert baseline
     rps = len(part.latencies) / length_s
