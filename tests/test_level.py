@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Floats = NDArray[np.float64]
+    Floats = NDArray[np.floating[Any]]
 
 BLOCK_S = 0.5
 
@@ -39,6 +39,11 @@ def wandering(blocks: int, runs: int, tau_s: float = 5.0, share: float = 0.5, se
 
 def at(limit: float) -> Callable[[Floats], Floats]:
     return lambda level_sd: np.full_like(level_sd, limit)
+
+
+def two_below(limit: float) -> Callable[[Floats], Floats]:
+    """A boundary that is two standard deviations of the level below a limit."""
+    return lambda level_sd: np.asarray(limit - 2 * level_sd)
 
 
 @pytest.mark.parametrize("pair", [0, 1, 5, 20, -1])
@@ -72,12 +77,8 @@ def test_evidence_depends_on_neither_scale_nor_origin() -> None:
     for scale, origin in ((1e-3, 0.0), (250.0, 0.0), (1.0, 1e4), (1e3, -50.0)):
         moved = model_of(scale * values + origin)
         for limit in (-1.0, 0.2, 1.5):
-            expected = plain.evidence(lambda level_sd, limit=limit: limit - 2 * level_sd)
-            found = moved.evidence(
-                lambda level_sd, limit=limit, scale=scale, origin=origin: (
-                    scale * limit + origin - 2 * level_sd
-                )
-            )
+            expected = plain.evidence(two_below(limit))
+            found = moved.evidence(two_below(scale * limit + origin))
             assert found == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
@@ -90,14 +91,14 @@ def test_several_series_at_once_give_what_single_ones_give() -> None:
         alone = model_of(series)
         assert [side[index] for side in evidence] == pytest.approx(alone.evidence(at(0.5)))
         assert together.effective()[index] == pytest.approx(float(alone.effective()))
-        for name in ("mean", "error", "level_sd", "memory_s"):
+        for name in ("mean", "error", "level_sd", "memory_s", "still"):
             assert getattr(estimate, name)[index] == pytest.approx(float(getattr(alone.estimate(), name)))
 
 
 def test_too_few_blocks_give_nothing() -> None:
     model = LevelModel(BLOCK_S, NOISE_MEMORY_S)
     for _ in range(LEAST_BLOCKS):
-        assert model.evidence(at(1e9)) == (0, 0)
+        assert not np.any(model.evidence(at(1e9)))
         model.add(0.0)
 
     assert max(model.evidence(at(1e9))) > 0
@@ -143,6 +144,8 @@ def test_the_estimate_says_how_sure_it_is_and_what_wanders() -> None:
     assert np.mean(np.abs(found.mean) <= 2 * found.error) >= 0.9
     assert float(np.median(found.level_sd)) == pytest.approx(math.sqrt(0.7), rel=0.25)
     assert 2 <= float(np.median(found.memory_s)) <= 8
+    assert float(np.median(found.still)) < 0.1
     calm = model_of(wandering(240, 100, share=0.0)).estimate()
+    assert float(np.median(calm.still)) > 0.8
     assert float(np.median(calm.level_sd)) < 0.3
     assert float(np.median(calm.error)) == pytest.approx(1 / math.sqrt(240), rel=0.3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from pytest_tfserving.noise import Noise, NoiseKind
@@ -27,7 +29,7 @@ from pytest_tfserving.slo import Undecided
             "so this run can tell 5 %: about 40 s more would likely decide it",
         ),
         (
-            Noise(NoiseKind.SPEED, 0.01, 8.0, resolution=0.05),
+            Noise(NoiseKind.SPEED, 0.0, 8.0, resolution=0.05),
             "since the limit is closer than the 5 % that this run can tell: "
             "about 40 s more would likely decide it",
         ),
@@ -48,7 +50,10 @@ def test_it_says_which_noise_how_much_and_what_would_help(noise: Noise, said: st
 
 def test_without_known_noise_it_says_how_much_longer_it_takes() -> None:
     assert str(Undecided(0.05, 0.2)) == "undecided (alpha 0.05): about 1 s more would likely decide it"
-    assert str(Undecided(0.05, float("inf"))).endswith(
+    assert str(Undecided(0.05, math.inf)).endswith(
+        ": there was too little steady load to tell how much more would decide it"
+    )
+    assert str(Undecided(0.05, math.inf, noise=Noise(NoiseKind.COUNT))).endswith(
         ": it would likely take more than an hour to decide it"
     )
     assert str(Undecided(0.05, 40.0, "rps kept rising")) == "no steady state: rps kept rising"

@@ -47,7 +47,8 @@ def test_evidence_of_many_requests_is_finite() -> None:
 @pytest.mark.parametrize("share", [0.01, 0.05, 0.5])
 def test_on_the_limit_it_is_seldom_wrong_however_often_it_is_looked_at(share: float) -> None:
     """Ten of 1000 may be, each way; more than 19 would be by chance less than once in two hundred times."""
-    over = np.cumsum(np.random.default_rng(1).random((1000, 2000)) < share, axis=1)[:, 9::10]
+    hits = np.random.default_rng(1).random((1000, 2000)) < share
+    over = np.cumsum(hits, axis=1)[:, 9::10].astype(float)
     count = np.arange(10.0, 2001.0, 10.0)
 
     for evidence in share_evidence(share, over, count - over):
