@@ -1,8 +1,9 @@
 """A stand-in for a model server: answers as TF Serving does, or misbehaves as ``FAKE_SERVER`` says.
 
 ``FAKE_SERVER`` is JSON with any of: ``mode`` (see `Handler.predict`), ``latencies_ms`` (given in turn),
-``one_at_a_time``, ``after`` (how many predict requests are answered well before the mode sets in), ``start``
-(``exit`` prints a line and exits with 3, ``silent`` never listens, ``hog`` takes 64 MB more every moment).
+``one_at_a_time``, ``after`` (how many predict requests are answered well before the mode sets in), ``every``
+(every so many of those after are what the mode is about), ``start`` (``exit`` prints a line and exits with 3,
+``silent`` never listens, ``hog`` takes 64 MB more every moment).
 """
 
 from __future__ import annotations
@@ -61,8 +62,9 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with LINE if HOW.get("one_at_a_time") else contextlib.nullcontext():
             time.sleep(next(LATENCIES) / 1000)
-        mode = HOW.get("mode", "ok") if next(COUNT) >= HOW.get("after", 0) else "ok"
-        self.predict(mode, [x / 2 + 2 for x in body["instances"]])
+        number = next(COUNT)
+        behaves = number < HOW.get("after", 0) or number % HOW.get("every", 1)
+        self.predict("ok" if behaves else HOW.get("mode", "ok"), [x / 2 + 2 for x in body["instances"]])
 
     def predict(self, mode: str, values: list[float]) -> None:
         """Answer well, or not."""
