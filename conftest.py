@@ -1,3 +1,3 @@
-"""Pytest's own test harness, for the plugin's tests."""
+"""Pytest's own test harness, and tests that are left out where what they need is not there."""
 
-pytest_plugins = ["pytester"]
+pytest_plugins = ["pytester", "needs"]

@@ -73,14 +73,19 @@ class Target:
         return f"MISSED  {line}; off by {off}"
 
 
-def arguments(doc: str | None, **numbers: tuple[int | None, str]) -> argparse.Namespace:
-    """The command line that all benchmarks have, ``--quick`` and ``--json FILE``, and some numbers.
+def arguments(
+    doc: str | None, flags: dict[str, str] | None = None, **numbers: tuple[int | None, str]
+) -> argparse.Namespace:
+    """The command line that all benchmarks have, ``--quick`` and ``--json FILE``, and some more.
 
-    ``numbers`` are other options, each with its default and help.
+    ``flags`` are other options without a value, each with its help; ``numbers`` are others, each with its
+    default and help.
     """
     name = Path(sys.argv[0]).stem
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a shorter run, for trying the benchmark out")
+    for option, text in (flags or {}).items():
+        parser.add_argument(f"--{option}", action="store_true", help=text)
     for option, (default, text) in numbers.items():
         parser.add_argument(f"--{option}", type=int, default=default, help=text)
     parser.add_argument(
@@ -320,7 +325,11 @@ class Nginx:
 
     def cpu_s(self) -> float:
         """CPU seconds used so far."""
-        return sum(cpu_s(process.pid) for process in psutil.Process(self._process.pid).children())
+        return sum(map(cpu_s, self.workers()))
+
+    def workers(self) -> list[int]:
+        """The process ids of those that answer."""
+        return [process.pid for process in psutil.Process(self._process.pid).children()]
 
 
 def cpu_s(pid: int) -> float:

@@ -4,18 +4,57 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+import tempfile
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from harness import FAKE_SERVER, Project
+from pytest_tfserving.models.store import exported
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many workers `-n auto` means: tests wait for servers and for load half of their time."""
+    return 2 * len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2 * (os.cpu_count() or 1)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Let workers that are done take tests from others: some tests take a hundred times longer than most."""
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log) if config.getoption("dist") == "load" else None
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A folder that all processes of a run share."""
+    base = tmp_path_factory.getbasetemp()
+    return base if worker_id == "master" else base.parent
+
+
+@pytest.fixture(scope="session")
+def model_cache(shared: Path) -> Path:
+    """Where the models of this package are exported to, once a run."""
+    return shared / "models"
+
+
+@pytest.fixture(scope="session")
+def half_plus_two(model_cache: Path) -> Path:
+    """A SavedModel."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTEST_TFSERVING_CACHE", str(model_cache))
+        return exported("half_plus_two", print)
+
+
 @pytest.fixture
-def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Project:
+def project(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model_cache: Path
+) -> Project:
     """A project with one small experiment and one test; measurements of other tests don't make it wait."""
     server = pytester.path / "fake_server"
     server.write_text(f"#!{sys.executable}\n{FAKE_SERVER.read_text(encoding='utf-8')}", encoding="utf-8")
@@ -23,9 +62,12 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path
     (pytester.path / "models" / "half" / "1").mkdir(parents=True)
     (pytester.path / "request.json").write_text('{"instances": [1.0, 2.0, 5.0]}', encoding="utf-8")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "100")
     for name in [name for name in os.environ if name.startswith(("PYTEST_", "GITHUB_"))]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("PYTEST_TFSERVING_CALIBRATION", str(tmp_path / "calibration.json"))
+    monkeypatch.setenv("PYTEST_TFSERVING_CACHE", str(model_cache))
     made = Project(pytester, monkeypatch, server)
     made.write()
     return made

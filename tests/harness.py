@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,11 @@ import pytest
 from pytest_tfserving.load.baseline import Baseline
 from pytest_tfserving.load.latencies import Latencies
 from pytest_tfserving.load.result import Generator, Result, Window
+from pytest_tfserving.targets import TARGETS
+
+# Pytester forgets what a run in this process imported, and some of it cannot be imported twice.
+for _module in ("requests", "pytest_tfserving.measure", *TARGETS.values()):
+    import_module(_module)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +29,8 @@ FAKE_SERVER = Path(__file__).parent / "servers" / "fake_server.py"
 
 PATIENCE_S = 60
 _LOOK_S = 0.02
+# Locust's plugin claims options of pytest, and Hypothesis takes longer to import than pytest itself.
+FEW_PLUGINS = ("-p", "no:locust", "-p", "no:hypothesispytest")
 RESULT = Result(
     experiment="e",
     target="local",
@@ -49,6 +58,8 @@ experiments:
     inter_op: 1
     slo: ["rps>=1"]
 """
+# Until far limits are surely decided, which ends the run.
+LONG_ENOUGH = ("--tfserving-run-time=60",)
 TESTS = """
 def test_gate(load):
     load().check()
@@ -62,6 +73,8 @@ class Project:
     pytester: pytest.Pytester
     monkeypatch: pytest.MonkeyPatch
     server: Path
+    # Whether pytest runs in a process of its own.
+    apart: bool = False
 
     def write(self, experiments: str = EXPERIMENTS, tests: str = TESTS) -> None:
         """Write the experiments and the tests."""
@@ -72,14 +85,28 @@ class Project:
         """Tell the stand-in server how to behave."""
         self.monkeypatch.setenv("FAKE_SERVER", json.dumps(how))
 
-    def run(self, *arguments: str, server: bool = True) -> pytest.RunResult:
-        """Run pytest in a process of its own, on the stand-in server unless told otherwise."""
-        own = ["--tfserving-server", str(self.server)] if server else []
-        return self.pytester.runpytest_subprocess("-p", "no:locust", "-rs", *own, *arguments)
+    def embedded_server(self) -> str:
+        """Return the option for the embedded server as a program like any other: without a bare session."""
+        program = self.pytester.path / "embedded_server"
+        program.write_text(f'#!/bin/sh\nexec {sys.executable} -m pytest_tfserving.model_server "$@"\n')
+        program.chmod(0o755)
+        return f"--tfserving-server={program}"
 
-    def results(self, *arguments: str, server: bool = True) -> tuple[pytest.RunResult, list[dict[str, Any]]]:
+    def run(self, *arguments: str, server: bool = True, apart: bool = False) -> pytest.RunResult:
+        """Run pytest, on the stand-in server unless told otherwise.
+
+        It runs in this process, which saves its start, unless it is to be ``apart`` or to have workers.
+        """
+        own = ["--tfserving-server", str(self.server)] if server else []
+        apart = apart or self.apart or "-n" in arguments
+        run = self.pytester.runpytest_subprocess if apart else self.pytester.runpytest_inprocess
+        return run(*FEW_PLUGINS, "-rs", *own, *arguments)
+
+    def results(
+        self, *arguments: str, server: bool = True, apart: bool = False
+    ) -> tuple[pytest.RunResult, list[dict[str, Any]]]:
         """Run pytest and read the results it wrote."""
-        run = self.run("--tfserving-json=out.json", *arguments, server=server)
+        run = self.run("--tfserving-json=out.json", *arguments, server=server, apart=apart)
         document = json.loads((self.pytester.path / "out.json").read_text(encoding="utf-8"))
         return run, document["results"]
 

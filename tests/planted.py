@@ -1,13 +1,16 @@
-"""Results made up for reports: what a run of the study could have measured."""
+"""Results made up for reports and verdicts: what a run of the study, or of a project, could have measured."""
 
 from __future__ import annotations
 
+import math
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_tfserving import measure
 from pytest_tfserving.cost import Pricing
 from pytest_tfserving.experiments_file import read_file
 from pytest_tfserving.load.part import Part
@@ -15,9 +18,16 @@ from pytest_tfserving.load.result import Generator, Result, Window
 from pytest_tfserving.report.document import document_of
 from pytest_tfserving.report.runlog import Entry
 from pytest_tfserving.slo import Slo
+from pytest_tfserving.targets.deployment import Deployment
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+
+    from harness import Project
+    from pytest_tfserving.load.profile import LoadProfile
+    from pytest_tfserving.measure import Asked
+    from pytest_tfserving.targets.order import Order
 
 STUDY = [
     each
@@ -76,6 +86,39 @@ def document(
     return document_of(entries, interrupted=interrupted, pricing=Pricing(), searches=searches)
 
 
+def _nothing_special(_: LoadProfile) -> dict[str, Any]:
+    return {}
+
+
+def instead_of_load(
+    project: Project, special: Callable[[LoadProfile], dict[str, Any]] = _nothing_special
+) -> None:
+    """Let each run of load of a project have a planted `result`; nothing is started.
+
+    ``special`` has arguments of `result` for a run's profile. All else is real: how tests come to their
+    experiments, verdicts, reports. It holds for runs in this process only.
+    """
+
+    def deployed(order: Order) -> AbstractContextManager[Deployment]:
+        name = order.experiment.name
+        return nullcontext(
+            Deployment(order.experiment, name, "half", "/v1/models/half", endpoints=(), reached="nothing")
+        )
+
+    def measured(deployment: Deployment, asked: Asked, *_: Any) -> tuple[Result, bool]:
+        about: dict[str, Any] = {
+            "experiment": deployment.label,
+            "target": deployment.experiment.target,
+            "profile": asdict(asked.profile),
+            "users": asked.profile.users,
+            "configuration": deployment.configuration,
+        }
+        return result(**about, **special(asked.profile)), False
+
+    project.monkeypatch.setattr(measure, "deploy", deployed)
+    project.monkeypatch.setattr(measure, "measure", measured)
+
+
 def search() -> dict[str, Any]:
     """A search for the largest rate of a server that has its knee near 64."""
     loads = (16.0, 32.0, 48.0, 56.0, 58.0, 64.0, 64.0, 80.0, 128.0)
@@ -126,3 +169,36 @@ def _second(second: int, finished_s: Any, latencies_ms: Any) -> dict[str, float]
         row["p50_ms"] = round(float(part[len(part) // 2]), 3)
         row["p95_ms"] = round(float(part[int(0.95 * (len(part) - 1))]), 3)
     return row
+
+
+def calibration() -> dict[str, Any]:
+    """What `pytest-tfserving calibrate` could have measured on a machine with two cores."""
+    wall = {"scatter": 0.2, "level_sd": 0.1, "noise_sd": 0.1, "memory_s": 2.0, "memory_high_s": 3.1}
+    core = {
+        "waited": 0.1,
+        "steal": 0.02,
+        "wall": {**wall, "slow_share": 0.25},
+        "cpu": {**wall, "scatter": 0.05, "slow_share": 0.25},
+        "slowness": [[at / 2, 1 + 0.1 * math.sin(at)] for at in range(60)],
+        "autocorrelation": [[lag / 2, math.exp(-lag / 4), math.exp(-lag / 5)] for lag in range(1, 21)],
+    }
+    changes = {"p95": 0.1, "rps": 0.08, "cpu_per_request": 0.02}
+    return {
+        "machine": {"cpu": "a CPU", "cores": 2, "ram_gb": 8, "id": "1"},
+        "measured_at": "2026-03-01T09:00:00+00:00",
+        "noise_memory_s": 3.1,
+        "cores": [{**core, "core": number} for number in range(2)],
+        "generator": {"p50_ms": 0.05, "p95_ms": 0.07, "lag_p95_ms": 0.5, "rps": 40_000.0},
+        "gate": {
+            "server": "the embedded server",
+            "run_time_s": 8.0,
+            "runs": [{}],
+            "passed": 0,
+            "failed": 0,
+            "inconclusive": 2,
+            "invalid": 0,
+        },
+        "left_out": [],
+        "smallest_change": {"30": changes, "60": changes, "120": changes},
+        "answer": ["This machine is fit to gate at 10 % with runs of 60 s."],
+    }

@@ -15,8 +15,8 @@ experiments:
 """
 
 
-def collected(project: Project, *arguments: str) -> list[str]:
-    run = project.run("--collect-only", "-q", *arguments)
+def collected(project: Project, *arguments: str, apart: bool = False) -> list[str]:
+    run = project.run("--collect-only", "-q", *arguments, apart=apart)
     return [line.split("::")[1] for line in run.outlines if "::" in line]
 
 
@@ -130,4 +130,4 @@ def test_collecting_perf_tests_loads_neither_locust_nor_tensorflow(project: Proj
         encoding="utf-8",
     )
 
-    assert collected(project) == ["test_gate[1cpu-1gb-1n-interop1]"]
+    assert collected(project, apart=True) == ["test_gate[1cpu-1gb-1n-interop1]"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from harness import RESULT, until
 from pytest_tfserving.deciding import Decider
 from pytest_tfserving.experiment import Experiment, ServingOptions, Shape
+from pytest_tfserving.kube.nodes import seen_by_kubelets
 from pytest_tfserving.kube.statistics import cpu_reading_of
 from pytest_tfserving.load.latencies import Latencies
 from pytest_tfserving.load.outcome import outcome
@@ -122,6 +123,36 @@ def test_a_kubelets_reading_has_the_time_of_its_counting(labels: str) -> None:
         "k", 1795707694.659, 4.25
     )
     assert cpu_reading_of(page, pod(""), "k") is None
+
+
+def test_a_kubelet_is_asked_once_for_all_of_its_pods() -> None:
+    asked = []
+
+    class Cluster:
+        def text(self, path: str) -> str:
+            asked.append(path)
+            return "".join(
+                f'container_cpu_usage_seconds_total{{id="/pods/{name}"}} {used} 1795707694659\n'
+                for name, used in (("a1", 3), ("b2", 5))
+            )
+
+    pods = [
+        {
+            "metadata": {"name": f"tfserving-{name}"},
+            "spec": {"nodeName": "node1"},
+            "status": pod(f"containerd://{name}")["status"],
+        }
+        for name in ("a1", "b2", "c3")
+    ]
+
+    limited, used = seen_by_kubelets(cast("Any", Cluster()), pods)
+
+    assert asked == ["/api/v1/nodes/node1/proxy/metrics/cadvisor"]
+    assert limited == {}
+    assert {key: reading.cpu_s for key, reading in used.items()} == {
+        "Pod tfserving-a1": 3,
+        "Pod tfserving-b2": 5,
+    }
 
 
 def test_replicas_are_added_up_where_all_were_read() -> None:

@@ -46,7 +46,7 @@ def test_the_extra_is_named_where_the_library_is_missing(project: Project) -> No
     (hidden / "__init__.py").write_text("raise ModuleNotFoundError('No module', name='docker')")
     project.monkeypatch.setenv("PYTHONPATH", str(hidden.parent))
 
-    run = project.run(DOCKER, server=False)
+    run = project.run(DOCKER, server=False, apart=True)
 
     run.assert_outcomes(failed=1)
     run.stdout.fnmatch_lines(

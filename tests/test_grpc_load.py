@@ -24,7 +24,6 @@ from pytest_tfserving.load.users.http2 import frame, header_block
 from pytest_tfserving.load.users.stream import ExchangeError
 from pytest_tfserving.model_server.protos import message
 from pytest_tfserving.model_server.tensor_proto import fill_proto, to_array
-from pytest_tfserving.models.store import exported
 from pytest_tfserving.targets.url import parse_url
 from server_process import Server
 
@@ -48,15 +47,10 @@ LARGE = 5 * 2**20
 # --- the whole way ---
 
 
-@pytest.mark.parametrize(
-    "more",
-    [[], ["--tfserving-rate=60"], ["--tfserving-load-processes=2"]],
-    ids=["users", "rate", "processes"],
-)
-def test_an_experiment_is_loaded_over_grpc(project: Project, more: list[str]) -> None:
+def test_an_experiment_is_loaded_over_grpc(project: Project) -> None:
     project.write(HALF)
 
-    run, (result,) = project.results(*more, server=False)
+    run, (result,) = project.results(server=False)
 
     run.assert_outcomes(passed=1)
     assert result["experiment"] == "1cpu-1gb-1n-interop1-grpc"
@@ -68,32 +62,34 @@ def test_an_experiment_is_loaded_over_grpc(project: Project, more: list[str]) ->
     assert result["bare"]["rps"]
 
 
-def test_users_share_channels_if_they_are_to(project: Project) -> None:
-    project.write(HALF.replace("users: 3", "grpc_channels: 1, users: 3"))
-
-    run, (result,) = project.results(server=False)
-
-    run.assert_outcomes(passed=1)
-    assert result["profile"]["grpc_channels"] == 1
-    assert result["errors"] == {}
-
-
-@pytest.fixture
-def half() -> Iterator[Server]:
-    with Server("half_plus_two", exported("half_plus_two", print)) as server:
+@pytest.fixture(scope="module")
+def half(half_plus_two: Path) -> Iterator[Server]:
+    with Server("half_plus_two", half_plus_two) as server:
         yield server
 
 
-@pytest.mark.parametrize("path", ["half_plus_two", "half_plus_two/versions/1"])
-def test_an_address_of_grpc_is_judged(project: Project, half: Server, path: str) -> None:
-    project.write(HALF)
+@pytest.mark.parametrize(
+    ("path", "profile", "more"),
+    [
+        ("half_plus_two", "users: 3", []),
+        ("half_plus_two/versions/1", "users: 3", ["--tfserving-load-processes=2"]),
+        ("half_plus_two", "users: 3", ["--tfserving-rate=60"]),
+        ("half_plus_two", "grpc_channels: 1, users: 3", []),
+    ],
+    ids=["users", "version and processes", "rate", "shared channel"],
+)
+def test_an_address_of_grpc_is_judged(
+    project: Project, half: Server, path: str, profile: str, more: list[str]
+) -> None:
+    project.write(HALF.replace("users: 3", profile))
     url = f"grpc://127.0.0.1:{half.grpc_port}/{path}"
 
-    run, (result,) = project.results("--tfserving-target=url", f"--tfserving-url={url}", server=False)
+    run, (result,) = project.results("--tfserving-target=url", f"--tfserving-url={url}", *more, server=False)
 
     run.assert_outcomes(passed=1)
     assert result["endpoints"] == [f"grpc://127.0.0.1:{half.grpc_port}"]
-    assert result["verdict"] == "PASS"
+    assert (result["verdict"], result["errors"]) == ("PASS", {})
+    assert result["profile"]["grpc_channels"] == (1 if "channels" in profile else 0)
 
 
 def test_an_address_of_the_other_protocol_is_refused(project: Project, half: Server) -> None:
@@ -119,21 +115,22 @@ def test_a_payload_that_does_not_fit_the_signature_is_said(project: Project) -> 
     run.stdout.no_fnmatch_line("*Traceback*")
 
 
-def test_a_server_that_dies_fails_the_run(project: Project, half: Server) -> None:
+def test_a_server_that_dies_fails_the_run(project: Project, half_plus_two: Path) -> None:
     project.write(HALF, "def test_gate(load):\n    load(run_time_s=60).check()\n")
-    url = f"grpc://127.0.0.1:{half.grpc_port}/half_plus_two"
-    before = _asked(half)
+    with Server("half_plus_two", half_plus_two) as server:
+        url = f"grpc://127.0.0.1:{server.grpc_port}/half_plus_two"
+        before = _asked(server)
 
-    def kill_when_loaded() -> None:
-        until(lambda: _asked(half) > before + 200, "load")
-        half.process.kill()
+        def kill_when_loaded() -> None:
+            until(lambda: _asked(server) > before + 200, "load")
+            server.process.kill()
 
-    killer = threading.Thread(target=kill_when_loaded)
-    killer.start()
+        killer = threading.Thread(target=kill_when_loaded)
+        killer.start()
 
-    run, (result,) = project.results("--tfserving-target=url", f"--tfserving-url={url}", server=False)
+        run, (result,) = project.results("--tfserving-target=url", f"--tfserving-url={url}", server=False)
 
-    killer.join()
+        killer.join()
     run.assert_outcomes(failed=1)
     assert result["verdict"] == "FAIL"
     assert any("connection" in cause for cause in result["errors"]), result["errors"]

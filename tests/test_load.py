@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 
 def test_latencies_are_those_of_the_server(project: Project) -> None:
-    """Nine requests in ten take 20 ms, one 200 ms: p50 and p95 are not what a mean would be."""
-    project.behave(latencies_ms=[20] * 9 + [200])
-    project.write(tests="def test_gate(load):\n    load(users=1, run_time_s=8)\n")
+    """Nine requests in ten take 5 ms, one 300 ms: p50 and p95 are not what a mean would be."""
+    project.behave(latencies_ms=[5] * 9 + [300])
+    project.write(tests="def test_gate(load):\n    load(users=1, run_time_s=5)\n")
 
     _, (result,) = project.results()
 
     metrics = result["metrics"]
-    assert metrics["p50_ms"] == pytest.approx(20, abs=10)
-    assert metrics["p95_ms"] == pytest.approx(200, abs=20)
-    assert metrics["requests"] > 50
+    assert 5 <= metrics["p50_ms"] < 150
+    assert 300 <= metrics["p95_ms"] < 600
+    assert metrics["requests"] > 10
 
 
 def test_every_step_of_a_stepped_load_has_its_figures(project: Project) -> None:

@@ -47,6 +47,8 @@ def test_the_schema_refuses_what_it_does_not_know() -> None:
 
 
 def test_the_terminals_figures_are_in_every_report(project: Project) -> None:
+    planted.instead_of_load(project)
+
     run, (result,) = project.results("--tfserving-html=out.html", "--tfserving-markdown=out.md")
     folder = project.pytester.path
 

@@ -12,6 +12,9 @@ from hdrh.histogram import HdrHistogram
 from junitparser import xunit2
 from lxml import etree
 
+import planted
+from harness import LONG_ENOUGH
+from needs import SCHEMA
 from pytest_tfserving.report.json import recorded_latencies
 from pytest_tfserving.slo import Verdict
 
@@ -28,7 +31,9 @@ def properties(path: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("workers", [[], ["-n", "1"]], ids=["alone", "xdist"])
 def test_junit_has_every_figure_and_verdict(project: Project, workers: list[str]) -> None:
-    project.run("--junit-xml=out.xml", "-W", "error", *workers).assert_outcomes(passed=1)
+    run = project.run("--junit-xml=out.xml", "-W", "error", *LONG_ENOUGH, *workers)
+
+    run.assert_outcomes(passed=1)
 
     found = properties(project.pytester.path / "out.xml")
     assert found["experiment"] == "1cpu-1gb-1n-interop1"
@@ -48,12 +53,11 @@ def test_junit_has_every_figure_and_verdict(project: Project, workers: list[str]
     assert float(found["p50_ms"]) <= float(found["p95_ms"]) <= float(found["max_ms"])
 
 
+@pytest.mark.needs("junit-schema")
 def test_junit_fits_the_xunit2_schema(project: Project) -> None:
     """But for the place of a test's properties, which the schema knows and allows in suites only."""
-    path = os.environ.get("XUNIT2_XSD")
-    if not path:
-        pytest.skip("needs XUNIT2_XSD, the path of junit-10.xsd, which pytest's source distribution has")
-    schema = etree.XMLSchema(etree.parse(path))
+    planted.instead_of_load(project)
+    schema = etree.XMLSchema(etree.parse(os.environ[SCHEMA]))
     good, bad = (
         "def test_good(load):\n    load().check()\n",
         "def test_bad(load):\n    assert load().rps < 0\n",
@@ -72,6 +76,8 @@ def test_junit_fits_the_xunit2_schema(project: Project) -> None:
 
 
 def test_junit_is_read_back(project: Project) -> None:
+    planted.instead_of_load(project)
+
     _, (result,) = project.results("--junit-xml=out.xml")
 
     (suite,) = xunit2.JUnitXml.fromfile(str(project.pytester.path / "out.xml"))
@@ -92,6 +98,8 @@ def test_junit_of_a_failure_carries_the_reason(project: Project) -> None:
 
 
 def test_json_has_the_same_figures_as_the_table(project: Project) -> None:
+    planted.instead_of_load(project)
+
     run, (result,) = project.results()
 
     document = json.loads((project.pytester.path / "out.json").read_text(encoding="utf-8"))
@@ -107,6 +115,7 @@ def test_json_has_the_same_figures_as_the_table(project: Project) -> None:
 
 
 def test_the_table_fits_into_eighty_columns(project: Project) -> None:
+    planted.instead_of_load(project)
     project.write(
         "defaults: {model: ./models/half, payload: request.json, profile: smoke}\n"
         "experiments:\n- {shape: 8cpu-64gb-2n, inter_op: 2, batching: true}\n"
@@ -120,12 +129,15 @@ def test_the_table_fits_into_eighty_columns(project: Project) -> None:
 
 
 def test_json_into_a_new_folder(project: Project) -> None:
+    planted.instead_of_load(project)
+
     project.run("--tfserving-json=deep/er/out.json").assert_outcomes(passed=1)
 
     assert (project.pytester.path / "deep" / "er" / "out.json").is_file()
 
 
 def test_the_result_hook_is_called_once_a_run(project: Project) -> None:
+    planted.instead_of_load(project)
     (project.pytester.path / "conftest.py").write_text(
         "def pytest_tfserving_result(config, nodeid, result):\n"
         "    print(f'HOOK {nodeid} {result.successes > 0}')\n",

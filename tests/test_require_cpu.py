@@ -89,9 +89,7 @@ def test_a_name_that_is_not_known_is_refused_with_those_that_are() -> None:
     )
 
 
-@pytest.mark.skipif(
-    "flags\t" not in Path("/proc/cpuinfo").read_text(encoding="utf-8"), reason="this CPU is not an x86-64"
-)
+@pytest.mark.needs("x86-64")
 def test_this_machines_cpu_is_an_x86_64() -> None:
     assert check("x86-64-v2").returncode == 0
 

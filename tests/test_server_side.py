@@ -13,13 +13,20 @@ from pytest_tfserving.server_side.prometheus import growth, parse_metrics
 from pytest_tfserving.slo import Slo
 from pytest_tfserving.targets.usage import Usage
 from pytest_tfserving.verdicts import explain
-from test_embedded import HALF
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from harness import Project
 
+HALF = """
+defaults: {model: half_plus_two, profile: tiny}
+profiles:
+  tiny: {users: 2, spawn_rate: 2, run_time_s: 60, think_time_s: 0.02, max_lag_ms: 2000, max_cpu_wait: 1}
+experiments:
+  - {shape: 1cpu-2gb-1n, inter_op: 1, slo: ["p95<1us"]}
+  - {shape: 1cpu-2gb-1n, inter_op: 2, batching: true, slo: ["rps>=1"]}
+"""
 PAGE = """\
 # TYPE :tensorflow:serving:request_count counter
 :tensorflow:serving:request_count{model_name="half",status="OK"} 40
@@ -208,9 +215,9 @@ def test_what_metrics_grew_by(
 
 
 def test_the_embedded_server_is_watched_while_it_is_loaded(project: Project) -> None:
-    project.write(HALF.replace("p95<100000x", "p95<1us"))
+    project.write(HALF)
 
-    run, (failed, batched) = project.results(server=False)
+    run, (failed, batched) = project.results(project.embedded_server(), server=False)
 
     run.assert_outcomes(passed=1, failed=1)
     run.stdout.fnmatch_lines(["  server: it used * of 1 vCPUs, at most * GB of RAM"])
@@ -218,6 +225,7 @@ def test_the_embedded_server_is_watched_while_it_is_loaded(project: Project) -> 
     assert 0 < failed["server"]["cores"] <= 1.1
     assert failed["server"]["rss_bytes"] > 1e8
     assert batched["server"]["tf_metrics"]["batching_session:processed_batch_size_count"] > 0
+    assert "--enable_batching=true" in batched["circumstances"]["server_flags"]
 
 
 def test_a_server_without_metrics_is_watched_all_the_same(project: Project) -> None:

@@ -20,6 +20,7 @@ _COMMANDS = {
     "export-model": "write one of the models of this package as a SavedModel",
     "report": "remake reports from the JSON that --tfserving-json wrote",
     "search": "find the largest load that holds SLOs on one experiment; arguments after -- go to pytest",
+    "calibrate": "measure what this machine's noise lets a gate see, and keep it for later runs",
     "bake": "build an image that has a model in it and serves it",
     "render": "show experiments as Kubernetes manifests, or write them as Kustomize overlays",
     "cleanup": "delete what runs that were killed have left on engines and clusters",

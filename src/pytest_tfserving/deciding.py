@@ -6,69 +6,48 @@ It takes finished requests as arrays and knows nothing of processes or files.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfserving.slo import CPU_PER_REQUEST, Decision, Slo, Undecided, percentile_of
-from pytest_tfserving.statistics.dependence import is_far_from
-from pytest_tfserving.statistics.sequential import BURST, Evidence, MeanTest, ShareTest
+from pytest_tfserving import noise_memory
+from pytest_tfserving.noise import Noise, NoiseKind
+from pytest_tfserving.slo import Decision, Slo, Undecided
+from pytest_tfserving.slo_tests import Baseline, SeriesSet, SloTest, Window, slo_test
+from pytest_tfserving.statistics.level import LevelModel
 from pytest_tfserving.statistics.steady_state import SLICE_S, steadiness
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
 
 DEFAULT_ALPHA = 0.01
-# Nothing is decided early before its window is so long: less does not tell a warm-up from a slow server, and
-# what comes only every few seconds shall have had its chance.
+# Nothing is decided early before its window is so long: less does not tell a warm-up from a slow server.
 SHORTEST_WINDOW_S = 5.0
+# A look at all tests costs milliseconds; the next one is due when the window is so many times as long.
+_NEXT_LOOK = 1.08
+# Fewer pulses do not show how the machine's speed wanders; the machine is to blame for so much of a
+# wandering.
+_PULSES_THAT_TELL = 8
+_MACHINES_SHARE = 0.5
 # Processes write what they recorded now and then; by so long after, a request is sure to be there.
 _HOLD_BACK_S = 0.6
-# Rates are counted in slices that are so long at least, and hold so many requests on average.
-_FINEST_S = 0.02
-_REQUESTS_IN_A_SLICE = 2.5
-_MS = 1000
-
-
-@dataclass(frozen=True)
-class Window:
-    """The requests that ended in the steady window so far, in the order they ended.
-
-    ``latencies_ms`` and ``ended_s``, since the window's start, are those of successes.
-    """
-
-    latencies_ms: Floats
-    failed: NDArray[np.bool_]
-    ended_s: Floats
-    length_s: float
-
-
-class _Question(Protocol):
-    """What an SLO asks of a window."""
-
-    def look(self, window: Window) -> Evidence:
-        """Evidence that what the SLO limits is below its limit, and that it is above."""
-        ...
-
-    def needed_factor(self, needed: float) -> float:
-        """How many times the requests seen would likely be ``needed`` evidence."""
-        ...
 
 
 class Decider:
     """Watches one run of load for ``slos``: at most ``alpha`` of its PASS, and of its FAIL, are wrong.
 
-    With ``early_stop`` the run is over when all is decided. Relative SLOs are decided against the baseline's
-    pulses so far, where it `has_baseline`. Without a ``plateau`` the level of load changes
-    in the part that is judged: it is never steady, and there is nothing to cut.
+    That holds for the server under the noise seen, given that the machine's memory is ``noise_memory_s`` at
+    most. With ``early_stop`` the run is over when all is decided. Relative SLOs are decided where the
+    deployment ``has_baseline``. Without a ``plateau`` the level of load changes in the part that is judged:
+    it is never steady, and there is nothing to cut.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that a verdict rests on
         self,
         slos: Sequence[Slo],
         alpha: float,
@@ -76,21 +55,25 @@ class Decider:
         has_baseline: bool,
         early_stop: bool = True,
         plateau: bool = True,
+        noise_memory_s: float = noise_memory.DEFAULT_S,
     ) -> None:
         self.alpha = alpha
+        self.noise_memory_s = noise_memory_s
         self._early_stop = early_stop
         self._plateau = plateau
         self.unsteady = ""
         self.decisions: dict[str, Decision] = {}
-        self._baseline = _Baseline()
-        asked = [slo for slo in slos if has_baseline or not slo.relative]
-        self._slos = {slo.text: slo for slo in asked if slo.relative or _question(slo, None)}
+        judged = [slo for slo in slos if has_baseline or not slo.relative]
+        shared = SeriesSet(noise_memory_s)
+        self._slos = {slo.text: slo for slo in judged if slo_test(slo, noise_memory_s, shared)}
         self._cpu: tuple[Floats, Floats] = (np.empty(0), np.empty(0))
+        self._baseline = _Columns(3)
         self._requests = _Requests(kept=bool(self._slos))
         self._needed = -math.log(alpha)
         self._settled_s = math.nan
         self._cut_s = 0.0
-        self._questions = self._asked()
+        self._look_at_s = 0.0
+        self._tests = self._new_tests()
 
     @property
     def start_s(self) -> float:
@@ -98,7 +81,7 @@ class Decider:
         return self._settled_s + self._cut_s
 
     def settle(self, at_s: float) -> None:
-        """From ``at_s`` on every user runs and has had an answer."""
+        """Begin the window: from ``at_s`` on every user runs and has had an answer."""
         self._settled_s = at_s
 
     def add(self, finished_s: Floats, latencies_ms: Floats, failed: NDArray[np.bool_]) -> None:
@@ -113,69 +96,94 @@ class Decider:
         self._cpu = (at_s, cpu_s)
 
     def add_baseline(self, at_s: Floats, calls: Floats, busy_s: Floats, latency_ms: Floats) -> None:
-        """Take in pulses of the baseline that were made since the last call, at times of the run.
+        """Take in pulses of the baseline that were made since the last call.
 
-        See `PulseRow`.
+        Args:
+            at_s: when load stood still for each, in seconds of load since the run's start.
+            calls: how many calls it made.
+            busy_s: for how many seconds it called.
+            latency_ms: its median call.
         """
-        del at_s
-        self._baseline.add(calls, busy_s, latency_ms)
+        self._baseline.extend(np.array([at_s, calls / busy_s, latency_ms]))
 
     def look(self, now_s: float, *, last: bool = False) -> None:
         """Decide what can be decided of the requests that ended until ``now_s``."""
-        if math.isnan(self._settled_s):
+        if math.isnan(self._settled_s) or (now_s < self._look_at_s and not last):
             return
         until_s = now_s if last else now_s - _HOLD_BACK_S
         self._requests.absorb(self._settled_s, until_s)
         self._find_window(until_s)
+        self._look_at_s = self._settled_s + (now_s - self._settled_s) * _NEXT_LOOK
         if self.unsteady:
             return
         undecided = [slo for slo in self._slos.values() if slo.text not in self.decisions]
         if not undecided:
             self._requests.forget()
             return
-        window = self._requests.since(self.start_s, until_s)
+        window = self._window(until_s)
         for slo in undecided:
             self._ask(slo, window, now_s, last=last)
 
     def is_over(self) -> bool:
-        """Whether the run may end: every SLO is decided."""
+        """Return whether the run may end: every SLO is decided."""
         awaited = [text for text, slo in self._slos.items() if not slo.guard]
         return self._early_stop and bool(awaited) and all(text in self.decisions for text in awaited)
 
     def undecided(self, now_s: float) -> dict[str, Undecided]:
-        """What is still open, and how many more seconds would likely decide it."""
+        """Return what is still open, what keeps it open, and how many more seconds would likely decide it."""
         length_s = now_s - self.start_s
+        machine_sd = self._machine_sd()
         return {
-            text: Undecided(self.alpha, (question.needed_factor(self._needed) - 1) * length_s, self.unsteady)
-            for text, question in self._questions.items()
+            text: Undecided(
+                self.alpha,
+                (test.needed_factor(self._needed) - 1) * length_s,
+                self.unsteady,
+                _told_apart(test.noise(self._needed), machine_sd),
+            )
+            for text, test in self._tests.items()
             if text not in self.decisions
         }
+
+    def _machine_sd(self) -> float:
+        """Return by what fraction the machine's speed wandered, as the baseline shows it; NaN without one."""
+        at_s, rps, _ = self._baseline.values
+        if len(at_s) < _PULSES_THAT_TELL:
+            return math.nan
+        model = LevelModel(float(np.diff(at_s).mean()), self.noise_memory_s)
+        for value in np.log(rps):
+            model.add(value)
+        return float(model.estimate().level_sd)
+
+    def _window(self, until_s: float) -> Window:
+        at_s, rps, latency_ms = self._baseline.values
+        cpu_at_s, cpu_s = self._cpu
+        return self._requests.since(
+            self.start_s,
+            until_s,
+            Baseline(at_s - self.start_s, rps, latency_ms),
+            (cpu_at_s - self.start_s, cpu_s),
+        )
 
     def _find_window(self, until_s: float) -> None:
         if not self._plateau:
             return
         cut_s, self.unsteady = self._requests.steadiness(until_s - self._settled_s)
         if abs(cut_s - self._cut_s) > SLICE_S:
-            self._cut_s, self._questions = cut_s, self._asked()
+            self._cut_s, self._tests = cut_s, self._new_tests()
 
-    def _asked(self) -> dict[str, _Question]:
-        asked = {text: self._question_of(slo) for text, slo in self._slos.items()}
-        return {text: question for text, question in asked.items() if question}
-
-    def _question_of(self, slo: Slo) -> _Question | None:
-        if slo.relative and not self._baseline.is_known:
-            return None
-        return _question(slo, self._baseline)
+    def _new_tests(self) -> dict[str, SloTest]:
+        shared = SeriesSet(self.noise_memory_s)
+        tests = {text: slo_test(slo, self.noise_memory_s, shared) for text, slo in self._slos.items()}
+        return {text: test for text, test in tests.items() if test}
 
     def _ask(self, slo: Slo, window: Window, now_s: float, *, last: bool) -> None:
-        if slo.relative and (question := self._question_of(slo)):
-            self._questions[slo.text] = question  # with the limit that is known by now
-        if slo.text not in self._questions:
+        seen = window.beside_baseline() if slo.relative else window
+        if slo.relative and not len(seen.baseline.at_s):
             return
-        evidence = self._questions[slo.text].look(window)
+        evidence = self._tests[slo.text].look(seen)
         if window.length_s < SHORTEST_WINDOW_S and not last:
             return
-        if max(evidence.below, evidence.above) < self._needed:
+        if evidence.most < self._needed:
             return
         holds = (evidence.above if slo.higher_is_better else evidence.below) >= self._needed
         self.decisions[slo.text] = Decision(
@@ -187,34 +195,12 @@ class Decider:
         )
 
 
-class _Baseline:
-    """All pulses so far, summed up."""
-
-    def __init__(self) -> None:
-        self._calls = self._busy_s = self._latencies_ms = 0.0
-        self._pulses = 0
-
-    def add(self, calls: Floats, busy_s: Floats, latency_ms: Floats) -> None:
-        """Add some pulses."""
-        self._calls += float(calls.sum())
-        self._busy_s += float(busy_s.sum())
-        self._latencies_ms += float(latency_ms.sum())
-        self._pulses += len(calls)
-
-    @property
-    def is_known(self) -> bool:
-        """Whether there was a pulse."""
-        return self._pulses > 0
-
-    @property
-    def rps(self) -> float:
-        """Calls a second."""
-        return self._calls / self._busy_s
-
-    @property
-    def latency_ms(self) -> float:
-        """The mean of the pulses' median calls."""
-        return self._latencies_ms / self._pulses
+def _told_apart(noise: Noise | None, machine_sd: float) -> Noise | None:
+    """Return ``noise`` with the machine's wandering told apart from the server's, where that is known."""
+    if not noise or noise.kind is not NoiseKind.SPEED or math.isnan(machine_sd):
+        return noise
+    is_machine = machine_sd >= _MACHINES_SHARE * noise.sd
+    return replace(noise, kind=NoiseKind.MACHINE if is_machine else NoiseKind.SERVER)
 
 
 class _Requests:
@@ -255,13 +241,14 @@ class _Requests:
             self._latencies_ms.extend(rows[:, 1])
             self._failed.extend(rows[:, 2] > 0)
 
-    def since(self, start_s: float, until_s: float) -> Window:
-        """The window from ``start_s`` on."""
+    def since(self, start_s: float, until_s: float, baseline: Baseline, cpu: tuple[Floats, Floats]) -> Window:
+        """Return the window from ``start_s`` on, with what was measured beside the requests."""
         first = np.searchsorted(self._ended_s.values, start_s)
         failed = self._failed.values[first:]
         latencies_ms = self._latencies_ms.values[first:][~failed]
         ended_s = self._ended_s.values[first:][~failed] - start_s
-        return Window(latencies_ms, failed, ended_s, max(until_s - start_s, 0.0))
+        length_s = max(until_s - start_s, 0.0)
+        return Window(latencies_ms, failed, ended_s, length_s, baseline, *cpu)
 
     def steadiness(self, length_s: float) -> tuple[float, str]:
         """After how many seconds rates and latencies are steady, and why they never are."""
@@ -289,6 +276,17 @@ class _Column:
             self._room = room
         self._room[self._size : needed] = more
         self._size = needed
+
+
+class _Columns:
+    """Several arrays of one length that grow at their end."""
+
+    def __init__(self, count: int) -> None:
+        self.values: Floats = np.empty((count, 0))
+
+    def extend(self, more: Floats) -> None:
+        """Append ``more``, an array a column."""
+        self.values = np.concatenate([self.values, more], axis=1)
 
 
 class _Slices:
@@ -331,134 +329,3 @@ class _Slices:
         first_failure_s = slice_s * float(failed.argmax()) if failed.any() else math.inf
         start_s = min(max(each.start_s for each in found), first_failure_s)
         return start_s, next((each.reason for each in found if each.reason), "")
-
-
-# --- what each metric asks -------------------------------------------------------------------------
-
-
-class _Percentile:
-    """Too many latencies over the limit, or not."""
-
-    def __init__(self, percentile: float, limit_ms: float, *, at_limit_counts: bool) -> None:
-        self._over = np.greater_equal if at_limit_counts else np.greater
-        self._limit_ms = limit_ms
-        self._test = ShareTest(1 - percentile / 100)
-
-    def look(self, window: Window) -> Evidence:
-        values = window.latencies_ms
-        over = self._over(values, self._limit_ms)
-        return self._test.look(values, over, _inefficiency_unseen(window, self._limit_ms))
-
-    def needed_factor(self, needed: float) -> float:
-        return self._test.needed_factor(needed)
-
-
-class _Errors:
-    """Too many failures, or not."""
-
-    def __init__(self, share: float) -> None:
-        self._test = ShareTest(share, BURST)
-
-    def look(self, window: Window) -> Evidence:
-        return self._test.look(window.failed.astype(float), window.failed)
-
-    def needed_factor(self, needed: float) -> float:
-        return self._test.needed_factor(needed)
-
-
-class _Rate:
-    """Successes in slices of time against a rate."""
-
-    def __init__(self, limit_rps: float) -> None:
-        self._limit_rps = limit_rps
-        self._slice_s = math.nan
-        self._test: MeanTest | None = None
-
-    def look(self, window: Window) -> Evidence:
-        rate = max(len(window.ended_s) / window.length_s if window.length_s else 0.0, self._limit_rps)
-        slice_s = max(_FINEST_S, _REQUESTS_IN_A_SLICE / rate)
-        test = self._test
-        if test is None or not 0.5 < slice_s / self._slice_s < 2:  # noqa: PLR2004 - one that no longer fits
-            self._slice_s = slice_s
-            self._test = test = MeanTest(self._limit_rps * slice_s)
-        slices = int(window.length_s / self._slice_s)
-        at = (window.ended_s / self._slice_s).astype(np.int64)
-        counts = np.bincount(at, minlength=slices)[:slices].astype(float)
-        return test.look(counts)
-
-    def needed_factor(self, needed: float) -> float:
-        return self._test.needed_factor(needed) if self._test else math.inf
-
-
-class _Mean:
-    """The mean latency against a limit."""
-
-    def __init__(self, limit_ms: float) -> None:
-        self._test = MeanTest(limit_ms)
-
-    def look(self, window: Window) -> Evidence:
-        return self._test.look(window.latencies_ms)
-
-    def needed_factor(self, needed: float) -> float:
-        return self._test.needed_factor(needed)
-
-
-class _Never:
-    """Something that must not happen once: that it did is proof; that it did not is known at the end only."""
-
-    def __init__(self, happened: Callable[[Window], bool]) -> None:
-        self._happened = happened
-
-    def look(self, window: Window) -> Evidence:
-        return Evidence(above=math.inf, effective=1.0) if self._happened(window) else Evidence()
-
-    def needed_factor(self, needed: float) -> float:
-        del needed
-        return math.inf
-
-
-def _inefficiency_unseen(window: Window, limit_ms: float) -> tuple[float, float]:
-    """The least and the highest inefficiency of being over a limit that no latency is over yet, or all are.
-
-    A stall takes all requests over it that are in flight together: as many as Little's law says. Where all
-    latencies are far from it, nothing but a stall does: how they themselves wander is no matter then.
-    """
-    values = window.latencies_ms
-    if not len(values):
-        return 1.0, math.inf
-    in_flight = max(float(values.sum()) / _MS / window.length_s, 1.0)
-    return in_flight, in_flight if is_far_from(limit_ms, values) else math.inf
-
-
-def _question(slo: Slo, baseline: _Baseline | None) -> _Question | None:
-    """What ``slo`` asks; None where there is nothing to test, as for a limit that everything meets."""
-    limit = _limit(slo, baseline)
-    percentile = percentile_of(slo.metric)
-    if slo.metric == "max":
-        return _Never(
-            lambda window: any(not slo.holds(high / limit * slo.limit) for high in _highest(window))
-        )
-    if slo.metric == "errors" and limit <= 0:
-        return _Never(lambda window: bool(window.failed.any()))
-    nothing_to_test = slo.metric == CPU_PER_REQUEST or (slo.metric == "errors" and limit >= 1)
-    if limit <= 0 or nothing_to_test:
-        return None
-    if percentile is not None:
-        return _Percentile(percentile, limit, at_limit_counts=slo.op == "<")
-    if slo.metric == "errors":
-        return _Errors(limit)
-    return _Mean(limit) if slo.metric == "mean" else _Rate(limit)
-
-
-def _highest(window: Window) -> Floats:
-    """The highest latency, if there is one."""
-    return np.sort(window.latencies_ms)[-1:]
-
-
-def _limit(slo: Slo, baseline: _Baseline | None) -> float:
-    """Return the limit in the metric's own unit."""
-    limit = slo.limit * slo.unit.factor
-    if not slo.relative:
-        return limit
-    assert baseline is not None
-    return limit * (baseline.rps if slo.higher_is_better else baseline.latency_ms)

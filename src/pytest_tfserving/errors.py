@@ -20,7 +20,7 @@ class LoadError(TFServingError):
 
 
 class TFServingWarning(UserWarning):
-    """A test passed on an estimate, or on fewer SLOs than it has."""
+    """A test passed on an estimate, on fewer SLOs than it has, or beside a load generator in trouble."""
 
 
 def missing_extra(module: str, extra: str, purpose: str) -> ConfigurationError:

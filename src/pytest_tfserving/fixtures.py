@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import tempfile
+import warnings
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, astuple
 from functools import partial
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_tfserving.errors import ConfigurationError, LoadError, TFServingError
+from pytest_tfserving.errors import ConfigurationError, LoadError, TFServingError, TFServingWarning
 from pytest_tfserving.options import LoadOverrides, resolve_profile
 from pytest_tfserving.session import PerfSession
 
@@ -124,9 +125,11 @@ def _experiment_of(item: pytest.Item) -> Experiment | None:
 
 
 @pytest.fixture
-def load(request: pytest.FixtureRequest, experiment: Experiment) -> Load:
+def load(request: pytest.FixtureRequest, experiment: Experiment) -> Iterator[Load]:
     """Call it to put load on the deployment and get a `Result`."""
-    return Load(request, experiment)
+    given = Load(request, experiment)
+    yield given
+    given.warn_of_unchecked()
 
 
 class Load:
@@ -139,6 +142,7 @@ class Load:
         self._request = request
         self._experiment = experiment
         self._perf = PerfSession.of(request.config)
+        self._unchecked: dict[str, str] = {}
 
     def __call__(self, profile: str | None = None, **overrides: Any) -> Result:
         """Run load, or take the result of the same run.
@@ -153,6 +157,12 @@ class Load:
             key = self._key(chosen)
             result = self._shared(key, chosen)
         return self._judged(key, result)
+
+    def warn_of_unchecked(self) -> None:
+        """Warn of results whose load generator had trouble that no `check` has allowed for."""
+        for cause in self._unchecked.values():
+            text = f"{cause}; only check() allows for that, a comparison of the test's own does not"
+            warnings.warn(TFServingWarning(f"{self._experiment.name}: {text}"), stacklevel=2)
 
     def max_rps(
         self,
@@ -249,7 +259,9 @@ class Load:
 
         item, settings = self._request.node, self._perf.settings
         sources = (call, settings.cli_load, marks.load_overrides(item), settings.ini_load)
-        return resolve_profile(self._experiment.profile, self._perf.profiles(item.path), sources)
+        profile = resolve_profile(self._experiment.profile, self._perf.profiles(item.path), sources)
+        self._perf.noise_memory.check(profile)
+        return profile
 
     def _key(self, profile: LoadProfile) -> str:
         """What two runs have in common that are one: the deployment, the load and the request."""
@@ -305,7 +317,15 @@ class Load:
 
         settings = self._perf.settings
         payload: Payload = self._request.getfixturevalue("request_payload")
-        return Asked(profile, payload, slos, settings.alpha, settings.load_processes, settings.locustfile)
+        return Asked(
+            profile,
+            payload,
+            slos,
+            settings.alpha,
+            settings.load_processes,
+            settings.locustfile,
+            self._perf.noise_memory.seconds,
+        )
 
     def _watched(self) -> tuple[Slo, ...]:
         """The SLOs of the experiment and of every test of it: any of them may share this run."""
@@ -325,7 +345,15 @@ class Load:
         self._perf.log.add_judgements(key, item.nodeid, result.judge(slos))
         junit.add_result(item, result)
         verdicts.stop_unless_measured(item, result, self._perf.settings)
-        return result.bound(slos, partial(verdicts.settle, item, self._perf.settings))
+        if result.trouble:
+            self._unchecked[key] = result.trouble
+
+        def settle(*judged: Any) -> None:
+            __tracebackhide__ = True
+            self._unchecked.pop(key, None)
+            verdicts.settle(item, self._perf.settings, *judged)
+
+        return result.bound(slos, settle)
 
 
 def _pair(interval: Sequence[float] | None) -> tuple[float, float] | None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from pytest_tfserving import noise_memory
 from pytest_tfserving.circumstances import circumstances
 from pytest_tfserving.deciding import DEFAULT_ALPHA, Decider
 from pytest_tfserving.errors import ConfigurationError, DeploymentError, LoadError
@@ -50,6 +51,7 @@ _RATE_OF_A_PROCESS = 2000
 class Asked:
     """What one run of load is to be: ``slos`` are to be decided, wrongly with a probability of ``alpha``.
 
+    That probability holds given that the machine's speed forgets within ``noise_memory_s``.
     ``processes`` is how many load comes from, 0 for as many as the profile needs. ``locustfile`` has the
     users that send, None for ours.
     """
@@ -60,6 +62,7 @@ class Asked:
     alpha: float = DEFAULT_ALPHA
     processes: int = 1
     locustfile: Path | None = None
+    noise_memory_s: float = noise_memory.DEFAULT_S
 
 
 def deploy(order: Order) -> AbstractContextManager[Deployment]:
@@ -137,11 +140,12 @@ def measure(
             has_baseline=pulses is not None,
             early_stop=profile.early_stop,
             plateau=plateau,
+            noise_memory_s=asked.noise_memory_s,
         )
         with ServerWatch(deployment, plan.clock) as server:
             result, interrupted = run(generator, plan, deployment, shown, decider, server.cpu, pulses)
         result = server.seen(result)
-    result = replace(result, circumstances=circumstances(deployment))
+    result = replace(result, noise_memory_s=asked.noise_memory_s, circumstances=circumstances(deployment))
     return (_smoke_only(result, deployment) if deployment.unfit else result), interrupted
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_tfserving.errors import ConfigurationError
+from pytest_tfserving.noise_memory import NoiseMemory
 from pytest_tfserving.targets import TARGETS
 
 if TYPE_CHECKING:
@@ -314,6 +315,14 @@ OPTIONS = (
         "0.01",
     ),
     Option(
+        "noise-memory",
+        "TIME",
+        "For how long the machine's speed of a moment matters, at most: what verdicts take for granted of "
+        "the noise.",
+        parse_duration,
+        shown_default="as `pytest-tfserving calibrate` has measured, else 10s",
+    ),
+    Option(
         "ready-timeout",
         "TIME",
         "How long to wait for every replica's model to be AVAILABLE.",
@@ -422,6 +431,7 @@ class Settings:
     unfit: str
     inconclusive: str
     alpha: float
+    noise_memory: NoiseMemory | None
     load_processes: int
     locustfile: Path | None
     load_in_cluster: bool
@@ -486,6 +496,7 @@ class Settings:
             unfit=values["unfit"],
             inconclusive=values["inconclusive"],
             alpha=values["alpha"],
+            noise_memory=_noise_memory(cli, ini),
             load_processes=values["load-processes"],
             locustfile=read("locustfile"),
             load_in_cluster=values["load-in-cluster"],
@@ -560,6 +571,15 @@ def _ini_value(config: pytest.Config, option: Option) -> Any:
 def _overrides(values: Mapping[str, Any]) -> LoadOverrides:
     fields = {part: values[name] for name, part in _LOAD_FIELDS.items() if values[name] is not None}
     return LoadOverrides(values["profile"], fields)
+
+
+def _noise_memory(cli: Mapping[str, Any], ini: Mapping[str, Any]) -> NoiseMemory | None:
+    """Return the noise memory that somebody set, with the place where it stands."""
+    name = "noise-memory"
+    for given, place in ((cli, f"--{PREFIX}-{name}"), (ini, f"{PREFIX}_noise_memory in the ini file")):
+        if given[name] is not None:
+            return NoiseMemory(given[name], f"from {place}", place)
+    return None
 
 
 def _check_prices(settings: Settings) -> None:

@@ -36,7 +36,7 @@ def experiments_of(items: list[pytest.Item]) -> list[Experiment]:
 
 
 def summary(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
-    """What is about to be measured, and where; nothing without perf tests."""
+    """What is about to be measured, where, and given what noise; nothing without perf tests."""
     experiments = experiments_of(items)
     if not experiments:
         return []
@@ -48,4 +48,7 @@ def summary(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
     except ConfigurationError as error:
         raise pytest.UsageError(str(error)) from None
     count = "1 experiment" if len(experiments) == 1 else f"{len(experiments)} experiments"
-    return [f"tfserving: {count}, target {perf.settings.target}: {where}"]
+    return [
+        f"tfserving: {count}, target {perf.settings.target}: {where}",
+        f"tfserving: {perf.noise_memory}",
+    ]

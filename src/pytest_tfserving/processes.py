@@ -137,7 +137,7 @@ class ChildProcess:
                 restarts=0,
                 cpu=(CpuReading(f"process {self._watcher.pid}", at_s, cpu_s),) if family else (),
             )
-        except (psutil.Error, ProcessLookupError):
+        except psutil.Error:
             return Usage()
 
     def groups(self) -> set[int]:
@@ -176,13 +176,11 @@ def _cpu_s(process: psutil.Process) -> float:
     Linux tells the first two in ns (clock_getcpuclockid(3)), where psutil has them in ticks of 10 ms.
     """
     times = process.cpu_times()
+    own_s = times.user + times.system
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            own_s = time.clock_gettime_ns(~process.pid << 3 | _CPUCLOCK_SCHED) / _NS
     ended_s = getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
-    if sys.platform != "linux":
-        return float(times.user + times.system + ended_s)
-    try:
-        own_s = time.clock_gettime_ns(~process.pid << 3 | _CPUCLOCK_SCHED) / _NS
-    except OSError as error:
-        raise ProcessLookupError(process.pid) from error
     return float(own_s + ended_s)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_tfserving.errors import ConfigurationError
+from pytest_tfserving.noise_memory import NoiseMemory
 from pytest_tfserving.options import Settings
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 STASH_KEY = pytest.StashKey["PerfSession"]()
 WORKER_FOLDER = "tfserving_folder"
+_ON_THIS_MACHINE = ("local", "docker")
 
 
 class PerfSession:
@@ -36,6 +38,7 @@ class PerfSession:
         self.config = config
         self.settings = self._for_this_worker(Settings.from_config(config))
         self.interrupted = False
+        self.calibration_problem = ""
         self.failed: set[str] = set()
         self._files: dict[Path, ExperimentsFile] = {}
         self._made: list[Experiment] | None = None
@@ -107,6 +110,29 @@ class PerfSession:
         from pytest_tfserving.lane import Lane
 
         return Lane()
+
+    @cached_property
+    def noise_memory(self) -> NoiseMemory:
+        """The noise memory that verdicts rest on."""
+        if self.settings.noise_memory:
+            return self.settings.noise_memory
+        if not self.calibration:
+            return NoiseMemory(source=self.calibration_problem or "the default")
+        measured_at = self.calibration["measured_at"]
+        return NoiseMemory(self.calibration["noise_memory_s"], f"calibrated {measured_at[:10]}")
+
+    @cached_property
+    def calibration(self) -> dict[str, Any] | None:
+        """What `pytest-tfserving calibrate` has measured of this machine, if servers run on it."""
+        from pytest_tfserving.calibration.file import calibration_path, read_calibration
+
+        if self.settings.target not in _ON_THIS_MACHINE:
+            return None
+        try:
+            return read_calibration(calibration_path())
+        except ConfigurationError as error:
+            self.calibration_problem = f"the default: {error}; run pytest-tfserving calibrate"
+            return None
 
     @cached_property
     def progress(self) -> Progress:

@@ -14,6 +14,8 @@ from pytest_tfserving.errors import ConfigurationError, nearest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from pytest_tfserving.noise import Noise
+
 
 CPU_PER_REQUEST = "cpu_per_request"
 
@@ -87,20 +89,27 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Undecided:
-    """What no test could prove: about ``more_s`` more seconds of the same load would likely decide it."""
+    """What no test could prove: about ``more_s`` more seconds of the same load would likely decide it.
+
+    ``noise`` is what it would take that time for, None where nothing is known of it.
+    """
 
     alpha: float
     more_s: float
     unsteady: str = ""
+    noise: Noise | None = None
 
     def __str__(self) -> str:
         if self.unsteady:
             return f"no steady state: {self.unsteady}"
-        if not self.more_s < _LONGEST_S:
-            return f"undecided (alpha {self.alpha:g}): it would likely take more than an hour to decide it"
-        return (
-            f"undecided (alpha {self.alpha:g}): about {max(self.more_s, 1):.0f} s more would likely decide it"
+        cause = f", since {self.noise.cause}" if self.noise else ""
+        remedy = f"{self.noise.remedy} would help most; " if self.noise and self.noise.remedy else ""
+        more = (
+            f"about {max(self.more_s, 1):.0f} s more would likely decide it"
+            if self.more_s < _LONGEST_S
+            else "it would likely take more than an hour to decide it"
         )
+        return f"undecided (alpha {self.alpha:g}){cause}: {remedy}{more}"
 
 
 @dataclass(frozen=True, slots=True)

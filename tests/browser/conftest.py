@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from selenium import webdriver
 
+from needs import chromium
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -58,16 +60,13 @@ class Page:
 
 @pytest.fixture(scope="session")
 def driver() -> Iterator[Any]:
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    chromedriver = shutil.which("chromedriver")
-    if not browser or not chromedriver:
-        pytest.skip("needs Chromium and chromedriver: apt-get install chromium chromium-driver")
     options = webdriver.ChromeOptions()
-    options.binary_location = browser
+    options.binary_location = chromium()
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    with webdriver.Chrome(options=options, service=webdriver.ChromeService(chromedriver)) as started:
+    service = webdriver.ChromeService(shutil.which("chromedriver"))
+    with webdriver.Chrome(options=options, service=service) as started:
         yield started
 
 

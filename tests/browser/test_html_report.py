@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+pytestmark = pytest.mark.needs("browser")
+
 CHARTS = ("chart-rps", "chart-latency", "chart-percentiles", "chart-cost-rps", "chart-cost-p95")
 BARS = "#chart-rps svg[role=img] [aria-label=bar] rect"
 LINES = "#chart-rps svg[role=img] [aria-label=line] path"
@@ -48,6 +50,20 @@ def test_every_chart_is_drawn_without_a_complaint(
     for chart in CHARTS:
         assert page.script(f"document.querySelector('#{chart} svg[role=img]').clientHeight") > 150
     page.screenshot(scheme)
+
+
+def test_the_machines_noise_is_drawn_core_by_core(show: Callable[..., Any], study: dict[str, Any]) -> None:
+    page = show(html_text({**study, "calibration": planted.calibration()}))
+
+    assert page.count("#chart-wander svg[role=img] [aria-label=line] path") == 2
+    assert page.count("#chart-memory svg[role=img] [aria-label=line] path") == 2
+    assert page.count("#chart-memory svg[role=img] [aria-label=dot] circle") == 2 * 20
+    assert "fit to gate at 10 %" in page.script(
+        "document.querySelector('#calibration').parentElement.textContent"
+    )
+    assert page.errors() == []
+    page.driver.execute_script("document.querySelector('#calibration').scrollIntoView()")
+    page.screenshot("calibration")
 
 
 def test_over_time_there_is_a_line_for_each_measurement(show: Callable[..., Any], html: str) -> None:

@@ -6,23 +6,22 @@ import os
 import subprocess
 import sys
 import tempfile
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import filelock
 import pytest
 
-from engines import CONTEXT, IMAGE, LOAD_IMAGE, missing, run_given
 from kubectl import Kubectl
-from pytest_tfserving.errors import TFServingError
-from pytest_tfserving.kube.context import LOCAL_CONTEXTS
+from needs import IMAGE, LOAD_IMAGE, context, run_given
 from pytest_tfserving.models.store import cache_folder, exported
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import docker
+
+    from harness import Project
 
 _BAKED = "pytest-tfserving-e2e:models"
 # Pytester gives tests a home of their own.
@@ -36,22 +35,19 @@ def _alone() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def project(project: Project) -> Project:
+    """A project whose pytest runs in a process of its own, as a user's does."""
+    project.apart = True
+    return project
+
+
 @pytest.fixture(scope="session")
 def engine() -> Iterator[docker.DockerClient]:
     """A Docker Engine that has this project's image."""
-    try:
-        import docker
-    except ModuleNotFoundError as error:
-        missing("docker", f"{error.name} is not installed")
-    try:
-        client = docker.from_env()
-        client.ping()
-    except docker.errors.DockerException as error:
-        missing("docker", f"no engine answers ({error})")
-    try:
-        client.images.get(IMAGE)
-    except docker.errors.ImageNotFound:
-        missing("docker", f"the engine has no image {IMAGE}; see docs/images.md")
+    import docker
+
+    client = docker.from_env()
     yield client
     client.close()
 
@@ -59,25 +55,13 @@ def engine() -> Iterator[docker.DockerClient]:
 @pytest.fixture(scope="session")
 def cluster(engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory, greedy: Path) -> Kubectl:
     """A cluster whose nodes have this project's image, with every model of these tests in it."""
-    context = _context()
     image = _with_models(engine, tmp_path_factory.mktemp("baked"), greedy)
-    found = Kubectl(context, image)
+    found = Kubectl(context(), image)
     nodes = found.items("nodes")
     if not all(_has_image(node, image) for node in nodes):
+        assert os.environ.get(LOAD_IMAGE), f"{LOAD_IMAGE} names no command to bring {image} onto the nodes"
         run_given(LOAD_IMAGE, image)
     return found
-
-
-def _context() -> str:
-    chosen = os.environ.get(CONTEXT)
-    try:
-        context = chosen or Kubectl("")("config", "current-context").strip()
-        Kubectl(context)("version", "--request-timeout=5s")
-    except (TFServingError, AssertionError) as error:
-        missing("kubernetes", str(error))
-    if not chosen and not any(fnmatchcase(context, pattern) for pattern in LOCAL_CONTEXTS):
-        missing("kubernetes", f"the current context, {context}, is no local one; {CONTEXT} names one to use")
-    return context
 
 
 def _with_models(engine: docker.DockerClient, folder: Path, greedy: Path) -> str:
@@ -108,20 +92,12 @@ def _has_image(node: dict[str, Any], image: str) -> bool:
 
 
 @pytest.fixture(scope="session")
-def half_plus_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SavedModel."""
-    return _exported(tmp_path_factory, "-m", "pytest_tfserving.cli", "export-model", "half_plus_two")
-
-
-@pytest.fixture(scope="session")
-def greedy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SavedModel that takes as much RAM as it is asked to."""
-    return _exported(tmp_path_factory, str(Path(__file__).with_name("greedy_model.py")))
-
-
-def _exported(factory: pytest.TempPathFactory, *program: str) -> Path:
-    folder = factory.mktemp("models")
-    command = [sys.executable, *program, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+def greedy(shared: Path) -> Path:
+    """A SavedModel that takes as much RAM as it is asked to; exported once for all processes of a run."""
+    folder = shared / "greedy"
+    with filelock.FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            command = [sys.executable, str(Path(__file__).with_name("greedy_model.py")), str(folder)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
     return folder

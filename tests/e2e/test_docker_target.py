@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from engines import IMAGE
 from harness import PATIENCE_S, TESTS, until
+from needs import IMAGE
 from pytest_tfserving.targets.labels import EXPERIMENT, MANAGED_BY, OWNER, RUN, US, Tags
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
     from harness import Project
+
+pytestmark = pytest.mark.needs("docker")
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = """

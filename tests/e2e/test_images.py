@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from engines import IMAGE
 from harness import until
+from needs import IMAGE
 from test_require_cpu import CASCADELAKE, HASWELL, cpuinfo
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     import docker
     from docker.models.containers import Container
+
+pytestmark = pytest.mark.needs("docker")
 
 FOLDER = Path(__file__).parents[2] / "k8s" / "image"
 HEALTH = ("python3", "/usr/lib/pytest-tfserving/healthcheck.py")

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from harness import Project
     from kubectl import Kubectl
 
+pytestmark = pytest.mark.needs("docker", "kubernetes")
+
 EXPERIMENTS = """
 defaults: {model: ./models/half_plus_two, payload: request.json}
 experiments:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from engines import API_SERVER, run_given
 from harness import PATIENCE_S, TESTS, until
 from kubectl import carried
+from needs import API_SERVER, run_given
 from pytest_tfserving.kube.lease import NAME, NAMESPACE
 from pytest_tfserving.targets.labels import MANAGED_BY, OWNER, RUN, US, Owner, Tags
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from harness import Project
     from kubectl import Kubectl
+
+pytestmark = pytest.mark.needs("docker", "kubernetes")
 
 EXPERIMENTS = """
 defaults: {model: ./models/half_plus_two, payload: request.json, profile: tiny}
@@ -164,6 +166,7 @@ def config_map(name: str, labels: dict[str, str], annotations: dict[str, str]) -
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta}
 
 
+@pytest.mark.needs("api-server")
 def test_an_api_server_that_is_away_during_load_changes_nothing(
     started: Callable[..., Run], small: Project, cluster: Kubectl
 ) -> None:
@@ -183,6 +186,7 @@ def test_an_api_server_that_is_away_during_load_changes_nothing(
     assert cluster.of_process(run.process.pid) == []
 
 
+@pytest.mark.needs("api-server")
 def test_an_api_server_that_is_away_during_teardown_leaves_nothing(small: Project, cluster: Kubectl) -> None:
     run_given(API_SERVER, "start")
     command = shlex.join(shlex.split(os.environ[API_SERVER]))

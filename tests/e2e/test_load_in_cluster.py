@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engines import API_SERVER, run_given
 from harness import TESTS
+from needs import API_SERVER, run_given
 
 if TYPE_CHECKING:
     from harness import Project
     from kubectl import Kubectl
+
+pytestmark = pytest.mark.needs("docker", "kubernetes")
 
 EXPERIMENTS = """
 defaults: {model: ./models/half_plus_two, payload: request.json, profile: tiny}
@@ -126,6 +128,7 @@ def test_a_load_pod_that_dies_makes_the_run_invalid(small: Project, cluster: Kub
     assert cluster.left() == []
 
 
+@pytest.mark.needs("api-server")
 def test_an_api_server_that_is_away_loses_no_request(small: Project, cluster: Kubectl) -> None:
     run_given(API_SERVER, "start")
     small.write(EXPERIMENTS.replace("run_time_s: 15", "run_time_s: 45"), TESTS)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from engines import missing
-from pytest_tfserving.errors import ConfigurationError, TFServingError
+from needs import context
+from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.kube.cluster import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, SERVICES, Cluster
 from pytest_tfserving.kube.context import kubeconfig_paths, pinned
 from pytest_tfserving.kube.kustomize import build
@@ -18,19 +17,16 @@ from pytest_tfserving.kube.kustomize import build
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.needs("kubernetes")
+
 OVERLAYS = Path(__file__).parents[2] / "k8s" / "overlays"
 
 
 @pytest.fixture(scope="module")
 def api_server() -> Cluster:
     """The cluster of the context that is named, or of the current one if it is a local one."""
-    context = os.environ.get("TFSERVING_E2E_CONTEXT", "")
-    try:
-        found = Cluster(pinned(kubeconfig_paths(None), context, [context]))
-        found.text("/version")
-    except TFServingError as error:
-        missing("kubernetes", str(error))
-    return found
+    name = context()
+    return Cluster(pinned(kubeconfig_paths(None), name, [name]))
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections import defaultdict
 from pathlib import Path
@@ -10,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from engines import limited_context
 from kubectl import Kubectl
+from needs import LIMITED_CONTEXT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from harness import Project
+
+pytestmark = pytest.mark.needs("docker", "kubernetes", "limited-context")
 
 ROLES = Path(__file__).parents[2] / "k8s" / "rbac" / "roles.yaml"
 EXPERIMENTS = """
@@ -91,7 +94,7 @@ def _less(role: dict[str, Any], verb: str, resource: str) -> list[dict[str, Any]
 
 @pytest.fixture
 def grants(cluster: Kubectl) -> Iterator[Grants]:
-    context = limited_context()
+    context = os.environ[LIMITED_CONTEXT]
     config = yaml.safe_load(cluster("config", "view", "--raw"))
     user = next(each["context"]["user"] for each in config["contexts"] if each["name"] == context)
     found = Grants(cluster, user)
@@ -104,7 +107,7 @@ def limited(grants: Grants, project: Project) -> list[str]:
     """Options that deploy as the user who may do only what is granted."""
     project.write(EXPERIMENTS)
     (project.pytester.path / "request.json").write_text('{"instances": [[1.0], [2.0], [5.0]]}')
-    return Kubectl(limited_context(), grants.admin.image).options
+    return Kubectl(os.environ[LIMITED_CONTEXT], grants.admin.image).options
 
 
 @pytest.mark.parametrize(
@@ -170,5 +173,7 @@ def test_a_permission_that_is_missing_is_named(  # noqa: PLR0913, PLR0917 - two 
 
     assert run.ret != 0
     said = pytest.LineMatcher([*run.outlines, *run.errlines])
-    said.fnmatch_lines([f"*the user of context '{limited_context()}' lacks a permission: {told}; k8s/rbac *"])
+    said.fnmatch_lines(
+        [f"*the user of context '{os.environ[LIMITED_CONTEXT]}' lacks a permission: {told}; k8s/rbac *"]
+    )
     said.no_fnmatch_line("*Traceback*")

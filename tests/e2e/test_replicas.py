@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from harness import Project
     from kubectl import Kubectl
 
+pytestmark = pytest.mark.needs("docker", "kubernetes")
+
 EXPERIMENTS = """
 defaults: {model: ./models/half_plus_two, payload: request.json, profile: tiny, slo: ["rps>=1"]}
 profiles:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from engines import IMAGE
 from harness import until
+from needs import IMAGE
 from pytest_tfserving.targets.labels import MANAGED_BY, US, Leftovers
 from server_process import Server
 
@@ -69,7 +69,7 @@ KEPT_BUSY = """
 import time
 
 def test_cpu(serving, load):
-    load(users=8, spawn_rate=8, think_time_s=0.0)
+    load(users=8, spawn_rate=8, think_time_s=0.0, run_time_s=20 if LIMITS else 3)
     text, deadline = "", time.monotonic() + 60
     while LIMITS and not text and time.monotonic() < deadline:
         text = dict(serving.evidence()).get("CPU limits", "")
@@ -236,7 +236,11 @@ def kill(serving):
         return []
 
 
-DEPLOYING = ("local", "docker", "kubernetes")
+DEPLOYING = (
+    "local",
+    pytest.param("docker", marks=pytest.mark.needs("docker")),
+    pytest.param("kubernetes", marks=pytest.mark.needs("docker", "kubernetes")),
+)
 ALL = (*DEPLOYING, "url")
 
 

@@ -19,10 +19,9 @@ TESTS = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+def models(shared: Path) -> Path:
     """A folder with the models half_plus_two and many, written once for all processes of a run."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base if worker_id == "master" else base.parent) / "served"
+    folder = shared / "served"
     with filelock.FileLock(f"{folder}.lock"):
         if not (folder / "many").exists():
             done = subprocess.run(

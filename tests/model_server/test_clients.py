@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from needs import CLIENT, STUBS
 from server_process import Server
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-STUBS = os.environ.get("TFSERVING_TEST_STUBS", "")
 OFFICIAL = """
 import json, sys
 import grpc
@@ -51,7 +51,6 @@ status.model_spec.name = "kinds"
 method = signatures.signature_def["regress"].method_name
 print(json.dumps([values, label, method, version.state]))
 """
-INDEPENDENT_PYTHON = os.environ.get("TFSERVING_TEST_CLIENT", "")
 INDEPENDENT = """
 import json, sys
 import grpc
@@ -77,21 +76,21 @@ print(json.dumps(answers))
 """
 
 
-@pytest.mark.skipif(not STUBS, reason="TFSERVING_TEST_STUBS names no folder with the official stubs")
+@pytest.mark.needs("official-stubs")
 def test_the_official_stubs(kinds: Server) -> None:
     done = subprocess.run(
         [sys.executable, "-c", OFFICIAL, str(kinds.grpc_port)],
         check=False,
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": STUBS},
+        env={**os.environ, "PYTHONPATH": os.environ[STUBS]},
     )
 
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [[2.5, 3.0, 4.5], "a", "tensorflow/serving/regress", 30]
 
 
-@pytest.mark.skipif(not INDEPENDENT_PYTHON, reason="TFSERVING_TEST_CLIENT names no Python")
+@pytest.mark.needs("independent-client")
 def test_an_independent_client(models: Path, tmp_path: Path) -> None:
     config = tmp_path / "models.txt"
     entries = "".join(
@@ -101,7 +100,7 @@ def test_an_independent_client(models: Path, tmp_path: Path) -> None:
     config.write_text(f"model_config_list {{ {entries}}}")
     with Server("kinds", None, f"--model_config_file={config}") as server:
         done = subprocess.run(
-            [INDEPENDENT_PYTHON, "-c", INDEPENDENT, str(server.grpc_port)],
+            [os.environ[CLIENT], "-c", INDEPENDENT, str(server.grpc_port)],
             check=False,
             capture_output=True,
             text=True,

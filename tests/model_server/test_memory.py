@@ -17,7 +17,6 @@ from server_process import Server
 if TYPE_CHECKING:
     from pathlib import Path
 
-LINUX = pytest.mark.skipif(sys.platform != "linux", reason="what is kept depends on the C library")
 EXPORT = """
 import sys
 import tensorflow as tf
@@ -64,7 +63,7 @@ def resident_bytes(server: Server) -> int:
     return int(psutil.Process(server.process.pid).memory_info().rss)
 
 
-@LINUX
+@pytest.mark.needs("linux")
 @pytest.mark.parametrize("kept", [False, True], ids=["default", "chosen"])
 def test_the_system_has_the_memory_of_unloaded_versions_again(
     weights: Path,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,8 @@ from server_process import Server
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = pytest.mark.needs("openssl")
 
 ONE = np.array([1], np.float32)
 
@@ -41,8 +42,6 @@ class Certificates:
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    if not shutil.which("openssl"):
-        pytest.skip("openssl makes the certificates")
     folder = tmp_path_factory.mktemp("certificates")
     ours, _ = authority(folder, "ours"), authority(folder, "theirs")
     named = {"localhost": "ours", "client": "ours", "stranger": "theirs"}

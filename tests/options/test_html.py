@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import planted
+
 if TYPE_CHECKING:
     from harness import Project
 
 
 def test_it_writes_one_page_that_needs_nothing_else(project: Project) -> None:
-    run = project.run("--tfserving-html=out/report.html", "--tfserving-run-time=10")
+    planted.instead_of_load(project)
+
+    run = project.run("--tfserving-html=out/report.html")
 
     run.assert_outcomes(passed=1)
     run.stdout.fnmatch_lines(["results: *out/report.html"])

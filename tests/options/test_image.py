@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import planted
+
 if TYPE_CHECKING:
     from harness import Project
 
@@ -24,6 +26,7 @@ def test_a_target_without_images_refuses_it(project: Project, option: str) -> No
 
 
 def test_the_ini_files_may_stay_while_the_command_line_chooses_a_target_without(project: Project) -> None:
+    planted.instead_of_load(project)
     project.pytester.makeini("[pytest]\ntfserving_image = mine:1\ntfserving_keep = on-failure\n")
 
     project.run("--tfserving-target=local").assert_outcomes(passed=1)

@@ -33,20 +33,20 @@ def run(project: Project, text: str, *options: str) -> pytest.RunResult:
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_its_users_make_the_load(project: Project, processes: int) -> None:
-    project.behave(latencies_ms=[20] * 9 + [200])
+    project.behave(latencies_ms=[5] * 9 + [300])
     (project.pytester.path / "locustfile.py").write_text(CLIENT, encoding="utf-8")
 
     done, (result,) = project.results(
         "--tfserving-locustfile=locustfile.py",
         f"--tfserving-load-processes={processes}",
-        "--tfserving-run-time=8",
+        "--tfserving-run-time=5",
     )
 
     done.assert_outcomes(passed=1)
     assert result["errors"] == {}
     assert result["generator"]["processes"] == processes
-    assert result["metrics"]["p50_ms"] == pytest.approx(20, abs=10)
-    assert result["metrics"]["p95_ms"] == pytest.approx(200, abs=25)
+    assert 5 <= result["metrics"]["p50_ms"] < 150
+    assert 300 <= result["metrics"]["p95_ms"] < 600
 
 
 def test_its_shape_is_followed(project: Project) -> None:

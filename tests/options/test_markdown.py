@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import planted
+from harness import LONG_ENOUGH
+
 if TYPE_CHECKING:
     import pytest
 
@@ -13,6 +16,8 @@ ROW = "| 1cpu-1gb-1n-interop1 | ✅ PASS | "
 
 
 def test_it_writes_verdicts_and_the_recommendation(project: Project) -> None:
+    planted.instead_of_load(project)
+
     project.run("--tfserving-markdown=report.md").assert_outcomes(passed=1)
 
     text = (project.pytester.path / "report.md").read_text(encoding="utf-8")
@@ -25,7 +30,7 @@ def test_a_job_of_github_actions_gets_it_unasked(project: Project, monkeypatch: 
     summary.write_text("before\n")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
 
-    project.run("-n", "1").assert_outcomes(passed=1)
+    project.run("-n", "1", *LONG_ENOUGH).assert_outcomes(passed=1)
 
     text = summary.read_text(encoding="utf-8")
     assert text.startswith("before\n## Serving performance")

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import planted
+
 if TYPE_CHECKING:
     from harness import Project
 
@@ -20,6 +22,7 @@ experiments:
 
 
 def test_it_prices_the_table_and_the_results(project: Project) -> None:
+    planted.instead_of_load(project)
     project.write(TWO)
     (project.pytester.path / "prices.yaml").write_text(
         "{vcpu_hour_usd: 1, gb_hour_usd: 0.5, source: our contract, date: 2026-01-01}"

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import planted
+
 if TYPE_CHECKING:
     from harness import Project
 
 
 def test_it_replaces_the_experiments_profile(project: Project) -> None:
+    planted.instead_of_load(project)
+
     _, (result,) = project.results("--tfserving-profile=smoke")
 
     assert result["profile"]["name"] == "smoke"

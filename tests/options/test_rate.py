@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import planted
+
 if TYPE_CHECKING:
     from harness import Project
 
@@ -22,6 +24,7 @@ def test_it_makes_an_open_loop_of_the_profile(project: Project, workers: list[st
 
 
 def test_users_of_a_mark_give_way(project: Project) -> None:
+    planted.instead_of_load(project)
     project.write(
         tests="import pytest\n@pytest.mark.load_profile(users=4)\n"
         "def test_gate(load):\n    assert load().users == 0\n"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def test_it_ends_the_run(project: Project) -> None:
     _, (result,) = project.results("--tfserving-run-time=3s")
 
-    assert result["run_s"] == pytest.approx(3, abs=0.5)
+    assert 3 <= result["run_s"] < 30
 
 
 @pytest.mark.parametrize(

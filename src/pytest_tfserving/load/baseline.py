@@ -7,6 +7,7 @@ from itertools import compress
 from typing import TYPE_CHECKING, Self
 
 from pytest_tfserving.statistics.intervals import efficiency_interval
+from pytest_tfserving.statistics.pulses import between_pulses
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,9 +54,10 @@ class Baseline:
 
     @property
     def mean_rps(self) -> float:
-        """All calls, divided by how long they took."""
-        busy_s = sum(calls / rps for calls, rps in zip(self.calls, self.rps, strict=True))
-        return sum(self.calls) / busy_s
+        """Calls a second over the time of the run: the mean of `between_pulses`."""
+        import numpy as np
+
+        return float(between_pulses(np.array(self.rps)).mean())
 
     @property
     def mean_latency_ms(self) -> float:
@@ -79,7 +81,7 @@ class Stretches:
         inside = [pulse for pulse in pulses if start_s <= pulse.at_s <= end_s]
         rps = np.array([pulse.calls / pulse.busy_s for pulse in inside])
         self._edges_s = np.array([pulse.at_s for pulse in inside])
-        self._baseline_rps = (rps[1:] + rps[:-1]) / 2
+        self._baseline_rps = np.asarray(between_pulses(rps), float)[: max(len(inside) - 1, 0)]
         self._successes = np.zeros(len(self._baseline_rps))
 
     def add(self, finished_s: Floats) -> None:

@@ -2,8 +2,9 @@
 
 A generator that waits for a core sends late and reads late. How much of each latency that can be was measured
 request by request (`lateness`). In a closed loop it also sends less: users that were kept waiting for the
-share w of the time would have sent at most 1/(1 - w) times as many requests, and a server that gets so many
-times the load answers at most so many times as slowly, since as many users as before wait for it.
+share w of the time would have sent 1/(1 - w) times as many requests. As a bound w is taken twice, since a
+user that is late begins its next pause late, too. A server that gets so many times the load answers at most
+so many times as slowly: as many users as before wait for it.
 """
 
 from __future__ import annotations
@@ -26,8 +27,7 @@ _MOST_STEAL = 0.1
 _LAG_SHARE = 0.1
 # Requests that fail so may have been answered, and the answer read too late.
 _MAYBE_LATE = ("no answer", "DEADLINE_EXCEEDED", DROPPED)
-# A generator that had nothing of its core would have sent any number of requests.
-_LEAST_SHARE = 1e-9
+_SAFETY = 2.0
 _INTERVALS = {"rps": "rps", "mean": "mean_ms", "errors": "error_rate"}
 
 Factors = tuple[float, float]
@@ -80,7 +80,8 @@ def trouble(result: Result) -> Trouble | None:
 
 def _who(result: Result) -> str:
     taken_by = result.generator.taken_by
-    return ", ".join(taken_by) or "what ran there is not visible from here: another container, or the host"
+    unseen = "what ran there is not visible from here: another container, or the host"
+    return taken_by[0] if taken_by else unseen
 
 
 def doubt(result: Result, slo: Slo) -> Doubt | None:
@@ -107,7 +108,10 @@ def factors(result: Result, metric: str, found: Trouble) -> Factors:
 
     A server whose host took its cores, too, may be better by any amount.
     """
-    more = 1.0 if result.profile.get("rate") else 1 / max(1 - found.share, _LEAST_SHARE)
+    kept_waiting = _SAFETY * found.share
+    more = 1 / (1 - kept_waiting) if kept_waiting < 1 else math.inf
+    if result.profile.get("rate"):
+        more = 1.0
     if metric == CPU_PER_REQUEST:
         return 1.0, 1.0
     if metric in ("rps", "efficiency"):

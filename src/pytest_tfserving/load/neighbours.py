@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 _PROC = Path("/proc")
-# All processes are read at once, which takes some 10 ms of CPU.
-_EVERY_S = 2.0
+# Hundreds of processes are read in some 10 ms.
+_EVERY_S = 1.0
 _MOST_NAMED = 3
 _LEAST_SHARE = 0.03
 
@@ -25,6 +25,7 @@ class _Seen:
     """One process: the CPU it has used, the core it ran on last, whether it can be on several at once."""
 
     name: str
+    started: int
     cpu_s: float
     core: int
     has_threads: bool
@@ -36,8 +37,9 @@ class Neighbours:
     def __init__(self, cores: Collection[int], own: Collection[int]) -> None:
         self._cores = frozenset(cores)
         self._own = frozenset(own)
-        self._used_s: defaultdict[tuple[int, str], float] = defaultdict(float)
-        self._where: dict[tuple[int, str], int | None] = {}
+        self._used_s: defaultdict[tuple[int, int], float] = defaultdict(float)
+        self._name: dict[tuple[int, int], str] = {}
+        self._where: dict[tuple[int, int], int | None] = {}
         self._began_s = self._looked_s = time.monotonic()
         self._last = dict(self._look()) if self._cores else {}
 
@@ -47,33 +49,40 @@ class Neighbours:
             self._add()
 
     def named(self) -> tuple[str, ...]:
-        """Return who used most, the most first, as ``python (pid 123) used 46 % of core 1``."""
+        """Return who used most, as ``python (pid 123) used 46 % of core 1``.
+
+        Those that were seen on the cores come before those that may have been elsewhere part of the time.
+        """
         if self._cores:
             self._add()
         length_s = self._looked_s - self._began_s
-        most = sorted(self._used_s.items(), key=lambda item: -item[1])[:_MOST_NAMED]
+        many = [(key, used_s) for key, used_s in self._used_s.items() if used_s >= _LEAST_SHARE * length_s]
+        many.sort(key=lambda item: (self._where[item[0]] is None, -item[1]))
         return tuple(
-            f"{name} (pid {pid}) used {100 * used_s / length_s:.0f} % of {self._place((pid, name))}"
-            for (pid, name), used_s in most
-            if used_s >= _LEAST_SHARE * length_s
+            f"{self._name[key]} (pid {key[0]}) used {100 * used_s / length_s:.0f} % of {self._place(key)}"
+            for key, used_s in many[:_MOST_NAMED]
         )
 
-    def _place(self, key: tuple[int, str]) -> str:
+    def _place(self, key: tuple[int, int]) -> str:
         core = self._where[key]
-        return f"core {core}" if core is not None else "a core, maybe of the load generator's"
+        if core is not None:
+            return f"core {core}"
+        return f"a core, at times core {' or '.join(map(str, sorted(self._cores)))}"
 
     def _add(self) -> None:
         self._looked_s, now = time.monotonic(), dict(self._look())
         for pid, seen in now.items():
             before = self._last.get(pid)
-            used_s = seen.cpu_s - before.cpu_s if before and before.name == seen.name else seen.cpu_s
+            used_s = seen.cpu_s - before.cpu_s if before and before.started == seen.started else seen.cpu_s
             if used_s <= 0:
                 continue
             was_here = self._cores & {seen.core, before.core if before else seen.core}
-            may_be_here = seen.has_threads and len(self._cores) and self._allowed(pid)
+            may_be_here = seen.has_threads and self._allowed(pid)
             if was_here or may_be_here:
-                self._used_s[pid, seen.name] += used_s
-                self._where[pid, seen.name] = None if seen.has_threads or not was_here else min(was_here)
+                key = pid, seen.started
+                self._used_s[key] += used_s
+                self._name[key] = seen.name
+                self._where[key] = None if seen.has_threads or not was_here else min(was_here)
         self._last = now
 
     def _allowed(self, pid: int) -> bool:
@@ -96,4 +105,4 @@ def _seen(folder: Path) -> _Seen | None:
         return None
     fields = tail.split()
     cpu_s = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return _Seen(head.partition("(")[2], cpu_s, int(fields[36]), int(fields[17]) > 1)
+    return _Seen(head.partition("(")[2], int(fields[19]), cpu_s, int(fields[36]), int(fields[17]) > 1)

@@ -33,9 +33,9 @@ class LoadProfile:
     process share ``grpc_channels`` connections to each replica, or with 0 have one each.
 
     The run ends when every SLO is decided, unless ``early_stop`` is false, and when more than
-    ``max_failure_ratio`` (0 to 1) of the requests failed. It is INVALID when the generator's event loop was
-    late (p95) by more than ``max_lag_ms`` and a tenth of the median, and when the generator waited for a core
-    for more than ``max_cpu_wait`` (0 to 1) of the time.
+    ``max_failure_ratio`` (0 to 1) of the requests failed. Verdicts have to allow for the generator's trouble
+    when its event loop was late (p95) by more than ``max_lag_ms`` and a tenth of the median, and when it
+    waited for a core for more than ``max_cpu_wait`` (0 to 1) of the time.
     """
 
     name: str

@@ -114,8 +114,9 @@ class Result:
 
     ``intervals`` are the 95 % confidence intervals of the metrics they are named after, ``effective`` how
     many independent requests those rest on. ``decided`` and ``undecided`` say, by an SLO's text, what was
-    proved of it while load ran, and what was not. ``configuration`` is the experiment's, empty where the
-    target has none to offer.
+    proved of it while load ran, and what was not, given that the machine's speed forgets within
+    ``noise_memory_s``, None where nothing was measured. ``configuration`` is the experiment's, empty where
+    the target has none to offer.
     """
 
     experiment: str
@@ -146,6 +147,7 @@ class Result:
     effective: Mapping[str, float] = field(default_factory=dict)
     decided: Mapping[str, Decision] = field(default_factory=dict)
     undecided: Mapping[str, Undecided] = field(default_factory=dict)
+    noise_memory_s: float | None = None
     configuration: Mapping[str, Any] = field(default_factory=dict)
     slice_s: int = 1
     slices: Sequence[Histogram] = ()

@@ -46,8 +46,9 @@ def document_of(
     interrupted: bool,
     pricing: Pricing,
     searches: Sequence[Mapping[str, Any]] = (),
+    calibration: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Everything one pytest run measured."""
+    """Everything one pytest run measured, and the calibration of its machine, if there is one."""
     results = [
         {
             **result_as_dict(entry.result),
@@ -63,7 +64,7 @@ def document_of(
     ]
     content = {"schema_version": SCHEMA_VERSION, "pytest_tfserving": __version__}
     parts = {"interrupted": interrupted, "results": results, "searches": list(searches)}
-    return priced({**content, **parts}, pricing)
+    return priced({**content, **parts, "calibration": calibration}, pricing)
 
 
 def priced(document: dict[str, Any], pricing: Pricing) -> dict[str, Any]:
@@ -100,6 +101,7 @@ def read_document(path: Path) -> dict[str, Any]:
             f"this version reads {SCHEMA_VERSION}."
         )
     content.setdefault("searches", [])
+    content.setdefault("calibration", None)
     if not (content.get("results") or content["searches"]):
         raise ConfigurationError(f"{path} has no results: nothing was measured in that run.")
     for key in _RESULT_KEYS:

@@ -92,4 +92,5 @@ class ReportFiles:
             interrupted=interrupted,
             pricing=self._perf.settings.pricing(),
             searches=self._perf.searches(),
+            calibration=self._perf.calibration,
         )

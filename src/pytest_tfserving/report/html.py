@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from markupsafe import Markup
 
+from pytest_tfserving.calibration.words import figures as calibration_lines
 from pytest_tfserving.report.figures import (
     curve_lines,
     figure,
@@ -72,6 +73,8 @@ def html_text(document: Mapping[str, Any]) -> str:
         verdicts=[(str(verdict), counts[verdict]) for verdict in Verdict if counts[verdict]],
         why=why[:_MOST_REASONS],
         more=len(why) - _MOST_REASONS if len(why) > _MOST_REASONS else 0,
+        calibration=document["calibration"],
+        calibrated=calibration_lines(document["calibration"]) if document["calibration"] else {},
         began=times[0] if times else "",
         ended=times[-1] if times else "",
         columns=_COLUMNS,
@@ -187,6 +190,8 @@ def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         ", ".join(f"{name} {value}" for name, value in result["profile"].items() if value is not None),
     )
     lag = f"its event loop late by {figure(generator['lag_p95_ms'])} ms (p95)"
+    if result["noise_memory_s"] is not None:
+        yield "noise memory", f"{figure(result['noise_memory_s'])} s"
     yield "load generator", f"{percent(generator['cpu'])} of a core, {lag}, {_waiting(generator)}"
     if arrivals := result["arrivals"]:
         yield "arrivals", ", ".join(f"{name} {figure(value)}" for name, value in arrivals.items())

@@ -17,11 +17,6 @@ _WINDOW = 5.0
 _ERRORS_ABOVE = 2.0
 # Longer series are measured on their last so many values.
 MOST_VALUES = 1 << 16
-_RAREST = 0.05
-_TAIL_OF_BULK = 0.4
-# What is far: a factor beyond the nearest value, and so many times as far from the median, in logarithms.
-_TWICE = 2.0
-_TIMES_AS_FAR = 4.0
 
 
 def inefficiency(series: Floats) -> tuple[Floats, Floats]:
@@ -59,49 +54,3 @@ def _autocorrelation(series: Floats, lags: int) -> Floats:
     products = np.fft.irfft(np.abs(spectrum) ** 2, size, axis=-1)[..., : lags + 1]
     scale = np.where(products[..., :1] > 1e-12 * count, products[..., :1], np.inf)
     return np.asarray(products[..., 1:] / scale)
-
-
-def tail_inefficiency(values: Floats, over: Floats, share: float) -> Floats:
-    """An upper bound of the inefficiency of whether ``values`` are over a limit, as ``share`` of them are.
-
-    It is the highest of three: that of being over the limit; that of being among the highest ``share`` or 5
-    %, whichever is more, which is known before any value is over the limit; and 0.4 times that of the
-    values' ranks, since few values are beyond the limit and many are in the ranks. In a Gaussian series the
-    tail's inefficiency is 0.36 to 0.55 times the ranks'.
-
-    Args:
-        values: shape ``(..., n)``.
-        over: the same shape, 0 or 1.
-        share: in (0, 1).
-    """
-    values, over = values[..., -MOST_VALUES:], over[..., -MOST_VALUES:]
-    # Equal values get ranks at random: in their order they would make a trend.
-    order = np.lexsort((np.random.default_rng(0).random(values.shape), values), axis=-1)
-    ranks = order.argsort(axis=-1).astype(float)
-    highest = ranks >= (1 - max(share, _RAREST)) * values.shape[-1]
-    bounds = (inefficiency(highest.astype(float))[1], inefficiency(over.astype(float))[1])
-    return np.asarray(np.maximum(np.maximum(*bounds), _TAIL_OF_BULK * inefficiency(ranks)[1]))
-
-
-def is_far_from(limit: float, values: Floats) -> NDArray[np.bool_]:
-    """Whether no wandering of the level of ``values`` reaches ``limit``: all are far above it, or below.
-
-    It is more than a factor of two beyond the one that is nearest to it, and four times as far from the
-    median as that, in logarithms. Of Gaussian series whose true 95th percentile is the limit, autocorrelated
-    by up to 0.99, fewer than 1 in 100 look so after 200 values.
-
-    Args:
-        limit: positive.
-        values: positive, shape ``(..., n)`` with n of at least 1.
-
-    Returns:
-        Shape ``(...)``.
-    """
-    highest, lowest = values.max(axis=-1), values.min(axis=-1)
-    is_beyond = np.asarray((limit > _TWICE * highest) | (limit * _TWICE < lowest))
-    if not is_beyond.any():
-        return is_beyond
-    median = np.median(values, axis=-1)
-    nearest = np.where(limit > highest, highest, lowest)
-    is_far = np.abs(np.log(limit / median)) > _TIMES_AS_FAR * np.abs(np.log(nearest / median))
-    return np.asarray(is_beyond & is_far)

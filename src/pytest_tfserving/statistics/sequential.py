@@ -1,55 +1,30 @@
-"""Evidence that may be looked at after every request: e-processes on shares and on means.
+"""Evidence on a share that may be looked at after every request.
 
 An e-process starts at 1 and, while its null hypothesis is true, cannot be expected to grow: it reaches ``1
 / alpha`` at any time at all with a probability of at most ``alpha`` (Ville's inequality). So a run may be
 watched as often as one likes and stopped at the first decision. All values here are logarithms; all
 functions take arrays.
-
-Neighbouring requests resemble each other. Every likelihood ratio is therefore raised to the power ``1 / g``
-before it is averaged, ``g`` being the series' statistical inefficiency (`dependence.inefficiency`): n
-requests count as n / g independent ones.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
-from pytest_tfserving.statistics.dependence import inefficiency, tail_inefficiency
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.floating[Any]]
 
-# Nothing is decided before so many requests, or slices of time.
-FIRST_REQUESTS = 100
-FIRST_SLICES = 30
-# The inefficiency is measured again when there are so many times as many.
-AGAIN = math.sqrt(2)
 # Failures come in bursts, and before the first of them nothing tells how long those are.
 BURST = 8.0
 _TERMS = 400
 _PRECISION = 1e-12
 _TINY = 1e-300
-# The spread of the drifts that a mean's evidence is averaged over, in deviations: soonest after 50 values.
-_DRIFT = 0.5
-_FAR = -30.0
-_FEWEST_VALUES = 20
-# What so few independent requests have in common may be an accident that goes on.
-_FEWEST_REQUESTS = 10
-_SCATTER_NEEDS = 300
-# Positive values seldom have a mean three times their true one: ten are enough to know that.
-_FAR_ABOVE = 3.0
-_FEWEST_FAR_ABOVE = 10
-# What is guessed of the inefficiency, and how much longer a run is thought of, to say what would decide it.
-_GUESS = 2.0
+# How much longer a run is thought of, to say what would decide it.
 _FACTORS = np.geomspace(1, 1000, 146)
-# Values that hardly scatter are no proof that they never would.
-_LEAST_DEVIATION = 0.01
 
 
 def share_evidence(limit: float, over: Floats | float, under: Floats | float) -> tuple[Floats, Floats]:
@@ -71,47 +46,6 @@ def share_evidence(limit: float, over: Floats | float, under: Floats | float) ->
     below = log_partial_beta(limit, 1 + over, b_below + under) - log_partial_beta(limit, 1.0, b_below)
     above = log_partial_beta(1 - limit, b_above + under, 1 + over) - log_partial_beta(1 - limit, b_above, 1.0)
     return below - null, above - null
-
-
-def mean_evidence(
-    count: Floats | int, mean: Floats | float, deviation: Floats | float, correlation: Floats | float
-) -> tuple[Floats, Floats]:
-    """Evidence that a mean is below its limit, and that it is above it.
-
-    Robbins' normal mixture over means on one side of the limit, with the deviation taken from the values:
-    valid for many values of any distribution (Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas, Annals of
-    Statistics 52(6), 2024). There is none, 0, before there are 20 effective values, and 300 more for each
-    unit of their squared deviation: the more they scatter, the more skewed they are, and the more of them a
-    normal approximation needs.
-
-    Args:
-        count: how many values there are.
-        mean: their mean as a multiple of the limit, shape ``(...)``.
-        deviation: their standard deviation, in the same unit.
-        correlation: the values' inefficiency.
-    """
-    mean, deviation = np.asarray(mean, float), np.asarray(deviation, float)
-    effective = count / np.asarray(correlation, float)
-    score = (mean - 1) * effective / np.maximum(deviation, _LEAST_DEVIATION)
-    scatter = deviation / np.maximum(mean, 1)
-    enough = effective >= np.where(
-        mean >= _FAR_ABOVE, _FEWEST_FAR_ABOVE, _FEWEST_VALUES + _SCATTER_NEEDS * scatter**2
-    )
-    below, above = (np.where(enough, _normal_mixture(sign * score, effective), 0.0) for sign in (-1, 1))
-    return np.asarray(below), np.asarray(above)
-
-
-def _normal_mixture(score: Floats, count: Floats) -> Floats:
-    """``ln`` of the likelihood ratio of a sum of ``count`` standard normal values, over positive drifts."""
-    weight = 1 + _DRIFT**2 * count
-    z = _DRIFT * score / np.sqrt(weight)
-    near = np.maximum(z, _FAR)
-    side = np.asarray(np.frompyfunc(math.erfc, 1, 1)(-near / math.sqrt(2)), float)
-    # Far on the wrong side both factors leave the range of numbers, and their product is known (DLMF 7.12.1).
-    product = np.where(
-        z > _FAR, np.log(side) + near**2 / 2, -np.log(-np.minimum(z, _FAR) * math.sqrt(math.pi / 2))
-    )
-    return np.asarray(np.where(z > 0, np.log(side) + z**2 / 2, product) - np.log(weight) / 2)
 
 
 def log_partial_beta(x: float, a: Floats | float, b: Floats | float) -> Floats:
@@ -153,97 +87,15 @@ def _lgamma(values: Floats) -> Floats:
     return np.asarray(np.frompyfunc(math.lgamma, 1, 1)(values), float)
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """Logarithms of the evidence that the truth is below its limit, and above it; from how many values."""
+def needed_factor(limit: float, counts: tuple[float, float], needed: float) -> float:
+    """Return how many times what was seen would be ``needed`` evidence on a share, if it goes on like that.
 
-    below: float = 0.0
-    above: float = 0.0
-    effective: float = 0.0
-
-
-class _Inefficiency:
-    """Measured on the first values and again whenever there are `AGAIN` times as many, frozen in between."""
-
-    def __init__(self, first: int) -> None:
-        self._next: float = first
-        self.is_guessed = True
-        self.value = _GUESS
-
-    def is_due(self, count: int) -> bool:
-        """Whether there are enough values to measure, or to measure again; counts the turn as taken."""
-        if count < self._next:
-            return False
-        while self._next <= count:
-            self._next *= AGAIN
-        self.is_guessed = False
-        return True
-
-
-class ShareTest:
-    """Whether the share of values over a limit is below or above ``share``; look as often as you like."""
-
-    def __init__(self, share: float, least_inefficiency: float = 1.0) -> None:
-        self._share = share
-        self._least = least_inefficiency
-        self._inefficiency = _Inefficiency(FIRST_REQUESTS)
-        self._is_unseen = True
-        self._counts = 0.0, 0.0
-
-    def look(
-        self, values: Floats, over: NDArray[np.bool_], unseen: tuple[float, float] = (1.0, math.inf)
-    ) -> Evidence:
-        """The evidence in all values so far, in their order; ``over`` says which are over the limit.
-
-        An inefficiency that was measured when none was, or all were, does not tell how many at a time will
-        be, or will not: it is taken to be within ``unseen``.
-        """
-        if self._inefficiency.is_due(len(values)):
-            marks = over.astype(float)
-            self._inefficiency.value = max(float(tail_inefficiency(values, marks, self._share)), self._least)
-            self._is_unseen = not over.any() or bool(over.all())
-        hits = int(over.sum())
-        scale = 1 / float(np.clip(self._inefficiency.value, *(unseen if self._is_unseen else (1.0, None))))
-        self._counts = hits * scale, (len(values) - hits) * scale
-        if self._inefficiency.is_guessed or sum(self._counts) < _FEWEST_REQUESTS:
-            return Evidence()
-        below, above = share_evidence(self._share, *self._counts)
-        return Evidence(float(below), float(above), sum(self._counts))
-
-    def needed_factor(self, needed: float) -> float:
-        """How many times what was seen would be ``needed`` evidence, if it goes on like that."""
-        over, under = self._counts
-        evidence = share_evidence(self._share, over * _FACTORS, under * _FACTORS)
-        enough = (over + under) * _FACTORS >= _FEWEST_REQUESTS
-        return _first_factor(np.where(enough, np.maximum(*evidence), 0.0), needed)
-
-
-class MeanTest:
-    """Whether the mean of positive values is below or above ``limit``; look as often as you like."""
-
-    def __init__(self, limit: float) -> None:
-        self._limit = limit
-        self._inefficiency = _Inefficiency(FIRST_SLICES)
-        self._moments = 0, 0.0, 1.0
-
-    def look(self, values: Floats) -> Evidence:
-        """The evidence in all values so far, in their order."""
-        if self._inefficiency.is_due(len(values)):
-            self._inefficiency.value = float(inefficiency(values)[1])
-        if len(values) > 1:
-            self._moments = len(values), values.mean() / self._limit, values.std(ddof=1) / self._limit
-        if self._inefficiency.is_guessed:
-            return Evidence()
-        below, above = mean_evidence(*self._moments, self._inefficiency.value)
-        return Evidence(float(below), float(above), len(values) / self._inefficiency.value)
-
-    def needed_factor(self, needed: float) -> float:
-        """How many times what was seen would be ``needed`` evidence, if it goes on like that."""
-        count, mean, deviation = self._moments
-        evidence = mean_evidence(count * _FACTORS, mean, deviation, self._inefficiency.value)
-        return _first_factor(np.maximum(*evidence), needed)
-
-
-def _first_factor(evidence: Floats, needed: float) -> float:
+    Args:
+        limit: the share.
+        counts: how many are over the limit, and how many are not.
+        needed: the logarithm of the evidence.
+    """
+    over, under = counts
+    evidence = np.maximum(*share_evidence(limit, over * _FACTORS, under * _FACTORS))
     enough = np.flatnonzero(evidence >= needed)
     return float(_FACTORS[enough[0]]) if len(enough) else math.inf

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+import gevent
 import gevent.lock
 
 from pytest_tfserving.load.users.http2 import Call, Http2Connection, header_block
@@ -21,6 +22,7 @@ _HTTP_OK = b"200"
 _PREFIX_BYTES = 5
 # A server counts a call for a moment after its end, and may refuse one more than once.
 _TRIES = 5
+_FIRST_PAUSE_S = 0.001
 
 
 class GrpcChannel:
@@ -119,9 +121,10 @@ class GrpcConnection:
         Raises:
             ExchangeError: when there is no whole answer; its text is the cause.
         """
-        for _ in range(_TRIES - 1):
+        for number in range(_TRIES - 1):
             with suppress(NotTakenError):
                 return self._exchange_once()
+            gevent.sleep(_FIRST_PAUSE_S * 2**number)
         return self._exchange_once()
 
     def _exchange_once(self) -> tuple[int, bytes]:

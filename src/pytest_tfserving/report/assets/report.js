@@ -252,6 +252,41 @@
     }
   }
 
+  function drawCalibration() {
+    const core = (each) => `core ${each.core}`;
+    const rows = (name) => data.calibration.cores.flatMap((each) => each[name].map((row) => [core(each), ...row]));
+    const color = { type: "ordinal", domain: data.calibration.cores.map(core), range: PALETTE,
+      legend: data.calibration.cores.length > 1 };
+    const wander = rows("slowness");
+    draw(byId("chart-wander"), "How long a fixed piece of work took, in means of half a second; 1 is the median", () => ({
+      height: 260,
+      marginLeft: 52,
+      marginTop: 28,
+      x: { label: "seconds" },
+      y: { label: "x the median", type: "log", grid: true, ticks: 5, tickFormat: (value) => `${value}` },
+      color,
+      marks: [
+        Plot.ruleY([1], { strokeOpacity: 0.5 }),
+        Plot.lineY(wander, { x: (row) => row[1], y: (row) => row[2], stroke: (row) => row[0], z: (row) => row[0],
+          strokeWidth: 1.2 }),
+      ],
+    }));
+    const memory = rows("autocorrelation");
+    draw(byId("chart-memory"), "How alike these means are after so long: dots as seen, lines as fitted", () => ({
+      height: 260,
+      marginLeft: 52,
+      marginTop: 28,
+      x: { label: "seconds apart", zero: true },
+      y: { label: "autocorrelation", grid: true, nice: true },
+      color,
+      marks: [
+        Plot.ruleY([0]),
+        Plot.dot(memory, { x: (row) => row[1], y: (row) => row[2], r: 2, fill: (row) => row[0] }),
+        Plot.lineY(memory, { x: (row) => row[1], y: (row) => row[3], stroke: (row) => row[0], z: (row) => row[0] }),
+      ],
+    }));
+  }
+
   function drawDetails(details) {
     const result = results[Number(details.dataset.index)];
     const box = details.querySelector(".charts");
@@ -343,6 +378,7 @@
       drawCost();
     }
     document.querySelectorAll("[data-search]").forEach(drawSearch);
+    if (data.calibration) drawCalibration();
     document.querySelectorAll("details[open]").forEach(drawDetails);
   }
 

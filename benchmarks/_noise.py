@@ -1,0 +1,182 @@
+"""Simulated servers on machines whose speed wanders: "level + noise", in closed and open loop.
+
+The logarithm of a latency is ``sigma * (sqrt(share) * level + sqrt(1 - share) * noise)`` above that of a
+base. The level is a standard Ornstein-Uhlenbeck process that forgets within ``tau_s``; the noise is
+independent from request to request. The calls of the in-process baseline have the same level and noise of
+their own. The logarithm of the probability of a failure wanders as the level does.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_tfserving.statistics.pulses import between_pulses
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.floating[Any]]
+
+# The level is known at so many seconds.
+_GRID_S = 0.05
+PULSE_EVERY_S = 0.8
+_CALLS_IN_A_PULSE = 5
+_CALL_S = 0.02
+ERROR_RATE = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """A kind of noise."""
+
+    tau_s: float
+    share: float
+    sigma: float
+
+    def __str__(self) -> str:
+        return f"tau {self.tau_s:g} s, share {100 * self.share:g} %, sigma {self.sigma:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server: ``users`` of a closed loop, or 0 for Poisson arrivals, at ``rps`` requests a second."""
+
+    users: int = 2
+    rps: float = 50.0
+
+    @property
+    def loop(self) -> str:
+        return "closed" if self.users else "open"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: requests in the order they ended, and the baseline's pulses."""
+
+    ended_s: Floats
+    latencies_ms: Floats
+    failed: NDArray[np.bool_]
+    pulses: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What a server does in the long run."""
+
+    p50: float
+    p95: float
+    p99: float
+    mean: float
+    rps: float
+    efficiency: float
+    errors: float
+
+
+def runs(random: np.random.Generator, count: int, length_s: float, server: Server, noise: Noise) -> list[Run]:
+    """Simulate runs of ``length_s``."""
+    level = _levels(random, count, length_s, noise.tau_s)
+    requests = _closed if server.users else _open
+    ended, taken, levels = requests(random, level, length_s, server, noise)
+    order = np.argsort(ended, axis=1)
+    ended, taken, levels = (np.take_along_axis(each, order, 1) for each in (ended, taken, levels))
+    risk = ERROR_RATE * np.exp(noise.sigma * math.sqrt(noise.share) * levels)
+    failed = random.random(ended.shape) < risk
+    found = []
+    for index in range(count):
+        last = int(np.searchsorted(ended[index], length_s))
+        part = slice(0, last)
+        pulses = _pulses(random, level[:, index], length_s, noise)
+        found.append(Run(ended[index, part], 1e3 * taken[index, part], failed[index, part], pulses))
+    return found
+
+
+def truth(server: Server, noise: Noise, seed: int) -> Truth:
+    """Return what a server does in the long run, from long runs of its own."""
+    random = np.random.default_rng([seed, 1])
+    seen = [run for _ in range(4) for run in runs(random, 250, 200.0, server, noise)]
+    latencies = np.concatenate([run.latencies_ms for run in seen])
+    p50, p95, p99 = np.quantile(latencies, [0.5, 0.95, 0.99])
+    rps = len(latencies) / (200.0 * len(seen))
+    errors = float(np.mean(np.concatenate([run.failed for run in seen])))
+    baseline = float(np.mean([between_pulses(run.pulses[1] / run.pulses[2]).mean() for run in seen]))
+    good = rps * (1 - errors)
+    return Truth(p50, p95, p99, float(latencies.mean()), good, good / baseline, errors)
+
+
+def _levels(random: np.random.Generator, count: int, length_s: float, tau_s: float) -> Floats:
+    """Return standard levels, shape ``(times, runs)``."""
+    level = random.standard_normal((int(length_s / _GRID_S) + 2, count))
+    if tau_s:
+        kept = math.exp(-_GRID_S / tau_s)
+        level[1:] *= math.sqrt(1 - kept**2)
+        for at in range(1, len(level)):
+            level[at] += kept * level[at - 1]
+    return level
+
+
+def _taken(random: np.random.Generator, noise: Noise, levels: Floats, base_s: float) -> Floats:
+    own = random.standard_normal(levels.shape)
+    shares = math.sqrt(noise.share), math.sqrt(1 - noise.share)
+    return np.asarray(base_s * np.exp(noise.sigma * (shares[0] * levels + shares[1] * own)))
+
+
+def _at(level: Floats, at_s: Floats, columns: NDArray[np.int64]) -> Floats:
+    rows = np.minimum((at_s / _GRID_S).astype(np.int64), len(level) - 1)
+    return np.asarray(level[rows, columns])
+
+
+def _closed(
+    random: np.random.Generator, level: Floats, length_s: float, server: Server, noise: Noise
+) -> tuple[Floats, Floats, Floats]:
+    count = level.shape[1]
+    columns = np.repeat(np.arange(count), server.users)
+    base_s = server.users / server.rps * math.exp(-(noise.sigma**2) / 2)
+    now = random.random(len(columns)) * base_s
+    ended, taken, levels = [], [], []
+    while (now < length_s).any():
+        # Without a memory each request has a level of its own.
+        seen = _at(level, now, columns) if noise.tau_s else random.standard_normal(len(now))
+        took = _taken(random, noise, seen, base_s)
+        now = now + took
+        ended.append(now)
+        taken.append(took)
+        levels.append(seen)
+    stacked = (np.stack(each, axis=1).reshape(count, -1) for each in (ended, taken, levels))
+    first, second, third = stacked
+    return first, second, third
+
+
+def _open(
+    random: np.random.Generator, level: Floats, length_s: float, server: Server, noise: Noise
+) -> tuple[Floats, Floats, Floats]:
+    count = level.shape[1]
+    most = int(server.rps * length_s + 6 * math.sqrt(server.rps * length_s))
+    due = np.cumsum(random.exponential(1 / server.rps, (count, most)), axis=1)
+    columns = np.broadcast_to(np.arange(count)[:, None], due.shape)
+    levels = _at(level, due, columns) if noise.tau_s else random.standard_normal(due.shape)
+    taken = _taken(random, noise, levels, 2 / server.rps)
+    return due + taken, taken, levels
+
+
+def _pulses(random: np.random.Generator, level: Floats, length_s: float, noise: Noise) -> Floats:
+    """Return each pulse's time, calls, busy seconds and median call in ms."""
+    at_s = np.arange(0.1, length_s, PULSE_EVERY_S)
+    shape = (len(at_s), _CALLS_IN_A_PULSE)
+    seen = (
+        np.repeat(level[(at_s / _GRID_S).astype(np.int64)][:, None], _CALLS_IN_A_PULSE, axis=1)
+        if noise.tau_s
+        else random.standard_normal(shape)
+    )
+    calls_s = _taken(random, noise, seen, _CALL_S)
+    return np.array(
+        [
+            at_s,
+            np.full(len(at_s), float(_CALLS_IN_A_PULSE)),
+            calls_s.sum(axis=1),
+            1e3 * np.median(calls_s, axis=1),
+        ]
+    )

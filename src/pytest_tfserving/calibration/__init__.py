@@ -1,0 +1,1 @@
+"""What `pytest-tfserving calibrate` measures of this machine, and keeps for later runs on it."""

@@ -1,0 +1,214 @@
+"""The real load path against a server on this machine: the generator's floor, and the gate's false alarms."""
+
+from __future__ import annotations
+
+import importlib.util
+import socket
+import sys
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_tfserving.deciding import DEFAULT_ALPHA, Decider
+from pytest_tfserving.errors import DeploymentError, LoadError
+from pytest_tfserving.experiment import Experiment, ServingOptions, Shape
+from pytest_tfserving.load.answer import ExpectedAnswer
+from pytest_tfserving.load.child import LoadChild, Plan
+from pytest_tfserving.load.profile import LoadProfile
+from pytest_tfserving.load.runner import run
+from pytest_tfserving.probe import wait_until_available
+from pytest_tfserving.processes import CAN_PIN, ChildProcess, available_cores
+from pytest_tfserving.slo import Slo, Verdict
+from pytest_tfserving.targets.deployment import Deployment, Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pytest_tfserving.load.result import Result
+
+_HOST = "127.0.0.1"
+_MODEL = "half_plus_two"
+_PATH = f"/v1/models/{_MODEL}"
+_BODY = b'{"instances": [1.0, 2.0, 5.0]}'
+_EXPECTED = ExpectedAnswer("predictions", [3], [2.5, 3.0, 4.5])
+_STAND_IN = Path(__file__).with_name("stand_in.py")
+_START_S = 120.0
+_STALL_S = 10.0
+_LOOK_S = 0.02
+# Enough to keep a load process busy.
+_USERS = 16
+_GATE_USERS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """What the load generator does against a server that costs next to nothing.
+
+    Latencies and lag are those of a single user; ``rps`` is what one load process sends at most.
+    """
+
+    p50_ms: float
+    p95_ms: float
+    lag_p95_ms: float
+    rps: float
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One server against itself: each verdict but INCONCLUSIVE on a limit that is its own figure is wrong.
+
+    ``runs`` has a row a run: its p95 in ms, its requests a second, its verdicts.
+    """
+
+    server: str
+    run_time_s: float
+    p95_limit_ms: float
+    rps_limit: float
+    runs: tuple[dict[str, Any], ...]
+    passed: int
+    failed: int
+    inconclusive: int
+    invalid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that answers, and how it is called."""
+
+    name: str
+    port: int
+
+
+def has_embedded_server() -> bool:
+    """Whether TensorFlow and the rest of the embedded server are installed."""
+    return all(importlib.util.find_spec(name) for name in ("tensorflow", "grpc", "google.protobuf"))
+
+
+@contextmanager
+def stand_in(folder: Path) -> Iterator[Server]:
+    """Run the server that does nothing, on the core that servers get."""
+    child = ChildProcess([sys.executable, "-P", str(_STAND_IN)], folder / "stand_in.log", _server_cores())
+    with ExitStack() as stack:
+        stack.callback(child.stop)
+        deadline = time.monotonic() + _START_S
+        while not (said := child.last_lines(1)).isdecimal():
+            if child.exit() or time.monotonic() > deadline:
+                raise DeploymentError(f"the stand-in server did not start: {said or 'no output'}")
+            time.sleep(_LOOK_S)
+        yield Server("a stand-in server", int(said))
+
+
+@contextmanager
+def embedded(folder: Path, progress: Callable[[str], None]) -> Iterator[Server]:
+    """Run the embedded server with half_plus_two, on the core that servers get."""
+    from pytest_tfserving.models.store import exported
+
+    base_path = exported(_MODEL, progress)
+    grpc_port, port = _free_ports(2)
+    command = [sys.executable, "-m", "pytest_tfserving.model_server", f"--port={grpc_port}"]
+    command += [f"--rest_api_port={port}", f"--model_name={_MODEL}", f"--model_base_path={base_path}"]
+    child = ChildProcess(command, folder / "embedded.log", _server_cores())
+
+    def failure() -> str:
+        ended = child.exit()
+        return f"the embedded server {ended} ({child.last_lines(1)})" if ended else ""
+
+    with ExitStack() as stack:
+        stack.callback(child.stop)
+        wait_until_available(
+            Endpoint(_HOST, port), _PATH, timeout_s=_START_S, failure=failure, advice="see its log"
+        )
+        yield Server("the embedded server", port)
+
+
+class LoadPath:
+    """The load path to one server; ``folder`` is where it records, ``progress`` is called while it runs."""
+
+    def __init__(self, server: Server, folder: Path, progress: Callable[[], None]) -> None:
+        self._server = server
+        self._folder = folder
+        self._progress = progress
+
+    def floor(self, length_s: float) -> Floor:
+        """Load a server that does nothing, first with one user, then with many, ``length_s`` each."""
+        single = self._loaded(1, length_s)
+        many = self._loaded(_USERS, length_s)
+        return Floor(single.p50_ms, single.p95_ms, single.generator.lag_p95_ms, many.rps)
+
+    def gate(self, known: int, runs: int, run_time_s: float, noise_memory_s: float) -> Gate:
+        """Make ``known`` runs, and judge ``runs`` more by the p95 and the rate of the first ones together."""
+        p95_ms, rps = _pooled([self._loaded(_GATE_USERS, run_time_s) for _ in range(known)])
+        slos = [Slo.parse(f"p95<={p95_ms!r}ms"), Slo.parse(f"rps>={rps!r}")]
+        rows: list[dict[str, Any]] = []
+        verdicts: list[Verdict] = []
+        for _ in range(runs):
+            decider = Decider(slos, DEFAULT_ALPHA, has_baseline=False, noise_memory_s=noise_memory_s)
+            result = self._loaded(_GATE_USERS, run_time_s, decider)
+            judged = {each.slo.text: each.verdict for each in result.judge(slos)}
+            rows.append({"p95_ms": result.p95_ms, "rps": result.rps, "verdicts": judged})
+            verdicts += judged.values()
+        return Gate(
+            server=self._server.name,
+            run_time_s=run_time_s,
+            p95_limit_ms=p95_ms,
+            rps_limit=rps,
+            runs=tuple(rows),
+            passed=verdicts.count(Verdict.PASS),
+            failed=verdicts.count(Verdict.FAIL),
+            inconclusive=verdicts.count(Verdict.INCONCLUSIVE),
+            invalid=verdicts.count(Verdict.INVALID),
+        )
+
+    def _loaded(self, users: int, run_time_s: float, decider: Decider | None = None) -> Result:
+        profile = LoadProfile(
+            "calibrate", users=users, spawn_rate=users, run_time_s=run_time_s, max_cpu_wait=1
+        )
+        plan = Plan(
+            profile=profile, body=_BODY, path=f"{_PATH}:predict", expected=_EXPECTED, stall_s=_STALL_S
+        )
+        with LoadChild(self._folder) as child:
+            child.wait_until_ready()
+            deployment = _deployment(self._server, profile)
+            result, interrupted = run(child, plan, deployment, lambda _: self._progress(), decider)
+        if interrupted:
+            raise KeyboardInterrupt
+        if result.aborted or not result.successes:
+            cause = result.aborted or result.invalid or ", ".join(result.errors) or "no response came"
+            raise LoadError(f"{self._server.name} could not be loaded: {cause}")
+        return result
+
+
+def _pooled(results: list[Result]) -> tuple[float, float]:
+    """Return the p95 and the requests a second of several runs together, as they are written in an SLO."""
+    p95_ms = np.quantile(np.concatenate([each.latencies_ms for each in results]), 0.95)
+    rps = sum(each.successes for each in results) / sum(each.window.length_s for each in results)
+    return float(f"{p95_ms:.4g}"), float(f"{rps:.4g}")
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind((_HOST, 0))
+        return [int(each.getsockname()[1]) for each in sockets]
+
+
+def _server_cores() -> list[int]:
+    return available_cores()[-1:] if CAN_PIN else []
+
+
+def _deployment(server: Server, profile: LoadProfile) -> Deployment:
+    experiment = Experiment("calibrate", Shape(1, 1, 1), ServingOptions(1, 1), _MODEL, "json", profile)
+    return Deployment(
+        experiment=experiment,
+        label=experiment.name,
+        model=_MODEL,
+        path=_PATH,
+        endpoints=(Endpoint(_HOST, server.port),),
+        reached="loopback",
+        generator_cores=frozenset(available_cores()[:1]) if CAN_PIN else frozenset(),
+    )

@@ -1,0 +1,48 @@
+"""A server that does nothing but answer half_plus_two's one request: what is left is the load generator.
+
+It is started by its path, pinned by its parent, and prints the port it listens on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httptools
+
+_BODY = b'{"predictions": [2.5, 3.0, 4.5]}'
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
+    len(_BODY),
+    _BODY,
+)
+
+
+class Connection(asyncio.Protocol):
+    """One connection, whose every request gets the same answer."""
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came."""
+        self._parser.feed_data(data)
+
+    def on_message_complete(self) -> None:
+        """Answer a whole request."""
+        self._transport.write(ANSWER)
+
+
+async def main() -> None:
+    """Serve until the process is ended."""
+    server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201 - its parent reads it
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

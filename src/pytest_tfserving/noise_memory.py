@@ -1,0 +1,44 @@
+"""The noise memory: for how long, at most, the machine's speed of a moment goes on to matter.
+
+Verdicts speak of the server under the noise seen in its run, given that the machine's speed forgets within
+this time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_tfserving.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pytest_tfserving.load.profile import LoadProfile
+
+DEFAULT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseMemory:
+    """A noise memory in ``seconds``, and where it is from: an option, a calibration, the default.
+
+    ``place`` is the option that set it, empty when nobody did.
+    """
+
+    seconds: float = DEFAULT_S
+    source: str = "the default"
+    place: str = ""
+
+    def __str__(self) -> str:
+        return f"noise memory {self.seconds:.3g} s ({self.source})"
+
+    def check(self, profile: LoadProfile) -> None:
+        """Refuse a memory that somebody set and that is longer than the run of ``profile``.
+
+        Raises:
+            ConfigurationError: no run can show what its noise does over a longer time.
+        """
+        if self.place and self.seconds > profile.run_time_s:
+            raise ConfigurationError(
+                f"{self.place} is {self.seconds:g} s, longer than the {profile.run_time_s:g} s that load "
+                f"profile {profile.name!r} runs; set at most {profile.run_time_s:g} s, or a longer run time."
+            )

@@ -1,0 +1,613 @@
+"""The sequential test of each metric: evidence that an SLO holds, and that it does not.
+
+All tests take the window of requests seen so far. Each rests on two things. A `LevelModel` of blocks of time
+says where the machine and the server may still wander, given that their memory is bounded. A count of
+requests, or of requests that are in flight together, says what is rarer than that: stalls, and the tail of
+fast noise. A verdict needs both.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from pytest_tfserving.noise import Noise, NoiseKind
+from pytest_tfserving.slo import CPU_PER_REQUEST, Slo, percentile_of
+from pytest_tfserving.statistics.dependence import MOST_VALUES, inefficiency
+from pytest_tfserving.statistics.level import EVIDENCE_COST, LEAST_BLOCKS, LevelModel
+from pytest_tfserving.statistics.pulses import between_pulses
+from pytest_tfserving.statistics.sequential import BURST, needed_factor, share_evidence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.floating[Any]]
+
+SHORTEST_BLOCK_S = 0.5
+# So many requests a block on average make its mean nearly Gaussian.
+REQUESTS_IN_A_BLOCK = 5
+# Blocks are made anew when there are so many times as many requests in them as there should be, or as few.
+_MISFIT = 3.0
+_MS = 1000
+# A normal approximation of a mean needs so many values, and more the more they scatter (skewness).
+_FEWEST_VALUES = 20
+_SCATTER_NEEDS = 300
+# So many requests in flight are a queue.
+_QUEUE = 2
+# What is counted of a block without requests: a logarithm needs more than nothing.
+_HALF_A_REQUEST = 0.5
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Pulses of the in-process baseline: seconds of load, calls a second, the median call in ms."""
+
+    at_s: Floats = field(default_factory=lambda: np.empty(0))
+    rps: Floats = field(default_factory=lambda: np.empty(0))
+    latency_ms: Floats = field(default_factory=lambda: np.empty(0))
+
+    def latency_at(self, at_s: Floats) -> Floats:
+        """Return the median call in ms beside moments of load: of three pulses, between those in a line."""
+        logs = np.log(self.latency_ms)
+        smooth = np.convolve(np.pad(logs, 1, mode="edge"), np.full(3, 1 / 3), mode="valid")
+        return np.asarray(np.exp(np.interp(at_s, self.at_s, smooth)))
+
+
+@dataclass(frozen=True)
+class Window:
+    """The requests that ended in the steady window so far, in the order they ended.
+
+    ``latencies_ms`` and ``ended_s``, since the window's start, are those of successes. ``baseline`` and the
+    CPU seconds used at ``cpu_at_s`` count from the window's start, too.
+    """
+
+    latencies_ms: Floats
+    failed: NDArray[np.bool_]
+    ended_s: Floats
+    length_s: float
+    baseline: Baseline = field(default_factory=Baseline)
+    cpu_at_s: Floats = field(default_factory=lambda: np.empty(0))
+    cpu_s: Floats = field(default_factory=lambda: np.empty(0))
+
+    def beside_baseline(self) -> Window:
+        """Return the window up to the last pulse of the baseline."""
+        until_s = float(self.baseline.at_s[-1]) if len(self.baseline.at_s) else 0.0
+        if until_s >= self.length_s:
+            return self
+        last = np.searchsorted(self.ended_s, until_s, side="right")
+        return replace(
+            self,
+            ended_s=self.ended_s[:last],
+            latencies_ms=self.latencies_ms[:last],
+            length_s=max(until_s, 0.0),
+        )
+
+    @property
+    def in_flight(self) -> float:
+        """How many requests are under way together, by Little's law; at least 1.
+
+        A stall takes all of them over a limit at once.
+        """
+        busy_s = float(self.latencies_ms.sum()) / _MS
+        return max(busy_s / self.length_s, 1.0) if self.length_s > 0 else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Logarithms of the evidence that the truth is below its limit, and above it.
+
+    ``effective`` is how many independent values it rests on.
+    """
+
+    below: float = 0.0
+    above: float = 0.0
+    effective: float = 0.0
+
+    @property
+    def most(self) -> float:
+        """The stronger of both."""
+        return max(self.below, self.above)
+
+    def both(self, other: Evidence) -> Evidence:
+        """Return what two tests agree on."""
+        return Evidence(
+            min(self.below, other.below),
+            min(self.above, other.above),
+            min(self.effective, other.effective),
+        )
+
+
+class SloTest(Protocol):
+    """What an SLO asks of a window."""
+
+    def look(self, window: Window) -> Evidence:
+        """Return the evidence that what the SLO limits is below its limit, and that it is above."""
+        ...
+
+    def needed_factor(self, needed: float) -> float:
+        """Return how many times the requests seen would likely be ``needed`` evidence."""
+        ...
+
+    def noise(self, needed: float) -> Noise | None:
+        """Return what keeps the test from deciding."""
+        ...
+
+
+class _Series:
+    """Blocks of a window, each with one value, and the `LevelModel` of these.
+
+    ``values(window, edges_s)`` returns the values of the blocks between consecutive edges.
+    """
+
+    def __init__(self, values: Callable[[Window, Floats], Floats], noise_memory_s: float) -> None:
+        self._values = values
+        self._noise_memory_s = noise_memory_s
+        self._block_s = math.nan
+        self.model = LevelModel(SHORTEST_BLOCK_S, noise_memory_s)
+
+    @property
+    def block_s(self) -> float:
+        """How long a block is."""
+        return self._block_s
+
+    def advance(self, window: Window) -> None:
+        """Take in the whole blocks that are new."""
+        block_s = _block_s(window)
+        if not 1 / _MISFIT < block_s / self._block_s < _MISFIT:
+            self._block_s = block_s
+            self.model = LevelModel(block_s, self._noise_memory_s)
+        whole = int(window.length_s / self._block_s + 1e-9) if self._block_s < math.inf else 0
+        if whole <= self.model.blocks:
+            return
+        edges_s = np.arange(self.model.blocks, whole + 1) * self._block_s
+        for value in self._values(window, edges_s):
+            self.model.add(value)
+
+
+def _block_s(window: Window) -> float:
+    """Return how long blocks have to be for `REQUESTS_IN_A_BLOCK`."""
+    count = len(window.ended_s)
+    return max(SHORTEST_BLOCK_S, REQUESTS_IN_A_BLOCK * window.length_s / count if count else math.inf)
+
+
+def _sums(window: Window, edges_s: Floats, weights: Floats | None = None) -> Floats:
+    """Return the number of requests that ended in each block, or the sums of their weights."""
+    first, last = np.searchsorted(window.ended_s, edges_s[[0, -1]])
+    at = np.searchsorted(edges_s, window.ended_s[first:last], side="right") - 1
+    chosen = None if weights is None else weights[first:last]
+    return np.asarray(np.bincount(at, weights=chosen, minlength=len(edges_s) - 1), float)
+
+
+def _log_latency(latencies_ms: Callable[[Window], Floats]) -> Callable[[Window, Floats], Floats]:
+    """Return what gives each block's mean log latency; a block without requests has the one before."""
+
+    def values(window: Window, edges_s: Floats) -> Floats:
+        before = max(int(np.searchsorted(window.ended_s, edges_s[0])) - 1, 0)
+        logs = np.log(latencies_ms(window))
+        counts = _sums(window, edges_s)
+        means = np.divide(
+            _sums(window, edges_s, logs), counts, out=np.full(len(counts), np.nan), where=counts > 0
+        )
+        known = np.maximum.accumulate(np.where(counts > 0, np.arange(len(means)), -1))
+        return np.asarray(np.where(known >= 0, means[known], logs[before]))
+
+    return values
+
+
+def _rate(window: Window, edges_s: Floats) -> Floats:
+    return _sums(window, edges_s) / np.diff(edges_s)
+
+
+def _log_rate(window: Window, edges_s: Floats) -> Floats:
+    return np.log(np.maximum(_sums(window, edges_s), _HALF_A_REQUEST) / np.diff(edges_s))
+
+
+class SeriesSet:
+    """The series that the tests of one window share."""
+
+    def __init__(self, noise_memory_s: float) -> None:
+        self._noise_memory_s = noise_memory_s
+        self._known: dict[object, _Series] = {}
+
+    def series(self, values: Callable[[Window, Floats], Floats], key: object = None) -> _Series:
+        """Return the series of ``values``, made once for each ``key``, or function where there is none."""
+        key = key or values
+        if key not in self._known:
+            self._known[key] = _Series(values, self._noise_memory_s)
+        return self._known[key]
+
+    def log_latency(self, latencies: Callable[[Window], Floats]) -> _Series:
+        """Return the series of mean log latencies."""
+        return self.series(_log_latency(latencies), latencies)
+
+
+def _level_noise(model: LevelModel, needed: float, scale: float = 1.0) -> Noise:
+    """Return what a level's wandering hides; ``scale`` makes fractions of the series' unit."""
+    found = model.estimate()
+    resolution = math.sqrt(2 * (needed + EVIDENCE_COST)) * float(found.error) * scale
+    return Noise(NoiseKind.SPEED, float(found.level_sd) * scale, float(found.memory_s), resolution=resolution)
+
+
+def _level_factor(model: LevelModel, evidence: float, needed: float) -> float:
+    """Return how many times the blocks seen it takes: evidence grows with them, after what it costs."""
+    grown = evidence + EVIDENCE_COST
+    if evidence >= needed:
+        return 1.0
+    return (needed + EVIDENCE_COST) / grown if model.blocks >= LEAST_BLOCKS and grown > 0 else math.inf
+
+
+class PercentileTest:
+    """Too many latencies over the limit, or not.
+
+    Blocks have the mean log latency. With q of the requests allowed over the limit, k the distance from a
+    block's mean that q of the requests in it exceed, and a level of standard deviation s, the mean of the
+    level is at ``ln(limit) - hypot(k, z s)`` when the percentile is the limit: exact for a Gaussian level and
+    noise.
+    """
+
+    def __init__(
+        self,
+        percentile: float,
+        limit: float,
+        latencies: Callable[[Window], Floats],
+        shared: SeriesSet,
+        *,
+        at_limit_counts: bool,
+    ) -> None:
+        self._percentile = percentile
+        self._share = 1 - percentile / 100
+        self._z = NormalDist().inv_cdf(percentile / 100)
+        self._limit = limit
+        self._latencies = latencies
+        self._over = np.greater_equal if at_limit_counts else np.greater
+        self._series = shared.log_latency(latencies)
+        self._level = Evidence()
+        self._window: Window | None = None
+
+    def look(self, window: Window) -> Evidence:
+        """Return the evidence of both tests."""
+        if not len(window.ended_s):
+            return Evidence()
+        self._window = window
+        self._series.advance(window)
+        self._level = self._of_level(self._latencies(window), window)
+        # Counting takes longer than asking the level, and most of the time there is no need for it.
+        return self._level.both(self._counted(window)) if self._level.most > 0 else Evidence()
+
+    def _counted(self, window: Window) -> Evidence:
+        """Return the evidence of the requests over the limit, those in flight together counted as one."""
+        counts = self._counts(window)
+        below, above = share_evidence(self._share, *counts)
+        return Evidence(float(below), float(above), sum(counts))
+
+    def _counts(self, window: Window) -> tuple[float, float]:
+        """Return how many requests are over the limit and how many are not, as if they were independent.
+
+        A stall takes all in flight over the limit. Once some are over it, and some are not, how many of them
+        come together is measured, too.
+        """
+        over = self._over(self._latencies(window), self._limit)
+        hits, total = int(over.sum()), len(over)
+        together = window.in_flight
+        if 0 < hits < total:
+            measured = float(inefficiency(over[-MOST_VALUES:].astype(float))[1])
+            together = max(measured, together if hits < together else 1.0)
+        return hits / together, (total - hits) / together
+
+    def _of_level(self, values: Floats, window: Window) -> Evidence:
+        model = self._series.model
+        if model.blocks < LEAST_BLOCKS:
+            return Evidence()
+        spread = self._spread(values, window)
+        limit = math.log(self._limit)
+        below, above = model.evidence(lambda level_sd: limit - np.hypot(spread, self._z * level_sd))
+        return Evidence(float(below), float(above), math.inf)
+
+    def _spread(self, values: Floats, window: Window) -> float:
+        """Return how far above its block's mean log latency a request is that the percentile names."""
+        logs = np.log(values[-MOST_VALUES:])
+        at = (window.ended_s[-MOST_VALUES:] / self._series.block_s).astype(np.int64)
+        at -= at[0]
+        counts = np.bincount(at)
+        means = np.bincount(at, weights=logs) / np.maximum(counts, 1)
+        # A block's mean is made of its own requests: its variance is missing from theirs.
+        inside = counts[at] > 1
+        if not inside.any():
+            return 0.0
+        from_mean = (logs - means[at])[inside] * np.sqrt(counts[at][inside] / (counts[at][inside] - 1))
+        return float(np.quantile(from_mean, self._percentile / 100))
+
+    def needed_factor(self, needed: float) -> float:
+        """Return the larger factor of both tests."""
+        return max(self._factors(needed))
+
+    def _factors(self, needed: float) -> tuple[float, float]:
+        """Return those of the level and of the count."""
+        level = _level_factor(self._series.model, self._level.most, needed)
+        if self._window is None:
+            return level, math.inf
+        return level, needed_factor(self._share, self._counts(self._window), needed)
+
+    def noise(self, needed: float) -> Noise | None:
+        """Return the noise of the test that would take longer."""
+        if self._series.model.blocks < LEAST_BLOCKS or self._window is None:
+            return None
+        level, counted = self._factors(needed)
+        if level >= counted:
+            return _level_noise(self._series.model, needed)
+        in_flight = self._window.in_flight
+        return Noise(NoiseKind.QUEUE if in_flight >= _QUEUE else NoiseKind.COUNT, in_flight=in_flight)
+
+
+class ErrorsTest:
+    """Too many failures, or not. Failures come in bursts, so several of them count as one."""
+
+    def __init__(self, share: float) -> None:
+        self._share = share
+        self._counts = 0.0, 0.0
+
+    def look(self, window: Window) -> Evidence:
+        """Return the evidence of failures, in bursts of at least `BURST` and of all requests in flight."""
+        failed = window.failed
+        if not len(failed):
+            return Evidence()
+        together = max(BURST, window.in_flight)
+        if failed.any():
+            together = max(together, float(inefficiency(failed[-MOST_VALUES:].astype(float))[1]))
+        hits = int(failed.sum())
+        self._counts = hits / together, (len(failed) - hits) / together
+        below, above = share_evidence(self._share, *self._counts)
+        return Evidence(float(below), float(above), sum(self._counts))
+
+    def needed_factor(self, needed: float) -> float:
+        """Return what the counts say."""
+        return needed_factor(self._share, self._counts, needed)
+
+    def noise(self, needed: float) -> Noise | None:
+        """Return that there are too few requests."""
+        del needed
+        return Noise(NoiseKind.COUNT)
+
+
+class RateTest:
+    """Successes a second against a rate.
+
+    That it is above is shown by the logarithms of the blocks' rates: their mean is below the logarithm of the
+    mean rate, whatever its law (Jensen), and no wandering of a speed takes them far. That it is below is
+    shown by the rates themselves.
+    """
+
+    def __init__(self, limit: float, shared: SeriesSet) -> None:
+        self._limit = limit
+        self._rates = shared.series(_rate)
+        self._logs = shared.series(_log_rate)
+        self._evidence = Evidence()
+
+    def look(self, window: Window) -> Evidence:
+        """Return the evidence of both series."""
+        if not len(window.ended_s):
+            return Evidence()
+        self._rates.advance(window)
+        self._logs.advance(window)
+        if self._rates.model.blocks < LEAST_BLOCKS:
+            return Evidence()
+        below, _ = self._rates.model.evidence(lambda level_sd: np.full_like(level_sd, self._limit))
+        _, above = self._logs.model.evidence(lambda level_sd: np.full_like(level_sd, math.log(self._limit)))
+        self._evidence = Evidence(float(below), float(above), float(self._rates.model.effective()))
+        return self._evidence
+
+    def needed_factor(self, needed: float) -> float:
+        """Return what the level says."""
+        return _level_factor(self._rates.model, self._evidence.most, needed)
+
+    def noise(self, needed: float) -> Noise | None:
+        """Return the level's."""
+        return _level_noise(self._logs.model, needed) if self._logs.model.blocks >= LEAST_BLOCKS else None
+
+
+class MeanTest:
+    """The mean latency against a limit.
+
+    That it is below is shown by the sums of latencies less the limit. That it is above is shown by the same,
+    or by the blocks' mean log latencies: the logarithm of the mean is above these, except that requests are
+    fewer where a closed loop is slow, which takes half the level's variance off at most.
+    """
+
+    def __init__(self, limit: float, latencies: Callable[[Window], Floats], shared: SeriesSet) -> None:
+        self._limit = limit
+        self._latencies = latencies
+        self._excess = shared.series(self._values)
+        self._logs = shared.log_latency(latencies)
+        self._evidence = Evidence()
+
+    def _values(self, window: Window, edges_s: Floats) -> Floats:
+        return _sums(window, edges_s, self._latencies(window) - self._limit) / np.diff(edges_s)
+
+    def look(self, window: Window) -> Evidence:
+        """Return the evidence of both series, where there are enough values."""
+        if not len(window.ended_s):
+            return Evidence()
+        self._excess.advance(window)
+        self._logs.advance(window)
+        if self._excess.model.blocks < LEAST_BLOCKS:
+            return Evidence()
+        below, above = self._excess.model.evidence(np.zeros_like)
+        limit = math.log(self._limit)
+        _, far_above = self._logs.model.evidence(lambda level_sd: limit + level_sd**2 / 2)
+        values = self._latencies(window)
+        scatter = float(values.std() / max(float(values.mean()), self._limit))
+        if len(values) / window.in_flight < _FEWEST_VALUES + _SCATTER_NEEDS * scatter**2:
+            below, above = np.zeros(()), np.zeros(())
+        effective = float(self._excess.model.effective())
+        self._evidence = Evidence(float(below), max(float(above), float(far_above)), effective)
+        return self._evidence
+
+    def needed_factor(self, needed: float) -> float:
+        """Return what the level says."""
+        return _level_factor(self._excess.model, self._evidence.most, needed)
+
+    def noise(self, needed: float) -> Noise | None:
+        """Return the level's."""
+        return _level_noise(self._logs.model, needed) if self._logs.model.blocks >= LEAST_BLOCKS else None
+
+
+class PairedTest:
+    """A ratio against a limit, from differences that are paired in time: ``numerator - limit * denominator``.
+
+    Args:
+        limit: of the ratio.
+        pairs: returns a window's numerators, denominators, and the seconds that each pair took.
+        noise_memory_s: how long differences may remember.
+    """
+
+    def __init__(
+        self,
+        limit: float,
+        pairs: Callable[[Window], tuple[Floats, Floats, float]],
+        noise_memory_s: float,
+    ) -> None:
+        self._limit = limit
+        self._pairs = pairs
+        self._noise_memory_s = noise_memory_s
+        self._pair_s = math.nan
+        self._model = LevelModel(SHORTEST_BLOCK_S, noise_memory_s)
+        self._evidence = Evidence()
+        self._mean = math.nan
+
+    def look(self, window: Window) -> Evidence:
+        """Return the evidence of the paired differences."""
+        numerators, denominators, pair_s = self._pairs(window)
+        if len(numerators) < LEAST_BLOCKS:
+            return Evidence()
+        if not 1 / _MISFIT < pair_s / self._pair_s < _MISFIT or len(numerators) < self._model.blocks:
+            self._pair_s, self._model = pair_s, LevelModel(pair_s, self._noise_memory_s)
+        for value in (numerators - self._limit * denominators)[self._model.blocks :]:
+            self._model.add(value)
+        self._mean = float(denominators.mean()) * self._limit
+        below, above = self._model.evidence(np.zeros_like)
+        self._evidence = Evidence(float(below), float(above), float(self._model.effective()))
+        return self._evidence
+
+    def needed_factor(self, needed: float) -> float:
+        """Return what the level says."""
+        return _level_factor(self._model, self._evidence.most, needed)
+
+    def noise(self, needed: float) -> Noise | None:
+        """Return the level's, as a fraction of the limit."""
+        if self._model.blocks < LEAST_BLOCKS or not self._mean > 0:
+            return None
+        return _level_noise(self._model, needed, 1 / self._mean)
+
+
+class NeverTest:
+    """Something that must not happen once: that it did is proof; that it did not is known at the end only."""
+
+    def __init__(self, happened: Callable[[Window], bool]) -> None:
+        self._happened = happened
+
+    def look(self, window: Window) -> Evidence:
+        """Return proof, or nothing."""
+        return Evidence(above=math.inf, effective=1.0) if self._happened(window) else Evidence()
+
+    def needed_factor(self, needed: float) -> float:
+        """Return that no longer run proves it."""
+        del needed
+        return math.inf
+
+    def noise(self, needed: float) -> Noise | None:
+        """Return nothing: it is no noise that keeps it from being decided."""
+        del needed
+        return None
+
+
+# --- what is paired ---------------------------------------------------------------------------------
+
+
+def baseline_pairs(window: Window) -> tuple[Floats, Floats, float]:
+    """Return successes a second between pulses, and the mean calls a second of the pulses around them."""
+    at_s, rps = window.baseline.at_s, window.baseline.rps
+    inside = (at_s >= 0) & (at_s <= window.length_s)
+    at_s, rps = at_s[inside], rps[inside]
+    step = _step(window, at_s)
+    edges_s = at_s[::step]
+    if len(edges_s) < 2:  # noqa: PLR2004 - a gap has two ends
+        return np.empty(0), np.empty(0), math.nan
+    between = np.append(0.0, np.cumsum(between_pulses(rps)))[::step]
+    lengths_s = np.diff(edges_s)
+    counts = np.diff(np.searchsorted(window.ended_s, edges_s))
+    return counts / lengths_s, np.diff(between) / step, float(lengths_s.mean())
+
+
+def cpu_pairs(window: Window) -> tuple[Floats, Floats, float]:
+    """Return the CPU ms that replicas used between samples, and the successes that ended meanwhile."""
+    at_s, cpu_s = window.cpu_at_s, window.cpu_s
+    inside = (at_s >= 0) & (at_s <= window.length_s)
+    at_s, cpu_s = at_s[inside], cpu_s[inside]
+    step = _step(window, at_s)
+    at_s, cpu_s = at_s[::step], cpu_s[::step]
+    if len(at_s) < 2:  # noqa: PLR2004 - a difference has two ends
+        return np.empty(0), np.empty(0), math.nan
+    counts = np.diff(np.searchsorted(window.ended_s, at_s)).astype(float)
+    return np.diff(cpu_s) * _MS, counts, float(np.diff(at_s).mean())
+
+
+def _step(window: Window, at_s: Floats) -> int:
+    """Return how many samples make a block that has enough requests."""
+    if len(at_s) < 2:  # noqa: PLR2004 - a gap has two ends
+        return 1
+    return max(math.ceil(_block_s(window) / float(np.diff(at_s).mean()) - 0.1), 1)
+
+
+# --- which test is an SLO's -------------------------------------------------------------------------
+
+
+def slo_test(slo: Slo, noise_memory_s: float, shared: SeriesSet) -> SloTest | None:
+    """Return the test of an SLO; None where there is nothing to test: a limit that all meet, or miss."""
+    limit = slo.limit * slo.unit.factor
+    if slo.metric == "max":
+        return NeverTest(lambda window: _over_max(slo, window))
+    if slo.metric == "errors":
+        return _errors_test(limit)
+    if limit <= 0:
+        return None
+    if slo.metric == CPU_PER_REQUEST:
+        return PairedTest(limit, cpu_pairs, noise_memory_s)
+    if slo.relative and slo.higher_is_better:
+        return PairedTest(limit, baseline_pairs, noise_memory_s)
+    return RateTest(limit, shared) if slo.metric == "rps" else _latency_test(slo, limit, shared)
+
+
+def _errors_test(limit: float) -> SloTest | None:
+    if limit <= 0:
+        return NeverTest(lambda window: bool(window.failed.any()))
+    return ErrorsTest(limit) if limit < 1 else None
+
+
+def _latency_test(slo: Slo, limit: float, shared: SeriesSet) -> SloTest:
+    latencies = relative_latencies if slo.relative else _latencies
+    percentile = percentile_of(slo.metric)
+    if percentile is None:
+        return MeanTest(limit, latencies, shared)
+    return PercentileTest(percentile, limit, latencies, shared, at_limit_counts=slo.op == "<")
+
+
+def relative_latencies(window: Window) -> Floats:
+    """Return latencies as multiples of the baseline's call beside them."""
+    return window.latencies_ms / window.baseline.latency_at(window.ended_s)
+
+
+def _latencies(window: Window) -> Floats:
+    return window.latencies_ms
+
+
+def _over_max(slo: Slo, window: Window) -> bool:
+    if not len(window.latencies_ms):
+        return False
+    values = relative_latencies(window) if slo.relative else window.latencies_ms / slo.unit.factor
+    return not slo.holds(float(values.max()))

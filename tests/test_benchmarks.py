@@ -1,0 +1,67 @@
+"""The command that runs all benchmarks."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RUN = Path(__file__).parents[1] / "benchmarks" / "run"
+BENCHMARK = """
+import json, pathlib, sys
+quick, file = sys.argv[1], pathlib.Path(sys.argv[2].removeprefix("--json="))
+assert quick == "--quick"
+targets = {targets}
+file.write_text(json.dumps({{"targets": targets}}))
+sys.exit(not all(target["met"] for target in targets))
+"""
+MET = {"text": "seconds", "value": 1.0, "limit": 2.0, "met": True}
+MISSED = {"text": "wrong verdicts, %", "value": 3.25, "limit": 1.0, "met": False}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """The command, in a folder with two good benchmarks."""
+    for name in ("_shared", "one", "two"):
+        (tmp_path / f"{name}.py").write_text(BENCHMARK.format(targets=[MET, MET]), encoding="utf-8")
+    return Path(shutil.copy(RUN, tmp_path))
+
+
+def ended(run: Path, *names: str) -> tuple[int, pytest.LineMatcher]:
+    done = subprocess.run(
+        [sys.executable, run, "--quick", *names], capture_output=True, text=True, check=False
+    )
+    return done.returncode, pytest.LineMatcher([*done.stdout.splitlines(), *done.stderr.splitlines()])
+
+
+def test_all_are_run_and_counted(run: Path) -> None:
+    status, said = ended(run)
+
+    assert status == 0
+    said.fnmatch_lines(["=== 1 of 2: one", "=== 2 of 2: two", "benchmark *", "one *2 of 2", "two *2 of 2"])
+    said.no_fnmatch_line("*_shared*")
+
+
+def test_what_was_missed_or_failed_is_told_at_the_end(run: Path) -> None:
+    run.with_name("one.py").write_text(BENCHMARK.format(targets=[MET, MISSED]), encoding="utf-8")
+    run.with_name("two.py").write_text("raise SystemExit(3)", encoding="utf-8")
+
+    status, said = ended(run)
+
+    assert status == 1
+    said.fnmatch_lines(
+        [
+            "one * 1 of 2  wrong verdicts, %: 3.25, target 1",
+            "two * 0 of 0  ended with exit code 3, without figures",
+        ]
+    )
+
+
+def test_a_benchmark_that_is_not_there_is_named(run: Path) -> None:
+    status, said = ended(run, "two", "three")
+
+    assert status == 2
+    said.fnmatch_lines(["*error: no benchmark three; valid: one, two"])
