@@ -21,7 +21,7 @@ from pytest_tfserving.errors import DeploymentError
 from pytest_tfserving.experiment import Experiment, ServingOptions, Shape
 from pytest_tfserving.freeze import Processes, can_be_frozen
 from pytest_tfserving.load import runner
-from pytest_tfserving.load.baseline import MOST_PULSES, Baseline
+from pytest_tfserving.load.baseline import MOST_PULSES, Baseline, Stretches
 from pytest_tfserving.load.child import LoadChild
 from pytest_tfserving.load.outcome import outcome
 from pytest_tfserving.load.profile import LoadProfile
@@ -29,7 +29,7 @@ from pytest_tfserving.load.recorder import read_records
 from pytest_tfserving.probe import wait_until_available
 from pytest_tfserving.processes import ChildProcess, available_cores
 from pytest_tfserving.report.json import result_as_dict, result_from_dict
-from pytest_tfserving.statistics.intervals import efficiency_interval
+from pytest_tfserving.statistics.intervals import ratio_interval
 from pytest_tfserving.targets.deployment import Deployment, Endpoint
 from server_process import Server, free_port, half_plus_two_plan
 
@@ -342,6 +342,15 @@ def test_of_very_many_pulses_neighbours_are_joined() -> None:
     assert Baseline.of([]) is None
 
 
+@pytest.mark.parametrize("pulses", [0, 1, 2])
+def test_few_pulses_in_the_window_have_no_interval(pulses: int) -> None:
+    rows = [PulseRow(1.0 + number, 10, 0.1, 5.0) for number in range(pulses)]
+    stretches = Stretches(rows, 0.5, 9.5)
+    stretches.add(np.arange(1.0, 9.0, 0.01))
+
+    assert stretches.interval() is None
+
+
 def test_results_of_before_there_were_pulses_can_be_read() -> None:
     from harness import RESULT
 
@@ -357,11 +366,10 @@ def test_the_interval_of_the_efficiency_leaves_out_what_both_have_in_common() ->
     random = np.random.default_rng(1)
     speed = np.exp(0.3 * np.repeat(random.standard_normal(8), 10))  # of a machine that wanders
     counts = random.poisson(80 * speed).astype(float)
-    paired = efficiency_interval(counts, np.ones(80), 100 * speed)
-    unpaired = efficiency_interval(counts, np.ones(80), np.full(80, 100.0))
+    paired = ratio_interval(counts, 100 * speed, 1.0, 10.0)
+    unpaired = ratio_interval(counts, np.full(80, 100.0), 1.0, 10.0)
 
     assert paired is not None
     assert unpaired is not None
     assert paired[0] < 0.8 < paired[1]
     assert paired[1] - paired[0] < (unpaired[1] - unpaired[0]) / 2
-    assert efficiency_interval(np.ones(1), np.ones(1), np.ones(1)) is None

@@ -174,7 +174,7 @@ def test_a_request_is_charged_what_the_replicas_used_while_it_was_answered(tmp_p
     assert result.cpu_per_request_ms == pytest.approx(50, rel=0.01)
     low, high = result.intervals["cpu_per_request_ms"]
     assert low <= result.cpu_per_request_ms <= high
-    assert high - low < 2
+    assert high - low < 3
 
 
 def test_between_rare_readings_only_that_time_counts(tmp_path: Path) -> None:
@@ -273,19 +273,19 @@ def test_without_a_success_it_fails() -> None:
 
 def test_the_interval_of_a_ratio_covers_it() -> None:
     random, hits = np.random.default_rng(11), 0
-    for _ in range(1000):
-        successes = random.poisson(40, 20).astype(float)
-        used = successes * 50 * np.exp(random.normal(0, 0.1, 20) - 0.005)
-        interval = ratio_interval(used, successes)
+    for _ in range(300):
+        successes = random.poisson(40, 40).astype(float)
+        used = successes * 50 * np.exp(random.normal(0, 0.1, 40) - 0.005)
+        interval = ratio_interval(used, successes, 0.5, 1.0)
         assert interval
         hits += interval[0] <= 50 <= interval[1]
 
-    assert 0.93 <= hits / 1000 <= 0.97
+    assert 0.92 <= hits / 300 <= 0.98
 
 
 def test_one_batch_has_no_interval() -> None:
-    assert ratio_interval(np.array([5.0]), np.array([100.0])) is None
-    assert ratio_interval(np.array([5.0, 6.0]), np.zeros(2)) is None
+    assert ratio_interval(np.array([5.0]), np.array([100.0]), 0.5, 10.0) is None
+    assert ratio_interval(np.array([5.0, 6.0]), np.zeros(2), 0.5, 10.0) is None
 
 
 # Reported

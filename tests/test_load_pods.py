@@ -13,7 +13,6 @@ from pytest_tfserving.load import runner
 from pytest_tfserving.load.child import LoadChild
 from pytest_tfserving.load.profile import LoadProfile
 from pytest_tfserving.load.said import Said
-from pytest_tfserving.models.store import exported
 from pytest_tfserving.targets.deployment import Deployment, Endpoint
 from pytest_tfserving.targets.labels import Tags
 from server_process import Server, half_plus_two_plan
@@ -28,7 +27,7 @@ RUN_S = 4.0
 
 
 @pytest.fixture
-def measured(tmp_path: Path) -> Callable[[FakeCluster], Result]:
+def measured(tmp_path: Path, half_plus_two: Path) -> Callable[[FakeCluster], Result]:
     """What a run of load from a cluster measures."""
     profile = LoadProfile(
         "slow",
@@ -43,7 +42,7 @@ def measured(tmp_path: Path) -> Callable[[FakeCluster], Result]:
     experiment = Experiment("e", Shape(1, 1, 1), ServingOptions(1, 1), "half_plus_two", "json", profile)
 
     def measure(fake: FakeCluster) -> Result:
-        with Server("half_plus_two", exported("half_plus_two", print)) as server:
+        with Server("half_plus_two", half_plus_two) as server:
             inside = (Endpoint("127.0.0.1", server.port),)
             deployment = Deployment(experiment, "e", "half_plus_two", "/v1/models/half_plus_two", inside, "")
             place = PodPlace(fake.connect(), "n", Tags("e"), inside, "image:1", LoadPods(), start_s=60.0)
@@ -76,7 +75,7 @@ def test_a_log_that_loses_lines_loses_no_request(
     assert len(losses) == 1
     assert (result.invalid, result.aborted, result.incomplete) == ("", "", "")
     assert result.total_requests == last[0]["requests"] > 0
-    assert result.run_s == pytest.approx(RUN_S, rel=0.2)
+    assert result.run_s >= RUN_S
 
 
 def test_a_pod_that_is_deleted_is_said_to_be_lost(measured: Callable[[FakeCluster], Result]) -> None:

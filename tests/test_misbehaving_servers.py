@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness import LONG_ENOUGH
+
 if TYPE_CHECKING:
     from harness import Project
 
 
 def test_a_good_server_passes(project: Project) -> None:
-    run, (result,) = project.results()
+    run, (result,) = project.results(*LONG_ENOUGH)
 
     run.assert_outcomes(passed=1)
     assert result["verdict"] == "PASS"
@@ -47,7 +49,7 @@ def test_a_bad_server_fails_with_its_cause(project: Project, mode: str, cause: s
 def test_half_an_answer_is_named_in_mid_load(project: Project) -> None:
     project.behave(mode="half", after=40)
 
-    _, (result,) = project.results()
+    _, (result,) = project.results("--tfserving-run-time=10")
 
     assert "connection closed after half an answer" in result["aborted"]
 
@@ -59,8 +61,8 @@ def test_rows_that_do_not_come_back_are_named(project: Project) -> None:
 
 
 def test_a_few_errors_fail_the_default_slo(project: Project) -> None:
-    project.write(tests='def test_gate(load):\n    load(max_failure_ratio=0.9).check("rps")\n')
-    project.behave(mode="http500", after=150)
+    project.write(tests='def test_gate(load):\n    load(max_failure_ratio=0.9, run_time_s=5).check("rps")\n')
+    project.behave(mode="http500", after=60)
 
     run, (result,) = project.results()
 
@@ -72,7 +74,7 @@ def test_a_few_errors_fail_the_default_slo(project: Project) -> None:
 def test_the_servers_log_is_shown_when_it_fails(project: Project) -> None:
     project.behave(mode="die", after=40)
 
-    run = project.run()
+    run = project.run("--tfserving-run-time=10")
 
     run.stdout.fnmatch_lines(
         ["*log of replica 0*", "flags: *--tensorflow_intra_op_parallelism=1*", "fatal: *"]

@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from harness import FEW_PLUGINS
+
 ROOT = Path(__file__).parents[1]
 BOTH = pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["one process", "xdist"])
 NEEDY = """
 import pytest
+
+from harness import FEW_PLUGINS
 
 @pytest.mark.parametrize("number", range(5))
 @pytest.mark.needs("docker", "kubernetes")
@@ -39,14 +43,14 @@ def test_two_modules_of_one_name_are_collected(suite: pytest.Pytester, workers: 
         (suite.path / "tests" / folder).mkdir()
         (suite.path / "tests" / folder / "test_same.py").write_text(f"def test_{folder}():\n    pass\n")
 
-    suite.runpytest_subprocess(*workers).assert_outcomes(passed=2)
+    suite.runpytest_subprocess(*FEW_PLUGINS, *workers).assert_outcomes(passed=2)
 
 
 @BOTH
 def test_what_cannot_run_here_is_one_line(suite: pytest.Pytester, workers: tuple[str, ...]) -> None:
     (suite.path / "tests" / "test_needy.py").write_text(NEEDY)
 
-    run = suite.runpytest_subprocess(*workers)
+    run = suite.runpytest_subprocess(*FEW_PLUGINS, *workers)
 
     run.assert_outcomes(passed=1, deselected=0 if workers else 5)
     (line,) = [line for line in run.outlines if "docker" in line]
@@ -60,7 +64,7 @@ def test_what_must_be_there_fails_where_it_is_not(
     (suite.path / "tests" / "test_needy.py").write_text(NEEDY)
     monkeypatch.setenv("TFSERVING_E2E", "docker,kubernetes")
 
-    run = suite.runpytest_subprocess(*workers)
+    run = suite.runpytest_subprocess(*FEW_PLUGINS, *workers)
 
     run.assert_outcomes(passed=1, errors=5)
     run.stdout.fnmatch_lines(["TFSERVING_E2E asks for docker: no engine answers; see tests/README.md"])

@@ -139,6 +139,8 @@ class Decider:
                 (test.needed_factor(self._needed) - 1) * length_s,
                 self.unsteady,
                 _told_apart(test.noise(self._needed), machine_sd),
+                round(length_s, 3),
+                self.noise_memory_s,
             )
             for text, test in self._tests.items()
             if text not in self.decisions
@@ -192,6 +194,7 @@ class Decider:
             after_s=round(now_s - self.start_s, 3),
             at_s=round(now_s, 3),
             effective=round(evidence.effective, 1),
+            noise_memory_s=self.noise_memory_s,
         )
 
 

@@ -33,6 +33,11 @@ class Noise:
     resolution: float = math.nan
 
     @property
+    def is_level(self) -> bool:
+        """Whether a speed that wanders is what it comes from, rather than how few requests there were."""
+        return self.kind not in (NoiseKind.QUEUE, NoiseKind.COUNT)
+
+    @property
     def cause(self) -> str:
         """What it is, a part of a sentence."""
         if self.kind is NoiseKind.QUEUE:

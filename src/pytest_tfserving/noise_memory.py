@@ -15,6 +15,19 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.profile import LoadProfile
 
 DEFAULT_S = 10.0
+# Before a run is so many times as long, too few of its moments are independent to tell a close limit.
+_MEMORIES_OF_A_RUN = 10
+
+
+def too_short(length_s: float, noise_memory_s: float) -> str:
+    """Return that a window is short for its noise memory, empty where it is not, or not known to be."""
+    enough_s = _MEMORIES_OF_A_RUN * noise_memory_s
+    if not length_s < enough_s:
+        return ""
+    return (
+        f"a window of {length_s:.0f} s is short for a noise memory of {noise_memory_s:.3g} s: "
+        f"close limits take {enough_s:.0f} s at least"
+    )
 
 
 @dataclass(frozen=True, slots=True)

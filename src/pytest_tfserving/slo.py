@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
+from pytest_tfserving import noise_memory
 from pytest_tfserving.errors import ConfigurationError, nearest
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ class Decision:
     """What a sequential test proved while load ran: that an SLO ``holds``, or that it does not.
 
     It took ``after_s`` seconds of steady load, until ``at_s`` of the run, and as much as ``effective``
-    independent requests, or slices of time; ``alpha`` is how often such a proof is wrong at most.
+    independent requests, or blocks of time; ``alpha`` is how often such a proof is wrong at most, given that
+    the machine's speed forgets within ``noise_memory_s``, which is NaN where it is not known.
     """
 
     holds: bool
@@ -81,23 +83,30 @@ class Decision:
     after_s: float
     at_s: float
     effective: float
+    noise_memory_s: float = math.nan
 
     def __str__(self) -> str:
         found = "proved in" if self.holds else "hopeless after"
-        return f"{found} {self.after_s:.1f} s (alpha {self.alpha:g}, n_eff {self.effective:.0f})"
+        given = f"alpha {self.alpha:g}, n_eff {self.effective:.0f}"
+        if not math.isnan(self.noise_memory_s):
+            given += f", noise memory {self.noise_memory_s:.3g} s"
+        return f"{found} {self.after_s:.1f} s ({given})"
 
 
 @dataclass(frozen=True, slots=True)
 class Undecided:
     """What no test could prove: about ``more_s`` more seconds of the same load would likely decide it.
 
-    ``noise`` is what it would take that time for, None where nothing is known of it.
+    ``noise`` is what it would take that time for, None where nothing is known of it. ``length_s`` is how much
+    steady load there was. What is not known is NaN.
     """
 
     alpha: float
     more_s: float
     unsteady: str = ""
     noise: Noise | None = None
+    length_s: float = math.nan
+    noise_memory_s: float = math.nan
 
     def __str__(self) -> str:
         if self.unsteady:
@@ -109,7 +118,9 @@ class Undecided:
             if self.more_s < _LONGEST_S
             else "it would likely take more than an hour to decide it"
         )
-        return f"undecided (alpha {self.alpha:g}){cause}: {remedy}{more}"
+        short = noise_memory.too_short(self.length_s, self.noise_memory_s)
+        too_short = f"; {short}" if short and self.noise and self.noise.is_level else ""
+        return f"undecided (alpha {self.alpha:g}){cause}: {remedy}{more}{too_short}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Real engines for the tests of this folder, which take turns: they would measure each other."""
+"""Real engines for the tests of this folder. Tests of one engine take turns: each looks for leftovers."""
 
 from __future__ import annotations
 
@@ -23,15 +23,29 @@ if TYPE_CHECKING:
 
     from harness import Project
 
+_FOLDER = Path(__file__).parent
 _BAKED = "pytest-tfserving-e2e:models"
 # Pytester gives tests a home of their own.
 _CACHE = cache_folder()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the tests of one engine to one worker, where `--dist=loadgroup` asks for groups."""
+    for item in items:
+        if _FOLDER in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group(_engine_of(item)))
+
+
+def _engine_of(item: pytest.Item) -> str:
+    needs = {name for mark in item.iter_markers("needs") for name in mark.args}
+    return "cluster" if "kubernetes" in needs else "machine"
+
+
 @pytest.fixture(autouse=True)
-def _alone() -> Iterator[None]:
-    """No other test of this folder runs meanwhile, not even in another worker of pytest-xdist."""
-    with filelock.FileLock(Path(tempfile.gettempdir()) / "pytest-tfserving-e2e.lock"):
+def _alone(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No other test of the same engine runs meanwhile, not even in another worker of pytest-xdist."""
+    lock = f"pytest-tfserving-e2e-{_engine_of(request.node)}.lock"
+    with filelock.FileLock(Path(tempfile.gettempdir()) / lock):
         yield
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from itertools import compress
 from typing import TYPE_CHECKING, Self
 
-from pytest_tfserving.statistics.intervals import efficiency_interval
+from pytest_tfserving.statistics.intervals import ratio_interval
 from pytest_tfserving.statistics.pulses import between_pulses
 
 if TYPE_CHECKING:
@@ -91,8 +91,16 @@ class Stretches:
         if len(self._successes):
             self._successes += np.histogram(finished_s, self._edges_s)[0]
 
-    def interval(self) -> Interval | None:
-        """Return the 95 % interval of the efficiency, None for too few stretches."""
+    def interval(self, noise_memory_s: float) -> Interval | None:
+        """Return the 95 % interval of the efficiency, None for too few stretches.
+
+        It is a ratio of sums: of successes, and of what the baseline would have done meanwhile. Both go up
+        and down with the machine, so that hardly anything but the server is left in their ratio.
+        """
         import numpy as np
 
-        return efficiency_interval(self._successes, np.diff(self._edges_s), self._baseline_rps)
+        if len(self._successes) < 2:  # noqa: PLR2004 - a variance
+            return None
+        lengths_s = np.diff(self._edges_s)
+        expected = lengths_s * self._baseline_rps
+        return ratio_interval(self._successes, expected, float(lengths_s.mean()), noise_memory_s)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.profile import LoadProfile
     from pytest_tfserving.load.story import Story
     from pytest_tfserving.server_side.cpu import CpuCurve
+    from pytest_tfserving.statistics.intervals import Interval
     from pytest_tfserving.targets.deployment import Deployment
 
     Floats = NDArray[np.float64]
@@ -55,7 +56,7 @@ def outcome(  # noqa: PLR0913, PLR0917 - what a result is made of
     blocks = inside.blocks() if inside.is_enough else inside
     lateness = Lateness(story.late)
     stretches = Stretches(story.pulses, window.start_s, window.end_s)
-    seen = _Seen(plan.profile, window, story.ended_at_s, blocks.at_s, lateness, stretches)
+    seen = _Seen(plan.profile, window, story, blocks.at_s, lateness, stretches)
     for block in record_blocks(records):
         seen.add(block)
     seen.close()
@@ -63,11 +64,10 @@ def outcome(  # noqa: PLR0913, PLR0917 - what a result is made of
         seen.see_again(block)
     intervals, effective = seen.window.intervals()
     used = _cpu_use(blocks, seen.successes_by_block, window, deployment)
-    if not used.unknown and (
-        interval := ratio_interval(np.diff(blocks.cpu_s) * _MS, seen.successes_by_block)
-    ):
+    memory_s = story.decider.noise_memory_s
+    if not used.unknown and (interval := _cpu_interval(blocks, seen.successes_by_block, memory_s)):
         intervals["cpu_per_request_ms"] = interval
-    if interval := stretches.interval():
+    if interval := stretches.interval(memory_s):
         intervals["efficiency"], effective["efficiency"] = interval, effective.get("rps", 0.0)
     slice_s, slices = _slices(seen.seconds, story)
     result = Result(
@@ -108,6 +108,12 @@ def outcome(  # noqa: PLR0913, PLR0917 - what a result is made of
     return _with_causes(_without_needless(result), plan, story, _by_cause(seen.errors, story))
 
 
+def _cpu_interval(blocks: CpuCurve, successes: Floats, noise_memory_s: float) -> Interval | None:
+    """Return the 95 % interval of the CPU ms of a request."""
+    used_ms = np.diff(blocks.cpu_s) * _MS
+    return ratio_interval(used_ms, successes, float(np.diff(blocks.at_s).mean()), noise_memory_s)
+
+
 class _Seen:
     """What is made of a run's records, whose blocks are seen twice."""
 
@@ -115,11 +121,12 @@ class _Seen:
         self,
         profile: LoadProfile,
         window: Window,
-        ended_at_s: float,
+        story: Story,
         block_edges_s: Floats,
         lateness: Lateness,
         stretches: Stretches,
     ) -> None:
+        ended_at_s, memory_s = story.ended_at_s, story.decider.noise_memory_s
         self._profile = profile
         self._block_edges_s = block_edges_s
         self.successes_by_block = np.zeros(max(len(block_edges_s) - 1, 0))
@@ -127,11 +134,13 @@ class _Seen:
         self._lateness = lateness
         self._stretches = stretches
         self.cleared = Collected()
-        self.window = Part(window.start_s, window.end_s)
-        self.beside = {name: Part(window.start_s, window.end_s) for name in _beside(profile)}
+        self.window = Part(window.start_s, window.end_s, memory_s)
+        self.beside = {name: Part(window.start_s, window.end_s, memory_s) for name in _beside(profile)}
         stages = [each for each in profile.stages if each.start_s < ended_at_s]
         self.stages = [
-            Part(each.start_s, min(each.end_s, ended_at_s)) for each in stages if len(profile.stages) > 1
+            Part(each.start_s, min(each.end_s, ended_at_s), memory_s)
+            for each in stages
+            if len(profile.stages) > 1
         ]
         self.seconds = Seconds()
         self.requests = 0

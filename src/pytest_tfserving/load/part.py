@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_tfserving import noise_memory
 from pytest_tfserving.load.histogram import Histogram, buckets_of
 from pytest_tfserving.load.latencies import SCHEMA_PERCENTILES, Collected, Latencies, percentile_name
 from pytest_tfserving.statistics.dependence import MOST_VALUES, inefficiency
 from pytest_tfserving.statistics.intervals import (
-    BATCHES,
-    mean_interval,
+    are_enough,
+    blocks_of,
+    half_widths,
     percentile_interval,
-    rate_interval,
     share_interval,
 )
 
@@ -35,16 +36,21 @@ _MOST_WAITING = 1 << 18
 
 
 class Part:
-    """The requests that ended from ``start_s`` to ``end_s``, in `BATCHES` equal parts of that time."""
+    """The requests that ended from ``start_s`` to ``end_s``, in equal blocks of that time.
 
-    def __init__(self, start_s: float, end_s: float) -> None:
+    The machine is taken to forget within ``noise_memory_s``.
+    """
+
+    def __init__(self, start_s: float, end_s: float, noise_memory_s: float = noise_memory.DEFAULT_S) -> None:
         self._start_s, self._end_s = start_s, end_s
+        self._noise_memory_s = noise_memory_s
+        self._blocks = blocks_of(end_s - start_s)
         self._collected = Collected()
         self._last = _Last()
-        self._requests = np.zeros(BATCHES)
-        self._successes = np.zeros(BATCHES)
-        self._taken_ms = np.zeros(BATCHES)
-        self._under = np.zeros((len(SCHEMA_PERCENTILES), BATCHES))
+        self._requests = np.zeros(self._blocks)
+        self._successes = np.zeros(self._blocks)
+        self._taken_ms = np.zeros(self._blocks)
+        self._under = np.zeros((len(SCHEMA_PERCENTILES), self._blocks))
         self.latencies: Latencies
 
     def add(self, finished_s: Floats, latencies_ms: Floats, failed: Bools) -> None:
@@ -52,11 +58,11 @@ class Part:
         inside = self._inside(finished_s)
         finished_s, latencies_ms, failed = finished_s[inside], latencies_ms[inside], failed[inside]
         self._last.add(finished_s, latencies_ms, failed)
-        self._requests += np.bincount(self._batch(finished_s), minlength=BATCHES)
-        good_ms, batch = latencies_ms[~failed], self._batch(finished_s[~failed])
+        self._requests += np.bincount(self._block(finished_s), minlength=self._blocks)
+        good_ms, block = latencies_ms[~failed], self._block(finished_s[~failed])
         self._collected.add(good_ms)
-        self._successes += np.bincount(batch, minlength=BATCHES)
-        self._taken_ms += np.bincount(batch, weights=good_ms, minlength=BATCHES)
+        self._successes += np.bincount(block, minlength=self._blocks)
+        self._taken_ms += np.bincount(block, weights=good_ms, minlength=self._blocks)
 
     def close(self) -> None:
         """All were seen once."""
@@ -67,9 +73,9 @@ class Part:
     def see_again(self, finished_s: Floats, latencies_ms: Floats, failed: Bools) -> None:
         """See a block for the second time, when all were seen once."""
         good = self._inside(finished_s) & ~failed
-        good_ms, batch = latencies_ms[good], self._batch(finished_s[good])
+        good_ms, block = latencies_ms[good], self._block(finished_s[good])
         for index, value in enumerate(self._values):
-            self._under[index] += np.bincount(batch[good_ms <= value], minlength=BATCHES)
+            self._under[index] += np.bincount(block[good_ms <= value], minlength=self._blocks)
 
     @property
     def requests(self) -> int:
@@ -82,32 +88,54 @@ class Part:
         return self.requests - len(self.latencies)
 
     def intervals(self) -> tuple[dict[str, Interval], dict[str, float]]:
-        """The interval of each figure, and as how many independent requests those rest on."""
-        found: dict[str, Interval | None] = {}
+        """Return the interval of each figure, and as how many independent requests those rest on."""
+        found = self._of_successes() if are_enough(self._successes) else {}
         effective: dict[str, float] = {}
         last = self._last
         good = ~last.failed
         good_ms, successes = last.latencies_ms[good], len(self.latencies)
-        for percentile, value, under in zip(SCHEMA_PERCENTILES, self._values, self._under, strict=True):
-            name = percentile_name(percentile)
-            found[name] = percentile_interval(self.latencies, percentile, under, self._successes)
-            effective[name] = _effective(good_ms <= value, successes)
-        found["rps"] = rate_interval(self._successes, self._end_s - self._start_s)
+        for percentile, value in zip(SCHEMA_PERCENTILES, self._values, strict=True):
+            effective[percentile_name(percentile)] = _effective(good_ms <= value, successes)
         effective["rps"] = successes / _dispersion(last.finished_s[good], self._end_s)
-        found["mean_ms"] = mean_interval(self._taken_ms, self._successes)
         effective["mean_ms"] = _effective(good_ms, successes)
         effective["error_rate"] = _effective(last.failed, self.requests)
         found["error_rate"] = share_interval(self.failures, effective["error_rate"], self.requests)
         known = {name: interval for name, interval in found.items() if interval}
         return known, {name: round(effective[name], 1) for name in known}
 
+    def _of_successes(self) -> dict[str, Interval | None]:
+        """Return the intervals of rate, mean and percentiles, from what each block is off by."""
+        length_s = self._end_s - self._start_s
+        if length_s <= 0:
+            return {}
+        block_s, counts, mean_ms = length_s / self._blocks, self._successes, self.latencies.mean_ms
+        shares = np.array(SCHEMA_PERCENTILES) / 100
+        typical = counts.mean()
+        off = np.vstack(
+            [
+                counts / block_s,
+                (self._taken_ms - mean_ms * counts) / typical,
+                (self._under - shares[:, None] * counts) / typical,
+            ]
+        )
+        below, above = (each.tolist() for each in half_widths(off, block_s, self._noise_memory_s))
+        rate = float(counts.sum()) / length_s
+        found: dict[str, Interval | None] = {
+            "rps": (max(rate - below[0], 0.0), rate + above[0]),
+            "mean_ms": (max(mean_ms - below[1], 0.0), mean_ms + above[1]),
+        }
+        for row, percentile in enumerate(SCHEMA_PERCENTILES, start=2):
+            interval = percentile_interval(self.latencies, percentile, below[row], above[row])
+            found[percentile_name(percentile)] = interval
+        return found
+
     def _inside(self, finished_s: Floats) -> Bools:
         return (finished_s >= self._start_s) & (finished_s <= self._end_s)
 
-    def _batch(self, finished_s: Floats) -> NDArray[np.int64]:
+    def _block(self, finished_s: Floats) -> NDArray[np.int64]:
         length_s = self._end_s - self._start_s
-        at = (finished_s - self._start_s) * (BATCHES / length_s if length_s > 0 else 0.0)
-        return np.minimum(at.astype(np.int64), BATCHES - 1)
+        at = (finished_s - self._start_s) * (self._blocks / length_s if length_s > 0 else 0.0)
+        return np.minimum(at.astype(np.int64), self._blocks - 1)
 
 
 class _Last:

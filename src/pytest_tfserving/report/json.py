@@ -11,6 +11,7 @@ from pytest_tfserving.load.baseline import Baseline
 from pytest_tfserving.load.histogram import Histogram, packed_floats, unpacked_floats
 from pytest_tfserving.load.latencies import SCHEMA_PERCENTILES, Latencies, percentile_name
 from pytest_tfserving.load.result import Arrivals, CpuUse, Generator, Result, Window
+from pytest_tfserving.noise import Noise, NoiseKind
 from pytest_tfserving.server_side.observed import ServerSide
 from pytest_tfserving.slo import Decision, Undecided
 
@@ -91,7 +92,7 @@ def result_from_dict(values: dict[str, Any], exact_ms: NDArray[np.float64] | Non
             "slices": [Histogram.decoded(each) for each in recording["slices"]],
             "window": Window(**values["window"]),
             "generator": Generator(**{**generator, "taken_by": tuple(generator["taken_by"])}),
-            "decided": {text: Decision(**each) for text, each in values["decided"].items()},
+            "decided": {text: Decision(**_known(each)) for text, each in values["decided"].items()},
             "undecided": {text: _undecided(each) for text, each in values["undecided"].items()},
             "bare": _baseline(bare) if bare else None,
             "server": ServerSide(**{**server, "happened": tuple(server["happened"])}) if server else None,
@@ -110,7 +111,17 @@ def _baseline(values: dict[str, Any]) -> Baseline:
 
 def _undecided(values: dict[str, Any]) -> Undecided:
     more_s = values["more_s"]
-    return Undecided(**{**values, "more_s": math.inf if more_s is None else more_s})
+    known = {**_known(values), "more_s": math.inf if more_s is None else more_s}
+    return Undecided(**{**known, "noise": _noise(values.get("noise"))})
+
+
+def _noise(values: dict[str, Any] | None) -> Noise | None:
+    return Noise(**{**_known(values), "kind": NoiseKind(values["kind"])}) if values else None
+
+
+def _known(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values without those that are null: numbers that are not known."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def judgement_as_dict(judgement: Judgement) -> dict[str, Any]:

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-# Few enough that the blocks of a run are nearly independent of each other.
-_MOST_BLOCKS = 20
+_MOST_BLOCKS = 200
 # CPU of children that ended is counted in the kernel's ticks, other CPU in ns: a sum may step back by one.
 _TICK_S = 0.02
 _FEWEST_READINGS = 2
