@@ -348,7 +348,7 @@ def test_few_pulses_in_the_window_have_no_interval(pulses: int) -> None:
     stretches = Stretches(rows, 0.5, 9.5)
     stretches.add(np.arange(1.0, 9.0, 0.01))
 
-    assert stretches.interval() is None
+    assert stretches.interval(noise_memory_s=1.0) is None
 
 
 def test_results_of_before_there_were_pulses_can_be_read() -> None:
