@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import pytest
 
-from harness import Project, until
+from harness import PATIENCE_S, Project, until
 from pytest_tfserving.bare import BarePlan, BareSession, PulseRow, Pulses, start_sessions
 from pytest_tfserving.errors import DeploymentError
 from pytest_tfserving.experiment import Experiment, ServingOptions, Shape
@@ -305,29 +305,50 @@ experiments: [{{shape: 1cpu-1gb-1n, inter_op: 1, slo: ["efficiency>=0.0001%"]}}]
 """
 
 
+class Frozen:
+    """A run of pytest whose server is frozen in a pulse that does not end: its baseline is stopped, too."""
+
+    def __init__(self, project: Project, models: Path) -> None:
+        pids = project.pytester.path / "pids"
+        project.behave(pid_file=str(pids))
+        project.write(BARE.format(model=models / "once"))
+        self.run = psutil.Popen(
+            [*(sys.executable, "-m", "pytest", "-p", "no:locust"), f"--tfserving-server={project.server}"],
+            cwd=project.pytester.path,
+            stdout=subprocess.PIPE,
+        )
+        until(lambda: pids.exists() and pids.read_text(encoding="utf-8"), "a server")
+        server = psutil.Process(int(pids.read_text(encoding="utf-8").split()[0]))
+        until(lambda: frozen(server), "a pulse")
+        self.family = self.run.children(recursive=True)
+        (self.baseline,) = [each for each in self.family if "pytest_tfserving.bare_child" in each.cmdline()]
+        until(lambda: stopped_in_a_pulse(self.baseline, server), "a pulse")
+
+    def has_ended(self) -> bool:
+        """Whether no process of it is left."""
+        return not any(is_running(each) for each in self.family)
+
+
 def test_when_pytest_and_the_baseline_are_killed_no_frozen_server_stays(
     project: Project, models: Path
 ) -> None:
     """The watcher ends it, as it does whenever pytest is gone."""
-    pids = project.pytester.path / "pids"
-    project.behave(pid_file=str(pids))
-    project.write(BARE.format(model=models / "once"))
-    run = psutil.Popen(
-        [*(sys.executable, "-m", "pytest", "-p", "no:locust"), f"--tfserving-server={project.server}"],
-        cwd=project.pytester.path,
-        stdout=subprocess.DEVNULL,
-    )
-    until(lambda: pids.exists() and pids.read_text(encoding="utf-8"), "a server")
-    server = psutil.Process(int(pids.read_text(encoding="utf-8").split()[0]))
-    until(lambda: frozen(server), "a pulse")
-    family = run.children(recursive=True)
-    (baseline,) = [each for each in family if "pytest_tfserving.bare_child" in each.cmdline()]
-    until(lambda: stopped_in_a_pulse(baseline, server), "a pulse")
-    run.kill()
-    baseline.kill()
-    run.wait()
+    it = Frozen(project, models)
+    it.run.kill()
+    it.baseline.kill()
+    it.run.communicate()
 
-    until(lambda: not any(is_running(each) for each in family), "the end of all processes")
+    until(it.has_ended, "the end of all processes")
+
+
+def test_an_interrupted_run_ends_with_its_pulse(project: Project, models: Path) -> None:
+    it = Frozen(project, models)
+    it.run.send_signal(signal.SIGINT)
+    it.baseline.resume()
+    output, _ = it.run.communicate(timeout=PATIENCE_S)
+
+    assert "the run was interrupted" in output.decode()
+    until(it.has_ended, "the end of all processes")
 
 
 def test_of_very_many_pulses_neighbours_are_joined() -> None:
