@@ -39,6 +39,14 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.result import Result
 
 EXPORT = Path(__file__).with_name("export_slow_models.py")
+LOCUSTFILE = """
+from locust import FastHttpUser, task
+
+class OneUser(FastHttpUser):
+    @task
+    def predict(self):
+        self.client.post("/v1/models/half_plus_two:predict", json={"instances": [1.0, 2.0, 5.0]})
+"""
 PROFILE = LoadProfile("steady", users=1, run_time_s=4, max_lag_ms=2000, max_cpu_wait=1, early_stop=False)
 
 
@@ -76,6 +84,7 @@ class Bench:
         profile: LoadProfile,
         monkeypatch: pytest.MonkeyPatch,
         sessions: list[BareSession] | None = None,
+        locustfile: Path | None = None,
     ) -> tuple[Result, Any, Any]:
         """Put load on the server: the result, the records, and the pulses."""
         records: list[Any] = []
@@ -97,7 +106,7 @@ class Bench:
         )
         pulses = self.pulses(sessions)
         plan = replace(half_plus_two_plan(profile), clock=pulses.clock)
-        with LoadChild(self.folder / "load") as child:
+        with LoadChild(self.folder / "load", locustfile=locustfile) as child:
             child.wait_until_ready()
             result, _ = runner.run(child, plan, deployment, lambda _: None, pulses=pulses)
         assert result.errors == {}
@@ -153,6 +162,18 @@ def test_think_time_stands_still(
 
     assert gaps_ms.min() >= 150
     assert hit_ms.min() < 150 + shortest_ms(pulses)
+
+
+def test_users_of_a_locustfile_stand_still_too(
+    bench: Bench, long: list[BareSession], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Locust measures on the system's clock: what it says is put on the load clock."""
+    (tmp_path / "locustfile.py").write_text(LOCUSTFILE, encoding="utf-8")
+    _, records, pulses = bench.run(PROFILE, monkeypatch, long, tmp_path / "locustfile.py")
+    hit_ms, others_ms = of_those_hit(records, records[:, 1], pulses)
+
+    assert hit_ms.min() < shortest_ms(pulses)
+    assert hit_ms.min() > others_ms.min() / 2
 
 
 def test_the_schedule_of_an_open_loop_stands_still(
