@@ -15,13 +15,13 @@ import numpy as np
 import psutil
 import pytest
 
-from harness import Project, until
+from harness import PATIENCE_S, Project, until
 from pytest_tfserving.bare import BarePlan, BareSession, PulseRow, Pulses, start_sessions
 from pytest_tfserving.errors import DeploymentError
 from pytest_tfserving.experiment import Experiment, ServingOptions, Shape
 from pytest_tfserving.freeze import Processes, can_be_frozen
 from pytest_tfserving.load import runner
-from pytest_tfserving.load.baseline import MOST_PULSES, Baseline
+from pytest_tfserving.load.baseline import MOST_PULSES, Baseline, Stretches
 from pytest_tfserving.load.child import LoadChild
 from pytest_tfserving.load.outcome import outcome
 from pytest_tfserving.load.profile import LoadProfile
@@ -39,6 +39,14 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.result import Result
 
 EXPORT = Path(__file__).with_name("export_slow_models.py")
+LOCUSTFILE = """
+from locust import FastHttpUser, task
+
+class OneUser(FastHttpUser):
+    @task
+    def predict(self):
+        self.client.post("/v1/models/half_plus_two:predict", json={"instances": [1.0, 2.0, 5.0]})
+"""
 PROFILE = LoadProfile("steady", users=1, run_time_s=4, max_lag_ms=2000, max_cpu_wait=1, early_stop=False)
 
 
@@ -76,6 +84,7 @@ class Bench:
         profile: LoadProfile,
         monkeypatch: pytest.MonkeyPatch,
         sessions: list[BareSession] | None = None,
+        locustfile: Path | None = None,
     ) -> tuple[Result, Any, Any]:
         """Put load on the server: the result, the records, and the pulses."""
         records: list[Any] = []
@@ -97,7 +106,7 @@ class Bench:
         )
         pulses = self.pulses(sessions)
         plan = replace(half_plus_two_plan(profile), clock=pulses.clock)
-        with LoadChild(self.folder / "load") as child:
+        with LoadChild(self.folder / "load", locustfile=locustfile) as child:
             child.wait_until_ready()
             result, _ = runner.run(child, plan, deployment, lambda _: None, pulses=pulses)
         assert result.errors == {}
@@ -153,6 +162,18 @@ def test_think_time_stands_still(
 
     assert gaps_ms.min() >= 150
     assert hit_ms.min() < 150 + shortest_ms(pulses)
+
+
+def test_users_of_a_locustfile_stand_still_too(
+    bench: Bench, long: list[BareSession], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Locust measures on the system's clock: what it says is put on the load clock."""
+    (tmp_path / "locustfile.py").write_text(LOCUSTFILE, encoding="utf-8")
+    _, records, pulses = bench.run(PROFILE, monkeypatch, long, tmp_path / "locustfile.py")
+    hit_ms, others_ms = of_those_hit(records, records[:, 1], pulses)
+
+    assert hit_ms.min() < shortest_ms(pulses)
+    assert hit_ms.min() > others_ms.min() / 2
 
 
 def test_the_schedule_of_an_open_loop_stands_still(
@@ -305,40 +326,71 @@ experiments: [{{shape: 1cpu-1gb-1n, inter_op: 1, slo: ["efficiency>=0.0001%"]}}]
 """
 
 
+class Frozen:
+    """A run of pytest whose server is frozen in a pulse that does not end: its baseline is stopped, too."""
+
+    def __init__(self, project: Project, models: Path) -> None:
+        pids = project.pytester.path / "pids"
+        project.behave(pid_file=str(pids))
+        project.write(BARE.format(model=models / "once"))
+        self.run = psutil.Popen(
+            [*(sys.executable, "-m", "pytest", "-p", "no:locust"), f"--tfserving-server={project.server}"],
+            cwd=project.pytester.path,
+            stdout=subprocess.PIPE,
+        )
+        until(lambda: pids.exists() and pids.read_text(encoding="utf-8"), "a server")
+        server = psutil.Process(int(pids.read_text(encoding="utf-8").split()[0]))
+        until(lambda: frozen(server), "a pulse")
+        self.family = self.run.children(recursive=True)
+        (self.baseline,) = [each for each in self.family if "pytest_tfserving.bare_child" in each.cmdline()]
+        until(lambda: stopped_in_a_pulse(self.baseline, server), "a pulse")
+
+    def has_ended(self) -> bool:
+        """Whether no process of it is left."""
+        return not any(is_running(each) for each in self.family)
+
+
 def test_when_pytest_and_the_baseline_are_killed_no_frozen_server_stays(
     project: Project, models: Path
 ) -> None:
     """The watcher ends it, as it does whenever pytest is gone."""
-    pids = project.pytester.path / "pids"
-    project.behave(pid_file=str(pids))
-    project.write(BARE.format(model=models / "once"))
-    run = psutil.Popen(
-        [*(sys.executable, "-m", "pytest", "-p", "no:locust"), f"--tfserving-server={project.server}"],
-        cwd=project.pytester.path,
-        stdout=subprocess.DEVNULL,
-    )
-    until(lambda: pids.exists() and pids.read_text(encoding="utf-8"), "a server")
-    server = psutil.Process(int(pids.read_text(encoding="utf-8").split()[0]))
-    until(lambda: frozen(server), "a pulse")
-    family = run.children(recursive=True)
-    (baseline,) = [each for each in family if "pytest_tfserving.bare_child" in each.cmdline()]
-    until(lambda: stopped_in_a_pulse(baseline, server), "a pulse")
-    run.kill()
-    baseline.kill()
-    run.wait()
+    it = Frozen(project, models)
+    it.run.kill()
+    it.baseline.kill()
+    it.run.communicate()
 
-    until(lambda: not any(is_running(each) for each in family), "the end of all processes")
+    until(it.has_ended, "the end of all processes")
+
+
+def test_an_interrupted_run_ends_with_its_pulse(project: Project, models: Path) -> None:
+    it = Frozen(project, models)
+    it.run.send_signal(signal.SIGINT)
+    it.baseline.resume()
+    output, _ = it.run.communicate(timeout=PATIENCE_S)
+
+    assert "the run was interrupted" in output.decode()
+    until(it.has_ended, "the end of all processes")
 
 
 def test_of_very_many_pulses_neighbours_are_joined() -> None:
-    pulses = [PulseRow(0.8 * number, 1 + number % 3, 0.1, 5.0) for number in range(5 * MOST_PULSES // 2)]
+    """Of three and three: 10, 20 and 30 calls a second are 20."""
+    pulses = [PulseRow(0.8 * number, 1 + number % 3, 0.1, 5.0) for number in range(3 * MOST_PULSES)]
     found = Baseline.of(pulses)
 
     assert found is not None
     assert len(found.at_s) <= MOST_PULSES
-    assert found.mean_rps == pytest.approx(sum(each.calls for each in pulses) / (0.1 * len(pulses)))
+    assert found.mean_rps == pytest.approx(20)
     assert found.mean_latency_ms == pytest.approx(5)
     assert Baseline.of([]) is None
+
+
+@pytest.mark.parametrize("pulses", [0, 1, 2])
+def test_few_pulses_in_the_window_have_no_interval(pulses: int) -> None:
+    rows = [PulseRow(1.0 + number, 10, 0.1, 5.0) for number in range(pulses)]
+    stretches = Stretches(rows, 0.5, 9.5)
+    stretches.add(np.arange(1.0, 9.0, 0.01))
+
+    assert stretches.interval(noise_memory_s=1.0) is None
 
 
 def test_results_of_before_there_were_pulses_can_be_read() -> None:
@@ -349,7 +401,7 @@ def test_results_of_before_there_were_pulses_can_be_read() -> None:
 
     found = result_from_dict(values)
 
-    assert found.efficiency == pytest.approx(100 / 125)
+    assert 100 / 150 < found.efficiency < 100 / 100
 
 
 def test_the_interval_of_the_efficiency_leaves_out_what_both_have_in_common() -> None:

@@ -81,7 +81,7 @@ class Stretches:
         inside = [pulse for pulse in pulses if start_s <= pulse.at_s <= end_s]
         rps = np.array([pulse.calls / pulse.busy_s for pulse in inside])
         self._edges_s = np.array([pulse.at_s for pulse in inside])
-        self._baseline_rps = np.asarray(between_pulses(rps), float)
+        self._baseline_rps = np.asarray(between_pulses(rps), float)[: max(len(inside) - 1, 0)]
         self._successes = np.zeros(len(self._baseline_rps))
 
     def add(self, finished_s: Floats) -> None:
