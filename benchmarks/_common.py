@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
@@ -74,18 +75,29 @@ class Target:
 
 
 def arguments(
-    doc: str | None, flags: dict[str, str] | None = None, **numbers: tuple[int | None, str]
+    doc: str | None,
+    flags: dict[str, str] | None = None,
+    choices: dict[str, tuple[Sequence[str], str]] | None = None,
+    **numbers: tuple[int | None, str],
 ) -> argparse.Namespace:
-    """The command line that all benchmarks have, ``--quick`` and ``--json FILE``, and some more.
+    """Return the command line that all benchmarks have, ``--quick`` and ``--json FILE``, and some more.
 
-    ``flags`` are other options without a value, each with its help; ``numbers`` are others, each with its
-    default and help.
+    ``flags`` are other options without a value, each with its help; ``choices`` take some of several values,
+    all by default, and are lists; ``numbers`` are others, each with its default and help.
     """
     name = Path(sys.argv[0]).stem
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a shorter run, for trying the benchmark out")
     for option, text in (flags or {}).items():
         parser.add_argument(f"--{option}", action="store_true", help=text)
+    for option, (valid, text) in (choices or {}).items():
+        parser.add_argument(
+            f"--{option}",
+            type=partial(_some_of, valid),
+            default=list(valid),
+            metavar="NAME,...",
+            help=f"{text}: {', '.join(valid)} (default: all)",
+        )
     for option, (default, text) in numbers.items():
         parser.add_argument(f"--{option}", type=int, default=default, help=text)
     parser.add_argument(
@@ -96,6 +108,13 @@ def arguments(
         help="where the figures go (default: benchmarks/results/NAME.json)",
     )
     return parser.parse_args()
+
+
+def _some_of(valid: Sequence[str], text: str) -> list[str]:
+    chosen = [name.strip() for name in text.split(",")]
+    if unknown := [name for name in chosen if name not in valid]:
+        raise argparse.ArgumentTypeError(f"no {', '.join(map(repr, unknown))}; valid: {', '.join(valid)}")
+    return chosen
 
 
 def finish(args: argparse.Namespace, figures: dict[str, Any], targets: Sequence[Target]) -> NoReturn:
@@ -147,6 +166,13 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         print("  ".join([first, *others]).rstrip())
+    sys.stdout.flush()
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows under a head as a Markdown table."""
+    for row in (head, ["---"] * len(head), *([_cell(value) for value in row] for row in rows)):
+        print(f"| {' | '.join(row)} |")
     sys.stdout.flush()
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,10 +19,12 @@ from pytest_tfserving.statistics.pulses import between_pulses
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Floats = NDArray[np.floating[Any]]
+    Floats = NDArray[np.float64]
 
 # The level is known at so many seconds.
 _GRID_S = 0.05
+# Load is on for so long before a run begins, so that as many requests end in its first second as in others.
+_BEFORE_S = 2.0
 PULSE_EVERY_S = 0.8
 _CALLS_IN_A_PULSE = 5
 _CALL_S = 0.02
@@ -43,10 +45,16 @@ class Noise:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server: ``users`` of a closed loop, or 0 for Poisson arrivals, at ``rps`` requests a second."""
+    """A server: ``users`` of a closed loop, or 0 for Poisson arrivals, at ``rps`` requests a second.
+
+    It stands still for ``stall_s`` now and then, so often that this hits ``stalled`` of its requests. A stall
+    hits all that are in flight.
+    """
 
     users: int = 2
     rps: float = 50.0
+    stalled: float = 0.0
+    stall_s: float = 0.0
 
     @property
     def loop(self) -> str:
@@ -77,20 +85,24 @@ class Truth:
 
 
 def runs(random: np.random.Generator, count: int, length_s: float, server: Server, noise: Noise) -> list[Run]:
-    """Simulate runs of ``length_s``."""
-    level = _levels(random, count, length_s, noise.tau_s)
+    """Simulate runs of ``length_s``; they begin when load has been on for a while."""
+    until_s = _BEFORE_S + length_s
+    level = _levels(random, count, until_s, noise.tau_s)
     requests = _closed if server.users else _open
-    ended, taken, levels = requests(random, level, length_s, server, noise)
+    ended, taken, levels = requests(random, level, until_s, server, noise)
+    if server.stalled:
+        ended, taken = _with_stalls(random, ended, taken, server)
     order = np.argsort(ended, axis=1)
     ended, taken, levels = (np.take_along_axis(each, order, 1) for each in (ended, taken, levels))
     risk = ERROR_RATE * np.exp(noise.sigma * math.sqrt(noise.share) * levels)
     failed = random.random(ended.shape) < risk
     found = []
     for index in range(count):
-        last = int(np.searchsorted(ended[index], length_s))
-        part = slice(0, last)
-        pulses = _pulses(random, level[:, index], length_s, noise)
-        found.append(Run(ended[index, part], 1e3 * taken[index, part], failed[index, part], pulses))
+        part = slice(*np.searchsorted(ended[index], [_BEFORE_S, until_s]))
+        pulses = _pulses(random, level[:, index], until_s, noise)
+        found.append(
+            Run(ended[index, part] - _BEFORE_S, 1e3 * taken[index, part], failed[index, part], pulses)
+        )
     return found
 
 
@@ -162,9 +174,27 @@ def _open(
     return due + taken, taken, levels
 
 
-def _pulses(random: np.random.Generator, level: Floats, length_s: float, noise: Noise) -> Floats:
+def _with_stalls(
+    random: np.random.Generator, ended: Floats, taken: Floats, server: Server
+) -> tuple[Floats, Floats]:
+    """Return when requests end and what they take when the server stands still now and then.
+
+    Requests came by a clock that stands still with the server, and stalls are a Poisson process there.
+    """
+    every_s = -taken.mean() / math.log1p(-server.stalled)
+    stalled_ended, stalled_taken = np.empty_like(ended), np.empty_like(taken)
+    for index in range(len(ended)):
+        last_s = float(ended[index].max())
+        stalls_s = np.sort(random.uniform(0, last_s, random.poisson(last_s / every_s)))
+        until, before = (np.searchsorted(stalls_s, at) for at in (ended[index], ended[index] - taken[index]))
+        stalled_ended[index] = ended[index] + server.stall_s * until
+        stalled_taken[index] = taken[index] + server.stall_s * (until - before)
+    return stalled_ended, stalled_taken
+
+
+def _pulses(random: np.random.Generator, level: Floats, until_s: float, noise: Noise) -> Floats:
     """Return each pulse's time, calls, busy seconds and median call in ms."""
-    at_s = np.arange(0.1, length_s, PULSE_EVERY_S)
+    at_s = np.arange(_BEFORE_S + 0.1, until_s, PULSE_EVERY_S)
     shape = (len(at_s), _CALLS_IN_A_PULSE)
     seen = (
         np.repeat(level[(at_s / _GRID_S).astype(np.int64)][:, None], _CALLS_IN_A_PULSE, axis=1)
@@ -174,7 +204,7 @@ def _pulses(random: np.random.Generator, level: Floats, length_s: float, noise: 
     calls_s = _taken(random, noise, seen, _CALL_S)
     return np.array(
         [
-            at_s,
+            at_s - _BEFORE_S,
             np.full(len(at_s), float(_CALLS_IN_A_PULSE)),
             calls_s.sum(axis=1),
             1e3 * np.median(calls_s, axis=1),

@@ -17,36 +17,18 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import _common as common
+from _neighbour import neighbour
 
 from pytest_tfserving.calibration.file import PLACE
 from pytest_tfserving.calibration.load_path import Gate, LoadPath, embedded
 from pytest_tfserving.calibration.wander import P95_NOISE, Wander
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-# It begins every 6 s on average: 2.15 s of them it is busy.
-_NEIGHBOUR = """
-import random, time
-random.seed(1)
-while True:
-    end = time.perf_counter() + random.uniform(0.3, 4)
-    while time.perf_counter() < end:
-        pass
-    time.sleep(random.expovariate(1 / (6 - 2.15)))
-"""
 # The scatter of so few runs is known within a factor of about 1.5 itself, and so is the wander.
 _MOST_OFF = 2.0
 _MOST_WRONG = 0.05
-
-
-@contextlib.contextmanager
-def neighbour(core: int) -> Iterator[None]:
-    with common.pinned(core):
-        process = subprocess.Popen([sys.executable, "-c", _NEIGHBOUR])
-    with common.ending(process):
-        yield
 
 
 def calibrated(folder: Path, time_s: int) -> dict[str, Any]:

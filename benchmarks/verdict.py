@@ -1,408 +1,492 @@
-"""How often verdicts are wrong, and how soon they come, in simulated time.
+"""How often verdicts are wrong, and how soon they come, on simulated servers whose speed wanders.
 
-A server answers 100 requests a second, latencies lognormal (sigma 0.35), independent or autocorrelated:
-AR(1) with 0.5, 0.8, 0.9 from one request to the next. On the boundary, where the true p95 is the limit,
-every verdict is a wrong one; that is where a rule is most often wrong. Every rule watches the same runs of
-5 minutes:
+The logarithm of a latency is a level that forgets within tau, and has a share of the variance, plus noise of
+each request's own; sigma is the deviation of both together. The live decider watches every run as it goes on,
+alpha 1 %, noise memory 10 s, all SLOs of a cell at once.
 
-* sequential: the plugin's, looked at every half second, alpha 0.01, each direction
-* point estimate: p95 after 5 minutes against the limit
-* k6: `abortOnFail`, the p95 of all requests so far against the limit every 2 s after 10 s, and at the end
-* perf_analyzer: windows of 5 s until three agree within 10 % in rate and p95, at most ten; their p95
-* MLPerf: its early-stopping rule at 0.99, asked again every half second until it passes
+* boundary: the truth is on the limit, so that every verdict is wrong; and the server is 15 % over it
+* stalls: a server far below its limit, but for stalls that take 5 % of its requests over it
+* independent: seconds to a verdict where nothing wanders and the truth is 15 % away
+* far: seconds to a verdict where the limit is out of reach, simulated and on benchmarks/recordings
+* intervals: how often 95 % intervals cover the truth, and how wide they are
+* scoreboard: the rules of other tools on the same noise
 
-Error rates of 1 % and 0.1 % and rates of requests are tried on the boundary in the same ways, as is a server
-that is far below the limit but for stalls, which take all requests over it that are in flight together. Then
-comes the plugin's time to a verdict where the truth is 15 % away from the limit. Everything is seeded.
+Targets on shares allow what chance does where the runs are fewer than 1000 a cell: the most that a one-sided
+binomial test of all its cells together (5 %, Bonferroni) does not call more than the target.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import _common as common
 import numpy as np
+from _chance import MANY_RUNS, at_most, most_by_chance, within_chance
+from _far import FAR, far_times, recorded
+from _figures import FIGURES, figures_of
+from _noise import Noise, Server
+from _rules import RULES
+from _trials import Cell, Trials
+from _watch import FAIL, PASS, watched
 
-from pytest_tfserving.statistics.dependence import inefficiency, is_far_from, tail_inefficiency
-from pytest_tfserving.statistics.sequential import (
-    AGAIN,
-    BURST,
-    FIRST_REQUESTS,
-    FIRST_SLICES,
-    log_partial_beta,
-    mean_evidence,
-    share_evidence,
-)
+from pytest_tfserving.deciding import DEFAULT_ALPHA
+from pytest_tfserving.slo import parse_slos
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Sequence
 
-    from numpy.typing import NDArray
+    from _noise import Floats, Truth
+    from _trials import Batch
 
-    Floats = NDArray[np.floating[Any]]
-    Unseen = Callable[[Floats, Floats], Floats]
-
-ALPHA = 0.01
-RATE = 100
-RUN_S = 300
-LOOK_S = 0.5
-SLICES_A_S = 40
-# Requests that are in flight together, and where the limit is then, in deviations of a logarithm.
-IN_FLIGHT = 4
-FAR = 25.0
-SIGMA = 0.35
-AWAY = 1.15
-CORRELATIONS = (0.0, 0.5, 0.8, 0.9)
-OVER = 0.05
-Z95 = NormalDist().inv_cdf(1 - OVER)
-_SEED = 20_260_101
-_CHUNK = 250
-_NEEDED = -math.log(ALPHA)
+QUICK_RUNS = 30
+RUN_TIME_S, LONG_RUN_TIME_S = 120.0, 300.0
+OVER = 1.15
+CLOSED, OPEN = Server(users=2, rps=50.0), Server(users=0, rps=50.0)
+MEMORIES_S = (0.0, 1.0, 5.0, 10.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Verdicts:
-    """Of many runs: 1 is PASS, -1 FAIL, 0 neither; and when, in seconds."""
+class Found:
+    """What a section found: figures for the JSON, and targets."""
 
-    outcome: NDArray[np.int8]
-    at_s: Floats
-
-    def share(self, outcome: int) -> float:
-        """How many of the runs had it."""
-        return float(np.mean(self.outcome == outcome))
-
-    @property
-    def median_s(self) -> float:
-        """Half the runs had their verdict by then."""
-        return float(np.median(self.at_s))
+    figures: dict[str, Any]
+    targets: list[common.Target]
 
 
-def autocorrelated(random: np.random.Generator, runs: int, length: int, rho: float) -> Floats:
-    """Standard normal AR(1) series, one a row."""
-    series = random.standard_normal((length, runs), dtype=np.float32)
-    series[1:] *= math.sqrt(1 - rho * rho)
-    for at in range(1, length):
-        series[at] += rho * series[at - 1]
-    return np.ascontiguousarray(series.T)
+def long_cells(*, quick: bool) -> list[Cell]:
+    """Return runs of five minutes with memories from none to the longest that is assumed."""
+    memories = MEMORIES_S[::3] if quick else MEMORIES_S
+    return [Cell(CLOSED, Noise(memory_s, 0.5, 0.25), LONG_RUN_TIME_S) for memory_s in memories]
 
 
-def chunks(runs: int) -> Iterator[tuple[np.random.Generator, int]]:
-    """The runs in parts that fit the memory, each with a generator of its own."""
-    for first in range(0, runs, _CHUNK):
-        yield np.random.default_rng([_SEED, first]), min(_CHUNK, runs - first)
+def shares(rows: dict[Cell, Floats], outcome: int) -> dict[Cell, Floats]:
+    """Return how many of each cell's runs had an outcome, a share an SLO."""
+    return {cell: (row[..., 0] == outcome).mean(axis=0) for cell, row in rows.items()}
 
 
-def joined(parts: list[Verdicts]) -> Verdicts:
-    return Verdicts(
-        np.concatenate([each.outcome for each in parts]), np.concatenate([each.at_s for each in parts])
+def worst(found: dict[Cell, Floats], names: Sequence[str]) -> tuple[float, str]:
+    """Return the highest figure of all cells, which have one a name, and where it is."""
+    cell, name = max(
+        ((cell, at) for cell in found for at in range(len(names))), key=lambda at: found[at[0]][at[1]]
+    )
+    return float(found[cell][name]), f"{names[name]}; {cell}"
+
+
+def named(names: Sequence[str], values: Floats) -> dict[str, float | None]:
+    """Return values by their names; None for what JSON has no word for."""
+    known = (value if math.isfinite(value) else None for value in values.tolist())
+    return dict(zip(names, known, strict=True))
+
+
+# --- boundary --------------------------------------------------------------------------------------
+
+METRICS = ("p95", "p99", "mean", "rps", "efficiency", "errors")
+# No server can have 15 % more or less errors and be the same otherwise.
+METRICS_OVER = METRICS[:5]
+# The last memory is longer than the one that is assumed: what verdicts do then is told, and no more.
+BOUNDARY_MEMORIES_S = (0.0, 0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
+QUICK_MEMORIES_S = (0.0, 2.0, 10.0)
+LONGEST_JUDGED_S = 10.0
+MOST_WRONG, MOST_WRONG_OVER = DEFAULT_ALPHA, 0.001
+
+
+def slos_at(truth: Truth, over: float) -> list[str]:
+    """Return SLOs that the server is over by that factor."""
+    latencies = [f"{name}<{getattr(truth, name) / over:.9g}ms" for name in METRICS[:3]]
+    rates = [f"rps>={truth.rps * over:.9g}", f"efficiency>={100 * truth.efficiency * over:.9g}%"]
+    return latencies + rates
+
+
+def try_boundary(batch: Batch, truth: Truth) -> Floats:
+    errors = f"errors<{100 * truth.errors:.9g}%"
+    slos = parse_slos([*slos_at(truth, 1), errors, *slos_at(truth, OVER)])
+    return np.array([watched(run, slos, batch.cell.length_s) for run in batch.runs()])
+
+
+def boundary(trials: Trials, *, quick: bool) -> Found:
+    """Count wrong verdicts where the truth is the limit, and where the server is 15 % over it."""
+    cells = [
+        Cell(server, Noise(memory_s, share, sigma), RUN_TIME_S)
+        for server in (CLOSED, OPEN)
+        for memory_s in (QUICK_MEMORIES_S if quick else BOUNDARY_MEMORIES_S)
+        for share in ((0.3, 0.8) if quick else (0.3, 0.5, 0.8))
+        for sigma in ((0.25,) if quick else (0.10, 0.25))
+    ]
+    rows = trials.each_with_truth(try_boundary, cells, "boundary")
+    on = {cell: row[:, : len(METRICS)] for cell, row in rows.items()}
+    over = {cell: row[:, len(METRICS) :] for cell, row in rows.items()}
+    passed, failed, passed_over = shares(on, PASS), shares(on, FAIL), shares(over, PASS)
+    print(f"on the limit: wrong PASS/FAIL, 15 % over: wrong PASS, in % of {trials.runs} runs\n")
+    common.table(
+        ["", *METRICS, *(f"{name} over" for name in METRICS_OVER)],
+        [
+            [
+                str(cell),
+                *(f"{100 * a:.1f}/{100 * b:.1f}" for a, b in zip(passed[cell], failed[cell], strict=True)),
+                *(f"{100 * share:.1f}" for share in passed_over[cell]),
+            ]
+            for cell in cells
+        ],
+    )
+    figures = {
+        str(cell): {
+            "pass": named(METRICS, passed[cell]),
+            "fail": named(METRICS, failed[cell]),
+            "pass_over": named(METRICS_OVER, passed_over[cell]),
+            "median_s_over": named(METRICS_OVER, np.median(over[cell][..., 1], axis=0)),
+        }
+        for cell in cells
+    }
+    targets = _on_limit_targets(_judged(passed), _judged(failed), trials.runs)
+    return Found(figures, targets + _over_targets(_judged(passed_over), trials.runs))
+
+
+def _judged(found: dict[Cell, Floats]) -> dict[Cell, Floats]:
+    return {cell: shares for cell, shares in found.items() if cell.noise.tau_s <= LONGEST_JUDGED_S}
+
+
+def _on_limit_targets(
+    passed: dict[Cell, Floats], failed: dict[Cell, Floats], runs: int
+) -> list[common.Target]:
+    targets = []
+    for name, wrong in (("PASS", passed), ("FAIL", failed)):
+        most, where = worst(wrong, METRICS)
+        text = f"on the limit, wrong {name} in the worst cell ({where})"
+        targets.append(at_most(text, most, MOST_WRONG, runs, len(wrong) * len(METRICS)))
+    return targets
+
+
+def _over_targets(passed: dict[Cell, Floats], runs: int) -> list[common.Target]:
+    pooled, (most, where) = float(np.mean(list(passed.values()))), worst(passed, METRICS_OVER)
+    cells = len(passed) * len(METRICS_OVER)
+    text = "15 % over the limit, PASS in all cells"
+    return [
+        common.Target(f"{text}, %", 100 * pooled, 100 * MOST_WRONG_OVER)
+        if runs >= MANY_RUNS
+        else within_chance(text, pooled, MOST_WRONG_OVER, runs * cells),
+        within_chance(
+            f"15 % over the limit, PASS in the worst cell ({where})", most, MOST_WRONG_OVER, runs, cells
+        ),
+    ]
+
+
+# --- stalls ----------------------------------------------------------------------------------------
+
+# Latencies are 80 ms without a stall, a stall is 800 ms.
+STALLING = Server(users=4, rps=50.0, stalled=0.05, stall_s=0.8)
+STALL_LIMIT_MS = 320
+
+
+def try_stalls(batch: Batch) -> Floats:
+    slos = parse_slos([f"p95<{STALL_LIMIT_MS}ms"])
+    return np.array([watched(run, slos, batch.cell.length_s) for run in batch.runs()])
+
+
+def stalls(trials: Trials, *, quick: bool) -> Found:
+    """Count verdicts on a server that stalls take over its limit, as often as is just not allowed."""
+    memories = (0.0, 10.0) if quick else (0.0, 2.0, 10.0)
+    cells = [Cell(STALLING, Noise(memory_s, 0.5, 0.1), RUN_TIME_S) for memory_s in memories]
+    rows = trials.each(try_stalls, cells, "stalls")
+    passed, failed = shares(rows, PASS), shares(rows, FAIL)
+    print(f"\n5 % of the requests over the limit by stalls of all in flight, in % of {trials.runs} runs\n")
+    common.table(
+        ["", "wrong PASS", "wrong FAIL"],
+        [[str(cell), *(f"{100 * each[cell][0]:.1f}" for each in (passed, failed))] for cell in cells],
+    )
+    most, where = worst(passed, ["p95"])
+    return Found(
+        {str(cell): {"pass": float(passed[cell][0]), "fail": float(failed[cell][0])} for cell in cells},
+        [at_most(f"stalls, PASS in the worst cell ({where})", most, MOST_WRONG, trials.runs, len(cells))],
     )
 
 
-# --- the plugin's rule -----------------------------------------------------------------------------
+# --- independent -----------------------------------------------------------------------------------
+
+AWAY = {"p95 PASS": PASS, "p95 FAIL": FAIL, "p99 PASS": PASS, "p99 FAIL": FAIL}
+SOON_S = 20.0
+# The first is held to it.
+SIGMAS = (0.25, 0.35)
 
 
-class Watched:
-    """Runs that a rule decides one look after the other."""
-
-    def __init__(self, runs: int) -> None:
-        self.outcome = np.zeros(runs, np.int8)
-        self.at_s = np.full(runs, float(RUN_S))
-
-    def open(self) -> NDArray[np.intp]:
-        """Those that are not decided."""
-        return np.flatnonzero(self.outcome == 0)
-
-    def decide(self, which: NDArray[np.intp], outcome: int, at_s: float) -> None:
-        """Note a verdict."""
-        self.outcome[which], self.at_s[which] = outcome, at_s
-
-    def verdicts(self) -> Verdicts:
-        """What was decided."""
-        return Verdicts(self.outcome, self.at_s)
+def try_independent(batch: Batch, truth: Truth) -> Floats:
+    limits_ms = truth.p95 * OVER, truth.p95 / OVER, truth.p99 * OVER, truth.p99 / OVER
+    names = (name.split()[0] for name in AWAY)
+    slos = parse_slos([f"{name}<{limit_ms:.9g}ms" for name, limit_ms in zip(names, limits_ms, strict=True)])
+    return np.array([watched(run, slos, batch.cell.length_s) for run in batch.runs()])
 
 
-def _next_measure(measure_at: float, seen: int) -> float:
-    """When the inefficiency is measured again."""
-    while measure_at <= seen:
-        measure_at *= AGAIN
-    return measure_at
+def independent(trials: Trials, *, quick: bool) -> Found:
+    """Take the time to a verdict where nothing wanders and the truth is 15 % away."""
+    del quick
+    cells = [Cell(Server(users=2, rps=100.0), Noise(0.0, 0.5, sigma), RUN_TIME_S) for sigma in SIGMAS]
+    rows = trials.each_with_truth(try_independent, cells, "independent")
+    medians_s = {cell: np.median(row[..., 1], axis=0) for cell, row in rows.items()}
+    decided = {cell: (row[..., 0] == list(AWAY.values())).mean(axis=0) for cell, row in rows.items()}
+    print(
+        f"\nindependent latencies, 100 requests/s, truth 15 % away, {trials.runs} runs of {RUN_TIME_S:g} s: "
+        "median s to a verdict, right ones in %\n"
+    )
+    common.table(
+        ["sigma", *AWAY],
+        [
+            [
+                f"{cell.noise.sigma:g}",
+                *(
+                    f"{at_s:.1f}, {100 * share:.1f}"
+                    for at_s, share in zip(medians_s[cell], decided[cell], strict=True)
+                ),
+            ]
+            for cell in cells
+        ],
+    )
+    names = tuple(AWAY)
+    return Found(
+        {
+            f"sigma {cell.noise.sigma:g}": {
+                "median_s": named(names, medians_s[cell]),
+                "right": named(names, decided[cell]),
+            }
+            for cell in cells
+        },
+        [
+            common.Target(f"15 % away, independent, {name}, median s", float(medians_s[cells[0]][at]), SOON_S)
+            for at, name in enumerate(names[:2])
+        ],
+    )
 
 
-def sequential_share(
-    values: Floats, over: NDArray[np.bool_], share: float, least: float = 1.0, unseen: Unseen | None = None
-) -> Verdicts:
-    """PASS when the share over the limit is proved below ``share``, FAIL when it is proved above.
+# --- far -------------------------------------------------------------------------------------------
 
-    The inefficiency is ``least`` at least; of runs with none over the limit when it was measured, what
-    ``unseen`` says of their values so far and of what was measured.
-    """
-    hits = np.cumsum(over, axis=1, dtype=np.int32)
-    watched, measure_at = Watched(len(values)), float(FIRST_REQUESTS)
-    for seen in range(FIRST_REQUESTS, values.shape[1] + 1, int(RATE * LOOK_S)):
-        if seen >= measure_at:
-            found = tail_inefficiency(values[:, :seen], over[:, :seen].astype(float), share)
-            scale = 1 / np.maximum(found, least)
-            measure_at = _next_measure(measure_at, seen)
-            is_unseen = hits[:, seen - 1] == 0
-        left = watched.open()
-        counts = hits[left, seen - 1]
-        weight = scale[left]
-        if unseen and (none := is_unseen[left]).any():
-            weight[none] = 1 / unseen(values[left[none], :seen], 1 / weight[none])
-        below, above = share_evidence(share, counts * weight, (seen - counts) * weight)
-        watched.decide(left[below >= _NEEDED], 1, seen / RATE)
-        watched.decide(left[above >= _NEEDED], -1, seen / RATE)
-    return watched.verdicts()
+MOST_TIMES_THE_COUNT = 1.3
+# What the shortest window takes, with what is held back and the next look.
+HOPELESS_S = 6.0
+QUANTILES = {"half of the runs by": 0.5, "90 % of the runs by": 0.9, "all runs by": 1.0}
 
 
-def sequential_percentile(values: Floats, limit: float, in_flight: float = 1.0) -> Verdicts:
-    """The p95 against a limit; both are logarithms in units of `SIGMA`."""
-
-    def unseen(values: Floats, measured: Floats) -> Floats:
-        far = is_far_from(math.exp(SIGMA * limit), np.exp(SIGMA * values))
-        return np.where(far, in_flight, np.maximum(measured, in_flight))
-
-    return sequential_share(values, values > limit, OVER, unseen=unseen)
+def try_far(batch: Batch) -> Floats:
+    return np.array([far_times(run, batch.cell.length_s) for run in batch.runs()])
 
 
-def sequential_mean(slices: Floats, limit: float) -> Verdicts:
-    """PASS when the mean of the slices is proved above ``limit``, FAIL when it is proved below."""
-    sums = np.cumsum(slices / limit, axis=1, dtype=float)
-    squares = np.cumsum((slices / limit) ** 2, axis=1, dtype=float)
-    watched, measure_at = Watched(len(slices)), float(FIRST_SLICES)
-    for seen in range(FIRST_SLICES, slices.shape[1] + 1, int(SLICES_A_S * LOOK_S)):
-        if seen >= measure_at:
-            correlation = inefficiency(slices[:, :seen].astype(float))[1]
-            measure_at = _next_measure(measure_at, seen)
-        left = watched.open()
-        mean = sums[left, seen - 1] / seen
-        deviation = np.sqrt(np.maximum(squares[left, seen - 1] / seen - mean**2, 0) * seen / (seen - 1))
-        below, above = mean_evidence(seen, mean, deviation, correlation[left])
-        watched.decide(left[above >= _NEEDED], 1, seen / SLICES_A_S)
-        watched.decide(left[below >= _NEEDED], -1, seen / SLICES_A_S)
-    return watched.verdicts()
-
-
-# --- the others' -----------------------------------------------------------------------------------
-
-
-def point_estimate(values: Floats, limit: float) -> Verdicts:
-    passed = (values > limit).mean(axis=1) < OVER
-    return Verdicts(np.where(passed, 1, -1).astype(np.int8), np.full(len(values), float(RUN_S)))
-
-
-def k6(values: Floats, limit: float) -> Verdicts:
-    """Aborts as soon as the p95 so far is over the limit."""
-    hits = np.cumsum(values > limit, axis=1, dtype=np.int32)
-    watched = Watched(len(values))
-    for seen in range(10 * RATE, values.shape[1] + 1, 2 * RATE):
-        left = watched.open()
-        watched.decide(left[hits[left, seen - 1] >= OVER * seen], -1, seen / RATE)
-    watched.decide(watched.open(), 1, RUN_S)
-    return watched.verdicts()
-
-
-def perf_analyzer(values: Floats, limit: float) -> Verdicts:
-    """Three windows have to agree; arrivals are constant here, so that their rates always do."""
-    size, most = 5 * RATE, 10
-    windows = np.quantile(values[:, : most * size].reshape(len(values), most, size), 1 - OVER, axis=2)
-    watched = Watched(len(values))
-    for trial in range(3, most + 1):
-        left = watched.open()
-        last = np.exp(SIGMA * windows[left, trial - 3 : trial])
-        agreed = left[last.max(axis=1) <= 1.1 * last.min(axis=1)]
-        over = (values[agreed, (trial - 3) * size : trial * size] > limit).mean(axis=1) >= OVER
-        watched.decide(agreed[~over], 1, 5.0 * trial)
-        watched.decide(agreed[over], -1, 5.0 * trial)
-    return watched.verdicts()
-
-
-def mlperf(values: Floats, limit: float) -> Verdicts:
-    """Passes as soon as so few of so many are over the limit that chance explains it with at most 1 %."""
-    hits = np.cumsum(values > limit, axis=1, dtype=np.int32)
-    needed = _mlperf_minimum(int(1.2 * OVER * values.shape[1]))
-    watched = Watched(len(values))
-    for seen in range(int(RATE * LOOK_S), values.shape[1] + 1, int(RATE * LOOK_S)):
-        left = watched.open()
-        watched.decide(
-            left[seen >= needed[np.minimum(hits[left, seen - 1], len(needed) - 1)]], 1, seen / RATE
+def far(trials: Trials, *, quick: bool) -> Found:
+    """Take the time to a verdict where the limit is out of reach."""
+    del quick
+    cell = Cell(Server(users=4, rps=10.0), Noise(2.0, 0.5, 0.25), LONG_RUN_TIME_S)
+    times = trials.each(try_far, [cell], "far")[cell]
+    rows = {text: np.quantile(times, share, axis=0, method="higher") for text, share in QUANTILES.items()}
+    recordings = {name: far_times(run, float(run.ended_s[-1])) for name, run in recorded().items()}
+    names = tuple(FAR)
+    print(
+        f"\nlimits out of reach ({cell}; {trials.runs} runs): PASS on percentiles in multiples of what "
+        "counting requests takes, the rest in s\n"
+    )
+    common.table(
+        ["", *names],
+        [[text, *(f"{each:.2f}" for each in row)] for text, row in (rows | recordings).items()],
+    )
+    half, *_, every = rows.values()
+    targets = [
+        common.Target(
+            f"far, {names[at]}, median multiple of the count's time", float(half[at]), MOST_TIMES_THE_COUNT
         )
-    return watched.verdicts()
+        for at in (0, 1)
+    ]
+    targets += [
+        common.Target(f"far, {names[at]}, latest s", float(every[at]), HOPELESS_S) for at in (2, 3, 4)
+    ]
+    for name, row in recordings.items():
+        multiple, latest_s = float(row[0]), float(row[2:].max())
+        targets += [
+            common.Target(
+                f"far, {name}, p95 PASS, multiple of the count's time", multiple, MOST_TIMES_THE_COUNT
+            ),
+            common.Target(f"far, {name}, p95 FAIL and rps, latest s", latest_s, HOPELESS_S),
+        ]
+    return Found({text: named(names, row) for text, row in (rows | recordings).items()}, targets)
 
 
-@cache
-def _mlperf_minimum(most_over: int) -> NDArray[np.int64]:
-    """For each number of requests over the limit, how many it takes: P(no more of them) <= 1 % at 5 %."""
-    over = np.arange(most_over + 1)
-    low, high = over + 1, np.full(most_over + 1, 40 * most_over + 200)
-    while np.any(low < high):
-        middle = (low + high) // 2
-        enough = log_partial_beta(1 - OVER, middle - over, over + 1.0) - _log_beta(middle - over, over + 1)
-        low, high = np.where(enough <= math.log(0.01), (low, middle), (middle + 1, high))
-    return np.asarray(high)
+# --- intervals -------------------------------------------------------------------------------------
+
+COVERED = 0.93, 0.97
+VARIANCE = 0.8, 1.25
+_Z = 1.96
 
 
-def _log_beta(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float64]:
-    lgamma = np.frompyfunc(math.lgamma, 1, 1)
-    return np.asarray(lgamma(a) + lgamma(b) - lgamma(a + b), float)
+def try_intervals(batch: Batch, truth: Truth) -> Floats:
+    """Return of each figure: the estimate over the truth, whether that is covered, the variance predicted."""
+    true = np.array([getattr(truth, name) for name in FIGURES])
+    found = np.array([figures_of(run, batch.cell.length_s) for run in batch.runs()])
+    value, low, high = np.moveaxis(found, -1, 0) / true
+    covered = np.where(np.isnan(low), math.nan, (low <= 1) & (high >= 1))
+    return np.stack([value, covered, ((high - low) / 2 / _Z) ** 2], axis=-1)
 
 
-RULES: dict[str, Callable[[Floats, float], Verdicts]] = {
-    "sequential": sequential_percentile,
-    "point estimate": point_estimate,
-    "k6": k6,
-    "perf_analyzer": perf_analyzer,
-    "MLPerf, looped": mlperf,
+def intervals(trials: Trials, *, quick: bool) -> Found:
+    """Compare intervals with the truth, and with how much the figures scatter from run to run."""
+    cells = long_cells(quick=quick)
+    rows = trials.each_with_truth(try_intervals, cells, "intervals")
+    covered = {cell: np.nanmean(row[..., 1], axis=0) for cell, row in rows.items()}
+    ratios = {
+        cell: row[..., 0].var(axis=0, ddof=1) / np.nanmean(row[..., 2], axis=0) for cell, row in rows.items()
+    }
+    print(
+        f"\n95 % intervals of {LONG_RUN_TIME_S:g} s: truth covered in % of {trials.runs} runs, "
+        "realised variance over predicted\n"
+    )
+    common.table(
+        ["", *FIGURES],
+        [
+            [
+                str(cell),
+                *(f"{100 * a:.1f}, {b:.2f}" for a, b in zip(covered[cell], ratios[cell], strict=True)),
+            ]
+            for cell in cells
+        ],
+    )
+    figures = {
+        str(cell): {"covered": named(FIGURES, covered[cell]), "variance": named(FIGURES, ratios[cell])}
+        for cell in cells
+    }
+    targets = _covered_targets(covered, trials.runs) + _variance_targets(ratios, trials.runs)
+    return Found(figures, targets)
+
+
+def _covered_targets(covered: dict[Cell, Floats], runs: int) -> list[common.Target]:
+    """Return targets of the lowest and the highest coverage, as far from theirs as chance makes them."""
+    missed, where_missed = worst({cell: 1 - share for cell, share in covered.items()}, FIGURES)
+    most, where_most = worst(covered, FIGURES)
+    (lowest, highest), test = COVERED, ""
+    if runs < MANY_RUNS:
+        cells = len(covered) * len(FIGURES)
+        lowest = 1 - most_by_chance(runs, 1 - lowest, cells)
+        highest = most_by_chance(runs, highest, cells)
+        test = f" (binomial test of {100 * COVERED[0]:g} to {100 * COVERED[1]:g} % in {runs} runs)"
+    return [
+        common.Target(
+            f"least coverage ({where_missed}), %{test}", 100 * (1 - missed), 100 * lowest, at_least=True
+        ),
+        common.Target(f"most coverage ({where_most}), %{test}", 100 * most, 100 * highest),
+    ]
+
+
+def _variance_targets(ratios: dict[Cell, Floats], runs: int) -> list[common.Target]:
+    """Return targets of the lowest and the highest ratio, which few runs know within a factor only."""
+    least, where_least = worst({cell: -ratio for cell, ratio in ratios.items()}, FIGURES)
+    most, where_most = worst(ratios, FIGURES)
+    factor, known = 1.0, ""
+    if runs < MANY_RUNS:
+        # Three standard errors of the logarithm of a variance.
+        factor = math.exp(3 * math.sqrt(2 / (runs - 1)))
+        known = f" ({runs} runs know it within a factor of {factor:.2f})"
+    text = "realised variance over predicted"
+    return [
+        common.Target(f"least {text} ({where_least}){known}", -least, VARIANCE[0] / factor, at_least=True),
+        common.Target(f"most {text} ({where_most}){known}", most, VARIANCE[1] * factor),
+    ]
+
+
+# --- scoreboard ------------------------------------------------------------------------------------
+
+OURS = "this plugin"
+# By what factor the server is over the limit of its p95.
+SCENES = {"on its limit": 1.0, "15 % over its limit": OVER, "15 % under its limit": 1 / OVER}
+
+
+def try_rules(batch: Batch, truth: Truth) -> Floats:
+    """Return each run's verdicts, ours first, in each of `SCENES`: shape ``(runs, rules, scenes, 2)``."""
+    limits_ms = [truth.p95 / over for over in SCENES.values()]
+    slos = parse_slos([f"p95<{limit_ms:.9g}ms" for limit_ms in limits_ms])
+    length_s = batch.cell.length_s
+    return np.array(
+        [
+            [
+                watched(run, slos, length_s),
+                *([rule(run, limit_ms, length_s) for limit_ms in limits_ms] for rule in RULES.values()),
+            ]
+            for run in batch.runs()
+        ]
+    )
+
+
+def scoreboard(trials: Trials, *, quick: bool) -> Found:
+    """Compare the rules of other tools on the same noise."""
+    cells = long_cells(quick=quick)
+    rows = trials.each_with_truth(try_rules, cells, "scoreboard")
+    memories = [f"tau {cell.noise.tau_s:g} s" for cell in cells]
+    figures = {
+        scene: {
+            rule: {
+                memory: _score(rows[cell][:, at, of]) for memory, cell in zip(memories, cells, strict=True)
+            }
+            for at, rule in enumerate((OURS, *RULES))
+        }
+        for of, scene in enumerate(SCENES)
+    }
+    for scene, rules in figures.items():
+        print(
+            f"\nserver {scene}, {trials.runs} runs of {LONG_RUN_TIME_S:g} s: PASS / FAIL in %, median s to a "
+            "verdict\n"
+        )
+        common.markdown(
+            ["rule", *memories],
+            [[rule, *(_score_text(each) for each in row.values())] for rule, row in rules.items()],
+        )
+    on, over, _ = (found[OURS].values() for found in figures.values())
+    most, passed = max(max(each["pass"], each["fail"]) for each in on), max(each["pass"] for each in over)
+    text = "scoreboard, this plugin"
+    return Found(
+        figures,
+        [
+            at_most(
+                f"{text}, wrong on the limit in the worst cell", most, MOST_WRONG, trials.runs, 2 * len(cells)
+            ),
+            within_chance(
+                f"{text}, PASS 15 % over the limit in the worst cell",
+                passed,
+                MOST_WRONG_OVER,
+                trials.runs,
+                len(cells),
+            ),
+        ],
+    )
+
+
+def _score(verdicts: Floats) -> dict[str, float]:
+    passed, failed = ((verdicts[:, 0] == outcome).mean() for outcome in (PASS, FAIL))
+    return {"pass": float(passed), "fail": float(failed), "median_s": float(np.median(verdicts[:, 1]))}
+
+
+def _score_text(score: dict[str, float]) -> str:
+    return f"{100 * score['pass']:.1f} / {100 * score['fail']:.1f}, {score['median_s']:.0f} s"
+
+
+SECTIONS: dict[str, Callable[..., Found]] = {
+    "boundary": boundary,
+    "stalls": stalls,
+    "independent": independent,
+    "far": far,
+    "intervals": intervals,
+    "scoreboard": scoreboard,
 }
 
 
-# --- what is tried ---------------------------------------------------------------------------------
-
-
-def percentiles(runs: int, rho: float, away: float) -> dict[str, Verdicts]:
-    """All rules on a p95 limit ``away`` times the true p95."""
-    limit = Z95 + math.log(away) / SIGMA
-    parts: dict[str, list[Verdicts]] = {name: [] for name in RULES}
-    for random, count in chunks(runs):
-        values = autocorrelated(random, count, RATE * RUN_S, rho)
-        for name, rule in RULES.items():
-            parts[name].append(rule(values, limit))
-    return {name: joined(each) for name, each in parts.items()}
-
-
-def errors(runs: int, rho: float, share: float) -> Verdicts:
-    """The plugin's rule on an error rate that is the limit."""
-    parts = []
-    for random, count in chunks(runs):
-        values = autocorrelated(random, count, RATE * RUN_S, rho)
-        failed = values > NormalDist().inv_cdf(1 - share)
-        parts.append(sequential_share(failed.astype(np.float32), failed, share, BURST))
-    return joined(parts)
-
-
-def stalls(runs: int, rho: float) -> Verdicts:
-    """The plugin's rule where `OVER` of the requests are over a far limit, `IN_FLIGHT` at a time."""
-    parts = []
-    for random, count in chunks(runs):
-        values = autocorrelated(random, count, RATE * RUN_S, rho)
-        values += 2 * FAR * _stalled(random, values.shape)
-        parts.append(sequential_percentile(values, FAR, IN_FLIGHT))
-    return joined(parts)
-
-
-def _stalled(random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Which requests a stall catches: `OVER` of them, each stall `IN_FLIGHT` in a row."""
-    most = shape[1] // IN_FLIGHT + 1
-    gaps = random.geometric(OVER / (IN_FLIGHT * (1 - OVER) + OVER), (shape[0], most)) - 1
-    ends = np.cumsum(gaps + IN_FLIGHT, axis=1)
-    stalled = np.zeros(shape, bool)
-    for back in range(1, IN_FLIGHT + 1):
-        rows, columns = np.nonzero(ends - back < shape[1])
-        stalled[rows, ends[rows, columns] - back] = True
-    return stalled
-
-
-def rates(runs: int, rho: float, away: float) -> Verdicts:
-    """The plugin's rule on a limit of 1 / ``away`` of the true rate, that of a server busy all the time."""
-    parts = []
-    for random, count in chunks(runs):
-        service = np.exp(SIGMA * autocorrelated(random, count, int(1.2 * RATE * RUN_S), rho) - SIGMA**2 / 2)
-        slices = (np.cumsum(service, axis=1, dtype=float) / RATE * SLICES_A_S).astype(np.int32)
-        parts.append(sequential_mean(_counts(slices, SLICES_A_S * RUN_S), RATE / SLICES_A_S / away))
-    return joined(parts)
-
-
-def _counts(slices: NDArray[np.int32], most: int) -> Floats:
-    """How many values of each row are 0, 1, 2 and so on, below ``most``."""
-    rows = np.arange(len(slices))[:, None] * most
-    inside = slices < most
-    found = np.bincount((rows + slices)[inside], minlength=len(slices) * most)
-    return np.asarray(found.reshape(len(slices), most), float)
-
-
-def _on_boundary(runs: int) -> tuple[dict[str, Any], float]:
-    """Wrong verdicts of every rule where the truth is the limit."""
-    figures: dict[str, Any] = {}
-    for rho in CORRELATIONS:
-        common.note(f"boundary, autocorrelation {rho:g}")
-        found = percentiles(runs, rho, 1.0)
-        found |= {
-            f"sequential, errors {100 * share:g} %": errors(runs, rho, share) for share in (0.01, 0.001)
-        }
-        found["sequential, stalls"] = stalls(runs, rho)
-        found["sequential, rps"] = rates(runs, rho, 1.0)
-        for name, verdicts in found.items():
-            figures.setdefault(name, {})[f"{rho:g}"] = {
-                "pass": verdicts.share(1),
-                "fail": verdicts.share(-1),
-            }
-    return figures, max(
-        max(each.values()) for name, row in figures.items() if "sequential" in name for each in row.values()
-    )
-
-
-def _away(runs: int) -> dict[str, Any]:
-    """Verdicts and times where the server is 15 % better, or worse, than the limit."""
-    figures: dict[str, Any] = {}
-    for rho in CORRELATIONS:
-        common.note(f"15 % away, autocorrelation {rho:g}")
-        for truth, away in (("better", AWAY), ("worse", 1 / AWAY)):
-            found = {**percentiles(runs, rho, away), "sequential, rps": rates(runs, rho, away)}
-            right = 1 if truth == "better" else -1
-            for name, verdicts in found.items():
-                figures.setdefault(name, {}).setdefault(truth, {})[f"{rho:g}"] = {
-                    "right": verdicts.share(right),
-                    "wrong": verdicts.share(-right),
-                    "median_s": verdicts.median_s,
-                    "p90_s": float(np.quantile(verdicts.at_s, 0.9)),
-                }
-    return figures
-
-
 def main() -> None:
-    args = common.arguments(__doc__)
-    runs, fewer = (100, 50) if args.quick else (1000, 200)
-    boundary, most_wrong = _on_boundary(runs)
-    away = _away(fewer)
-    common.note("")
-    print(f"truth on the limit, {runs} runs: wrong PASS / wrong FAIL in %, by autocorrelation\n")
-    common.table(
-        ["rule", *(f"{rho:g}" for rho in CORRELATIONS)],
-        [
-            [name, *(f"{100 * each['pass']:.1f} / {100 * each['fail']:.1f}" for each in row.values())]
-            for name, row in boundary.items()
-        ],
+    args = common.arguments(
+        __doc__,
+        choices={"only": (tuple(SECTIONS), "which parts to try")},
+        runs=(None, f"runs a cell (default: {MANY_RUNS}, {QUICK_RUNS} when --quick)"),
+        seed=(1, "of the noise (default: 1)"),
     )
-    for truth in ("better", "worse"):
-        print(f"\ntruth 15 % {truth}, {fewer} runs: median seconds to a verdict, and wrong verdicts in %\n")
-        common.table(
-            ["rule", *(f"{rho:g}" for rho in CORRELATIONS)],
-            [
-                [
-                    name,
-                    *(f"{each['median_s']:.1f} s, {100 * each['wrong']:.1f}" for each in row[truth].values()),
-                ]
-                for name, row in away.items()
-            ],
-        )
-    ours = [row[truth] for name, row in away.items() if "sequential" in name for truth in ("better", "worse")]
-    slowest = max(each["median_s"] for row in ours for each in row.values())
-    # What chance adds to a share of alpha in so many runs, three standard errors of it.
-    chance = 3 * math.sqrt(ALPHA * (1 - ALPHA) / runs)
-    common.finish(
-        args,
-        {"boundary": boundary, "away": away, "runs": runs, "runs_away": fewer},
-        [
-            common.Target(
-                "most wrong verdicts on the boundary", most_wrong, ALPHA + (chance if args.quick else 0)
-            ),
-            common.Target("slowest median verdict 15 % away, s", slowest, RUN_S / 5),
-        ],
-    )
+    runs = args.runs or (QUICK_RUNS if args.quick else MANY_RUNS)
+    figures: dict[str, Any] = {"runs": runs, "seed": args.seed}
+    targets = []
+    with Trials(runs, args.seed) as trials:
+        for name in args.only:
+            found = SECTIONS[name](trials, quick=args.quick)
+            figures[name] = found.figures
+            targets += found.targets
+    common.finish(args, figures, targets)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 HALF = """
 defaults: {model: half_plus_two, profile: tiny, protocol: grpc}
 profiles:
-  tiny: {users: 3, spawn_rate: 3, run_time_s: 20, think_time_s: 0.02, request_timeout_s: 5,
+  tiny: {users: 3, spawn_rate: 3, run_time_s: 60, think_time_s: 0.02, request_timeout_s: 5,
     max_lag_ms: 2000, max_cpu_wait: 1}
 experiments:
   - {shape: 1cpu-1gb-1n, inter_op: 1, slo: ["rps>=1", "errors<10%"]}

@@ -61,8 +61,8 @@ def test_rows_that_do_not_come_back_are_named(project: Project) -> None:
 
 
 def test_a_few_errors_fail_the_default_slo(project: Project) -> None:
-    project.write(tests='def test_gate(load):\n    load(max_failure_ratio=0.9, run_time_s=5).check("rps")\n')
-    project.behave(mode="http500", after=60)
+    project.write(tests='def test_gate(load):\n    load(max_failure_ratio=0.9, run_time_s=3).check("rps")\n')
+    project.behave(mode="http500", after=20, every=3)
 
     run, (result,) = project.results()
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +15,11 @@ import pytest
 import planted
 import pytest_tfserving
 from pytest_tfserving.cli import main
+from pytest_tfserving.load.result import Result
+from pytest_tfserving.noise import Noise, NoiseKind
 from pytest_tfserving.report.figures import figure, roles
-from pytest_tfserving.report.json import finite, json_text
+from pytest_tfserving.report.json import finite, json_text, result_from_dict
+from pytest_tfserving.slo import Decision, Undecided
 
 if TYPE_CHECKING:
     from harness import Project
@@ -36,6 +41,62 @@ def test_the_schema_holds_for_real_results(project: Project) -> None:
 
 def test_the_schema_holds_for_all_verdicts() -> None:
     jsonschema.validate(json.loads(json.dumps(finite(planted.study()))), SCHEMA)
+
+
+DECISION = Decision(holds=True, alpha=0.01, after_s=8.0, at_s=9.5, effective=310.0, noise_memory_s=10.0)
+NOISE = Noise(NoiseKind.MACHINE, 0.21, 4.0, resolution=0.3)
+UNDECIDED = Undecided(0.01, 40.0, noise=NOISE, length_s=30.0, noise_memory_s=10.0)
+QUEUE = Undecided(
+    0.01, math.inf, noise=Noise(NoiseKind.QUEUE, in_flight=4.0), length_s=30.0, noise_memory_s=10.0
+)
+
+
+def decided_result() -> dict[str, Any]:
+    """The JSON of a result with one SLO proved, and two that were not."""
+    result = planted.result(
+        decided={"rps>=40": DECISION}, undecided={"p95<400ms": UNDECIDED, "p99<500ms": QUEUE}
+    )
+    document = json.loads(json_text(planted.document(planted.entry(result, "rps>=40", "p95<400ms"))))
+    jsonschema.validate(document, SCHEMA)
+    return dict(document["results"][0])
+
+
+def test_what_was_proved_and_what_kept_it_open_comes_back() -> None:
+    known = decided_result()
+    again = result_from_dict(of_result(known))
+
+    assert known["decided"]["rps>=40"]["noise_memory_s"] == 10
+    assert known["undecided"]["p95<400ms"]["noise"] == {
+        "kind": "machine",
+        "sd": 0.21,
+        "memory_s": 4.0,
+        "in_flight": 1.0,
+        "resolution": 0.3,
+    }
+    assert known["undecided"]["p99<500ms"]["noise"]["sd"] is None
+    assert [str(each) for each in again.decided.values()] == [str(DECISION)]
+    assert [str(each) for each in again.undecided.values()] == [str(UNDECIDED), str(QUEUE)]
+    assert again.undecided["p95<400ms"] == UNDECIDED
+
+
+def test_results_of_before_noise_was_told_are_still_read() -> None:
+    known = decided_result()
+    del known["decided"]["rps>=40"]["noise_memory_s"]
+    for each in known["undecided"].values():
+        for name in ("noise", "length_s", "noise_memory_s"):
+            del each[name]
+    again = result_from_dict(of_result(known))
+
+    assert str(again.decided["rps>=40"]) == "proved in 8.0 s (alpha 0.01, n_eff 310)"
+    assert str(again.undecided["p95<400ms"]) == (
+        "undecided (alpha 0.01): about 40 s more would likely decide it"
+    )
+
+
+def of_result(known: dict[str, Any]) -> dict[str, Any]:
+    """Those values of a result's JSON that are the result's own."""
+    own = {part.name for part in fields(Result)}
+    return {name: value for name, value in known.items() if name in own or name == "recording"}
 
 
 def test_the_schema_refuses_what_it_does_not_know() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pytest_tfserving.statistics.steady_state import SLICE_S, Steadiness, steadiness
-from test_sequential import autocorrelated
+from simulated import autocorrelated
 
 SEEDS = range(40)
 

@@ -13,8 +13,6 @@ BOTH = pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["one process",
 NEEDY = """
 import pytest
 
-from harness import FEW_PLUGINS
-
 @pytest.mark.parametrize("number", range(5))
 @pytest.mark.needs("docker", "kubernetes")
 def test_on_an_engine(number):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness import FAKE_SERVER, until
+from harness import FAKE_SERVER, LONG_ENOUGH, until
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.targets.url import parse_url
 
@@ -40,7 +40,9 @@ def address() -> Iterator[str]:
 
 
 def test_an_endpoint_is_judged(project: Project, address: str) -> None:
-    run, (result,) = project.results("--tfserving-target=url", f"--tfserving-url={address}", server=False)
+    run, (result,) = project.results(
+        "--tfserving-target=url", f"--tfserving-url={address}", *LONG_ENOUGH, server=False
+    )
 
     run.assert_outcomes(passed=1)
     run.stdout.fnmatch_lines([f"tfserving: 1 experiment, target url: {address} (nothing is deployed;*"])

@@ -13,7 +13,7 @@ import numpy as np
 
 from pytest_tfserving import noise_memory
 from pytest_tfserving.noise import Noise, NoiseKind
-from pytest_tfserving.slo import Decision, Slo, Undecided
+from pytest_tfserving.slo import CPU_PER_REQUEST, Decision, Slo, Undecided
 from pytest_tfserving.slo_tests import Baseline, SeriesSet, SloTest, Window, slo_test
 from pytest_tfserving.statistics.level import LevelModel
 from pytest_tfserving.statistics.steady_state import SLICE_S, steadiness
@@ -138,7 +138,7 @@ class Decider:
                 self.alpha,
                 (test.needed_factor(self._needed) - 1) * length_s,
                 self.unsteady,
-                _told_apart(test.noise(self._needed), machine_sd),
+                _told_apart(test.noise(self._needed), 0.0 if _is_paired(self._slos[text]) else machine_sd),
                 round(length_s, 3),
                 self.noise_memory_s,
             )
@@ -198,9 +198,14 @@ class Decider:
         )
 
 
+def _is_paired(slo: Slo) -> bool:
+    """Return whether an SLO is on a ratio that the machine's speed is not in."""
+    return slo.relative or slo.metric == CPU_PER_REQUEST
+
+
 def _told_apart(noise: Noise | None, machine_sd: float) -> Noise | None:
     """Return ``noise`` with the machine's wandering told apart from the server's, where that is known."""
-    if not noise or noise.kind is not NoiseKind.SPEED or math.isnan(machine_sd):
+    if not noise or noise.kind is not NoiseKind.SPEED or not noise.sd or math.isnan(machine_sd):
         return noise
     is_machine = machine_sd >= _MACHINES_SHARE * noise.sd
     return replace(noise, kind=NoiseKind.MACHINE if is_machine else NoiseKind.SERVER)

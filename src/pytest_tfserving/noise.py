@@ -21,7 +21,8 @@ class NoiseKind(StrEnum):
 class Noise:
     """The noise that a test would need more time for than for any other.
 
-    ``sd`` is the standard deviation of the level, as a fraction, ``memory_s`` how long the level remembers,
+    ``sd`` is the standard deviation of the level, as a fraction, 0 where it is not seen to wander,
+    ``memory_s`` how long the level remembers,
     ``in_flight`` how many requests share their fate, ``resolution`` the least distance from a limit, as a
     fraction, that the run could tell. What is not known is NaN.
     """
@@ -44,7 +45,7 @@ class Noise:
             return f"{self.in_flight:.0f} requests in flight share their fate, and count as one"
         if self.kind is NoiseKind.COUNT:
             return "there were too few requests"
-        if self.sd < self.resolution / 2:
+        if not self.sd:
             return f"the limit is closer than the {_percent(self.resolution)} that this run can tell"
         what = {
             NoiseKind.MACHINE: "the machine's speed",

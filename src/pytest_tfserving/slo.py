@@ -113,14 +113,17 @@ class Undecided:
             return f"no steady state: {self.unsteady}"
         cause = f", since {self.noise.cause}" if self.noise else ""
         remedy = f"{self.noise.remedy} would help most; " if self.noise and self.noise.remedy else ""
-        more = (
-            f"about {max(self.more_s, 1):.0f} s more would likely decide it"
-            if self.more_s < _LONGEST_S
-            else "it would likely take more than an hour to decide it"
-        )
         short = noise_memory.too_short(self.length_s, self.noise_memory_s)
         too_short = f"; {short}" if short and self.noise and self.noise.is_level else ""
-        return f"undecided (alpha {self.alpha:g}){cause}: {remedy}{more}{too_short}"
+        return f"undecided (alpha {self.alpha:g}){cause}: {remedy}{self._how_much_more}{too_short}"
+
+    @property
+    def _how_much_more(self) -> str:
+        if self.more_s < _LONGEST_S:
+            return f"about {max(self.more_s, 1):.0f} s more would likely decide it"
+        if not self.noise:
+            return "there was too little steady load to tell how much more would decide it"
+        return "it would likely take more than an hour to decide it"
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,8 @@ _FEWEST_VALUES = 20
 _SCATTER_NEEDS = 300
 # So many requests in flight are a queue.
 _QUEUE = 2
+# A level that is as likely not to wander is not said to.
+_LIKELY = 0.5
 # What is counted of a block without requests: a logarithm needs more than nothing.
 _HALF_A_REQUEST = 0.5
 
@@ -231,7 +233,8 @@ def _level_noise(model: LevelModel, needed: float, scale: float = 1.0) -> Noise:
     """Return what a level's wandering hides; ``scale`` makes fractions of the series' unit."""
     found = model.estimate()
     resolution = math.sqrt(2 * (needed + EVIDENCE_COST)) * float(found.error) * scale
-    return Noise(NoiseKind.SPEED, float(found.level_sd) * scale, float(found.memory_s), resolution=resolution)
+    sd = float(found.level_sd) * scale if found.still < _LIKELY else 0.0
+    return Noise(NoiseKind.SPEED, sd, float(found.memory_s), resolution=resolution)
 
 
 def _level_factor(model: LevelModel, evidence: float, needed: float) -> float:

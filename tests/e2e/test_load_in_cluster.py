@@ -22,7 +22,7 @@ defaults: {model: ./models/half_plus_two, payload: request.json, profile: tiny}
 load_pods: {cpu: 300m, memory: 512Mi}
 profiles:
   tiny:
-    {users: 8, spawn_rate: 8, run_time_s: 15, think_time_s: 0.2, request_timeout_s: 20, max_lag_ms: 2000,
+    {users: 8, spawn_rate: 8, run_time_s: 8, think_time_s: 0.2, request_timeout_s: 20, max_lag_ms: 2000,
      max_cpu_wait: 1, early_stop: false}
 experiments:
   - {shape: 1cpu-1gb-1n, inter_op: 1, slo: ["rps>=1"]}
@@ -131,7 +131,7 @@ def test_a_load_pod_that_dies_makes_the_run_invalid(small: Project, cluster: Kub
 @pytest.mark.needs("api-server")
 def test_an_api_server_that_is_away_loses_no_request(small: Project, cluster: Kubectl) -> None:
     run_given(API_SERVER, "start")
-    small.write(EXPERIMENTS.replace("run_time_s: 15", "run_time_s: 45"), TESTS)
+    small.write(EXPERIMENTS.replace("run_time_s: 8", "run_time_s: 45"), TESTS)
     hook = """
 import subprocess, threading
 

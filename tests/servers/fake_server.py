@@ -1,13 +1,13 @@
 """A stand-in for a model server: answers as TF Serving does, or misbehaves as ``FAKE_SERVER`` says.
 
 ``FAKE_SERVER`` is JSON with any of: ``mode`` (see `Handler.predict`), ``latencies_ms`` (given in turn),
-``one_at_a_time``, ``after`` (how many predict requests are answered well before the mode sets in), ``start``
-(``exit`` prints a line and exits with 3, ``silent`` never listens, ``hog`` takes 64 MB more every moment).
+``after`` (how many predict requests are answered well before the mode sets in), ``every``
+(every so many of those after are what the mode is about), ``start`` (``exit`` prints a line and exits with 3,
+``silent`` never listens, ``hog`` takes 64 MB more every moment).
 """
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import os
@@ -23,7 +23,6 @@ FLAGS = dict(argument.removeprefix("--").split("=", 1) for argument in sys.argv[
 HOW: dict[str, Any] = json.loads(os.environ.get("FAKE_SERVER", "{}"))
 LATENCIES = itertools.cycle(HOW.get("latencies_ms", [1]))
 COUNT = itertools.count()
-LINE = threading.Lock()
 
 
 class Server(ThreadingHTTPServer):
@@ -59,10 +58,10 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Predict."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with LINE if HOW.get("one_at_a_time") else contextlib.nullcontext():
-            time.sleep(next(LATENCIES) / 1000)
-        mode = HOW.get("mode", "ok") if next(COUNT) >= HOW.get("after", 0) else "ok"
-        self.predict(mode, [x / 2 + 2 for x in body["instances"]])
+        time.sleep(next(LATENCIES) / 1000)
+        number = next(COUNT)
+        behaves = number < HOW.get("after", 0) or number % HOW.get("every", 1)
+        self.predict("ok" if behaves else HOW.get("mode", "ok"), [x / 2 + 2 for x in body["instances"]])
 
     def predict(self, mode: str, values: list[float]) -> None:
         """Answer well, or not."""

@@ -57,13 +57,15 @@ _BISECTIONS = 40
 class LevelEstimate:
     """The mean of a series, its standard error, and what its level does, averaged over all parameters.
 
-    ``level_sd`` is the level's standard deviation, ``memory_s`` how long it remembers.
+    ``level_sd`` is the level's standard deviation, ``memory_s`` how long it remembers, ``still`` the
+    probability that it does not wander at all.
     """
 
     mean: Floats
     error: Floats
     level_sd: Floats
     memory_s: Floats
+    still: Floats
 
 
 class LevelModel:
@@ -184,7 +186,8 @@ class LevelModel:
         level = self._level_share * self._squares() / max(self.blocks - 1, 1)
         wanders = weights * self._level_share
         memory_s = (wanders * self._memories_s).sum(axis=-1) / np.maximum(wanders.sum(axis=-1), 1e-12)
-        return LevelEstimate(mean, np.sqrt(variance), np.sqrt((weights * level).sum(axis=-1)), memory_s)
+        level_sd = np.sqrt((weights * level).sum(axis=-1))
+        return LevelEstimate(mean, np.sqrt(variance), level_sd, memory_s, weights[..., 0])
 
     def _squares(self) -> Floats:
         sums = self._sums
