@@ -67,7 +67,7 @@ def judged(text: str, result: Result) -> tuple[str, str]:
         ("rps>=110", "INVALID", "lowered rps by at most 25/s"),
         ("rps>=200", "FAIL", "lowered rps by at most 25/s"),
         ("efficiency>=60%", "PASS", "can only have lowered efficiency"),
-        ("efficiency>=110%", "INVALID", "lowered efficiency by at most 20%"),
+        ("efficiency>=90%", "INVALID", "lowered efficiency by at most 20%"),
         ("errors<1%", "PASS", "hardly touches errors"),
         ("cpu_per_request<40ms", "FAIL", "hardly touches cpu_per_request"),
     ],
