@@ -46,7 +46,7 @@ RESULT = Result(
     generator=Generator(0.1, 0.1),
     reached="",
     endpoints=[],
-    bare=Baseline((2.0, 3.0), (100.0, 500 / 3), (8.0, 10.0), (50.0, 75.0)),  # 125 calls a second in between
+    bare=Baseline((2.0, 3.0), (125.0, 125.0), (8.0, 10.0), (50.0, 50.0)),
 )
 EXPERIMENTS = """
 defaults: {model: ./models/half, payload: request.json, profile: tiny}

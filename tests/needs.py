@@ -72,7 +72,8 @@ def _docker() -> str:
         return "docker is not installed"
     # In a process of its own: a client that finds no engine leaves its socket open.
     command = [sys.executable, "-c", _ASK_ENGINE, IMAGE]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or ("no engine answers" if done.returncode else "")
 
 
 def context() -> str:
