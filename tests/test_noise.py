@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
 from pytest_tfserving.noise import Noise, NoiseKind
 from pytest_tfserving.slo import Undecided
+
+SLOS_PAGE = Path(__file__).parents[1] / "docs" / "slos.md"
 
 
 @pytest.mark.parametrize(
@@ -56,6 +59,13 @@ def test_without_known_noise_it_says_how_much_longer_it_takes() -> None:
         ": it would likely take more than an hour to decide it"
     )
     assert str(Undecided(0.05, 40.0, "rps kept rising")) == "no steady state: rps kept rising"
+
+
+def test_the_text_that_the_docs_show_is_what_is_said() -> None:
+    noise = Noise(NoiseKind.MACHINE, 0.21, 8.0, resolution=0.5)
+    said = str(Undecided(0.01, 240.0, noise=noise, length_s=30.0, noise_memory_s=10.0))
+
+    assert f"```text\n{said}\n```" in SLOS_PAGE.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
