@@ -30,8 +30,7 @@ from pytest_tfserving.slo import Undecided
         ),
         (
             Noise(NoiseKind.SPEED, 0.0, 8.0, resolution=0.05),
-            "since the limit is closer than the 5 % that this run can tell: "
-            "about 40 s more would likely decide it",
+            "since this run can tell 5 % at best: about 40 s more would likely decide it",
         ),
         (
             Noise(NoiseKind.QUEUE, in_flight=7.6),

@@ -134,7 +134,10 @@ def test_too_few_requests_are_inconclusive(project: Project) -> None:
 
     warned.assert_outcomes(passed=1, warnings=1)
     warned.stdout.fnmatch_lines(
-        ["*INCONCLUSIVE: p99.9<10s: *undecided (alpha 0.01): about * s more would likely decide it"]
+        [
+            "*INCONCLUSIVE: p99.9<10s: *undecided (alpha 0.01), since there were too few requests: "
+            "about * s more would likely decide it"
+        ]
     )
     failed.assert_outcomes(failed=1)
 

@@ -46,7 +46,7 @@ class Noise:
         if self.kind is NoiseKind.COUNT:
             return "there were too few requests"
         if not self.sd:
-            return f"the limit is closer than the {_percent(self.resolution)} that this run can tell"
+            return f"this run can tell {_percent(self.resolution)} at best"
         what = {
             NoiseKind.MACHINE: "the machine's speed",
             NoiseKind.SERVER: "the server's speed",
