@@ -262,7 +262,9 @@ def _normal_cdf(z: Floats) -> Floats:
 def _log_half(z: Floats) -> Floats:
     """Return ``ln(Phi(z)) + z**2 / 2``, also where the normal distribution function leaves the range."""
     far = np.minimum(z, -_FAR)
-    tail = -np.log(-far) + np.log1p(-(far**-2) + 3 * far**-4 - 15 * far**-6) - math.log(2 * math.pi) / 2
+    # Powers of arrays take many times as long as products.
+    part = 1 / (far * far)
+    tail = np.log1p(part * (part * (3 - 15 * part) - 1)) - np.log(-far) - math.log(2 * math.pi) / 2
     near = np.maximum(z, -_FAR)
     return np.asarray(np.where(z > -_FAR, np.log(_normal_cdf(near)) + near**2 / 2, tail))
 
