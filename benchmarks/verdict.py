@@ -332,8 +332,8 @@ def intervals(trials: Trials, *, quick: bool) -> Found:
     }
     missing = {cell: np.isnan(row[..., 1]).mean(axis=0) for cell, row in rows.items()}
     print(
-        f"\n95 % intervals of {LONG_RUN_TIME_S:g} s, {trials.runs} runs: truth covered in %, realised variance "
-        "over predicted, runs without an interval in %\n"
+        f"\n95 % intervals of {LONG_RUN_TIME_S:g} s, {trials.runs} runs: truth covered in %, realised "
+        "variance over predicted, runs without an interval in %\n"
     )
     common.table(
         ["", *FIGURES],
