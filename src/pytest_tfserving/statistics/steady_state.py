@@ -38,7 +38,7 @@ _MATTERS = 0.1
 _SAME_LEVEL = 0.05
 _BAND = 2.0
 _MOSTLY = 0.5
-# What is cut off has to be off by so many times the scatter: a level that wanders has no warm-up at its start.
+# What is cut off has to be off by so many times the scatter: a level that wanders is no warm-up.
 _OUTSIDE = 3.0
 # What makes a median deviation a standard deviation, for a normal distribution.
 _NORMAL = 1.4826
