@@ -1,9 +1,9 @@
 """README's main job again and again: three verdicts on ResNet50, how soon, and beside a neighbour.
 
 Each run is a pytest of its own, `pytest perf_tests -k 1cpu`, as in README's first command; the first one also
-exports the model. Runs on a calm machine take turns with runs beside another process, which takes the server's
-core for 0.3 to 4 s every 6 s on average. Counted are runs whose three judged experiments all PASS, FAIL
-verdicts, and seconds.
+exports the model. Runs on a calm machine take turns with runs beside another process, which takes the
+server's core for 0.3 to 4 s every 6 s on average. Counted are runs whose three judged experiments all PASS,
+FAIL verdicts, and seconds.
 
 The interval of the efficiency is compared with what two looks at the baseline would give, one before the load
 and one after it: the interval of the rate, as wide as these two differ. They are made of the pulses in the

@@ -330,22 +330,29 @@ def intervals(trials: Trials, *, quick: bool) -> Found:
     ratios = {
         cell: row[..., 0].var(axis=0, ddof=1) / np.nanmean(row[..., 2], axis=0) for cell, row in rows.items()
     }
+    missing = {cell: np.isnan(row[..., 1]).mean(axis=0) for cell, row in rows.items()}
     print(
-        f"\n95 % intervals of {LONG_RUN_TIME_S:g} s: truth covered in % of {trials.runs} runs, "
-        "realised variance over predicted\n"
+        f"\n95 % intervals of {LONG_RUN_TIME_S:g} s, {trials.runs} runs: truth covered in %, realised "
+        "variance over predicted, runs without an interval in %\n"
     )
     common.table(
         ["", *FIGURES],
         [
             [
                 str(cell),
-                *(f"{100 * a:.1f}, {b:.2f}" for a, b in zip(covered[cell], ratios[cell], strict=True)),
+                *(
+                    f"{100 * share:.1f}, {ratio:.2f}, {100 * without:.0f}"
+                    for share, ratio, without in zip(covered[cell], ratios[cell], missing[cell], strict=True)
+                ),
             ]
             for cell in cells
         ],
     )
     figures = {
-        str(cell): {"covered": named(FIGURES, covered[cell]), "variance": named(FIGURES, ratios[cell])}
+        str(cell): {
+            name: named(FIGURES, found[cell])
+            for name, found in (("covered", covered), ("variance", ratios), ("missing", missing))
+        }
         for cell in cells
     }
     targets = _covered_targets(covered, trials.runs) + _variance_targets(ratios, trials.runs)

@@ -38,6 +38,8 @@ _MATTERS = 0.1
 _SAME_LEVEL = 0.05
 _BAND = 2.0
 _MOSTLY = 0.5
+# What is cut off has to be off by so many times the scatter: a level that wanders is no warm-up.
+_OUTSIDE = 3.0
 # What makes a median deviation a standard deviation, for a normal distribution.
 _NORMAL = 1.4826
 
@@ -66,12 +68,19 @@ def steadiness(slices: Floats, name: str, slice_s: float = SLICE_S) -> Steadines
 
 
 def _end_of_warm_up(means: Floats, cut: int) -> int:
-    """``cut``, or where the level of the rest was reached before: trouble after that is the server's."""
+    """Return ``cut``, or where the level of the rest was reached before: trouble after that is the server's.
+
+    It is 0 where what is before the cut is not off by more than the rest scatters.
+    """
     if not cut:
         return 0
     rest = means[cut:]
     level = _median(rest)
     scatter = _NORMAL * _median(np.abs(rest - level))
+    from_one_to_the_next = _NORMAL * _median(np.abs(np.diff(means))) / math.sqrt(2)
+    ordinary = max(_MATTERS * abs(level), _OUTSIDE * max(scatter, from_one_to_the_next))
+    if abs(float(means[:cut].mean()) - level) <= ordinary:
+        return 0
     near = np.abs(means[:cut] - level) <= max(_SAME_LEVEL * abs(level), _BAND * scatter)
     from_then_on = np.cumsum(near[::-1])[::-1] / np.arange(cut, 0, -1)
     reached = near & (from_then_on >= _MOSTLY)
