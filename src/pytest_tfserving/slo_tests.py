@@ -45,6 +45,8 @@ _LIKELY = 0.5
 # The level of a speed seldom has a larger standard deviation than this, as a fraction: with it two moments in
 # three are within a factor of 1.6.
 _TYPICAL_SD = 0.5
+# How much more evidence rates take that are skewed, and taken to be Gaussian.
+_SKEWED = 0.7
 # What is counted of a block without requests: a logarithm needs more than nothing.
 _HALF_A_REQUEST = 0.5
 
@@ -232,12 +234,14 @@ class SeriesSet:
         return self.series(_log_latency(latencies), latencies)
 
 
-def _level_noise(model: LevelModel, needed: float, scale: float = 1.0) -> Noise:
-    """Return what a level's wandering hides; ``scale`` makes fractions of the series' unit."""
+def _level_noise(model: LevelModel, needed: float) -> Noise:
+    """Return what a level's wandering hides, of the last of the model's series: one of logarithms."""
     found = model.estimate()
-    resolution = math.sqrt(2 * (needed + EVIDENCE_COST)) * float(found.error) * scale
-    sd = float(found.level_sd) * scale if found.still < _LIKELY else 0.0
-    return Noise(NoiseKind.SPEED, sd, float(found.memory_s), resolution=resolution)
+    error, level_sd, memory_s, still = (
+        float(each.flat[-1]) for each in (found.error, found.level_sd, found.memory_s, found.still)
+    )
+    resolution = math.sqrt(2 * (needed + EVIDENCE_COST)) * error
+    return Noise(NoiseKind.SPEED, level_sd if still < _LIKELY else 0.0, memory_s, resolution=resolution)
 
 
 def _level_factor(model: LevelModel, evidence: float, needed: float) -> float:
@@ -386,9 +390,9 @@ class ErrorsTest:
 class RateTest:
     """Successes a second against a rate.
 
-    That it is above is shown by the logarithms of the blocks' rates: their mean is below the logarithm of the
-    mean rate, whatever its law (Jensen), and no wandering of a speed takes them far. That it is below is
-    shown by the rates themselves.
+    That it is above is shown by the logarithms of the blocks' rates: their mean is below the logarithm of
+    the mean rate, whatever its law (Jensen), and no wandering of a speed takes them far. That it is below is
+    shown by the rates themselves, which are skewed: it takes more evidence.
     """
 
     def __init__(self, limit: float, shared: SeriesSet) -> None:
@@ -410,7 +414,7 @@ class RateTest:
             lambda level_sd: np.full_like(level_sd, limit), _TYPICAL_SD * limit
         )
         _, above = self._logs.model.evidence(lambda level_sd: np.full_like(level_sd, log_limit), _TYPICAL_SD)
-        self._evidence = Evidence(float(below), float(above), float(self._rates.model.effective()))
+        self._evidence = Evidence(float(below) - _SKEWED, float(above), float(self._rates.model.effective()))
         return self._evidence
 
     def needed_factor(self, needed: float) -> float:
@@ -425,8 +429,9 @@ class RateTest:
 class MeanTest:
     """The mean latency against a limit.
 
-    That it is below is shown by the sums of latencies less the limit. That it is above is shown by the same,
-    or by the blocks' mean log latencies: the logarithm of the mean is above these, except that requests are
+    That it is below is shown by the sums of latencies less the limit, and by the blocks' mean log latencies:
+    latencies are skewed, and the mean of log-Gaussian ones is above their median by half the variance. That
+    it is above is shown by the logarithms: they are below the logarithm of the mean, except that requests are
     fewer where a closed loop is slow, which takes half the level's variance off at most.
     """
 
@@ -449,15 +454,17 @@ class MeanTest:
         if self._excess.model.blocks < LEAST_BLOCKS:
             return Evidence()
         rate = len(window.ended_s) / window.length_s
-        below, above = self._excess.model.evidence(np.zeros_like, _TYPICAL_SD * self._limit * rate)
-        limit = math.log(self._limit)
-        _, far_above = self._logs.model.evidence(lambda level_sd: limit + level_sd**2 / 2, _TYPICAL_SD)
         values = self._latencies(window)
+        limit, spread = math.log(self._limit), float(np.log(values[-MOST_VALUES:]).var())
+        logs = self._logs.model
+        below, _ = self._excess.model.evidence(np.zeros_like, _TYPICAL_SD * self._limit * rate)
+        skewed, _ = logs.evidence(lambda level_sd: limit - (level_sd**2 + spread) / 2, _TYPICAL_SD)
+        _, above = logs.evidence(lambda level_sd: limit + level_sd**2 / 2, _TYPICAL_SD)
         scatter = float(values.std() / max(float(values.mean()), self._limit))
-        if len(values) / window.in_flight < _FEWEST_VALUES + _SCATTER_NEEDS * scatter**2:
-            below, above = np.zeros(()), np.zeros(())
+        is_enough = len(values) / window.in_flight >= _FEWEST_VALUES + _SCATTER_NEEDS * scatter**2
+        both = min(float(below), float(skewed)) if is_enough else 0.0
         effective = float(self._excess.model.effective())
-        self._evidence = Evidence(float(below), max(float(above), float(far_above)), effective)
+        self._evidence = Evidence(both, float(above), effective)
         return self._evidence
 
     def needed_factor(self, needed: float) -> float:
@@ -470,12 +477,16 @@ class MeanTest:
 
 
 class PairedTest:
-    """A ratio against a limit, from differences that are paired in time: ``numerator - limit * denominator``.
+    """A ratio against a limit, from pairs of values that were taken beside each other.
+
+    What a machine does to both is neither in ``numerator - limit * denominator``, whose mean is 0 where the
+    ratio of the sums is the limit, nor in the logarithms of the single ratios, which far from the limit do
+    not wander with the machine either. The evidence is the mean of both.
 
     Args:
         limit: of the ratio.
         pairs: returns a window's numerators, denominators, and the seconds that each pair took.
-        noise_memory_s: how long differences may remember.
+        noise_memory_s: how long ratios may remember.
     """
 
     def __init__(
@@ -488,22 +499,25 @@ class PairedTest:
         self._pairs = pairs
         self._noise_memory_s = noise_memory_s
         self._pair_s = math.nan
-        self._model = LevelModel(SHORTEST_BLOCK_S, noise_memory_s)
+        self._model = LevelModel(SHORTEST_BLOCK_S, noise_memory_s, (2,))
         self._evidence = Evidence()
-        self._mean = math.nan
 
     def look(self, window: Window) -> Evidence:
-        """Return the evidence of the paired differences."""
+        """Return the evidence of the pairs."""
         numerators, denominators, pair_s = self._pairs(window)
-        if len(numerators) < LEAST_BLOCKS:
+        if len(numerators) < LEAST_BLOCKS or not (numerators.any() and denominators.any()):
             return Evidence()
         if not 1 / _MISFIT < pair_s / self._pair_s < _MISFIT or len(numerators) < self._model.blocks:
-            self._pair_s, self._model = pair_s, LevelModel(pair_s, self._noise_memory_s)
-        for value in (numerators - self._limit * denominators)[self._model.blocks :]:
-            self._model.add(value)
-        self._mean = float(denominators.mean()) * self._limit
-        below, above = self._model.evidence(np.zeros_like, _TYPICAL_SD * self._mean)
-        self._evidence = Evidence(float(below), float(above), float(self._model.effective()))
+            self._pair_s, self._model = pair_s, LevelModel(pair_s, self._noise_memory_s, (2,))
+        expected = self._limit * denominators
+        logs = np.log(_above_nothing(numerators) / _above_nothing(denominators))
+        for values in np.array([numerators - expected, logs]).T[self._model.blocks :]:
+            self._model.add(values)
+        limits = np.array([0.0, math.log(self._limit)])[:, None, None]
+        typical_sd = _TYPICAL_SD * np.array([expected.mean(), 1.0])[:, None, None]
+        both = self._model.evidence(lambda level_sd: limits + np.zeros_like(level_sd), typical_sd)
+        below, above = (float(np.logaddexp(*each)) - math.log(2) for each in both)
+        self._evidence = Evidence(below, above, float(self._model.effective().max()))
         return self._evidence
 
     def needed_factor(self, needed: float) -> float:
@@ -511,10 +525,13 @@ class PairedTest:
         return _level_factor(self._model, self._evidence.most, needed)
 
     def noise(self, needed: float) -> Noise | None:
-        """Return the level's, as a fraction of the limit."""
-        if self._model.blocks < LEAST_BLOCKS or not self._mean > 0:
-            return None
-        return _level_noise(self._model, needed, 1 / self._mean)
+        """Return the level's, as a fraction."""
+        return _level_noise(self._model, needed) if self._model.blocks >= LEAST_BLOCKS else None
+
+
+def _above_nothing(values: Floats) -> Floats:
+    """Return values that have logarithms: nothing is taken to be a twentieth of the mean."""
+    return np.asarray(np.maximum(values, values.mean() / 20))
 
 
 class NeverTest:

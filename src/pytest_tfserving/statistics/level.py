@@ -109,7 +109,7 @@ class LevelModel:
         self._variance = self._kept**2 * self._variance * (1 - gain) + share * (1 - self._kept**2)
         self.blocks += 1
 
-    def evidence(self, boundary: Boundary, typical_sd: float = math.inf) -> tuple[Floats, Floats]:
+    def evidence(self, boundary: Boundary, typical_sd: Floats | float = math.inf) -> tuple[Floats, Floats]:
         """Return the logarithms of the evidence that the mean is below a boundary, and that it is above.
 
         Args:
