@@ -191,20 +191,19 @@ def _sums(window: Window, edges_s: Floats, weights: Floats | None = None) -> Flo
     return np.asarray(np.bincount(at, weights=chosen, minlength=len(edges_s) - 1), float)
 
 
-def _log_latency(latencies_ms: Callable[[Window], Floats]) -> Callable[[Window, Floats], Floats]:
-    """Return what gives each block's mean log latency; a block without requests has the one before."""
+def _block_means(values_of: Callable[[Window], Floats]) -> Callable[[Window, Floats], Floats]:
+    """Return what gives the mean of each block's requests; a block without any has the one before."""
 
-    def values(window: Window, edges_s: Floats) -> Floats:
+    def means(window: Window, edges_s: Floats) -> Floats:
         before = max(int(np.searchsorted(window.ended_s, edges_s[0])) - 1, 0)
-        logs = np.log(latencies_ms(window))
+        values = values_of(window)
         counts = _sums(window, edges_s)
-        means = np.divide(
-            _sums(window, edges_s, logs), counts, out=np.full(len(counts), np.nan), where=counts > 0
-        )
-        known = np.maximum.accumulate(np.where(counts > 0, np.arange(len(means)), -1))
-        return np.asarray(np.where(known >= 0, means[known], logs[before]))
+        nothing = np.full(len(counts), np.nan)
+        found = np.divide(_sums(window, edges_s, values), counts, out=nothing, where=counts > 0)
+        known = np.maximum.accumulate(np.where(counts > 0, np.arange(len(found)), -1))
+        return np.asarray(np.where(known >= 0, found[known], values[before]))
 
-    return values
+    return means
 
 
 def _rate(window: Window, edges_s: Floats) -> Floats:
@@ -229,9 +228,14 @@ class SeriesSet:
             self._known[key] = _Series(values, self._noise_memory_s)
         return self._known[key]
 
+    def latency(self, latencies: Callable[[Window], Floats]) -> _Series:
+        """Return the series of mean latencies."""
+        return self.series(_block_means(latencies), ("mean", latencies))
+
     def log_latency(self, latencies: Callable[[Window], Floats]) -> _Series:
         """Return the series of mean log latencies."""
-        return self.series(_log_latency(latencies), latencies)
+        means = _block_means(lambda window: np.asarray(np.log(latencies(window))))
+        return self.series(means, ("log", latencies))
 
 
 def _level_noise(model: LevelModel, needed: float) -> Noise:
@@ -429,47 +433,43 @@ class RateTest:
 class MeanTest:
     """The mean latency against a limit.
 
-    That it is below is shown by the sums of latencies less the limit, and by the blocks' mean log latencies:
-    latencies are skewed, and the mean of log-Gaussian ones is above their median by half the variance. That
-    it is above is shown by the logarithms: they are below the logarithm of the mean, except that requests are
-    fewer where a closed loop is slow, which takes half the level's variance off at most.
+    That it is below is shown by the blocks' means, and by their mean log latencies: latencies are skewed, and
+    the mean of log-Gaussian ones is above their median by half the variance. That it is above is shown by
+    the logarithms: they are below the logarithm of the mean, except that requests are fewer where a closed
+    loop is slow, which takes half the level's variance off at most.
     """
 
     def __init__(self, limit: float, latencies: Callable[[Window], Floats], shared: SeriesSet) -> None:
         self._limit = limit
         self._latencies = latencies
-        self._excess = shared.series(self._values)
+        self._means = shared.latency(latencies)
         self._logs = shared.log_latency(latencies)
         self._evidence = Evidence()
-
-    def _values(self, window: Window, edges_s: Floats) -> Floats:
-        return _sums(window, edges_s, self._latencies(window) - self._limit) / np.diff(edges_s)
 
     def look(self, window: Window) -> Evidence:
         """Return the evidence of both series, where there are enough values."""
         if not len(window.ended_s):
             return Evidence()
-        self._excess.advance(window)
+        self._means.advance(window)
         self._logs.advance(window)
-        if self._excess.model.blocks < LEAST_BLOCKS:
+        if self._means.model.blocks < LEAST_BLOCKS:
             return Evidence()
-        rate = len(window.ended_s) / window.length_s
-        values = self._latencies(window)
-        limit, spread = math.log(self._limit), float(np.log(values[-MOST_VALUES:]).var())
-        logs = self._logs.model
-        below, _ = self._excess.model.evidence(np.zeros_like, _TYPICAL_SD * self._limit * rate)
+        values, limit_ms, logs = self._latencies(window), self._limit, self._logs.model
+        limit, spread = math.log(limit_ms), float(np.log(values[-MOST_VALUES:]).var())
+        below, _ = self._means.model.evidence(
+            lambda level_sd: np.full_like(level_sd, limit_ms), _TYPICAL_SD * limit_ms
+        )
         skewed, _ = logs.evidence(lambda level_sd: limit - (level_sd**2 + spread) / 2, _TYPICAL_SD)
         _, above = logs.evidence(lambda level_sd: limit + level_sd**2 / 2, _TYPICAL_SD)
-        scatter = float(values.std() / max(float(values.mean()), self._limit))
+        scatter = float(values.std() / max(float(values.mean()), limit_ms))
         is_enough = len(values) / window.in_flight >= _FEWEST_VALUES + _SCATTER_NEEDS * scatter**2
         both = min(float(below), float(skewed)) if is_enough else 0.0
-        effective = float(self._excess.model.effective())
-        self._evidence = Evidence(both, float(above), effective)
+        self._evidence = Evidence(both, float(above), float(self._means.model.effective()))
         return self._evidence
 
     def needed_factor(self, needed: float) -> float:
         """Return what the level says."""
-        return _level_factor(self._excess.model, self._evidence.most, needed)
+        return _level_factor(self._means.model, self._evidence.most, needed)
 
     def noise(self, needed: float) -> Noise | None:
         """Return the level's."""
