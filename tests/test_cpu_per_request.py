@@ -201,7 +201,7 @@ def test_between_rare_readings_only_that_time_counts(tmp_path: Path) -> None:
         (
             CpuCurve(np.array([1.0, 20.0, 40.0]), np.array([5.0, 9.0, 0.5])),
             "kubernetes",
-            "a replica was started anew in the window, and its CPU was counted from 0 again",
+            "a replica was restarted in the window, and its CPU was counted from 0 again",
         ),
         (
             CpuCurve(np.empty(0), np.empty(0), "no permission to get nodes/proxy"),

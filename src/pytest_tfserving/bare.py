@@ -142,7 +142,7 @@ class BareSession:
         return f": {last[0]}" if last else ""
 
     def has_ended(self) -> bool:
-        """Whether the process is gone."""
+        """Return whether the process is gone."""
         return self._process.poll() is not None
 
     def kill(self) -> None:

@@ -122,7 +122,7 @@ class Leader:
             with contextlib.suppress(DeploymentError):  # the next pulse may do better
                 length_s = self._pulse()
             apart_s = max(self._apart_s, _EVERY_PULSES * length_s)
-            due_s = self._clock.now_s() + apart_s * random.uniform(1 - _SPREAD, 1 + _SPREAD)  # noqa: S311
+            due_s = self._clock.now_s() + apart_s * random.uniform(1 - _SPREAD, 1 + _SPREAD)  # noqa: S311 - no secret
 
     def _fit_to_freezer(self) -> None:
         """Make pulses longer and rarer where freezing takes a while."""

@@ -1,1 +1,1 @@
-"""What `pytest-tfserving calibrate` measures of this machine, and keeps for later runs on it."""
+"""The noise of this machine: measured by `pytest-tfserving calibrate`, and kept for later runs on it."""

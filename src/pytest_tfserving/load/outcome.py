@@ -278,7 +278,7 @@ def _cpu_unknown(blocks: CpuCurve, window: Window, target: str) -> str:
     if blocks.unseen:
         return f"the server's CPU cannot be seen: {blocks.unseen}"
     if blocks.began_anew:
-        return "a replica was started anew in the window, and its CPU was counted from 0 again"
+        return "a replica was restarted in the window, and its CPU was counted from 0 again"
     if blocks.is_enough:
         return ""
     if target == "kubernetes":

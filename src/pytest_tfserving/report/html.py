@@ -203,9 +203,9 @@ def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _waiting(generator: Mapping[str, Any]) -> str:
-    """For how long the generator waited for a core, and for whom."""
-    whom = f" ({', '.join(generator['taken_by'])})" if generator["taken_by"] else ""
-    return f"waiting for one {percent(generator['wait'])} of the time{whom}"
+    """Return for how long the generator waited for a core, and which process had it."""
+    taken_by = f" ({', '.join(generator['taken_by'])})" if generator["taken_by"] else ""
+    return f"waiting for one {percent(generator['wait'])} of the time{taken_by}"
 
 
 def _server_facts(server: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

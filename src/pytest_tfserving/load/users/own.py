@@ -68,7 +68,7 @@ class OwnUsers(Loop):
     def listen(self, environment: Any) -> None:
         """Record every request that Locust tells of; users wait on the load clock."""
         # What Locust itself has every wait of a user done by.
-        TaskSet._sleep = lambda _, length_s: self.sleep_until(self.now_s() + length_s)  # noqa: SLF001
+        TaskSet._sleep = lambda _, length_s: self.sleep_until(self.now_s() + length_s)  # noqa: SLF001 - Locust has no other way
         environment.events.request.add_listener(self._on_request)
 
     def answered_since(self, at_s: float) -> bool:
