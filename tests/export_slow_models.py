@@ -15,7 +15,7 @@ import tensorflow as tf
 _SIZE, _PRODUCTS = 256, 30
 
 
-class Slow(tf.Module):  # type: ignore[misc] - TensorFlow has no types
+class Slow(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
     """Multiplies matrices ``times`` as often as the quickest one does, and throws the product away."""
 
     def __init__(self, times: int) -> None:
@@ -23,7 +23,7 @@ class Slow(tf.Module):  # type: ignore[misc] - TensorFlow has no types
         self._products = _PRODUCTS * times
         self._matrix = tf.Variable(tf.eye(_SIZE))
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])  # type: ignore[untyped-decorator] - as above
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])  # type: ignore[untyped-decorator]
     def serve(self, x: Any) -> dict[str, Any]:
         """Half of x plus 2."""
         product = tf.fill([_SIZE, _SIZE], x[0])
