@@ -29,6 +29,7 @@ _BAKED = "pytest-tfserving-e2e:models"
 _CACHE = cache_folder()
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give the tests of one engine to one worker, where `--dist=loadgroup` asks for groups."""
     for item in items:
