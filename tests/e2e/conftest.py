@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -23,18 +24,24 @@ if TYPE_CHECKING:
 
     from harness import Project
 
-_FOLDER = Path(__file__).parent
+_ON_THIS_MACHINE = re.compile(r"/test_(docker_target|images)\.py::|\[(local|docker|url)\]$")
 _BAKED = "pytest-tfserving-e2e:models"
 # Pytester gives tests a home of their own.
 _CACHE = cache_folder()
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the tests of one engine to one worker, where `--dist=loadgroup` asks for groups."""
-    for item in items:
-        if _FOLDER in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group(_engine_of(item)))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give all tests of one engine to one worker where `--dist=loadscope` is given: others would but wait."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByEngine(LoadScopeScheduling):  # type: ignore[misc]
+        """Tests that use the cluster, and all others."""
+
+        def _split_scope(self, nodeid: str) -> str:
+            return "machine" if _ON_THIS_MACHINE.search(nodeid) else "cluster"
+
+    return ByEngine(config, log) if config.getoption("dist") == "loadscope" else None
 
 
 def _engine_of(item: pytest.Item) -> str:
