@@ -47,6 +47,7 @@ class Job:
     seconds: float
     exit_code: int
     verdicts: tuple[str, ...]
+    reasons: tuple[str, ...]
     narrower: tuple[float, ...]
 
     @property
@@ -69,6 +70,8 @@ def main() -> None:
                 with beside:
                     done.append(run(folder / "results.json"))
                 print(f"{kind:10} {done[-1].seconds:6.1f} s  {', '.join(done[-1].verdicts)}", flush=True)
+                for reason in done[-1].reasons:
+                    print(f"           {reason}", flush=True)
     common.note("")
     finish(args, jobs)
 
@@ -86,7 +89,14 @@ def run(report: Path) -> Job:
     results = json.loads(report.read_text(encoding="utf-8"))["results"]
     judged = [each for each in results if not each["not_judged"]]
     narrower = tuple(filter(None, (narrowing(each) for each in judged)))
-    return Job(seconds, done.returncode, tuple(each["verdict"] for each in judged), narrower)
+    verdicts = tuple(each["verdict"] for each in judged)
+    reasons = {
+        f"{slo['slo']}: {slo['verdict']}: {slo['reason']}"
+        for each in judged
+        for slo in each["slos"]
+        if slo["verdict"] != "PASS"
+    }
+    return Job(seconds, done.returncode, verdicts, tuple(sorted(reasons)), narrower)
 
 
 def narrowing(result: dict[str, Any]) -> float | None:
