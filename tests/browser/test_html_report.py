@@ -133,7 +133,7 @@ def test_the_keyboard_reaches_everything_in_reading_order(show: Callable[..., An
             break
 
     assert names[:4] == ["view", "colour", "sort", "filter"]
-    assert names.count("BUTTON") == 9
+    assert names.count("BUTTON") == 10
     assert names.count("SUMMARY") == 15
     assert names[-1] == "download"
 
