@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 HALF = """
 defaults: {model: half_plus_two, profile: tiny}
 profiles:
-  tiny: {users: 2, spawn_rate: 2, run_time_s: 60, think_time_s: 0.02, max_lag_ms: 2000, max_cpu_wait: 1}
+  tiny: {users: 2, spawn_rate: 2, run_time_s: 3, think_time_s: 0.02, max_lag_ms: 2000, max_cpu_wait: 1}
 experiments:
-  - {shape: 1cpu-2gb-1n, inter_op: 1, slo: ["p95<1us"]}
-  - {shape: 1cpu-2gb-1n, inter_op: 2, batching: true, slo: ["rps>=1"]}
+  - {shape: 1cpu-2gb-1n, inter_op: 1, slo: ["max<1us"]}
+  - {shape: 1cpu-2gb-1n, inter_op: 2, batching: true, slo: ["max<60s"]}
 """
 PAGE = """\
 # TYPE :tensorflow:serving:request_count counter
