@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 SHORTEST_BLOCK_S = 0.5
 # So many requests a block on average make its mean nearly Gaussian.
 REQUESTS_IN_A_BLOCK = 5
-# Blocks are made anew when there are so many times as many requests in them as there should be, or as few.
+# Blocks get another length when they hold so many times too many requests, or too few.
 _MISFIT = 3.0
 _MS = 1000
 # A normal approximation of a mean needs so many values, and more the more they scatter (skewness).

@@ -1,4 +1,4 @@
-"""One calibration of this machine, from its pieces of work to what is kept of it."""
+"""Calibration of this machine, from its pieces of work to what is kept of it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _MS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How long each part takes, of ``whole_s`` in all."""
+    """Lengths of the parts, of ``whole_s`` in all."""
 
     whole_s: float
     pieces_s: float

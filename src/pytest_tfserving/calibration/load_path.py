@@ -46,7 +46,7 @@ _GATE_USERS = 2
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """What the load generator does against a server that costs next to nothing.
+    """Figures of the load generator against a server that costs next to nothing.
 
     Latencies and lag are those of a single user; ``rps`` is what one load process sends at most.
     """

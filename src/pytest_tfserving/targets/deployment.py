@@ -67,7 +67,7 @@ class Deployment:
 
     ``label`` is what results call it: the experiment's name where its shape was deployed. ``failure()`` is
     a sentence once something in it has died, known at most ``known_after_s`` later. ``happened()`` has one
-    for each thing that befell its replicas, oldest first. ``pulses(path)`` are the baseline's in a run
+    for each thing that happened to its replicas, oldest first. ``pulses(path)`` are the baseline's in a run
     of load whose clock has that file, and ``right_answer()`` is what the baseline answers, both None where
     there is none. ``load_place`` is where load processes run, this machine where there is none.
     ``usage()`` is what all replicas have used so far, None where nothing of that is seen. ``unfit`` says what
