@@ -46,6 +46,18 @@ def test_a_deployment_without_a_future(name: str) -> None:
     assert "\n" not in state.reason
 
 
+def test_a_probe_that_fails_later_does_not_hide_the_one_that_the_container_is_killed_for() -> None:
+    snapshot = said("a_probe_that_fails").snapshot
+    failed = next(each for each in snapshot.events if each["reason"] == "Unhealthy")
+    later = {**failed, "lastTimestamp": "9999-01-01T00:00:00Z"}
+    later["message"] = "Readiness probe failed: connection refused"
+
+    state = state_of(replace(snapshot, events=[*snapshot.events, later]))
+
+    assert isinstance(state, Doomed)
+    assert fnmatchcase(state.reason, REASONS["a_probe_that_fails"]), state.reason
+
+
 def test_one_that_is_ready(ready: Snapshot) -> None:
     state = state_of(ready)
 

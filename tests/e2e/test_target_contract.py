@@ -91,7 +91,7 @@ def test_gate(serving, load):
     killer = threading.Thread(target=kill_when_loaded, args=(serving,))
     killer.start()
     try:
-        load(run_time_s=60).check()
+        load(run_time_s=60, early_stop=False).check()
     finally:
         killer.join()
 """

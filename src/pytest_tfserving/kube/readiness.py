@@ -189,7 +189,7 @@ def _event_reasons(pod: str, events: Sequence[Object]) -> Iterator[Doomed]:
     for event in events:
         message = _line(event.get("message", ""))
         if event.get("reason") == "Killing" and "probe" in message and "will be restarted" in message:
-            why = _last_probe_failure(events)
+            why = _last_probe_failure(events, _kind_of_probe(message))
             yield Doomed(f"Pod {pod}: {message}" + (f" ({why})" if why else ""), pod)
         if event.get("reason") == "FailedMount" and _MISSING_VOLUME.search(message):
             yield Doomed(f"Pod {pod} cannot start: {message}")
@@ -218,9 +218,15 @@ def _last_failed_pull(events: Sequence[Object]) -> str:
     return next((text for text in reversed(messages) if text.startswith("Failed to pull image")), "")
 
 
-def _last_probe_failure(events: Sequence[Object]) -> str:
-    failed = [each for each in events if each.get("reason") == "Unhealthy"]
-    return _line(failed[-1].get("message", "")) if failed else ""
+def _last_probe_failure(events: Sequence[Object], kind: str = "") -> str:
+    """Return what the last probe that failed says, of one kind if that is given."""
+    messages = [_line(each.get("message", "")) for each in events if each.get("reason") == "Unhealthy"]
+    return next((text for text in reversed(messages) if text.startswith(kind)), "")
+
+
+def _kind_of_probe(killing: str) -> str:
+    """Return which kind of probe a container is killed for, as the messages of its failures begin."""
+    return next((kind for kind in ("Liveness", "Startup") if kind.lower() in killing), "")
 
 
 # --- waiting ---
