@@ -1,1 +1,1 @@
-"""The embedded server: TF Serving's REST API and flags, on the TensorFlow wheel."""
+"""The embedded server: TF Serving's REST and gRPC APIs and its flags, on the TensorFlow wheel."""

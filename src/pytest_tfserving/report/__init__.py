@@ -1,1 +1,1 @@
-"""What people and machines get to read: terminal, JUnit properties, JSON."""
+"""Reports for people and machines: terminal, JUnit properties, JSON, HTML, Markdown."""
