@@ -91,7 +91,8 @@ def of_process(engine: docker.DockerClient, pid: int) -> list[Container]:
 
 def start_loading(project: Project, engine: docker.DockerClient) -> subprocess.Popen[Any]:
     """A pytest run that has its container and goes on for long."""
-    program = [sys.executable, "-m", "pytest", "-p", "no:locust", "--tfserving-run-time=5m", *OPTIONS]
+    for_long = ("--tfserving-run-time=5m", "--tfserving-early-stop=no")
+    program = [sys.executable, "-m", "pytest", "-p", "no:locust", *for_long, *OPTIONS]
     with (project.pytester.path / "output").open("wb") as output:
         process = subprocess.Popen(
             program,
