@@ -13,11 +13,13 @@ import numpy as np
 from pytest_tfserving import noise_memory
 from pytest_tfserving.load.histogram import Histogram, buckets_of
 from pytest_tfserving.load.latencies import SCHEMA_PERCENTILES, Collected, Latencies, percentile_name
+from pytest_tfserving.statistics.block_latencies import BlockLatencies
 from pytest_tfserving.statistics.dependence import MOST_VALUES, inefficiency
 from pytest_tfserving.statistics.intervals import (
     are_enough,
     blocks_of,
     half_widths,
+    level_widths,
     percentile_interval,
     share_interval,
 )
@@ -50,7 +52,7 @@ class Part:
         self._requests = np.zeros(self._blocks)
         self._successes = np.zeros(self._blocks)
         self._taken_ms = np.zeros(self._blocks)
-        self._under = np.zeros((len(SCHEMA_PERCENTILES), self._blocks))
+        self._logs = BlockLatencies(self._blocks)
         self.latencies: Latencies
 
     def add(self, finished_s: Floats, latencies_ms: Floats, failed: Bools) -> None:
@@ -63,6 +65,7 @@ class Part:
         self._collected.add(good_ms)
         self._successes += np.bincount(block, minlength=self._blocks)
         self._taken_ms += np.bincount(block, weights=good_ms, minlength=self._blocks)
+        self._logs.add(block, good_ms)
 
     def close(self) -> None:
         """All were seen once."""
@@ -73,9 +76,7 @@ class Part:
     def see_again(self, finished_s: Floats, latencies_ms: Floats, failed: Bools) -> None:
         """See a block for the second time, when all were seen once."""
         good = self._inside(finished_s) & ~failed
-        good_ms, block = latencies_ms[good], self._block(finished_s[good])
-        for index, value in enumerate(self._values):
-            self._under[index] += np.bincount(block[good_ms <= value], minlength=self._blocks)
+        self._logs.add_again(self._block(finished_s[good]), latencies_ms[good])
 
     @property
     def requests(self) -> int:
@@ -109,24 +110,24 @@ class Part:
         if length_s <= 0:
             return {}
         block_s, counts, mean_ms = length_s / self._blocks, self._successes, self.latencies.mean_ms
-        shares = np.array(SCHEMA_PERCENTILES) / 100
+        spreads, surplus = self._logs.beyond(SCHEMA_PERCENTILES)
         typical = counts.mean()
         off = np.vstack(
-            [
-                counts / block_s,
-                (self._taken_ms - mean_ms * counts) / typical,
-                (self._under - shares[:, None] * counts) / typical,
-            ]
+            [counts / block_s, (self._taken_ms - mean_ms * counts) / typical, surplus / typical],
         )
-        below, above = (each.tolist() for each in half_widths(off, block_s, self._noise_memory_s))
+        below, above = half_widths(off, block_s, self._noise_memory_s)
         rate = float(counts.sum()) / length_s
         found: dict[str, Interval | None] = {
-            "rps": (max(rate - below[0], 0.0), rate + above[0]),
-            "mean_ms": (max(mean_ms - below[1], 0.0), mean_ms + above[1]),
+            "rps": (max(rate - float(below[0]), 0.0), rate + float(above[0])),
+            "mean_ms": (max(mean_ms - float(below[1]), 0.0), mean_ms + float(above[1])),
         }
-        for row, percentile in enumerate(SCHEMA_PERCENTILES, start=2):
-            interval = percentile_interval(self.latencies, percentile, below[row], above[row])
-            found[percentile_name(percentile)] = interval
+        shares = zip(below[2:].tolist(), above[2:].tolist(), strict=True)
+        down, up = level_widths(self._logs, SCHEMA_PERCENTILES, spreads, block_s, self._noise_memory_s)
+        factors = zip(down.tolist(), up.tolist(), strict=True)
+        for percentile, share, factor in zip(SCHEMA_PERCENTILES, shares, factors, strict=True):
+            found[percentile_name(percentile)] = percentile_interval(
+                self.latencies, percentile, share, factor
+            )
         return found
 
     def _inside(self, finished_s: Floats) -> Bools:

@@ -8,15 +8,20 @@ memory is bounded.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
     from pytest_tfserving.load.latencies import Latencies
+    from pytest_tfserving.statistics.block_latencies import BlockLatencies
+    from pytest_tfserving.statistics.level import LevelModel
 
-    Floats = NDArray[np.float64]
+    Floats = NDArray[np.floating[Any]]
 
 # A part of a run is cut into so many blocks, of half a second at least where that leaves enough of them.
 MOST_BLOCKS = 200
@@ -29,6 +34,14 @@ _FEWEST_FOR_A_LEVEL = 8
 # Student's t for 95 %, from one degree of freedom on.
 _T_OF = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447)
 _Z = 1.96
+# Intervals rest on levels that remember a little longer than is taken for granted, in finer steps than those
+# of verdicts: a memory on its limit is likely thought to be shorter, and the interval would be too narrow.
+_LONGER = 1.15
+_STEP = 1.5
+_STILL = 0.8
+# What is counted of a block without requests: a logarithm needs more than nothing.
+_HALF_A_REQUEST = 0.5
+_SHORTEST_MS = 1e-6
 
 Interval = tuple[float, float]
 
@@ -53,34 +66,93 @@ def half_widths(series: Floats, block_s: float, noise_memory_s: float) -> tuple[
     """
     import numpy as np
 
-    from pytest_tfserving.statistics.level import LevelModel
-
-    model = LevelModel(block_s, noise_memory_s, (len(series),))
-    for values in series.T:
-        model.add(values)
-    low, high = model.interval()
+    low, high = _model(series, block_s, noise_memory_s).interval()
     mean = series.mean(axis=1)
     return np.maximum(mean - low, 0.0), np.maximum(high - mean, 0.0)
 
 
+def _model(series: Floats, block_s: float, noise_memory_s: float) -> LevelModel:
+    from pytest_tfserving.statistics.level import LevelModel
+
+    model = LevelModel(block_s, _LONGER * noise_memory_s, series.shape[:-1], step=_STEP, still=_STILL)
+    for values in series.T:
+        model.add(values)
+    return model
+
+
+def level_widths(
+    blocks: BlockLatencies,
+    percentiles: Sequence[float],
+    spreads: Floats,
+    block_s: float,
+    noise_memory_s: float,
+) -> tuple[Floats, Floats]:
+    """Return how far the level alone takes percentiles down and up, as logarithms of factors.
+
+    For a Gaussian level of mean m and standard deviation s, a percentile's logarithm is
+    ``m + hypot(spread, z s)``, with z the standard normal quantile. Users that wait for their answers send
+    less where the level is high, which takes ``tilt s**2`` off: the tilt is the slope of log counts.
+
+    Args:
+        blocks: log latencies of blocks of time.
+        percentiles: which ones, 50 or more.
+        spreads: how far above its block's mean each of them is.
+        block_s: how long a block is.
+        noise_memory_s: how long the level remembers at most.
+    """
+    import numpy as np
+
+    means = blocks.means
+    z = np.array([NormalDist().inv_cdf(each / 100) for each in percentiles])
+    tilt = _tilt(blocks.counts, means)
+
+    def shift(level_sd: Floats) -> Floats:
+        own, level = spreads[:, None], z[:, None] * level_sd
+        return np.asarray(np.where(level > 0, np.hypot(own, level), own) - tilt * level_sd**2)
+
+    low, high = _model(means, block_s, noise_memory_s).interval(shift)
+    plain = means.mean() + shift(np.array([means.std()]))[:, 0]
+    # What single requests add to the blocks' means is counted with the requests themselves.
+    own = _Z**2 * blocks.own_variance / max(float(blocks.counts.sum()), 1.0)
+    below, above = np.maximum(plain - low, 0.0), np.maximum(high - plain, 0.0)
+    return np.sqrt(np.maximum(below**2 - own, 0.0)), np.sqrt(np.maximum(above**2 - own, 0.0))
+
+
+def _tilt(counts: Floats, means: Floats) -> float:
+    """Return by which power of their latencies blocks have fewer requests: from 0 to 1."""
+    import numpy as np
+
+    variance = float(means.var())
+    logs = np.log(np.maximum(counts, _HALF_A_REQUEST))
+    slope = float(np.mean((logs - logs.mean()) * (means - means.mean())) / variance) if variance else 0.0
+    return min(max(-slope, 0.0), 1.0)
+
+
 def percentile_interval(
-    latencies: Latencies, percentile: float, below: float, above: float
+    latencies: Latencies, percentile: float, shares: Interval, factors: Interval
 ) -> Interval | None:
     """Return the 95 % interval of a percentile, in ms; None where it needs latencies above the highest one.
 
     Args:
         latencies: all of them.
         percentile: which one.
-        below: how much smaller the share of latencies that are at most the percentile may be.
-        above: how much larger. Neither is taken to be less than that of independent requests.
+        shares: how much smaller, and larger, the share of latencies up to the percentile may be. Neither is
+            taken to be less than that of independent requests.
+        factors: how far the level takes it down and up besides, as logarithms.
     """
     count, share = len(latencies), percentile / 100
     independent = _Z * math.sqrt(share * (1 - share) / count)
-    low = math.ceil((share - max(below, independent)) * count)
-    high = math.ceil((share + max(above, independent)) * count)
+    low = max(math.ceil((share - max(shares[0], independent)) * count), 1)
+    high = math.ceil((share + max(shares[1], independent)) * count)
     if high > count:
         return None
-    return latencies.percentile_ms(100 * max(low, 1) / count), latencies.percentile_ms(100 * high / count)
+    value = latencies.percentile_ms(percentile)
+    ends = (latencies.percentile_ms(100 * rank / count) for rank in (low, high))
+    below, above = (
+        math.hypot(math.log(max(end, _SHORTEST_MS) / max(value, _SHORTEST_MS)), factor)
+        for end, factor in zip(ends, factors, strict=True)
+    )
+    return value * math.exp(-below), value * math.exp(above)
 
 
 def ratio_interval(

@@ -34,7 +34,6 @@ _RATIOS = (0.05, 0.2, 0.7, 2.5, 10.0, 50.0, 500.0)
 # Memories go down from the highest by this factor, to where blocks no longer resemble each other.
 _STEP = 2.0
 _SHORTEST_IN_BLOCKS = 0.5
-# The prior probability that the level does not wander at all.
 _STILL = 0.6
 # Fewer blocks tell nothing of the scale.
 LEAST_BLOCKS = 3
@@ -44,16 +43,29 @@ _SCALES = np.geomspace(0.5, 4.0, 10)
 _DISTANCES = np.array([0.3, 1.2, 5.0, 20.0])
 # The highest density is searched over two nuisance parameters, which makes the evidence smaller than it has
 # to be. So much is given back: chosen by trials on noise of the kind that `benchmarks/verdict.py` simulates.
-_SEARCH_ALLOWANCE = 0.2
+_SEARCH_ALLOWANCE = 1.0
 # By how much less likely it is: this power of the standard deviation.
 _RARER = 4.0
 # What evidence costs before it grows with the number of blocks.
 EVIDENCE_COST = 3.0
 _LEAST_VARIANCE = 1e-18
+# The memory of a level that does not wander, in blocks: any will do.
+_SHORTEST_MEMORY = 1e-6
 _Z = 1.96
 _BISECTIONS = 40
-# From here on down the normal distribution function is a series (Abramowitz and Stegun 26.2.12).
-_FAR = 4.0
+# Of the fitted polynomial, the highest power first.
+_ERFC = (
+    0.17087277,
+    -0.82215223,
+    1.48851587,
+    -1.13520398,
+    0.27886807,
+    -0.18628806,
+    0.09678418,
+    0.37409196,
+    1.00002368,
+    -1.26551223,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +90,26 @@ class LevelModel:
         block_s: how long a block is.
         noise_memory_s: how long the level remembers at most.
         shape: of what `add` takes: several series at once, as ``(5,)``, or one, ``()``.
+        step: by which factor one memory of the grid is shorter than the next.
+        still: the prior probability that the level does not wander at all.
     """
 
-    def __init__(self, block_s: float, noise_memory_s: float, shape: tuple[int, ...] = ()) -> None:
-        memories, ratios = _grid(block_s, noise_memory_s)
+    def __init__(
+        self,
+        block_s: float,
+        noise_memory_s: float,
+        shape: tuple[int, ...] = (),
+        *,
+        step: float = _STEP,
+        still: float = _STILL,
+    ) -> None:
+        memories, ratios = _grid(block_s, noise_memory_s, step)
         self._memories_s = memories
-        self._kept = np.exp(-block_s / np.maximum(memories, 1e-9))
         self._level_share = ratios / (1 + ratios)
+        self._steps = _Steps.of(block_s, memories, self._level_share)
         count = len(memories)
-        self._log_prior = np.log(np.r_[_STILL, np.full(count - 1, (1 - _STILL) / max(count - 1, 1))])
-        self._variance = self._level_share.copy()
+        self._log_prior = np.log(np.r_[still, np.full(count - 1, (1 - still) / max(count - 1, 1))])
+        self._variance = self._steps.stationary
         self._level, self._level_of_one = np.zeros((*shape, count)), np.zeros(count)
         self._sums = _Sums.zero((*shape, count))
         self._origin: Floats | None = None
@@ -98,14 +120,15 @@ class LevelModel:
         values = np.asarray(values, float)[..., None]
         if self._origin is None:
             self._origin = values
-        share = self._level_share
-        variance = self._variance + 1 - share
-        gain = self._variance / variance
-        surprise, surprise_of_one = values - self._origin - self._level, 1 - self._level_of_one
+        steps = self._steps
+        variance = steps.mean**2 * self._variance + steps.mean_noise + 1 - self._level_share
+        gain = (steps.kept * steps.mean * self._variance + steps.together) / variance
+        surprise = values - self._origin - steps.mean * self._level
+        surprise_of_one = 1 - steps.mean * self._level_of_one
         self._sums = self._sums.plus(surprise, surprise_of_one, variance)
-        self._level = self._kept * (self._level + gain * surprise)
-        self._level_of_one = self._kept * (self._level_of_one + gain * surprise_of_one)
-        self._variance = self._kept**2 * self._variance * (1 - gain) + share * (1 - self._kept**2)
+        self._level = steps.kept * self._level + gain * surprise
+        self._level_of_one = steps.kept * self._level_of_one + gain * surprise_of_one
+        self._variance = steps.kept**2 * self._variance + steps.renewed - gain**2 * variance
         self.blocks += 1
 
     def evidence(self, boundary: Boundary, typical_sd: Floats | float = math.inf) -> tuple[Floats, Floats]:
@@ -123,12 +146,19 @@ class LevelModel:
         level_sd = scale * np.sqrt(self._level_share)[:, None]
         limit = boundary(level_sd) - self._origin[..., None]
         prior = -_RARER * np.log(np.maximum(level_sd / typical_sd, 1))
-        best = (self._sums.product / self._sums.ones)[..., None]
-        below, above = (self._beyond(limit, scale, prior, sign) for sign in (-1, 1))
         return (
-            below - self._highest(np.maximum(best, limit), scale, prior) + _SEARCH_ALLOWANCE,
-            above - self._highest(np.minimum(best, limit), scale, prior) + _SEARCH_ALLOWANCE,
+            self._beyond_against_rest(limit, scale, prior, -1),
+            self._beyond_against_rest(limit, scale, prior, 1),
         )
+
+    def _beyond_against_rest(self, limit: Floats, scale: Floats, prior: Floats, sign: int) -> Floats:
+        """Return the evidence that the mean is beyond ``limit``: minus infinity where no estimate is."""
+        best = (self._sums.product / self._sums.ones)[..., None]
+        if not (sign * (best - limit) > 0).any():
+            return np.full(self._level.shape[:-1], -math.inf)[()]
+        nearest = sign * np.minimum(sign * best, sign * limit)
+        beyond = self._beyond(limit, scale, prior, sign)
+        return np.asarray(beyond - self._highest(nearest, scale, prior) + _SEARCH_ALLOWANCE)
 
     def _beyond(self, limit: Floats, scale: Floats, prior: Floats, sign: int) -> Floats:
         """Return the log density averaged over means beyond ``limit`` and all nuisance parameters.
@@ -172,9 +202,15 @@ class LevelModel:
         error = np.sqrt(self._squares() / (self.blocks - 1) / self._sums.ones)
         return weights, mean, error
 
-    def interval(self) -> tuple[Floats, Floats]:
-        """Return the 95 % interval of the mean: of each pair's Student's t, by its posterior weight."""
+    def interval(self, shift: Boundary | None = None) -> tuple[Floats, Floats]:
+        """Return the 95 % interval of the mean: of each pair's Student's t, by its posterior weight.
+
+        Args:
+            shift: what is added to the mean, for standard deviations of the level: shape ``(..., pairs)``.
+        """
         weights, means, errors = self.components()
+        if shift:
+            means = means + shift(np.sqrt(self._level_variances()))
         errors = errors * _t_over_z(self.blocks - 1)
         centre = (weights * means).sum(axis=-1)
         reach = 10 * np.sqrt((weights * (errors**2 + (means - centre[..., None]) ** 2)).sum(axis=-1))
@@ -194,11 +230,14 @@ class LevelModel:
         weights, means, errors = self.components()
         mean = (weights * means).sum(axis=-1)
         variance = (weights * (errors**2 + (means - mean[..., None]) ** 2)).sum(axis=-1)
-        level = self._level_share * self._squares() / max(self.blocks - 1, 1)
         wanders = weights * self._level_share
         memory_s = (wanders * self._memories_s).sum(axis=-1) / np.maximum(wanders.sum(axis=-1), 1e-12)
-        level_sd = np.sqrt((weights * level).sum(axis=-1))
+        level_sd = np.sqrt((weights * self._level_variances()).sum(axis=-1))
         return LevelEstimate(mean, np.sqrt(variance), level_sd, memory_s, weights[..., 0])
+
+    def _level_variances(self) -> Floats:
+        """Return the variance of the level's block means for each pair."""
+        return np.asarray(self._level_share * self._squares() / max(self.blocks - 1, 1))
 
     def _squares(self) -> Floats:
         sums = self._sums
@@ -213,6 +252,41 @@ class LevelModel:
             - (sums.log_variance + np.log(sums.ones)) / 2
             - degrees * np.log(self._squares() * math.pi)
             + math.lgamma(degrees)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """One block's step of a level that is known at the block's start, for each pair of the grid.
+
+    The block's mean of the level is ``mean`` times the level at the start, plus noise of the variance
+    ``mean_noise``; the level at the end is ``kept`` times it, plus noise of the variance ``renewed``;
+    ``together`` is the covariance of both noises. ``stationary`` is the level's variance, of which a block's
+    mean has less.
+    """
+
+    kept: Floats
+    mean: Floats
+    mean_noise: Floats
+    renewed: Floats
+    together: Floats
+    stationary: Floats
+
+    @classmethod
+    def of(cls, block_s: float, memories_s: Floats, level_share: Floats) -> _Steps:
+        """Return the steps of an Ornstein-Uhlenbeck process whose block means vary by ``level_share``."""
+        blocks = block_s / np.maximum(memories_s, _SHORTEST_MEMORY * block_s)
+        kept = np.exp(-blocks)
+        mean = (1 - kept) / blocks
+        mean_variance = 2 * (blocks - 1 + kept) / blocks**2
+        stationary = level_share / mean_variance
+        return cls(
+            kept,
+            mean,
+            stationary * (mean_variance - mean**2),
+            stationary * (1 - kept**2),
+            stationary * mean * (1 - kept),
+            stationary,
         )
 
 
@@ -251,21 +325,22 @@ def _t_over_z(degrees: int) -> float:
 
 
 def _normal_cdf(z: Floats) -> Floats:
-    """Return the normal distribution function within 1e-7 (Abramowitz and Stegun 26.2.17)."""
-    t = 1 / (1 + 0.2316419 * np.abs(z))
-    series = t * (0.319381530 + t * (-0.356563782 + t * (1.781477937 + t * (-1.821255978 + t * 1.330274429))))
-    tail = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi) * series
-    return np.asarray(np.where(z > 0, 1 - tail, tail))
+    """Return the normal distribution function."""
+    return np.asarray(np.exp(_log_half(z) - z * z / 2))
 
 
 def _log_half(z: Floats) -> Floats:
-    """Return ``ln(Phi(z)) + z**2 / 2``, also where the normal distribution function leaves the range."""
-    far = np.minimum(z, -_FAR)
-    # Powers of arrays take many times as long as products.
-    part = 1 / (far * far)
-    tail = np.log1p(part * (part * (3 - 15 * part) - 1)) - np.log(-far) - math.log(2 * math.pi) / 2
-    near = np.maximum(z, -_FAR)
-    return np.asarray(np.where(z > -_FAR, np.log(_normal_cdf(near)) + near**2 / 2, tail))
+    """Return ``ln(Phi(z)) + z**2 / 2`` within 2e-7 of its value everywhere.
+
+    The complementary error function by Chebyshev fitting (Press, Teukolsky, Vetterling, Flannery, Numerical
+    Recipes in C, 2nd ed., section 6.2): its logarithm is a polynomial.
+    """
+    t = 1 / (1 + np.abs(z) * (0.5 / math.sqrt(2)))
+    polynomial = np.zeros_like(t)
+    for coefficient in _ERFC:
+        polynomial = polynomial * t + coefficient
+    tail = np.log(t / 2) + polynomial
+    return np.asarray(np.where(z > 0, np.log1p(-np.exp(tail - z * z / 2)) + z * z / 2, tail))
 
 
 def _log_sum(logs: Floats, axis: tuple[int, ...]) -> Floats:
@@ -274,11 +349,11 @@ def _log_sum(logs: Floats, axis: tuple[int, ...]) -> Floats:
     return np.asarray(np.log(np.exp(logs - highest).sum(axis=axis)) + highest.squeeze(axis))
 
 
-def _grid(block_s: float, noise_memory_s: float) -> tuple[Floats, Floats]:
+def _grid(block_s: float, noise_memory_s: float, step: float) -> tuple[Floats, Floats]:
     """Return pairs of a memory in seconds and a ratio of variances; the first pair has no level."""
     pairs, memory_s = [(0.0, 0.0)], noise_memory_s
     while memory_s >= _SHORTEST_IN_BLOCKS * block_s:
         pairs += [(memory_s, ratio) for ratio in _RATIOS]
-        memory_s /= _STEP
+        memory_s /= step
     memories, ratios = np.array(pairs).T
     return memories, ratios

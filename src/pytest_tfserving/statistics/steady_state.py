@@ -38,8 +38,10 @@ _MATTERS = 0.1
 _SAME_LEVEL = 0.05
 _BAND = 2.0
 _MOSTLY = 0.5
-# What is cut off has to be off by so many times the scatter: a level that wanders is no warm-up.
+# What is cut off has to be off by so many times the scatter: a level that wanders is no warm-up. The scatter
+# of few batches is hardly known, so with this many left it has to be twice as far.
 _OUTSIDE = 3.0
+_FEW_LEFT = 5
 # What makes a median deviation a standard deviation, for a normal distribution.
 _NORMAL = 1.4826
 
@@ -78,7 +80,8 @@ def _end_of_warm_up(means: Floats, cut: int) -> int:
     level = _median(rest)
     scatter = _NORMAL * _median(np.abs(rest - level))
     from_one_to_the_next = _NORMAL * _median(np.abs(np.diff(means))) / math.sqrt(2)
-    ordinary = max(_MATTERS * abs(level), _OUTSIDE * max(scatter, from_one_to_the_next))
+    outside = _OUTSIDE * (1 + _FEW_LEFT / len(rest))
+    ordinary = max(_MATTERS * abs(level), outside * max(scatter, from_one_to_the_next))
     if abs(float(means[:cut].mean()) - level) <= ordinary:
         return 0
     near = np.abs(means[:cut] - level) <= max(_SAME_LEVEL * abs(level), _BAND * scatter)

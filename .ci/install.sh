@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Installs system packages that are missing, and the project with all it needs into the venv of .ci/run.
+set -euo pipefail
+source .ci/library.sh
+
+# README's commands need a clone. nginx and wrk stand beside our load generator in the benchmarks; in tests Chromium
+# opens the HTML report, and openssl makes certificates.
+missing=()
+command -v chromium >/dev/null && command -v chromedriver >/dev/null || missing+=(chromium chromium-driver)
+command -v openssl >/dev/null || missing+=(openssl)
+command -v git >/dev/null || missing+=(git)
+PATH=$PATH:/usr/sbin command -v nginx >/dev/null || missing+=(nginx-light)
+command -v wrk >/dev/null || missing+=(wrk)
+if ((${#missing[@]})); then
+    apt_install "${missing[@]}" || echo "not installed: ${missing[*]}; what uses them says so"
+fi
+check='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))'
+"$PYTHON" -c "$check" || {
+    echo "set PYTHON to a Python 3.11, 3.12 or 3.13; $PYTHON is none"
+    exit 1
+}
+make_venv "$work/venv"
+"$work/venv/bin/pip" install -q -e '.[embedded,docker,kubernetes,dev]'
+"$work/venv/bin/pip" freeze --exclude-editable >"$artifacts/requirements.txt"

@@ -1,0 +1,49 @@
+# shellcheck shell=bash
+# Functions and folders that .ci/run and its steps share. They are sourced; `work` and `artifacts` are folders that
+# .ci/run exports.
+
+# Install Debian packages, as root on Debian only.
+apt_install() {
+    [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null || return 1
+    # Packages of servers must not start them here.
+    export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
+    apt-get -qq update && apt-get -qq install -y --no-install-recommends "$@" >/dev/null
+}
+
+# make_venv FOLDER: with the Python of .ci/run.
+make_venv() {
+    "$PYTHON" -m venv "$1" 2>/dev/null || { apt_install python3-venv && "$PYTHON" -m venv --clear "$1"; }
+}
+
+# as_a_newcomer NAME NUMBER: README's command NUMBER, word for word, in a fresh clone and a fresh venv.
+as_a_newcomer() {
+    local place=$work/$1 command
+    command=$(readme_command "$2")
+    [[ -n $command ]] || {
+        echo "README.md has no command $2 under \"Two commands\""
+        return 1
+    }
+    git clone -q . "$place/clone"
+    make_venv "$place/venv"
+    printf '$ %s\n' "$command"
+    (cd "$place/clone" && PATH=$place/venv/bin:$PATH VIRTUAL_ENV=$place/venv bash -c "$command")
+}
+
+# The command in README's console block NUMBER of "Two commands".
+readme_command() {
+    awk -v number="$1" '
+        /^## / { inside = $0 == "## Two commands" }
+        inside && /^```/ { fenced = !fenced; blocks += fenced; next }
+        inside && fenced && blocks == number
+    ' README.md
+}
+
+# Scripts that start a cluster on a bare machine may stand beside the checkout.
+cluster=$PWD/../shared/cluster
+has_cluster() { [[ -x $cluster/up && $(id -u) == 0 ]]; }
+
+# use_cluster: point clients at it, or say that there is none.
+use_cluster() {
+    has_cluster || return 1
+    export KUBECONFIG=/var/lib/local-kubernetes/kubeconfig
+}

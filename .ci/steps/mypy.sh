@@ -1,0 +1,4 @@
+#!/usr/bin/env bash
+# Checks types.
+set -euo pipefail
+mypy

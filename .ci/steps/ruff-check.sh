@@ -1,0 +1,4 @@
+#!/usr/bin/env bash
+# Lints Python.
+set -euo pipefail
+ruff check .

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Runs README's second command, the tests.
+set -euo pipefail
+source .ci/library.sh
+
+# The schema of JUnit XML is in pytest's source distribution only, the official stubs of gRPC require the whole
+# TensorFlow wheel, and an independent client an old protobuf: none is a dependency. The report's pictures are kept.
+make_venv "$work/client"
+if "$work/client/bin/pip" install -q min-tfs-client 'protobuf<3.21'; then
+    export TFSERVING_TEST_CLIENT=$work/client/bin/python
+fi
+if pip install -q --no-deps --target "$work/stubs" tensorflow-serving-api; then
+    export TFSERVING_TEST_STUBS=$work/stubs
+fi
+version=$(python -c 'import importlib.metadata; print(importlib.metadata.version("pytest"))')
+if pip download -q --no-deps --no-binary pytest --dest "$work/sdist" "pytest==$version"; then
+    tar -xzf "$work/sdist/pytest-$version.tar.gz" -C "$work/sdist"
+    XUNIT2_XSD=$(find "$work/sdist" -name junit-10.xsd)
+    export XUNIT2_XSD
+fi
+# Real engines have a step of their own.
+export TFSERVING_E2E=none REPORT_SCREENSHOTS=$artifacts/screenshots
+export PYTEST_ADDOPTS="--junit-xml='$artifacts/tests.xml'"
+as_a_newcomer tests 2
