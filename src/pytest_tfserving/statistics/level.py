@@ -43,7 +43,7 @@ _SCALES = np.geomspace(0.5, 4.0, 10)
 _DISTANCES = np.array([0.3, 1.2, 5.0, 20.0])
 # The highest density is searched over two nuisance parameters, which makes the evidence smaller than it has
 # to be. So much is given back: chosen by trials on noise of the kind that `benchmarks/verdict.py` simulates.
-_SEARCH_ALLOWANCE = 1.0
+_SEARCH_ALLOWANCE = 0.6
 # By how much less likely it is: this power of the standard deviation.
 _RARER = 4.0
 # What evidence costs before it grows with the number of blocks.
