@@ -228,6 +228,14 @@ def test_an_ini_file_shown_is_accepted(project: Project, block: Block) -> None:
     assert run.ret == pytest.ExitCode.OK
 
 
+@pytest.mark.skipif(pytest.version_tuple < (9,), reason="pytest reads TOML natively from 9 on")
+@pytest.mark.parametrize("block", blocks("toml"), ids=str)
+def test_a_toml_file_shown_is_accepted(project: Project, block: Block) -> None:
+    (project.pytester.path / "pyproject.toml").write_text(block.text, encoding="utf-8")
+
+    assert project.run("--collect-only", "-q", "--strict-config").ret == pytest.ExitCode.OK
+
+
 def test_the_keys_of_the_file_are_described() -> None:
     assert sorted(_TOP_KEYS) == sorted(row[0] for row in table("experiments.md", "key", "what it holds"))
     assert sorted(_EXPERIMENT_KEYS) == sorted(row[0] for row in table("experiments.md", "key", "value"))

@@ -173,3 +173,17 @@ def test_figures_are_remade_from_the_recording(project: Project) -> None:
     assert window.get_value_at_percentile(95) / 1e6 == pytest.approx(near_p95_ms, rel=1e-3)
     slices = [HdrHistogram.decode(each) for each in recording["slices"]]
     assert sum(each.get_total_count() for each in slices) == result["total_requests"]
+
+
+def test_a_link_under_a_name_that_others_can_guess_is_not_written_to(project: Project) -> None:
+    """Somebody else put it where a report was written to before it came into its place."""
+    planted.instead_of_load(project)
+    folder = project.pytester.path
+    (folder / "precious").write_text("precious")
+    (folder / f".out.json.{os.getpid()}").symlink_to("precious")
+    (folder / "out.html").symlink_to("precious")
+
+    project.run("--tfserving-json=out.json", "--tfserving-html=out.html").assert_outcomes(passed=1)
+
+    assert (folder / "precious").read_text() == "precious"
+    assert {path.name for path in folder.glob(".out.*")} == {f".out.json.{os.getpid()}"}

@@ -115,6 +115,17 @@ def test_an_interrupted_search_goes_on_where_it_was(tmp_path: Path) -> None:
     assert found.knee == pytest.approx(37, rel=0.05)
 
 
+def test_a_link_beside_the_state_is_not_written_to(tmp_path: Path) -> None:
+    state = tmp_path / "state.json"
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "state.json.new").symlink_to("precious")
+
+    Search(1).run(sharp(3.0), state)  # type: ignore[arg-type]
+
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert state.exists()
+
+
 def test_the_state_of_another_search_is_refused(tmp_path: Path) -> None:
     state = tmp_path / "state.json"
     Search(1, name="one").run(sharp(3.0), state)  # type: ignore[arg-type]

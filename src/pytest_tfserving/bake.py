@@ -7,17 +7,18 @@ import json
 import tarfile
 import tempfile
 from contextlib import contextmanager
+from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING
 
 from pytest_tfserving.engine import MODEL, connect, reason
 from pytest_tfserving.errors import DeploymentError
-from pytest_tfserving.targets.served_model import latest_version, model_name
+from pytest_tfserving.targets.served_model import contents, latest_version, model_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-_FOLDER = "model"
+_FOLDER = PurePosixPath("model")
 
 
 def bake(image: str, base_path: Path, tag: str) -> str:
@@ -26,18 +27,19 @@ def bake(image: str, base_path: Path, tag: str) -> str:
     The model lies in ``/models/NAME``, its name is that of the folder, and the image serves it.
 
     Raises:
-        ConfigurationError: when the folder has no model, or no engine answers.
+        ConfigurationError: when the folder has no model, or a link out of it, or no engine answers.
         DeploymentError: when ``image`` is missing, or the engine cannot build.
     """
-    import docker
-    import requests
-
     latest_version(base_path)
-    name = model_name(str(base_path.absolute()))
+    paths = list(contents(base_path))
+    name = model_name(str(base_path))
     with connect() as engine:
+        import docker
+        import requests
+
         engine.image(image, print)
         try:
-            with _context(dockerfile(image, name), base_path) as context:
+            with packed(dockerfile(image, name), base_path, paths) as context:
                 built, _ = engine.client.images.build(fileobj=context, custom_context=True, tag=tag, rm=True)
         except (docker.errors.DockerException, requests.RequestException) as error:
             raise DeploymentError(f"{tag} could not be built from {image}: {reason(error)}.") from None
@@ -50,21 +52,23 @@ def dockerfile(image: str, name: str) -> str:
         f"FROM {image}\n"
         f"LABEL {MODEL}={json.dumps(name)}\n"
         f"ENV MODEL_NAME={json.dumps(name)}\n"
-        f"COPY {json.dumps([_FOLDER, f'/models/{name}'])}\n"
+        f"COPY {json.dumps([str(_FOLDER), f'/models/{name}'])}\n"
     )
 
 
 @contextmanager
-def _context(text: str, base_path: Path) -> Iterator[IO[bytes]]:
-    """What the engine builds from: the Dockerfile and the model, which any user may read."""
-    with tempfile.TemporaryFile(prefix="pytest-tfserving-bake-") as packed:
-        with tarfile.open(fileobj=packed, mode="w", dereference=True) as archive:
+def packed(text: str, base_path: Path, paths: Iterable[Path]) -> Iterator[IO[bytes]]:
+    """Pack what the engine builds from: the Dockerfile and the model's files, which any user may read."""
+    with tempfile.TemporaryFile(prefix="pytest-tfserving-bake-") as context:
+        with tarfile.open(fileobj=context, mode="w", dereference=True) as archive:
             entry = tarfile.TarInfo("Dockerfile")
             entry.size = len(text.encode())
             archive.addfile(entry, io.BytesIO(text.encode()))
-            archive.add(base_path, _FOLDER, filter=_readable)
-        packed.seek(0)
-        yield packed
+            for path in paths:
+                name = _FOLDER / path.relative_to(base_path)
+                archive.add(path, str(name), recursive=False, filter=_readable)
+        context.seek(0)
+        yield context
 
 
 def _readable(entry: tarfile.TarInfo) -> tarfile.TarInfo:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from pytest_tfserving.addresses import without_secrets
 from pytest_tfserving.errors import ConfigurationError, DeploymentError, missing_extra
 from pytest_tfserving.targets.labels import MANAGED_BY, RUN, US, selector
 
@@ -68,17 +69,18 @@ def connect() -> Iterator[Engine]:
     except ModuleNotFoundError as error:
         raise missing_extra(str(error.name), "docker", "a container engine") from None
     host = address()
+    shown = without_secrets(host)
     parts = urlsplit(host)
     if parts.scheme in ("tcp", "http", "https", "ssh") and parts.hostname not in _LOCAL_HOSTS:
         raise ConfigurationError(
-            f"the engine at {host} is another machine's; containers share cores, files and ports with this "
+            f"the engine at {shown} is another machine's; containers share cores, files and ports with this "
             "machine, so use one that runs here."
         )
     try:
         client = docker.DockerClient(base_url=host, version="auto", timeout=_TIMEOUT_S)
     except (docker.errors.DockerException, ValueError) as error:
         raise ConfigurationError(
-            f"no container engine answers at {host} ({reason(error)}); start Docker or Podman, or set "
+            f"no container engine answers at {shown} ({reason(error)}); start Docker or Podman, or set "
             "DOCKER_HOST to its address."
         ) from None
     with closing(client):
@@ -89,8 +91,8 @@ def reason(error: BaseException) -> str:
     """The part of an engine's, or of a connection's, error that a user can act on."""
     explanation = getattr(error, "explanation", None)
     if explanation:
-        return str(explanation).strip().rstrip(".")
-    text = str(error)
+        return without_secrets(str(explanation).strip().rstrip("."))
+    text = without_secrets(str(error))
     system = re.search(r"\[Errno \d+\] ([^')\"]+)|Error\(\d+, '([^']+)'\)", text)
     return (system[1] or system[2]) if system else text.rstrip(".")
 
@@ -102,6 +104,9 @@ class Engine:
         self.client = client
         self.host = host
 
+    def __str__(self) -> str:
+        return without_secrets(self.host)
+
     @contextmanager
     def asked(self, what: str) -> Iterator[None]:
         """Turn what goes wrong inside into one sentence: that ``what`` failed, and why."""
@@ -111,7 +116,7 @@ class Engine:
         try:
             yield
         except (docker.errors.DockerException, requests.RequestException) as error:
-            raise DeploymentError(f"{what} failed on the engine at {self.host}: {reason(error)}") from None
+            raise DeploymentError(f"{what} failed on the engine at {self}: {reason(error)}") from None
 
     def facts(self) -> dict[str, Any]:
         """Its name, its version, its cores and RAM, and how it limits containers."""
@@ -147,8 +152,7 @@ class Engine:
             return self.client.images.pull(repository, tag=tag)
         except (docker.errors.DockerException, requests.RequestException) as error:
             raise DeploymentError(
-                f"the image {name} is not on the engine at {self.host}, and pulling it failed: "
-                f"{reason(error)}."
+                f"the image {name} is not on the engine at {self}, and pulling it failed: {reason(error)}."
             ) from None
 
     def ours(self, labels: Mapping[str, str]) -> list[Container]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from pytest_tfserving.addresses import without_secrets
 from pytest_tfserving.errors import ConfigurationError, nearest
 from pytest_tfserving.experiment import (
     PAYLOADS,
@@ -67,7 +68,7 @@ class Value:
 
     def error(self, text: str) -> ConfigurationError:
         """An error at this place."""
-        return ConfigurationError(f"{self.place}: {text}")
+        return ConfigurationError(f"{self.place}: {without_secrets(text)}")
 
     def mapping(self, what: str, valid: list[str] | None = None) -> dict[str, Value]:
         """This value as a mapping whose keys are ``valid`` ones."""
@@ -95,6 +96,13 @@ class Value:
         if valid and self.raw not in valid:
             raise self.error(f"{what} {self.raw!r} is not one of: {', '.join(valid)}.")
         return self.raw
+
+    def place_of(self, what: str) -> str:
+        """This value as a name or a path on this machine."""
+        text = self.text(what)
+        if "://" in text:
+            raise self.error(f"{what} is a name or a path on this machine, not an address.")
+        return text
 
     def parsed(self, parse: Callable[[Any], Any]) -> Any:
         """What ``parse`` makes of the plain value, its error named with this place."""
@@ -211,14 +219,14 @@ def _expand(
 
 def _model(value: Value | None, path: Path) -> str:
     """A model this package can make, or a folder, which is relative to the file."""
-    name = value.text("model") if value else "resnet50"
+    name = value.place_of("model") if value else "resnet50"
     return str(path.parent / name) if "/" in name else name
 
 
 def _payload(value: Value | None, path: Path) -> str:
     if value is None:
         return PAYLOADS[0]
-    text = value.text("payload")
+    text = value.place_of("payload")
     if text.endswith(".json"):
         return str(path.parent / text)
     return value.text("payload", (*PAYLOADS, "a .json file with a request's body")[: len(PAYLOADS)])

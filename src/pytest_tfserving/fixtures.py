@@ -85,6 +85,7 @@ def serving(
     from pytest_tfserving.targets.order import Order
 
     perf = PerfSession.of(request.config)
+    perf.begin(experiment, request.session.items)
     folder = Path(tempfile.mkdtemp(prefix="deployment-", dir=perf.folder))
     hook = request.config.hook.pytest_tfserving_manifests
     order = Order(
@@ -101,7 +102,8 @@ def serving(
         adjust=lambda manifests: hook(config=request.config, experiment=experiment, manifests=manifests),
     )
     with ExitStack() as stack:
-        stack.enter_context(perf.turn(experiment.name))
+        with plain_failures():
+            stack.enter_context(perf.turn(experiment.name))
         stack.enter_context(ended_by_signals())
         with plain_failures():
             deployment = stack.enter_context(deploy(order))
@@ -273,6 +275,7 @@ class Load:
     def _shared(self, key: str, profile: LoadProfile) -> Result:
         if result := self._perf.log.find(key):
             return result
+        self._perf.begin(self._experiment, self._request.session.items)
         with self._perf.turn(self._experiment.name):
             return self._perf.log.find(key) or self._measured(key, profile)
 

@@ -2,57 +2,180 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
+import math
 import os
+import stat
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+import warnings
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import filelock
+import psutil
+
+from pytest_tfserving.errors import ConfigurationError, TFServingWarning
+from pytest_tfserving.private_folder import private_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _LOOK_S = 0.25
 _SAY_AGAIN_S = 30.0
+# Whatever another user has put there is not followed, waited for or written to.
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_FOR_ALL = 0o444
 
 
 class Lane:
-    """The lock of this machine and user; taking it again in the process that has it is free."""
+    """The turn on this machine; taking it again in the process that has it is free.
+
+    It takes two locks: the first is this user's, in a folder of their own, with a file that says who has it.
+    The second is all users', a file in the temporary folder that is only ever locked. Where another user has
+    put something else there, a warning says that their measurements are not waited for.
+    """
 
     def __init__(self, folder: Path | None = None) -> None:
-        user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
-        path = (folder or Path(tempfile.gettempdir())) / f"pytest-tfserving-{user}.lock"
-        self._lock = filelock.FileLock(path, thread_local=False)
-        self._holder = path.with_suffix(".holder")
+        temporary = folder or Path(tempfile.gettempdir())
+        own = private_folder(temporary)
+        self._own = FileLock(own / "lock")
+        self._shared = FileLock(temporary / "pytest-tfserving.lock")
+        self._holder = own / "holder.json"
+        self._depth = 0
 
     @contextmanager
-    def turn(self, purpose: str, say: Callable[[str], None]) -> Iterator[None]:
-        """Wait for the turn, saying whom for, and keep it inside the context."""
-        said_at = 0.0
-        while True:
-            try:
-                self._lock.acquire(timeout=_LOOK_S)
-                break
-            except filelock.Timeout:
-                if time.monotonic() - said_at > _SAY_AGAIN_S:
-                    say(f"{purpose} waits for its turn on this machine: {self._held_by()}")
-                    said_at = time.monotonic()
+    def turn(self, purpose: str, say: Callable[[str], None], length_s: float | None = None) -> Iterator[None]:
+        """Wait for the turn, saying whom for, and keep it inside the context, for about ``length_s``.
+
+        Raises:
+            ConfigurationError: when this user's own lock cannot be taken.
+        """
+        if not self._depth:
+            self._acquire(purpose, say, length_s)
+        self._depth += 1
         try:
-            self._holder.write_text(json.dumps({"pid": os.getpid(), "purpose": purpose}), encoding="utf-8")
             yield
         finally:
-            self._lock.release()
+            self._depth -= 1
+            if not self._depth:
+                self._release()
+
+    def _acquire(self, purpose: str, say: Callable[[str], None], length_s: float | None) -> None:
+        waits = f"{purpose} waits for its turn on this machine"
+        try:
+            _wait_for(self._own, lambda: say(f"{waits}: {self._held_by()}"))
+            until = time.time() + length_s if length_s else None
+            holder = {"pid": os.getpid(), "purpose": purpose, "until": until}
+            self._holder.write_text(json.dumps(holder), encoding="utf-8")
+            self._acquire_shared(lambda: say(f"{waits}: {self._shared.held_by()}"))
+        except OSError as error:
+            self._release()
+            place = error.filename or self._own.path
+            text = f"the turn on this machine cannot be taken: {place}: {error.strerror}."
+            raise ConfigurationError(text) from None
+        except BaseException:
+            self._release()
+            raise
+
+    def _acquire_shared(self, say: Callable[[], None]) -> None:
+        try:
+            _wait_for(self._shared, say)
+        except OSError as error:
+            text = f"measurements of other users are not waited for: {self._shared.path}: {error.strerror}"
+            warnings.warn(TFServingWarning(text), stacklevel=2)
+
+    def _release(self) -> None:
+        self._shared.release()
+        self._own.release()
 
     def _held_by(self) -> str:
         try:
             holder = json.loads(self._holder.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return "another measurement is running"
-        return f"process {holder['pid']} is measuring {holder['purpose']}"
+        left_s = (holder.get("until") or 0) - time.time()
+        more = f", for about {left_s:.0f} s more" if left_s > 0 else ""
+        return f"process {holder['pid']} is measuring {holder['purpose']}{more}"
+
+
+class FileLock:
+    """A lock of one process on a file, which it makes if there is none, and never writes to."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: int | None = None
+
+    def take(self) -> bool:
+        """Take the lock if nobody has it; return whether it is taken.
+
+        Raises:
+            OSError: when there is no file to lock.
+        """
+        with ExitStack() as stack:
+            file = _opened(self.path)
+            stack.callback(os.close, file)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # A file that was deleted meanwhile locks nobody out.
+                taken = os.path.samestat(os.fstat(file), self.path.lstat())
+            except (BlockingIOError, FileNotFoundError):
+                return False
+            if taken:
+                stack.pop_all()
+                self._file = file
+            return taken
+
+    def release(self) -> None:
+        """Give the lock back, if it was taken."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def held_by(self) -> str:
+        """Return who has the lock, as far as this system tells."""
+        with suppress(OSError, ValueError, psutil.Error):
+            place = str(self.path.stat().st_ino)
+            for line in Path("/proc/locks").read_text(encoding="utf-8").splitlines():
+                _, kind, _, _, pid, where, *_ = line.split()
+                if kind == "FLOCK" and where.rpartition(":")[2] == place:
+                    return f"process {pid} of user {psutil.Process(int(pid)).username()} has it"
+        return "another user's measurement is running"
+
+
+def _opened(path: Path) -> int:
+    """Open a file only to lock it.
+
+    Raises:
+        OSError: when something else is there.
+    """
+    try:
+        file = os.open(path, _READ)
+    except FileNotFoundError:
+        # Opened in two steps: to make what is there already is refused by Linux if it is another user's.
+        try:
+            file = os.open(path, _READ | os.O_CREAT | os.O_EXCL, _FOR_ALL)
+        except FileExistsError:
+            file = os.open(path, _READ)
+        else:
+            os.fchmod(file, _FOR_ALL)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise OSError(errno.EINVAL, "something else than a file is there", str(path))
+    return file
+
+
+def _wait_for(lock: FileLock, say: Callable[[], None]) -> None:
+    """Wait until ``lock`` is taken; ``say`` is called now and then meanwhile."""
+    said_at = -math.inf
+    while not lock.take():
+        if time.monotonic() - said_at > _SAY_AGAIN_S:
+            say()
+            said_at = time.monotonic()
+        time.sleep(_LOOK_S)
 
 
 def say_on_stderr(text: str) -> None:

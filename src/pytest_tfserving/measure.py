@@ -19,7 +19,7 @@ from pytest_tfserving.load.local import Local
 from pytest_tfserving.load.profile import PROFILES
 from pytest_tfserving.load.result import Generator, Result, Window
 from pytest_tfserving.load.runner import as_text, run
-from pytest_tfserving.probe import first_answers
+from pytest_tfserving.probe import WARM_UP_REQUESTS, first_answers
 from pytest_tfserving.server_side.watch import ServerWatch
 from pytest_tfserving.targets import TARGETS
 
@@ -104,7 +104,6 @@ def measure(
     profile, payload = asked.profile, asked.payload
     if deployment.unfit:
         profile = PROFILES["smoke"].with_overrides({"request_timeout_s": profile.request_timeout_s})
-    progress(f"{deployment.experiment.name}: first requests")
     place = deployment.load_place or Local()
     processes = asked.processes or processes_for(profile, place.most_processes(deployment))
     if asked.locustfile and profile.is_open:
@@ -115,6 +114,8 @@ def measure(
     with LoadChild(folder, processes, asked.locustfile, place) as generator:
         try:
             timeout_s = min(profile.request_timeout_s, _LONGEST_FIRST_ANSWER_S)
+            most_s = WARM_UP_REQUESTS * len(deployment.loaded) * timeout_s
+            progress(f"{deployment.experiment.name}: first requests, at most {most_s:g} s")
             first = first_answers(deployment, payload, timeout_s)
         except (LoadError, DeploymentError) as error:
             cause = deployment.failure_soon() or str(error)

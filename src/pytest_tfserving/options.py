@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import unicodedata
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import pytest
 
+from pytest_tfserving.addresses import NOT_TAKEN, RIGHT_WAY, may_have_secrets, without_secrets
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.noise_memory import NoiseMemory
 from pytest_tfserving.targets import TARGETS
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.cost import Pricing
     from pytest_tfserving.load.profile import LoadProfile
 
+Number = TypeVar("Number", int, float)
 PREFIX = "tfserving"
 ALLOWED_INI = f"{PREFIX}_allowed_contexts"
 DEFAULT_IMAGE = "tensorflow/serving:2.19.1"
@@ -41,21 +44,31 @@ _TARGETS_OF = {
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h)?")
 _HOURS_OF_A_MONTH = 744
 _SECONDS = {None: 1, "s": 1, "m": 60, "h": 3600}
+# Of users, requests and seconds alike.
+_MOST = 10**9
+_YES_NO = {"yes": True, "true": True, "no": False, "false": False}
+# An image may end in a digest, which stands behind the only @ that it has.
+_DIGEST = re.compile(r"@[A-Za-z0-9+._-]+:[0-9a-fA-F]{32,}$")
 
 
 def parse_duration(text: str) -> float:
     """Seconds of ``90``, ``90s``, ``1.5m`` or ``1h``."""
     match = _DURATION.fullmatch(text.strip())
-    if not match or float(match[1]) == 0:
+    seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
+    if not seconds > 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a duration; write it as 90, 90s, 1.5m or 1h.")
-    return float(match[1]) * _SECONDS[match[2]]
+    return _not_too_much(seconds, text)
 
 
 def parse_count(text: str) -> int:
     """A whole number of 1 or more."""
-    if not text.strip().isdecimal() or int(text) < 1:
+    try:
+        count = int(text) if text.strip().isdecimal() else 0
+    except ValueError:  # more digits than Python reads
+        count = 0
+    if count < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more.")
-    return int(text)
+    return _not_too_much(count, text)
 
 
 def parse_rate(text: str) -> float:
@@ -66,7 +79,13 @@ def parse_rate(text: str) -> float:
         rate = 0.0
     if not 0 < rate < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0.")
-    return rate
+    return _not_too_much(rate, text)
+
+
+def _not_too_much(value: Number, text: str) -> Number:
+    if value > _MOST:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than a billion.")
+    return value
 
 
 def parse_processes(text: str) -> int:
@@ -92,8 +111,10 @@ def parse_alpha(text: str) -> float:
 
 
 def parse_yes_no(text: str) -> bool:
-    """``yes`` or ``no``."""
-    return parse_choice("yes", "no")(text) == "yes"
+    """Return whether ``text`` is ``yes`` or ``true``, not ``no`` or ``false``."""
+    if text.lower() not in _YES_NO:
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of: yes, no.")
+    return _YES_NO[text.lower()]
 
 
 def parse_hours(text: str) -> float:
@@ -108,11 +129,29 @@ def parse_access(text: str) -> str:
     """How replicas are reached: a way of the cluster's, or an address."""
     from pytest_tfserving.kube.access import EXAMPLE, WAYS, is_way
 
-    if not is_way(text):
+    if not is_way(parse_text(text)):
         raise argparse.ArgumentTypeError(
             f"{text!r} is none of {', '.join(WAYS)}, nor an address as {EXAMPLE}."
         )
     return text
+
+
+def parse_text(text: str) -> str:
+    """Return ``text``, which neither control characters nor the secrets of an address may be in."""
+    if any(unicodedata.category(letter) == "Cc" for letter in text):
+        raise argparse.ArgumentTypeError(f"{text!r} has a control character in it.")
+    if "://" in text and may_have_secrets(text):
+        raise argparse.ArgumentTypeError(f"the address {NOT_TAKEN}; write it without them, and {RIGHT_WAY}.")
+    return text
+
+
+def parse_image(text: str) -> str:
+    """Return the name of an image, which has no credentials of its registry in it."""
+    if "@" in _DIGEST.sub("", text):
+        raise argparse.ArgumentTypeError(
+            f"the image's name {NOT_TAKEN}; log in to the registry by docker login, or an imagePullSecret."
+        )
+    return parse_text(text)
 
 
 def parse_choice(*valid: str) -> Callable[[str], str]:
@@ -133,7 +172,7 @@ class Option:
     name: str
     metavar: str
     help: str
-    parse: Callable[[str], Any] = str
+    parse: Callable[[str], Any] = parse_text
     default: Any = None
     shown_default: str = ""
     repeatable: bool = False
@@ -156,12 +195,44 @@ class Option:
         if self.is_flag:
             return {"action": "store_const", "const": True, "help": text}
         action = "append" if self.repeatable else "store"
-        return {"action": action, "metavar": self.metavar, "type": self.parse, "help": text}
+        return {"action": action, "metavar": self.metavar, "type": self.of_text, "help": text}
 
     @property
     def full_help(self) -> str:
         """The help text, which ends with the default."""
         return f"{self.help} Default: {self.shown_default or self.default}"
+
+    def of_text(self, text: str) -> Any:
+        """Return the option's value for a text.
+
+        Raises:
+            argparse.ArgumentTypeError: for one that does not fit.
+        """
+        try:
+            return self.parse(text)
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentTypeError(without_secrets(str(error))) from None
+
+    def of_ini(self, value: object) -> Any:
+        """Return the option's value for one of an ini file: a text, or a native value of TOML.
+
+        Raises:
+            argparse.ArgumentTypeError: for one that does not fit.
+        """
+        if not self.repeatable:
+            return self.of_text(self._text(value))
+        texts = [self._text(each) for each in (value if isinstance(value, list) else [value])]
+        return [self.of_text(part) for text in texts for part in text.split()]
+
+    def _text(self, value: object) -> str:
+        """Return a native value as the command line would have it."""
+        only_text = self.parse in (parse_text, parse_image)
+        if isinstance(value, str):
+            return value
+        if isinstance(value, bool | int | float) and not only_text:
+            return _as_toml(value)
+        wanted = "a text in quotes" if only_text else "one value"
+        raise argparse.ArgumentTypeError(f"{without_secrets(_as_toml(value))} is not {wanted}.")
 
 
 OPTIONS = (
@@ -189,6 +260,7 @@ OPTIONS = (
         "image",
         "IMAGE",
         "The image that targets `docker` and `kubernetes` start; a drop-in for tensorflow/serving.",
+        parse_image,
         shown_default=DEFAULT_IMAGE,
     ),
     Option(
@@ -297,6 +369,7 @@ OPTIONS = (
         "load-image",
         "IMAGE",
         "The image of Pods that load comes from; it has this version of pytest-tfserving in it.",
+        parse_image,
         shown_default="that of --tfserving-image",
     ),
     Option(
@@ -394,7 +467,8 @@ def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup(PREFIX, "TensorFlow Serving performance (pytest-tfserving)")
     for option in OPTIONS:
         group.addoption(option.flag, dest=option.dest, default=None, **option.declaration)
-        parser.addini(option.dest, f"Default value for {option.flag}", default="")
+        kind: Literal["linelist", "string"] = "linelist" if option.repeatable else "string"
+        parser.addini(option.dest, f"Default value for {option.flag}", type=kind, default="")
     parser.addini(
         ALLOWED_INI,
         "Contexts that target kubernetes may deploy to besides local clusters', one a line, * for anything",
@@ -487,7 +561,7 @@ class Settings:
             keep=values["keep"],
             kubeconfig=path("kubeconfig"),
             contexts=tuple(values["context"] or ()),
-            allowed_contexts=tuple(config.getini(ALLOWED_INI)),
+            allowed_contexts=_allowed_contexts(config),
             namespace=values["namespace"] or "",
             access=values["access"],
             base=path("base"),
@@ -559,13 +633,47 @@ def _beaten(weaker: Mapping[str, Any], stronger: Mapping[str, Any]) -> dict[str,
 
 
 def _ini_value(config: pytest.Config, option: Option) -> Any:
-    text = config.getini(option.dest)
-    if not text:
+    value = _raw_ini(config, option.dest)
+    if value in ("", []):
         return None
     try:
-        return [option.parse(each) for each in text.split()] if option.repeatable else option.parse(text)
+        return option.of_ini(value)
     except argparse.ArgumentTypeError as error:
-        raise pytest.UsageError(f"{option.dest} in {config.inipath}: {error}") from None
+        raise _ini_error(config, option.dest, str(error)) from None
+
+
+def _allowed_contexts(config: pytest.Config) -> tuple[str, ...]:
+    value = _raw_ini(config, ALLOWED_INI)
+    listed = value.splitlines() if isinstance(value, str) else value
+    if not isinstance(listed, list) or not all(isinstance(each, str) for each in listed):
+        raise _ini_error(
+            config, ALLOWED_INI, f"{without_secrets(_as_toml(value))} is not a list of texts in quotes."
+        )
+    return tuple(stripped for each in listed if (stripped := each.strip()))
+
+
+def _raw_ini(config: pytest.Config, name: str) -> Any:
+    """Return what stands in the ini file: a text, a list of texts, or from pytest 9 on any value of TOML."""
+    try:
+        return config.getini(name)
+    except (TypeError, pytest.UsageError):
+        # A native value of TOML, of another type than the one declared.
+        import tomllib
+
+        assert config.inipath
+        document = tomllib.loads(config.inipath.read_text(encoding="utf-8"))
+        tables = document.get("tool", {}).get("pytest", {}), document.get("pytest", {})
+        return next(table[name] for table in tables if name in table)
+
+
+def _ini_error(config: pytest.Config, name: str, text: str) -> pytest.UsageError:
+    overridden = any(each.partition("=")[0] == name for each in config.getoption("override_ini") or ())
+    place = "-o" if overridden else config.inipath
+    return pytest.UsageError(f"{name} in {place}: {text}")
+
+
+def _as_toml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _overrides(values: Mapping[str, Any]) -> LoadOverrides:

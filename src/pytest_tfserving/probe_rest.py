@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 import requests
 
+from pytest_tfserving.addresses import without_secrets
 from pytest_tfserving.errors import LoadError
 from pytest_tfserving.probe import best_state
 
@@ -52,7 +53,7 @@ class RestAsker:
         except requests.Timeout:
             raise LoadError(f"no answer within {timeout_s:g} s") from None
         except requests.RequestException as error:
-            raise LoadError(_innermost(error)) from None
+            raise LoadError(without_secrets(_innermost(error))) from None
         return answer.status_code, answer.content
 
     def signed_sizes(self, signature_name: str) -> list[int] | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.report.figures import curve_lines
+from pytest_tfserving.report.files import write_whole
 from pytest_tfserving.report.json import json_text
 
 if TYPE_CHECKING:
@@ -184,6 +185,4 @@ def _known_numbers(probe: dict[str, Any]) -> dict[str, Any]:
 
 def _write(path: Path, key: dict[str, Any], probes: list[Probe]) -> None:
     content = {"search": key, "probes": [asdict(probe) for probe in probes]}
-    waiting = path.with_name(f"{path.name}.new")
-    waiting.write_text(json_text(content), encoding="utf-8")
-    waiting.replace(path)
+    write_whole(path, json_text(content))

@@ -17,7 +17,7 @@ from pytest_tfserving.noise_memory import NoiseMemory
 from pytest_tfserving.options import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pytest_tfserving.experiment import Experiment
     from pytest_tfserving.experiments_file import ExperimentsFile
@@ -141,6 +141,14 @@ class PerfSession:
 
         return Progress(self.config, self.settings.ui)
 
+    def begin(self, experiment: Experiment, items: Iterable[pytest.Item]) -> None:
+        """Let the progress say from now on how far ``experiment`` is among all that ``items`` load."""
+        from pytest_tfserving.schedule import Schedule, planned
+
+        if self.progress.schedule is None:
+            self.progress.schedule = Schedule(planned(self, items))
+        self.progress.schedule.begin(experiment)
+
     @contextmanager
     def turn(self, purpose: str) -> Iterator[None]:
         """The turn of the machine and of the cluster, taken for ``purpose``; who waits for one says so."""
@@ -148,7 +156,9 @@ class PerfSession:
 
         with ExitStack() as stack:
             if not self._has_cluster_of_its_own:
-                stack.enter_context(self.lane.turn(purpose, self._say))
+                schedule = self.progress.schedule
+                length_s = schedule.this_left_s if schedule else None
+                stack.enter_context(self.lane.turn(purpose, self._say, length_s))
             stack.enter_context(cluster_turn(self.settings, purpose, self._say))
             yield
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import planted
 from harness import until
+from pytest_tfserving.noise import Noise, NoiseKind
 from pytest_tfserving.report.html import html_text
 from pytest_tfserving.report.json import finite
+from pytest_tfserving.slo import Undecided
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,6 +67,119 @@ def test_the_machines_noise_is_drawn_core_by_core(show: Callable[..., Any], stud
     assert page.errors() == []
     page.driver.execute_script("document.querySelector('#calibration').scrollIntoView()")
     page.screenshot("calibration")
+
+
+def test_the_figures_need_no_sideways_scroll(show: Callable[..., Any], study: dict[str, Any]) -> None:
+    wide = {"rps": (14800.0, 15600.0), "p50_ms": (1201.0, 1299.0), "p95_ms": (11201.0, 12299.0)}
+    intervals = {
+        **wide,
+        "p99_ms": (21201.0, 22299.0),
+        "error_rate": (0.0123, 0.0234),
+        "efficiency": (0.801, 0.899),
+    }
+    changes = {
+        "intervals": {**intervals, "cpu_per_request_ms": (123.4, 234.5)},
+        "experiment": "a-long-name-" * 6,
+    }
+    document = {**study, "results": [{**each, **changes} for each in study["results"]]}
+    page = show(html_text(document))
+
+    for details in page.driver.find_elements("css selector", "details > summary"):
+        details.click()
+
+    scrolled = "[...document.querySelectorAll('.scroll')].filter(box => box.scrollWidth > box.clientWidth)"
+    assert (
+        page.script(f"{scrolled}.map(box => box.getAttribute('aria-label') || box.querySelector('table').id)")
+        == []
+    )
+    assert page.script("document.documentElement.scrollWidth") <= 1280
+    page.driver.execute_script("document.querySelector('#table').scrollIntoView()")
+    page.screenshot("figures")
+
+
+def test_one_experiment_has_one_colour_in_every_picture_and_in_the_table(
+    show: Callable[..., Any], html: str, study: dict[str, Any]
+) -> None:
+    page = show(html)
+    names = [result["experiment"] for result in study["results"]]
+    shown = {result["experiment"] for result in measured(study)}
+    painted = "each => d3.color(each.style.background).formatHex()"
+
+    def colours(selector: str, attribute: str) -> list[str]:
+        code = f"[...document.querySelectorAll('{selector}')].map(each => each.getAttribute('{attribute}'))"
+        return [str(each) for each in page.script(code)]
+
+    swatches = page.script(f"[...document.querySelectorAll('#table tbody .swatch')].map({painted})")
+    by_name = dict(zip(names, swatches, strict=True))
+    assert len(set(swatches)) == 15
+    expected = [by_name[name] for name in names if name in shown]
+    assert colours("#chart-rps svg[role=img] [aria-label=bar] rect", "fill") == expected
+    assert colours("#chart-latency svg[role=img] [aria-label=dot] circle", "fill") == expected
+    assert colours("#chart-percentiles svg[role=img] [aria-label=line] path", "stroke") == expected
+    assert set(colours("#chart-cost-rps svg[role=img] [aria-label=dot] circle", "stroke")) >= set(expected)
+    heads = f"[...document.querySelectorAll('summary .swatch')].map({painted})"
+    assert page.script(heads) == swatches
+
+    page.choose("colour", "shape")
+    again = page.script(heads)
+    assert len(set(again)) == len({result["configuration"]["shape"] for result in study["results"]})
+
+
+@pytest.mark.parametrize(
+    ("view", "chart"), [("time", "chart-rps"), ("time", "chart-latency"), ("plateau", "chart-percentiles")]
+)
+def test_lines_have_their_names_beside_them(
+    show: Callable[..., Any], html: str, study: dict[str, Any], view: str, chart: str
+) -> None:
+    page = show(html)
+    page.choose("view", view)
+
+    names = page.script(
+        f"[...document.querySelectorAll('#{chart} .names text')].map(each => [each.textContent, "
+        "...['top', 'right', 'left'].map(side => each.getBoundingClientRect()[side])])"
+    )
+
+    assert {name for name, *_ in names} == {result["experiment"] for result in measured(study)}
+    tops = sorted(top for _, top, _, _ in names)
+    assert min(second - first for first, second in pairwise(tops)) > 10
+    edge = page.script(f"document.querySelector('#{chart} svg[role=img]').getBoundingClientRect().right")
+    assert max(right for _, _, right, _ in names) <= edge + 1
+    ends = page.script(
+        f"[...document.querySelectorAll('#{chart} svg[role=img] [aria-label=line] path')]"
+        ".map(each => each.getBoundingClientRect().right)"
+    )
+    assert min(left for *_, left in names) > max(ends)
+    assert page.errors() == []
+    page.driver.execute_script(f"document.querySelector('#{chart}').scrollIntoView()")
+    page.screenshot(f"names-{chart}")
+
+
+def test_a_narrow_screen_has_the_names_in_a_legend(show: Callable[..., Any], html: str) -> None:
+    page = show(html, width=400)
+
+    page.choose("view", "time")
+
+    assert page.count("#chart-rps .names text") == 0
+    assert page.count("#chart-rps [class*=swatch]") >= 12
+
+
+def test_a_card_begins_with_verdict_load_and_noise(show: Callable[..., Any]) -> None:
+    noise = Noise(NoiseKind.MACHINE, 0.21, 4.0, resolution=0.3)
+    undecided = Undecided(0.01, 40.0, noise=noise, length_s=30.0, noise_memory_s=10.0)
+    result = planted.result(undecided={"p95<400ms": undecided}, noise_memory_s=10.0)
+    page = show(html_text(planted.document(planted.entry(result))))
+
+    page.driver.find_element("css selector", "summary").click()
+
+    assert page.texts("details .head tr") == [
+        "verdict PASS",
+        "load asked 150 users, 1 started a second, 1 s from an answer to the next request; for 300 s",
+        "noise taken to be forgotten within 10 s; the load generator waited for a core 0% of the time; "
+        "p95<400ms stayed open, since the machine's speed wandered by 21 % (SD) over 4 s, "
+        "so this run can tell 30 %",
+    ]
+    page.driver.execute_script("document.querySelector('details').scrollIntoView()")
+    page.screenshot("card")
 
 
 def test_over_time_there_is_a_line_for_each_measurement(show: Callable[..., Any], html: str) -> None:

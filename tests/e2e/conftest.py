@@ -16,6 +16,7 @@ import pytest
 from kubectl import Kubectl
 from needs import IMAGE, LOAD_IMAGE, context, run_given
 from pytest_tfserving.models.store import cache_folder, exported
+from pytest_tfserving.private_folder import private_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +54,7 @@ def _engine_of(item: pytest.Item) -> str:
 def _alone(request: pytest.FixtureRequest) -> Iterator[None]:
     """No other test of the same engine runs meanwhile, not even in another worker of pytest-xdist."""
     lock = f"pytest-tfserving-e2e-{_engine_of(request.node)}.lock"
-    with filelock.FileLock(Path(tempfile.gettempdir()) / lock):
+    with filelock.FileLock(private_folder(Path(tempfile.gettempdir())) / lock):
         yield
 
 

@@ -156,3 +156,28 @@ def test_configurations_that_do_not_fit(
         assert server.process.returncode == 1
         assert server.log().rstrip().endswith(message.replace("{file}", str(file)))
         assert "Traceback" not in server.log()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'server_key: "{raw}" server_cert: "{cert}"',
+        'server_keys: "{key}"',
+    ],
+    ids=["with line ends", "an unknown field"],
+)
+def test_a_mistake_in_a_configuration_shows_no_key(
+    models: Path, tmp_path: Path, pairs: Certificates, text: str
+) -> None:
+    file = tmp_path / "ssl.txt"
+    key, cert = (part.replace("\n", "\\n") for part in (pairs.server.key, pairs.server.certificate))
+    text = text.replace("{raw}", pairs.server.key).replace("{key}", key).replace("{cert}", cert)
+    file.write_text(text)
+    unknown = "--unknown=http://alice:hunter2@host"
+    with Server("kinds", models / "kinds", f"--ssl_config_file={file}", unknown, ready=False) as server:
+        until(lambda: server.process.poll() is not None, "the end")
+        log = server.log()
+
+    assert "Error parsing text-format tensorflow.serving.SSLConfig: 1:" in log
+    assert "hunter2" not in log
+    assert not [line for line in pairs.server.key.splitlines() if line in log]

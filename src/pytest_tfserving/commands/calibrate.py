@@ -77,7 +77,7 @@ def _measured(whole_s: float) -> dict[str, Any]:
 
     with (
         tempfile.TemporaryDirectory(prefix="pytest-tfserving-calibrate-") as folder,
-        Lane().turn("calibrate", lambda text: print(text, file=sys.stderr)),
+        Lane().turn("calibrate", lambda text: print(text, file=sys.stderr), whole_s),
         _Progress(whole_s) as progress,
     ):
         return Calibrator(Schedule.of(whole_s), Path(folder), progress).measure()

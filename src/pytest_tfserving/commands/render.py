@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pytest_tfserving.errors import ConfigurationError, nearest
 from pytest_tfserving.kube import kustomize
 from pytest_tfserving.kube.kustomize import GENERATED, KUSTOMIZATION, Variant, files_folder, overlay, own_base
-from pytest_tfserving.options import DEFAULT_IMAGE
+from pytest_tfserving.options import DEFAULT_IMAGE, parse_image
 
 if TYPE_CHECKING:
     import argparse
@@ -49,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--base", type=Path, metavar="DIR", help="a base of your own, as --tfserving-base")
     parser.add_argument(
         "--image",
+        type=parse_image,
         default="",
         metavar="IMAGE",
         help=f"the image (default: {DEFAULT_IMAGE}; with --base, the base's own)",

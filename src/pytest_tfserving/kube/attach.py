@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from pytest_tfserving.addresses import without_secrets
 from pytest_tfserving.errors import missing_extra
 from pytest_tfserving.kube.cluster import CONNECT_S, PODS, UnreachableError
 
@@ -55,7 +56,9 @@ class StandardInput:
                 self._socket.send_binary(_STDIN + data[start : start + _MOST_BYTES])
         except (websocket.WebSocketException, OSError) as error:
             where = self._path.split("/")[-2]
-            raise UnreachableError(f"the load Pod {where} cannot be told anything: {error}") from None
+            raise UnreachableError(
+                f"the load Pod {where} cannot be told anything: {without_secrets(str(error))}"
+            ) from None
 
     def _connected(self) -> Any:
         try:

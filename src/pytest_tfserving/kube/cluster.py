@@ -10,7 +10,9 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlencode
 
-from pytest_tfserving.errors import ConfigurationError, DeploymentError, missing_extra
+from pytest_tfserving.addresses import without_secrets
+from pytest_tfserving.errors import ConfigurationError, DeploymentError
+from pytest_tfserving.kube.credentials import Credentials
 from pytest_tfserving.kube.names import FIELD_MANAGER
 
 if TYPE_CHECKING:
@@ -85,8 +87,8 @@ class Cluster:
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        self._configuration = _configuration(context)
-        self._pool = _pool(self._configuration)
+        self._credentials = Credentials(context)
+        self._pool = _pool(self._credentials)
         self._kinds: dict[str, dict[str, Kind]] = {}
 
     def close(self) -> None:
@@ -204,16 +206,10 @@ class Cluster:
 
     def websocket(self, path: str) -> tuple[str, dict[str, str], dict[str, Any]]:
         """What a WebSocket at ``path`` is opened with: its URL, headers, and options for TLS."""
-        import ssl
-
-        own = self._configuration
-        url = own.host.rstrip("/").replace("http", "ws", 1) + path
-        tls = {"certfile": own.cert_file, "keyfile": own.key_file, "ca_certs": own.ssl_ca_cert}
-        if not own.verify_ssl:
-            tls |= {"cert_reqs": ssl.CERT_NONE, "check_hostname": False}
-        if name := getattr(own, "tls_server_name", None):
-            tls["server_hostname"] = name
-        return url, self._authorization(), {key: value for key, value in tls.items() if value is not None}
+        own = self._credentials
+        url = own.host.replace("http", "ws", 1) + path
+        tls = {"context": own.tls(), "server_hostname": own.server_name}
+        return url, own.authorization(), {key: value for key, value in tls.items() if value}
 
     def _request(
         self,
@@ -244,8 +240,12 @@ class Cluster:
         """The answer, its body still to be read."""
         import urllib3
 
-        url = self._configuration.host.rstrip("/") + path + (f"?{urlencode(query)}" if query else "")
-        headers = {"Accept": "application/json, */*", "Content-Type": content, **self._authorization()}
+        url = self._credentials.host + path + (f"?{urlencode(query)}" if query else "")
+        headers = {
+            "Accept": "application/json, */*",
+            "Content-Type": content,
+            **self._credentials.authorization(),
+        }
         try:
             answer = self._pool.request(
                 method,
@@ -268,11 +268,6 @@ class Cluster:
             f"the API server of context {self.context} does not answer: {_innermost(error)}"
         )
 
-    def _authorization(self) -> dict[str, str]:
-        """The header that says who we are; a plug-in of the kubeconfig may be asked for it anew."""
-        bearer = self._configuration.auth_settings().get("BearerToken")
-        return {"Authorization": bearer["value"]} if bearer else {}
-
     def _refusal(self, status: int, text: str, path: str) -> Exception:
         if status in _ERRORS:
             return _ERRORS[status](text)
@@ -285,51 +280,22 @@ class Cluster:
         return ConfigurationError(f"the cluster refuses {path.rsplit('/', 1)[-1]!r}: {text}")
 
 
-def _configuration(context: Context) -> Any:
-    """Address, certificates and credentials of a context, as the official client reads them."""
-    try:
-        from kubernetes.client import Configuration
-        from kubernetes.config import load_kube_config_from_dict
-    except ModuleNotFoundError as error:
-        raise missing_extra(str(error.name), "kubernetes", "the target kubernetes") from None
-    configuration = Configuration()
-    try:
-        load_kube_config_from_dict(  # type: ignore[no-untyped-call]
-            dict(context.kubeconfig), client_configuration=configuration, persist_config=False
-        )
-    except Exception as error:  # noqa: BLE001 - whatever an authentication plug-in raises
-        raise ConfigurationError(f"context {context.name!r} cannot be used: {error}") from None
-    _check_credentials(context, configuration)
-    return configuration
-
-
-def _check_credentials(context: Context, configuration: Any) -> None:
-    """Of a plug-in that fails the official client logs, and goes on as nobody."""
-    (user,) = context.kubeconfig["users"]
-    plugin = user["user"].get("exec")
-    if plugin and not configuration.api_key and not configuration.cert_file:
-        raise ConfigurationError(
-            f"context {context.name!r} cannot be used: its plug-in {plugin.get('command')!r} gave no "
-            "credentials; run it to see why."
-        )
-
-
-def _pool(configuration: Any) -> Any:
+def _pool(credentials: Credentials) -> Any:
     import urllib3
 
-    own: dict[str, Any] = {
-        "maxsize": 8,
-        "cert_reqs": "CERT_REQUIRED" if configuration.verify_ssl else "CERT_NONE",
-        "ca_certs": configuration.ssl_ca_cert or None,
-        "cert_file": configuration.cert_file or None,
-        "key_file": configuration.key_file or None,
-    }
-    if name := getattr(configuration, "tls_server_name", None):
-        own["server_hostname"] = name
-    if not configuration.verify_ssl:
+    own: dict[str, Any] = {"maxsize": 8}
+    if tls := credentials.tls():
+        own["ssl_context"] = tls
+    if credentials.server_name:
+        own["server_hostname"] = credentials.server_name
+    if not credentials.is_verified:
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-    proxy = getattr(configuration, "proxy", None)
-    return urllib3.ProxyManager(proxy, **own) if proxy else urllib3.PoolManager(**own)
+    if not (proxy := credentials.proxy):
+        return urllib3.PoolManager(**own)
+    try:
+        return urllib3.ProxyManager(proxy, **own)
+    except urllib3.exceptions.HTTPError:
+        raise credentials.unusable("its proxy-url is not the address of a proxy") from None
 
 
 def _permission(context: str, match: re.Match[str]) -> str:
@@ -352,7 +318,7 @@ def _innermost(error: BaseException) -> str:
     reason = getattr(error, "reason", None)
     while isinstance(reason, BaseException):
         error, reason = reason, getattr(reason, "reason", None)
-    text = str(error)
+    text = without_secrets(str(error))
     system = _SYSTEM_ERROR.search(text)
     return system[1] if system else text
 

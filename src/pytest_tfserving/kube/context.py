@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_tfserving.addresses import without_secrets
 from pytest_tfserving.errors import ConfigurationError, nearest
 from pytest_tfserving.options import ALLOWED_INI
 
@@ -28,7 +29,7 @@ class Context:
     kubeconfig: Mapping[str, Any] = field(repr=False)
 
     def __str__(self) -> str:
-        return f"{self.name} at {self.server}"
+        return f"{self.name} at {without_secrets(self.server)}"
 
 
 def kubeconfig_paths(option: Path | None) -> list[Path]:

@@ -315,7 +315,7 @@ def _credentials(path: str) -> Any:
     """What an SSLConfig asks for, None without one."""
     if not path:
         return None
-    config = read_text_proto(path, f"{_SERVING}SSLConfig")
+    config = read_text_proto(path, f"{_SERVING}SSLConfig", secret=True)
     if not all(_PEM in each for each in (config.server_key, config.server_cert)):
         raise invalid(f"{path} needs server_key and server_cert, both PEM")
     if config.client_verify and _PEM not in config.custom_ca:

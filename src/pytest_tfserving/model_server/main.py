@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving import __version__
+from pytest_tfserving.addresses import without_secrets
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.model_server.flags import FlagError, parse_flags, usage
 from pytest_tfserving.model_server.log import log
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.values["version"]:
         return _print_version()
     for argument in given.unknown:
-        log("warning", f"unknown argument {argument} is ignored")
+        log("warning", f"unknown argument {without_secrets(argument)} is ignored")
     for told in given.ignored:
         log("warning", told)
     try:

@@ -12,8 +12,8 @@ from pytest_tfserving.model_server.protos import message
 from pytest_tfserving.model_server.status import Code, ServingError, invalid
 
 
-def read_text_proto(path: str, name: str) -> Any:
-    """The message of type ``name`` in the file; where the text is wrong is logged.
+def read_text_proto(path: str, name: str, *, secret: bool = False) -> Any:
+    """The message of type ``name`` in the file; where its text is wrong is logged, but no ``secret`` text.
 
     Raises:
         ServingError: when it cannot be read, or is not such a message.
@@ -27,5 +27,6 @@ def read_text_proto(path: str, name: str) -> Any:
     try:
         return text_format.Parse(text, message(name)())
     except text_format.ParseError as error:
-        log("error", f"Error parsing text-format {name}: {error}")
+        shown = f"{error.GetLine()}:{error.GetColumn()}" if secret else error
+        log("error", f"Error parsing text-format {name}: {shown}")
         raise invalid(f"Invalid protobuf file: '{path}'") from None

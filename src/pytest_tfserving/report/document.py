@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tfserving import __version__
+from pytest_tfserving.addresses import without_secrets
 from pytest_tfserving.cost import Prices, Pricing
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.experiment import Shape
@@ -107,7 +108,16 @@ def read_document(path: Path) -> dict[str, Any]:
     for key in _RESULT_KEYS:
         if not all(key in result for result in content["results"]):
             raise ConfigurationError(f"{path} is not a result file of this version: a result has no {key!r}.")
-    return dict(content)
+    return _without_secrets(content)
+
+
+def _without_secrets(content: dict[str, Any]) -> dict[str, Any]:
+    """Return a document without the credentials that versions of before recorded with an address."""
+    shown = {"results": "reached", "searches": "experiment"}
+    return content | {
+        part: [{**each, name: without_secrets(str(each[name]))} for each in content[part]]
+        for part, name in shown.items()
+    }
 
 
 def merged(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -17,9 +17,14 @@ if TYPE_CHECKING:
 def write_whole(path: Path, text: str) -> None:
     """Replace ``path`` as a whole, so that a reader never sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
+    # A name that nobody guesses, made here or not at all: the folder may be one where others can write.
+    unfinished = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
+    try:
+        with unfinished.open("x", encoding="utf-8") as file:
+            file.write(text)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def write_reports(

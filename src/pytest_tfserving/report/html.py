@@ -12,6 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from pytest_tfserving.calibration.words import figures as calibration_lines
+from pytest_tfserving.report import card
 from pytest_tfserving.report.figures import (
     curve_lines,
     figure,
@@ -28,10 +29,12 @@ from pytest_tfserving.report.markdown import verdict_line
 from pytest_tfserving.slo import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 _ASSETS = Path(__file__).with_name("assets")
 _COLUMNS = ("experiment", "verdict", "rps", "p50", "p95", "p99", "errors", "eff.", "CPU ms", "USD a million")
+_MEASURED = ("rps", "p50_ms", "p95_ms", "p99_ms", "error_rate", "efficiency", "cpu_per_request_ms")
+_FRACTIONS = ("error_rate", "efficiency")
 _MOST_REASONS = 5
 # What would end a script element, or a line of one.
 _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
@@ -39,11 +42,12 @@ _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u20
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One cell of the table: what is shown, what it is sorted by, and a verdict's name for its colour."""
+    """One cell of the table: its text, what it is sorted by, a verdict for its colour, an interval."""
 
     text: str
     value: float | str | None
     kind: str = ""
+    interval: str = ""
 
 
 def html_text(document: Mapping[str, Any]) -> str:
@@ -85,6 +89,7 @@ def html_text(document: Mapping[str, Any]) -> str:
         stages=lambda result: list(map(_stage, result["stages"])),
         with_interval=with_interval,
         figure=figure,
+        head=card.head,
         reasons=reasons,
         usd=usd,
         roles=roles,
@@ -115,28 +120,20 @@ def _cells(result: Mapping[str, Any]) -> list[Cell]:
     verdict = Cell(result["verdict"], result["verdict"], result["verdict"])
     if result["not_judged"] or not metrics["requests"]:
         return [name, verdict, *[Cell("-", None)] * (len(_COLUMNS) - 2)]
-    latencies = [
-        Cell(with_interval(metrics[key], intervals.get(key)), metrics[key])
-        for key in ("p50_ms", "p95_ms", "p99_ms")
-    ]
     million = (result["cost"] or {}).get("million_usd")
     return [
         name,
         verdict,
-        Cell(with_interval(metrics["rps"], intervals.get("rps")), metrics["rps"]),
-        *latencies,
-        Cell(
-            percent_with_interval(metrics["error_rate"], intervals.get("error_rate")), metrics["error_rate"]
-        ),
-        Cell(
-            percent_with_interval(metrics["efficiency"], intervals.get("efficiency")), metrics["efficiency"]
-        ),
-        Cell(
-            with_interval(metrics["cpu_per_request_ms"], intervals.get("cpu_per_request_ms")),
-            metrics["cpu_per_request_ms"],
-        ),
+        *(_measured(key, metrics[key], intervals.get(key)) for key in _MEASURED),
         Cell(usd(million), million),
     ]
+
+
+def _measured(key: str, value: float | None, interval: Sequence[float] | None) -> Cell:
+    """Return the cell of a figure: its interval has a line of its own, so that the table is no wider."""
+    written = percent if key in _FRACTIONS else figure
+    shown = f"[{written(interval[0])}, {written(interval[1])}]" if value is not None and interval else ""
+    return Cell(written(value), value, interval=shown)
 
 
 def _slos(result: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -16,6 +16,8 @@ from pytest_tfserving.server_side.observed import ServerSide
 from pytest_tfserving.slo import Decision, Undecided
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -112,14 +114,15 @@ def _baseline(values: dict[str, Any]) -> Baseline:
 def _undecided(values: dict[str, Any]) -> Undecided:
     more_s = values["more_s"]
     known = {**_known(values), "more_s": math.inf if more_s is None else more_s}
-    return Undecided(**{**known, "noise": _noise(values.get("noise"))})
+    return Undecided(**{**known, "noise": noise_from_dict(values.get("noise"))})
 
 
-def _noise(values: dict[str, Any] | None) -> Noise | None:
+def noise_from_dict(values: Mapping[str, Any] | None) -> Noise | None:
+    """Return the noise that was written as ``values``."""
     return Noise(**{**_known(values), "kind": NoiseKind(values["kind"])}) if values else None
 
 
-def _known(values: dict[str, Any]) -> dict[str, Any]:
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values without those that are null: numbers that are not known."""
     return {name: value for name, value in values.items() if value is not None}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ from pytest_tfserving.slo import Verdict
 if TYPE_CHECKING:
     import pytest
     from _pytest.terminal import TerminalReporter
+
+    from pytest_tfserving.schedule import Schedule
 
 _NAME_WIDTH = 27
 _SIMPLE_EVERY_S = 10.0
@@ -50,6 +53,7 @@ class Progress:
             self._ui = "none"
         self._shown_at = -math.inf
         self._open = False
+        self.schedule: Schedule | None = None
 
     def __call__(self, text: str, *, often: bool = False) -> None:
         """Show ``text``; ``often`` texts replace each other and are thinned out where nothing is replaced."""
@@ -57,9 +61,13 @@ class Progress:
             return
         self._shown_at = time.monotonic()
         assert self._reporter is not None
+        if left := str(self.schedule or ""):
+            text = f"{left}: {text}"
         with self._uncaptured():
             if self._ui == "live":
-                self._reporter.rewrite(text, erase=True)
+                # A line that goes on below it would not be rewritten as a whole.
+                width = shutil.get_terminal_size().columns - 1
+                self._reporter.rewrite(text[:width], erase=True)
                 self._open = True
             else:
                 self._reporter.ensure_newline()
@@ -82,7 +90,7 @@ class Progress:
             p95 = f"p95 {tick['p95_ms']:.0f} ms" if tick["p95_ms"] is not None else "no answer yet"
             failed = f", {tick['failures']} errors" if tick["failures"] else ""
             self(
-                f"{experiment}: {tick['at_s']:.0f}/{run_time_s:.0f} s, {tick['users']} users, "
+                f"{experiment}: {tick['at_s']:.0f} s of at most {run_time_s:.0f} s, {tick['users']} users, "
                 f"{tick['rps']:.0f} rps, {p95}{failed}",
                 often=has_begun or tick["at_s"] < _FIRST_S,
             )

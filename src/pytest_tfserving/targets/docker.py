@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 
+from pytest_tfserving.addresses import without_secrets
 from pytest_tfserving.engine import Engine, address, connect, model_in, reason
 from pytest_tfserving.errors import DeploymentError, TFServingError, TFServingWarning
 from pytest_tfserving.experiment import BYTES_PER_GB
@@ -24,7 +25,7 @@ from pytest_tfserving.targets.bare_sessions import BareSessions
 from pytest_tfserving.targets.deployment import Deployment, Endpoint, Evidence
 from pytest_tfserving.targets.labels import Leftovers, Tags
 from pytest_tfserving.targets.placement import lacking, place
-from pytest_tfserving.targets.served_model import latest_version, model_name
+from pytest_tfserving.targets.served_model import check_mounted, model_name
 from pytest_tfserving.targets.server_files import write_server_files
 from pytest_tfserving.targets.usage import CpuReading, Usage
 
@@ -49,7 +50,7 @@ _SIGNALLED = 128
 def describe(settings: Settings) -> str:
     """The image, and the engine that runs it."""
     try:
-        return f"{settings.image} on the engine at {address()}"
+        return f"{settings.image} on the engine at {without_secrets(address())}"
     except ModuleNotFoundError:
         return settings.image  # the first test says what is missing
 
@@ -86,7 +87,9 @@ def deploy(order: Order) -> Iterator[Deployment]:
         plan = _plan(order, image, facts)
         stack.enter_context(_Containers(engine, order, plan.tags))
         count = len(placement.replicas)
-        order.progress(f"{experiment.name}: starting {count} x {experiment.shape.vcpus} vCPUs")
+        most_s = count * settings.ready_timeout_s
+        about = f"{count} x {experiment.shape.vcpus} vCPUs, at most {most_s:g} s"
+        order.progress(f"{experiment.name}: starting {about}")
         replicas = [_start(engine, plan, index, cores) for index, cores in enumerate(placement.replicas)]
         bare = BareSessions(order, placement, lambda: _freezer(replicas))
         stack.callback(bare.close)
@@ -130,7 +133,7 @@ def _plan(order: Order, image: Image, facts: dict[str, Any]) -> Plan:
     mounts, user = {str(files): _FILES}, None
     if model_in(image) != model:
         base_path = order.model_path().resolve()
-        latest_version(base_path)  # a folder without one is said before anything is started
+        check_mounted(base_path)  # what is wrong with it is said before anything is started
         mounts[str(base_path)] = f"/models/{model}"
         user = _who_can_read(base_path, rootless=facts["rootless"])
     return Plan(

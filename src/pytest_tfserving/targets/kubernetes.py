@@ -8,6 +8,7 @@ import warnings
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from pytest_tfserving.addresses import without_secrets
 from pytest_tfserving.errors import DeploymentError, TFServingError, TFServingWarning
 from pytest_tfserving.kube import evidence as seen
 from pytest_tfserving.kube.access import Placed, reach
@@ -141,7 +142,9 @@ def deploy(order: Order) -> Iterator[Deployment]:
         objects = stack.enter_context(Objects(cluster, order, tags))
         try:
             objects.apply(manifests)
-            order.progress(f"{order.experiment.name}: {space.replicas} x {_given(space)}")
+            most_s = order.settings.ready_timeout_s
+            about = f"{space.replicas} x {_given(space)}, at most {most_s:g} s"
+            order.progress(f"{order.experiment.name}: starting {about}")
             placed = _placed(order, cluster, objects.namespace, tags)
             reached = reach(order.settings.access, placed)
             _wait_for_models(order, placed, reached)
@@ -186,7 +189,8 @@ def _placed(order: Order, cluster: Cluster, namespace: str, tags: Tags) -> Place
         if time.monotonic() > deadline:
             raise DeploymentError(_too_late(state, order.settings.ready_timeout_s))
         if state.reason != said:
-            order.progress(f"{order.experiment.name}: {state.reason}")
+            left_s = max(deadline - time.monotonic(), 0)
+            order.progress(f"{order.experiment.name}: {state.reason}, at most {left_s:.0f} s more")
             said = state.reason
         time.sleep(_LOOK_S)
 
@@ -299,7 +303,7 @@ def _circumstances(order: Order, placed: Placed, space: Room) -> dict[str, Any]:
         "namespace": placed.namespace,
         "replica_resources": space.resources.quantities(),
         "replica_nodes": [pod["spec"]["nodeName"] for pod in placed.pods],
-        "server_flags": _flags(placed.pods[0]),
+        "server_flags": list(map(without_secrets, _flags(placed.pods[0]))),
         "pinned": False,
     }
 

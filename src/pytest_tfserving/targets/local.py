@@ -137,7 +137,8 @@ def _free_ports(count: int) -> list[int]:
 
 def _wait(order: Order, replicas: Sequence[Replica], watch: MemoryWatch) -> None:
     order.progress(
-        f"{order.experiment.name}: starting {len(replicas)} x {order.experiment.shape.vcpus} vCPUs"
+        f"{order.experiment.name}: starting {len(replicas)} x {order.experiment.shape.vcpus} vCPUs, "
+        f"at most {len(replicas) * order.settings.ready_timeout_s:g} s"
     )
     for replica in replicas:
         wait_until_available(

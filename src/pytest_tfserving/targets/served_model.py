@@ -1,13 +1,16 @@
-"""The SavedModel that is served: its newest version, and the name it is served under."""
+"""The SavedModel that is served: its newest version, what lies in it, and the name it is served under."""
 
 from __future__ import annotations
 
+import os
+import stat
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 
 def latest_version(base_path: Path) -> Path:
@@ -26,7 +29,70 @@ def latest_version(base_path: Path) -> Path:
     return max(versions, key=lambda path: int(path.name))
 
 
+def contents(base_path: Path, start: Path | None = None) -> Iterator[Path]:
+    """Yield every file and folder of a model folder, or of ``start`` in it, links followed.
+
+    Raises:
+        ConfigurationError: naming what leads out of the folder, and what is neither a file nor a folder.
+    """
+    base = base_path.resolve()
+    yield from _walked(start or base_path, base, (base,) if start else ())
+
+
+def check_mounted(base_path: Path) -> None:
+    """Check that what is served of a model folder can be found where nothing but this folder is mounted.
+
+    Raises:
+        ConfigurationError: naming the first link that leads elsewhere there.
+    """
+    for path in contents(base_path, latest_version(base_path)):
+        if path.is_symlink() and _leads_elsewhere(path, base_path.resolve()):
+            raise ConfigurationError(
+                f"{path} is a link to {path.readlink()}, which a container does not have; make it a relative "
+                "one inside of the model folder, or put the file there."
+            )
+
+
+def _leads_elsewhere(link: Path, base: Path) -> bool:
+    """Return whether the way that a link names leaves the folder, though its end may be in it."""
+    way = link.readlink()
+    return way.is_absolute() or not Path(os.path.normpath(link.parent.resolve() / way)).is_relative_to(base)
+
+
+def _walked(path: Path, base: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+    """Yield ``path`` and what is in it; ``above`` are the folders that it was come to by."""
+    place = _inside(path, base)
+    if place in above:
+        raise _refused(path, "is a link to a folder that it lies in")
+    mode = place.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise _refused(path, "is neither a file nor a folder")
+    yield path
+    if stat.S_ISDIR(mode):
+        for each in sorted(path.iterdir()):
+            yield from _walked(each, base, (*above, place))
+
+
+def _inside(path: Path, base: Path) -> Path:
+    """Return the place in the folder that ``path`` leads to."""
+    try:
+        place = path.resolve(strict=True)
+    except FileNotFoundError:
+        raise _refused(path, "is a link that leads nowhere") from None
+    except (OSError, RuntimeError):  # Python says it by the one before 3.13
+        raise _refused(path, "is a link that leads to itself") from None
+    if not place.is_relative_to(base):
+        raise _refused(path, f"is a link that leads out of the model folder, to {place}")
+    return place
+
+
+def _refused(path: Path, problem: str) -> ConfigurationError:
+    return ConfigurationError(f"{path} {problem}; put what is to be served into the folder, or remove it.")
+
+
 def model_name(model: str) -> str:
     """The name a model is served under: the last part of its path, with what URLs cannot hold replaced."""
     last = model.rstrip("/").rsplit("/", 1)[-1]
+    if last in (".", ".."):
+        last = Path(os.path.normpath(Path(model).absolute())).name
     return "".join(letter if letter.isalnum() or letter in "_.-" else "-" for letter in last) or "model"

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from pytest_tfserving.addresses import NOT_TAKEN, RIGHT_WAY, may_have_secrets
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.probe import wait_until_available
 from pytest_tfserving.targets.deployment import Deployment, Endpoint
@@ -39,16 +40,20 @@ def parse_url(text: str) -> tuple[Endpoint, str, str]:
     Raises:
         ConfigurationError: for anything else.
     """
-    examples = f"write it as {EXAMPLE} or {GRPC_EXAMPLE}."
+    examples = f"write it as {EXAMPLE} or {GRPC_EXAMPLE}"
+    if may_have_secrets(text):
+        raise ConfigurationError(f"the address {NOT_TAKEN}; {examples}, and {RIGHT_WAY}.")
     try:
         parts = urlsplit(text)
         port = parts.port
-    except ValueError as error:
-        raise ConfigurationError(f"{text!r} is not an address: {error}; {examples}") from None
+    except ValueError:
+        # What is no port may be a password, so nothing of it is shown.
+        problem = "this is not an address: its host or its port cannot be read"
+        raise ConfigurationError(f"{problem}; {examples}.") from None
     protocol, pattern, usual_port, tls = _SCHEMES.get(parts.scheme, ("", _HTTP, 0, False))
     match = pattern.fullmatch(parts.path)
     if not protocol or not parts.hostname or not match:
-        raise ConfigurationError(f"{text!r} is not the address of a model; {examples}")
+        raise ConfigurationError(f"{text!r} is not the address of a model; {examples}.")
     endpoint = Endpoint(parts.hostname, port or usual_port, tls, protocol)
     return endpoint, f"/v1/models/{match['path']}", match["model"]
 

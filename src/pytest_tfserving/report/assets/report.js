@@ -11,7 +11,7 @@
     cost: result.cost ? result.cost.month_usd : null,
     million: result.cost ? result.cost.million_usd : null,
   }));
-  const state = { view: "plateau", colour: "shape", sort: "place", filter: "" };
+  const state = { view: "plateau", colour: "experiment", sort: "place", filter: "" };
   const byId = (id) => document.getElementById(id);
   const PALETTE = ["#4269d0", "#d98c00", "#e8543f", "#3aa394", "#3ca951", "#d9659b", "#a463f2", "#5f95d6",
     "#9c6b4e", "#8a9099"];
@@ -19,6 +19,7 @@
   const number = (value) => (value === null || value === undefined ? "-" : String(Number(value.toPrecision(3))));
 
   function group(result) {
+    if (state.colour === "experiment") return result.name;
     if (state.colour === "verdict") return result.verdict;
     const value = result.configuration[state.colour];
     if (value === undefined) return "unknown";
@@ -37,12 +38,32 @@
     return state.sort === "place" ? shown : d3.sort(shown, keys[state.sort]);
   }
 
-  const colourScale = (shown) => ({
+  // More groups than the palette has colours are told apart by hue, neighbours by lightness, too.
+  const coloursOf = (count) => (count <= PALETTE.length ? PALETTE
+    : d3.range(count).map((at) => d3.hcl((360 * at) / count, 60, at % 2 ? 66 : 50).formatHex()));
+
+  function groups() {
+    const domain = [...new Set(results.map(group))];
+    return { domain, range: coloursOf(domain.length) };
+  }
+
+  // `named` is a picture where every name stands beside its mark, so that it needs no legend of names.
+  const colourScale = (shown, named) => ({
     type: "ordinal",
-    domain: [...new Set(results.map(group))],
-    range: PALETTE,
-    legend: new Set(shown.map(group)).size > 1,
+    ...groups(),
+    legend: new Set(shown.map(group)).size > 1 && !(named && state.colour === "experiment"),
   });
+
+  function colourOf(result) {
+    const { domain, range } = groups();
+    return range[domain.indexOf(group(result)) % range.length];
+  }
+
+  function paintSwatches() {
+    for (const each of document.querySelectorAll("[data-index]")) {
+      each.querySelector(".swatch").style.background = colourOf(results[Number(each.dataset.index)]);
+    }
+  }
 
   const limits = (result, pattern) =>
     result.slos.filter((slo) => pattern.test(slo.slo) && slo.unit !== "x" && slo.unit !== "%");
@@ -57,20 +78,77 @@
     return figure;
   }
 
+  // Places from `top` to `bottom`, `gap` apart or more, and in all as near to the sorted `wanted` ones as can be.
+  function apart(wanted, gap, top, bottom) {
+    const blocks = [];
+    const mean = (block) => block.sum / block.count;
+    wanted.forEach((place, index) => {
+      blocks.push({ sum: place - index * gap, count: 1 });
+      while (blocks.length > 1 && mean(blocks.at(-2)) > mean(blocks.at(-1))) {
+        const { sum, count } = blocks.pop();
+        blocks.at(-1).sum += sum;
+        blocks.at(-1).count += count;
+      }
+    });
+    const last = Math.max(top, bottom - (wanted.length - 1) * gap);
+    return blocks.flatMap((block) => Array(block.count).fill(Math.min(Math.max(mean(block), top), last)))
+      .map((place, index) => place + index * gap);
+  }
+
+  // The names of lines stand beside their ends, apart from each other, each with a stroke to its line.
+  const NAME_HEIGHT = 14;
+  const NAME_WIDTH = 6.3;
+  function nameLines(svg, plot, ends) {
+    const [x, y] = [plot.scale("x"), plot.scale("y")];
+    const right = Math.max(...x.range) + 14;
+    const most = Math.floor((svg.width.baseVal.value - right) / NAME_WIDTH);
+    const [top, bottom] = [Math.min(...y.range), Math.max(...y.range)];
+    const placed = d3.sort(ends.map((end) => ({ ...end, from: x.apply(end.x), at: y.apply(end.y) })), (end) => end.at);
+    const labels = apart(placed.map((end) => end.at), NAME_HEIGHT, top, bottom);
+    placed.forEach((end, index) => { end.label = labels[index]; });
+    const layer = d3.select(svg).append("g").attr("class", "names").attr("font-size", 11).attr("text-anchor", "start");
+    const each = layer.selectAll("g").data(placed).join("g");
+    each.append("polyline").attr("fill", "none").attr("stroke", (end) => end.colour).attr("stroke-width", 1.5)
+      .attr("points", (end) => `${end.from + 1},${end.at} ${right - 4},${end.label}`);
+    each.append("text").attr("x", right).attr("y", (end) => end.label).attr("dy", "0.35em").attr("fill", "currentColor")
+      .text((end) => (end.name.length > most ? `${end.name.slice(0, most - 1)}…` : end.name));
+    each.append("title").text((end) => end.name);
+  }
+
+  // Room for names at the right of lines; none on a narrow screen, where a legend has them.
+  function roomForNames(shown, width) {
+    if (width < 640) return { height: 0, marginRight: 20, named: false };
+    const longest = d3.max(shown, (result) => result.name.length) ?? 0;
+    const marginRight = Math.min(24 + (NAME_WIDTH + 0.3) * longest, width * 0.4);
+    return { height: NAME_HEIGHT * shown.length + 80, marginRight, named: true };
+  }
+
+  // Where each line ends: lines of means do so at that of their last `last` points.
+  function lineEnds(points, x, y, last = 1) {
+    return d3.groups(points, (point) => point.index).map(([index, line]) => ({
+      name: results[index].name,
+      colour: colourOf(results[index]),
+      x: line.at(-1)[x],
+      y: d3.mean(line.slice(-last), (point) => point[y]),
+    }));
+  }
+
   function draw(figure, caption, options) {
     figure.querySelectorAll("figcaption ~ *").forEach((old) => old.remove());
     const text = figure.querySelector("figcaption");
     if (caption) text.textContent = caption;
     const width = Math.max(280, figure.clientWidth || 340);
+    const { ends, ...settings } = options(width);
     const drawing = Plot.plot({
       width,
       marginBottom: 36,
       style: { background: "none", color: "inherit", fontSize: "12px" },
-      ...options(width),
+      ...settings,
     });
     const svg = drawing.tagName === "svg" ? drawing : [...drawing.querySelectorAll("svg")].at(-1);
     svg.setAttribute("role", "img");
     svg.setAttribute("aria-label", text.textContent);
+    if (ends) nameLines(svg, drawing, ends);
     figure.append(drawing);
   }
 
@@ -96,7 +174,7 @@
       marginRight: 24,
       x: { label, grid: true, nice: true, zero: true, ticks: width < 480 ? 4 : 8 },
       y: { label: null, domain: shown.map((r) => r.name), tickFormat: (name) => wrapped(name, most), tickSize: 0 },
-      color: colourScale(shown),
+      color: colourScale(shown, true),
       marks: [
         ...marks,
         Plot.text(shown.filter((r) => !r.measured), {
@@ -134,27 +212,35 @@
 
   function drawTime(shown) {
     const points = shown.filter((r) => r.measured).flatMap((r) =>
-      r.series.map((second) => ({ ...second, name: r.name, group: group(r) })));
-    const lines = (field, label) => (width) => ({
-      height: 320,
-      marginLeft: 52,
-      x: { label: "seconds", ticks: width < 480 ? 5 : 10 },
-      y: { label, grid: true, zero: true, nice: true },
-      color: colourScale(shown),
-      marks: [
-        Plot.lineY(points.filter((p) => p[field] !== undefined), Plot.windowY({ k: 5 }, { x: "at_s", y: field,
-          z: "name", stroke: "group", strokeWidth: 1.5 })),
-        Plot.tip(points.filter((p) => p[field] !== undefined), Plot.pointer({ x: "at_s", y: field,
-          title: (p) => `${p.name}\n${p.at_s} s: ${number(p[field])}` })),
-        Plot.ruleY([0]),
-      ],
-    });
+      r.series.map((second) => ({ ...second, index: r.index, name: r.name, group: group(r) })));
+    const lines = (field, label) => (width) => {
+      const known = points.filter((p) => p[field] !== undefined);
+      const { height, marginRight, named } = roomForNames(shown, width);
+      return {
+        height: Math.max(320, height),
+        marginLeft: 52,
+        marginRight,
+        x: { label: "seconds", ticks: width < 480 ? 5 : 10 },
+        y: { label, grid: true, zero: true, nice: true },
+        color: colourScale(shown, named),
+        ends: named ? lineEnds(known, "at_s", field, 3) : null,
+        marks: [
+          Plot.lineY(known, Plot.windowY({ k: 5 }, { x: "at_s", y: field, z: "index", stroke: "group",
+            strokeWidth: 1.5 })),
+          Plot.tip(known, Plot.pointer({ x: "at_s", y: field,
+            title: (p) => `${p.name}\n${p.at_s} s: ${number(p[field])}` })),
+          Plot.ruleY([0]),
+        ],
+      };
+    };
     draw(byId("chart-rps"), "Successes a second, the mean of five seconds", lines("successes", "successes a second"));
     draw(byId("chart-latency"), "p95 of a second, the mean of five", lines("p95_ms", "ms"));
   }
 
   function drawComparison() {
     const shown = chosen();
+    // Names beside lines take room that two pictures in a row do not have.
+    byId("chart-rps").parentElement.classList.toggle("wide", state.view === "time");
     if (!shown.length) {
       ["chart-rps", "chart-latency"].forEach((id) => nothing(byId(id), "No name matches the filter."));
     } else if (state.view === "plateau") drawPlateau(shown);
@@ -170,20 +256,25 @@
     // Each step to the right is ten times rarer: 90 %, 99 %, 99.9 %.
     const place = (per_cent) => -Math.log10(1 - Math.min(per_cent, 99.99) / 100);
     const points = shown.flatMap((r) => r.distribution.filter(([at]) => at < 100).map(([at, value]) => ({
-      at, x: place(at), value, name: r.name, group: group(r) })));
-    draw(byId("chart-percentiles"), null, (width) => ({
-      height: 360,
-      marginLeft: 56,
-      x: { label: "share of requests", ticks: [0, 50, 90, 95, 99, 99.9, 99.99].map(place),
-        tickFormat: (x) => `${Number((100 * (1 - 10 ** -x)).toFixed(2))} %` },
-      y: { label: "ms", type: "log", grid: true, ticks: 5, tickFormat: "~s" },
-      color: colourScale(shown),
-      marks: [
-        Plot.lineY(points, { x: "x", y: "value", z: "name", stroke: "group", strokeWidth: 1.5 }),
-        Plot.tip(points, Plot.pointer({ x: "x", y: "value",
-          title: (p) => `${p.name}\n${p.at} % within ${ms(p.value)}` })),
-      ],
-    }));
+      at, x: place(at), value, index: r.index, name: r.name, group: group(r) })));
+    draw(byId("chart-percentiles"), null, (width) => {
+      const { height, marginRight, named } = roomForNames(shown, width);
+      return {
+        height: Math.max(360, height),
+        marginLeft: 56,
+        marginRight,
+        x: { label: "share of requests", ticks: [0, 50, 90, 95, 99, 99.9, 99.99].map(place),
+          tickFormat: (x) => `${Number((100 * (1 - 10 ** -x)).toFixed(2))} %` },
+        y: { label: "ms", type: "log", grid: true, ticks: 5, tickFormat: "~s" },
+        color: colourScale(shown, named),
+        ends: named ? lineEnds(points, "x", "value") : null,
+        marks: [
+          Plot.lineY(points, { x: "x", y: "value", z: "index", stroke: "group", strokeWidth: 1.5 }),
+          Plot.tip(points, Plot.pointer({ x: "x", y: "value",
+            title: (p) => `${p.name}\n${p.at} % within ${ms(p.value)}` })),
+        ],
+      };
+    });
   }
 
   function drawCost() {
@@ -293,11 +384,13 @@
     box.replaceChildren();
     if (!result.series.length) return;
     const { start_s: start, end_s: end } = result.window;
+    const colour = colourOf(result);
     const panels = [];
     const panel = (caption, options) => panels.push([newFigure(box), caption, options]);
     const frame = (label, marks) => (width) => ({
       height: 220,
       marginLeft: 52,
+      marginRight: 36,
       marginTop: 28,
       x: { label: "seconds", domain: [0, Math.max(result.run_s, 1)], ticks: width < 480 ? 5 : 10 },
       y: { label, grid: true, zero: true, nice: true },
@@ -313,19 +406,19 @@
     });
     const rpsLimits = limits(result, /^rps/).map((slo) => slo.limit);
     panel("Successes in each second; dashed: the SLO's limit", frame("successes a second", [
-      Plot.lineY(result.series, { x: "at_s", y: "successes", stroke: PALETTE[0], tip: true }),
+      Plot.lineY(result.series, { x: "at_s", y: "successes", stroke: colour, tip: true }),
       Plot.ruleY(rpsLimits, { strokeDasharray: "4,3" }),
     ]));
     const known = result.series.filter((second) => second.p95_ms !== undefined);
     panel("Latency of each second, p50 and p95; dashed: the SLO's limit", frame("ms", [
-      Plot.lineY(known, { x: "at_s", y: "p50_ms", stroke: PALETTE[3], tip: true }),
-      Plot.lineY(known, { x: "at_s", y: "p95_ms", stroke: PALETTE[1], tip: true }),
-      Plot.text(known.slice(-1), { x: "at_s", y: "p95_ms", text: () => "p95", dy: -8, dx: -8 }),
-      Plot.text(known.slice(-1), { x: "at_s", y: "p50_ms", text: () => "p50", dy: 10, dx: -8 }),
+      Plot.lineY(known, { x: "at_s", y: "p50_ms", stroke: colour, strokeOpacity: 0.55, tip: true }),
+      Plot.lineY(known, { x: "at_s", y: "p95_ms", stroke: colour, tip: true }),
+      Plot.text(known.slice(-1), { x: "at_s", y: "p95_ms", text: () => "p95", textAnchor: "start", dx: 5, dy: -4 }),
+      Plot.text(known.slice(-1), { x: "at_s", y: "p50_ms", text: () => "p50", textAnchor: "start", dx: 5, dy: 4 }),
       Plot.ruleY(limits(result, /^p\d/).map(inMs), { strokeDasharray: "4,3" }),
     ]));
     panel("Users", frame("users", [
-      Plot.lineY(result.series, { x: "at_s", y: "users", stroke: PALETTE[6], curve: "step-after", tip: true }),
+      Plot.lineY(result.series, { x: "at_s", y: "users", stroke: colour, curve: "step-after", tip: true }),
     ]));
     if (result.series.some((second) => second.errors)) {
       panel("Errors in each second", frame("errors a second", [
@@ -335,7 +428,7 @@
     const cpu = result.series.filter((second) => second.server_cpu !== undefined);
     if (cpu.length) {
       panel("CPU of all replicas together", frame("cores", [
-        Plot.lineY(cpu, { x: "at_s", y: "server_cpu", stroke: PALETTE[8], tip: true }),
+        Plot.lineY(cpu, { x: "at_s", y: "server_cpu", stroke: colour, tip: true }),
       ]));
     }
     for (const [figure, caption, options] of panels) draw(figure, caption, options);
@@ -371,7 +464,10 @@
     sortTable(head.cellIndex, direction);
   });
 
+  [...byId("table").tBodies[0].rows].forEach((row, index) => { row.dataset.index = index; });
+
   function drawAll() {
+    paintSwatches();
     if (results.length) {
       drawComparison();
       drawPercentiles();

@@ -1,0 +1,32 @@
+"""Addresses and the secrets in them: a user, a password, a query and a fragment are never shown."""
+
+from __future__ import annotations
+
+import re
+
+NOT_TAKEN = (
+    "has a user, a password, a query or a fragment in it, which is neither sent nor shown, since it may be "
+    "secret"
+)
+RIGHT_WAY = "let a proxy of yours add what the server asks for"
+_MARKS = "@?#"
+_HIDDEN = "***"
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(\S+)")
+_QUERY = re.compile(r"(?<=[?#])\S+$")
+
+
+def may_have_secrets(address: str) -> bool:
+    """Return whether ``address`` has more in it than a scheme, a host, a port and a path."""
+    return any(mark in address for mark in _MARKS)
+
+
+def without_secrets(text: str) -> str:
+    """Return ``text`` with whatever may be secret in the addresses in it hidden."""
+    return _ADDRESS.sub(_shown, text)
+
+
+def _shown(address: re.Match[str]) -> str:
+    # A password may have any of the marks in it, so the last @ counts.
+    user, _, place = address[2].rpartition("@")
+    hidden = f"{_HIDDEN}@" if user else ""
+    return address[1] + hidden + _QUERY.sub(_HIDDEN, place)

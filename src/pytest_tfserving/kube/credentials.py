@@ -1,0 +1,192 @@
+"""How the user of a context proves who they are, in memory: a file with a key would outlive a killed run."""
+
+from __future__ import annotations
+
+import base64
+import ssl
+import tempfile
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfserving.addresses import without_secrets
+from pytest_tfserving.errors import ConfigurationError, missing_extra
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_tfserving.kube.context import Context
+
+# What the official client would write to files that only an orderly end deletes.
+_WITH_FILES = {
+    "cluster": ("certificate-authority", "certificate-authority-data"),
+    "user": ("client-certificate", "client-certificate-data", "client-key", "client-key-data", "exec"),
+}
+# A login is asked for anew before the old one ends, as the official client does.
+_BEFORE_ITS_END = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """What a client proves by TLS who it is with, both as PEM."""
+
+    certificate: bytes = field(repr=False)
+    key: bytes = field(repr=False)
+
+    def load(self, tls: ssl.SSLContext) -> None:
+        """Hand it to OpenSSL, which takes nothing but paths from Python: those of files that have no name."""
+        with tempfile.TemporaryFile() as certificate, tempfile.TemporaryFile() as key:
+            for file, content in ((certificate, self.certificate), (key, self.key)):
+                file.write(content)
+                file.flush()
+                file.seek(0)
+            # Without a password OpenSSL would ask for that of an encrypted key on the terminal.
+            paths = [f"/dev/fd/{file.fileno()}" for file in (certificate, key)]
+            tls.load_cert_chain(paths[0], paths[1], password="")
+
+
+class Credentials:
+    """Address, TLS and login of one context."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._cluster = _only(context.kubeconfig, "cluster")
+        user = _only(context.kubeconfig, "user")
+        self._official = _configuration(context)
+        self._plugin = None if self._official.api_key else user.get("exec")
+        self._authorization: dict[str, str] = {}
+        self._ends_at: datetime | None = None
+        self._certificate = self._read_certificate(user)
+        if self._plugin:
+            self._log_in()
+
+    @property
+    def host(self) -> str:
+        """The API server's address."""
+        return str(self._official.host).rstrip("/")
+
+    @property
+    def server_name(self) -> str:
+        """The name that the API server's certificate has, empty where it is the host's."""
+        return str(getattr(self._official, "tls_server_name", None) or "")
+
+    @property
+    def proxy(self) -> str:
+        """The proxy before the API server, empty without one."""
+        return str(getattr(self._official, "proxy", None) or "")
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether the API server has to prove who it is."""
+        return bool(self._official.verify_ssl)
+
+    def authorization(self) -> dict[str, str]:
+        """Return the header that says who we are; a plug-in may be asked for it anew."""
+        if self._plugin and self._ends_at and datetime.now(UTC) > self._ends_at - _BEFORE_ITS_END:
+            self._log_in()
+        bearer = self._official.auth_settings().get("BearerToken")
+        return {"Authorization": bearer["value"]} if bearer else self._authorization
+
+    def tls(self) -> ssl.SSLContext | None:
+        """Return a new context for connections, None where they are not encrypted."""
+        from urllib3.util import create_urllib3_context
+
+        if not self.host.startswith("https"):
+            return None
+        made = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED if self.is_verified else ssl.CERT_NONE)
+        try:
+            if authority := self._read(self._cluster, "certificate-authority"):
+                made.load_verify_locations(cadata=authority.decode("ascii", "ignore"))
+            else:
+                made.load_default_certs()
+            if self._certificate:
+                self._certificate.load(made)
+        except (OSError, ValueError) as error:
+            raise self.unusable(f"its certificates are of no use: {error}") from None
+        return made
+
+    def _read_certificate(self, user: Mapping[str, Any]) -> ClientCertificate | None:
+        certificate, key = (self._read(user, name) for name in ("client-certificate", "client-key"))
+        return ClientCertificate(certificate, key or certificate) if certificate else None
+
+    def _read(self, values: Mapping[str, Any], name: str) -> bytes | None:
+        """Return what a kubeconfig has under a name: the data in it, else those of the file that it names."""
+        try:
+            if data := values.get(f"{name}-data"):
+                return base64.b64decode(data)
+            return Path(values[name]).read_bytes() if values.get(name) else None
+        except OSError as error:
+            raise self.unusable(f"{values[name]} cannot be read: {error.strerror}") from None
+        except (ValueError, TypeError):
+            raise self.unusable(f"its {name}-data is not base64") from None
+
+    def _log_in(self) -> None:
+        """Take what the plug-in gives; when it gives nothing, what there was until then stays."""
+        status = self._asked()
+        if token := status.get("token"):
+            self._authorization = {"Authorization": f"Bearer {token}"}
+        elif status.get("clientCertificateData") and status.get("clientKeyData"):
+            pair = (str(status[name]).encode() for name in ("clientCertificateData", "clientKeyData"))
+            self._certificate = ClientCertificate(*pair)
+        elif not (self._authorization or self._certificate):
+            assert self._plugin
+            raise self.unusable(
+                f"its plug-in {self._plugin.get('command')!r} gave no credentials; run it to see why"
+            )
+        self._ends_at = _moment(status.get("expirationTimestamp")) or self._ends_at
+
+    def _asked(self) -> Mapping[str, Any]:
+        from kubernetes.config.exec_provider import ExecProvider
+        from kubernetes.config.kube_config import ConfigNode
+
+        make: Any = ExecProvider  # neither has types
+        node: Any = ConfigNode
+        try:
+            status = make(node("exec", self._plugin), "", node("cluster", self._cluster)).run()
+        except Exception:  # noqa: BLE001 - whatever a plug-in, or its absence, makes of it
+            return {}
+        return status if isinstance(status, dict) else {}
+
+    def unusable(self, why: str) -> ConfigurationError:
+        """Return the error that says why the context cannot be used."""
+        return _unusable(self._context, why)
+
+
+def _unusable(context: Context, why: str) -> ConfigurationError:
+    return ConfigurationError(f"context {context.name!r} cannot be used: {without_secrets(why)}.")
+
+
+def _only(kubeconfig: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """Return the one cluster, or the one user, of a pinned context."""
+    (entry,) = kubeconfig[f"{kind}s"]
+    return dict(entry[kind])
+
+
+def _configuration(context: Context) -> Any:
+    """Return what the official client makes of a context, less what it would write to files."""
+    try:
+        from kubernetes.client import Configuration
+        from kubernetes.config import load_kube_config_from_dict
+    except ModuleNotFoundError as error:
+        raise missing_extra(str(error.name), "kubernetes", "the target kubernetes") from None
+    configuration = Configuration()
+    rest = dict(context.kubeconfig)
+    for kind, names in _WITH_FILES.items():
+        (entry,) = rest[f"{kind}s"]
+        kept = {key: value for key, value in entry[kind].items() if key not in names}
+        rest[f"{kind}s"] = [{**entry, kind: kept}]
+    try:
+        load_kube_config_from_dict(  # type: ignore[no-untyped-call]
+            rest, client_configuration=configuration, persist_config=False
+        )
+    except Exception as error:  # noqa: BLE001 - whatever an authentication plug-in raises
+        raise _unusable(context, str(error)) from None
+    return configuration
+
+
+def _moment(text: object) -> datetime | None:
+    try:
+        return datetime.fromisoformat(str(text))
+    except ValueError:
+        return None

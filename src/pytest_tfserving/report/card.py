@@ -1,0 +1,64 @@
+"""What stands at the head of a configuration's card: its verdict, the load that was asked for, the noise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pytest_tfserving.load.shape import CONSTANT
+from pytest_tfserving.report.figures import figure, percent
+from pytest_tfserving.report.json import noise_from_dict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+class Row(NamedTuple):
+    """One line of the head; ``kind`` is a verdict where it is shown in that verdict's colour."""
+
+    name: str
+    text: str
+    kind: str = ""
+
+
+def head(result: Mapping[str, Any]) -> list[Row]:
+    """Return the lines of a result's head."""
+    return [
+        Row("verdict", result["verdict"], result["verdict"]),
+        Row("load asked", load_asked(result["profile"])),
+        Row("noise", "; ".join(_noise(result)) or "-"),
+    ]
+
+
+def load_asked(profile: Mapping[str, Any]) -> str:
+    """Return a load profile in words: ``150 users, 1 started a second; for 300 s``."""
+    shape = profile.get("shape", CONSTANT)
+    parts = list(_open_loop(profile) if profile.get("rate") else _closed_loop(profile))
+    parts += [shape] if shape != CONSTANT else []
+    length = f"for {profile['run_time_s']:g} s"
+    return f"{', '.join(parts)}; {length}{' at most' if profile.get('early_stop') else ''}"
+
+
+def _open_loop(profile: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{figure(profile['rate'])} requests a second, due whether or not others were answered"
+    yield f"{profile['arrivals']} arrivals"
+
+
+def _closed_loop(profile: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{profile['users']} users"
+    if profile.get("shape", CONSTANT) == CONSTANT:
+        yield f"{profile['spawn_rate']:g} started a second"
+    if profile.get("think_time_s"):
+        yield f"{profile['think_time_s']:g} s from an answer to the next request"
+    if profile.get("pace_s"):
+        yield f"a request each {profile['pace_s']:g} s"
+
+
+def _noise(result: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is known of noise: what was taken for granted, what it did, which SLOs it kept open."""
+    if result["noise_memory_s"] is not None:
+        yield f"taken to be forgotten within {figure(result['noise_memory_s'])} s"
+    if result["total_requests"]:
+        yield f"the load generator waited for a core {percent(result['generator']['wait'])} of the time"
+    for slo, undecided in result["undecided"].items():
+        if noise := noise_from_dict(undecided.get("noise")):
+            yield f"{slo} stayed open, since {noise.cause}"
