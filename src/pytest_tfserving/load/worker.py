@@ -205,7 +205,8 @@ def lead(plan: dict[str, Any], file: Locustfile | None) -> None:
     now_s = load_clock(plan).now_s
     gevent.sleep(max(-now_s(), 0.0))
     start(runner, plan, file, now_s)
-    next_order()
+    while next_order():
+        pass  # the workers end first
     if file:
         file.end_leading()
         if file.exit_fault:

@@ -146,6 +146,11 @@ def _origin(trace: TracebackType | None) -> tuple[str, int]:
     return origin
 
 
+def has_own_part(error: BaseException) -> bool:
+    """Return whether an exception has come through the user's own code."""
+    return _origin(error.__traceback__) != ("", 0)
+
+
 def _is_own(filename: str) -> bool:
     """Return whether a file is the locustfile, or code that it brings along."""
     if filename.startswith(_OTHERS) or not Path(filename).is_absolute():
@@ -200,6 +205,9 @@ class ExceptionHooks:
         error = sys.exc_info()[1]
         if error is None or record.levelno < logging.ERROR or not record.pathname.startswith(_LOCUST):
             return True
-        if record.name not in _LOGGERS:
+        if record.name in _LOGGERS:
+            return False
+        if has_own_part(error):
             self.on_exception(error, Place.BLOCK, None)
-        return False
+            return False
+        return True

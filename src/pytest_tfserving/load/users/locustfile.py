@@ -28,6 +28,8 @@ _TAKEN = {"LOCUST_TAGS", "LOCUST_EXCLUDE_TAGS", "LOCUST_CONFIG_USERS", "LOCUST_S
 
 # The parent waits 3 s for it.
 _END_OF_MASTER_S = 2.0
+# For the last messages of workers that have just ended.
+_LAST_STATISTICS_S = 0.1
 
 
 class LocustfileError(Exception):
@@ -84,6 +86,7 @@ class Locustfile:
         """Do as Locust's master does at the end, but for ending the workers, which end by themselves."""
         events, environment = self.environment.events, self.environment
         with gevent.Timeout(_END_OF_MASTER_S, False):
+            gevent.sleep(_LAST_STATISTICS_S)
             if environment.runner.state not in (STATE_STOPPING, STATE_STOPPED):
                 events.test_stopping.fire(environment=environment)
                 events.test_stop.fire(environment=environment)
@@ -91,7 +94,7 @@ class Locustfile:
 
     @property
     def exit_fault(self) -> str:
-        """What is wrong where listeners of the end gave Locust an exit code; a worker's is none of its own."""
+        """Why the run fails where a listener gave Locust an exit code; a worker's own does not count."""
         code = 0 if self.options.worker else self.environment.process_exit_code
         return f"the locustfile {self.path} set environment.process_exit_code to {code}" if code else ""
 
@@ -170,5 +173,5 @@ def _ruled() -> set[str]:
 def _forget_runner(hook: Any) -> None:
     """Take Locust's own listeners off: a worker that quits has its users given to the others."""
     for listener in list(hook._handlers):  # noqa: SLF001 - no other way
-        if listener.__module__ == "locust.runners":
+        if getattr(listener, "__module__", "") == "locust.runners":
             hook.remove_listener(listener)
