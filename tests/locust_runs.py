@@ -31,7 +31,7 @@ BEGIN = f"""
 import gevent
 from locust import FastHttpUser, HttpUser, LoadTestShape, SequentialTaskSet, TaskSet, User
 from locust import constant, events, tag, task
-from locust.exception import RescheduleTask, StopUser
+from locust.exception import RescheduleTask, ResponseError, StopUser
 
 PATH, DONE, BODY = "/v1/models/half:predict", "{DONE}", {{"instances": [1.0]}}
 """

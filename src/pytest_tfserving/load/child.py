@@ -183,7 +183,7 @@ class LoadChild:
                     self.lines.put(None)
             elif merged := self._chorus.hear(index, line):
                 self.lines.put(merged)
-        if line and line["event"] == "fault" and self._count > 1:
+        if line and line["event"] == "fault" and self._count > 1 and self._unfinished:
             self.stop()
         if line and line["event"] == "end":
             self._unfinished.discard(index)

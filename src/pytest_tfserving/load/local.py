@@ -57,8 +57,8 @@ class LocalProcess:
         try:
             self.process.stdin.write(f"{text}\n")
             self.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # its end is seen where its lines are read
+        except (BrokenPipeError, ValueError):
+            pass  # it has ended, which is seen where its lines are read, or was ended from here
 
     def end(self) -> None:
         """End it, and hear what it said until then."""

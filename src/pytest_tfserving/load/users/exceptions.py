@@ -98,19 +98,21 @@ def _one_line(text: str) -> str:
 class Tracebacks:
     """The first traceback of each kind of exception, without the frames of others' code.
 
-    A kind is a type and the line of the user's own code that it comes from. ``show`` is called with each
+    A kind is a type and the lines of the user's own code that it comes through. ``show`` is called with each
     text.
     """
 
     def __init__(self, show: Callable[[str], object]) -> None:
         self._show = show
-        self._kinds: set[tuple[type, str, int]] = set()
+        self._kinds: set[tuple[type, tuple[tuple[str, int], ...]]] = set()
 
     def add(self, error: BaseException, trace: TracebackType | None = None) -> None:
         """Show the traceback of ``error`` if it is the first of its kind."""
+        if len(self._kinds) == _MOST_SHOWN:
+            return
         trace = trace or error.__traceback__
-        kind = (type(error), *_origin(trace))
-        if kind not in self._kinds and len(self._kinds) < _MOST_SHOWN:
+        kind = (type(error), _own_lines(trace))
+        if kind not in self._kinds:
             self._kinds.add(kind)
             self._show(own_traceback(error, trace))
 
@@ -137,18 +139,15 @@ def _chain(found: traceback.TracebackException) -> Iterator[traceback.TracebackE
         left += [other for other in comes_from if other is not None]
 
 
-def _origin(trace: TracebackType | None) -> tuple[str, int]:
-    """Return the innermost place in the user's own code."""
-    origin = ("", 0)
-    for frame, line in traceback.walk_tb(trace):
-        if _is_own(frame.f_code.co_filename):
-            origin = (frame.f_code.co_filename, line)
-    return origin
+def _own_lines(trace: TracebackType | None) -> tuple[tuple[str, int], ...]:
+    """Return the lines of the user's own code that an exception has come through, the innermost ones."""
+    lines = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(trace)]
+    return tuple(line for line in lines if _is_own(line[0]))[-_MOST_LINES:]
 
 
 def has_own_part(error: BaseException) -> bool:
     """Return whether an exception has come through the user's own code."""
-    return _origin(error.__traceback__) != ("", 0)
+    return bool(_own_lines(error.__traceback__))
 
 
 def _is_own(filename: str) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 import locust
+from gevent.event import Event
 from locust.argument_parser import get_empty_argument_parser, get_parser, setup_parser_arguments
 from locust.env import Environment
 from locust.runners import STATE_STOPPED, STATE_STOPPING
@@ -28,8 +29,9 @@ _TAKEN = {"LOCUST_TAGS", "LOCUST_EXCLUDE_TAGS", "LOCUST_CONFIG_USERS", "LOCUST_S
 
 # The parent waits 3 s for it.
 _END_OF_MASTER_S = 2.0
-# For the last messages of workers that have just ended.
-_LAST_STATISTICS_S = 0.1
+# A worker's last message, and the answer to it.
+_LAST = "tfserving-last"
+_HEARD_S = 1.0
 
 
 class LocustfileError(Exception):
@@ -49,6 +51,7 @@ class Locustfile:
     def __init__(self, path: str) -> None:
         self.path = path
         self._first_error: BaseException | None = None
+        self._is_heard = Event()
         self.hooks = ExceptionHooks(self._keep)
         sys.argv = ["locust", "--locustfile", path, "--headless"]
         users, shapes = self._imported()
@@ -73,11 +76,17 @@ class Locustfile:
 
     def begin(self, runner: Any) -> None:
         """Let the listeners of ``init`` run."""
+        if self.options.master:
+            runner.register_message(_LAST, lambda msg, **_: runner.send_message(_LAST, client_id=msg.node_id))
+        if self.options.worker:
+            runner.register_message(_LAST, lambda **_: self._is_heard.set())
         self.environment.events.init.fire(environment=self.environment, runner=runner, web_ui=None)
 
     def end(self) -> None:
         """Let the listeners of Locust's end run, when the users are stopped."""
         events, environment = self.environment.events, self.environment
+        if self.options.worker:
+            self._tell_master(environment.runner)
         _forget_runner(events.quitting)
         events.quitting.fire(environment=environment, reverse=True)
         events.quit.fire(exit_code=environment.process_exit_code or 0)
@@ -86,7 +95,6 @@ class Locustfile:
         """Do as Locust's master does at the end, but for ending the workers, which end by themselves."""
         events, environment = self.environment.events, self.environment
         with gevent.Timeout(_END_OF_MASTER_S, False):
-            gevent.sleep(_LAST_STATISTICS_S)
             if environment.runner.state not in (STATE_STOPPING, STATE_STOPPED):
                 events.test_stopping.fire(environment=environment)
                 events.test_stop.fire(environment=environment)
@@ -97,6 +105,12 @@ class Locustfile:
         """Why the run fails where a listener gave Locust an exit code; a worker's own does not count."""
         code = 0 if self.options.worker else self.environment.process_exit_code
         return f"the locustfile {self.path} set environment.process_exit_code to {code}" if code else ""
+
+    def _tell_master(self, runner: Any) -> None:
+        """Send the last statistics, as a worker of Locust's does, and wait until they are there."""
+        runner._send_stats()  # noqa: SLF001 - no other way
+        runner.send_message(_LAST)
+        self._is_heard.wait(_HEARD_S)
 
     def _keep(self, error: BaseException, _: Place, __: TracebackType | None) -> None:
         self._first_error = self._first_error or error
@@ -150,7 +164,7 @@ class Locustfile:
                 available_shape_classes={type(shape).__name__: shape} if shape else {},
                 available_user_tasks={name: user.tasks for name, user in users.items()},
             )
-            for settings in itertools.chain(*(options.config_users or [])):
+            for settings in itertools.chain(*(getattr(options, "config_users", None) or [])):
                 environment.update_user_class(settings)
         except KeyError as error:
             raise LocustfileError(f"LOCUST_CONFIG_USERS: {self.path} has no user {error}.") from None

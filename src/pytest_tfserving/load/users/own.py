@@ -109,8 +109,6 @@ class OwnUsers(Loop):
             return
         with gevent.Timeout(_STOPPED_S if at_once else _END_S, False):
             runner.stop()
-            if self._file.options.worker:
-                runner._send_stats()  # noqa: SLF001 - as a worker of Locust's does before it quits
             self._file.end()
         self.expire(0.0)
         if fault := self._file.exit_fault:
