@@ -29,6 +29,8 @@ class Client({client}):
                 answer.failure("wrong predictions")
 """
 STEPS = """
+import threading
+
 SAME = ValueError("the same again")
 
 class OddError(Exception):
@@ -118,6 +120,12 @@ class Steps(SequentialTaskSet):
     @task
     def spawned_and_asked(self):
         gevent.spawn(fail, "spawned and asked").get()
+
+    @task
+    def in_a_thread(self):
+        thread = threading.Thread(target=fail, args=["thread"])
+        thread.start()
+        thread.join()
 
     @task
     def timeout(self):
@@ -286,6 +294,7 @@ def test_each_exception_counts_once(tmp_path: Path, client: str) -> None:
             "OddError: an exception whose text cannot be made": 1,
             "TypeError": 1,  # which that raises when Locust makes its text
             "ValueError: spawned": 1,
+            "ValueError: thread": 1,
             "ValueError: spawned and asked": 1,
             "TimeoutError: too late": 1,
             "ValueError: nested": 1,

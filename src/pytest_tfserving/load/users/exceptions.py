@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import sysconfig
+import threading
 import traceback
 from enum import IntEnum
 from pathlib import Path
@@ -54,7 +55,7 @@ class Place(IntEnum):
     """Where an exception is seen: one on its way up passes these places in this order."""
 
     BLOCK = 0  # leaves a `with` block of a response, or a listener of an event
-    GREENLET = 1  # ends a greenlet that a user spawned
+    GREENLET = 1  # ends a greenlet or a thread that a user started
     TASK = 2  # leaves a task
     USER = 3  # ends a user
     LOCUST = 4  # ends a greenlet that starts users
@@ -177,6 +178,7 @@ class ExceptionHooks:
         environment.events.user_error._handlers.insert(0, self._on_user_error)  # noqa: SLF001 - no other way
         hub = gevent.get_hub()
         self._print, hub.print_exception = hub.print_exception, self._on_greenlet_error
+        threading.excepthook = self._on_thread_error
 
     def _on_user_error(self, exception: BaseException, tb: TracebackType | None = None, **_: Any) -> None:
         self.on_exception(exception, Place.TASK, tb)
@@ -187,6 +189,10 @@ class ExceptionHooks:
             self._print(context, kind, error, trace)
         else:
             self.on_exception(error, place, trace)
+
+    def _on_thread_error(self, ended: threading.ExceptHookArgs) -> None:
+        if ended.exc_value:
+            self.on_exception(ended.exc_value, Place.GREENLET, ended.exc_traceback)
 
     def _place_of(self, context: Any) -> Place | None:
         """Return what the greenlet is that ended with an error; None for those that only Locust is in."""
