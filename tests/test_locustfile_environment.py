@@ -141,6 +141,32 @@ class Client(User):
 def add_options(parser):
     {}
 """
+# What is sent goes through a client that Locust does not know, and is told of by the module's events.
+OWN_CLIENT = """
+import time
+import urllib.request
+
+@events.init_command_line_parser.add_listener
+def add_options(parser):
+    parser.add_argument("--path", default="/v1/models/half:predict")
+
+@events.init.add_listener
+def prepare(environment, **_):
+    global URL
+    URL = environment.host + environment.parsed_options.path
+
+class Client(User):
+    wait_time = constant(0.01)
+
+    @task
+    def predict(self):
+        start = time.perf_counter()
+        urllib.request.urlopen(URL, b'{"instances": [1.0]}', timeout=10).read()
+        ms = (time.perf_counter() - start) * 1e3
+        events.request.fire(
+            request_type="own", name="predict", response_time=ms, response_length=0, exception=None
+        )
+"""
 EXIT_CODE = """
 class Client(FastHttpUser):
     wait_time = constant(0.01)
@@ -218,6 +244,17 @@ def test_each_request_fired_is_recorded(tmp_path: Path) -> None:
     )
 
 
+def test_a_gate_on_a_client_of_ones_own_passes(project: Project) -> None:
+    (project.pytester.path / "locustfile.py").write_text(BEGIN + OWN_CLIENT, encoding="utf-8")
+
+    done, (result,) = project.results("--tfserving-locustfile=locustfile.py", "--tfserving-run-time=60")
+
+    done.assert_outcomes(passed=1)
+    assert result["verdict"] == "PASS"
+    assert result["errors"] == {}
+    assert result["metrics"]["requests"] > 20
+
+
 def test_weights_and_fixed_counts_hold(tmp_path: Path) -> None:
     classes = "".join(
         f"class {name}(FastHttpUser):\n"
@@ -254,6 +291,15 @@ def test_an_exit_code_of_locust_fails_the_run(tmp_path: Path, processes: int) ->
     assert ran.story.aborted == (
         f"the locustfile {tmp_path}/locustfile.py set environment.process_exit_code to 1"
     )
+
+
+def test_a_user_that_does_not_stop_hides_no_exit_code(tmp_path: Path) -> None:
+    hung = EXIT_CODE.replace("    @task", "    def on_stop(self):\n        gevent.sleep(60)\n\n    @task")
+
+    with answers() as server:
+        ran = run_locustfile(hung, tmp_path, server)
+
+    assert ran.story.aborted.endswith("set environment.process_exit_code to 1")
 
 
 def test_an_exception_in_locusts_master_fails_the_run(tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ class Locustfile:
         self.path = path
         self._first_error: BaseException | None = None
         self._is_heard = Event()
+        self._has_quit = False
         self.hooks = ExceptionHooks(self._keep)
         sys.argv = ["locust", "--locustfile", path, "--headless"]
         users, shapes = self._imported()
@@ -90,6 +91,7 @@ class Locustfile:
         _forget_runner(events.quitting)
         events.quitting.fire(environment=environment, reverse=True)
         events.quit.fire(exit_code=environment.process_exit_code or 0)
+        self._has_quit = True
 
     def end_leading(self) -> None:
         """Do as Locust's master does at the end, but for ending the workers, which end by themselves."""
@@ -102,7 +104,9 @@ class Locustfile:
 
     @property
     def exit_fault(self) -> str:
-        """Why the run fails where a listener gave Locust an exit code; a worker's own does not count."""
+        """Why the run fails by what listeners of the end did: a worker's own exit code does not count."""
+        if not self._has_quit:
+            return f"the listeners of quitting and quit in the locustfile {self.path} took too long"
         code = 0 if self.options.worker else self.environment.process_exit_code
         return f"the locustfile {self.path} set environment.process_exit_code to {code}" if code else ""
 

@@ -34,10 +34,11 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.users.locustfile import Locustfile
 
 _MS = 1e3
-# For users to stop and listeners to run; the parent waits longer for a line.
-_END_S = 5.0
-# It waits no longer than this where the run was stopped.
-_STOPPED_S = 1.5
+# For users to stop, and for the listeners of the end; the parent waits longer than both for a line.
+_STOP_S = 3.0
+_LISTENERS_S = 5.0
+# It waits 3 s where the run was stopped.
+_AT_ONCE_S = 1.0
 
 
 class OwnUsers(Loop):
@@ -107,11 +108,14 @@ class OwnUsers(Loop):
         runner = self._file.environment.runner
         if runner.state == STATE_INIT:
             return
-        with gevent.Timeout(_STOPPED_S if at_once else _END_S, False):
+        limit_s = _AT_ONCE_S if at_once else _STOP_S
+        self._file.environment.stop_timeout = min(self._file.environment.stop_timeout, limit_s / 2)
+        with gevent.Timeout(limit_s, False):
             runner.stop()
+        with gevent.Timeout(_AT_ONCE_S if at_once else _LISTENERS_S, False):
             self._file.end()
         self.expire(0.0)
-        if fault := self._file.exit_fault:
+        if (fault := self._file.exit_fault) and not at_once:
             self._end_run(fault)
 
     def _on_request(
