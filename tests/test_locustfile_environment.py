@@ -281,6 +281,18 @@ def test_only_the_users_named_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert ran.causes.keys() == {""}
 
 
+@pytest.mark.parametrize("event", ["test_stop", "quitting"])
+def test_a_listener_of_the_end_that_exits_fails_the_run(tmp_path: Path, event: str) -> None:
+    text = f"@events.{event}.add_listener\ndef judge(**_):\n    raise SystemExit(2)\n"
+
+    with answers() as server:
+        ran = run_locustfile(EXIT_CODE.partition("@events")[0] + text, tmp_path, server)
+
+    how = "raised SystemExit: 2" if event == "test_stop" else "set environment.process_exit_code to 2"
+    assert ran.story.aborted == f"the locustfile {tmp_path}/locustfile.py {how}"
+    assert ran.story.end is not None
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_an_exit_code_of_locust_fails_the_run(tmp_path: Path, processes: int) -> None:
     with answers() as server:

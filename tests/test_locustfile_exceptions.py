@@ -347,6 +347,10 @@ def test_exceptions_outside_of_tasks_count_too(tmp_path: Path) -> None:
             "there is no web UI here: web_ui is None, as with locust --headless",
         ),
         (
+            "@events.init.add_listener\ndef begin(**_):\n    raise SystemExit(3)\n",
+            "SystemExit: 3 before its first user started",
+        ),
+        (
             "@events.test_start.add_listener\ndef begin(**_):\n    {}['model']\n",
             "KeyError: 'model' before its first user started",
         ),
@@ -359,7 +363,7 @@ def test_exceptions_outside_of_tasks_count_too(tmp_path: Path) -> None:
             "KeyError: 'users' before its first user started",
         ),
     ],
-    ids=["init", "web UI", "test_start", "user", "shape"],
+    ids=["init", "web UI", "exit", "test_start", "user", "shape"],
 )
 def test_what_keeps_users_from_starting_ends_the_run(tmp_path: Path, text: str, said: str) -> None:
     with answers() as server:
@@ -368,6 +372,17 @@ def test_what_keeps_users_from_starting_ends_the_run(tmp_path: Path, text: str, 
     assert ran.story.aborted == f"the locustfile {tmp_path}/locustfile.py raised {said}"
     assert len(ran.story.tracebacks) == 1
     assert ran.story.ended_at_s < 30
+
+
+@pytest.mark.parametrize("code", ["0", "3", "'no quota'"])
+def test_a_user_that_exits_ends_the_run(tmp_path: Path, code: str) -> None:
+    with answers() as server:
+        ran = run_locustfile(USER + f"        raise SystemExit({code})\n", tmp_path, server)
+
+    said = code.strip("'")
+    assert ran.story.aborted == f"the locustfile {tmp_path}/locustfile.py raised SystemExit: {said}"
+    assert ran.causes[""] == len(server.paths)
+    assert "in predict" in ran.story.tracebacks[0]
 
 
 def test_a_user_whose_start_fails_is_a_failure_not_a_short_run(project: Project) -> None:

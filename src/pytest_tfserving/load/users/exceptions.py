@@ -168,6 +168,7 @@ class ExceptionHooks:
         self.on_exception = on_exception
         self._runner: Any = None
         self._print: Any = None
+        self._end: Any = None
         for name in (None, *_LOGGERS):
             logging.getLogger(name).addFilter(self._take_logged)
 
@@ -178,6 +179,7 @@ class ExceptionHooks:
         environment.events.user_error._handlers.insert(0, self._on_user_error)  # noqa: SLF001 - no other way
         hub = gevent.get_hub()
         self._print, hub.print_exception = hub.print_exception, self._on_greenlet_error
+        self._end, hub.handle_system_error = hub.handle_system_error, self._on_system_error
         threading.excepthook = self._on_thread_error
 
     def _on_user_error(self, exception: BaseException, tb: TracebackType | None = None, **_: Any) -> None:
@@ -189,6 +191,12 @@ class ExceptionHooks:
             self._print(context, kind, error, trace)
         else:
             self.on_exception(error, place, trace)
+
+    def _on_system_error(self, kind: type, error: BaseException, trace: Any = None) -> None:
+        if isinstance(error, SystemExit):
+            self.on_exception(error, Place.USER, trace)
+        else:
+            self._end(kind, error, trace)
 
     def _on_thread_error(self, ended: threading.ExceptHookArgs) -> None:
         if ended.exc_value:

@@ -17,12 +17,11 @@ from locust.env import Environment
 from locust.runners import STATE_STOPPED, STATE_STOPPING
 from locust.util.load_locustfile import load_locustfile
 
-from pytest_tfserving.load.users.exceptions import ExceptionHooks, own_traceback, typed_cause_of
+from pytest_tfserving.load.users.exceptions import ExceptionHooks, Place, own_traceback, typed_cause_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
-
-    from pytest_tfserving.load.users.exceptions import Place
 
 # Of Locust's own options these say what users do; the load profile and the target rule the others.
 _TAKEN = {"LOCUST_TAGS", "LOCUST_EXCLUDE_TAGS", "LOCUST_CONFIG_USERS", "LOCUST_STOP_TIMEOUT"}
@@ -81,7 +80,14 @@ class Locustfile:
             runner.register_message(_LAST, lambda msg, **_: runner.send_message(_LAST, client_id=msg.node_id))
         if self.options.worker:
             runner.register_message(_LAST, lambda **_: self._is_heard.set())
-        self.environment.events.init.fire(environment=self.environment, runner=runner, web_ui=None)
+        self.fire(self.environment.events.init.fire, runner=runner, web_ui=None, environment=self.environment)
+
+    def fire(self, how: Callable[..., object], **more: Any) -> None:
+        """Have Locust call listeners, of which one may want to exit."""
+        try:
+            how(**more)
+        except SystemExit as error:
+            self.hooks.on_exception(error, Place.BLOCK, error.__traceback__)
 
     def end(self) -> None:
         """Let the listeners of Locust's end run, when the users are stopped."""
@@ -89,8 +95,11 @@ class Locustfile:
         if self.options.worker:
             self._tell_master(environment.runner)
         _forget_runner(events.quitting)
-        events.quitting.fire(environment=environment, reverse=True)
-        events.quit.fire(exit_code=environment.process_exit_code or 0)
+        try:
+            events.quitting.fire(environment=environment, reverse=True)
+        except SystemExit as error:
+            environment.process_exit_code = error.code
+        self.fire(events.quit.fire, exit_code=environment.process_exit_code or 0)
         self._has_quit = True
 
     def end_leading(self) -> None:
@@ -98,8 +107,8 @@ class Locustfile:
         events, environment = self.environment.events, self.environment
         with gevent.Timeout(_END_OF_MASTER_S, False):
             if environment.runner.state not in (STATE_STOPPING, STATE_STOPPED):
-                events.test_stopping.fire(environment=environment)
-                events.test_stop.fire(environment=environment)
+                self.fire(events.test_stopping.fire, environment=environment)
+                self.fire(events.test_stop.fire, environment=environment)
             self.end()
 
     @property

@@ -111,7 +111,7 @@ class OwnUsers(Loop):
         limit_s = _AT_ONCE_S if at_once else _STOP_S
         self._file.environment.stop_timeout = min(self._file.environment.stop_timeout, limit_s / 2)
         with gevent.Timeout(limit_s, False):
-            runner.stop()
+            self._file.fire(runner.stop)
         with gevent.Timeout(_AT_ONCE_S if at_once else _LISTENERS_S, False):
             self._file.end()
         self.expire(0.0)
@@ -158,10 +158,16 @@ class OwnUsers(Loop):
         cause = typed_cause_of(error)
         self._tracebacks.add(error, trace)
         self._have_begun = self._have_begun or bool(self._file.environment.runner.user_count)
-        if place is Place.LOCUST or not (self._have_begun or self.stopping):
-            when = "while its users were started" if self._have_begun else "before its first user started"
-            self._end_run(f"the locustfile {self._file.path} raised {cause} {when}{no_web_ui(error)}")
+        if not (self._have_begun or self.stopping):
+            self._end_run(f"{self._raised(cause)} before its first user started{no_web_ui(error)}")
+        elif place is Place.LOCUST:
+            self._end_run(f"{self._raised(cause)} while its users were started")
+        elif isinstance(error, SystemExit):
+            self._end_run(self._raised(cause))
         self.recorder.record(self.now_s(), 0.0, self.recorder.cause(cause))
+
+    def _raised(self, cause: str) -> str:
+        return f"the locustfile {self._file.path} raised {cause}"
 
     def _end_run(self, fault: str) -> None:
         if not self.fault:
