@@ -13,6 +13,7 @@ import gevent
 from locust import TaskSet, User
 from locust.runners import STATE_INIT
 
+from pytest_tfserving.load.recorder import SUCCESS
 from pytest_tfserving.load.users.exceptions import (
     CONTROL,
     Place,
@@ -99,8 +100,7 @@ class OwnUsers(Loop):
             return 0  # the users' own clients have timeouts of their own
         left = self._http.give_up()
         for sent_s in left:
-            cause = self.recorder.cause(UNANSWERED)
-            self.recorder.record(sent_s, (self.now_s() - sent_s) * _MS, cause)
+            self._keep(sent_s, (self.now_s() - sent_s) * _MS, UNANSWERED)
         return len(left)
 
     def end(self, *, at_once: bool) -> None:
@@ -139,7 +139,11 @@ class OwnUsers(Loop):
             ago_s = time.time() - start
         sent_s = self.clock.shown_at_s(time.perf_counter() - ago_s)
         ended_s = self.clock.shown_at_s(time.perf_counter() - ago_s + response_ms / _MS)
-        self.recorder.record(sent_s, (ended_s - sent_s) * _MS, self.recorder.cause(cause) if cause else 0)
+        self._keep(sent_s, (ended_s - sent_s) * _MS, cause)
+
+    def _keep(self, sent_s: float, latency_ms: float, cause: str) -> None:
+        outcome = self.recorder.cause(cause) if cause else SUCCESS
+        self.recorder.record(sent_s, latency_ms, outcome)
 
     def _on_left_block(self, known: Meta, error: BaseException) -> None:
         is_new(error, Place.BLOCK)
@@ -164,7 +168,7 @@ class OwnUsers(Loop):
             self._end_run(f"{self._raised(cause)} while its users were started")
         elif isinstance(error, SystemExit):
             self._end_run(self._raised(cause))
-        self.recorder.record(self.now_s(), 0.0, self.recorder.cause(cause))
+        self._keep(self.now_s(), 0.0, cause)
 
     def _raised(self, cause: str) -> str:
         return f"the locustfile {self._file.path} raised {cause}"
