@@ -159,7 +159,7 @@ def _is_own(filename: str) -> bool:
 
 
 class ExceptionHooks:
-    """Calls ``on_exception`` with each exception that Locust or gevent hears of, and where it is seen.
+    """Hooks that call ``on_exception`` with each exception that Locust or gevent hears of, and its place.
 
     What Locust would log, and gevent print, is not written anywhere else then.
     """

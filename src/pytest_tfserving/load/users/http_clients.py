@@ -54,7 +54,7 @@ class HttpRequests:
 
     @property
     def under_way(self) -> int:
-        """How many have no response yet, but for those sent after the run was over."""
+        """The number of requests without a response yet, but for those sent after the run was over."""
         return len(self._under_way)
 
     def give_up(self) -> list[float]:

@@ -113,7 +113,7 @@ class Locustfile:
 
     @property
     def exit_fault(self) -> str:
-        """Why the run fails by what listeners of the end did: a worker's own exit code does not count."""
+        """The reason why what listeners of the end did fails the run; a worker's exit code does not count."""
         if not self._has_quit:
             return f"the listeners of quitting and quit in the locustfile {self.path} took too long"
         code = 0 if self.options.worker else self.environment.process_exit_code

@@ -89,7 +89,7 @@ class OwnUsers(Loop):
         return None
 
     def waiting(self) -> int:
-        """How many requests of Locust's HTTP clients are under way; at the end, of those sent before it."""
+        """Return how many requests of Locust's HTTP clients are under way, at the end of earlier ones."""
         return self._http.under_way
 
     def expire(self, limit_s: float) -> int:
