@@ -334,6 +334,7 @@ class Load:
             raise
         perf.progress.close()
         perf.log.add_result(key, result)
+        self._show_tracebacks(result)
         if result.aborted or (result.server and result.server.happened):
             for title, text in deployment.evidence():
                 item.add_report_section("call", title, text)
@@ -342,6 +343,13 @@ class Load:
         if interrupted:
             raise KeyboardInterrupt
         return result
+
+    def _show_tracebacks(self, result: Result) -> None:
+        """Have those of a locustfile shown at the end of the session, each once, however often load ran."""
+        for text in result.tracebacks:
+            note = f"{self._experiment.name}: the locustfile raised:\n{text}"
+            if note not in self._perf.notes():
+                self._perf.log.add_note(note)
 
     def _asked(self, profile: LoadProfile, slos: tuple[Slo, ...]) -> Asked:
         from pytest_tfserving.measure import Asked

@@ -132,6 +132,7 @@ def measure(
             clock=pulses.clock if pulses else LoadClock(),
         )
         generator.wait_until_ready()
+        _refuse_two_shapes(generator, asked)
         shown = progress.load(deployment.experiment.name, profile.run_time_s)
         plateau = profile.has_plateau and not generator.has_own_shape
         slos = asked.slos if plateau and not deployment.unfit else ()
@@ -148,6 +149,15 @@ def measure(
         result = server.seen(result)
     result = replace(result, noise_memory_s=asked.noise_memory_s, circumstances=circumstances(deployment))
     return (_smoke_only(result, deployment) if deployment.unfit else result), interrupted
+
+
+def _refuse_two_shapes(generator: LoadChild, asked: Asked) -> None:
+    """Raise where the profile and the locustfile both say how the level of load goes."""
+    if generator.has_own_shape and not asked.profile.is_constant:
+        raise ConfigurationError(
+            f"load profile {asked.profile.name!r} has the shape {asked.profile.shape!r}, and the locustfile "
+            f"{asked.locustfile} has one of its own; keep one of them."
+        )
 
 
 def processes_for(profile: LoadProfile, most: int) -> int:

@@ -169,14 +169,22 @@ class LoadChild:
         return [*self._team.workers, *([self._team.master] if self._team.master else [])]
 
     def _hear(self, index: int, line: dict[str, Any] | None) -> None:
-        """Merge a line; the first process to end without its last line ends the lines of all."""
+        """Merge a line of a worker; the first one to end without its last line ends the lines of all.
+
+        The master's index comes after those of the workers.
+        """
         with self._lock:
-            if line is None:
+            if index == self._count:
+                if line:
+                    self.lines.put(line)
+            elif line is None:
                 self._to_end.discard(index)
                 if index in self._unfinished or not self._to_end:
                     self.lines.put(None)
             elif merged := self._chorus.hear(index, line):
                 self.lines.put(merged)
+        if line and line["event"] == "fault" and self._count > 1 and self._unfinished:
+            self.stop()
         if line and line["event"] == "end":
             self._unfinished.discard(index)
             if line["reason"] in ("failures", "stalled") and self._count > 1:

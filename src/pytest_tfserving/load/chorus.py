@@ -15,9 +15,9 @@ _REASONS = ("failures", "stalled", "stopped", "decided", "time")
 class Chorus:
     """Takes in the lines of ``processes`` load processes and gives out merged ones.
 
-    A cause is given out at once, under an index that no other process has; ticks, once each process has said
-    one since the last; ``settled`` and ``end``, once every process has. ``processes`` in these is what each
-    of them used.
+    What needs no merging is given out at once, causes under an index that no other process has; ticks, once
+    each process has said one since the last; ``settled`` and ``end``, once every process has. ``processes``
+    in these is what each of them used.
     """
 
     def __init__(self, processes: int) -> None:
@@ -30,7 +30,7 @@ class Chorus:
         if event == "cause":
             return {**line, "index": line["index"] + process * CAUSES_OF_A_PROCESS}
         if event not in self._said:
-            return None
+            return line
         said = self._said[event]
         said[process] = line
         if len(said) < self._processes:

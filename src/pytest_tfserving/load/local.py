@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 WORKER = Path(__file__).with_name("worker.py")
 STOP_S = 3.0
 
+# They would change Locust itself, which load is measured with.
+_OF_LOCUST_ITSELF = {"LOCUST_SKIP_MONKEY_PATCH", "LOCUST_SKIP_URLLIB3_PATCH", "LOCUST_PLAYWRIGHT"}
+
 
 class LocalProcess:
     """One process, started at once; see `place.Process`."""
@@ -34,7 +37,7 @@ class LocalProcess:
         self.ready = threading.Event()
         self.first: dict[str, Any] = {}
         self._hear = hear
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
+        environment = _environment(for_locustfile=locustfile is not None)
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", str(WORKER), *([str(locustfile)] if locustfile else [])],
@@ -54,8 +57,8 @@ class LocalProcess:
         try:
             self.process.stdin.write(f"{text}\n")
             self.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # its end is seen where its lines are read
+        except (BrokenPipeError, ValueError):
+            pass  # it has ended, which is seen where its lines are read, or was ended from here
 
     def end(self) -> None:
         """End it, and hear what it said until then."""
@@ -86,6 +89,15 @@ class LocalProcess:
         self._hear(None)
 
 
+def _environment(*, for_locustfile: bool) -> dict[str, str]:
+    """Return the environment variables for a load process; those of Locust are for locustfiles alone."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("LOCUST_") or (for_locustfile and name not in _OF_LOCUST_ITSELF)
+    }
+
+
 class LocalTeam:
     """Processes of this machine; see `place.Team`."""
 
@@ -97,7 +109,7 @@ class LocalTeam:
         for index in range(processes):
             self.workers.append(LocalProcess(folder, f"{index}", locustfile, hear(index)))
         if processes > 1:
-            self.master = LocalProcess(folder, "-master", locustfile, lambda _: None)
+            self.master = LocalProcess(folder, "-master", locustfile, hear(processes))
 
     def master_address(self) -> tuple[str, int]:
         """A port of this machine that nothing listens on."""

@@ -104,6 +104,7 @@ def outcome(  # noqa: PLR0913, PLR0917 - what a result is made of
         series=_series(seen.seconds, story),
         circumstances=deployment.circumstances,
         incomplete=story.incomplete,
+        tracebacks=tuple(story.tracebacks),
     )
     return _with_causes(_without_needless(result), plan, story, _by_cause(seen.errors, story))
 
@@ -211,14 +212,15 @@ def _window(plan: Plan, story: Story) -> Window:
 
 
 def _with_causes(result: Result, plan: Plan, story: Story, all_errors: Counter[str]) -> Result:
-    if story.aborted:
-        return replace(result, aborted=story.aborted)
-    if story.early_end:
-        return replace(result, aborted=_abort_text(result, plan, story, all_errors))
+    if story.aborted or story.early_end:
+        return replace(result, aborted=story.aborted or _abort_text(result, plan, story, all_errors))
     if story.invalid:
         return replace(result, invalid=story.invalid)
     if plan.whole_run_counts or story.incomplete:
         return result
+    if result.total_requests and result.total_errors == result.total_requests:
+        text = f"no request succeeded in {result.run_s:.1f} s: all {result.total_requests} failed"
+        return replace(result, aborted=f"{text} ({_most_frequent(all_errors)})")
     if not story.settled or result.window.length_s < SHORTEST_WINDOW_S:
         return replace(
             result,
@@ -236,13 +238,17 @@ def _without_needless(result: Result) -> Result:
 
 
 def _abort_text(result: Result, plan: Plan, story: Story, all_errors: Counter[str]) -> str:
-    causes = ", ".join(f"{count} x {cause}" for cause, count in all_errors.most_common(3))
+    causes = _most_frequent(all_errors)
     if story.early_end == "stalled":
         return f"no answer came for {plan.stall_s:.0f} s; stopped after {result.run_s:.1f} s ({causes})"
     return (
         f"stopped after {result.run_s:.1f} s: {result.total_errors} of {result.total_requests} requests "
         f"failed, more than {100 * plan.profile.max_failure_ratio:g} % ({causes})"
     )
+
+
+def _most_frequent(errors: Counter[str]) -> str:
+    return ", ".join(f"{count} x {cause}" for cause, count in errors.most_common(3))
 
 
 def _arrivals(plan: Plan, seen: _Seen, story: Story, window: Window) -> Arrivals | None:

@@ -116,7 +116,7 @@ class Result:
     many independent requests those rest on. ``decided`` and ``undecided`` say, by an SLO's text, what was
     proved of it while load ran, and what was not, given that the machine's speed forgets within
     ``noise_memory_s``, None where nothing was measured. ``configuration`` is the experiment's, empty where
-    the target has none to offer.
+    the target has none to offer. ``tracebacks`` are those of exceptions in a locustfile, one of each kind.
     """
 
     experiment: str
@@ -153,6 +153,7 @@ class Result:
     slices: Sequence[Histogram] = ()
     series: Sequence[Mapping[str, float]] = ()
     circumstances: Mapping[str, Any] = field(default_factory=dict)
+    tracebacks: Sequence[str] = field(default=(), compare=False)
     slos: tuple[Slo, ...] = field(default=(), compare=False)
     on_check: OnCheck | None = field(default=None, compare=False)
 

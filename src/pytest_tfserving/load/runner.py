@@ -74,6 +74,7 @@ def run(  # noqa: PLR0913, PLR0917 - what a run is made of
             child.stop()
             _drain(child, story)
     child.end()
+    _hear_the_rest(child, story)
     story.taken_by = neighbours.named()
     curve = cpu.curve(origin_s)
     _decided(story, stream, curve, pulses, last=True)
@@ -82,6 +83,14 @@ def run(  # noqa: PLR0913, PLR0917 - what a run is made of
     for path in child.records:
         path.unlink(missing_ok=True)
     return result, interrupted
+
+
+def _hear_the_rest(child: LoadChild, story: Story) -> None:
+    """Hear what the processes said after the run, as Locust's master does at its end."""
+    while not child.lines.empty():
+        line = child.lines.get()
+        if line and line["event"] in ("cause", "traceback", "fault"):
+            story.hear(line)
 
 
 def _neighbours(child: LoadChild, deployment: Deployment) -> Neighbours:

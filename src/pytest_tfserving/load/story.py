@@ -21,6 +21,7 @@ class Story:
 
     decider: Decider
     causes: dict[int, str] = field(default_factory=dict)
+    tracebacks: list[str] = field(default_factory=list)
     ticks: list[dict[str, Any]] = field(default_factory=list)
     late: list[Sequence[float]] = field(default_factory=list)
     taken_by: tuple[str, ...] = ()
@@ -37,6 +38,10 @@ class Story:
         match line["event"]:
             case "cause":
                 self.causes[line["index"]] = line["text"]
+            case "traceback" if line["text"] not in self.tracebacks:
+                self.tracebacks.append(line["text"])
+            case "fault":
+                self.aborted = self.aborted or line["text"]
             case "tick":
                 self.ticks.append(line)
             case "settled":

@@ -6,6 +6,8 @@ before anything else is loaded here. Lines it writes, each with ``event`` and it
 ``ready``    everything is imported, the plan may come; ``has_shape``: the locustfile's own; ``version``
 ``refused``  the locustfile cannot be used: ``text``, and its own traceback as ``details``; nothing follows
 ``cause``    a new cause of errors: ``index``, ``text``
+``traceback`` an exception of the locustfile's code, the first of its kind: ``text``
+``fault``    the run fails, whatever was measured: ``text``
 ``tick``     twice a second: ``at_s``, ``users``, ``requests``, ``failures``, ``rps``, ``p95_ms``, ``late``,
              when the process was late since the last one, see `LagProbe`, and what it used, see `used`
 ``settled``  load is at its level and is answered: ``at_s``, and what the process used
@@ -34,6 +36,7 @@ import math
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,11 +52,14 @@ from pytest_tfserving.load.recorder import Recorder, Sink
 from pytest_tfserving.load.said import Said
 from pytest_tfserving.load.shape import Stage, level_at
 from pytest_tfserving.load.users.closed import ClosedLoop, ClosedUser
+from pytest_tfserving.load.users.exceptions import CONTROL, own_traceback, typed_cause_of
+from pytest_tfserving.load.users.locustfile import Locustfile, LocustfileError
 from pytest_tfserving.load.users.open import OpenLoop, OpenUser
-from pytest_tfserving.load.users.own import Locustfile, LocustfileError, OwnUsers
+from pytest_tfserving.load.users.own import OwnUsers, address
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import TracebackType
 
     from pytest_tfserving.load.users.requester import Loop
 
@@ -74,14 +80,17 @@ _numbers = itertools.count(1)
 _said = Said()
 # What was read of standard input and is not used yet.
 _unread = bytearray()
+# Lines for the parent; what a locustfile prints goes where errors go.
+_lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
+os.dup2(2, 1)
 
 
 def say(event: str, **values: Any) -> None:
     """Write one line to the parent."""
     line = json.dumps({"event": event, "n": next(_numbers), **values}) + "\n"
     _said.add(line)
-    sys.stdout.write(line)
-    sys.stdout.flush()
+    _lines.write(line)
+    _lines.flush()
 
 
 def say_again(number: int) -> None:
@@ -90,8 +99,8 @@ def say_again(number: int) -> None:
     if lines is None:
         say("forgotten")
     else:
-        sys.stdout.writelines(lines)
-        sys.stdout.flush()
+        _lines.writelines(lines)
+        _lines.flush()
 
 
 class SaidRecords:
@@ -136,6 +145,14 @@ def staged(stages: list[Stage], spawn_rate: float, now_s: Any) -> LoadTestShape:
     return Staged()
 
 
+def new_environment(plan: dict[str, Any], file: Locustfile | None, *ours: type) -> Any:
+    """Return Locust's environment for a run: the locustfile's, else one of users of ours."""
+    if not file:
+        return Environment(user_classes=list(ours))
+    file.prepare(plan, address(plan["endpoints"][0]))
+    return file.environment
+
+
 def new_runner(environment: Any, plan: dict[str, Any]) -> Any:
     """Locust's runner for this process's role in the plan."""
     if plan["role"] == "alone":
@@ -176,16 +193,35 @@ def load_clock(plan: dict[str, Any]) -> LoadClock:
 
 def lead(plan: dict[str, Any], file: Locustfile | None) -> None:
     """Be Locust's master: share users out among the workers, and tell them once all are started."""
-    ours = OpenUser if plan["profile"]["rate"] else ClosedUser
-    environment = Environment(user_classes=list(file.users) if file else [ours])
+    environment = new_environment(plan, file, OpenUser if plan["profile"]["rate"] else ClosedUser)
     runner = new_runner(environment, plan)
+    if file:
+        file.hooks.on_exception = partial(leave, file)
+        file.hooks.watch(environment)
+        file.begin(runner)
     environment.events.spawning_complete.add_listener(lambda **_: runner.send_message(LEVEL))
     while len(runner.clients.ready) < plan["processes"]:
         gevent.sleep(_LOOK_S)
     now_s = load_clock(plan).now_s
     gevent.sleep(max(-now_s(), 0.0))
     start(runner, plan, file, now_s)
-    next_order()
+    while next_order():
+        pass  # the workers end first
+    if file:
+        file.end_leading()
+        if file.exit_fault:
+            say("fault", text=file.exit_fault)
+
+
+def leave(file: Locustfile, error: BaseException, _: object, trace: TracebackType | None) -> None:
+    """Fail the run for an exception in Locust's master: it has no requests to count one with."""
+    if not isinstance(error, CONTROL):
+        text = f"the locustfile {file.path} raised {typed_cause_of(error)} in Locust's master"
+        say("traceback", text=own_traceback(error, trace or error.__traceback__))
+        say("fault", text=text)
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+        os._exit(1)
 
 
 class Run:
@@ -212,15 +248,13 @@ class Run:
     def _new_loop(self, body: bytes) -> Loop:
         clock = load_clock(self.plan)
         if self.file:
-            return OwnUsers(self.plan, self.recorder, body, clock, self.file)
+            return OwnUsers(self.plan, self.recorder, body, clock, self.file, say)
         return (OpenLoop if self.profile["rate"] else ClosedLoop)(self.plan, self.recorder, body, clock)
 
     def execute(self) -> None:
         """Load until the time is spent, too much fails, nothing comes back, or the parent says stop."""
-        environment = Environment(user_classes=list(self.loop.user_classes))
+        environment = new_environment(self.plan, self.file, *self.loop.user_classes)
         environment.load_loop = self.loop
-        if isinstance(self.loop, OwnUsers):
-            self.loop.listen(environment)
         runner = new_runner(environment, self.plan)
         gevent.spawn(self._obey)
         gevent.spawn(self.probe.run)
@@ -228,8 +262,11 @@ class Run:
             runner.register_message(LEVEL, self._on_spawned)
         else:
             environment.events.spawning_complete.add_listener(self._on_spawned)
+        if isinstance(self.loop, OwnUsers):
+            self.loop.begin(environment)
         self.loop.sleep_until(0.0)
-        if self.plan["role"] == "alone":
+        self.reason = self.reason or self._fault()
+        if self.plan["role"] == "alone" and not self.reason:
             start(runner, self.plan, self.file, self.loop.now_s)
         while not self.reason:
             began_s = self.loop.now_s()
@@ -263,8 +300,13 @@ class Run:
         at_level = self.has_level and self.loop.now_s() >= self.level_since
         return at_level and self.loop.answered_since(self.level_since)
 
+    def _fault(self) -> str:
+        return "stopped" if isinstance(self.loop, OwnUsers) and self.loop.fault else ""
+
     def _reason_to_end(self, now: float) -> str:
         recorder = self.recorder
+        if fault := self._fault():
+            return fault
         if (
             recorder.requests >= FEWEST_TO_GIVE_UP_ON
             and recorder.failures > self.profile["max_failure_ratio"] * recorder.requests
@@ -280,6 +322,8 @@ class Run:
         self.loop.stopping = True
         if self.reason in ("time", "decided", "stalled"):
             self._await_answers()
+        if isinstance(self.loop, OwnUsers):
+            self.loop.end(at_once=self.reason == "stopped")
         self.recorder.close()
         say(
             "end",

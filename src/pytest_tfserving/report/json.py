@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 # Fields of a result that its JSON has not.
-NOT_WRITTEN = frozenset({"latencies", "slice_s", "slices", "slos", "on_check"})
+NOT_WRITTEN = frozenset({"latencies", "slice_s", "slices", "tracebacks", "slos", "on_check"})
 # A recording has so many latencies one by one at most.
 MOST_RECORDED = 10_000
 

@@ -2,74 +2,83 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import math
 import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from locust import TaskSet
-from locust.util.load_locustfile import load_locustfile
+import gevent
+from locust import TaskSet, User
+from locust.runners import STATE_INIT
 
+from pytest_tfserving.load.recorder import SUCCESS
+from pytest_tfserving.load.users.exceptions import (
+    CONTROL,
+    Place,
+    Tracebacks,
+    cause_of,
+    is_new,
+    typed_cause_of,
+)
+from pytest_tfserving.load.users.http_clients import UNANSWERED, UNMARKED, HttpRequests
 from pytest_tfserving.load.users.requester import Loop
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
     from pytest_tfserving.load.clock import LoadClock
     from pytest_tfserving.load.recorder import Recorder
+    from pytest_tfserving.load.users.http_clients import Meta
+    from pytest_tfserving.load.users.locustfile import Locustfile
 
 _MS = 1e3
-
-
-class LocustfileError(Exception):
-    """A locustfile that cannot be used; ``details`` is its own traceback, if it has one."""
-
-    def __init__(self, text: str, details: str = "") -> None:
-        super().__init__(text)
-        self.details = details
-
-
-class Locustfile:
-    """The users and the shape of a locustfile."""
-
-    def __init__(self, path: str) -> None:
-        try:
-            users, shapes = load_locustfile(path)
-        except BaseException as error:  # noqa: BLE001 - whatever the user's code raises, SystemExit too
-            last = traceback.format_exception_only(error)[-1].strip()
-            details = "".join(traceback.format_exception(type(error), error, _own(error.__traceback__, path)))
-            raise LocustfileError(f"the locustfile {path} cannot be imported: {last}", details) from None
-        if not users:
-            raise LocustfileError(f"the locustfile {path} has no user: no class derived from locust.User.")
-        if len(shapes) > 1:
-            names = ", ".join(type(each).__name__ for each in shapes)
-            raise LocustfileError(f"the locustfile {path} has several shapes, {names}; keep one.")
-        self.users = tuple(users.values())
-        self.shape = shapes[0] if shapes else None
-
-
-def _own(found: Any, path: str) -> Any:
-    """The part of a traceback that begins in the locustfile."""
-    at = found
-    while at is not None and at.tb_frame.f_code.co_filename != path:
-        at = at.tb_next
-    return at or found
+# For users to stop, and for the listeners of the end; the parent waits longer than both for a line.
+_STOP_S = 3.0
+_LISTENERS_S = 5.0
+# It waits 3 s where the run was stopped.
+_AT_ONCE_S = 1.0
 
 
 class OwnUsers(Loop):
-    """Users of a locustfile, spread over the endpoints by their ``host``."""
+    """Users of a locustfile, spread over the endpoints by their ``host``.
 
-    def __init__(
-        self, plan: dict[str, Any], recorder: Recorder, body: bytes, clock: LoadClock, file: Locustfile
+    ``say`` writes a line to the parent. ``fault`` is why the run cannot go on, empty while it can.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - those of every loop, the locustfile, and whom to tell of it
+        self,
+        plan: dict[str, Any],
+        recorder: Recorder,
+        body: bytes,
+        clock: LoadClock,
+        file: Locustfile,
+        say: Callable[..., None],
     ) -> None:
         super().__init__(plan, recorder, body, clock)
-        hosts = itertools.cycle(_address(each) for each in self.endpoints)
-        self.user_classes = tuple(_spread(each, hosts) for each in file.users)
+        self.user_classes = tuple(file.users)
+        self.fault = ""
+        self._file = file
+        self._say = say
+        self._tracebacks = Tracebacks(lambda text: say("traceback", text=text))
+        self._http = HttpRequests(lambda: self.stopping, self._on_left_block, self._on_marked)
         self._answered_at = 0.0
+        self._have_begun = False
+        self._imported_at = time.time()
 
-    def listen(self, environment: Any) -> None:
-        """Record every request that Locust tells of; users wait on the load clock."""
-        # What Locust itself has every wait of a user done by.
+    def begin(self, environment: Any) -> None:
+        """Record all requests and exceptions from now on, and let the listeners of ``init`` run."""
+        # Users wait on the load clock. Locust itself has every wait of a user done by this.
         TaskSet._sleep = lambda _, length_s: self.sleep_until(self.now_s() + length_s)  # noqa: SLF001 - Locust has no other way
-        environment.events.request.add_listener(self._on_request)
+        _give_hosts(itertools.islice(itertools.cycle(map(address, self.endpoints)), self.index, None))
+        # The first listener hears of a request even where one of the user's stops the user.
+        environment.events.request._handlers.insert(0, self._on_request)  # noqa: SLF001 - no other way
+        self._http.watch(self.now_s)
+        self._file.hooks.on_exception = self._on_exception
+        self._file.hooks.watch(environment)
+        self._file.begin(environment.runner)
 
     def answered_since(self, at_s: float) -> bool:
         """Whether an answer has come since."""
@@ -79,32 +88,126 @@ class OwnUsers(Loop):
         """Not known of users that we have not written: their own timeouts end what waits."""
         return None
 
+    def waiting(self) -> int:
+        """Return how many requests of Locust's HTTP clients are under way, at the end of earlier ones."""
+        return self._http.under_way
+
+    def expire(self, limit_s: float) -> int:
+        """Record what Locust will not tell of any more; without a limit also what is under way."""
+        for known in self._http.unmarked():
+            self._record(known, UNMARKED)
+        if limit_s:
+            return 0  # the users' own clients have timeouts of their own
+        left = self._http.give_up()
+        for sent_s in left:
+            self._keep(sent_s, (self.now_s() - sent_s) * _MS, UNANSWERED)
+        return len(left)
+
+    def end(self, *, at_once: bool) -> None:
+        """Stop the users and let the listeners of the test's end run, for a few seconds at most."""
+        runner = self._file.environment.runner
+        if runner.state == STATE_INIT:
+            return
+        limit_s = _AT_ONCE_S if at_once else _STOP_S
+        self._file.environment.stop_timeout = min(self._file.environment.stop_timeout, limit_s / 2)
+        with gevent.Timeout(limit_s, False):
+            self._file.fire(runner.stop)
+        with gevent.Timeout(_AT_ONCE_S if at_once else _LISTENERS_S, False):
+            self._file.end()
+        self.expire(0.0)
+        if (fault := self._file.exit_fault) and not at_once:
+            self._end_run(fault)
+
     def _on_request(
-        self, response_time: float, exception: Any = None, start_time: float | None = None, **_: Any
+        self, response_time: Any = None, exception: Any = None, start_time: Any = None, **_: Any
     ) -> None:
-        now_s = self.now_s()
-        ago_s = response_time / _MS if start_time is None else time.time() - start_time
-        sent_s = self.clock.shown_at_s(time.perf_counter() - ago_s)
-        ended_s = self.clock.shown_at_s(time.perf_counter() - ago_s + response_time / _MS)
-        outcome = self.recorder.cause(str(exception) or type(exception).__name__) if exception else 0
-        self.recorder.record(sent_s, (ended_s - sent_s) * _MS, outcome)
+        self._record(
+            {"response_time": response_time, "start_time": start_time},
+            cause_of(exception) if exception else "",
+        )
         if not exception:
-            self._answered_at = now_s
+            self._answered_at = self.now_s()
+
+    def _record(self, known: Meta, cause: str) -> None:
+        """Record a request, successful without a ``cause``, by the times that Locust knows."""
+        response_ms = known["response_time"]
+        if not _is_time(response_ms):
+            cause = cause or f"response_time is {response_ms!r:.50}, not a number of milliseconds"
+            response_ms = 0.0
+        ago_s = response_ms / _MS
+        if _is_time(start := known["start_time"]) and self._imported_at <= start <= time.time() - ago_s / 2:
+            ago_s = time.time() - start
+        sent_s = self.clock.shown_at_s(time.perf_counter() - ago_s)
+        ended_s = self.clock.shown_at_s(time.perf_counter() - ago_s + response_ms / _MS)
+        self._keep(sent_s, (ended_s - sent_s) * _MS, cause)
+
+    def _keep(self, sent_s: float, latency_ms: float, cause: str) -> None:
+        outcome = self.recorder.cause(cause) if cause else SUCCESS
+        self.recorder.record(sent_s, latency_ms, outcome)
+
+    def _on_left_block(self, known: Meta, error: BaseException) -> None:
+        is_new(error, Place.BLOCK)
+        self._tracebacks.add(error)
+        self._record(known, typed_cause_of(error))
+
+    def _on_marked(self, error: BaseException) -> None:
+        """Show an exception that left a block whose request was marked as failed, which counts it."""
+        is_new(error, Place.BLOCK)
+        self._tracebacks.add(error)
+
+    def _on_exception(self, error: BaseException, place: Place, trace: TracebackType | None) -> None:
+        """Count an exception as a failed request; one that keeps users from starting ends the run."""
+        if isinstance(error, CONTROL) or not is_new(error, place):
+            return
+        cause = typed_cause_of(error)
+        self._tracebacks.add(error, trace)
+        self._have_begun = self._have_begun or bool(self._file.environment.runner.user_count)
+        if not (self._have_begun or self.stopping):
+            self._end_run(f"{self._raised(cause)} before its first user started{no_web_ui(error)}")
+        elif place is Place.LOCUST:
+            self._end_run(f"{self._raised(cause)} while its users were started")
+        elif isinstance(error, SystemExit):
+            self._end_run(self._raised(cause))
+        self._keep(self.now_s(), 0.0, cause)
+
+    def _raised(self, cause: str) -> str:
+        return f"the locustfile {self._file.path} raised {cause}"
+
+    def _end_run(self, fault: str) -> None:
+        if not self.fault:
+            self.fault = fault
+            self._say("fault", text=fault)
 
 
-def _spread(cls: type, hosts: Any) -> type:
-    """The same user, each with the next host."""
+def no_web_ui(error: BaseException) -> str:
+    """Return a hint for code that takes it for granted that there is Locust's web UI."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    code = frames[-1].f_code if frames else None
+    if isinstance(error, AttributeError) and code and "web_ui" in (*code.co_names, *code.co_varnames):
+        return "; there is no web UI here: web_ui is None, as with locust --headless"
+    return ""
 
-    def begin(self: Any, environment: Any) -> None:
-        self.host = next(hosts)
-        cls.__init__(self, environment)  # type: ignore[misc]
 
-    return type(cls.__name__, (cls,), {"__init__": begin, "__module__": cls.__module__})
-
-
-def _address(endpoint: dict[str, Any]) -> str:
+def address(endpoint: dict[str, Any]) -> str:
+    """Return an endpoint as the ``host`` of a user: a URL, for gRPC as gRPC's own clients take it."""
     host = f"[{endpoint['host']}]" if ":" in endpoint["host"] else endpoint["host"]
-    address = f"{host}:{endpoint['port']}"
+    found = f"{host}:{endpoint['port']}"
     if endpoint["protocol"] == "grpc":
-        return address  # as gRPC's own clients take it
-    return f"{'https' if endpoint['tls'] else 'http'}://{address}"
+        return found
+    return f"{'https' if endpoint['tls'] else 'http'}://{found}"
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value) and value >= 0
+
+
+def _give_hosts(hosts: Any) -> None:
+    """Let each user have the next host, before its client is made."""
+    begin = User.__init__
+
+    @functools.wraps(begin)
+    def begin_with_host(user: Any, *args: Any, **kwargs: Any) -> None:
+        begin(user, *args, **kwargs)
+        user.host = next(hosts)
+
+    User.__init__ = begin_with_host

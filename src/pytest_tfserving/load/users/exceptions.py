@@ -1,0 +1,226 @@
+"""Exceptions of a locustfile's code, wherever they end up: Locust and gevent only log most of them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import sysconfig
+import threading
+import traceback
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gevent
+import geventhttpclient
+import locust
+import requests
+import urllib3
+from gevent import GreenletExit
+from locust.exception import InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately, StopTest, StopUser
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+    OnException = Callable[[BaseException, "Place", TracebackType | None], None]
+
+# Raised to tell Locust what a user does next.
+CONTROL = (GreenletExit, InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately, StopTest, StopUser)
+# More would hide the verdict they belong to.
+_MOST_SHOWN = 10
+_MOST_LINES = 40
+_LONGEST_LINE = 300
+_LONGEST_CAUSE = 200
+_SEEN_AT = "_pytest_tfserving_seen_at"
+# These log an exception that they also tell of by an event.
+_LOGGERS = ("locust.user.task", "locust.user.users")
+
+
+def _folder(module: Any) -> str:
+    return f"{Path(module.__file__).parent}{os.sep}"
+
+
+_LOCUST = _folder(locust)
+_OTHERS = (
+    *(_LOCUST, _folder(gevent), _folder(geventhttpclient), _folder(requests), _folder(urllib3)),
+    f"{Path(__file__).parents[2]}{os.sep}",
+)
+_STANDARD_LIBRARY = f"{sysconfig.get_path('stdlib')}{os.sep}"
+_INSTALLED = f"{sysconfig.get_path('purelib')}{os.sep}"
+
+
+class Place(IntEnum):
+    """Where an exception is seen: one on its way up passes these places in this order."""
+
+    BLOCK = 0  # leaves a `with` block of a response, or a listener of an event
+    GREENLET = 1  # ends a greenlet or a thread that a user started
+    TASK = 2  # leaves a task
+    USER = 3  # ends a user
+    LOCUST = 4  # ends a greenlet that starts users
+
+
+def is_new(error: BaseException, place: Place) -> bool:
+    """Return whether an exception seen at ``place`` was not seen before on its way there.
+
+    The same object can be raised again, and is new each time: it then is back at an earlier place.
+    """
+    before = vars(error).get(_SEEN_AT, place)
+    vars(error)[_SEEN_AT] = place
+    return bool(place <= before)
+
+
+def cause_of(error: Any) -> str:
+    """Return what a request has failed with, in one line of limited length; a text is its own cause."""
+    if isinstance(error, str):
+        return _one_line(error)
+    return _one_line(_text(error)) or type(error).__name__
+
+
+def typed_cause_of(error: BaseException) -> str:
+    """Return an exception's type and text, in one line of limited length."""
+    text = _text(error)
+    return _one_line(f"{type(error).__name__}: {text}" if text else type(error).__name__)
+
+
+def _text(error: Any) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - whatever the user's own code raises
+        return "an exception whose text cannot be made"
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text[: _LONGEST_CAUSE * 4].split())
+    return line if len(line) <= _LONGEST_CAUSE else f"{line[:_LONGEST_CAUSE]}..."
+
+
+class Tracebacks:
+    """The first traceback of each kind of exception, without the frames of others' code.
+
+    A kind is a type and the lines of the user's own code that it comes through. ``show`` is called with each
+    text.
+    """
+
+    def __init__(self, show: Callable[[str], object]) -> None:
+        self._show = show
+        self._kinds: set[tuple[type, tuple[tuple[str, int], ...]]] = set()
+
+    def add(self, error: BaseException, trace: TracebackType | None = None) -> None:
+        """Show the traceback of ``error`` if it is the first of its kind."""
+        if len(self._kinds) == _MOST_SHOWN:
+            return
+        trace = trace or error.__traceback__
+        kind = (type(error), _own_lines(trace))
+        if kind not in self._kinds:
+            self._kinds.add(kind)
+            self._show(own_traceback(error, trace))
+
+
+def own_traceback(error: BaseException, trace: TracebackType | None) -> str:
+    """Return the text of a traceback with the frames of the user's own code alone."""
+    found = traceback.TracebackException(type(error), error, trace)
+    for each in _chain(found):
+        each.stack = traceback.StackSummary.from_list([row for row in each.stack if _is_own(row.filename)])
+    lines = "".join(found.format()).splitlines()
+    if len(lines) > _MOST_LINES:
+        half = _MOST_LINES // 2
+        lines = [*lines[:half], f"  ... {len(lines) - 2 * half} lines ...", *lines[-half:]]
+    return "\n".join(line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}..." for line in lines)
+
+
+def _chain(found: traceback.TracebackException) -> Iterator[traceback.TracebackException]:
+    """Yield an exception and those that it comes from."""
+    left = [found]
+    while left:
+        each = left.pop()
+        yield each
+        comes_from = (each.__cause__, each.__context__, *(each.exceptions or ()))
+        left += [other for other in comes_from if other is not None]
+
+
+def _own_lines(trace: TracebackType | None) -> tuple[tuple[str, int], ...]:
+    """Return the lines of the user's own code that an exception has come through, the innermost ones."""
+    lines = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(trace)]
+    return tuple(line for line in lines if _is_own(line[0]))[-_MOST_LINES:]
+
+
+def has_own_part(error: BaseException) -> bool:
+    """Return whether an exception has come through the user's own code."""
+    return bool(_own_lines(error.__traceback__))
+
+
+def _is_own(filename: str) -> bool:
+    """Return whether a file is the locustfile, or code that it brings along."""
+    if filename.startswith(_OTHERS) or not Path(filename).is_absolute():
+        return False
+    return filename.startswith(_INSTALLED) or not filename.startswith(_STANDARD_LIBRARY)
+
+
+class ExceptionHooks:
+    """Hooks that call ``on_exception`` with each exception that Locust or gevent hears of, and its place.
+
+    What Locust would log, and gevent print, is not written anywhere else then.
+    """
+
+    def __init__(self, on_exception: OnException) -> None:
+        self.on_exception = on_exception
+        self._runner: Any = None
+        self._print: Any = None
+        self._end: Any = None
+        for name in (None, *_LOGGERS):
+            logging.getLogger(name).addFilter(self._take_logged)
+
+    def watch(self, environment: Any) -> None:
+        """Hear of exceptions in the users and greenlets of an environment, which has its runner."""
+        self._runner = environment.runner
+        # The first listener hears of a request or an error whatever those of the user's raise.
+        environment.events.user_error._handlers.insert(0, self._on_user_error)  # noqa: SLF001 - no other way
+        hub = gevent.get_hub()
+        self._print, hub.print_exception = hub.print_exception, self._on_greenlet_error
+        self._end, hub.handle_system_error = hub.handle_system_error, self._on_system_error
+        threading.excepthook = self._on_thread_error
+
+    def _on_user_error(self, exception: BaseException, tb: TracebackType | None = None, **_: Any) -> None:
+        self.on_exception(exception, Place.TASK, tb)
+
+    def _on_greenlet_error(self, context: Any, kind: type, error: BaseException, trace: Any) -> None:
+        place = self._place_of(context)
+        if place is None:
+            self._print(context, kind, error, trace)
+        else:
+            self.on_exception(error, place, trace)
+
+    def _on_system_error(self, kind: type, error: BaseException, trace: Any = None) -> None:
+        if isinstance(error, SystemExit):
+            self.on_exception(error, Place.USER, trace)
+        else:
+            self._end(kind, error, trace)
+
+    def _on_thread_error(self, ended: threading.ExceptHookArgs) -> None:
+        if ended.exc_value:
+            self.on_exception(ended.exc_value, Place.GREENLET, ended.exc_traceback)
+
+    def _place_of(self, context: Any) -> Place | None:
+        """Return what the greenlet is that ended with an error; None for those that only Locust is in."""
+        runner = self._runner
+        if context is None:
+            return None
+        if context in runner.user_greenlets:
+            return Place.USER
+        if context in (runner.spawning_greenlet, runner.shape_greenlet):
+            return Place.LOCUST
+        return None if context in runner.greenlet else Place.GREENLET
+
+    def _take_logged(self, record: logging.LogRecord) -> bool:
+        """Take an exception that Locust logs while it handles it; return whether to log the record."""
+        error = sys.exc_info()[1]
+        if error is None or record.levelno < logging.ERROR or not record.pathname.startswith(_LOCUST):
+            return True
+        if record.name in _LOGGERS:
+            return False
+        if has_own_part(error):
+            self.on_exception(error, Place.BLOCK, None)
+            return False
+        return True
