@@ -44,6 +44,8 @@ FIT = {
     "ready-timeout": ("60.5", "60.5s"),
     "unfit": ('"skip"', "skip"),
     "inconclusive": ('"fail"', "fail"),
+    "unjudged": ('"fail"', "fail"),
+    "nothing-judged": ('"fail"', "fail"),
     "json": ('"out.json"', "out.json"),
     "html": ('"out.html"', "out.html"),
     "markdown": ('"out.md"', "out.md"),
