@@ -144,7 +144,7 @@ class PodTeam:
 
     def __init__(self, place: PodPlace, folder: Path, processes: int, hear: Callable[[int], Hear]) -> None:
         self.workers = [LoadPod(place, folder, WORKERS, index, hear(index)) for index in range(processes)]
-        self.master = LoadPod(place, folder, MASTER, 0, lambda _: None) if processes > 1 else None
+        self.master = LoadPod(place, folder, MASTER, 0, hear(processes)) if processes > 1 else None
 
     def master_address(self) -> tuple[str, int]:
         """The master's Pod."""

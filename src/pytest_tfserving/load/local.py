@@ -25,7 +25,9 @@ STOP_S = 3.0
 
 
 class LocalProcess:
-    """One process, started at once; see `place.Process`."""
+    """One process, started at once, and what it is ``called``; see `place.Process`."""
+
+    called = "the load generator"
 
     def __init__(self, folder: Path, name: str, locustfile: Path | None, hear: Hear) -> None:
         self.records = folder / f"records{name}.f64"
@@ -70,7 +72,7 @@ class LocalProcess:
             return ""
         last = self.log.read_text(errors="replace").strip().splitlines()[-1:]
         ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        return f"the load generator {ended}" + (f": {last[0]}" if last else "")
+        return f"{self.called} {ended}" + (f": {last[0]}" if last else "")
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -97,7 +99,8 @@ class LocalTeam:
         for index in range(processes):
             self.workers.append(LocalProcess(folder, f"{index}", locustfile, hear(index)))
         if processes > 1:
-            self.master = LocalProcess(folder, "-master", locustfile, lambda _: None)
+            self.master = LocalProcess(folder, "-master", locustfile, hear(processes))
+            self.master.called = "the load generator's master"
 
     def master_address(self) -> tuple[str, int]:
         """A port of this machine that nothing listens on."""

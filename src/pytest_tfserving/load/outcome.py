@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
@@ -11,12 +12,14 @@ import numpy as np
 from pytest_tfserving.load.arrivals import arrivals
 from pytest_tfserving.load.baseline import Baseline, Stretches
 from pytest_tfserving.load.bounds import CLEARED
-from pytest_tfserving.load.honesty import generator_state, limited_by_generator
+from pytest_tfserving.load.honesty import generator_state, limited_by_generator, unrecorded
 from pytest_tfserving.load.latencies import Collected, Latencies
 from pytest_tfserving.load.lateness import Lateness
+from pytest_tfserving.load.littles_law import LittlesLaw
 from pytest_tfserving.load.part import Part, Seconds
 from pytest_tfserving.load.recorder import DROPPED, SUCCESS, record_blocks
 from pytest_tfserving.load.result import Arrivals, CpuUse, Result, Window
+from pytest_tfserving.load.shedding import Shedding
 from pytest_tfserving.server_side.cpu import CpuHistory
 from pytest_tfserving.statistics.intervals import ratio_interval
 
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.child import Plan
     from pytest_tfserving.load.histogram import Histogram
     from pytest_tfserving.load.profile import LoadProfile
+    from pytest_tfserving.load.run_record import RunRecord
     from pytest_tfserving.load.story import Story
     from pytest_tfserving.server_side.cpu import CpuCurve
     from pytest_tfserving.statistics.intervals import Interval
@@ -95,7 +99,7 @@ def outcome(  # noqa: PLR0913, PLR0917 - what a result is made of
         beside={name: _percentiles(part) for name, part in seen.beside.items()}
         | ({CLEARED: _plain(seen.cleared.latencies())} if lateness else {}),
         stages=[
-            _stage(part, stage.start_s, stage.last, min(stage.end_s, story.ended_at_s))
+            _stage(part, stage.start_s, stage.last, min(stage.end_s, story.loaded_until_s))
             for stage, part in zip(plan.profile.stages, seen.stages, strict=False)
         ],
         configuration=deployment.configuration,
@@ -104,8 +108,10 @@ def outcome(  # noqa: PLR0913, PLR0917 - what a result is made of
         series=_series(seen.seconds, story),
         circumstances=deployment.circumstances,
         incomplete=story.incomplete,
+        run_record=_run_record(story, seen.requests),
+        warnings=tuple(filter(None, [seen.shedding.found()])),
     )
-    return _with_causes(_without_needless(result), plan, story, _by_cause(seen.errors, story))
+    return _with_causes(_without_needless(result), plan, story, seen)
 
 
 def _cpu_interval(blocks: CpuCurve, successes: Floats, noise_memory_s: float) -> Interval | None:
@@ -126,7 +132,7 @@ class _Seen:
         lateness: Lateness,
         stretches: Stretches,
     ) -> None:
-        ended_at_s, memory_s = story.ended_at_s, story.decider.noise_memory_s
+        ended_at_s, memory_s = story.loaded_until_s, story.decider.noise_memory_s
         self._profile = profile
         self._block_edges_s = block_edges_s
         self.successes_by_block = np.zeros(max(len(block_edges_s) - 1, 0))
@@ -143,6 +149,8 @@ class _Seen:
             if len(profile.stages) > 1
         ]
         self.seconds = Seconds()
+        self.littles_law = LittlesLaw(profile, window)
+        self.shedding = Shedding(story.causes)
         self.requests = 0
         self.errors: Counter[int] = Counter()
         self.errors_from_window_on: Counter[int] = Counter()
@@ -158,6 +166,8 @@ class _Seen:
         for name, part in self.beside.items():
             part.add(*_from_elsewhere(name, self._profile, records[~failed]))
         self.seconds.add(finished_s, latencies_ms, failed)
+        self.littles_law.add(records[:, 0], records[:, 1], failed)
+        self.shedding.add(records[:, 1], records[:, 2])
         self._stretches.add(finished_s[~failed])
         if len(self.successes_by_block):
             self.successes_by_block += np.histogram(finished_s[~failed], self._block_edges_s)[0]
@@ -204,28 +214,47 @@ def _by_cause(outcomes: Counter[int], story: Story) -> Counter[str]:
 
 
 def _window(plan: Plan, story: Story) -> Window:
-    """From when load is steady, every user running and answered, to the end; else the whole run."""
-    if story.settled and not plan.whole_run_counts and not story.aborted and not story.early_end:
-        return Window(story.decider.start_s, story.ended_at_s)
-    return Window(0.0, story.ended_at_s)
+    """From when load is steady, every user running and answered, while it is as asked; else the whole run."""
+    start_s, until_s = story.decider.start_s, story.loaded_until_s
+    is_steady = not (math.isnan(story.settled_s) or plan.whole_run_counts or story.aborted or story.early_end)
+    if is_steady and not (story.invalid and start_s >= until_s):
+        return Window(start_s, until_s)
+    return Window(0.0, until_s)
 
 
-def _with_causes(result: Result, plan: Plan, story: Story, all_errors: Counter[str]) -> Result:
+def _with_causes(result: Result, plan: Plan, story: Story, seen: _Seen) -> Result:
     if story.aborted:
         return replace(result, aborted=story.aborted)
     if story.early_end:
-        return replace(result, aborted=_abort_text(result, plan, story, all_errors))
-    if story.invalid:
-        return replace(result, invalid=story.invalid)
+        return replace(result, aborted=_abort_text(result, plan, story, _by_cause(seen.errors, story)))
+    if cause := story.invalid or unrecorded(story, seen.requests):
+        return replace(result, invalid=cause)
     if plan.whole_run_counts or story.incomplete:
         return result
-    if not story.settled or result.window.length_s < SHORTEST_WINDOW_S:
+    if math.isnan(story.settled_s) or result.window.length_s < SHORTEST_WINDOW_S:
         return replace(
             result,
             incomplete=f"no steady window: after {result.run_s:.0f} s the {result.load_text} "
             "had not all had an answer; raise the run time",
         )
-    return replace(result, invalid=limited_by_generator(result))
+    return replace(
+        result, invalid=limited_by_generator(result) or _against_littles_law(result, plan, story, seen)
+    )
+
+
+def _against_littles_law(result: Result, plan: Plan, story: Story, seen: _Seen) -> str:
+    """Return why requests and users of a closed loop do not fit, where there is a level to compare with."""
+    profile = plan.profile
+    if profile.is_open or story.own_users or not profile.has_plateau:
+        return ""
+    return seen.littles_law.contradiction(profile.users, result.generator, story.late)
+
+
+def _run_record(story: Story, read: int) -> RunRecord:
+    """Return what was asked for and reached, and whether all of it was recorded."""
+    found = story.recorder.record(story.ended_at_s, story.watch.asked_at)
+    end = story.end or {"to_record": -1, "under_way": 0}
+    return replace(found, to_record=end["to_record"], under_way=end["under_way"], recorded=read)
 
 
 def _without_needless(result: Result) -> Result:
@@ -355,11 +384,10 @@ def _missing(latencies_ms: Floats, pace_ms: float) -> NDArray[np.int64]:
 
 def _series(seconds: Seconds, story: Story) -> list[dict[str, float]]:
     """Second by second: successes, errors, median and p95 of the requests that ended in it, users."""
-    users = {int(tick["at_s"]): tick["users"] for tick in story.ticks}
     series = []
-    for second in range(max(users, default=-1) + 1):
+    for second in range(int(story.ticks[-1]["at_s"]) + 1 if story.ticks else 0):
         found = seconds.histogram(second, second + 1)
-        row = {"at_s": second, "users": users.get(second, 0), "successes": len(found)}
+        row = {"at_s": second, "users": story.recorder.users(second), "successes": len(found)}
         row["errors"] = seconds.errors(second)
         if len(found):
             row["p50_ms"] = round(found.percentile_ms(50), 3)

@@ -82,6 +82,7 @@ class OwnUsers(Loop):
     def _on_request(
         self, response_time: float, exception: Any = None, start_time: float | None = None, **_: Any
     ) -> None:
+        self.sent += 1
         now_s = self.now_s()
         ago_s = response_time / _MS if start_time is None else time.time() - start_time
         sent_s = self.clock.shown_at_s(time.perf_counter() - ago_s)
