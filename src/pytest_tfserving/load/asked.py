@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # Locust looks once a second what its shape asks for, and load processes speak twice a second.
 _FOLLOW_S = 1.5
 _GRACE_S = 2.0
+_MOMENT_S = 0.3
 # Nothing is measured before all users run: load processes may take that long to find each other.
 _START_S = 10.0
 # So long a stop of a load process is no hiccup.
@@ -114,8 +115,8 @@ class LoadWatch:
         self._asked = AskedLevel()
         self._running: dict[int, tuple[float, int]] = dict.fromkeys(range(processes), (0.0, 0))
         self._good_until_s = 0.0
-        self._fell_from = 0
-        self._beyond_since_s = math.inf
+        self._highest = 0
+        self._few_since_s = self._many_since_s = math.inf
         self._was_reached = False
         self._settled_s = math.nan
         self._stops: list[tuple[float, float]] = []
@@ -149,7 +150,7 @@ class LoadWatch:
         reached = self._reached
         follow_s = 0.0 if self._is_flat else _FOLLOW_S + self._lag_s
         least = math.ceil(self._asked.least(at_s - follow_s, at_s))
-        if reached < least or (reached < self._fell_from and not self._may_fall(at_s)):
+        if reached < least or (reached < self._highest and not self._may_fall(at_s)):
             self._find(f"only {self._of_asked(reached, at_s)} when it was over", self._good_until_s)
 
     def _ask(self, line: Mapping[str, Any]) -> None:
@@ -161,12 +162,12 @@ class LoadWatch:
             self._find(_ended_itself(at_s, run_time_s), at_s)
 
     def _compare(self, part: Mapping[str, Any]) -> None:
-        before, at_s = self._reached, part["at_s"]
+        at_s = part["at_s"]
         self._running[part["process"]] = (at_s, part["running"])
         reached = self._reached
         if part["ended_itself"] and at_s < self._profile.run_time_s:
             self._find(_ended_itself(at_s, self._profile.run_time_s), self._good_until_s)
-        elif wrong := self._wrong(before, reached, at_s):
+        elif wrong := self._wrong(reached, at_s):
             self._find(f"{wrong} {at_s:.1f} s into the load", self._good_until_s)
         elif reached >= math.ceil(self._asked.least(at_s - _FOLLOW_S, at_s)):
             self._good_until_s = at_s
@@ -176,23 +177,22 @@ class LoadWatch:
                 self.steady_since_s = at_s
         self._look_for_silence(at_s)
 
-    def _wrong(self, before: int, reached: int, at_s: float) -> str:
-        """Return what is wrong with the level reached; what is new is looked at twice.
+    def _wrong(self, reached: int, at_s: float) -> str:
+        """Return what is wrong with the level reached, once it has been wrong for a moment.
 
         Who leads and who loads speak over different pipes: a level may be seen before it is asked for.
         """
         may_fall = self._may_fall(at_s)
-        has_fallen = reached < self._fell_from and not may_fall
-        highest = 0 if may_fall else max(before, self._fell_from)
-        self._fell_from = highest if reached < highest else 0
-        is_beyond = reached > math.ceil(self._asked.most(at_s - self._leave_s, at_s))
-        self._beyond_since_s = min(self._beyond_since_s, at_s) if is_beyond else math.inf
-        if has_fallen:
+        self._highest = reached if may_fall else max(self._highest, reached)
+        is_few = reached < max(self._highest, self._least(at_s))
+        is_many = reached > math.ceil(self._asked.most(at_s - self._leave_s, at_s))
+        self._few_since_s = min(self._few_since_s, at_s) if is_few else math.inf
+        self._many_since_s = min(self._many_since_s, at_s) if is_many else math.inf
+        if at_s - self._few_since_s > _MOMENT_S:
             why = "users that quit by themselves or were lost are not replaced"
-            return f"only {self._of_asked(reached, at_s)} ({why})"
-        if reached < self._least(at_s):
-            return f"only {self._of_asked(reached, at_s)}"
-        return self._of_asked(reached, at_s) if at_s - self._beyond_since_s > _GRACE_S else ""
+            lost = f" ({why})" if reached < self._highest else ""
+            return f"only {self._of_asked(reached, at_s)}{lost}"
+        return self._of_asked(reached, at_s) if at_s - self._many_since_s > _GRACE_S else ""
 
     def _least(self, at_s: float) -> int:
         """Return how many have to run by now, however slowly they follow what is asked for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ MOST_STEPS = 1800
 USERS, RATE = "users", "requests a second"
 # A process speaks so often of what it did since it last spoke.
 _HALF_A_TICK_S = 0.25
+# A run of five seconds ends so much later, and has no sixth one.
+_LATE_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ class RunRecorder:
 
     def record(self, run_s: float, asked_at: Callable[[float], float]) -> RunRecord:
         """Return the record of a run that took so long; what was asked while nobody spoke is `asked_at`."""
-        length = max(int(run_s / self.step_s + 0.5), 1)
+        length = max(math.ceil((run_s - _LATE_S) / self.step_s), 1)
         steps = [*self._steps[:length], *[_Step()] * (length - len(self._steps))]
         sent = tuple(round(step.sent / self.step_s, 3) for step in steps)
         users = tuple(float(sum(step.users.values())) for step in steps)
