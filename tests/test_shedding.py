@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from harness import EXPERIMENTS
 from pytest_tfserving.load.payload import Payload
+from pytest_tfserving.load.shedding import Shedding
 
 if TYPE_CHECKING:
     from harness import Project
@@ -40,13 +42,15 @@ def test_a_server_that_sheds_load_fails_with_its_name(
     assert "the server sheds load" in (project.pytester.path / "out.html").read_text(encoding="utf-8")
 
 
-def test_failures_that_take_as_long_as_answers_are_no_shedding(project: Project) -> None:
-    project.behave(mode="http500", after=10, every=10, latencies_ms=[20])
+def test_refusals_that_take_as_long_as_answers_are_no_shedding() -> None:
+    shedding = Shedding({1: "HTTP 503: queue is full", 2: "HTTP 500"})
+    shedding.add(np.array([20.0, 22.0, 21.0, 0.1]), np.array([0.0, 0.0, 1.0, 2.0]))
+    assert shedding.found() == ""
 
-    _, (result,) = project.results()
-
-    assert result["verdict"] == "FAIL"
-    assert result["warnings"] == []
+    shedding.add(np.array([1.0, 1.0]), np.array([1.0, 1.0]))
+    assert shedding.found() == (
+        "the server sheds load: it refused 3 requests within 1 ms, answers took 20 ms (HTTP 503: queue is full)"
+    )
 
 
 def test_a_server_that_answers_from_a_cache_is_told(project: Project) -> None:
