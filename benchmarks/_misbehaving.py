@@ -59,7 +59,7 @@ class Shape(LoadTestShape):
     def tick(self):
         return (2, 10) if self.get_run_time() < {at} else {then}
 """
-BUSY = "began = time.perf_counter()\n            while time.perf_counter() < began + 2: pass"
+BUSY = "began = time.perf_counter()\n            while time.perf_counter() < began + 1.3: pass"
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,7 @@ def _starve(child: LoadChild) -> None:
 
 
 _STEPS = LoadProfile("p", shape="steps 1:8:x2", run_time_s=8, think_time_s=0.01)
+_SHORT = LoadProfile("p", users=2, run_time_s=3.5, think_time_s=0.01)
 _OPEN = LoadProfile("p", rate=50, run_time_s=_RUN_TIME_S)
 KINDS = {
     "the master is killed in steps": Kind(act=_kill(2), processes=2, profile=_STEPS),
@@ -124,13 +125,13 @@ KINDS = {
     "a load process is stopped for 3 s": Kind(act=_stop(1), processes=2),
     "the only load process is stopped for 3 s": Kind(act=_stop(0)),
     "the only load process is stopped for 3 s, open loop": Kind(act=_stop(0), profile=_OPEN),
-    "the load process is starved": Kind(act=_starve, from_the_start=True),
+    "the load process is starved": Kind(act=_starve, from_the_start=True, profile=_SHORT),
     "users quit": Kind(CLIENT.replace("{then}", "raise StopUser()")),
     "users quit, two processes": Kind(CLIENT.replace("{then}", "raise StopUser()"), processes=2),
     "a user calls quit": Kind(CLIENT.replace("{then}", "self.environment.runner.quit()")),
     "a user calls stop": Kind(CLIENT.replace("{then}", "self.environment.runner.stop()")),
     "a user ends the process with exit code 0": Kind(CLIENT.replace("{then}", "os._exit(0)")),
-    "a user computes for 2 s": Kind(CLIENT.replace("{then}", BUSY)),
+    "a user computes": Kind(CLIENT.replace("{then}", BUSY)),
     "a shape ends": Kind(CLIENT.replace("{then}", "pass") + SHAPE.replace("{then}", "None")),
     "a shape ends, two processes": Kind(
         CLIENT.replace("{then}", "pass") + SHAPE.replace("{then}", "None"), processes=2

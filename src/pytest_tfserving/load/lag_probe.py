@@ -43,7 +43,7 @@ class LagProbe:
             self._schedstat = os.open("/proc/self/schedstat", os.O_RDONLY)
         self.counts = False
         self._began_s = now_s()
-        self._waited_ms = 0.0
+        self._waited_ms = self.waited_ms()
 
     def run(self) -> None:
         """Probe without end; lags count for the p95 while ``counts`` is true."""

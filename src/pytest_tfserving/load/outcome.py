@@ -387,7 +387,11 @@ def _series(seconds: Seconds, story: Story) -> list[dict[str, float]]:
     series = []
     for second in range(int(story.ticks[-1]["at_s"]) + 1 if story.ticks else 0):
         found = seconds.histogram(second, second + 1)
-        row = {"at_s": second, "users": story.recorder.users(second), "successes": len(found)}
+        row: dict[str, float] = {
+            "at_s": second,
+            "users": story.recorder.users(second),
+            "successes": len(found),
+        }
         row["errors"] = seconds.errors(second)
         if len(found):
             row["p50_ms"] = round(found.percentile_ms(50), 3)

@@ -61,7 +61,7 @@ class Story:
     def ended_at_s(self) -> float:
         """When the load ended, as far as the child could say."""
         last = self.end or (self.ticks[-1] if self.ticks else None)
-        return last["at_s"] if last else 0.0
+        return float(last["at_s"]) if last else 0.0
 
     @property
     def loaded_until_s(self) -> float:
@@ -73,7 +73,7 @@ class Story:
         """Since when load is at the level that is judged and is answered; NaN where it is not."""
         if not self.settled or math.isnan(self.watch.steady_since_s):
             return math.nan
-        return max(self.settled["at_s"], self.watch.steady_since_s)
+        return max(float(self.settled["at_s"]), self.watch.steady_since_s)
 
     @property
     def early_end(self) -> str:

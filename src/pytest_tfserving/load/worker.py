@@ -253,7 +253,7 @@ class Run:
         environment.load_loop = self.loop
         if isinstance(self.loop, OwnUsers):
             self.loop.listen(environment)
-        environment.events.test_stop.add_listener(self._on_test_stop)
+        environment.events.test_stopping.add_listener(self._on_test_stopping)
         runner = new_runner(environment, self.plan)
         gevent.spawn(self._obey)
         gevent.spawn(self.probe.run)
@@ -348,8 +348,8 @@ class Run:
             gevent.sleep(_LOOK_S)
             self.loop.abandon()
 
-    def _on_test_stop(self, **_: Any) -> None:
-        """Note that the users were stopped: nothing of ours does that while load runs."""
+    def _on_test_stopping(self, **_: Any) -> None:
+        """Note that users are stopped: nothing of ours does that while load runs."""
         self.ended_itself = True
 
     def _on_spawned(self, **_: Any) -> None:

@@ -109,9 +109,10 @@ def _run_record(values: dict[str, Any] | None) -> RunRecord | None:
     """The run record; results of before there were any have none."""
     if not values:
         return None
-    return RunRecord(
-        **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    )
+    known: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    }
+    return RunRecord(**known)
 
 
 def _baseline(values: dict[str, Any]) -> Baseline:
