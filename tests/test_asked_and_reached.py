@@ -203,7 +203,7 @@ def twice_a_second(run_time_s: float, level: Any) -> list[tuple[float, int]]:
         ({"shape": "spike 2:9", "run_time_s": 30}, lambda at_s: 9 if 11 <= at_s < 23 else 2),
         (
             {"shape": "steps 100:400:x2", "spawn_rate": 40, "run_time_s": 60},
-            lambda at_s: min(40 * at_s, 100 * 2 ** int(at_s / 20), 100 + 40 * max(at_s - 20, 0)),
+            lambda at_s: min(40 * at_s, 100 * 2 ** int(at_s / 20), 100 + 40 * max(at_s - 20, 0), 400),
         ),
     ],
     ids=["ramp", "late", "steps", "ramp of a shape", "spike whose users leave late", "slow spawn"],
@@ -243,8 +243,14 @@ def test_levels_that_are_reached_a_little_later_are_no_trouble(profile: Any, lev
             "6 of the 4 users asked for ran 22.5 s into the load",
             None,
         ),
+        (
+            {"users": 4, "run_time_s": 30},
+            lambda at_s: 4 if at_s < 30 else 6,
+            "6 of the 4 users asked for ran when it was over",
+            30.0,
+        ),
     ],
-    ids=["quit", "never reached", "quit at the end", "stuck", "too many"],
+    ids=["quit", "never reached", "quit at the end", "stuck", "too many", "too many at the end"],
 )
 def test_levels_that_are_not_reached_are_found(
     profile: Any, level: Any, cause: str, until_s: float | None

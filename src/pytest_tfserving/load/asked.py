@@ -150,8 +150,11 @@ class LoadWatch:
         reached = self._reached
         follow_s = 0.0 if self._is_flat else _FOLLOW_S + self._lag_s
         least = math.ceil(self._asked.least(at_s - follow_s, at_s))
+        most = math.ceil(self._asked.most(at_s - self._leave_s, at_s))
         if reached < least or (reached < self._highest and not self._may_fall(at_s)):
             self._find(f"only {self._of_asked(reached, at_s)} when it was over", self._good_until_s)
+        elif reached > most:
+            self._find(f"{self._of_asked(reached, at_s)} when it was over", self._good_until_s)
 
     def _ask(self, line: Mapping[str, Any]) -> None:
         at_s, run_time_s = line["at_s"], self._profile.run_time_s
