@@ -124,10 +124,10 @@ class LoadWatch:
             self._asked.ask(stage, math.inf if profile.is_open else profile.spawn_rate)
 
     def asked_at(self, at_s: float) -> float:
-        """Return the level that is asked for: requests a second of an open loop, else users."""
+        """Return the level asked for: requests a second of an open loop, else users, as they are spawned."""
         if self._profile.is_open:
             return level_at(self._profile.stages, at_s)
-        return float(math.ceil(self._asked.at(at_s)))
+        return float(math.ceil(self._asked.reachable_at(at_s)))
 
     def stood_s(self, window: Window) -> float:
         """Return for how many seconds of a window processes stood still, of several all together."""
