@@ -119,6 +119,7 @@ class LoadWatch:
         self._few_since_s = self._many_since_s = math.inf
         self._was_reached = False
         self._settled_s = math.nan
+        self._reached_s: dict[float, float] = {}
         self._stops: list[tuple[float, float]] = []
         for stage in () if own_shape else _stages(profile, processes):
             self._asked.ask(stage, math.inf if profile.is_open else profile.spawn_rate)
@@ -128,6 +129,10 @@ class LoadWatch:
         if self._profile.is_open:
             return level_at(self._profile.stages, at_s)
         return float(math.ceil(self._asked.reachable_at(at_s)))
+
+    def reached_s(self, stage: Stage) -> float:
+        """Return since when the level of a stage of the profile was reached, NaN where it was not."""
+        return stage.start_s if self._profile.is_open else self._reached_s.get(stage.start_s, math.nan)
 
     def stood_s(self, window: Window) -> float:
         """Return for how many seconds of a window processes stood still, of several all together."""
@@ -174,11 +179,17 @@ class LoadWatch:
             self._find(f"{wrong} {at_s:.1f} s into the load", self._good_until_s)
         elif reached >= math.ceil(self._asked.least(at_s - _FOLLOW_S, at_s)):
             self._good_until_s = at_s
+        self._note_stage(reached, at_s)
         if reached >= math.ceil(self._asked.at(at_s)):
             self._was_reached = True
             if math.isnan(self.steady_since_s) and at_s >= self._profile.judged_from_s:
                 self.steady_since_s = at_s
         self._look_for_silence(at_s)
+
+    def _note_stage(self, reached: int, at_s: float) -> None:
+        stage = next((each for each in self._profile.stages if each.start_s <= at_s < each.end_s), None)
+        if stage and reached == math.ceil(stage.level(at_s)):
+            self._reached_s.setdefault(stage.start_s, at_s)
 
     def _wrong(self, reached: int, at_s: float) -> str:
         """Return what is wrong with the level reached, once it has been wrong for a moment.

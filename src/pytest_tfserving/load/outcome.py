@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.histogram import Histogram
     from pytest_tfserving.load.profile import LoadProfile
     from pytest_tfserving.load.run_record import RunRecord
+    from pytest_tfserving.load.shape import Stage
     from pytest_tfserving.load.story import Story
     from pytest_tfserving.server_side.cpu import CpuCurve
     from pytest_tfserving.statistics.intervals import Interval
@@ -98,10 +99,7 @@ def outcome(  # noqa: PLR0913, PLR0917 - what a result is made of
         arrivals=_arrivals(plan, seen, story, window),
         beside={name: _percentiles(part) for name, part in seen.beside.items()}
         | ({CLEARED: _plain(seen.cleared.latencies())} if lateness else {}),
-        stages=[
-            _stage(part, stage.start_s, stage.last, min(stage.end_s, story.loaded_until_s))
-            for stage, part in zip(plan.profile.stages, seen.stages, strict=False)
-        ],
+        stages=[_stage(*each) for each in seen.stages],
         configuration=deployment.configuration,
         slice_s=slice_s,
         slices=slices,
@@ -132,7 +130,7 @@ class _Seen:
         lateness: Lateness,
         stretches: Stretches,
     ) -> None:
-        ended_at_s, memory_s = story.loaded_until_s, story.decider.noise_memory_s
+        memory_s = story.decider.noise_memory_s
         self._profile = profile
         self._block_edges_s = block_edges_s
         self.successes_by_block = np.zeros(max(len(block_edges_s) - 1, 0))
@@ -142,11 +140,9 @@ class _Seen:
         self.cleared = Collected()
         self.window = Part(window.start_s, window.end_s, memory_s)
         self.beside = {name: Part(window.start_s, window.end_s, memory_s) for name in _beside(profile)}
-        stages = [each for each in profile.stages if each.start_s < ended_at_s]
         self.stages = [
-            Part(each.start_s, min(each.end_s, ended_at_s), memory_s)
-            for each in stages
-            if len(profile.stages) > 1
+            (stage, Part(from_s, min(stage.end_s, story.loaded_until_s), memory_s))
+            for stage, from_s in _loaded_stages(profile, story)
         ]
         self.seconds = Seconds()
         self.littles_law = LittlesLaw(profile, window)
@@ -161,7 +157,7 @@ class _Seen:
         """See a block of records for the first time."""
         finished_s = records[:, 0] + records[:, 1] / _MS
         latencies_ms, failed = records[:, 1] + records[:, 3], records[:, 2] != SUCCESS
-        for part in (self.window, *self.stages):
+        for part in self._judged:
             part.add(finished_s, latencies_ms, failed)
         for name, part in self.beside.items():
             part.add(*_from_elsewhere(name, self._profile, records[~failed]))
@@ -188,7 +184,7 @@ class _Seen:
         """See a block of records for the second time."""
         finished_s = records[:, 0] + records[:, 1] / _MS
         latencies_ms, failed = records[:, 1] + records[:, 3], records[:, 2] != SUCCESS
-        for part in (self.window, *self.stages):
+        for part in self._judged:
             part.see_again(finished_s, latencies_ms, failed)
         for name, part in self.beside.items():
             part.see_again(*_from_elsewhere(name, self._profile, records[~failed]))
@@ -197,8 +193,12 @@ class _Seen:
             self.cleared.add(self._lateness.cleared(records[inside, 0], records[inside, 1]))
 
     @property
+    def _judged(self) -> list[Part]:
+        return [self.window, *(part for _, part in self.stages)]
+
+    @property
     def _parts(self) -> list[Part]:
-        return [self.window, *self.stages, *self.beside.values()]
+        return [*self._judged, *self.beside.values()]
 
 
 def _counts(outcomes: Floats) -> Counter[int]:
@@ -356,11 +356,20 @@ def _plain(latencies: Latencies) -> dict[str, Any]:
     return {**latencies.named_percentiles(), "mean_ms": latencies.mean_ms, "intervals": {}, "effective": {}}
 
 
-def _stage(part: Part, start_s: float, level: float, end_s: float) -> dict[str, Any]:
+def _loaded_stages(profile: LoadProfile, story: Story) -> list[tuple[Stage, float]]:
+    """The stages of several whose level was reached, and since when."""
+    if len(profile.stages) == 1:
+        return []
+    found = [(stage, story.watch.reached_s(stage)) for stage in profile.stages]
+    return [(stage, from_s) for stage, from_s in found if from_s < min(stage.end_s, story.loaded_until_s)]
+
+
+def _stage(stage: Stage, part: Part) -> dict[str, Any]:
     """The figures of one stage of several."""
     intervals, effective = part.intervals()
-    row = {"start_s": start_s, "end_s": end_s, "level": level, "requests": part.requests}
-    row |= {"rps": len(part.latencies) / (end_s - start_s), "errors": part.failures}
+    row = {"start_s": stage.start_s, "loaded_from_s": part.start_s, "end_s": part.end_s}
+    row |= {"level": stage.last, "requests": part.requests, "errors": part.failures}
+    row["rps"] = len(part.latencies) / (part.end_s - part.start_s)
     percentiles = part.latencies.named_percentiles() if len(part.latencies) else {}
     rounded = {name: round(value, 3) for name, value in percentiles.items()}
     return {**row, **rounded, "intervals": intervals, "effective": effective}
