@@ -38,7 +38,6 @@ CAUSES = {
     "a user ends the process with exit code 0": "the load generator ended with exit code 0",
     "a user computes": "the load generator stood still for ",
     "a shape ends, two processes": "the load ended by itself",
-    "a shape fails": "the locustfile's shape failed",
 }
 
 
@@ -282,6 +281,19 @@ def test_a_level_seen_before_it_is_known_to_be_asked_for_is_no_trouble() -> None
         watch.hear({"event": "asked", "at_s": at_s - 0.01, "users": asked, "spawn_rate": 9.0, "failed": ""})
 
     assert watch.cause == ""
+
+
+def test_a_shape_that_fails_asks_for_nothing_any_more() -> None:
+    watch = LoadWatch(LoadProfile("p", users=4, run_time_s=60), own_shape=True)
+    for at_s, failed in ((0.0, ""), (9.0, "ZeroDivisionError: division by zero")):
+        asked = {"users": 0 if failed else 4, "spawn_rate": 0.0 if failed else 9.0, "failed": failed}
+        watch.hear({"event": "asked", "at_s": at_s, **asked})
+        watch.hear(part(at_s + 0.5, 4))
+
+    assert watch.cause == (
+        "the locustfile's shape failed 9.0 s into the load: ZeroDivisionError: division by zero"
+    )
+    assert watch.loaded_until_s == 9.0
 
 
 def test_a_stop_before_all_users_run_is_not_measured() -> None:
