@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from harness import PATIENCE_S
 from pytest_tfserving.deciding import DEFAULT_ALPHA, Decider
 from pytest_tfserving.experiment import Experiment, ServingOptions, Shape
+from pytest_tfserving.load.asked import LoadWatch
 from pytest_tfserving.load.child import LoadChild
 from pytest_tfserving.load.profile import LoadProfile
 from pytest_tfserving.load.recorder import record_blocks
@@ -108,7 +109,7 @@ def run_locustfile(
     with LoadChild(folder / "load", processes, path) as child:
         child.wait_until_ready()
         child.send(plan, _deployment(server, plan.profile))
-        story, is_told = Story(Decider((), DEFAULT_ALPHA, has_baseline=False)), False
+        story, is_told = Story(Decider((), DEFAULT_ALPHA, has_baseline=False), LoadWatch(plan.profile, processes)), False
         while (line := child.lines.get(timeout=PATIENCE_S)) is not None:
             story.hear(line)
             if server.done.is_set() and not is_told:

@@ -16,6 +16,7 @@ from pytest_tfserving.cost import Pricing
 from pytest_tfserving.experiments_file import read_file
 from pytest_tfserving.load.part import Part
 from pytest_tfserving.load.result import Generator, Result, Window
+from pytest_tfserving.load.run_record import USERS, RunRecord
 from pytest_tfserving.report.document import document_of
 from pytest_tfserving.report.runlog import Entry
 from pytest_tfserving.slo import Slo
@@ -80,6 +81,7 @@ def result(index: int = 0, rps: float = 50.0, p50_ms: float = 300.0, **changes: 
         "effective": effective,
         "configuration": experiment.configuration,
         "series": [_second(second, finished_s, latencies_ms) for second in range(run_s)],
+        "run_record": _record(experiment.profile, finished_s, run_s),
         "circumstances": {"machine": {"cpu": "a CPU", "cores": 16}, "commit": "0123abc"},
     }
     return Result(**{**values, **changes})
@@ -187,6 +189,13 @@ def _second(second: int, finished_s: Any, latencies_ms: Any) -> dict[str, float]
         row["p50_ms"] = round(float(part[len(part) // 2]), 3)
         row["p95_ms"] = round(float(part[int(0.95 * (len(part) - 1))]), 3)
     return row
+
+
+def _record(profile: LoadProfile, finished_s: Any, run_s: int) -> RunRecord:
+    users = tuple(float(min(second + 1, profile.users)) for second in range(run_s))
+    ended = tuple(np.histogram(finished_s, range(run_s + 1))[0].astype(float).tolist())
+    counts = {"to_record": len(finished_s), "recorded": len(finished_s)}
+    return RunRecord(USERS, 1, users, users, ended, ended, (1,) * run_s, **counts)
 
 
 def calibration() -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pytest_tfserving.deciding import Decider
 from pytest_tfserving.experiment import Experiment, ServingOptions, Shape
 from pytest_tfserving.kube.nodes import seen_by_kubelets
 from pytest_tfserving.kube.statistics import cpu_reading_of
+from pytest_tfserving.load.asked import LoadWatch
 from pytest_tfserving.load.latencies import Latencies
 from pytest_tfserving.load.outcome import outcome
 from pytest_tfserving.load.profile import LoadProfile
@@ -72,15 +73,22 @@ def loaded(folder: Path, cpu: CpuCurve, target: str = "local", every_s: float = 
         "e", Shape(1, 1, 1), ServingOptions(1, 1), "half_plus_two", "json", PLAN.profile, target=target
     )
     deployment = Deployment(experiment, "e", "half_plus_two", "/v1/models/half_plus_two", (), "")
-    story = Story(Decider((), 0.01, has_baseline=False, plateau=False))
+    story = Story(Decider((), 0.01, has_baseline=False, plateau=False), LoadWatch(PLAN.profile))
     usage = {"cpu_s": 0.0, "wait_s": 0.0, "steal_s": 0.0, "at_s": 0.0}
-    for event, at_s in (("settled", 0.5), ("tick", 30.0), ("end", 60.0)):
+    for event, at_s in (("part", 0.5), ("settled", 0.5), ("tick", 30.0), ("end", 60.0)):
         process = {**usage, "at_s": at_s}
         story.hear(
             {
                 "event": event,
                 "at_s": at_s,
+                "process": 0,
                 "users": 1,
+                "running": 1,
+                "ended_itself": False,
+                "sent": recorder.requests,
+                "requests": recorder.requests,
+                "to_record": recorder.requests,
+                "under_way": 0,
                 "reason": "time",
                 "lag_p95_ms": 0.1,
                 "processes": [process],

@@ -145,6 +145,17 @@ def test_an_event_loop_that_lags_is_a_trouble() -> None:
     assert judged("p50<=5s", late)[0] == "PASS"
 
 
+def test_a_generator_that_stood_still_is_a_trouble() -> None:
+    stood = troubled(generator=Generator(0.3, 0.1, stood=0.2))
+
+    found, why = judged("rps>=110", stood)
+
+    assert found == "INVALID"
+    assert "the load generator stood still 20 % of the time" in why
+    assert judged("p95<10s", stood)[0] == "PASS"
+    assert troubled(generator=Generator(0.3, 0.1, stood=0.04)).trouble == ""
+
+
 def test_what_is_within_what_the_profile_allows_is_no_trouble() -> None:
     fine = troubled(generator=Generator(0.7, 49.0, wait=0.05, steal=0.1))
 

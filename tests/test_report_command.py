@@ -107,6 +107,30 @@ def test_the_schema_refuses_what_it_does_not_know() -> None:
         jsonschema.validate(document, SCHEMA)
 
 
+def test_results_of_before_there_were_run_records_are_shown(tmp_path: Path) -> None:
+    document = json.loads(json_text(planted.document(planted.entry(planted.result()))))
+    (result,) = document["results"]
+    del result["run_record"], result["warnings"], result["generator"]["stood"]
+    pages = [str(tmp_path / name) for name in ("again.html", "again.md")]
+
+    assert main(["report", written(tmp_path, document), "--html", pages[0], "--markdown", pages[1]]) == 0
+    assert "load reached" not in Path(pages[0]).read_text(encoding="utf-8")
+    assert result_from_dict(of_result(result)).run_record is None
+
+
+def test_warnings_and_the_load_reached_are_in_every_report(tmp_path: Path) -> None:
+    planted_result = planted.result(warnings=("the server sheds load: it refused 9 requests",))
+    document = json.loads(json_text(planted.document(planted.entry(planted_result))))
+    pages = [str(tmp_path / name) for name in ("again.html", "again.md")]
+
+    assert main(["report", written(tmp_path, document), "--html", pages[0], "--markdown", pages[1]]) == 0
+    html, markdown = (Path(page).read_text(encoding="utf-8") for page in pages)
+    assert "the server sheds load: it refused 9 requests" in html
+    assert "the server sheds load: it refused 9 requests" in markdown
+    assert "<td>load asked</td><td>1 to 150 users</td>" in html
+    assert result_from_dict(of_result(document["results"][0])).run_record == planted_result.run_record
+
+
 def test_the_terminals_figures_are_in_every_report(project: Project) -> None:
     planted.instead_of_load(project)
 

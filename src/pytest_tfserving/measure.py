@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from pytest_tfserving import noise_memory
+from pytest_tfserving.cache_probe import cache_found
 from pytest_tfserving.circumstances import circumstances
 from pytest_tfserving.deciding import DEFAULT_ALPHA, Decider
 from pytest_tfserving.errors import ConfigurationError, DeploymentError, LoadError
@@ -147,6 +148,8 @@ def measure(
         with ServerWatch(deployment, plan.clock) as server:
             result, interrupted = run(generator, plan, deployment, shown, decider, server.cpu, pulses)
         result = server.seen(result)
+    if result.is_measured and not deployment.unfit and (found := cache_found(deployment, payload)):
+        result = replace(result, warnings=(*result.warnings, found))
     result = replace(result, noise_memory_s=asked.noise_memory_s, circumstances=circumstances(deployment))
     return (_smoke_only(result, deployment) if deployment.unfit else result), interrupted
 

@@ -32,7 +32,8 @@ def stop_unless_measured(item: pytest.Item, result: Result, settings: Settings) 
     __tracebackhide__ = True
     if cause := result.aborted:
         happened = result.server.happened if result.server else ()
-        lines = [f"{_who(result)}: FAIL: {cause}", *(f"  server: {each}" for each in happened)]
+        seen = (*happened, *result.warnings)
+        lines = [f"{_who(result)}: FAIL: {cause}", *(f"  server: {each}" for each in seen)]
         _fail(item, Verdict.FAIL, "\n".join(lines))
     if cause := result.invalid:
         _fail(item, Verdict.INVALID, f"{_who(result)}: INVALID: {cause}")
@@ -100,6 +101,7 @@ def explain(result: Result, judgements: list[Judgement]) -> str:
         f"from {result.window.start_s:.1f} s on, {result.load_text}"
     )
     lines += [f"  {count} x {cause}" for cause, count in result.errors.items()]
+    lines += [f"  server: {each}" for each in result.warnings]
     if worst is Verdict.FAIL:
         lines += [f"  server: {finding}" for finding in result.server_findings]
     return "\n".join(lines)

@@ -3,7 +3,8 @@
 ``FAKE_SERVER`` is JSON with any of: ``mode`` (see `Handler.predict`), ``latencies_ms`` (given in turn),
 ``after`` (how many predict requests are answered well before the mode sets in), ``every``
 (every so many of those after are what the mode is about), ``start`` (``exit`` prints a line and exits with 3,
-``silent`` never listens, ``hog`` takes 64 MB more every moment).
+``silent`` never listens, ``hog`` takes 64 MB more every moment), ``cache`` (a body that was seen before is
+answered at once).
 """
 
 from __future__ import annotations
@@ -23,6 +24,15 @@ FLAGS = dict(argument.removeprefix("--").split("=", 1) for argument in sys.argv[
 HOW: dict[str, Any] = json.loads(os.environ.get("FAKE_SERVER", "{}"))
 LATENCIES = itertools.cycle(HOW.get("latencies_ms", [1]))
 COUNT = itertools.count()
+ERRORS: dict[str, tuple[Any, int]] = {
+    "http500": ({"error": "out of cheese"}, 500),
+    "http429": ({"error": "queue is full"}, 429),
+    "http503": ({"error": "queue is full"}, 503),
+    "error200": ({"error": "queue is full"}, 200),
+}
+# A server that sheds load does it at once.
+AT_ONCE = ("http429", "http503", "error200")
+SEEN: set[bytes] = set()
 
 
 class Server(ThreadingHTTPServer):
@@ -57,11 +67,15 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Predict."""
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        time.sleep(next(LATENCIES) / 1000)
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        body = json.loads(content)
         number = next(COUNT)
         behaves = number < HOW.get("after", 0) or number % HOW.get("every", 1)
-        self.predict("ok" if behaves else HOW.get("mode", "ok"), [x / 2 + 2 for x in body["instances"]])
+        mode = "ok" if behaves else HOW.get("mode", "ok")
+        if mode not in AT_ONCE and not (HOW.get("cache") and content in SEEN):
+            time.sleep(next(LATENCIES) / 1000)
+        SEEN.add(content)
+        self.predict(mode, [x / 2 + 2 for x in body["instances"]])
 
     def predict(self, mode: str, values: list[float]) -> None:
         """Answer well, or not."""
@@ -69,8 +83,8 @@ class Handler(BaseHTTPRequestHandler):
             self.answer({"predictions": [[value, value] for value in values]})
         elif mode == "missing_row":
             self.answer({"predictions": values[:-1]})
-        elif mode == "http500":
-            self.answer({"error": "out of cheese"}, 500)
+        elif mode in ERRORS:
+            self.answer(*ERRORS[mode])
         elif mode == "not_json":
             self.answer("<html>", raw=b"<html>")
         elif mode == "half":

@@ -82,11 +82,20 @@ def answer_value(status: int, body: bytes, key: str, protocol: str = "rest") -> 
 
         return answer_document(body, key)
     try:
-        return json.loads(body)[key]
+        document = json.loads(body)
     except ValueError:
         raise LoadError("the answer is not JSON") from None
+    try:
+        return document[key]
     except (KeyError, TypeError):
-        raise LoadError(f"the answer has no {key!r}") from None
+        raise LoadError(_lacking(document, key)) from None
+
+
+def _lacking(document: Any, key: str) -> str:
+    """Return what an answer without its ``key`` says."""
+    if isinstance(document, dict) and document.get("error"):
+        return f"HTTP {HTTPStatus.OK:d} with an error inside{_shortened(str(document['error']))}"
+    return f"the answer has no {key!r}"
 
 
 def wrong(status: int, body: bytes, expected: ExpectedAnswer) -> str:

@@ -51,7 +51,7 @@ def trouble(result: Result) -> Trouble | None:
     generator, profile = result.generator, result.profile
     allowed_ms = max(profile["max_lag_ms"], _LAG_SHARE * result.p50_ms)
     late_ms = max(generator.lag_p95_ms, result.arrivals.delay_p95_ms if result.arrivals else 0.0)
-    missed = generator.wait + generator.steal
+    missed = generator.wait + max(generator.steal, generator.stood)
     is_stolen = generator.steal > max(_MOST_STEAL, profile["max_cpu_wait"])
     if generator.wait > profile["max_cpu_wait"]:
         return Trouble(
@@ -67,6 +67,13 @@ def trouble(result: Result) -> Trouble | None:
             missed,
             "measure on a machine that has its cores to itself",
             is_servers_too=True,
+        )
+    if generator.stood > profile["max_cpu_wait"]:
+        return Trouble(
+            f"the load generator stood still {100 * generator.stood:.0f} % of the time",
+            missed,
+            "find out what stops it or its machine, or what its locustfile computes, or allow for it with "
+            f"max_cpu_wait of load profile {profile['name']!r}, now {profile['max_cpu_wait']:g}",
         )
     if late_ms > allowed_ms:
         return Trouble(

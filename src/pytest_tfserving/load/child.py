@@ -66,6 +66,7 @@ class LoadChild:
         self._locustfile = locustfile
         self._chorus = Chorus(processes)
         self._unfinished = set(range(processes))
+        self._was_told_to_end = False
         self._to_end = set(range(processes))
         self._lock = threading.Lock()
         self._stack = ExitStack()
@@ -113,6 +114,16 @@ class LoadChild:
                 )
 
     @property
+    def count(self) -> int:
+        """How many processes send requests."""
+        return self._count
+
+    @property
+    def has_own_users(self) -> bool:
+        """Whether the users are those of a locustfile."""
+        return self._locustfile is not None
+
+    @property
     def has_own_shape(self) -> bool:
         """Whether the locustfile says how the level of load goes over time."""
         return bool(self._team.workers[0].first.get("has_shape"))
@@ -152,11 +163,13 @@ class LoadChild:
 
     def end(self) -> None:
         """End all; what they said until then can still be read from ``lines``."""
+        self._was_told_to_end = True
         for process in self._all:
             process.end()
 
     def stop(self, order: str = "stop") -> None:
         """Ask all to end their run and say their last line; ``decided`` ends it as its time would."""
+        self._was_told_to_end = True
         for process in self._all:
             process.write(order)
 
@@ -169,20 +182,22 @@ class LoadChild:
         return [*self._team.workers, *([self._team.master] if self._team.master else [])]
 
     def _hear(self, index: int, line: dict[str, Any] | None) -> None:
-        """Merge a line of a worker; the first one to end without its last line ends the lines of all.
+        """Merge a line of a worker, or of the master, whose index comes after theirs.
 
-        The master's index comes after those of the workers.
+        The first worker to end without its last line ends the lines of all, and so does the master while
+        it leads: load is not what was asked for any more.
         """
         with self._lock:
-            if index == self._count:
-                if line:
-                    self.lines.put(line)
-            elif line is None:
+            if line is not None:
+                for each in self._chorus.hear(index, line):
+                    self.lines.put(each)
+            elif index == self._count:
+                if self._unfinished and not self._was_told_to_end:
+                    self.lines.put(None)
+            else:
                 self._to_end.discard(index)
                 if index in self._unfinished or not self._to_end:
                     self.lines.put(None)
-            elif merged := self._chorus.hear(index, line):
-                self.lines.put(merged)
         if line and line["event"] == "fault" and self._count > 1 and self._unfinished:
             self.stop()
         if line and line["event"] == "end":

@@ -7,7 +7,9 @@ from typing import Any
 from pytest_tfserving.load.recorder import CAUSES_OF_A_PROCESS
 
 _USAGE = ("cpu_s", "wait_s", "steal_s")
-_SUMS = ("users", "requests", "failures", "rps")
+_SUMS = ("users", "running", "sent", "to_record", "under_way", "requests", "failures", "rps")
+_LISTS = ("late", "stops")
+_PART = ("at_s", "users", "running", "sent", "requests", "ended_itself")
 # Of processes that ended for several reasons, the first of these is the run's.
 _REASONS = ("failures", "stalled", "stopped", "decided", "time")
 
@@ -17,27 +19,38 @@ class Chorus:
 
     What needs no merging is given out at once, causes under an index that no other process has; ticks, once
     each process has said one since the last; ``settled`` and ``end``, once every process has. ``processes``
-    in these is what each of them used.
+    in these is what each of them used. Of each tick a ``part`` is given out at once: how much load comes
+    from its ``process``.
     """
 
     def __init__(self, processes: int) -> None:
         self._processes = processes
         self._said: dict[str, dict[int, dict[str, Any]]] = {"tick": {}, "settled": {}, "end": {}}
 
-    def hear(self, process: int, line: dict[str, Any]) -> dict[str, Any] | None:
-        """Take in a line of one process; what there is to give out then."""
+    def hear(self, process: int, line: dict[str, Any]) -> list[dict[str, Any]]:
+        """Take in a line of one process; return what there is to give out then."""
         event = line["event"]
         if event == "cause":
-            return {**line, "index": line["index"] + process * CAUSES_OF_A_PROCESS}
+            return [{**line, "index": line["index"] + process * CAUSES_OF_A_PROCESS}]
         if event not in self._said:
-            return line
+            return [line]
+        parts = [_part(process, line)] if event == "tick" else []
         said = self._said[event]
-        said[process] = line
+        said[process] = _joined(said[process], line) if process in said else line
         if len(said) < self._processes:
-            return None
+            return parts
         lines = [said[each] for each in sorted(said)]
         said.clear()
-        return _merged(event, lines)
+        return [*parts, _merged(event, lines)]
+
+
+def _part(process: int, line: dict[str, Any]) -> dict[str, Any]:
+    return {"event": "part", "process": process, **{name: line[name] for name in _PART}}
+
+
+def _joined(before: dict[str, Any], line: dict[str, Any]) -> dict[str, Any]:
+    """Return a line of one process with what the one before it, which was not given out, has alone."""
+    return {**line, **{name: [*before[name], *line[name]] for name in _LISTS if name in line}}
 
 
 def _merged(event: str, lines: list[dict[str, Any]]) -> dict[str, Any]:
@@ -46,8 +59,9 @@ def _merged(event: str, lines: list[dict[str, Any]]) -> dict[str, Any]:
         "at_s": max(line["at_s"] for line in lines),
         "processes": [{name: line[name] for name in (*_USAGE, "at_s")} for line in lines],
     }
-    if "late" in lines[0]:
-        merged["late"] = [late for line in lines for late in line["late"]]
+    for name in _LISTS:
+        if name in lines[0]:
+            merged[name] = [each for line in lines for each in line[name]]
     for name in _SUMS:
         if name in lines[0]:
             merged[name] = sum(line[name] for line in lines)

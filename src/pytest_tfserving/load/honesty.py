@@ -34,6 +34,7 @@ def generator_state(story: Story, window: Window) -> Generator:
         wait=highest("wait_s"),
         steal=highest("steal_s"),
         processes=len(pairs),
+        stood=story.watch.stood_s(window) / window.length_s / len(pairs) if window.length_s > 0 else 0.0,
         taken_by=story.taken_by,
     )
 
@@ -69,3 +70,20 @@ def limited_by_generator(result: Result) -> str:
             f"of the {arrivals.due_rps:.4g} that were due"
         )
     return ""
+
+
+def unrecorded(story: Story, read: int) -> str:
+    """Return why the records, of which ``read`` were read, are not all requests; empty when they are.
+
+    Of a locustfile's users exceptions are recorded, too, which are no requests.
+    """
+    end = story.end
+    if end is None:
+        return ""
+    wanted = end["to_record"] - end["under_way"]
+    if end["requests"] == read and (wanted == read or (story.own_users and wanted < read)):
+        return ""
+    return (
+        f"requests were lost: {wanted} were counted when they were sent, "
+        f"the load generator recorded {end['requests']}, and {read} were read"
+    )

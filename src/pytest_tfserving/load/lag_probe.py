@@ -13,10 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PROBE_S = 0.02
+# Shorter stops are lags like any other.
+LEAST_STOP_S = 0.1
 # gevent's timers end up to a millisecond late in a process that is never late.
 _USUAL_LAG_MS = 1.0
 _LEAST_LATE_MS = 0.1
 _NS_A_MS = 10**6
+
+Late = tuple[float, float, float]
 
 
 class LagProbe:
@@ -24,29 +28,30 @@ class LagProbe:
 
     It notes how much longer the event loop took to come back to it (lag), or how long the process waited for
     a core meanwhile (schedstat(7), on Linux alone), whichever is more. ``now_s`` is the run's clock.
+
+    Lag that no waiting for a core explains is a stop: something stopped the process, or all of the machine,
+    or the process did nothing but compute.
     """
 
     def __init__(self, now_s: Callable[[], float]) -> None:
         self._now_s = now_s
-        self._late: list[tuple[float, float, float]] = []
+        self._late: list[Late] = []
+        self._stops: list[Late] = []
         self._lags_ms = array("d")
         self._schedstat = -1
         with contextlib.suppress(OSError):
             self._schedstat = os.open("/proc/self/schedstat", os.O_RDONLY)
         self.counts = False
+        self._began_s = now_s()
+        self._waited_ms = self.waited_ms()
 
     def run(self) -> None:
         """Probe without end; lags count for the p95 while ``counts`` is true."""
-        waited_ms = self.waited_ms()
+        self._waited_ms = self.waited_ms()
         while True:
-            began_s = self._now_s()
+            self._began_s = self._now_s()
             gevent.sleep(PROBE_S)
-            ended_s = self._now_s()
-            lag_ms = (ended_s - began_s - PROBE_S) * 1e3
-            before_ms, waited_ms = waited_ms, self.waited_ms()
-            late_ms = max(waited_ms - before_ms, lag_ms if lag_ms > _USUAL_LAG_MS else 0.0)
-            if late_ms >= _LEAST_LATE_MS:
-                self._late.append((round(began_s, 4), round(ended_s, 4), round(late_ms, 3)))
+            lag_ms = self._note()
             if self.counts:
                 self._lags_ms.append(lag_ms)
 
@@ -56,13 +61,37 @@ class LagProbe:
             return 0.0
         return int(os.pread(self._schedstat, 128, 0).split()[1]) / _NS_A_MS
 
-    def take(self) -> list[tuple[float, float, float]]:
+    def look(self) -> None:
+        """Note the lag that there is by now: one that a process wakes up from is seen at once."""
+        if self._now_s() - self._began_s > LEAST_STOP_S:
+            self._note()
+
+    def take(self) -> list[Late]:
         """Return when it was late since the last call: from and until which second, and for how many ms."""
         late, self._late = self._late, []
         return late
+
+    def take_stops(self) -> list[Late]:
+        """Return when it stood still since the last call, in the same way."""
+        stops, self._stops = self._stops, []
+        return stops
 
     @property
     def lag_p95_ms(self) -> float:
         """The 95th percentile of the lags that count."""
         lags = sorted(self._lags_ms)
         return lags[int(len(lags) * 0.95)] if lags else 0.0
+
+    def _note(self) -> float:
+        """Note by how much this wake-up is late, in ms; the next one is counted from now on."""
+        began_s, ended_s = self._began_s, self._now_s()
+        lag_ms = (ended_s - began_s - PROBE_S) * 1e3
+        before_ms, self._waited_ms = self._waited_ms, self.waited_ms()
+        waited_ms = self._waited_ms - before_ms
+        late_ms = max(waited_ms, lag_ms if lag_ms > _USUAL_LAG_MS else 0.0)
+        if late_ms >= _LEAST_LATE_MS:
+            self._late.append((round(began_s, 4), round(ended_s, 4), round(late_ms, 3)))
+        if lag_ms - waited_ms >= LEAST_STOP_S * 1e3:
+            self._stops.append((round(began_s, 4), round(ended_s, 4), round(lag_ms - waited_ms, 3)))
+        self._began_s = ended_s
+        return lag_ms

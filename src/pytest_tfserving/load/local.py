@@ -28,7 +28,9 @@ _OF_LOCUST_ITSELF = {"LOCUST_SKIP_MONKEY_PATCH", "LOCUST_SKIP_URLLIB3_PATCH", "L
 
 
 class LocalProcess:
-    """One process, started at once; see `place.Process`."""
+    """One process, started at once, and what it is ``called``; see `place.Process`."""
+
+    called = "the load generator"
 
     def __init__(self, folder: Path, name: str, locustfile: Path | None, hear: Hear) -> None:
         self.records = folder / f"records{name}.f64"
@@ -73,7 +75,7 @@ class LocalProcess:
             return ""
         last = self.log.read_text(errors="replace").strip().splitlines()[-1:]
         ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        return f"the load generator {ended}" + (f": {last[0]}" if last else "")
+        return f"{self.called} {ended}" + (f": {last[0]}" if last else "")
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -110,6 +112,7 @@ class LocalTeam:
             self.workers.append(LocalProcess(folder, f"{index}", locustfile, hear(index)))
         if processes > 1:
             self.master = LocalProcess(folder, "-master", locustfile, hear(processes))
+            self.master.called = "the load generator's master"
 
     def master_address(self) -> tuple[str, int]:
         """A port of this machine that nothing listens on."""

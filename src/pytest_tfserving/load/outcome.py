@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
@@ -11,12 +12,14 @@ import numpy as np
 from pytest_tfserving.load.arrivals import arrivals
 from pytest_tfserving.load.baseline import Baseline, Stretches
 from pytest_tfserving.load.bounds import CLEARED
-from pytest_tfserving.load.honesty import generator_state, limited_by_generator
+from pytest_tfserving.load.honesty import generator_state, limited_by_generator, unrecorded
 from pytest_tfserving.load.latencies import Collected, Latencies
 from pytest_tfserving.load.lateness import Lateness
+from pytest_tfserving.load.littles_law import LittlesLaw
 from pytest_tfserving.load.part import Part, Seconds
 from pytest_tfserving.load.recorder import DROPPED, SUCCESS, record_blocks
 from pytest_tfserving.load.result import Arrivals, CpuUse, Result, Window
+from pytest_tfserving.load.shedding import Shedding
 from pytest_tfserving.server_side.cpu import CpuHistory
 from pytest_tfserving.statistics.intervals import ratio_interval
 
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.child import Plan
     from pytest_tfserving.load.histogram import Histogram
     from pytest_tfserving.load.profile import LoadProfile
+    from pytest_tfserving.load.run_record import RunRecord
+    from pytest_tfserving.load.shape import Stage
     from pytest_tfserving.load.story import Story
     from pytest_tfserving.server_side.cpu import CpuCurve
     from pytest_tfserving.statistics.intervals import Interval
@@ -94,10 +99,7 @@ def outcome(  # noqa: PLR0913, PLR0917 - what a result is made of
         arrivals=_arrivals(plan, seen, story, window),
         beside={name: _percentiles(part) for name, part in seen.beside.items()}
         | ({CLEARED: _plain(seen.cleared.latencies())} if lateness else {}),
-        stages=[
-            _stage(part, stage.start_s, stage.last, min(stage.end_s, story.ended_at_s))
-            for stage, part in zip(plan.profile.stages, seen.stages, strict=False)
-        ],
+        stages=[_stage(*each) for each in seen.stages],
         configuration=deployment.configuration,
         slice_s=slice_s,
         slices=slices,
@@ -105,8 +107,10 @@ def outcome(  # noqa: PLR0913, PLR0917 - what a result is made of
         circumstances=deployment.circumstances,
         incomplete=story.incomplete,
         tracebacks=tuple(story.tracebacks),
+        run_record=_run_record(story, seen.requests),
+        warnings=tuple(filter(None, [seen.shedding.found()])),
     )
-    return _with_causes(_without_needless(result), plan, story, _by_cause(seen.errors, story))
+    return _with_causes(_without_needless(result), plan, story, seen)
 
 
 def _cpu_interval(blocks: CpuCurve, successes: Floats, noise_memory_s: float) -> Interval | None:
@@ -127,7 +131,7 @@ class _Seen:
         lateness: Lateness,
         stretches: Stretches,
     ) -> None:
-        ended_at_s, memory_s = story.ended_at_s, story.decider.noise_memory_s
+        memory_s = story.decider.noise_memory_s
         self._profile = profile
         self._block_edges_s = block_edges_s
         self.successes_by_block = np.zeros(max(len(block_edges_s) - 1, 0))
@@ -137,13 +141,13 @@ class _Seen:
         self.cleared = Collected()
         self.window = Part(window.start_s, window.end_s, memory_s)
         self.beside = {name: Part(window.start_s, window.end_s, memory_s) for name in _beside(profile)}
-        stages = [each for each in profile.stages if each.start_s < ended_at_s]
         self.stages = [
-            Part(each.start_s, min(each.end_s, ended_at_s), memory_s)
-            for each in stages
-            if len(profile.stages) > 1
+            (stage, Part(from_s, min(stage.end_s, story.loaded_until_s), memory_s))
+            for stage, from_s in _loaded_stages(profile, story)
         ]
         self.seconds = Seconds()
+        self.littles_law = LittlesLaw(profile, window)
+        self.shedding = Shedding(story.causes)
         self.requests = 0
         self.errors: Counter[int] = Counter()
         self.errors_from_window_on: Counter[int] = Counter()
@@ -154,11 +158,13 @@ class _Seen:
         """See a block of records for the first time."""
         finished_s = records[:, 0] + records[:, 1] / _MS
         latencies_ms, failed = records[:, 1] + records[:, 3], records[:, 2] != SUCCESS
-        for part in (self.window, *self.stages):
+        for part in self._judged:
             part.add(finished_s, latencies_ms, failed)
         for name, part in self.beside.items():
             part.add(*_from_elsewhere(name, self._profile, records[~failed]))
         self.seconds.add(finished_s, latencies_ms, failed)
+        self.littles_law.add(records[:, 0], records[:, 1], failed)
+        self.shedding.add(records[:, 1], records[:, 2])
         self._stretches.add(finished_s[~failed])
         if len(self.successes_by_block):
             self.successes_by_block += np.histogram(finished_s[~failed], self._block_edges_s)[0]
@@ -179,7 +185,7 @@ class _Seen:
         """See a block of records for the second time."""
         finished_s = records[:, 0] + records[:, 1] / _MS
         latencies_ms, failed = records[:, 1] + records[:, 3], records[:, 2] != SUCCESS
-        for part in (self.window, *self.stages):
+        for part in self._judged:
             part.see_again(finished_s, latencies_ms, failed)
         for name, part in self.beside.items():
             part.see_again(*_from_elsewhere(name, self._profile, records[~failed]))
@@ -188,8 +194,12 @@ class _Seen:
             self.cleared.add(self._lateness.cleared(records[inside, 0], records[inside, 1]))
 
     @property
+    def _judged(self) -> list[Part]:
+        return [self.window, *(part for _, part in self.stages)]
+
+    @property
     def _parts(self) -> list[Part]:
-        return [self.window, *self.stages, *self.beside.values()]
+        return [*self._judged, *self.beside.values()]
 
 
 def _counts(outcomes: Floats) -> Counter[int]:
@@ -205,29 +215,49 @@ def _by_cause(outcomes: Counter[int], story: Story) -> Counter[str]:
 
 
 def _window(plan: Plan, story: Story) -> Window:
-    """From when load is steady, every user running and answered, to the end; else the whole run."""
-    if story.settled and not plan.whole_run_counts and not story.aborted and not story.early_end:
-        return Window(story.decider.start_s, story.ended_at_s)
-    return Window(0.0, story.ended_at_s)
+    """From when load is steady, every user running and answered, while it is as asked; else the whole run."""
+    start_s, until_s = story.decider.start_s, story.loaded_until_s
+    is_steady = not (math.isnan(story.settled_s) or plan.whole_run_counts or story.aborted or story.early_end)
+    if is_steady and not (story.invalid and start_s >= until_s):
+        return Window(start_s, until_s)
+    return Window(0.0, until_s)
 
 
-def _with_causes(result: Result, plan: Plan, story: Story, all_errors: Counter[str]) -> Result:
+def _with_causes(result: Result, plan: Plan, story: Story, seen: _Seen) -> Result:
+    all_errors = _by_cause(seen.errors, story)
     if story.aborted or story.early_end:
         return replace(result, aborted=story.aborted or _abort_text(result, plan, story, all_errors))
-    if story.invalid:
-        return replace(result, invalid=story.invalid)
+    if cause := story.invalid or unrecorded(story, seen.requests):
+        return replace(result, invalid=cause)
     if plan.whole_run_counts or story.incomplete:
         return result
     if result.total_requests and result.total_errors == result.total_requests:
         text = f"no request succeeded in {result.run_s:.1f} s: all {result.total_requests} failed"
         return replace(result, aborted=f"{text} ({_most_frequent(all_errors)})")
-    if not story.settled or result.window.length_s < SHORTEST_WINDOW_S:
+    if math.isnan(story.settled_s) or result.window.length_s < SHORTEST_WINDOW_S:
         return replace(
             result,
             incomplete=f"no steady window: after {result.run_s:.0f} s the {result.load_text} "
             "had not all had an answer; raise the run time",
         )
-    return replace(result, invalid=limited_by_generator(result))
+    return replace(
+        result, invalid=limited_by_generator(result) or _against_littles_law(result, plan, story, seen)
+    )
+
+
+def _against_littles_law(result: Result, plan: Plan, story: Story, seen: _Seen) -> str:
+    """Return why requests and users of a closed loop do not fit, where there is a level to compare with."""
+    profile = plan.profile
+    if profile.is_open or story.own_users or not profile.has_plateau:
+        return ""
+    return seen.littles_law.contradiction(profile.users, result.generator, story.late)
+
+
+def _run_record(story: Story, read: int) -> RunRecord:
+    """Return what was asked for and reached, and whether all of it was recorded."""
+    found = story.recorder.record(story.ended_at_s, story.watch.asked_at)
+    end = story.end or {"to_record": -1, "under_way": 0}
+    return replace(found, to_record=end["to_record"], under_way=end["under_way"], recorded=read)
 
 
 def _without_needless(result: Result) -> Result:
@@ -333,11 +363,20 @@ def _plain(latencies: Latencies) -> dict[str, Any]:
     return {**latencies.named_percentiles(), "mean_ms": latencies.mean_ms, "intervals": {}, "effective": {}}
 
 
-def _stage(part: Part, start_s: float, level: float, end_s: float) -> dict[str, Any]:
+def _loaded_stages(profile: LoadProfile, story: Story) -> list[tuple[Stage, float]]:
+    """The stages of several whose level was reached, and since when."""
+    if len(profile.stages) == 1:
+        return []
+    found = [(stage, story.watch.reached_s(stage)) for stage in profile.stages]
+    return [(stage, from_s) for stage, from_s in found if from_s < min(stage.end_s, story.loaded_until_s)]
+
+
+def _stage(stage: Stage, part: Part) -> dict[str, Any]:
     """The figures of one stage of several."""
     intervals, effective = part.intervals()
-    row = {"start_s": start_s, "end_s": end_s, "level": level, "requests": part.requests}
-    row |= {"rps": len(part.latencies) / (end_s - start_s), "errors": part.failures}
+    row = {"start_s": stage.start_s, "loaded_from_s": part.start_s, "end_s": part.end_s}
+    row |= {"level": stage.last, "requests": part.requests, "errors": part.failures}
+    row["rps"] = len(part.latencies) / (part.end_s - part.start_s)
     percentiles = part.latencies.named_percentiles() if len(part.latencies) else {}
     rounded = {name: round(value, 3) for name, value in percentiles.items()}
     return {**row, **rounded, "intervals": intervals, "effective": effective}
@@ -361,11 +400,14 @@ def _missing(latencies_ms: Floats, pace_ms: float) -> NDArray[np.int64]:
 
 def _series(seconds: Seconds, story: Story) -> list[dict[str, float]]:
     """Second by second: successes, errors, median and p95 of the requests that ended in it, users."""
-    users = {int(tick["at_s"]): tick["users"] for tick in story.ticks}
     series = []
-    for second in range(max(users, default=-1) + 1):
+    for second in range(int(story.ticks[-1]["at_s"]) + 1 if story.ticks else 0):
         found = seconds.histogram(second, second + 1)
-        row = {"at_s": second, "users": users.get(second, 0), "successes": len(found)}
+        row: dict[str, float] = {
+            "at_s": second,
+            "users": story.recorder.users(second),
+            "successes": len(found),
+        }
         row["errors"] = seconds.errors(second)
         if len(found):
             row["p50_ms"] = round(found.percentile_ms(50), 3)

@@ -44,7 +44,7 @@ class Part:
     """
 
     def __init__(self, start_s: float, end_s: float, noise_memory_s: float = noise_memory.DEFAULT_S) -> None:
-        self._start_s, self._end_s = start_s, end_s
+        self.start_s, self.end_s = start_s, end_s
         self._noise_memory_s = noise_memory_s
         self._blocks = blocks_of(end_s - start_s)
         self._collected = Collected()
@@ -97,7 +97,7 @@ class Part:
         good_ms, successes = last.latencies_ms[good], len(self.latencies)
         for percentile, value in zip(SCHEMA_PERCENTILES, self._values, strict=True):
             effective[percentile_name(percentile)] = _effective(good_ms <= value, successes)
-        effective["rps"] = successes / _dispersion(last.finished_s[good], self._end_s)
+        effective["rps"] = successes / _dispersion(last.finished_s[good], self.end_s)
         effective["mean_ms"] = _effective(good_ms, successes)
         effective["error_rate"] = _effective(last.failed, self.requests)
         found["error_rate"] = share_interval(self.failures, effective["error_rate"], self.requests)
@@ -106,7 +106,7 @@ class Part:
 
     def _of_successes(self) -> dict[str, Interval | None]:
         """Return the intervals of rate, mean and percentiles, from what each block is off by."""
-        length_s = self._end_s - self._start_s
+        length_s = self.end_s - self.start_s
         if length_s <= 0:
             return {}
         block_s, counts, mean_ms = length_s / self._blocks, self._successes, self.latencies.mean_ms
@@ -131,11 +131,11 @@ class Part:
         return found
 
     def _inside(self, finished_s: Floats) -> Bools:
-        return (finished_s >= self._start_s) & (finished_s <= self._end_s)
+        return (finished_s >= self.start_s) & (finished_s <= self.end_s)
 
     def _block(self, finished_s: Floats) -> NDArray[np.int64]:
-        length_s = self._end_s - self._start_s
-        at = (finished_s - self._start_s) * (self._blocks / length_s if length_s > 0 else 0.0)
+        length_s = self.end_s - self.start_s
+        at = (finished_s - self.start_s) * (self._blocks / length_s if length_s > 0 else 0.0)
         return np.minimum(at.astype(np.int64), self._blocks - 1)
 
 

@@ -79,5 +79,5 @@ class Place(Protocol):
     ) -> AbstractContextManager[Team]:
         """Start processes; leaving the context ends what is left of them.
 
-        ``hear(index)`` is what hears the lines of a worker; the master's index comes after theirs.
+        ``hear(index)`` is what hears the lines of a worker, and of the master as of the one after the last.
         """

@@ -35,7 +35,7 @@ class LoadProfile:
     The run ends when every SLO is decided, unless ``early_stop`` is false, and when more than
     ``max_failure_ratio`` (0 to 1) of the requests failed. Verdicts have to allow for the generator's trouble
     when its event loop was late (p95) by more than ``max_lag_ms`` and a tenth of the median, and when it
-    waited for a core for more than ``max_cpu_wait`` (0 to 1) of the time.
+    waited for a core, or stood still, for more than ``max_cpu_wait`` (0 to 1) of the time.
     """
 
     name: str

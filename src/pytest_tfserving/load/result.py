@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.baseline import Baseline
     from pytest_tfserving.load.histogram import Histogram
     from pytest_tfserving.load.latencies import Latencies
+    from pytest_tfserving.load.run_record import RunRecord
     from pytest_tfserving.server_side.observed import ServerSide
 
     OnCheck = Callable[["Result", list[Judgement], tuple[str, ...]], None]
@@ -52,8 +53,9 @@ class Generator:
 
     ``cpu`` is what it used as a fraction of a core, ``wait`` the fraction of the time that it waited for one,
     ``steal`` the fraction of its cores' time that the machine's host took, ``lag_p95_ms`` how late its event
-    loop was; of several ``processes`` the worst of each. ``taken_by`` is what else used its cores, where it
-    had to wait for one.
+    loop was; of several ``processes`` the worst of each. ``stood`` is the fraction of the time that it stood
+    still for another cause, as a signal, a mean of its processes. ``taken_by`` is what else used its cores,
+    where it had to wait for one.
     """
 
     cpu: float
@@ -61,6 +63,7 @@ class Generator:
     wait: float = 0.0
     steal: float = 0.0
     processes: int = 1
+    stood: float = 0.0
     taken_by: tuple[str, ...] = ()
 
 
@@ -112,6 +115,9 @@ class Result:
     Where the level of load changes, ``stages`` has the figures of each part of the run, from its start to its
     end: what was under way when it began is in them.
 
+    ``run_record`` is what load was asked for and what was reached, second by second. ``warnings`` are
+    sentences on what else the figures rest on, as on a server that sheds load.
+
     ``intervals`` are the 95 % confidence intervals of the metrics they are named after, ``effective`` how
     many independent requests those rest on. ``decided`` and ``undecided`` say, by an SLO's text, what was
     proved of it while load ran, and what was not, given that the machine's speed forgets within
@@ -152,6 +158,8 @@ class Result:
     slice_s: int = 1
     slices: Sequence[Histogram] = ()
     series: Sequence[Mapping[str, float]] = ()
+    run_record: RunRecord | None = None
+    warnings: Sequence[str] = ()
     circumstances: Mapping[str, Any] = field(default_factory=dict)
     tracebacks: Sequence[str] = field(default=(), compare=False)
     slos: tuple[Slo, ...] = field(default=(), compare=False)

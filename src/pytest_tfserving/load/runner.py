@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import time
 from contextlib import nullcontext
@@ -12,6 +13,7 @@ import numpy as np
 
 from pytest_tfserving.deciding import DEFAULT_ALPHA, Decider
 from pytest_tfserving.interruption import forget_interruption, raise_if_interrupted
+from pytest_tfserving.load.asked import LoadWatch
 from pytest_tfserving.load.honesty import is_waiting
 from pytest_tfserving.load.local import STOP_S
 from pytest_tfserving.load.neighbours import Neighbours
@@ -54,7 +56,9 @@ def run(  # noqa: PLR0913, PLR0917 - what a run is made of
     Returns:
         The result, and whether the user interrupted the run: what was measured until then is kept.
     """
-    story, interrupted = Story(decider or Decider((), DEFAULT_ALPHA, has_baseline=False)), False
+    watch = LoadWatch(plan.profile, child.count, child.place.silence_s, own_shape=child.has_own_shape)
+    decider = decider or Decider((), DEFAULT_ALPHA, has_baseline=False)
+    story, interrupted = Story(decider, watch, child.has_own_users), False
     stream = RecordStream(child.records)
     cpu = cpu or CpuHistory()
     began = child.send(plan, deployment)
@@ -113,30 +117,39 @@ def _watch(
             if line["event"] == "tick":
                 progress(line)
                 yield
-        if failure := deployment.failure():
-            story.aborted = f"{failure}, {story.ended_at_s:.1f} s into the load"
-            child.stop()
-            _drain(child, story)
-            return
-        if pulses and (failure := pulses.failure()):
-            story.incomplete = f"{failure}, {story.ended_at_s:.1f} s into the load"
+        if _has_gone_wrong(story, deployment, pulses):
             child.stop()
             _drain(child, story)
             return
     if story.end is None:
         story.invalid = child.death() or f"the load generator said nothing for {child.place.silence_s:g} s"
-    elif story.early_end and (failure := deployment.failure_soon()):
+    elif not story.early_end:
+        story.watch.end(story.ended_at_s)
+        story.invalid = story.watch.cause
+    elif failure := deployment.failure_soon():
         story.aborted = f"{failure}, {story.ended_at_s:.1f} s into the load"
+
+
+def _has_gone_wrong(story: Story, deployment: Deployment, pulses: Pulses | None) -> bool:
+    """Return whether something ends the run, which the story tells from now on."""
+    when = f"{story.ended_at_s:.1f} s into the load"
+    if failure := deployment.failure():
+        story.aborted = f"{failure}, {when}"
+    elif pulses and (failure := pulses.failure()):
+        story.incomplete = f"{failure}, {when}"
+    else:
+        story.invalid = story.watch.cause
+    return bool(story.aborted or story.incomplete or story.invalid)
 
 
 def _decided(
     story: Story, stream: RecordStream, cpu: CpuCurve, pulses: Pulses | None, *, last: bool = False
 ) -> bool:
     """Decide what can be decided by now; whether that is all there is to decide."""
-    if not story.settled:
+    if math.isnan(story.settled_s):
         return False
     new = stream.new()
-    story.decider.settle(story.settled["at_s"])
+    story.decider.settle(story.settled_s)
     story.decider.add(new[:, 0] + new[:, 1] / 1e3, new[:, 1] + new[:, 3], new[:, 2] != SUCCESS)
     story.decider.add_cpu(cpu.at_s, cpu.cpu_s)
     if pulses and (rows := pulses.new()):

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from pytest_tfserving.load.run_record import RunRecorder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_tfserving.bare import PulseRow
     from pytest_tfserving.deciding import Decider
+    from pytest_tfserving.load.asked import LoadWatch
 
 
 @dataclass
 class Story:
-    """What the child said while it ran, and what was decided meanwhile.
+    """What the child said while it ran, what was decided meanwhile, and whether load was as asked.
 
-    ``late`` is when it was late, see `Lateness`; ``taken_by`` who took its cores, a few words each.
+    ``ticks`` are the first one and the last two. ``late`` is when it was late, see `Lateness`; ``taken_by``
+    who took its cores, a few words each. ``own_users`` says whether a locustfile's users made the load.
     """
 
     decider: Decider
+    watch: LoadWatch
+    own_users: bool = False
     causes: dict[int, str] = field(default_factory=dict)
     tracebacks: list[str] = field(default_factory=list)
     ticks: list[dict[str, Any]] = field(default_factory=list)
@@ -32,9 +39,13 @@ class Story:
     incomplete: str = ""
     pulses: Sequence[PulseRow] = ()
 
+    def __post_init__(self) -> None:
+        self.recorder = RunRecorder(self.watch.unit)
+
     def hear(self, line: dict[str, Any]) -> None:
         """Take in one line of the child."""
         self.late += line.get("late", ())
+        self.watch.hear(line)
         match line["event"]:
             case "cause":
                 self.causes[line["index"]] = line["text"]
@@ -42,8 +53,10 @@ class Story:
                 self.tracebacks.append(line["text"])
             case "fault":
                 self.aborted = self.aborted or line["text"]
+            case "part":
+                self.recorder.add(line, self.watch.asked_at(line["at_s"]))
             case "tick":
-                self.ticks.append(line)
+                self.ticks = [*self.ticks[:1], *self.ticks[1:][-1:], line]
             case "settled":
                 self.settled = line
             case "end":
@@ -53,7 +66,19 @@ class Story:
     def ended_at_s(self) -> float:
         """When the load ended, as far as the child could say."""
         last = self.end or (self.ticks[-1] if self.ticks else None)
-        return last["at_s"] if last else 0.0
+        return float(last["at_s"]) if last else 0.0
+
+    @property
+    def loaded_until_s(self) -> float:
+        """Until when load was as asked."""
+        return min(self.ended_at_s, self.watch.loaded_until_s)
+
+    @property
+    def settled_s(self) -> float:
+        """Since when load is at the level that is judged and is answered; NaN where it is not."""
+        if not self.settled or math.isnan(self.watch.steady_since_s):
+            return math.nan
+        return max(float(self.settled["at_s"]), self.watch.steady_since_s)
 
     @property
     def early_end(self) -> str:

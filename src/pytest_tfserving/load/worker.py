@@ -8,12 +8,18 @@ before anything else is loaded here. Lines it writes, each with ``event`` and it
 ``cause``    a new cause of errors: ``index``, ``text``
 ``traceback`` an exception of the locustfile's code, the first of its kind: ``text``
 ``fault``    the run fails, whatever was measured: ``text``
-``tick``     twice a second: ``at_s``, ``users``, ``requests``, ``failures``, ``rps``, ``p95_ms``, ``late``,
-             when the process was late since the last one, see `LagProbe`, and what it used, see `used`
+``tick``     twice a second: ``at_s``, ``users``, ``running``, Locust's users, of which an open loop has one a
+             process, ``ended_itself``, whether Locust has stopped them, requests ``sent``, ``requests``
+             recorded, ``failures``, ``rps``, ``p95_ms``, ``late`` and ``stops``, when the
+             process was late or stood still since the last one, see `LagProbe`, and what it used, see `used`
 ``settled``  load is at its level and is answered: ``at_s``, and what the process used
 ``records``  records, where the plan names no file for them: ``data``, in base64
+``asked``    what the locustfile's shape asks for has changed, said by who leads: ``at_s``, ``users``,
+             ``spawn_rate``, and ``failed``, with what error its `tick` failed
 ``end``      the last line: ``reason`` (`time`, `decided`, `failures`, `stalled`, `stopped`), ``at_s``,
-             ``lag_p95_ms``, ``late``, and what the process used
+             ``to_record``, requests that were sent, or were due and not sent, ``under_way``, those of them
+             that nobody waits for any more, ``requests`` recorded, ``lag_p95_ms``, ``late``, ``stops``, and
+             what the process used
 ``forgotten`` lines were to be said again that are not kept any more; what they said is lost
 
 The first line of standard input is the plan. The second one says when load begins: ``origin`` on the clock
@@ -163,6 +169,30 @@ def new_runner(environment: Any, plan: dict[str, Any]) -> Any:
     return environment.create_worker_runner(host, port)
 
 
+def told(tick: Callable[[], Any], now_s: Callable[[], float]) -> Callable[[], Any]:
+    """Return the same `tick` of a shape, which says what it asks for whenever that changes."""
+    last: dict[str, Any] = {}
+
+    def tell(users: int, spawn_rate: float, failed: str = "") -> None:
+        nonlocal last
+        asked = {"users": users, "spawn_rate": spawn_rate, "failed": failed}
+        if asked != last:
+            last = asked
+            say("asked", at_s=now_s(), **asked)
+
+    def tick_and_tell() -> Any:
+        try:
+            found = tick()
+            asked = (int(found[0]), float(found[1])) if found else (0, 0.0)
+        except Exception as error:
+            tell(0, 0.0, f"{type(error).__name__}: {error}")
+            raise
+        tell(*asked)
+        return found
+
+    return tick_and_tell
+
+
 def start(runner: Any, plan: dict[str, Any], file: Locustfile | None, now_s: Any) -> None:
     """Start the users of the plan, all of this process or all of its workers."""
     profile = plan["profile"]
@@ -170,6 +200,7 @@ def start(runner: Any, plan: dict[str, Any], file: Locustfile | None, now_s: Any
         runner.environment.shape_class = file.shape
         file.shape.runner = runner
         file.shape.get_run_time = now_s
+        file.shape.tick = told(file.shape.tick, now_s)
         runner.start_shape()
     elif profile["rate"]:
         runner.start(plan["processes"], plan["processes"])
@@ -243,6 +274,7 @@ class Run:
         self.reason = ""
         self.is_over = False
         self.settled = False
+        self.ended_itself = False
         self.probe = LagProbe(self.loop.now_s)
 
     def _new_loop(self, body: bytes) -> Loop:
@@ -255,6 +287,7 @@ class Run:
         """Load until the time is spent, too much fails, nothing comes back, or the parent says stop."""
         environment = new_environment(self.plan, self.file, *self.loop.user_classes)
         environment.load_loop = self.loop
+        environment.events.test_stopping.add_listener(self._on_test_stopping)
         runner = new_runner(environment, self.plan)
         gevent.spawn(self._obey)
         gevent.spawn(self.probe.run)
@@ -275,6 +308,7 @@ class Run:
         self._finish()
 
     def _tick(self, users: int, began_s: float) -> None:
+        self.probe.look()
         self.loop.expire(self.profile["request_timeout_s"])
         now, before = self.loop.now_s(), self.recorder.requests
         latencies = sorted(self.recorder.flush()[-_LATENCIES_SHOWN:])
@@ -283,11 +317,15 @@ class Run:
             "tick",
             at_s=now,
             users=0 if isinstance(self.loop, OpenLoop) else users,
+            running=users,
+            ended_itself=self.ended_itself,
+            sent=self.loop.sent,
             requests=recorder.requests,
             failures=recorder.failures,
             rps=(recorder.requests - before) / max(now - began_s, 1e-9),
             p95_ms=latencies[int(len(latencies) * 0.95)] if latencies else None,
             late=self.probe.take(),
+            stops=self.probe.take_stops(),
             **used(self.cores),
         )
         if not self.settled and self._is_answered():
@@ -318,21 +356,26 @@ class Run:
         return "time" if now >= self.profile["run_time_s"] else ""
 
     def _finish(self) -> None:
+        self.probe.look()
         ended_at, usage = self.loop.now_s(), used(self.cores)
         self.loop.stopping = True
         if self.reason in ("time", "decided", "stalled"):
             self._await_answers()
         if isinstance(self.loop, OwnUsers):
             self.loop.end(at_once=self.reason == "stopped")
+        to_record, under_way = self.loop.sent + self.loop.dropped, self.loop.waiting()
         self.recorder.close()
         say(
             "end",
             reason=self.reason,
             at_s=ended_at,
+            to_record=to_record,
+            under_way=under_way,
             requests=self.recorder.requests,
             failures=self.recorder.failures,
             lag_p95_ms=self.probe.lag_p95_ms,
             late=self.probe.take(),
+            stops=self.probe.take_stops(),
             **usage,
         )
         self.is_over = True
@@ -347,6 +390,11 @@ class Run:
             self.reason = "stalled" if left == under_way else self.reason
             self.loop.expire(0.0)
             gevent.sleep(_LOOK_S)
+            self.loop.abandon()
+
+    def _on_test_stopping(self, **_: Any) -> None:
+        """Note that users are stopped: nothing of ours does that while load runs."""
+        self.ended_itself = True
 
     def _on_spawned(self, **_: Any) -> None:
         if not self.has_level:

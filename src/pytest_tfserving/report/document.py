@@ -28,9 +28,11 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 # Where the distribution of latencies is told, in per cent: finer towards the tail.
 _DISTRIBUTION = (*range(0, 90, 2), *np.arange(90, 99, 0.5), *np.arange(99, 100, 0.05), 99.99, 100)
+# Files of before there were these have results without them.
+_ADDED_LATER = {"run_record", "warnings"}
 # What reports read of a result.
 _RESULT_KEYS = (
-    *(part.name for part in fields(Result) if part.name not in NOT_WRITTEN),
+    *(part.name for part in fields(Result) if part.name not in NOT_WRITTEN | _ADDED_LATER),
     *("recording", "measured", "metrics", "distribution", "verdict", "slos"),
 )
 _ORDER = ("vcpus", "ram_gb", "nodes", "protocol", "payload", "batching", "inter_op", "model")

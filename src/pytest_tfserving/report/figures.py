@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -127,11 +128,36 @@ def stage_text(stage: Mapping[str, Any]) -> tuple[str, str]:
     return title, ", ".join(filter(None, texts))
 
 
+_MOST_LEVELS = 8
 _STAGE_FIGURES = ("rps", "p50_ms", "p95_ms", "p99_ms")
 
 
+def record_texts(record: Mapping[str, Any]) -> tuple[str, str]:
+    """What load a run was asked for, and what it reached, each in words."""
+    processes = record["processes"]
+    fewest, most = min(processes, default=0), max(processes, default=0)
+    parts = [f"{_levels(record['reached'])} {record['unit']}"]
+    if record["to_record"] >= 0:
+        parts.append(f"{record['to_record']} requests sent or due, {record['recorded']} recorded")
+    heard = f"{most} load process{'' if most == 1 else 'es'}"
+    parts.append(heard if fewest == most else f"{heard}, at times {fewest}")
+    return f"{_levels(record['asked'])} {record['unit']}", "; ".join(parts)
+
+
+def _levels(values: Sequence[float]) -> str:
+    """The levels one after the other where they are few, else the lowest and the highest."""
+    levels = [value for value, _ in groupby(values)]
+    if len(levels) > _MOST_LEVELS:
+        return f"{figure(min(levels))} to {figure(max(levels))}"
+    return ", ".join(map(figure, levels)) or "no"
+
+
 def reasons(result: Mapping[str, Any]) -> list[str]:
-    """What a result's verdict rests on, where it is not PASS."""
+    """What a result's verdict rests on, where it is not PASS, and what its figures are to be read with."""
+    return [*_verdict_reasons(result), *result.get("warnings", ())]
+
+
+def _verdict_reasons(result: Mapping[str, Any]) -> list[str]:
     cause = result["aborted"] or result["invalid"] or result["incomplete"] or result["not_judged"]
     if cause:
         return [cause]

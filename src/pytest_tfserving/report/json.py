@@ -11,6 +11,7 @@ from pytest_tfserving.load.baseline import Baseline
 from pytest_tfserving.load.histogram import Histogram, packed_floats, unpacked_floats
 from pytest_tfserving.load.latencies import SCHEMA_PERCENTILES, Latencies, percentile_name
 from pytest_tfserving.load.result import Arrivals, CpuUse, Generator, Result, Window
+from pytest_tfserving.load.run_record import RunRecord
 from pytest_tfserving.noise import Noise, NoiseKind
 from pytest_tfserving.server_side.observed import ServerSide
 from pytest_tfserving.slo import Decision, Undecided
@@ -49,7 +50,7 @@ def metrics(result: Result) -> dict[str, float]:
 def result_as_dict(result: Result) -> dict[str, Any]:
     """A result, its latencies as a recording."""
     values = {name: getattr(result, name) for name in result.__dataclass_fields__ if name not in NOT_WRITTEN}
-    for name in ("window", "generator", "bare", "server", "cpu", "arrivals"):
+    for name in ("window", "generator", "bare", "server", "cpu", "arrivals", "run_record"):
         values[name] = asdict(values[name]) if values[name] is not None else None
     for name in ("decided", "undecided"):
         values[name] = {text: asdict(each) for text, each in values[name].items()}
@@ -100,8 +101,20 @@ def result_from_dict(values: dict[str, Any], exact_ms: NDArray[np.float64] | Non
             "server": ServerSide(**{**server, "happened": tuple(server["happened"])}) if server else None,
             "cpu": CpuUse(**values["cpu"]),
             "arrivals": Arrivals(**values["arrivals"]) if values["arrivals"] else None,
+            "run_record": _run_record(values.get("run_record")),
+            "warnings": tuple(values.get("warnings", ())),
         }
     )
+
+
+def _run_record(values: dict[str, Any] | None) -> RunRecord | None:
+    """The run record; results of before there were any have none."""
+    if not values:
+        return None
+    known: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    }
+    return RunRecord(**known)
 
 
 def _baseline(values: dict[str, Any]) -> Baseline:

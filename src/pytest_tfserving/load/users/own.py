@@ -143,6 +143,7 @@ class OwnUsers(Loop):
 
     def _keep(self, sent_s: float, latency_ms: float, cause: str) -> None:
         outcome = self.recorder.cause(cause) if cause else SUCCESS
+        self.sent += 1
         self.recorder.record(sent_s, latency_ms, outcome)
 
     def _on_left_block(self, known: Meta, error: BaseException) -> None:

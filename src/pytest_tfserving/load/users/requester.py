@@ -98,6 +98,8 @@ class Loop(ABC):
         self.max_in_flight = max(self.profile["max_in_flight"] // self.processes, 1)
         self.requesters: list[Requester] = []
         self.stopping = False
+        # Each request that was sent, or was due and not sent, has to be recorded.
+        self.sent = self.dropped = 0
 
     @abstractmethod
     def answered_since(self, at_s: float) -> bool:
@@ -123,6 +125,7 @@ class Loop(ABC):
         """Count a request that is due and not sent, since too many are under way: it has failed."""
         in_flight = self.profile["max_in_flight"]
         cause = self.recorder.cause(f"{DROPPED}: {in_flight} requests were under way, the profile's most")
+        self.dropped += 1
         self.recorder.record(due_s, 0.0, cause)
 
     def expire(self, limit_s: float) -> int:
@@ -137,6 +140,11 @@ class Loop(ABC):
         """How many requests are under way."""
         return sum(1 for requester in self.requesters if requester.waiting_since)
 
+    def abandon(self) -> None:
+        """Record the requests under way as failed, at the end, when nothing is waited for any more."""
+        for requester in self.requesters:
+            requester.abandon("no answer until the end")
+
 
 class Requester:
     """One connection with one request under way at a time."""
@@ -146,6 +154,8 @@ class Requester:
         self.waiting_since = 0.0
         self.finished_at = 0.0
         self._given_up = ""
+        self._delay_ms = 0.0
+        self._state = state
         self._connection = connection
         self._exchange = connection.exchange
         self._record = state.recorder.record
@@ -162,6 +172,8 @@ class Requester:
         now_s = self._now_s
         sent_s = now_s()
         delay_ms = 0.0 if due_s is None else (sent_s - due_s) * 1e3
+        self._delay_ms = delay_ms
+        self._state.sent += 1
         self.waiting_since = sent_s
         try:
             status, body = self._exchange()
@@ -186,6 +198,12 @@ class Requester:
         """End the waiting request as failed by ``cause``."""
         self._given_up = cause
         self._connection.abort()
+
+    def abandon(self, cause: str) -> None:
+        """Record the waiting request, if there is one, as failed by ``cause``."""
+        if sent_s := self.waiting_since:
+            self.waiting_since = 0.0
+            self._record(sent_s, (self._now_s() - sent_s) * 1e3, self._cause(cause), self._delay_ms)
 
 
 def _request(endpoint: dict[str, Any], body: bytes) -> bytes:

@@ -417,9 +417,20 @@
       Plot.text(known.slice(-1), { x: "at_s", y: "p50_ms", text: () => "p50", textAnchor: "start", dx: 5, dy: 4 }),
       Plot.ruleY(limits(result, /^p\d/).map(inMs), { strokeDasharray: "4,3" }),
     ]));
-    panel("Users", frame("users", [
-      Plot.lineY(result.series, { x: "at_s", y: "users", stroke: colour, curve: "step-after", tip: true }),
-    ]));
+    const record = result.run_record;
+    if (record) {
+      const steps = (name) => record[name].map((value, index) => ({ at_s: index * record.step_s, value }));
+      panel(`Load, in ${record.unit}; dashed: what was asked for`, frame(record.unit, [
+        Plot.lineY(steps("reached"), { x: "at_s", y: "value", stroke: colour, curve: "step-after", tip: true }),
+        Plot.lineY(steps("asked"), { x: "at_s", y: "value", curve: "step-after", strokeDasharray: "4,3" }),
+        Plot.text(steps("reached").slice(-1), { x: "at_s", y: "value", text: () => "reached", textAnchor: "start", dx: 5, dy: 10 }),
+        Plot.text(steps("asked").slice(-1), { x: "at_s", y: "value", text: () => "asked", textAnchor: "start", dx: 5, dy: -8 }),
+      ]));
+    } else {
+      panel("Users", frame("users", [
+        Plot.lineY(result.series, { x: "at_s", y: "users", stroke: colour, curve: "step-after", tip: true }),
+      ]));
+    }
     if (result.series.some((second) => second.errors)) {
       panel("Errors in each second", frame("errors a second", [
         Plot.rectY(result.series, { x1: "at_s", x2: (second) => second.at_s + 1, y: "errors", fill: PALETTE[2] }),

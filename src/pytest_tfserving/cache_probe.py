@@ -1,0 +1,114 @@
+"""Whether a server answers requests that it has seen before from a cache.
+
+Load is the same request again and again: where its answers come from a cache, figures are those of the cache.
+After a run the request and others like it, each sent for the first time, are sent in turn. A cache answers
+the request faster than any of the others.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import statistics
+import time
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfserving.errors import LoadError, TFServingError
+from pytest_tfserving.load.answer import SUCCESSFUL
+from pytest_tfserving.probe import asker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_tfserving.load.payload import Payload
+    from pytest_tfserving.probe import Asker
+    from pytest_tfserving.targets.deployment import Deployment
+
+# Of times that are alike, one in 12 870 such series has all eight of one kind below all of the other.
+_PAIRS = 8
+_FEWEST_PAIRS = 5
+_MOST_S = 2.0
+# What differs by less is no cache, or one that hardly matters.
+_FACTOR = 1.5
+_LARGEST_CHANGE = 1e-3
+_MS = 1_000
+
+
+def cache_found(deployment: Deployment, payload: Payload) -> str:
+    """Return that the server answers from a cache, a sentence with both times; empty where it does not.
+
+    Nothing is said where the payload has no number with a fraction that could be changed a little, where
+    requests fail, and where answers take so long that few would have to tell.
+    """
+    others = list(_others(payload))
+    same_s: list[float] = []
+    other_s: list[float] = []
+    if not (others and deployment.loaded):
+        return ""
+    with suppress(TFServingError), asker(deployment.loaded[0], deployment.path) as asked:
+        _took_s(asked, payload, deployment)
+        deadline = time.monotonic() + _MOST_S
+        for number, other in enumerate(others):
+            pair = [(same_s, payload), (other_s, other)]
+            for times_s, sent in pair if number % 2 else reversed(pair):
+                times_s.append(_took_s(asked, sent, deployment))
+            if time.monotonic() > deadline:
+                break
+    return _told(same_s, other_s)
+
+
+def _told(same_s: list[float], other_s: list[float]) -> str:
+    if min(len(same_s), len(other_s)) < _FEWEST_PAIRS:
+        return ""
+    same, other = statistics.median(same_s), statistics.median(other_s)
+    if max(same_s) >= min(other_s) or other < _FACTOR * same:
+        return ""
+    return (
+        f"the server answers requests that it has seen before from a cache, in {_MS * same:.3g} ms, "
+        f"others in {_MS * other:.3g} ms: load is the same request again and again, "
+        "so its figures are those of the cache"
+    )
+
+
+def _took_s(asked: Asker, payload: Payload, deployment: Deployment) -> float:
+    """Return how long a right answer took.
+
+    Raises:
+        LoadError: when none came.
+    """
+    request = asked.request(payload)
+    began = time.perf_counter()
+    status, _ = asked.predict(request, _MOST_S)
+    took_s = time.perf_counter() - began
+    if status != SUCCESSFUL[deployment.experiment.protocol]:
+        raise LoadError(f"status {status}")
+    return took_s
+
+
+def _others(payload: Payload) -> Iterator[Payload]:
+    """Yield the same payload with another number in it each time, one that no server has seen."""
+    document: Any = None
+    with suppress(ValueError, RecursionError):
+        document = json.loads(payload.body)
+    values = document.get("instances", document.get("inputs")) if isinstance(document, dict) else None
+    if (found := _first_fraction(values)) is None:
+        return
+    holder, place = found
+    number = holder[place]
+    for _ in range(_PAIRS):
+        share = random.uniform(_LARGEST_CHANGE / 2, _LARGEST_CHANGE)  # noqa: S311 - no secret
+        holder[place] = number + share * max(abs(number), 1.0)
+        yield replace(payload, body=json.dumps(document).encode())
+
+
+def _first_fraction(value: Any) -> tuple[Any, Any] | None:
+    """Return the list or object that holds the first number with a fraction, and its place there."""
+    places = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for place, each in places:
+        if isinstance(each, float):
+            return value, place
+        if found := _first_fraction(each):
+            return found
+    return None

@@ -1,0 +1,267 @@
+"""Compares the load that is reached with the load that is asked for, all the time. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfserving.load.run_record import RATE, USERS
+from pytest_tfserving.load.shape import Stage, level_at
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pytest_tfserving.load.profile import LoadProfile
+    from pytest_tfserving.load.result import Window
+
+# Locust looks once a second what its shape asks for, and load processes speak twice a second.
+_FOLLOW_S = 1.5
+_GRACE_S = 2.0
+_MOMENT_S = 0.3
+# Nothing is measured before all users run: load processes may take that long to find each other.
+_START_S = 10.0
+# So long a stop of a load process is no hiccup.
+_LONGEST_HICCUP_MS = 1000.0
+# Of a shape that changes at each look, what was asked for within minutes is all that is compared with.
+_MOST_CHANGES = 600
+# A level that takes longer to spawn than this share of its stage is not reached.
+_SPAWNED_BY = 0.5
+
+
+class AskedLevel:
+    """The level of load that is asked for over the time of a run, and the one that can be reached by then.
+
+    Users come at the spawn rate, so that a level that goes up is reached some time later.
+    """
+
+    def __init__(self) -> None:
+        self._asked: deque[Stage] = deque(maxlen=_MOST_CHANGES)
+        self._reachable: deque[Stage] = deque(maxlen=2 * _MOST_CHANGES)
+
+    def ask(self, stage: Stage, spawn_rate: float) -> None:
+        """Ask for what ``stage`` says, from its start on."""
+        before = self.reachable_at(stage.start_s)
+        _end(self._asked, stage.start_s)
+        _end(self._reachable, stage.start_s)
+        self._asked.append(stage)
+        rise = stage.first - before
+        spawned_s = rise / spawn_rate if rise > 0 and spawn_rate > 0 else 0.0
+        spawned_s = min(spawned_s, _SPAWNED_BY * (stage.end_s - stage.start_s))
+        if spawned_s > 0:
+            middle_s = stage.start_s + spawned_s
+            self._reachable.append(Stage(stage.start_s, middle_s, before, stage.first))
+            stage = Stage(middle_s, stage.end_s, stage.level(middle_s), stage.last)
+        self._reachable.append(stage)
+
+    def at(self, at_s: float) -> float:
+        """Return the level that is asked for."""
+        return level_at(tuple(self._asked), at_s) if self._asked else 0.0
+
+    def reachable_at(self, at_s: float) -> float:
+        """Return the level that can be reached by then."""
+        return level_at(tuple(self._reachable), at_s) if self._reachable else 0.0
+
+    def least(self, from_s: float, until_s: float) -> float:
+        """Return the lowest level that could be reached in that time; 0 from before the first stage on."""
+        if not self._reachable or from_s < self._reachable[0].start_s:
+            return 0.0
+        return min(_ends(self._reachable, from_s, until_s))
+
+    def most(self, from_s: float, until_s: float) -> float:
+        """Return the highest level that was asked for in that time."""
+        return max(_ends(self._asked, from_s, until_s), default=0.0)
+
+
+def _end(stages: deque[Stage], end_s: float) -> None:
+    """Let stages end where another one follows."""
+    while stages and stages[-1].start_s >= end_s:
+        stages.pop()
+    if stages and stages[-1].end_s > end_s:
+        last = stages.pop()
+        stages.append(Stage(last.start_s, end_s, last.first, last.level(end_s)))
+
+
+def _ends(stages: Sequence[Stage], from_s: float, until_s: float) -> list[float]:
+    """Return the levels at both ends of what of each stage lies in a time."""
+    inside = [each for each in stages if each.start_s <= until_s and each.end_s > from_s]
+    return [
+        level
+        for each in inside
+        for level in (each.level(max(from_s, each.start_s)), each.level(min(until_s, each.end_s)))
+    ]
+
+
+class LoadWatch:
+    """Watches a run of load for time that was not loaded as the profile asks, or a locustfile's own shape.
+
+    ``cause`` is why there was such time, a sentence, and ``loaded_until_s`` when it began. Load has the level
+    that is judged since ``steady_since_s``, NaN while it has not; ``unit`` is what levels are counted in.
+    """
+
+    def __init__(
+        self, profile: LoadProfile, processes: int = 1, silence_s: float = 60.0, *, own_shape: bool = False
+    ) -> None:
+        self.cause = ""
+        self.loaded_until_s = math.inf
+        self.unit = RATE if profile.is_open else USERS
+        self.steady_since_s = math.nan if profile.has_plateau and not own_shape else 0.0
+        self._profile = profile
+        self._processes = processes
+        self._silence_s = silence_s
+        self._own_shape = own_shape
+        self._is_flat = (profile.is_constant or profile.is_open) and not own_shape
+        self._lag_s = profile.max_lag_ms / 1e3
+        self._asked = AskedLevel()
+        self._running: dict[int, tuple[float, int]] = dict.fromkeys(range(processes), (0.0, 0))
+        self._good_until_s = 0.0
+        self._highest = 0
+        self._few_since_s = self._many_since_s = math.inf
+        self._was_reached = False
+        self._settled_s = math.nan
+        self._reached_s: dict[float, float] = {}
+        self._stops: list[tuple[float, float]] = []
+        for stage in () if own_shape else _stages(profile, processes):
+            self._asked.ask(stage, math.inf if profile.is_open else profile.spawn_rate)
+
+    def asked_at(self, at_s: float) -> float:
+        """Return the level asked for: requests a second of an open loop, else users, as they are spawned."""
+        if self._profile.is_open:
+            return level_at(self._profile.stages, at_s)
+        return float(math.ceil(self._asked.reachable_at(at_s)))
+
+    def reached_s(self, stage: Stage) -> float:
+        """Return since when the level of a stage of the profile was reached, NaN where it was not."""
+        return stage.start_s if self._profile.is_open else self._reached_s.get(stage.start_s, math.nan)
+
+    def stood_s(self, window: Window) -> float:
+        """Return for how many seconds of a window processes stood still, of several all together."""
+        return sum(stood_ms for ended_s, stood_ms in self._stops if ended_s >= window.start_s) / 1e3
+
+    def hear(self, line: Mapping[str, Any]) -> None:
+        """Take in a line of the load processes."""
+        match line["event"]:
+            case "asked":
+                self._ask(line)
+            case "part":
+                self._compare(line)
+            case "settled":
+                self._settled_s = line["at_s"]
+        for began_s, ended_s, stood_ms in line.get("stops", ()):
+            self._stop(began_s, ended_s, stood_ms)
+
+    def end(self, at_s: float) -> None:
+        """Take in that the run is over: what was to be reached by then must have been."""
+        reached = self._reached
+        follow_s = 0.0 if self._is_flat else _FOLLOW_S + self._lag_s
+        least = math.ceil(self._asked.least(at_s - follow_s, at_s))
+        most = math.ceil(self._asked.most(at_s - self._leave_s, at_s))
+        if reached < least or (reached < self._highest and not self._may_fall(at_s)):
+            self._find(f"only {self._of_asked(reached, at_s)} when it was over", self._good_until_s)
+        elif reached > most:
+            self._find(f"{self._of_asked(reached, at_s)} when it was over", self._good_until_s)
+
+    def _ask(self, line: Mapping[str, Any]) -> None:
+        at_s, run_time_s = line["at_s"], self._profile.run_time_s
+        self._asked.ask(Stage(at_s, math.inf, line["users"], line["users"]), line["spawn_rate"])
+        if line["failed"]:
+            self._find(f"the locustfile's shape failed {at_s:.1f} s into the load: {line['failed']}", at_s)
+        elif not line["users"] and not line["spawn_rate"] and at_s < run_time_s:
+            self._find(_ended_itself(at_s, run_time_s), at_s)
+
+    def _compare(self, part: Mapping[str, Any]) -> None:
+        at_s = part["at_s"]
+        self._running[part["process"]] = (at_s, part["running"])
+        reached = self._reached
+        if part["ended_itself"] and at_s < self._profile.run_time_s:
+            self._find(_ended_itself(at_s, self._profile.run_time_s), self._good_until_s)
+        elif wrong := self._wrong(reached, at_s):
+            self._find(f"{wrong} {at_s:.1f} s into the load", self._good_until_s)
+        elif reached >= math.ceil(self._asked.least(at_s - _FOLLOW_S, at_s)):
+            self._good_until_s = at_s
+        self._note_stage(reached, at_s)
+        if reached >= math.ceil(self._asked.at(at_s)):
+            self._was_reached = True
+            if math.isnan(self.steady_since_s) and at_s >= self._profile.judged_from_s:
+                self.steady_since_s = at_s
+        self._look_for_silence(at_s)
+
+    def _note_stage(self, reached: int, at_s: float) -> None:
+        stage = next((each for each in self._profile.stages if each.start_s <= at_s < each.end_s), None)
+        if stage and reached == math.ceil(stage.level(at_s)):
+            self._reached_s.setdefault(stage.start_s, at_s)
+
+    def _wrong(self, reached: int, at_s: float) -> str:
+        """Return what is wrong with the level reached, once it has been wrong for a moment.
+
+        Who leads and who loads speak over different pipes: a level may be seen before it is asked for.
+        """
+        may_fall = self._may_fall(at_s)
+        self._highest = reached if may_fall else max(self._highest, reached)
+        is_few = reached < max(self._highest, self._least(at_s))
+        is_many = reached > math.ceil(self._asked.most(at_s - self._leave_s, at_s))
+        self._few_since_s = min(self._few_since_s, at_s) if is_few else math.inf
+        self._many_since_s = min(self._many_since_s, at_s) if is_many else math.inf
+        if at_s - self._few_since_s > _MOMENT_S:
+            why = "users that quit by themselves or were lost are not replaced"
+            lost = f" ({why})" if reached < self._highest else ""
+            return f"only {self._of_asked(reached, at_s)}{lost}"
+        return self._of_asked(reached, at_s) if at_s - self._many_since_s > _GRACE_S else ""
+
+    def _least(self, at_s: float) -> int:
+        """Return how many have to run by now, however slowly they follow what is asked for."""
+        grace_s = _START_S if self._is_flat and not self._was_reached else _GRACE_S
+        return math.ceil(self._asked.least(at_s - grace_s - self._lag_s, at_s))
+
+    def _may_fall(self, at_s: float) -> bool:
+        return self._asked.most(at_s - self._leave_s, at_s) > self._asked.at(at_s)
+
+    def _look_for_silence(self, at_s: float) -> None:
+        for process, (heard_at_s, _) in self._running.items():
+            if at_s - heard_at_s > self._silence_s:
+                which = f"load process {process + 1} of {self._processes}"
+                self._find(f"{which} said nothing for {self._silence_s:g} s", heard_at_s)
+
+    def _stop(self, began_s: float, ended_s: float, stood_ms: float) -> None:
+        """Find that a process stood still for long in time that is measured."""
+        self._stops.append((ended_s, stood_ms))
+        is_measured = ended_s > self._settled_s if self._is_flat else ended_s > 0
+        if is_measured and stood_ms >= max(_LONGEST_HICCUP_MS, self._profile.max_lag_ms):
+            stood = f"the load generator stood still for {stood_ms / 1e3:.1f} s"
+            why = "it was stopped, or its machine was, or its locustfile computed without a pause"
+            self._find(f"{stood}, {began_s:.1f} s into the load: {why}", began_s)
+
+    def _find(self, cause: str, loaded_until_s: float) -> None:
+        if not self.cause:
+            self.cause, self.loaded_until_s = cause, max(loaded_until_s, 0.0)
+
+    @property
+    def _reached(self) -> int:
+        return sum(running for _, running in self._running.values())
+
+    @property
+    def _leave_s(self) -> float:
+        """For how long users stay that are not asked for any more: they wait for an answer, and pause."""
+        profile = self._profile
+        pause_s = max(profile.think_time_s, profile.pace_s)
+        return _GRACE_S + self._lag_s + profile.request_timeout_s + pause_s
+
+    def _of_asked(self, reached: int, at_s: float) -> str:
+        what = "senders of requests" if self._profile.is_open else "users"
+        return f"{reached} of the {math.ceil(self._asked.at(at_s))} {what} asked for ran"
+
+
+def _stages(profile: LoadProfile, processes: int) -> Sequence[Stage]:
+    """Return what a profile asks of Locust: users, or in an open loop one sender a process."""
+    if profile.is_open:
+        return (Stage(0.0, math.inf, processes, processes),)
+    if profile.is_constant:
+        return (Stage(0.0, math.inf, profile.users, profile.users),)
+    return profile.stages
+
+
+def _ended_itself(at_s: float, run_time_s: float) -> str:
+    return (
+        f"the load ended by itself {at_s:.1f} s into its run time of {run_time_s:g} s: "
+        "its locustfile's shape was over, or something in it called stop or quit"
+    )

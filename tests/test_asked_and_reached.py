@@ -1,0 +1,356 @@
+"""Load that was not as asked is not measured: whatever the generator does, such a run never passes."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from _misbehaving import CLIENT, KINDS, Kind, misbehaved, server, verdict
+
+from harness import EXPERIMENTS
+from pytest_tfserving.load.asked import LoadWatch
+from pytest_tfserving.load.lag_probe import LagProbe
+from pytest_tfserving.load.profile import LoadProfile
+from pytest_tfserving.load.run_record import MOST_STEPS, USERS, RunRecorder
+from pytest_tfserving.slo import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from harness import Project
+    from pytest_tfserving.load.child import LoadChild
+
+# Some kinds, and the cause that a run of each has; where it has none, its SLOs are INVALID.
+CAUSES = {
+    "a load process is killed": "the load generator was killed by signal 9",
+    "the only load process is killed": "the load generator was killed by signal 9",
+    "a load process is stopped for 3 s": "the load generator stood still for ",
+    "the only load process is stopped for 3 s": "the load generator stood still for ",
+    "the load process is starved": "",
+    "users quit": "of the 2 users asked for ran",
+    "a user calls quit": "the load ended by itself",
+    "a user calls stop": "the load ended by itself",
+    "a user ends the process with exit code 0": "the load generator ended with exit code 0",
+    "a user computes": "the load generator stood still for ",
+    "a shape ends, two processes": "the load ended by itself",
+}
+
+
+def patient(**fields: Any) -> LoadProfile:
+    """A profile that allows for a busy machine."""
+    return LoadProfile("p", max_lag_ms=900, max_cpu_wait=1, **fields)
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    with server() as found:
+        yield found
+
+
+@pytest.mark.parametrize("name", CAUSES)
+def test_a_run_whose_generator_misbehaves_never_passes(name: str, tmp_path: Path, port: int) -> None:
+    result = misbehaved(KINDS[name], 1, tmp_path, port)
+
+    assert verdict(result) is Verdict.INVALID
+    assert CAUSES[name] in result.invalid
+    assert bool(CAUSES[name]) == bool(result.invalid)
+
+
+def test_stages_that_were_not_reached_have_no_figures(tmp_path: Path, port: int) -> None:
+    result = misbehaved(KINDS["the master is killed in steps"], 1, tmp_path, port)
+
+    assert verdict(result) is Verdict.INVALID
+    assert result.invalid == "the load generator's master was killed by signal 9"
+    assert [stage["level"] for stage in result.stages] in ([1], [1, 2])
+    assert result.run_record is not None
+    assert max(result.run_record.reached) <= 2
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        Kind(profile=patient(users=2, run_time_s=2.5)),
+        Kind(profile=patient(users=3, run_time_s=2.5, think_time_s=0.05), processes=2),
+        Kind(profile=patient(rate=40, run_time_s=2.5), processes=2),
+        Kind(profile=patient(shape="spike 1:4", run_time_s=4.5)),
+        Kind(profile=patient(shape="steps 1:3:+1", run_time_s=6.0), processes=2),
+    ],
+    ids=["closed", "two processes", "open", "spike", "steps"],
+)
+def test_a_good_run_passes_and_its_record_says_what_was_reached(
+    kind: Kind, tmp_path: Path, port: int
+) -> None:
+    result = misbehaved(kind, 1, tmp_path, port)
+    record, profile = result.run_record, kind.profile
+
+    assert result.invalid == ""
+    assert verdict(result) is Verdict.PASS
+    assert record is not None
+    assert record.to_record == record.recorded == result.total_requests
+    assert max(record.asked) == (profile.rate or profile.users)
+    assert set(record.processes) == {kind.processes}
+    assert sum(record.sent) == pytest.approx(sum(record.ended), abs=profile.users + 0.2 * profile.rate + 1)
+    if not profile.is_open:
+        assert record.reached[-1] == record.asked[-1]
+
+
+# Siblings
+
+
+def test_a_worker_that_comes_late_is_waited_for(tmp_path: Path, port: int) -> None:
+    """What is before all users run is not measured."""
+    late_s = 3.0
+
+    def stop_at_once(child: LoadChild) -> None:
+        os.kill(child.pids[1], signal.SIGSTOP)
+        threading.Timer(late_s, os.kill, [child.pids[1], signal.SIGCONT]).start()
+
+    profile = patient(users=2, run_time_s=5.0)
+    result = misbehaved(Kind(begin=stop_at_once, processes=2, profile=profile), 1, tmp_path, port)
+
+    assert result.invalid == ""
+    assert result.window.start_s > 1
+    assert result.run_record is not None
+    assert result.run_record.reached[0] < 2
+
+
+def test_users_that_never_come_are_told(tmp_path: Path, port: int) -> None:
+    never = CLIENT.replace(
+        "    def on_start",
+        "    def __init__(self, environment):\n        time.sleep(600)\n\n    def on_start",
+    )
+    profile = patient(users=2, run_time_s=2.0)
+
+    result = misbehaved(Kind(never.replace("{then}", "pass"), profile=profile), 1, tmp_path, port)
+
+    assert verdict(result) is Verdict.INVALID
+    assert result.invalid == "only 0 of the 2 users asked for ran when it was over"
+
+
+def test_a_rate_that_the_generator_cannot_reach_never_passes(tmp_path: Path, port: int) -> None:
+    profile = patient(rate=100_000, max_in_flight=4, run_time_s=2.0, max_failure_ratio=1)
+
+    result = misbehaved(Kind(profile=profile), 1, tmp_path, port)
+
+    assert verdict(result) in (Verdict.INVALID, Verdict.FAIL)
+
+
+def test_requests_that_are_lost_are_told(tmp_path: Path, port: int) -> None:
+    def lose(child: LoadChild) -> None:
+        os.truncate(child.records[0], 0)
+
+    result = misbehaved(
+        Kind(act=lose, from_the_start=True, profile=patient(users=2, run_time_s=2.5)), 1, tmp_path, port
+    )
+
+    assert verdict(result) is Verdict.INVALID
+    assert result.invalid.startswith("requests were lost: ")
+
+
+def test_users_that_quit_are_told_to_the_user(project: Project) -> None:
+    text = CLIENT.replace("{then}", "raise StopUser()").format(at=1).replace("half_plus_two", "half")
+    (project.pytester.path / "locustfile.py").write_text(text, encoding="utf-8")
+    project.write(EXPERIMENTS.replace("run_time_s: 2.5", "run_time_s: 6"))
+
+    run, (result,) = project.results("--tfserving-locustfile=locustfile.py", "--tfserving-html=out.html")
+
+    run.assert_outcomes(failed=1)
+    run.stdout.fnmatch_lines(
+        ["*1cpu-1gb-1n-interop1 on local: INVALID: only * of the 2 users asked for ran *"]
+    )
+    assert result["verdict"] == "INVALID"
+    assert result["run_record"]["asked"][0] == 2
+    page = (project.pytester.path / "out.html").read_text(encoding="utf-8")
+    assert "<td>load asked</td><td>2 users</td>" in page
+    assert "<td>load reached</td><td>2, " in page
+
+
+# Watched
+
+
+def part(at_s: float, running: int, process: int = 0, **more: Any) -> dict[str, Any]:
+    """What a process says of itself."""
+    line = {"event": "part", "process": process, "at_s": at_s, "users": running, "running": running}
+    return {**line, "sent": int(10 * at_s), "requests": int(10 * at_s), "ended_itself": False, **more}
+
+
+def watched(profile: LoadProfile, levels: Sequence[tuple[float, int]], **more: Any) -> LoadWatch:
+    """A watch that has seen levels twice a second, and the end."""
+    watch = LoadWatch(profile, **more)
+    for at_s, running in levels:
+        watch.hear(part(at_s, running))
+    watch.end(profile.run_time_s)
+    return watch
+
+
+def twice_a_second(run_time_s: float, level: Any) -> list[tuple[float, int]]:
+    return [(at / 2, math.ceil(level(at / 2))) for at in range(1, int(2 * run_time_s) + 1)]
+
+
+@pytest.mark.parametrize(
+    ("profile", "level"),
+    [
+        ({"users": 150, "spawn_rate": 1, "run_time_s": 300}, lambda at_s: min(at_s + 1, 150)),
+        ({"users": 4, "run_time_s": 30}, lambda at_s: 0 if at_s < 4 else 4),
+        ({"shape": "steps 1:8:x2", "run_time_s": 40}, lambda at_s: 2 ** int(max(at_s - 1, 0) / 10)),
+        ({"shape": "ramp 1:100", "run_time_s": 20}, lambda at_s: 1 + 4.95 * max(at_s - 1, 0)),
+        ({"shape": "spike 2:9", "run_time_s": 30}, lambda at_s: 9 if 11 <= at_s < 23 else 2),
+        (
+            {"shape": "steps 100:400:x2", "spawn_rate": 40, "run_time_s": 60},
+            lambda at_s: min(40 * at_s, 100 * 2 ** int(at_s / 20), 100 + 40 * max(at_s - 20, 0), 400),
+        ),
+    ],
+    ids=["ramp", "late", "steps", "ramp of a shape", "spike whose users leave late", "slow spawn"],
+)
+def test_levels_that_are_reached_a_little_later_are_no_trouble(profile: Any, level: Any) -> None:
+    asked = LoadProfile("p", **profile)
+
+    assert watched(asked, twice_a_second(asked.run_time_s, level)).cause == ""
+
+
+@pytest.mark.parametrize(
+    ("profile", "level", "cause", "until_s"),
+    [
+        (
+            {"users": 4, "run_time_s": 30},
+            lambda at_s: 4 if at_s < 20 else 3,
+            "only 3 of the 4 users asked for ran (users that quit by themselves or were lost are not "
+            "replaced) 20.5 s into the load",
+            19.5,
+        ),
+        ({"users": 4, "run_time_s": 30}, lambda _: 3, "only 3 of the 4 users asked for ran 11.", None),
+        (
+            {"users": 4, "run_time_s": 30},
+            lambda at_s: 4 if at_s < 30 else 3,
+            "only 3 of the 4 users asked for ran when it was over",
+            29.5,
+        ),
+        (
+            {"shape": "steps 1:8:x2", "run_time_s": 40},
+            lambda at_s: min(2 ** int(at_s / 10), 2),
+            "only 2 of the 4 users asked for ran 23.",
+            None,
+        ),
+        (
+            {"users": 4, "run_time_s": 30},
+            lambda at_s: 4 if at_s < 20 else 6,
+            "6 of the 4 users asked for ran 22.5 s into the load",
+            None,
+        ),
+        (
+            {"users": 4, "run_time_s": 30},
+            lambda at_s: 4 if at_s < 30 else 6,
+            "6 of the 4 users asked for ran when it was over",
+            30.0,
+        ),
+    ],
+    ids=["quit", "never reached", "quit at the end", "stuck", "too many", "too many at the end"],
+)
+def test_levels_that_are_not_reached_are_found(
+    profile: Any, level: Any, cause: str, until_s: float | None
+) -> None:
+    asked = LoadProfile("p", **profile)
+
+    watch = watched(asked, twice_a_second(asked.run_time_s, level))
+
+    assert watch.cause.startswith(cause)
+    assert until_s is None or watch.loaded_until_s == until_s
+
+
+def test_a_process_that_says_nothing_is_found() -> None:
+    watch = LoadWatch(LoadProfile("p", users=4, run_time_s=60), processes=2, silence_s=15)
+    for at_s in range(1, 40):
+        watch.hear(part(at_s, 2, process=0))
+        if at_s < 10:
+            watch.hear(part(at_s, 2, process=1))
+
+    assert watch.cause == "load process 2 of 2 said nothing for 15 s"
+    assert watch.loaded_until_s == 9
+
+
+def test_a_level_seen_before_it_is_known_to_be_asked_for_is_no_trouble() -> None:
+    """What a locustfile's shape asks for comes over another pipe."""
+    watch = LoadWatch(LoadProfile("p", users=4, run_time_s=60), own_shape=True)
+    for at_s, running, asked in ((1.0, 2, 2), (2.0, 4, 4), (3.0, 1, 1), (3.5, 1, 1)):
+        watch.hear(part(at_s, running))
+        watch.hear({"event": "asked", "at_s": at_s - 0.01, "users": asked, "spawn_rate": 9.0, "failed": ""})
+
+    assert watch.cause == ""
+
+
+def test_a_shape_that_fails_asks_for_nothing_any_more() -> None:
+    watch = LoadWatch(LoadProfile("p", users=4, run_time_s=60), own_shape=True)
+    for at_s, failed in ((0.0, ""), (9.0, "ZeroDivisionError: division by zero")):
+        asked = {"users": 0 if failed else 4, "spawn_rate": 0.0 if failed else 9.0, "failed": failed}
+        watch.hear({"event": "asked", "at_s": at_s, **asked})
+        watch.hear(part(at_s + 0.5, 4))
+
+    assert watch.cause == (
+        "the locustfile's shape failed 9.0 s into the load: ZeroDivisionError: division by zero"
+    )
+    assert watch.loaded_until_s == 9.0
+
+
+def test_a_stop_before_all_users_run_is_not_measured() -> None:
+    stops = [(1.0, 4.0, 3000.0)]
+    early = LoadWatch(LoadProfile("p", users=4, run_time_s=60))
+    early.hear({"event": "tick", "stops": stops})
+    early.hear({"event": "settled", "at_s": 4.5})
+    late = LoadWatch(LoadProfile("p", users=4, run_time_s=60))
+    late.hear({"event": "settled", "at_s": 0.5})
+    late.hear({"event": "tick", "stops": stops})
+
+    assert early.cause == ""
+    assert late.cause.startswith("the load generator stood still for 3.0 s, 1.0 s into the load: ")
+    assert late.loaded_until_s == 1.0
+
+
+def test_a_lag_is_noted_before_its_greenlet_has_woken_up_from_it() -> None:
+    now_s = 0.0
+    probe = LagProbe(lambda: now_s)
+    now_s = 3.02
+    probe.look()
+
+    ((began_s, ended_s, stood_ms),) = probe.take_stops()
+    assert (began_s, ended_s) == (0.0, 3.02)
+    assert stood_ms == pytest.approx(3000, abs=5)
+    probe.look()
+    assert probe.take_stops() == []
+
+
+# Kept
+
+
+def test_the_record_of_a_run_of_hours_is_bounded() -> None:
+    recorder = RunRecorder(USERS)
+    run_s = 10 * 3600
+    for half in range(1, 2 * run_s + 1):
+        for process in (0, 1):
+            recorder.add(part(half / 2, 3, process), asked=6)
+
+    record = recorder.record(run_s, lambda _: 6.0)
+
+    assert len(record.asked) <= MOST_STEPS
+    assert len(record.asked) * record.step_s == pytest.approx(run_s, abs=record.step_s)
+    assert set(record.reached) == {6}
+    assert set(record.processes) == {2}
+    assert sum(record.sent) * record.step_s == pytest.approx(2 * 10 * run_s, rel=1e-3)
+    assert recorder.users(run_s - 1) == 6
+
+
+def test_seconds_in_which_nobody_spoke_are_in_the_record() -> None:
+    recorder = RunRecorder(USERS)
+    for at_s in (0.5, 1.0, 1.5, 4.5, 5.0):
+        recorder.add(part(at_s, 2), asked=2)
+
+    record = recorder.record(5.0, lambda _: 2.0)
+
+    assert record.processes == (1, 1, 0, 0, 1)
+    assert record.asked == (2, 2, 2, 2, 2)
+    assert record.reached == (2, 2, 0, 0, 2)
+    assert sum(record.sent) == 50

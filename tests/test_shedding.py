@@ -1,0 +1,103 @@
+"""A server that sheds load fails with its name; one that answers from a cache is told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from harness import EXPERIMENTS
+from pytest_tfserving.load.payload import Payload
+from pytest_tfserving.load.shedding import Shedding
+
+if TYPE_CHECKING:
+    from harness import Project
+
+CACHE = "the server answers requests that it has seen before from a cache, in "
+
+
+@pytest.mark.parametrize(
+    ("mode", "cause"),
+    [
+        ("http429", "HTTP 429: queue is full"),
+        ("http503", "HTTP 503: queue is full"),
+        ("error200", "HTTP 200 with an error inside: queue is full"),
+    ],
+)
+@pytest.mark.parametrize("every", [2, 10], ids=["half", "a tenth"])
+def test_a_server_that_sheds_load_fails_with_its_name(
+    project: Project, mode: str, cause: str, every: int
+) -> None:
+    project.behave(mode=mode, after=10, every=every, latencies_ms=[20])
+
+    run, (result,) = project.results("--tfserving-html=out.html")
+
+    run.assert_outcomes(failed=1)
+    assert result["verdict"] == "FAIL"
+    (warning,) = result["warnings"]
+    assert warning.startswith("the server sheds load: it refused ")
+    assert warning.endswith(f" ({cause})")
+    run.stdout.fnmatch_lines(["*  server: the server sheds load: it refused * requests within *"])
+    assert "the server sheds load" in (project.pytester.path / "out.html").read_text(encoding="utf-8")
+
+
+def test_refusals_that_take_as_long_as_answers_are_no_shedding() -> None:
+    shedding = Shedding({1: "HTTP 503: queue is full", 2: "HTTP 500"})
+    shedding.add(np.array([20.0, 22.0, 21.0, 0.1]), np.array([0.0, 0.0, 1.0, 2.0]))
+    assert shedding.found() == ""
+
+    shedding.add(np.array([1.0, 1.0]), np.array([1.0, 1.0]))
+    assert shedding.found() == (
+        "the server sheds load: it refused 3 requests within 1 ms, answers took 20 ms "
+        "(HTTP 503: queue is full)"
+    )
+
+
+def test_a_server_that_answers_from_a_cache_is_told(project: Project) -> None:
+    project.behave(cache=True, latencies_ms=[40])
+
+    run, (result,) = project.results("--tfserving-markdown=out.md")
+
+    run.assert_outcomes(passed=1)
+    (warning,) = result["warnings"]
+    assert warning.startswith(CACHE)
+    run.stdout.fnmatch_lines([f"1cpu-1gb-1n-interop1: {CACHE}*"])
+    assert CACHE in (project.pytester.path / "out.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("latencies_ms", [[1], [20], [1, 40], [5, 5, 5, 5, 60]], ids=str)
+def test_a_server_without_a_cache_is_not(project: Project, latencies_ms: list[float]) -> None:
+    project.behave(latencies_ms=latencies_ms)
+    project.write(EXPERIMENTS.replace("run_time_s: 2.5", "run_time_s: 1.6"))
+
+    _, (result,) = project.results()
+
+    assert result["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"instances": [1, 2, 5]}',
+        b'{"instances": ["a", "b"]}',
+        b'{"inputs": {"x": [[3], [4]]}}',
+        b"[" * 20_000,
+    ],
+    ids=["whole numbers", "texts", "inputs", "no payload"],
+)
+def test_payloads_that_offer_no_others_are_sent_alone(body: bytes) -> None:
+    from pytest_tfserving.cache_probe import _others
+
+    assert list(_others(Payload(body))) == []
+
+
+def test_others_differ_in_one_number_alone() -> None:
+    from pytest_tfserving.cache_probe import _others
+
+    payload = Payload.from_inputs({"ids": [1, 2], "x": [[0.5, 1.5]]})
+    others = list(_others(payload))
+
+    assert len({each.body for each in others}) == len(others) == 8
+    assert all(b'"ids": [1, 2]' in each.body and b"1.5" in each.body for each in others)
+    assert all(each.key == payload.key for each in others)
