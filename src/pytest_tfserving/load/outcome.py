@@ -59,7 +59,7 @@ def outcome(  # noqa: PLR0913, PLR0917 - what a result is made of
     window = _window(plan, story)
     inside = (cpu or CpuHistory().curve(0.0)).within(window.start_s, window.end_s)
     blocks = inside.blocks() if inside.is_enough else inside
-    lateness = Lateness(story.late)
+    lateness = Lateness(story.late_rows)
     stretches = Stretches(story.pulses, window.start_s, window.end_s)
     seen = _Seen(plan.profile, window, story, blocks.at_s, lateness, stretches)
     for block in record_blocks(records):
@@ -250,7 +250,7 @@ def _against_littles_law(result: Result, plan: Plan, story: Story, seen: _Seen) 
     profile = plan.profile
     if profile.is_open or story.own_users or not profile.has_plateau:
         return ""
-    return seen.littles_law.contradiction(profile.users, result.generator, story.late)
+    return seen.littles_law.contradiction(profile.users, result.generator, story.late_rows)
 
 
 def _run_record(story: Story, read: int) -> RunRecord:

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import math
+from array import array
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from pytest_tfserving.load.run_record import RunRecorder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from pytest_tfserving.bare import PulseRow
     from pytest_tfserving.deciding import Decider
     from pytest_tfserving.load.asked import LoadWatch
+
+    Floats = NDArray[np.float64]
 
 
 @dataclass
 class Story:
     """What the child said while it ran, what was decided meanwhile, and whether load was as asked.
 
-    ``ticks`` are the first one and the last two. ``late`` is when it was late, see `Lateness`; ``taken_by``
-    who took its cores, a few words each. ``own_users`` says whether a locustfile's users made the load.
+    ``ticks`` are the first one and the last two. ``late`` is when it was late, three numbers each time, see
+    `Lateness`; ``taken_by`` who took its cores, a few words each. ``own_users`` says whether a locustfile's
+    users made the load.
     """
 
     decider: Decider
@@ -30,7 +38,7 @@ class Story:
     causes: dict[int, str] = field(default_factory=dict)
     tracebacks: list[str] = field(default_factory=list)
     ticks: list[dict[str, Any]] = field(default_factory=list)
-    late: list[Sequence[float]] = field(default_factory=list)
+    late: array[float] = field(default_factory=lambda: array("d"))
     taken_by: tuple[str, ...] = ()
     settled: dict[str, Any] | None = None
     end: dict[str, Any] | None = None
@@ -44,7 +52,8 @@ class Story:
 
     def hear(self, line: dict[str, Any]) -> None:
         """Take in one line of the child."""
-        self.late += line.get("late", ())
+        for row in line.get("late", ()):
+            self.late.extend(row)
         self.watch.hear(line)
         match line["event"]:
             case "cause":
@@ -61,6 +70,11 @@ class Story:
                 self.settled = line
             case "end":
                 self.end = line
+
+    @property
+    def late_rows(self) -> Floats:
+        """When it was late, a row each time."""
+        return np.array(self.late).reshape(-1, 3)
 
     @property
     def ended_at_s(self) -> float:
