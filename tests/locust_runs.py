@@ -109,7 +109,8 @@ def run_locustfile(
     with LoadChild(folder / "load", processes, path) as child:
         child.wait_until_ready()
         child.send(plan, _deployment(server, plan.profile))
-        story, is_told = Story(Decider((), DEFAULT_ALPHA, has_baseline=False), LoadWatch(plan.profile, processes)), False
+        decider = Decider((), DEFAULT_ALPHA, has_baseline=False)
+        story, is_told = Story(decider, LoadWatch(plan.profile, processes)), False
         while (line := child.lines.get(timeout=PATIENCE_S)) is not None:
             story.hear(line)
             if server.done.is_set() and not is_told:

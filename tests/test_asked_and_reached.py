@@ -167,7 +167,7 @@ def test_users_that_quit_are_told_to_the_user(project: Project) -> None:
     assert result["verdict"] == "INVALID"
     assert result["run_record"]["asked"][0] == 2
     page = (project.pytester.path / "out.html").read_text(encoding="utf-8")
-    assert "<td>load asked</td><td>2 users</td>" in page
+    assert "<td>load asked</td><td>2 users, 2 started a second, " in page
     assert "<td>load reached</td><td>2, " in page
 
 

@@ -127,7 +127,7 @@ def test_warnings_and_the_load_reached_are_in_every_report(tmp_path: Path) -> No
     html, markdown = (Path(page).read_text(encoding="utf-8") for page in pages)
     assert "the server sheds load: it refused 9 requests" in html
     assert "the server sheds load: it refused 9 requests" in markdown
-    assert "<td>load asked</td><td>1 to 150 users</td>" in html
+    assert "<td>load reached</td><td>1 to 150 users; " in html
     assert result_from_dict(of_result(document["results"][0])).run_record == planted_result.run_record
 
 

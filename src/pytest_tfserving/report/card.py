@@ -1,11 +1,11 @@
-"""What stands at the head of a configuration's card: its verdict, the load that was asked for, the noise."""
+"""The head of a configuration's card: its verdict, the load asked for and reached, the noise."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_tfserving.load.shape import CONSTANT
-from pytest_tfserving.report.figures import figure, percent
+from pytest_tfserving.report.figures import figure, load_reached, percent
 from pytest_tfserving.report.json import noise_from_dict
 
 if TYPE_CHECKING:
@@ -22,9 +22,11 @@ class Row(NamedTuple):
 
 def head(result: Mapping[str, Any]) -> list[Row]:
     """Return the lines of a result's head."""
+    record = result.get("run_record")
     return [
         Row("verdict", result["verdict"], result["verdict"]),
         Row("load asked", load_asked(result["profile"])),
+        *([Row("load reached", load_reached(record))] if record else []),
         Row("noise", "; ".join(_noise(result)) or "-"),
     ]
 

@@ -132,8 +132,8 @@ _MOST_LEVELS = 8
 _STAGE_FIGURES = ("rps", "p50_ms", "p95_ms", "p99_ms")
 
 
-def record_texts(record: Mapping[str, Any]) -> tuple[str, str]:
-    """What load a run was asked for, and what it reached, each in words."""
+def load_reached(record: Mapping[str, Any]) -> str:
+    """Return what load a run reached, in words."""
     processes = record["processes"]
     fewest, most = min(processes, default=0), max(processes, default=0)
     parts = [f"{_levels(record['reached'])} {record['unit']}"]
@@ -141,7 +141,7 @@ def record_texts(record: Mapping[str, Any]) -> tuple[str, str]:
         parts.append(f"{record['to_record']} requests sent or due, {record['recorded']} recorded")
     heard = f"{most} load process{'' if most == 1 else 'es'}"
     parts.append(heard if fewest == most else f"{heard}, at times {fewest}")
-    return f"{_levels(record['asked'])} {record['unit']}", "; ".join(parts)
+    return "; ".join(parts)
 
 
 def _levels(values: Sequence[float]) -> str:

@@ -20,7 +20,6 @@ from pytest_tfserving.report.figures import (
     percent,
     percent_with_interval,
     reasons,
-    record_texts,
     roles,
     usd,
     with_interval,
@@ -187,10 +186,6 @@ def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         "load",
         ", ".join(f"{name} {value}" for name, value in result["profile"].items() if value is not None),
     )
-    if record := result.get("run_record"):
-        asked, reached = record_texts(record)
-        yield "load asked", asked
-        yield "load reached", reached
     lag = f"its event loop late by {figure(generator['lag_p95_ms'])} ms (p95)"
     if result["noise_memory_s"] is not None:
         yield "noise memory", f"{figure(result['noise_memory_s'])} s"
