@@ -8,6 +8,7 @@ import pytest
 
 from pytest_tfserving import marks
 from pytest_tfserving.errors import ConfigurationError
+from pytest_tfserving.homes import experiment_of
 from pytest_tfserving.session import PerfSession
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
     """Give a test every experiment its marks let through, under the experiment's name."""
     perf = PerfSession.of(metafunc.config)
     try:
-        experiments = perf.experiments(metafunc.definition.path)
+        experiments = perf.experiments(metafunc.definition)
     except ConfigurationError as error:
         raise pytest.Collector.CollectError(str(error)) from None
     wanted = marks.wanted(experiments, metafunc.definition.iter_markers("experiments"))
@@ -27,12 +28,8 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
 
 def experiments_of(items: list[pytest.Item]) -> list[Experiment]:
     """The experiments that the collected tests run for, in their order."""
-    found: dict[str, Experiment] = {}
-    for item in items:
-        callspec = getattr(item, "callspec", None)
-        if callspec and "load" in getattr(item, "fixturenames", ()) and "experiment" in callspec.params:
-            found[callspec.params["experiment"].name] = callspec.params["experiment"]
-    return list(found.values())
+    loading = [item for item in items if "load" in getattr(item, "fixturenames", ())]
+    return list(dict.fromkeys(filter(None, map(experiment_of, loading))))
 
 
 def summary(config: pytest.Config, items: list[pytest.Item]) -> list[str]:

@@ -17,6 +17,8 @@ from pytest_tfserving.fixtures import (
 from pytest_tfserving.options import add_options
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from _pytest.terminal import TerminalReporter
 
 __all__ = ["experiment", "load", "request_payload", "serving", "serving_model", "serving_namespace"]
@@ -64,11 +66,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         parametrize(metafunc)
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Check the arguments of our marks."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Tell pytest which tests share a deployment before it orders them; check the arguments of our marks."""
+    from pytest_tfserving.homes import settle
     from pytest_tfserving.marks import check
 
+    settle(items)
+    yield
     check(items)
 
 
@@ -77,6 +82,15 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
     from pytest_tfserving.parametrize import summary
 
     return summary(config, items)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Have a deployment set up anew that is not what the test needs any more."""
+    if "experiment" in getattr(item, "fixturenames", ()):
+        from pytest_tfserving.session import PerfSession
+
+        PerfSession.of(item.config).begin(item)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -131,7 +131,12 @@ _STAGE_FIGURES = ("rps", "p50_ms", "p95_ms", "p99_ms")
 
 
 def reasons(result: Mapping[str, Any]) -> list[str]:
-    """What a result's verdict rests on, where it is not PASS."""
+    """What a result's verdict rests on, where it is not PASS, and what it was before a test was run again."""
+    before = [f"measured again for a test that was rerun; before: {each}" for each in result["earlier"]]
+    return [*_causes(result), *before]
+
+
+def _causes(result: Mapping[str, Any]) -> list[str]:
     cause = result["aborted"] or result["invalid"] or result["incomplete"] or result["not_judged"]
     if cause:
         return [cause]
