@@ -7,6 +7,7 @@ put into each test's experiment makes it another parameter for pytest then.
 
 from __future__ import annotations
 
+import itertools
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 from pytest_tfserving.experiment import Experiment, Home
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import pytest
+
+    _Definitions = Mapping[str, Sequence[pytest.FixtureDef[Any]]]
 
 _TO_OVERRIDE = ("serving", "serving_model", "request_payload", "serving_namespace")
 _OURS = "pytest_tfserving.fixtures"
@@ -45,6 +48,18 @@ def renew(items: Iterable[pytest.Item], experiment: Experiment) -> None:
     for item in items:
         if experiment_of(item) == experiment:
             _parameters(item)["experiment"] = renewed
+
+
+def forget(item: pytest.Item, before: Home, now: Home) -> None:
+    """Let pytest set up anew what depends on a fixture that was another one in the home of the test before.
+
+    Pytest keeps a session's fixture by its definition, whatever its arguments are elsewhere.
+    """
+    changed = {name for name, _, _ in set(before.fixtures) ^ set(now.fixtures)}
+    definitions = dict(_definitions(item)) if changed else {}
+    for each in itertools.chain.from_iterable(definitions.values()):
+        if _module(each) != _OURS and changed & _needed(each.argnames, definitions):
+            each.finish(item._request)  # type: ignore[attr-defined]  # noqa: SLF001 - as pytest itself does it
 
 
 def folder_name(folder: Path, top: Path) -> str:
@@ -87,6 +102,17 @@ def _definitions(item: pytest.Item) -> Iterator[tuple[str, Sequence[pytest.Fixtu
         definitions = manager.getfixturedefs(name, item) or ()
         waiting += [argument for each in definitions for argument in each.argnames]
         yield name, definitions
+
+
+def _needed(names: Iterable[str], definitions: _Definitions) -> set[str]:
+    """Return ``names``, and those of all fixtures that they depend on."""
+    waiting, found = list(names), set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += [argument for each in definitions.get(name, ()) for argument in each.argnames]
+    return found
 
 
 def _parameters(item: pytest.Item) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from dataclasses import asdict, astuple, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from pytest_tfserving.session import PerfSession
 
 _MOST_FILES_KEPT = 4096
+# What is written twice within a tick of a file system's clock has the same times: ticks are up to 2 s long.
+_RECENT_NS = 3_000_000_000
 
 
 def identify(perf: PerfSession, experiment: Experiment, fixture: Callable[[str], Any]) -> dict[str, Any]:
@@ -136,14 +139,19 @@ def _files(folder: Path) -> Iterator[Path]:
 def _file_digest(path: Path) -> str:
     try:
         known = path.stat()
-        stamp = (known.st_ino, known.st_size, known.st_mtime_ns, known.st_ctime_ns)
-        return _content_digest(path, stamp)
+        if time.time_ns() - known.st_ctime_ns < _RECENT_NS:
+            return _read_digest(path)
+        return _kept_digest(path, (known.st_ino, known.st_size, known.st_mtime_ns, known.st_ctime_ns))
     except OSError as error:
         return str(error.strerror)
 
 
 @lru_cache(_MOST_FILES_KEPT)
-def _content_digest(path: Path, stamp: tuple[int, ...]) -> str:  # noqa: ARG001 - read again when it changes
+def _kept_digest(path: Path, stamp: tuple[int, ...]) -> str:  # noqa: ARG001 - read again when it changes
+    return _read_digest(path)
+
+
+def _read_digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

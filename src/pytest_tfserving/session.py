@@ -19,7 +19,7 @@ from pytest_tfserving.options import Settings
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pytest_tfserving.experiment import Experiment
+    from pytest_tfserving.experiment import Experiment, Home
     from pytest_tfserving.experiments_file import ExperimentsFile
     from pytest_tfserving.identity import ServedModel
     from pytest_tfserving.lane import Lane
@@ -53,6 +53,7 @@ class PerfSession:
         self.failed: set[Experiment] = set()
         self.item: pytest.Item | None = None
         self._begun: set[str] = set()
+        self._home: Home | None = None
         self._running: Running | None = None
         self._files: dict[Path, ExperimentsFile] = {}
         self._made: dict[tuple[str, ...], list[Experiment]] = {}
@@ -120,14 +121,16 @@ class PerfSession:
 
         That is one whose model has changed since, and for a test that is run again one that has failed.
         """
-        from pytest_tfserving.homes import experiment_of, renew
+        from pytest_tfserving.homes import experiment_of, forget, renew
 
         self.item = item
         again = item.nodeid in self._begun
         self._begun.add(item.nodeid)
-        experiment = experiment_of(item)
-        if experiment and self._is_over(self.running_of(experiment), again=again):
-            renew(item.session.items, experiment)
+        if experiment := experiment_of(item):
+            forget(item, self._home or experiment.home, experiment.home)
+            self._home = experiment.home
+            if self._is_over(self.running_of(experiment), again=again):
+                renew(item.session.items, experiment)
 
     def _is_over(self, running: Running | None, *, again: bool) -> bool:
         if running is None:
