@@ -27,7 +27,7 @@ import pytest
 @pytest.mark.slo("p95<50ms")
 @pytest.mark.parametrize("users", [1, 8])
 def test_gate(load, users):
-    load(users=users).check()
+    load(users=users, spawn_rate=8).check()
 """
 
 
@@ -56,7 +56,7 @@ def labels(*changes: dict[str, Any]) -> list[str]:
         ([{}, {"profile": QUICK | {"name": "mine", "users": 9}}], ["e (quick)", "e (mine)"]),
         (
             [{}, {"profile": QUICK | {"users": 8, "run_time_s": 60.0}}],
-            ["e (users 4, run_time_s 30)", "e (users 8, run_time_s 60)"],
+            ["e (run_time_s 30, users 4)", "e (run_time_s 60, users 8)"],
         ),
         (
             [{}, {"profile": QUICK | {"name": "mine"}}, {"profile": QUICK | {"name": "mine", "users": 5}}],
@@ -121,7 +121,7 @@ def test_a_test_with_two_loads_has_the_properties_of_both(project: Project) -> N
     slower_with_users(project)
     project.write(
         tests="import pytest\n@pytest.mark.slo('p95<50ms')\ndef test_gate(load):\n"
-        "    load(users=1).check()\n    load(users=1)\n    load(users=8).check()\n"
+        "    load(users=1, spawn_rate=8).check()\n    load(users=1, spawn_rate=8)\n    load(users=8, spawn_rate=8).check()\n"
     )
 
     project.run("--junit-xml=out.xml").assert_outcomes(failed=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import tempfile
@@ -144,7 +145,7 @@ def load(request: pytest.FixtureRequest, experiment: Experiment) -> Iterator[Loa
 class Load:
     """What the fixture ``load`` gives a test.
 
-    ``load()`` with the same arguments on the same deployment runs once a session; its result is shared.
+    Where the same is served and the same is sent, ``load()`` runs once a session; its result is shared.
     """
 
     def __init__(self, request: pytest.FixtureRequest, experiment: Experiment) -> None:
@@ -383,18 +384,20 @@ class Load:
 
     @property
     def _slos(self) -> tuple[Slo, ...]:
-        """The SLOs of the experiment and of the test's marks."""
+        return self._slos_of(self._request.node)
+
+    def _slos_of(self, item: pytest.Item) -> tuple[Slo, ...]:
+        """Return the SLOs of the experiment and of a test's marks."""
         from pytest_tfserving import marks, verdicts
 
-        return verdicts.with_errors((*self._experiment.slo, *marks.slos(self._request.node)))
+        return verdicts.with_errors((*self._experiment.slo, *marks.slos(item)))
 
     def _watched(self) -> tuple[Slo, ...]:
         """The SLOs of the experiment and of every test of it: any of them may share this run."""
-        from pytest_tfserving import marks, verdicts
-
         tests = [item for item in self._request.session.items if experiment_of(item) == self._experiment]
-        marked = [slo for item in tests for slo in marks.slos(item)]
-        return verdicts.with_errors((*self._experiment.slo, *marked))
+        slos = dict.fromkeys(itertools.chain(self._slos, *map(self._slos_of, tests)))
+        # Of two with one text the one that a run is prolonged for comes last, which counts.
+        return tuple(sorted(slos, key=lambda slo: not slo.guard))
 
     def _judged(self, run: Run) -> Result:
         from pytest_tfserving import verdicts

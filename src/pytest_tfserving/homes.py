@@ -127,7 +127,7 @@ def _place(definition: pytest.FixtureDef[Any]) -> str:
 
 
 def _module(definition: pytest.FixtureDef[Any]) -> str:
-    return getattr(definition.func, "__module__", "")
+    return str(getattr(definition.func, "__module__", ""))
 
 
 def _comparable(value: object) -> object:

@@ -43,7 +43,7 @@ class Use:
 
 @dataclass
 class Entry:
-    """One result, the ``tests`` that took it, and the verdicts that they passed on it, each with its node id.
+    """One result and the verdicts that tests passed on it, each with the test's node id.
 
     ``earlier`` are the verdicts on runs that it replaces, since their tests were run again.
     """
@@ -51,12 +51,10 @@ class Entry:
     key: str
     result: Result
     judgements: list[tuple[str, Judgement]] = field(default_factory=list)
-    tests: list[str] = field(default_factory=list)
     earlier: list[str] = field(default_factory=list)
 
     def add(self, nodeid: str, judgements: list[Judgement]) -> None:
-        """Add the verdicts of a test that took the run."""
-        self.tests.append(nodeid)
+        """Add the verdicts of a test."""
         self.judgements += [(nodeid, each) for each in judgements]
 
     @property
