@@ -121,7 +121,8 @@ def test_a_test_with_two_loads_has_the_properties_of_both(project: Project) -> N
     slower_with_users(project)
     project.write(
         tests="import pytest\n@pytest.mark.slo('p95<50ms')\ndef test_gate(load):\n"
-        "    load(users=1, spawn_rate=8).check()\n    load(users=1, spawn_rate=8)\n    load(users=8, spawn_rate=8).check()\n"
+        "    load(users=1, spawn_rate=8).check()\n    load(users=1, spawn_rate=8)\n"
+        "    load(users=8, spawn_rate=8).check()\n"
     )
 
     project.run("--junit-xml=out.xml").assert_outcomes(failed=1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import planted
-from harness import LONG_ENOUGH
+from harness import EXPERIMENTS, TESTS
 
 if TYPE_CHECKING:
     from harness import Project
@@ -30,6 +30,8 @@ def pytest_runtest_protocol(item, nextitem):
         item.ihook.pytest_runtest_logreport(report=report)
     return True
 """
+# Judged after a run of any length.
+JUDGED_AT_ONCE = EXPERIMENTS.replace("rps>=1", "max<60s")
 LOOSE, TIGHT = "rps>=1", "p95<50ms"
 TWO_TESTS = """
 import pytest
@@ -42,6 +44,11 @@ def test_first(load):
 def test_second(load):
     load().check()
 """
+
+
+def dies_once(project: Project) -> None:
+    """Let the first server die after a moment; those after it behave."""
+    project.behave(mode="die", after=20, once=str(project.pytester.path / "died"))
 
 
 def in_turn(project: Project, *runs: dict[str, Any]) -> list[int]:
@@ -67,9 +74,10 @@ def again(request: pytest.FixtureRequest, project: Project) -> tuple[str, ...]:
 
 
 def test_a_server_that_dies_is_replaced(project: Project, again: tuple[str, ...]) -> None:
-    project.behave(mode="die", after=20, once=str(project.pytester.path / "died"))
+    dies_once(project)
+    project.write(JUDGED_AT_ONCE)
 
-    run, (result,) = project.results(*LONG_ENOUGH, *again, "--tfserving-markdown=out.md")
+    run, (result,) = project.results(*again, "--tfserving-markdown=out.md")
 
     run.assert_outcomes(passed=1)
     assert result["verdict"] == "PASS"
@@ -81,10 +89,10 @@ def test_a_server_that_dies_is_replaced(project: Project, again: tuple[str, ...]
 
 
 def test_tests_that_share_a_run_share_the_new_one(project: Project, again: tuple[str, ...]) -> None:
-    project.behave(mode="die", after=20, once=str(project.pytester.path / "died"))
-    project.write(tests="def test_one(load):\n    load().check()\ndef test_two(load):\n    load().check()\n")
+    dies_once(project)
+    project.write(JUDGED_AT_ONCE, TESTS + TESTS.replace("gate", "more"))
 
-    run, (result,) = project.results(*LONG_ENOUGH, *again)
+    run, (result,) = project.results(*again)
 
     run.assert_outcomes(passed=2)
     assert result["verdict"] == "PASS"
@@ -92,9 +100,10 @@ def test_tests_that_share_a_run_share_the_new_one(project: Project, again: tuple
 
 
 def test_a_worker_measures_again(project: Project) -> None:
-    project.behave(mode="die", after=20, once=str(project.pytester.path / "died"))
+    dies_once(project)
+    project.write(JUDGED_AT_ONCE)
 
-    run, (result,) = project.results(*LONG_ENOUGH, *RERUNS, "-n", "1")
+    run, (result,) = project.results(*RERUNS, "-n", "1")
 
     run.assert_outcomes(passed=1)
     assert result["verdict"] == "PASS"
@@ -103,12 +112,9 @@ def test_a_worker_measures_again(project: Project) -> None:
 
 def test_a_server_that_did_not_start_is_started_again(project: Project, again: tuple[str, ...]) -> None:
     project.behave(start="exit", once=str(project.pytester.path / "died"))
-    project.write(
-        tests="def test_load(load):\n    load().check()\n"
-        "def test_serving(serving):\n    assert serving.endpoints\n"
-    )
+    project.write(JUDGED_AT_ONCE, TESTS + "def test_serving(serving):\n    assert serving.endpoints\n")
 
-    run, (result,) = project.results(*LONG_ENOUGH, *again)
+    run, (result,) = project.results(*again)
 
     run.assert_outcomes(passed=2)
     assert result["verdict"] == "PASS"
