@@ -114,7 +114,9 @@ def read_document(path: Path) -> dict[str, Any]:
     for key in _RESULT_KEYS:
         if not all(key in result for result in content["results"]):
             raise ConfigurationError(f"{path} is not a result file of this version: a result has no {key!r}.")
-    content["results"] = [{**_ADDED, **result} for result in content["results"]]
+    for name, value in _ADDED.items():
+        for result in content["results"]:
+            result.setdefault(name, value)
     return dict(content)
 
 
