@@ -426,6 +426,40 @@ def test_a_test_that_pytest_gives_no_experiment_is_told(project: Project, tests:
     run.stdout.no_fnmatch_line("*AttributeError*")
 
 
+@pytest.mark.parametrize(
+    ("requests", "count"), [((1, 1), 1), ((1, 2), 2)], ids=["equal requests", "two requests"]
+)
+def test_an_address_is_loaded_once_for_each_request(
+    project: Project, runs: list[tuple[str, str]], requests: tuple[int, int], count: int
+) -> None:
+    for name, number in zip(("fraud", "search"), requests, strict=True):
+        folder = part(project, name, FAST)
+        (folder / "request.json").write_text(f'{{"instances": [{number}]}}')
+    address = "http://127.0.0.1:1/v1/models/half"
+
+    run, results = project.results(
+        "fraud", "search", "--tfserving-target=url", f"--tfserving-url={address}", server=False
+    )
+
+    run.assert_outcomes(passed=2)
+    assert len(runs) == len(verdicts(results)) == count
+
+
+def test_files_in_any_order_are_each_judged_by_their_own_model(
+    project: Project, runs: list[tuple[str, str]]
+) -> None:
+    for name, weights in (("fraud", FAST), ("search", SLOW)):
+        folder = part(project, name, weights)
+        (folder / f"test_more_{name}.py").write_text(TESTS)
+    files = [f"{name}/test_{kind}{name}.py" for kind in ("", "more_") for name in ("fraud", "search")]
+
+    run, results = project.results(*files)
+
+    run.assert_outcomes(passed=2, failed=2)
+    assert [weights for weights, _ in runs] == [FAST, SLOW]
+    assert verdicts(results) == {f"{NAME} (fraud/)": "PASS", f"{NAME} (search/)": "FAIL"}
+
+
 def test_a_search_does_not_go_on_with_another_model(project: Project, runs: list[tuple[str, str]]) -> None:
     model(project.pytester.path, FAST)
     project.write(

@@ -88,6 +88,18 @@ def test_a_server_that_dies_is_replaced(project: Project, again: tuple[str, ...]
     assert told in (project.pytester.path / "out.md").read_text()
 
 
+@pytest.mark.parametrize("mode", ["http500", "close"])
+def test_a_server_that_lives_on_but_fails_is_replaced(project: Project, mode: str) -> None:
+    project.behave(mode=mode, after=20, once=str(project.pytester.path / "failed"))
+    project.write(JUDGED_AT_ONCE)
+
+    run, (result,) = project.results(*RERUNS)
+
+    run.assert_outcomes(passed=1)
+    assert result["verdict"] == "PASS"
+    assert result["earlier"][0].startswith("FAIL: ")
+
+
 def test_tests_that_share_a_run_share_the_new_one(project: Project, again: tuple[str, ...]) -> None:
     dies_once(project)
     project.write(JUDGED_AT_ONCE, TESTS + TESTS.replace("gate", "more"))

@@ -358,6 +358,8 @@ class Load:
             result, interrupted = measure(deployment, asked, self._folder, perf.progress)
         perf.progress.close()
         run = self._kept(wanted, result, slos)
+        if result.aborted:
+            perf.given_up.add(self._experiment)
         if result.aborted or (result.server and result.server.happened):
             for title, text in deployment.evidence():
                 item.add_report_section("call", title, text)

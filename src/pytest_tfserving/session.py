@@ -51,6 +51,7 @@ class PerfSession:
         self.interrupted = False
         self.calibration_problem = ""
         self.failed: set[Experiment] = set()
+        self.given_up: set[Experiment] = set()
         self.item: pytest.Item | None = None
         self._begun: set[str] = set()
         self._home: Home | None = None
@@ -119,7 +120,8 @@ class PerfSession:
     def begin(self, item: pytest.Item) -> None:
         """Have a test's deployment set up anew where the one that pytest keeps is not what the test needs.
 
-        That is one whose model has changed since, and for a test that is run again one that has failed.
+        That is one whose model has changed since, and for a test that is run again one that has failed, or on
+        which a run of load was given up.
         """
         from pytest_tfserving.homes import experiment_of, forget, renew
 
@@ -129,14 +131,16 @@ class PerfSession:
         if experiment := experiment_of(item):
             forget(item, self._home or experiment.home, experiment.home)
             self._home = experiment.home
-            if self._is_over(self.running_of(experiment), again=again):
+            if self._is_over(experiment, again=again):
                 renew(item.session.items, experiment)
 
-    def _is_over(self, running: Running | None, *, again: bool) -> bool:
-        if running is None:
-            # Pytest keeps the error of a deployment that did not come to be, too.
-            return again
-        return running.model.has_changed or (again and bool(running.deployment.failure()))
+    def _is_over(self, experiment: Experiment, *, again: bool) -> bool:
+        running = self.running_of(experiment)
+        if running and running.model.has_changed:
+            return True
+        # Pytest keeps the error of a deployment that did not come to be, too.
+        failed = running is None or experiment in self.given_up or bool(running.deployment.failure())
+        return again and failed
 
     @contextmanager
     def running(self, experiment: Experiment, deployment: Deployment, model: ServedModel) -> Iterator[None]:
