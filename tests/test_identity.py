@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING
+from contextlib import nullcontext
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import pytest
 
 import planted
 from harness import TESTS
+from pytest_tfserving.engine import MODEL
+from pytest_tfserving.experiment import Experiment, Home, ServingOptions, Shape
 from pytest_tfserving.identity import model_digest
+from pytest_tfserving.load.profile import PROFILES
+from pytest_tfserving.targets import docker, kubernetes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +36,7 @@ experiments:
   - {shape: 1cpu-1gb-1n, inter_op: 1, slo: [%s]}
 """
 GATE = "p95<50ms"
+EXPERIMENT = Experiment("e", Shape(1, 1, 1), ServingOptions(1, 1), "./models/half", "json", PROFILES["quick"])
 OVERRIDE = """
 import pytest
 from pathlib import Path
@@ -458,6 +466,45 @@ def test_files_in_any_order_are_each_judged_by_their_own_model(
     run.assert_outcomes(passed=2, failed=2)
     assert [weights for weights, _ in runs] == [FAST, SLOW]
     assert verdicts(results) == {f"{NAME} (fraud/)": "PASS", f"{NAME} (search/)": "FAIL"}
+
+
+class Engine:
+    """A container engine with one image."""
+
+    def __init__(self, labels: dict[str, str]) -> None:
+        self._found = SimpleNamespace(id="sha256:1", attrs={"Config": {"Labels": labels}})
+
+    def image(self, *_: object) -> SimpleNamespace:
+        return self._found
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"), [({}, None), ({MODEL: "half"}, "half in the image"), ({MODEL: "other"}, None)]
+)
+def test_a_model_in_an_image_is_told_by_the_image(
+    monkeypatch: pytest.MonkeyPatch, labels: dict[str, str], told: str | None
+) -> None:
+    monkeypatch.setattr(docker, "connect", lambda: nullcontext(Engine(labels)))
+    settings: Any = SimpleNamespace(image="image:1")
+
+    found = docker.served(settings, EXPERIMENT, print)
+
+    assert (found["server"], found.get("model")) == ("sha256:1", told)
+
+
+def test_hooks_that_change_manifests_tell_runs_apart() -> None:
+    settings: Any = SimpleNamespace(
+        image="image:1", base=None, kept={"context": SimpleNamespace(name="kind")}, load_in_cluster=False
+    )
+
+    def served(name: str, *hooks: str) -> dict[str, Any]:
+        experiment = replace(EXPERIMENT, name=name, home=Home(manifest_hooks=hooks))
+        return kubernetes.served(settings, experiment, print)
+
+    assert served("one") == served("other")
+    assert served("one") != served("one", "fraud/conftest.py")
+    assert served("one", "fraud/conftest.py") != served("one", "search/conftest.py")
+    assert served("one", "fraud/conftest.py") != served("other", "fraud/conftest.py")
 
 
 def test_a_search_does_not_go_on_with_another_model(project: Project, runs: list[tuple[str, str]]) -> None:
