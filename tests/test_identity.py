@@ -114,6 +114,16 @@ def test_real_servers_of_equal_names_are_judged_each_by_itself(
     assert verdicts(results) == {f"{NAME} (fraud/)": "PASS", f"{NAME} (search/)": "FAIL"}
 
 
+OWN_DEPLOYMENT = """
+import dataclasses
+import pytest
+
+@pytest.fixture(scope="session")
+def serving(serving):
+    return dataclasses.replace(serving, circumstances={"weights": "%s"})
+"""
+
+
 PLACES = {
     "folders": {
         "fraud/conftest.py": OVERRIDE,
@@ -166,6 +176,12 @@ class TestSearch:
         "search/test_search.py": "def test_gate(experiment, request):\n"
         "    request.getfixturevalue('load')().check()\n",
     },
+    "a deployment of the user": {
+        "fraud/conftest.py": OWN_DEPLOYMENT % FAST,
+        "search/conftest.py": OWN_DEPLOYMENT % SLOW,
+        "fraud/test_fraud.py": TESTS,
+        "search/test_search.py": TESTS,
+    },
     "a session's fixture of the user": {
         "conftest.py": "import pytest\n@pytest.fixture(scope='session')\n"
         "def weights(serving):\n    return serving.circumstances['weights']\n",
@@ -189,6 +205,7 @@ def test_each_test_is_served_what_its_own_fixtures_say(
     (top / "test_perf.py").unlink()
     model(top / "fraud", FAST)
     model(top / "search", SLOW)
+    model(top, FAST)
     for name, text in files.items():
         (top / name).write_text(text)
     tests = [name for name in files if "test_" in name]

@@ -155,9 +155,10 @@ class Home:
         """The innermost folder, file or class with a fixture in the place of ours, empty without one."""
         return max((place for _, place, _ in self.fixtures), key=len, default="")
 
-    def overrides(self, fixture: str) -> bool:
-        """Return whether something else stands in the place of our ``fixture``."""
-        return fixture in dict(self.parameters) or any(name == fixture for name, _, _ in self.fixtures)
+    def standing_for(self, fixture: str) -> list[str]:
+        """Return what stands in the place of our ``fixture``, as text; nothing where ours is used."""
+        given = [repr(value) for name, value in self.parameters if name == fixture]
+        return [f"{place} {function}" for name, place, function in self.fixtures if name == fixture] + given
 
 
 @dataclass(frozen=True)

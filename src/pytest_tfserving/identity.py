@@ -43,6 +43,8 @@ def identify(perf: PerfSession, experiment: Experiment, fixture: Callable[[str],
         found["model"] = _model(perf, experiment, fixture)
     if namespace := fixture("serving_namespace"):
         found["namespace"] = namespace
+    if own := experiment.home.standing_for("serving"):
+        found["serving"] = own
     if settings.locustfile:
         found["locustfile"] = _digest(settings.locustfile.read_bytes())
     return {**found, "payload": payload_digest(fixture("request_payload"))}
@@ -114,7 +116,7 @@ class ServedModel:
 
 def _model(perf: PerfSession, experiment: Experiment, fixture: Callable[[str], Any]) -> str:
     """Return which model is served; one of ours, which no test replaces, need not be exported for that."""
-    if "/" not in experiment.model and not experiment.home.overrides("serving_model"):
+    if "/" not in experiment.model and not experiment.home.standing_for("serving_model"):
         return experiment.model
     folder = Path(fixture("serving_model"))
     now = model_digest(folder)
