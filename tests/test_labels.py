@@ -1,153 +1,135 @@
-"""Results of one name are told apart by what differs; verdicts and recommendations belong to one run."""
+"""What created objects carry, and which of them are left over."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree as ET
+import os
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
 
+import psutil
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-import planted
-from pytest_tfserving.cli import main
-from pytest_tfserving.load.profile import PROFILES
-from pytest_tfserving.report.figures import roles
-from pytest_tfserving.report.labels import labelled, labelled_searches
+from pytest_tfserving.targets.labels import EXPERIMENT, OWNER, Leftovers, Owner, Tags, label_value, selector
 
-if TYPE_CHECKING:
-    from harness import Project
-
-NAME = "1cpu-1gb-1n-interop1"
-USERS_1, USERS_8 = f"{NAME} (users 1)", f"{NAME} (users 8)"
-QUICK = asdict(PROFILES["quick"])
-TWO_LOADS = """
-import pytest
-
-@pytest.mark.slo("p95<50ms")
-@pytest.mark.parametrize("users", [1, 8])
-def test_gate(load, users):
-    load(users=users, spawn_rate=8).check()
-"""
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set
+VALID_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?")
+LATER = datetime.now(UTC) + timedelta(days=2)
 
 
-def result(**changes: Any) -> dict[str, Any]:
-    return {"experiment": "e", "target": "local", "profile": QUICK, "origin": {}, "identity": {}, **changes}
+def carried(tags: Tags) -> dict[str, str]:
+    return {**tags.labels, **tags.annotations}
 
 
-def labels(*changes: dict[str, Any]) -> list[str]:
-    return [each["label"] for each in labelled([result(**each) for each in changes])]
+def ended_owner() -> Owner:
+    """A process of this machine that has ended and is reaped."""
+    program = "import os, psutil; print(os.getpid(), psutil.Process().create_time())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    pid, started_s = done.stdout.split()
+    return Owner(Owner.this_process().host, int(pid), float(started_s))
+
+
+ELSEWHERE = Owner("another-machine", 1, 0.0)
+
+
+@given(st.text())
+@example("-" * 70 + "a")
+@example("a" * 62 + "-" + "b")
+@example("8cpu-16gb-2n-interop4")
+def test_any_text_becomes_a_label_that_kubernetes_takes(text: str) -> None:
+    assert VALID_VALUE.fullmatch(label_value(text))
+
+
+def test_an_experiments_name_stays_as_it_is() -> None:
+    assert Tags("8cpu-16gb-2n-interop4").labels[EXPERIMENT] == "8cpu-16gb-2n-interop4"
+
+
+def test_no_two_deployments_have_one_run_id() -> None:
+    assert len({Tags("e").run for _ in range(100)}) == 100
+
+
+def test_the_selector_finds_the_run_and_nothing_else() -> None:
+    mine, other = Tags("e"), Tags("e")
+
+    assert selector(mine.run).items() <= mine.labels.items()
+    assert not selector(mine.run).items() <= other.labels.items()
+
+
+def test_what_a_running_process_has_made_is_never_left_over() -> None:
+    mine = carried(Tags("e", lifetime=timedelta(0)))
+
+    assert not Leftovers(now=LATER).include(mine)
+
+
+def test_what_an_ended_process_has_made_is_left_over_at_once() -> None:
+    assert Leftovers().include(carried(Tags("e", owner=ended_owner())))
+
+
+def test_a_process_id_that_is_used_again_does_not_keep_it() -> None:
+    earlier = Owner(Owner.this_process().host, os.getpid(), psutil.Process().create_time() - 3600)
+
+    assert Leftovers().include(carried(Tags("e", owner=earlier)))
+
+
+def test_what_another_machine_has_made_is_left_over_when_its_time_is_up() -> None:
+    theirs = carried(Tags("e", owner=ELSEWHERE))
+
+    assert not Leftovers().include(theirs)
+    assert Leftovers(now=LATER).include(theirs)
+
+
+@pytest.mark.parametrize("keep", ["always", "on-failure"])
+def test_what_was_kept_stays_until_its_time_is_up_or_it_is_asked_for(keep: str) -> None:
+    kept = carried(Tags("e", keep=keep, owner=ended_owner()))
+
+    assert not Leftovers().include(kept)
+    assert Leftovers(kept=True).include(kept)
+    assert Leftovers(now=LATER).include(kept)
+
+
+def test_a_run_that_is_named_is_the_only_one() -> None:
+    mine, other = Tags("e"), Tags("e", owner=ended_owner())
+
+    assert Leftovers(run=mine.run).include(carried(mine))
+    assert not Leftovers(run=mine.run).include(carried(other))
 
 
 @pytest.mark.parametrize(
-    ("changes", "found"),
+    "strangers",
     [
-        ([{}], ["e"]),
-        ([{"experiment": "one"}, {"experiment": "two", "target": "url"}], ["one", "two"]),
-        ([{"target": "local"}, {"target": "docker"}], ["e (on local)", "e (on docker)"]),
-        ([{"origin": {"folder": "."}}, {"origin": {"folder": "a/b"}}], ["e (./)", "e (a/b/)"]),
-        (
-            [
-                {"origin": {"folder": "a", "overridden_in": ""}},
-                {"origin": {"folder": "a", "overridden_in": "b"}},
-            ],
-            ["e", "e (b)"],
-        ),
-        ([{}, {"profile": QUICK | {"name": "mine", "users": 9}}], ["e (quick)", "e (mine)"]),
-        (
-            [{}, {"profile": QUICK | {"users": 8, "run_time_s": 60.0}}],
-            ["e (run_time_s 30, users 4)", "e (run_time_s 60, users 8)"],
-        ),
-        (
-            [{}, {"profile": QUICK | {"name": "mine"}}, {"profile": QUICK | {"name": "mine", "users": 5}}],
-            ["e (quick)", "e (mine, users 4)", "e (mine, users 5)"],
-        ),
-        (
-            [
-                {"identity": {"model": "a" * 64, "server": "s"}},
-                {"identity": {"model": "b" * 64, "server": "s"}},
-            ],
-            ["e (model aaaaaaaa)", "e (model bbbbbbbb)"],
-        ),
-        (
-            [{"identity": {"batching": {"max_batch_size": 8}}}, {"identity": {"batching": None}}],
-            ["e (batching max_batch_size=8)", "e (batching -)"],
-        ),
-        ([{"started_at": "2"}, {"started_at": "1"}], ["e (run 2)", "e (run 1)"]),
+        {},
+        {"app.kubernetes.io/managed-by": "Helm", "pytest-tfserving/run": "1"},
+        {"app.kubernetes.io/managed-by": "pytest-tfserving"},
+        {"app": "pytest-tfserving", "pytest-tfserving/expires-at": "2000-01-01T00:00:00+00:00"},
     ],
 )
-def test_what_differs_is_told_and_nothing_else(changes: list[dict[str, Any]], found: list[str]) -> None:
-    assert labels(*changes) == found
+def test_a_strangers_object_is_never_left_over(strangers: dict[str, str]) -> None:
+    assert not Leftovers(now=LATER, kept=True).include(strangers)
+    assert not Leftovers(run="1").include(strangers)
 
 
-def test_searches_are_told_apart_by_their_place() -> None:
-    search = {"experiment": "e", "target": "local", "over": "users"}
-    places = [{**search, "origin": {"folder": folder}} for folder in ("a", "b")]
+@pytest.mark.parametrize(
+    "owner", ["", "null", "{}", '{"host": "h"}', '{"host": "h", "pid": "x", "started_s": 1}']
+)
+def test_an_owner_that_cannot_be_read_counts_as_one_elsewhere(owner: str) -> None:
+    unreadable = {**carried(Tags("e")), OWNER: owner}
 
-    assert [each["label"] for each in labelled_searches(places)] == ["e (a/)", "e (b/)"]
-    assert [each["label"] for each in labelled_searches([search, {**search, "over": "rate"}])] == ["e", "e"]
-
-
-def slower_with_users(project: Project) -> None:
-    """Plant results that pass with few users and fail with many, though they are the fastest."""
-    planted.instead_of_load(
-        project, lambda profile: {"p50_ms": 5.0 if profile.users < 8 else 500.0, "rps": 50.0 * profile.users}
-    )
+    assert not Leftovers().include(unreadable)
+    assert Leftovers(now=LATER).include(unreadable)
 
 
-def test_each_load_has_a_row_a_verdict_and_a_recommendation_of_its_own(project: Project) -> None:
-    slower_with_users(project)
-    project.write(tests=TWO_LOADS)
+def test_an_expiry_that_cannot_be_read_is_none() -> None:
+    unreadable = {**carried(Tags("e", owner=ELSEWHERE)), "pytest-tfserving/expires-at": "soon"}
 
-    run, results = project.results("--tfserving-markdown=out.md", "--tfserving-html=out.html")
-
-    run.assert_outcomes(passed=1, failed=1)
-    assert {each["label"]: each["verdict"] for each in results} == {USERS_1: "PASS", USERS_8: "FAIL"}
-    run.stdout.fnmatch_lines_random([f"{USERS_1} * PASS", f"{USERS_8} * FAIL"])
-    run.stdout.fnmatch_lines([f"{USERS_8}: FAIL: p95<50ms: *", f"{USERS_1} * cheapest, fastest"])
-    run.stdout.fnmatch_lines([f"{USERS_1} is the only configuration that passed, at *"])
-    run.stdout.no_fnmatch_line(f"{USERS_8} *cheapest*")
-    document = json.loads((project.pytester.path / "out.json").read_text())
-    assert document["recommendation"]["cheapest"]["name"] == USERS_1
-    assert document["recommendation"]["fastest"]["name"] == USERS_1
-    assert roles(document, USERS_8) == ""
-    for name in ("out.md", "out.html"):
-        text = (project.pytester.path / name).read_text()
-        assert USERS_1 in text
-        assert USERS_8 in text
+    assert not Leftovers(now=LATER).include(unreadable)
 
 
-def test_a_test_with_two_loads_has_the_properties_of_both(project: Project) -> None:
-    slower_with_users(project)
-    project.write(
-        tests="import pytest\n@pytest.mark.slo('p95<50ms')\ndef test_gate(load):\n"
-        "    load(users=1, spawn_rate=8).check()\n    load(users=1, spawn_rate=8)\n"
-        "    load(users=8, spawn_rate=8).check()\n"
-    )
+def test_the_owner_is_this_process() -> None:
+    owner = json.loads(Tags("e").annotations[OWNER])
 
-    project.run("--junit-xml=out.xml").assert_outcomes(failed=1)
-
-    (case,) = ET.parse(project.pytester.path / "out.xml").getroot().iter("testcase")
-    found = {each.attrib["name"]: each.attrib["value"] for each in case.iter("property")}
-    assert (found["run 1: users"], found["users"]) == ("1", "8")
-    assert (found["run 1: verdict"], found["verdict"]) == ("PASS", "FAIL")
-    assert found["run 1: slo:p95<50ms"].startswith("PASS")
-    assert found["slo:p95<50ms"].startswith("FAIL")
-    assert "run 2: users" not in found
-
-
-def test_results_of_before_there_were_labels_are_still_read_and_told_apart(project: Project) -> None:
-    slower_with_users(project)
-    project.write(tests=TWO_LOADS)
-    _, results = project.results()
-    path = project.pytester.path / "out.json"
-    document = json.loads(path.read_text())
-    for each in document["results"]:
-        for name in ("label", "origin", "identity", "earlier"):
-            del each[name]
-    path.write_text(json.dumps(document))
-
-    assert main(["report", str(path), "--json", str(path)]) == 0
-
-    again = json.loads(path.read_text())["results"]
-    assert {each["label"] for each in again} == {each["label"] for each in results} == {USERS_1, USERS_8}
+    assert owner["pid"] == os.getpid()
+    assert Owner(**owner).is_running

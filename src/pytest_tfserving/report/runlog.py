@@ -153,17 +153,13 @@ class RunLog:
         lines = list(self._lines())
         runs = {line["run"]: line for line in lines if "result" in line}
         taken = _taken(lines)
-        last: dict[tuple[str, str], int] = {}
-        for use in taken:
-            load = _load(use, runs)
-            last[load] = max(use.execution, last.get(load, 0))
-        current = [use for use in taken if use.execution == last[_load(use, runs)]]
+        current = _current(taken, runs)
         rows = {(run, ""): self._entry(runs[run]) for run in runs.keys() - {use.run for use in taken}}
         for use in current:
             if (row := (use.run, use.names)) not in rows:
                 rows[row] = self._entry(runs[use.run], use)
             rows[row].add(use.nodeid, taken[use])
-        for use in (use for use in taken if use not in current):
+        for use in [use for use in taken if use not in current]:
             before = self._entry(runs[use.run], use)
             before.add(use.nodeid, taken[use])
             for later in current:
@@ -202,6 +198,15 @@ def _taken(lines: Iterable[dict[str, Any]]) -> dict[Use, list[Judgement]]:
             judgements = [_judgement(values) for values in line["judgements"]]
             taken.setdefault(Use(**line["use"]), []).extend(judgements)
     return taken
+
+
+def _current(taken: Iterable[Use], runs: Mapping[str, dict[str, Any]]) -> list[Use]:
+    """Return the uses that no later execution of their test has replaced."""
+    last: dict[tuple[str, str], int] = {}
+    for use in taken:
+        load = _load(use, runs)
+        last[load] = max(use.execution, last.get(load, 0))
+    return [use for use in taken if use.execution == last[_load(use, runs)]]
 
 
 def _load(use: Use, runs: Mapping[str, dict[str, Any]]) -> tuple[str, str]:
