@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_tfserving.errors import ConfigurationError, LoadError, TFServingError, TFServingWarning
-from pytest_tfserving.homes import experiment_of
 from pytest_tfserving.options import LoadOverrides, resolve_profile
 from pytest_tfserving.session import PerfSession
 
@@ -396,6 +395,8 @@ class Load:
 
     def _watched(self) -> tuple[Slo, ...]:
         """The SLOs of the experiment and of every test of it: any of them may share this run."""
+        from pytest_tfserving.homes import experiment_of
+
         tests = [item for item in self._request.session.items if experiment_of(item) == self._experiment]
         slos = dict.fromkeys(itertools.chain(self._slos, *map(self._slos_of, tests)))
         # Of two with one text the one that a run is prolonged for comes last, which counts.

@@ -8,7 +8,6 @@ import pytest
 
 from pytest_tfserving import marks
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.homes import experiment_of
 from pytest_tfserving.session import PerfSession
 
 if TYPE_CHECKING:
@@ -29,6 +28,10 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
 def experiments_of(items: list[pytest.Item]) -> list[Experiment]:
     """The experiments that the collected tests run for, in their order."""
     loading = [item for item in items if "load" in getattr(item, "fixturenames", ())]
+    if not loading:
+        return []
+    from pytest_tfserving.homes import experiment_of
+
     return list(dict.fromkeys(filter(None, map(experiment_of, loading))))
 
 

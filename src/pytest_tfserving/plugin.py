@@ -69,10 +69,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """Tell pytest which tests share a deployment before it orders them; check the arguments of our marks."""
-    from pytest_tfserving.homes import settle
     from pytest_tfserving.marks import check
 
-    settle(items)
+    if any("experiment" in getattr(item, "fixturenames", ()) for item in items):
+        from pytest_tfserving.homes import settle
+
+        settle(items)
     yield
     check(items)
 

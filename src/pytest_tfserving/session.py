@@ -112,6 +112,8 @@ class PerfSession:
 
     def add_failure(self, item: pytest.Item) -> None:
         """Remember that a test of an experiment failed."""
+        if "experiment" not in getattr(item, "fixturenames", ()):
+            return
         from pytest_tfserving.homes import experiment_of
 
         if experiment := experiment_of(item):
