@@ -433,25 +433,6 @@ def test_other_hooks_of_a_conftest_are_for_the_tests_below_it(
 
 
 @pytest.mark.parametrize(
-    "tests",
-    [
-        "import unittest\nimport pytest\n@pytest.mark.usefixtures('load')\n"
-        "class TestIt(unittest.TestCase):\n    def test_gate(self):\n        pass\n",
-        "def test_gate(request):\n    request.getfixturevalue('load')\n",
-    ],
-    ids=["unittest", "getfixturevalue"],
-)
-def test_a_test_that_pytest_gives_no_experiment_is_told(project: Project, tests: str) -> None:
-    project.write(tests=tests)
-
-    run = project.run()
-
-    assert run.ret == pytest.ExitCode.TESTS_FAILED
-    run.stdout.fnmatch_lines(["*this test has no experiment: pytest gives one only to a test function *"])
-    run.stdout.no_fnmatch_line("*AttributeError*")
-
-
-@pytest.mark.parametrize(
     ("requests", "count"), [((1, 1), 1), ((1, 2), 2)], ids=["equal requests", "two requests"]
 )
 def test_an_address_is_loaded_once_for_each_request(

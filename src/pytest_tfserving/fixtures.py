@@ -28,17 +28,10 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.profile import LoadProfile
     from pytest_tfserving.load.result import Result
     from pytest_tfserving.measure import Asked
-    from pytest_tfserving.report.runlog import Run, Use
+    from pytest_tfserving.report.runlog import Run, Taking
     from pytest_tfserving.search import Found, Probe
     from pytest_tfserving.slo import Slo
     from pytest_tfserving.targets.deployment import Deployment
-
-
-_WITHOUT_EXPERIMENT = (
-    "this test has no experiment: pytest gives one only to a test function that asks for 'experiment', "
-    "'serving' or 'load' by an argument, by usefixtures or by a fixture; not to a unittest.TestCase, nor for "
-    "getfixturevalue alone."
-)
 
 
 @contextmanager
@@ -55,8 +48,6 @@ def plain_failures() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def experiment(request: pytest.FixtureRequest) -> Experiment:
     """The experiment this test runs for; tests are parametrised by the experiments file."""
-    if not hasattr(request, "param"):
-        raise pytest.fail.Exception(_WITHOUT_EXPERIMENT, pytrace=False)
     found: Experiment = request.param
     return found
 
@@ -297,13 +288,13 @@ class Load:
             return self._found(wanted) or self._measured(wanted)
 
     @cached_property
-    def _before(self) -> list[Use]:
+    def _before(self) -> list[Taking]:
         """The runs that this test took before it was run again: it measures again."""
-        return self._perf.log.uses_of(self._request.node.nodeid)
+        return self._perf.log.takings_of(self._request.node.nodeid)
 
     def _found(self, wanted: Wanted) -> Run | None:
         slos = {slo.text for slo in self._slos}
-        run = self._perf.log.find(wanted.key, slos, without={use.run for use in self._before})
+        run = self._perf.log.find(wanted.key, slos, without={taking.run for taking in self._before})
         return self._taken(run) if run else None
 
     def _kept(self, wanted: Wanted, result: Result, watched: Sequence[Slo] | None = None) -> Run:
@@ -313,12 +304,12 @@ class Load:
 
     def _taken(self, run: Run) -> Run:
         """Return a run under the test's own names."""
-        use = self._use(run)
-        self._perf.log.add_use(use)
-        return replace(run, result=replace(run.result, **json.loads(use.names)))
+        taking = self._taking(run)
+        self._perf.log.add_taking(taking)
+        return replace(run, result=replace(run.result, **json.loads(taking.names)))
 
-    def _use(self, run: Run) -> Use:
-        from pytest_tfserving.report.runlog import Use
+    def _taking(self, run: Run) -> Taking:
+        from pytest_tfserving.report.runlog import Taking
 
         experiment = self._experiment
         names = {
@@ -326,10 +317,10 @@ class Load:
             "origin": experiment.origin,
             "configuration": experiment.configuration,
         }
-        execution = 1 + max((use.execution for use in self._before), default=0)
+        execution = 1 + max((taking.execution for taking in self._before), default=0)
         # An address is what it is, whichever experiment is put on it.
         own = {} if self._perf.settings.url else names
-        return Use(run.id, self._request.node.nodeid, execution, json.dumps(own, sort_keys=True))
+        return Taking(run.id, self._request.node.nodeid, execution, json.dumps(own, sort_keys=True))
 
     @contextmanager
     def _recorded(self, wanted: Wanted) -> Iterator[None]:
@@ -408,7 +399,7 @@ class Load:
 
         __tracebackhide__ = True
         item, result, slos = self._request.node, run.result, self._slos
-        self._perf.log.add_judgements(self._use(run), result.judge(slos))
+        self._perf.log.add_judgements(self._taking(run), result.judge(slos))
         junit.add_result(item, run.id, result)
         verdicts.stop_unless_measured(item, result, self._perf.settings)
         if result.trouble:

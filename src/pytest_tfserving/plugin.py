@@ -92,7 +92,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if "experiment" in getattr(item, "fixturenames", ()):
         from pytest_tfserving.session import PerfSession
 
-        PerfSession.of(item.config).begin(item)
+        PerfSession.of(item.config).prepare(item)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -119,7 +119,7 @@ class PerfSession:
         if experiment := experiment_of(item):
             self.failed.add(experiment)
 
-    def begin(self, item: pytest.Item) -> None:
+    def prepare(self, item: pytest.Item) -> None:
         """Have a test's deployment set up anew where the one that pytest keeps is not what the test needs.
 
         That is one whose model has changed since, and for a test that is run again one that has failed, or on

@@ -28,7 +28,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
+class Taking:
     """That a test has taken a run of load, in its first ``execution`` or in a later one.
 
     ``names`` are fields of the result that are the test's own, as JSON: tests share a run by what is
@@ -39,6 +39,11 @@ class Use:
     nodeid: str
     execution: int = 1
     names: str = "{}"
+
+    @property
+    def row(self) -> str:
+        """The key of the entry that it belongs to."""
+        return f"{self.run} {self.names}"
 
 
 @dataclass
@@ -94,14 +99,14 @@ class RunLog:
         self._append({"key": key, "run": run.id, **known, "result": result_as_dict(result)})
         return run
 
-    def add_use(self, use: Use) -> None:
+    def add_taking(self, taking: Taking) -> None:
         """Keep that a test has taken a run."""
-        self.add_judgements(use, [])
+        self.add_judgements(taking, [])
 
-    def add_judgements(self, use: Use, judgements: list[Judgement]) -> None:
+    def add_judgements(self, taking: Taking, judgements: list[Judgement]) -> None:
         """Keep the verdicts of a test on the run that it has taken."""
         values = [judgement_as_dict(judgement) for judgement in judgements]
-        self._append({"key": "", "use": asdict(use), "judgements": values})
+        self._append({"key": "", "taking": asdict(taking), "judgements": values})
 
     def add_note(self, text: str) -> None:
         """Keep a line that the user is shown when the run is over."""
@@ -123,10 +128,10 @@ class RunLog:
         """Return how much is in it."""
         return sum(1 for _ in self._lines())
 
-    def uses_of(self, nodeid: str) -> list[Use]:
-        """Return the uses that a test has made of runs."""
-        uses = (Use(**line["use"]) for line in self._lines() if "use" in line)
-        return [use for use in uses if use.nodeid == nodeid]
+    def takings_of(self, nodeid: str) -> list[Taking]:
+        """Return the runs that a test has taken."""
+        takings = (Taking(**line["taking"]) for line in self._lines() if "taking" in line)
+        return [taking for taking in takings if taking.nodeid == nodeid]
 
     def find(self, key: str, slos: Collection[str] = (), without: Collection[str] = ()) -> Run | None:
         """Return the latest run under ``key`` that was measured for ``slos``, whichever process measured it.
@@ -154,24 +159,23 @@ class RunLog:
         runs = {line["run"]: line for line in lines if "result" in line}
         taken = _taken(lines)
         current = _current(taken, runs)
-        rows = {(run, ""): self._entry(runs[run]) for run in runs.keys() - {use.run for use in taken}}
-        for use in current:
-            if (row := (use.run, use.names)) not in rows:
-                rows[row] = self._entry(runs[use.run], use)
-            rows[row].add(use.nodeid, taken[use])
-        for use in [use for use in taken if use not in current]:
-            before = self._entry(runs[use.run], use)
-            before.add(use.nodeid, taken[use])
+        rows = {run: self._entry(run, runs[run]) for run in runs.keys() - {taking.run for taking in taken}}
+        for taking in current:
+            if taking.row not in rows:
+                rows[taking.row] = self._entry(taking.row, runs[taking.run], taking.names)
+            rows[taking.row].add(taking.nodeid, taken[taking])
+        for taking in [taking for taking in taken if taking not in current]:
+            before = self._entry(taking.row, runs[taking.run], taking.names)
+            before.add(taking.nodeid, taken[taking])
             for later in current:
-                if _load(later, runs) == _load(use, runs):
-                    rows[later.run, later.names].earlier.append(before.verdict_and_cause)
+                if _load(later, runs) == _load(taking, runs):
+                    rows[later.row].earlier.append(before.verdict_and_cause)
         return sorted(
             rows.values(), key=lambda entry: place_of(entry.result.configuration, entry.result.started_at)
         )
 
-    def _entry(self, line: dict[str, Any], use: Use | None = None) -> Entry:
-        names = json.loads(use.names) if use else {}
-        return Entry(line["key"], replace(self._result(line), **names))
+    def _entry(self, key: str, line: dict[str, Any], names: str = "{}") -> Entry:
+        return Entry(key, replace(self._result(line), **json.loads(names)))
 
     def _append(self, line: dict[str, Any]) -> None:
         with (self.folder / f"{self.writer}.jsonl").open("a", encoding="utf-8") as file:
@@ -190,28 +194,28 @@ class RunLog:
         return result_from_dict(line["result"], exact_ms if len(exact_ms) == counted else None)
 
 
-def _taken(lines: Iterable[dict[str, Any]]) -> dict[Use, list[Judgement]]:
-    """Return the uses that tests have made of runs, each with the verdicts that it came to."""
-    taken: dict[Use, list[Judgement]] = {}
+def _taken(lines: Iterable[dict[str, Any]]) -> dict[Taking, list[Judgement]]:
+    """Return which tests have taken which runs, each with the verdicts that it came to."""
+    taken: dict[Taking, list[Judgement]] = {}
     for line in lines:
-        if "use" in line:
+        if "taking" in line:
             judgements = [_judgement(values) for values in line["judgements"]]
-            taken.setdefault(Use(**line["use"]), []).extend(judgements)
+            taken.setdefault(Taking(**line["taking"]), []).extend(judgements)
     return taken
 
 
-def _current(taken: Iterable[Use], runs: Mapping[str, dict[str, Any]]) -> list[Use]:
-    """Return the uses that no later execution of their test has replaced."""
+def _current(taken: Iterable[Taking], runs: Mapping[str, dict[str, Any]]) -> list[Taking]:
+    """Return those that no later execution of their test has replaced."""
     last: dict[tuple[str, str], int] = {}
-    for use in taken:
-        load = _load(use, runs)
-        last[load] = max(use.execution, last.get(load, 0))
-    return [use for use in taken if use.execution == last[_load(use, runs)]]
+    for taking in taken:
+        load = _load(taking, runs)
+        last[load] = max(taking.execution, last.get(load, 0))
+    return [taking for taking in taken if taking.execution == last[_load(taking, runs)]]
 
 
-def _load(use: Use, runs: Mapping[str, dict[str, Any]]) -> tuple[str, str]:
-    """Return what a use has in common with one of a later execution that takes its place."""
-    return use.nodeid, json.dumps(runs[use.run]["result"]["profile"], sort_keys=True)
+def _load(taking: Taking, runs: Mapping[str, dict[str, Any]]) -> tuple[str, str]:
+    """Return what a taking has in common with one of a later execution that replaces it."""
+    return taking.nodeid, json.dumps(runs[taking.run]["result"]["profile"], sort_keys=True)
 
 
 def _judgement(values: dict[str, Any]) -> Judgement:
