@@ -16,6 +16,7 @@ import pytest
 
 from pytest_tfserving.errors import ConfigurationError, LoadError, TFServingError, TFServingWarning
 from pytest_tfserving.options import LoadOverrides, resolve_profile
+from pytest_tfserving.ownership import experiment_of
 from pytest_tfserving.session import PerfSession
 
 if TYPE_CHECKING:
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
     from pytest_tfserving.search import Found, Probe
     from pytest_tfserving.slo import Slo
     from pytest_tfserving.targets.deployment import Deployment
+
+_ASKED_TOO_LATE = (
+    "Tests are given experiments when they are collected, and this one asked for the fixture 'experiment' "
+    "while it ran; name 'load' or 'experiment' among the arguments of a test function, or in its "
+    "usefixtures. The methods of a unittest.TestCase cannot have experiments."
+)
 
 
 @contextmanager
@@ -45,8 +52,22 @@ def plain_failures() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def experiment(request: pytest.FixtureRequest) -> Experiment:
     """The experiment this test runs for; tests are parametrised by the experiments file."""
-    found: Experiment = request.param
-    return found
+    with plain_failures():
+        if not hasattr(request, "param"):
+            raise ConfigurationError(_ASKED_TOO_LATE)
+        return _checked(request.param)
+
+
+def _checked(experiment: object) -> Experiment:
+    """Return an experiment that is one of ours, not what someone else calls so."""
+    from pytest_tfserving.experiment import Experiment
+
+    if isinstance(experiment, Experiment):
+        return experiment
+    raise ConfigurationError(
+        f"The fixture 'experiment' of this test gives {experiment!r}, which is no Experiment of "
+        "pytest-tfserving: a fixture or a parameter of that name has taken the place of ours; rename it."
+    )
 
 
 @pytest.fixture(scope="session")
@@ -54,9 +75,9 @@ def serving_model(experiment: Experiment, pytestconfig: pytest.Config) -> Path:
     """The SavedModel base folder to serve; override it to serve your own."""
     from pytest_tfserving.models.store import exported
 
-    if "/" in experiment.model:
-        return Path(experiment.model)
     with plain_failures():
+        if "/" in _checked(experiment).model:
+            return Path(experiment.model)
         return exported(experiment.model, PerfSession.of(pytestconfig).progress)
 
 
@@ -66,7 +87,7 @@ def request_payload(experiment: Experiment) -> Payload:
     from pytest_tfserving.load.payload import default_payload
 
     with plain_failures():
-        return default_payload(experiment.model, experiment.payload)
+        return default_payload(_checked(experiment).model, experiment.payload)
 
 
 @pytest.fixture(scope="session")
@@ -84,6 +105,8 @@ def serving(
     from pytest_tfserving.measure import deploy
     from pytest_tfserving.targets.order import Order
 
+    with plain_failures():
+        _checked(experiment)
     perf = PerfSession.of(request.config)
     folder = Path(tempfile.mkdtemp(prefix="deployment-", dir=perf.folder))
     hook = request.config.hook.pytest_tfserving_manifests
@@ -114,20 +137,15 @@ def _needs_bare_session(experiment: Experiment, items: list[pytest.Item]) -> boo
     """Whether an SLO of the experiment, or of a mark, is relative to the bare session."""
     from pytest_tfserving import marks
 
-    marked = (slo for item in items for slo in marks.slos(item))
+    marked = (slo for item in items if experiment_of(item) for slo in marks.slos(item))
     return any(slo.relative for slo in (*experiment.slo, *marked))
-
-
-def _experiment_of(item: pytest.Item) -> Experiment | None:
-    """The experiment that a test runs for, None if it runs for none."""
-    callspec = getattr(item, "callspec", None)
-    return callspec.params.get("experiment") if callspec else None
 
 
 @pytest.fixture
 def load(request: pytest.FixtureRequest, experiment: Experiment) -> Iterator[Load]:
     """Call it to put load on the deployment and get a `Result`."""
-    given = Load(request, experiment)
+    with plain_failures():
+        given = Load(request, _checked(experiment))
     yield given
     given.warn_of_unchecked()
 
@@ -143,6 +161,7 @@ class Load:
         self._experiment = experiment
         self._perf = PerfSession.of(request.config)
         self._unchecked: dict[str, str] = {}
+        self._used: set[tuple[str, str]] = set()
 
     def __call__(self, profile: str | None = None, **overrides: Any) -> Result:
         """Run load, or take the result of the same run.
@@ -155,8 +174,15 @@ class Load:
         with plain_failures():
             chosen = self._profile(LoadOverrides(profile, overrides))
             key = self._key(chosen)
+            self._use(key, "asked")
             result = self._shared(key, chosen)
         return self._judged(key, result)
+
+    def _use(self, key: str, how: str) -> None:
+        """Keep how the test used a run of load, or a search."""
+        if (key, how) not in self._used:
+            self._used.add((key, how))
+            self._perf.log.add_use(key, self._request.node.nodeid, how)
 
     def warn_of_unchecked(self) -> None:
         """Warn of results whose load generator had trouble that no `check` has allowed for."""
@@ -187,6 +213,7 @@ class Load:
             state: a file that keeps what was tried, for a search that was interrupted.
         """
         from pytest_tfserving import marks, verdicts
+        from pytest_tfserving.given import GivenFound
         from pytest_tfserving.search import Search
         from pytest_tfserving.slo import parse_slos
 
@@ -199,12 +226,13 @@ class Load:
             name = f"{self._experiment.name} {over} {' '.join(slo.text for slo in chosen)}"
             search = Search(start, precision, most, over == "users", name)
             found = search.run(partial(self._tried, over, chosen), Path(state) if state else None)
-            self._keep(found, over, chosen)
-            return found
+            key = self._keep(found, over, chosen)
+        self._use(key, "asked")
+        return GivenFound.of(found, lambda _: self._use(key, "read"))
 
-    def _keep(self, found: Found, over: str, slos: tuple[Slo, ...]) -> None:
-        """Have the curve in every report."""
-        self._perf.log.add_search(
+    def _keep(self, found: Found, over: str, slos: tuple[Slo, ...]) -> str:
+        """Have the curve in every report; return the key of the search."""
+        return self._perf.log.add_search(
             {
                 "experiment": self._perf.settings.url or self._experiment.name,
                 "target": self._experiment.target,
@@ -331,12 +359,13 @@ class Load:
         """The SLOs of the experiment and of every test of it: any of them may share this run."""
         from pytest_tfserving import marks, verdicts
 
-        tests = [item for item in self._request.session.items if _experiment_of(item) == self._experiment]
+        tests = [item for item in self._request.session.items if experiment_of(item) == self._experiment]
         marked = [slo for item in tests for slo in marks.slos(item)]
         return verdicts.with_errors((*self._experiment.slo, *marked))
 
     def _judged(self, key: str, result: Result) -> Result:
         from pytest_tfserving import marks, verdicts
+        from pytest_tfserving.given import GivenResult
         from pytest_tfserving.report import junit
 
         __tracebackhide__ = True
@@ -351,9 +380,19 @@ class Load:
         def settle(*judged: Any) -> None:
             __tracebackhide__ = True
             self._unchecked.pop(key, None)
+            self._use(key, "checked")
             verdicts.settle(item, self._perf.settings, *judged)
 
-        return result.bound(slos, settle)
+        def read(figure: str) -> None:
+            __tracebackhide__ = True
+            self._use(key, "read")
+            if figure not in figures:
+                figures.add(figure)
+                verdicts.note_reading(bound, figure, self._perf.settings)
+
+        figures: set[str] = set()
+        bound = result.bound(slos, settle)
+        return GivenResult.of(bound, read)
 
 
 def _pair(interval: Sequence[float] | None) -> tuple[float, float] | None:

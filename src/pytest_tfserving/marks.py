@@ -10,6 +10,7 @@ import pytest
 
 from pytest_tfserving.errors import ConfigurationError, nearest
 from pytest_tfserving.options import LoadOverrides
+from pytest_tfserving.ownership import EXPERIMENT, is_ours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -42,23 +43,43 @@ def load_overrides(item: pytest.Item) -> LoadOverrides:
     return LoadOverrides(mark.args[0] if mark.args else None, dict(mark.kwargs))
 
 
-def wanted(experiments: Iterable[Experiment], marks: Iterable[pytest.Mark]) -> list[Experiment]:
-    """The experiments that every ``experiments`` mark lets through."""
-    patterns = [mark.args for mark in marks if mark.name == "experiments"]
-    return [
+def wanted(experiments: list[Experiment], marks: Iterable[pytest.Mark]) -> list[Experiment]:
+    """Return the experiments that every ``experiments`` mark lets through.
+
+    Raises:
+        ConfigurationError: for a pattern that matches none, and for marks that together let none through.
+    """
+    names = [experiment.name for experiment in experiments]
+    groups = [_patterns(mark, names) for mark in marks]
+    found = [
         experiment
         for experiment in experiments
-        if all(any(fnmatchcase(experiment.name, each) for each in group) for group in patterns)
+        if all(any(fnmatchcase(experiment.name, each) for each in group) for group in groups)
     ]
+    if not found:
+        together = " and ".join(", ".join(map(repr, group)) for group in groups)
+        raise ConfigurationError(f"no experiment matches {together}; valid: {', '.join(names)}.")
+    return found
+
+
+def _patterns(mark: pytest.Mark, names: list[str]) -> tuple[str, ...]:
+    """Return the patterns of a mark, each of which matches one of ``names`` at least."""
+    _check_experiments(mark)
+    for pattern in mark.args:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise ConfigurationError(f"{pattern!r} matches no experiment; {nearest(pattern, names)}.")
+    return mark.args
 
 
 def check(items: Iterable[pytest.Item]) -> None:
-    """Check the arguments of our marks.
+    """Check the arguments of our marks, on tests that get our fixtures: elsewhere they are someone else's.
 
     Raises:
         pytest.UsageError: for the first wrong one, naming the test.
     """
     for item in items:
+        if not is_ours(item, EXPERIMENT):
+            continue
         for mark in item.iter_markers():
             checker = _CHECKERS.get(mark.name)
             if checker is None:

@@ -8,6 +8,7 @@ import pytest
 
 from pytest_tfserving import marks
 from pytest_tfserving.errors import ConfigurationError
+from pytest_tfserving.ownership import EXPERIMENT, experiment_of, is_ours
 from pytest_tfserving.session import PerfSession
 
 if TYPE_CHECKING:
@@ -16,22 +17,25 @@ if TYPE_CHECKING:
 
 def parametrize(metafunc: pytest.Metafunc) -> None:
     """Give a test every experiment its marks let through, under the experiment's name."""
-    perf = PerfSession.of(metafunc.config)
+    perf, test = PerfSession.of(metafunc.config), metafunc.definition
     try:
-        experiments = perf.experiments(metafunc.definition.path)
+        experiments = perf.experiments(test.path)
     except ConfigurationError as error:
         raise pytest.Collector.CollectError(str(error)) from None
-    wanted = marks.wanted(experiments, metafunc.definition.iter_markers("experiments"))
-    metafunc.parametrize("experiment", wanted, ids=str, indirect=True, scope="session")
+    try:
+        wanted = marks.wanted(experiments, test.iter_markers("experiments"))
+    except ConfigurationError as error:
+        perf.refuse(f"{test.nodeid}: mark experiments: {error}")
+        return
+    metafunc.parametrize(EXPERIMENT, wanted, ids=str, indirect=True, scope="session")
 
 
 def experiments_of(items: list[pytest.Item]) -> list[Experiment]:
     """The experiments that the collected tests run for, in their order."""
     found: dict[str, Experiment] = {}
     for item in items:
-        callspec = getattr(item, "callspec", None)
-        if callspec and "load" in getattr(item, "fixturenames", ()) and "experiment" in callspec.params:
-            found[callspec.params["experiment"].name] = callspec.params["experiment"]
+        if is_ours(item, "load") and (experiment := experiment_of(item)):
+            found[experiment.name] = experiment
     return list(found.values())
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 
@@ -39,7 +40,9 @@ class PerfSession:
         self.settings = self._for_this_worker(Settings.from_config(config))
         self.interrupted = False
         self.calibration_problem = ""
+        # Names of experiments a test of which failed, and what is wrong with marks.
         self.failed: set[str] = set()
+        self.mistakes: list[str] = []
         self._files: dict[Path, ExperimentsFile] = {}
         self._made: list[Experiment] | None = None
 
@@ -62,16 +65,22 @@ class PerfSession:
         return hasattr(self.config, "workerinput")
 
     @cached_property
-    def folder(self) -> Path:
-        """The run's folder, shared by all its processes."""
+    def folder_path(self) -> Path:
+        """The path of the run's folder, the same in all its processes."""
         if self.is_worker:
             return Path(self.config.workerinput[WORKER_FOLDER])  # type: ignore[attr-defined]
-        return Path(tempfile.mkdtemp(prefix="pytest-tfserving-"))
+        return Path(tempfile.gettempdir(), f"pytest-tfserving-{uuid4().hex}")
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder, shared by all its processes; whoever needs it first makes it."""
+        self.folder_path.mkdir(mode=0o700, exist_ok=True)
+        return self.folder_path
 
     @property
     def has_folder(self) -> bool:
-        """Whether anything asked for the run's folder yet."""
-        return "folder" in self.__dict__
+        """Whether any process of the run has needed its folder yet."""
+        return "folder_path" in self.__dict__ and self.folder_path.is_dir()
 
     @property
     def is_idle(self) -> bool:
@@ -94,11 +103,14 @@ class PerfSession:
         """The searches for the largest load so far."""
         return self.log.searches() if self.has_folder else []
 
-    def add_failure(self, item: pytest.Item) -> None:
-        """Remember that a test of an experiment failed."""
-        callspec = getattr(item, "callspec", None)
-        if callspec and "experiment" in callspec.params:
-            self.failed.add(str(callspec.params["experiment"]))
+    def refuse(self, mistake: str) -> None:
+        """Remember what is wrong with a test's marks, for a usage error once all tests are collected.
+
+        A worker of pytest-xdist has no usage errors: there it is an error of the collection.
+        """
+        if self.is_worker:
+            raise pytest.Collector.CollectError(mistake)
+        self.mistakes.append(mistake)
 
     def notes(self) -> list[str]:
         """Lines to show when the run is over."""
@@ -170,7 +182,7 @@ class PerfSession:
         """The experiments of the tests in ``test_path``, for this session's target.
 
         Raises:
-            ConfigurationError: for a missing or mistaken file, and for a name used twice.
+            ConfigurationError: for a missing, mistaken or empty file, and for a name used twice.
         """
         found = {each.name: each for each in self._file(test_path).experiments}
         for experiment in self._from_hook():
@@ -179,6 +191,9 @@ class PerfSession:
                     f"pytest_tfserving_experiments returned {experiment.name!r}, a name that is taken."
                 )
             found[experiment.name] = experiment
+        if not found:
+            path = self._file(test_path).path
+            raise ConfigurationError(f"{path}: its list of experiments is empty.")
         return [replace(each, target=self.settings.target) for each in found.values()]
 
     def profiles(self, test_path: Path) -> Mapping[str, LoadProfile]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_tfserving.errors import ConfigurationError, TFServingWarning
+from pytest_tfserving.given import too_little
 from pytest_tfserving.report import junit
 from pytest_tfserving.slo import Judgement, Slo, Verdict, check_metric
 
@@ -67,6 +68,18 @@ def settle(
         if each.verdict in (Verdict.INCONCLUSIVE, Verdict.NOT_JUDGED):
             warnings.warn(TFServingWarning(f"{result.experiment}: {each}"), stacklevel=3)
     junit.add_verdict(item, Verdict.worst(each.verdict for each in strict))
+
+
+def note_reading(result: Result, figure: str, settings: Settings) -> None:
+    """Warn of a figure that a test reads and that rests on too little; fail where that is asked for."""
+    __tracebackhide__ = True
+    if not (problem := too_little(result, figure)):
+        return
+    text = f"{_who(result)}: {figure}: {problem}"
+    if settings.inconclusive == "fail":
+        pytest.fail(text, pytrace=False)
+    # The test is four calls away: what it read, its noting, and what was given to be called then.
+    warnings.warn(TFServingWarning(text), stacklevel=5)
 
 
 def _check_metrics(metrics: tuple[str, ...]) -> None:

@@ -7,6 +7,7 @@ them. Whoever reads merges all files.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,15 @@ class Entry:
         return verdict_of(self.result, slos)
 
 
+@dataclass
+class Use:
+    """Which tests asked for a run of load or a search, called `check` on it, and read a figure of it."""
+
+    asked: list[str] = field(default_factory=list)
+    checked: list[str] = field(default_factory=list)
+    read: list[str] = field(default_factory=list)
+
+
 class RunLog:
     """The log of one process, ``writer``, in the run's ``folder``."""
 
@@ -41,6 +51,7 @@ class RunLog:
         self.folder = folder
         self.writer = writer
         self._results = 0
+        self._searches = 0
 
     def add_result(self, key: str, result: Result) -> None:
         """Keep a result under its key."""
@@ -61,13 +72,32 @@ class RunLog:
         """Keep a line that the user is shown when the run is over."""
         self._append({"key": "", "note": text})
 
-    def add_search(self, search: dict[str, Any]) -> None:
-        """Keep what a search for the largest load has found."""
-        self._append({"key": "", "search": search})
+    def add_search(self, search: dict[str, Any]) -> str:
+        """Keep what a search for the largest load has found, and return the key it is under."""
+        self._searches += 1
+        key = f"search {self._searches} of {self.writer}"
+        self._append({"key": key, "search": search})
+        return key
+
+    def add_use(self, key: str, nodeid: str, how: str) -> None:
+        """Keep that a test used what is under ``key``; ``how`` is a field of `Use`."""
+        self._append({"key": key, "nodeid": nodeid, "use": how})
+
+    def uses(self) -> dict[str, Use]:
+        """How tests used each run of load and each search, by its key."""
+        found: dict[str, Use] = defaultdict(Use)
+        for line in self._lines():
+            if "use" in line:
+                getattr(found[line["key"]], line["use"]).append(line["nodeid"])
+        return found
 
     def searches(self) -> list[dict[str, Any]]:
         """All searches."""
-        return [line["search"] for line in self._lines() if "search" in line]
+        return list(self.searches_by_key().values())
+
+    def searches_by_key(self) -> dict[str, dict[str, Any]]:
+        """All searches by their keys."""
+        return {line["key"]: line["search"] for line in self._lines() if "search" in line}
 
     def notes(self) -> list[str]:
         """The lines to show when the run is over."""

@@ -1,0 +1,159 @@
+"""What tests are given: results that report which of their figures are read; and which rest on too little."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from pytest_tfserving.load.latencies import SCHEMA_PERCENTILES, percentile_name
+from pytest_tfserving.load.result import Result
+from pytest_tfserving.search import Found
+from pytest_tfserving.slo import CPU_PER_REQUEST, Decision, Slo, Verdict, percentile_of, too_few
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pytest_tfserving.slo import Judgement
+
+    OnRead = Callable[[str], None]
+
+_PERCENTILES = {f"p{text}_ms": f"p{text.replace('_', '.')}" for text in ("50", "90", "95", "99", "99_9")}
+# Figures of a result that are metrics of the SLO language, by their attributes.
+_METRICS = {
+    **_PERCENTILES,
+    "rps": "rps",
+    "mean_ms": "mean",
+    "max_ms": "max",
+    "error_rate": "errors",
+    "efficiency": "efficiency",
+    "cpu_per_request_ms": CPU_PER_REQUEST,
+}
+_OTHER_FIGURES = (
+    *("errors", "requests", "successes", "total_requests", "total_errors", "latencies", "latencies_ms"),
+    *("series", "slices", "stages", "beside", "intervals", "arrivals", "cpu", "server", "server_findings"),
+    *("decided", "undecided"),
+)
+# The intervals of metrics, by their names in a result.
+_INTERVALS = {
+    "rps": "rps",
+    "mean": "mean_ms",
+    "efficiency": "efficiency",
+    CPU_PER_REQUEST: "cpu_per_request_ms",
+    **{f"p{each:g}": percentile_name(each) for each in SCHEMA_PERCENTILES},
+}
+# Of fewer requests than this, one failure is more than the 1 % that is allowed by default.
+_FEWEST_REQUESTS = 100
+# SLOs on what may not be known, which are asked for the reason only.
+_MAY_BE_UNKNOWN = {"efficiency": "efficiency>=0%", CPU_PER_REQUEST: "cpu_per_request<=1s"}
+
+
+class _Given:
+    """Calls ``on_read`` with the name of each of its figures that is read, and reads it from its source."""
+
+    _figures: ClassVar[frozenset[str]] = frozenset()
+    _source: Any = None
+    _on_read: OnRead | None = None
+
+    @classmethod
+    def of(cls, source: Any, on_read: OnRead) -> Self:
+        """Return the same value as ``source``, a dataclass of which this one is a kind."""
+        made: Any = cls
+        given: Self = made(**{part.name: getattr(source, part.name) for part in fields(source)})
+        object.__setattr__(given, "_source", source)
+        object.__setattr__(given, "_on_read", on_read)
+        return given
+
+    def __getattribute__(self, name: str) -> Any:
+        own = object.__getattribute__
+        if name not in own(self, "_figures") or own(self, "_source") is None:
+            return own(self, name)
+        own(self, "_note")(name)
+        return getattr(own(self, "_source"), name)
+
+    def _note(self, figure: str) -> None:
+        __tracebackhide__ = True
+        if self._on_read:
+            self._on_read(figure)
+
+    @property
+    def _plain(self) -> Any:
+        """The value that reports nothing; a copy that `dataclasses.replace` made is one itself."""
+        return self if self._source is None else self._source
+
+
+class GivenResult(_Given, Result):
+    """The result of a run of load, as `load()` gives it to a test."""
+
+    _figures = frozenset({*_METRICS, *_OTHER_FIGURES})
+
+    def percentile_ms(self, percentile: float) -> float:
+        """The nearest-rank percentile: the least latency that so many per cent do not exceed."""
+        self._note(f"p{percentile:.10g}")
+        return Result.percentile_ms(self._plain, percentile)
+
+    def metric(self, name: str) -> float:
+        """A metric of the SLO language in its own unit: ms, requests a second, or a fraction."""
+        self._note(name)
+        return Result.metric(self._plain, name)
+
+    def judge(self, slos: Sequence[Slo]) -> list[Judgement]:
+        """The verdict on each of ``slos``."""
+        self._note("judge")
+        return Result.judge(self._plain, slos)
+
+    def check(self, *metrics: str) -> None:
+        """Judge every SLO of the experiment and of the test's mark; fail or skip the test accordingly.
+
+        Args:
+            metrics: judge only the SLOs of these metrics, as ``"rps"``, ``"efficiency"`` or ``"p95"``, and
+                the one on errors with them.
+        """
+        __tracebackhide__ = True
+        Result.check(self._plain, *metrics)
+
+    def __repr__(self) -> str:
+        return Result.__repr__(self._plain)
+
+
+class GivenFound(_Given, Found):
+    """What a search found, as `load.max_rps` gives it to a test."""
+
+    _figures = frozenset({"knee", "confirmed", "probes", "curve", "table"})
+
+
+def too_little(result: Result, figure: str) -> str:
+    """Return why ``figure`` of a result rests on too little, as `check` would; empty where it does not."""
+    metric = _METRICS.get(figure, figure)
+    if metric not in _METRICS.values() and percentile_of(metric) is None:
+        return ""
+    own = [slo for slo in result.slos if slo.metric == metric]
+    undecided = [each for each in result.judge(own) if each.verdict is Verdict.INCONCLUSIVE]
+    if undecided:
+        return str(undecided[0])
+    if any(isinstance(result.decision(slo), Decision) for slo in own):
+        return ""
+    if math.isnan(result.metric(metric)):
+        return _unknown(result, metric)
+    return too_few(metric, result.successes) or _without_interval(result, metric)
+
+
+def _unknown(result: Result, metric: str) -> str:
+    """Return why there is no figure."""
+    if metric in _MAY_BE_UNKNOWN:
+        return f"it is not known: {result.unknown(Slo.parse(_MAY_BE_UNKNOWN[metric]))}"
+    return "it is not known: no request succeeded in the window"
+
+
+def _without_interval(result: Result, metric: str) -> str:
+    """Return that there were too few requests for an interval; empty where there is one, or can never be."""
+    if metric == "errors":
+        is_enough = result.requests >= _FEWEST_REQUESTS
+    else:
+        is_enough = metric not in _INTERVALS or _INTERVALS[metric] in result.intervals
+    if is_enough:
+        return ""
+    return (
+        f"{result.requests} requests in a window of {result.window.length_s:.1f} s are too few to tell "
+        f"how far off {metric} is"
+    )
