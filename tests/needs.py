@@ -36,8 +36,8 @@ LIMITED_CONTEXT = "TFSERVING_E2E_LIMITED_CONTEXT"
 LOAD_IMAGE = "TFSERVING_E2E_LOAD_IMAGE"
 # A command that takes `stop` or `start` and does that to the cluster's API server.
 API_SERVER = "TFSERVING_E2E_API_SERVER"
-# A folder with the official stubs, the Python of an environment with min-tfs-client, a folder with other pytest
-# plugins, the schema of JUnit XML.
+# A folder with the official stubs, the Python of an environment with min-tfs-client, a folder with other
+# pytest plugins, the schema of JUnit XML.
 STUBS = "TFSERVING_TEST_STUBS"
 CLIENT = "TFSERVING_TEST_CLIENT"
 PLUGINS = "TFSERVING_TEST_PLUGINS"
