@@ -95,7 +95,8 @@ def test_a_spoilt_run_that_a_test_shrugs_off_fails_the_session(
 
 
 def test_workers_are_held_to_the_table_too(project: Project) -> None:
-    project.write(EXPERIMENTS.replace('["rps>=1"]', '["max<0.0001ms"]'), GREEN["check is forgotten"])
+    planted.in_every_process(project.pytester, project.monkeypatch)
+    project.write(MISSED, GREEN["check is forgotten"])
 
     run = project.run("-n", "1")
 

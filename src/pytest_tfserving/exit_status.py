@@ -56,11 +56,11 @@ class ExitStatus:
 
     def pytest_unconfigure(self, config: pytest.Config) -> None:
         """Say it in the last lines."""
-        reporter = config.pluginmanager.get_plugin("terminalreporter")
-        for text in self._notes if reporter else ():
-            reporter.write_line(f"tfserving: {text}", yellow=True)
-        for text in self._failures if reporter else ():
-            reporter.write_line(f"tfserving: {text}", red=True)
+        if reporter := config.pluginmanager.get_plugin("terminalreporter"):
+            for text in self._notes:
+                reporter.write_line(f"tfserving: {text}", yellow=True)
+            for text in self._failures:
+                reporter.write_line(f"tfserving: {text}", red=True)
 
     def _contradictions(self, entries: list[Entry], uses: dict[str, Use]) -> Iterator[str]:
         """Say which verdicts would fail a test, and failed none."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from importlib.metadata import distributions
-from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import pytest
 
+import planted
 from needs import PLUGINS
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ SEVEN = [
     *("pytest-timeout", "pytest-xdist"),
 ]
 CHOICES = [*([name] for name in OPTIONS), SEVEN]
-TESTS = Path(__file__).parents[1]
 THEIRS = """
 import unittest
 import pytest
@@ -86,14 +85,6 @@ class TestClass:
 class TestUnit(unittest.TestCase):
     def test_sub(self):
         self.assertEqual(1, 1)
-"""
-# Load is planted: nothing is started.
-CONFTEST = """
-from types import SimpleNamespace
-import planted
-import pytest
-
-planted.instead_of_load(SimpleNamespace(monkeypatch=pytest.MonkeyPatch()))
 """
 EXPERIMENTS = """
 defaults: {model: ./models/half, payload: request.json, profile: smoke, slo: ["rps>=1"]}
@@ -158,7 +149,7 @@ def _only_what_is_named(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPat
     for name in [name for name in os.environ if name == "CI" or name.startswith(("PYTEST_", "GITHUB_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([os.environ[PLUGINS], str(TESTS)]))
+    monkeypatch.setenv("PYTHONPATH", os.environ[PLUGINS])
     monkeypatch.setenv("TMPDIR", str(pytester.path))
 
 
@@ -174,9 +165,9 @@ def test_a_suite_of_others_ends_as_without_us(pytester: pytest.Pytester, names: 
 
 
 @pytest.fixture
-def ours(pytester: pytest.Pytester) -> pytest.Pytester:
-    """A suite that uses this plugin."""
-    pytester.makeconftest(CONFTEST)
+def ours(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A suite that uses this plugin; its load is planted."""
+    planted.in_every_process(pytester, monkeypatch)
     pytester.makepyfile(test_ours=OURS)
     (pytester.path / "experiments.yaml").write_text(EXPERIMENTS, encoding="utf-8")
     (pytester.path / "request.json").write_text('{"instances": [1.0, 2.0, 5.0]}', encoding="utf-8")

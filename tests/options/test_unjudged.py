@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import planted
+from harness import EXPERIMENTS
 
 if TYPE_CHECKING:
     from harness import Project
@@ -41,7 +42,7 @@ FORGETTING = {
     ),
     "only its text is": ("def test_it(load):\n    print(load())\n", "load() ran, and no test"),
     "one of two runs": (
-        "def test_it(load):\n    load(users=7)\n    load(users=8).check()\n",
+        "def test_it(load):\n    load(users=1)\n    load(users=2).check()\n",
         "load() ran, and no test",
     ),
     "check is not called": ("def test_it(load):\n    assert load().check\n", "load() ran, and no test"),
@@ -51,7 +52,7 @@ FORGETTING = {
     ),
     "without a function": (
         "import pytest\n@pytest.mark.usefixtures('load')\n"
-        "class TestIt:\n    def test_it(self, load):\n        self.result = load(users=7)\n",
+        "class TestIt:\n    def test_it(self, load):\n        self.result = load(users=1)\n",
         "load() ran, and no test",
     ),
 }
@@ -119,14 +120,9 @@ def test_a_session_that_is_stopped_says_nothing_of_tests_it_never_ran(project: P
 
 def test_workers_judge_what_others_measured(project: Project) -> None:
     """One worker loads, another one judges; the run of a second experiment is forgotten."""
+    planted.in_every_process(project.pytester, project.monkeypatch)
     project.write(
-        """
-defaults: {model: ./models/half, payload: request.json, profile: tiny}
-profiles:
-  tiny: {users: 2, spawn_rate: 2, run_time_s: 2.5, think_time_s: 0.01, max_lag_ms: 2000, max_cpu_wait: 1}
-experiments:
-  - {shape: 1cpu-1gb-1n, inter_op: [1, 2], slo: ["max<60s"]}
-""",
+        EXPERIMENTS.replace("inter_op: 1", "inter_op: [1, 2]"),
         f"import pytest\n{FORGOTTEN}"
         '@pytest.mark.experiments("*interop1")\ndef test_gate(load):\n    load().check()\n',
     )
