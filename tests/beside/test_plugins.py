@@ -122,9 +122,15 @@ def test_users(load, users):
 def entry_points(names: Iterable[str]) -> list[str]:
     """What `-p` takes for the plugins of these distributions."""
     wanted = {each for name in names for each in (name, *NEEDED.get(name, ()))}
-    found = [each for each in distributions(path=[os.environ[PLUGINS]]) if each.name in wanted]
-    assert {each.name for each in found} == wanted
-    return [f"-p{point.name}" for each in found for point in each.entry_points.select(group="pytest11")]
+    found = {
+        name: each
+        for each in distributions(path=[os.environ[PLUGINS]])
+        if (name := each.name.lower().replace("_", "-")) in wanted
+    }
+    assert set(found) == wanted
+    return [
+        f"-p{point.name}" for each in found.values() for point in each.entry_points.select(group="pytest11")
+    ]
 
 
 def outcomes(pytester: pytest.Pytester, names: list[str], *options: str) -> tuple[int, list[tuple[str, ...]]]:
@@ -135,9 +141,10 @@ def outcomes(pytester: pytest.Pytester, names: list[str], *options: str) -> tupl
         sys.executable, "-m", "pytest", *loaded, *options, *mine, "--junit-xml=out.xml", "-pno:cacheprovider"
     )
     cases = ET.parse(pytester.path / "out.xml").getroot().iter("testcase")
-    ended = [(case.attrib["classname"], case.attrib["name"], _outcome(case)) for case in cases]
+    # Of a test that was run again the last case counts.
+    ended = {(case.attrib["classname"], case.attrib["name"]): _outcome(case) for case in cases}
     assert ended, run.stdout.str()
-    return run.ret, sorted(ended)
+    return run.ret, sorted((*name, outcome) for name, outcome in ended.items())
 
 
 def _outcome(case: ET.Element) -> str:
