@@ -13,7 +13,7 @@ from pytest_tfserving.options import LoadOverrides
 from pytest_tfserving.ownership import EXPERIMENT, is_ours
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from pytest_tfserving.experiment import Experiment
     from pytest_tfserving.slo import Slo
@@ -64,30 +64,31 @@ def wanted(experiments: list[Experiment], marks: Iterable[pytest.Mark]) -> list[
 
 def _patterns(mark: pytest.Mark, names: list[str]) -> tuple[str, ...]:
     """Return the patterns of a mark, each of which matches one of ``names`` at least."""
-    _check_experiments(mark)
     for pattern in mark.args:
         if not any(fnmatchcase(name, pattern) for name in names):
             raise ConfigurationError(f"{pattern!r} matches no experiment; {nearest(pattern, names)}.")
     return mark.args
 
 
+def mistakes(test: pytest.Item) -> Iterator[str]:
+    """Say what is wrong with the arguments of our marks on a test that gets our fixtures."""
+    for mark in test.iter_markers():
+        if checker := _CHECKERS.get(mark.name):
+            try:
+                checker(mark)
+            except ConfigurationError as error:
+                yield f"{test.nodeid}: mark {mark.name}: {error}"
+
+
 def check(items: Iterable[pytest.Item]) -> None:
     """Check the arguments of our marks, on tests that get our fixtures: elsewhere they are someone else's.
 
     Raises:
-        pytest.UsageError: for the first wrong one, naming the test.
+        pytest.UsageError: for the wrong ones of the first test that has some.
     """
     for item in items:
-        if not is_ours(item, EXPERIMENT):
-            continue
-        for mark in item.iter_markers():
-            checker = _CHECKERS.get(mark.name)
-            if checker is None:
-                continue
-            try:
-                checker(mark)
-            except ConfigurationError as error:
-                raise pytest.UsageError(f"{item.nodeid}: mark {mark.name}: {error}") from None
+        if is_ours(item, EXPERIMENT) and (wrong := list(mistakes(item))):
+            raise pytest.UsageError(*wrong)
 
 
 def _check_slo(mark: pytest.Mark) -> None:

@@ -22,6 +22,9 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
         experiments = perf.experiments(test.path)
     except ConfigurationError as error:
         raise pytest.Collector.CollectError(str(error)) from None
+    if wrong := list(marks.mistakes(test)):
+        perf.refuse(*wrong)
+        return
     try:
         wanted = marks.wanted(experiments, test.iter_markers("experiments"))
     except ConfigurationError as error:

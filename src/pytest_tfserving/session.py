@@ -103,14 +103,14 @@ class PerfSession:
         """The searches for the largest load so far."""
         return self.log.searches() if self.has_folder else []
 
-    def refuse(self, mistake: str) -> None:
+    def refuse(self, *mistakes: str) -> None:
         """Remember what is wrong with a test's marks, for a usage error once all tests are collected.
 
         A worker of pytest-xdist has no usage errors: there it is an error of the collection.
         """
         if self.is_worker:
-            raise pytest.Collector.CollectError(mistake)
-        self.mistakes.append(mistake)
+            raise pytest.Collector.CollectError("\n".join(mistakes))
+        self.mistakes += mistakes
 
     def notes(self) -> list[str]:
         """Lines to show when the run is over."""
