@@ -287,8 +287,7 @@ def test_marks_of_both_owners_live_in_one_suite(project: Project) -> None:
 def test_a_fixture_that_asks_for_ours_is_given_our_experiments(project: Project) -> None:
     (project.pytester.path / "conftest.py").write_text(
         "import pytest\n"
-        "@pytest.fixture(scope='session')\ndef experiment(experiment):\n    return experiment\n"
-        "@pytest.fixture\ndef load(load):\n    return load\n",
+        "@pytest.fixture(scope='session')\ndef experiment(experiment):\n    return experiment\n",
         encoding="utf-8",
     )
 

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 _ASKED_TOO_LATE = (
     "Tests are given experiments when they are collected, and this one asked for the fixture 'experiment' "
-    "while it ran; name 'load' or 'experiment' among the arguments of a test function, or in its "
-    "usefixtures. The methods of a unittest.TestCase cannot have experiments."
+    "while it ran; name 'experiment' among the arguments of the test function, or in its usefixtures. "
+    "The methods of a unittest.TestCase cannot have experiments."
 )
 
 
