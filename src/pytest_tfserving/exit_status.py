@@ -72,32 +72,34 @@ class ExitStatus:
             if not any(self._outcomes.get(nodeid, set()) & _ANSWERS for nodeid in uses[entry.key].asked):
                 yield f"{entry.result.experiment} is {entry.verdict}, and no test failed for that"
 
-    def _unjudged(self, entries: list[Entry], uses: dict[str, Use]) -> Iterator[tuple[str, str]]:
-        """Say which runs of load and searches no test judged, each with the test that asked for it first."""
+    def _unjudged(self, entries: list[Entry], uses: dict[str, Use]) -> Iterator[tuple[str, Use]]:
+        """Say which runs of load and searches no test judged, each with those that asked for it."""
         for entry in entries:
             result, use = entry.result, uses[entry.key]
             is_spoilt = result.aborted or result.invalid or result.incomplete or result.not_judged
             if not (is_spoilt or use.checked or use.read or self._any_trouble(use.asked)):
                 text = "load() ran, and no test called check() on its result or read a figure of it"
-                yield f"{result.experiment}: {text}", next(iter(use.asked), "")
+                yield f"{result.experiment}: {text}", use
         for key, search in self._perf.log.searches_by_key().items():
-            if not (uses[key].read or self._any_trouble(uses[key].asked)):
+            use = uses[key]
+            if not (use.read or self._any_trouble(use.asked)):
                 text = "load.max_rps() searched, and no test read what it found"
-                yield f"{search['experiment']}: {text}", next(iter(uses[key].asked), "")
+                yield f"{search['experiment']}: {text}", use
 
     def _any_trouble(self, nodeids: Iterable[str]) -> bool:
         """Return whether one of these tests did not get to its end: it failed, or skipped itself."""
         return any(nodeid in self._outcomes for nodeid in nodeids)
 
-    def _not_let_through(self, unjudged: Iterator[tuple[str, str]]) -> Iterator[str]:
+    def _not_let_through(self, unjudged: Iterator[tuple[str, Use]]) -> Iterator[str]:
         """Warn of what was not judged; return what an option or a warning filter makes a failure of."""
-        for text, nodeid in unjudged:
+        for text, use in unjudged:
+            nodeid, line = next(iter(use.asked.items()), ("", 0))
             said = f"{text} ({nodeid})"
             if self._perf.settings.unjudged == "fail":
                 yield said
                 continue
             try:
-                warnings.warn_explicit(said, TFServingWarning, nodeid.partition("::")[0], 0)
+                warnings.warn_explicit(said, TFServingWarning, nodeid.partition("::")[0], line)
             except TFServingWarning:
                 yield said
 

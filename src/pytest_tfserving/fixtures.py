@@ -182,7 +182,7 @@ class Load:
         """Keep how the test used a run of load, or a search."""
         if (key, how) not in self._used:
             self._used.add((key, how))
-            self._perf.log.add_use(key, self._request.node.nodeid, how)
+            self._perf.log.add_use(key, self._request.node, how)
 
     def warn_of_unchecked(self) -> None:
         """Warn of results whose load generator had trouble that no `check` has allowed for."""

@@ -80,7 +80,9 @@ def test_a_run_that_no_test_judges_is_a_warning_or_a_failure(project: Project, n
 
     warned.assert_outcomes(passed=1, warnings=1)
     assert warned.ret == pytest.ExitCode.OK
-    warned.stdout.fnmatch_lines([f"*TFServingWarning: 1cpu-1gb-1n-interop1: {said}* (test_perf.py::*)"])
+    warned.stdout.fnmatch_lines(
+        [f"*test_perf.py:[1-9]: TFServingWarning: 1cpu-1gb-1n-interop1: {said}* (test_perf.py::*)"]
+    )
     failed.assert_outcomes(passed=1)
     assert failed.ret == pytest.ExitCode.TESTS_FAILED
     assert failed.outlines[-1].startswith(f"tfserving: 1cpu-1gb-1n-interop1: {said}")

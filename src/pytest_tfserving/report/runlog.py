@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    import pytest
+
 
 @dataclass
 class Entry:
@@ -37,11 +39,14 @@ class Entry:
 
 @dataclass
 class Use:
-    """Which tests asked for a run of load or a search, called `check` on it, and read a figure of it."""
+    """Which tests asked for a run of load or a search, called `check` on it, and read a figure of it.
 
-    asked: list[str] = field(default_factory=list)
-    checked: list[str] = field(default_factory=list)
-    read: list[str] = field(default_factory=list)
+    Each is a node id with the line the test stands at.
+    """
+
+    asked: dict[str, int] = field(default_factory=dict)
+    checked: dict[str, int] = field(default_factory=dict)
+    read: dict[str, int] = field(default_factory=dict)
 
 
 class RunLog:
@@ -79,16 +84,17 @@ class RunLog:
         self._append({"key": key, "search": search})
         return key
 
-    def add_use(self, key: str, nodeid: str, how: str) -> None:
+    def add_use(self, key: str, test: pytest.Item, how: str) -> None:
         """Keep that a test used what is under ``key``; ``how`` is a field of `Use`."""
-        self._append({"key": key, "nodeid": nodeid, "use": how})
+        line = (test.location[1] or 0) + 1
+        self._append({"key": key, "nodeid": test.nodeid, "line": line, "use": how})
 
-    def uses(self) -> dict[str, Use]:
+    def uses(self) -> defaultdict[str, Use]:
         """How tests used each run of load and each search, by its key."""
         found: dict[str, Use] = defaultdict(Use)
         for line in self._lines():
             if "use" in line:
-                getattr(found[line["key"]], line["use"]).append(line["nodeid"])
+                getattr(found[line["key"]], line["use"])[line["nodeid"]] = line["line"]
         return found
 
     def searches(self) -> list[dict[str, Any]]:
