@@ -104,14 +104,20 @@ class ExitStatus:
                 yield said
 
     def _nothing_judged(self, entries: list[Entry], uses: dict[str, Use]) -> str:
-        """Say that every experiment is NOT JUDGED; empty where one is judged, or a test did so itself."""
-        from pytest_tfserving.slo import Verdict
-
-        is_judged = any(entry.verdict is not Verdict.NOT_JUDGED or uses[entry.key].read for entry in entries)
+        """Say that no experiment was judged; empty where one was, or a test did so by itself."""
+        is_judged = any(self._is_judged(entry, uses[entry.key]) for entry in entries)
         if is_judged or not entries or self._perf.searches():
             return ""
         count = len({entry.result.experiment for entry in entries})
-        every = "the only experiment is" if count == 1 else f"all {count} experiments are"
+        none = "the only experiment was not" if count == 1 else f"none of {count} experiments was"
         fails = self._perf.settings.nothing_judged == "fail"
         remedy = ", which fails the session; --tfserving-nothing-judged=pass lets it pass" if fails else ""
-        return f"nothing was judged: {every} NOT JUDGED{remedy}"
+        return f"NOT JUDGED: {none} judged{remedy}"
+
+    def _is_judged(self, entry: Entry, use: Use) -> bool:
+        """Return whether a run has a verdict, and not every test that asked for one was skipped."""
+        from pytest_tfserving.slo import Verdict
+
+        skipped = [nodeid for nodeid in use.checked if "skipped" in self._outcomes.get(nodeid, ())]
+        is_skipped = bool(skipped) and len(skipped) == len(use.checked)
+        return bool(use.read) or not (entry.verdict is Verdict.NOT_JUDGED or is_skipped)

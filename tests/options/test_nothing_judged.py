@@ -19,17 +19,17 @@ experiments:
 UNFIT = WITHOUT_SLO.replace("1cpu-1gb-1n", "900cpu-900gb-1n").replace("inter_op: [1, 2]", "inter_op: 1")
 # By name: experiments, options beside, and how many there are.
 NOTHING = {
-    "no SLO": (WITHOUT_SLO, (), "all 2 experiments are"),
+    "no SLO": (WITHOUT_SLO, (), "none of 2 experiments was"),
     "no SLO for this target": (
         WITHOUT_SLO.replace("[1, 2]", '[1, 2], slo: {url: ["rps>=1"]}'),
         (),
-        "all 2 experiments are",
+        "none of 2 experiments was",
     ),
-    "the machine is too small": (UNFIT, ("--tfserving-unfit=skip",), "the only experiment is"),
+    "the machine is too small": (UNFIT, ("--tfserving-unfit=skip",), "the only experiment was not"),
     "a baseline that is missing": (
         WITHOUT_SLO.replace("[1, 2]", "[1, 2], slo: [efficiency>=1%]"),
         (),
-        "all 2 experiments are",
+        "none of 2 experiments was",
     ),
 }
 
@@ -49,7 +49,7 @@ def test_on_a_laptop_the_last_line_says_so(project: Project, nothing: tuple[tupl
     run = project.run(*options)
 
     assert run.ret == pytest.ExitCode.OK
-    assert run.outlines[-1] == f"tfserving: nothing was judged: {count} NOT JUDGED"
+    assert run.outlines[-1] == f"tfserving: NOT JUDGED: {count} judged"
 
 
 def test_in_ci_it_fails(
@@ -62,7 +62,7 @@ def test_in_ci_it_fails(
 
     assert run.ret == pytest.ExitCode.TESTS_FAILED
     assert run.outlines[-1] == (
-        f"tfserving: nothing was judged: {count} NOT JUDGED, which fails the session; "
+        f"tfserving: NOT JUDGED: {count} judged, which fails the session; "
         "--tfserving-nothing-judged=pass lets it pass"
     )
 
@@ -88,7 +88,7 @@ def test_the_option_wins_over_the_variable(
     run = project.run()
 
     assert run.ret == status
-    assert "nothing was judged" in run.outlines[-1]
+    assert run.outlines[-1].startswith("tfserving: NOT JUDGED: none of 2 experiments was judged")
 
 
 # By name: tests with which something is judged although the experiments have no SLO, or not all of them.
@@ -118,7 +118,7 @@ def test_where_something_is_judged_ci_passes(
     run = project.run()
 
     assert run.ret == pytest.ExitCode.OK
-    run.stdout.no_fnmatch_line("*nothing was judged*")
+    run.stdout.no_fnmatch_line("tfserving: NOT JUDGED*")
 
 
 def test_a_failed_session_stays_failed(project: Project) -> None:
@@ -129,3 +129,16 @@ def test_a_failed_session_stays_failed(project: Project) -> None:
 
     run.assert_outcomes(failed=1)
     assert run.ret == pytest.ExitCode.TESTS_FAILED
+
+
+def test_a_verdict_that_no_test_asked_for_is_none(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table has one, on the SLO on requests a second; the only test asks for another metric."""
+    planted.instead_of_load(project)
+    monkeypatch.setenv("CI", "true")
+    project.write(tests='def test_it(load):\n    load().check("p95")\n')
+
+    run = project.run()
+
+    run.assert_outcomes(skipped=1)
+    assert run.ret == pytest.ExitCode.TESTS_FAILED
+    assert run.outlines[-1].startswith("tfserving: NOT JUDGED: the only experiment was not judged")

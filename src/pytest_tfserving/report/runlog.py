@@ -91,7 +91,7 @@ class RunLog:
 
     def uses(self) -> defaultdict[str, Use]:
         """How tests used each run of load and each search, by its key."""
-        found: dict[str, Use] = defaultdict(Use)
+        found: defaultdict[str, Use] = defaultdict(Use)
         for line in self._lines():
             if "use" in line:
                 getattr(found[line["key"]], line["use"])[line["nodeid"]] = line["line"]
