@@ -128,8 +128,8 @@ def too_little(result: Result, figure: str) -> str:
     if metric not in _METRICS.values() and percentile_of(metric) is None:
         return ""
     own = [slo for slo in result.slos if slo.metric == metric]
-    undecided = [each for each in result.judge(own) if each.verdict is Verdict.INCONCLUSIVE]
-    if undecided:
+    judgements = result.judge([slo for slo in own if slo.strict])
+    if undecided := [each for each in judgements if each.verdict is Verdict.INCONCLUSIVE]:
         return str(undecided[0])
     if any(isinstance(result.decision(slo), Decision) for slo in own):
         return ""
