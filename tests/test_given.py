@@ -46,7 +46,7 @@ READ: dict[str, Callable[[Result], object]] = {
 @pytest.mark.parametrize("figure", READ)
 def test_a_figure_that_is_read_is_that_of_the_run_and_is_reported(figure: str) -> None:
     seen: list[str] = []
-    given = GivenResult.of(RESULT, seen.append)
+    given = GivenResult.of(RESULT, lambda figure, _: seen.append(figure))
 
     assert READ[figure](given) == READ[figure](RESULT)
     assert seen == [figure]
@@ -54,7 +54,7 @@ def test_a_figure_that_is_read_is_that_of_the_run_and_is_reported(figure: str) -
 
 def test_what_is_no_figure_is_not_reported() -> None:
     seen: list[str] = []
-    given = GivenResult.of(RESULT, seen.append)
+    given = GivenResult.of(RESULT, lambda figure, _: seen.append(figure))
 
     assert isinstance(given, Result)
     assert repr(given) == repr(RESULT)
@@ -63,7 +63,7 @@ def test_what_is_no_figure_is_not_reported() -> None:
 
 
 def test_a_copy_has_the_same_figures() -> None:
-    given = GivenResult.of(RESULT, lambda _: None)
+    given = GivenResult.of(RESULT, lambda *_: None)
 
     assert replace(given, users=3).p95_ms == RESULT.p95_ms
     assert replace(given, users=3).percentile_ms(75) == RESULT.percentile_ms(75)
@@ -74,7 +74,7 @@ def test_what_a_search_found_is_reported_likewise() -> None:
     seen: list[str] = []
     found = Found(4.0, confirmed=True, probes=(Probe(4.0, holds=True),))
 
-    given = GivenFound.of(found, seen.append)
+    given = GivenFound.of(found, lambda figure, _: seen.append(figure))
 
     assert (given.knee, given.confirmed, given.table()) == (4.0, True, found.table())
     assert str(given) == str(found)
@@ -195,3 +195,35 @@ def test_a_relative_figure_that_is_not_known_says_so_before_it_is_compared(proje
 
     run.assert_outcomes(passed=1, warnings=1)
     run.stdout.fnmatch_lines(["*efficiency: it is not known: the bare in-process session was not measured*"])
+
+
+def staged(_: LoadProfile) -> dict[str, Any]:
+    """Return what a run in two stages could have measured, the second one of 90 requests."""
+    row = {"start_s": 0.0, "end_s": 10.0, "level": 1.0, "requests": 5000, "errors": 0, "p99_9_ms": 50.0}
+    stages = [row, {**row, "requests": 95, "errors": 5, "p50_ms": 5.0}]
+    beside = {"from_send": {"p99_9_ms": 5.0, "intervals": {}, "effective": {}}}
+    return {
+        "stages": [{**each, "rps": 1.0, "intervals": {}, "effective": {}} for each in stages],
+        "beside": beside,
+    }
+
+
+def test_a_percentile_of_a_part_of_the_run_says_so_too(project: Project) -> None:
+    planted.instead_of_load(project, staged)
+    project.write(
+        tests="from dataclasses import asdict\n"
+        "def test_it(load):\n"
+        "    first, second = load().stages\n"
+        "    assert first['p99_9_ms'] < 60\n"
+        "    assert second['p50_ms'] < 60 and second['level'] == 1\n"
+        "    assert second['p99_9_ms'] < 60\n"
+        "    assert load().beside['from_send'].get('p99_9_ms') < 60\n"
+        "    assert asdict(load())['stages'][0]['requests'] == 5000\n"
+    )
+
+    run = project.run()
+
+    run.assert_outcomes(passed=1, warnings=1)
+    run.stdout.fnmatch_lines(
+        ["*test_perf.py:6: *: stages[[]1[]].p99_9_ms: 90 requests are too few for p99.9, it needs 1000"]
+    )

@@ -228,7 +228,7 @@ class Load:
             found = search.run(partial(self._tried, over, chosen), Path(state) if state else None)
             key = self._keep(found, over, chosen)
         self._use(key, "asked")
-        return GivenFound.of(found, lambda _: self._use(key, "read"))
+        return GivenFound.of(found, lambda *_: self._use(key, "read"))
 
     def _keep(self, found: Found, over: str, slos: tuple[Slo, ...]) -> str:
         """Have the curve in every report; return the key of the search."""
@@ -383,16 +383,15 @@ class Load:
             self._use(key, "checked")
             verdicts.settle(item, self._perf.settings, *judged)
 
-        def read(figure: str) -> None:
+        def read(figure: str, problem: str) -> None:
             __tracebackhide__ = True
             self._use(key, "read")
-            if figure not in figures:
-                figures.add(figure)
-                verdicts.note_reading(bound, figure, self._perf.settings)
+            if problem and figure not in doubtful:
+                doubtful.add(figure)
+                verdicts.doubt_reading(result, figure, problem, self._perf.settings)
 
-        figures: set[str] = set()
-        bound = result.bound(slos, settle)
-        return GivenResult.of(bound, read)
+        doubtful: set[str] = set()
+        return GivenResult.of(result.bound(slos, settle), read)
 
 
 def _pair(interval: Sequence[float] | None) -> tuple[float, float] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pytest_tfserving.load.latencies import SCHEMA_PERCENTILES, percentile_name
@@ -12,13 +13,14 @@ from pytest_tfserving.search import Found
 from pytest_tfserving.slo import CPU_PER_REQUEST, Decision, Slo, Verdict, percentile_of, too_few
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pytest_tfserving.slo import Judgement
 
-    OnRead = Callable[[str], None]
+    # The figure that is read, and why it rests on too little, empty where it does not.
+    OnRead = Callable[[str, str], None]
 
-_PERCENTILES = {f"p{text}_ms": f"p{text.replace('_', '.')}" for text in ("50", "90", "95", "99", "99_9")}
+_PERCENTILES = {percentile_name(each): f"p{each:g}" for each in SCHEMA_PERCENTILES}
 # Figures of a result that are metrics of the SLO language, by their attributes.
 _METRICS = {
     **_PERCENTILES,
@@ -40,7 +42,7 @@ _INTERVALS = {
     "mean": "mean_ms",
     "efficiency": "efficiency",
     CPU_PER_REQUEST: "cpu_per_request_ms",
-    **{f"p{each:g}": percentile_name(each) for each in SCHEMA_PERCENTILES},
+    **{metric: name for name, metric in _PERCENTILES.items()},
 }
 # Of fewer requests than this, one failure is more than the 1 % that is allowed by default.
 _FEWEST_REQUESTS = 100
@@ -54,6 +56,8 @@ class _Given:
     _figures: ClassVar[frozenset[str]] = frozenset()
     _source: Any = None
     _on_read: OnRead | None = None
+    # Values that report what is read of them, by attributes of the source.
+    _parts: Mapping[str, Any] = MappingProxyType({})
 
     @classmethod
     def of(cls, source: Any, on_read: OnRead) -> Self:
@@ -69,12 +73,15 @@ class _Given:
         if name not in own(self, "_figures") or own(self, "_source") is None:
             return own(self, name)
         own(self, "_note")(name)
-        return getattr(own(self, "_source"), name)
+        return own(self, "_parts").get(name) or getattr(own(self, "_source"), name)
 
     def _note(self, figure: str) -> None:
         __tracebackhide__ = True
         if self._on_read:
-            self._on_read(figure)
+            self._on_read(figure, self._too_little(figure))
+
+    def _too_little(self, figure: str) -> str:  # noqa: ARG002 - for what rests on something
+        return ""
 
     @property
     def _plain(self) -> Any:
@@ -86,6 +93,24 @@ class GivenResult(_Given, Result):
     """The result of a run of load, as `load()` gives it to a test."""
 
     _figures = frozenset({*_METRICS, *_OTHER_FIGURES})
+
+    @classmethod
+    def of(cls, source: Result, on_read: OnRead) -> Self:
+        """Return the same result."""
+        given = super().of(source, on_read)
+        stages = [
+            _GivenRow.of(row, f"stages[{index}]", row["requests"] - row["errors"], on_read)
+            for index, row in enumerate(source.stages)
+        ]
+        beside = {
+            name: _GivenRow.of(row, f"beside[{name!r}]", source.successes, on_read)
+            for name, row in source.beside.items()
+        }
+        object.__setattr__(given, "_parts", {"stages": stages, "beside": beside})
+        return given
+
+    def _too_little(self, figure: str) -> str:
+        return too_little(self._plain, figure)
 
     def percentile_ms(self, percentile: float) -> float:
         """The nearest-rank percentile: the least latency that so many per cent do not exceed."""
@@ -114,6 +139,35 @@ class GivenResult(_Given, Result):
 
     def __repr__(self) -> str:
         return Result.__repr__(self._plain)
+
+
+class _GivenRow(dict[str, Any]):
+    """The figures of a part of a run, of so many ``successes``: it reports the percentiles that are read."""
+
+    _where = ""
+    _successes = 0
+    _on_read: OnRead | None = None
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any], where: str, successes: int, on_read: OnRead) -> Self:
+        """Return the same row, which stands at ``where`` in its result."""
+        given = cls(row)
+        given._where, given._successes, given._on_read = where, successes, on_read
+        return given
+
+    def __getitem__(self, name: str) -> Any:
+        self._note(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The figure, or ``default``."""
+        self._note(name)
+        return super().get(name, default)
+
+    def _note(self, name: str) -> None:
+        __tracebackhide__ = True
+        if self._on_read and name in _PERCENTILES:
+            self._on_read(f"{self._where}.{name}", too_few(_PERCENTILES[name], self._successes))
 
 
 class GivenFound(_Given, Found):

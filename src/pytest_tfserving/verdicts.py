@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_tfserving.errors import ConfigurationError, TFServingWarning
-from pytest_tfserving.given import too_little
 from pytest_tfserving.report import junit
 from pytest_tfserving.slo import Judgement, Slo, Verdict, check_metric
 
@@ -70,11 +69,9 @@ def settle(
     junit.add_verdict(item, Verdict.worst(each.verdict for each in strict))
 
 
-def note_reading(result: Result, figure: str, settings: Settings) -> None:
+def doubt_reading(result: Result, figure: str, problem: str, settings: Settings) -> None:
     """Warn of a figure that a test reads and that rests on too little; fail where that is asked for."""
     __tracebackhide__ = True
-    if not (problem := too_little(result, figure)):
-        return
     text = f"{_who(result)}: {figure}: {problem}"
     if settings.inconclusive == "fail":
         pytest.fail(text, pytrace=False)
