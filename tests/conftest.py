@@ -71,7 +71,7 @@ def project(
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "100")
-    for name in [name for name in os.environ if name.startswith(("PYTEST_", "GITHUB_"))]:
+    for name in [name for name in os.environ if name == "CI" or name.startswith(("PYTEST_", "GITHUB_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PYTEST_TFSERVING_CALIBRATION", str(tmp_path / "calibration.json"))
     monkeypatch.setenv("PYTEST_TFSERVING_CACHE", str(model_cache))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
+    import pytest
+
     from harness import Project
     from pytest_tfserving.load.profile import LoadProfile
     from pytest_tfserving.measure import Asked
@@ -34,6 +37,15 @@ STUDY = [
     for each in read_file(Path(__file__).parents[1] / "perf_tests" / "experiments.yaml").experiments
     if each.profile.name == "study"
 ]
+
+
+_CONFTEST = """
+from types import SimpleNamespace
+import planted
+import pytest
+
+planted.instead_of_load(SimpleNamespace(monkeypatch=pytest.MonkeyPatch()))
+"""
 
 
 def result(index: int = 0, rps: float = 50.0, p50_ms: float = 300.0, **changes: Any) -> Result:
@@ -88,6 +100,12 @@ def document(
 
 def _nothing_special(_: LoadProfile) -> dict[str, Any]:
     return {}
+
+
+def in_every_process(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `instead_of_load` hold for processes of their own, too, by a conftest."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+    pytester.makeconftest(_CONFTEST)
 
 
 def instead_of_load(

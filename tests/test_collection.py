@@ -59,7 +59,7 @@ def test_a_hook_adds_experiments(project: Project) -> None:
     [
         (
             'slo("p95<5")',
-            "test_perf.py::test_gate[[]*: mark slo: SLO 'p95<5': a missing unit does not fit p95*",
+            "test_perf.py::test_gate: mark slo: SLO 'p95<5': a missing unit does not fit p95*",
         ),
         ("slo()", "*mark slo: it needs SLOs, as slo(*"),
         ('slo("rps>=1", stict=False)', "*mark slo: unknown argument 'stict'; did you mean 'strict'*"),
@@ -131,3 +131,93 @@ def test_collecting_perf_tests_loads_neither_locust_nor_tensorflow(project: Proj
     )
 
     assert collected(project, apart=True) == ["test_gate[1cpu-1gb-1n-interop1]"]
+
+
+# By name: the marks of a test, and what is said of them.
+MATCHES_NOTHING = {
+    "a typo": (
+        '@pytest.mark.experiments("8cpus-*")',
+        "'8cpus-*' matches no experiment; *valid: 8cpu-*",
+    ),
+    "one pattern of two": (
+        '@pytest.mark.experiments("1cpu-*", "8cpus-*")',
+        "'8cpus-*' matches no experiment; *valid: 8cpu-*",
+    ),
+    "another case": ('@pytest.mark.experiments("8CPU-*")', "'8CPU-*' matches no experiment; *"),
+    "a whole name": (
+        '@pytest.mark.experiments("8cpu-16gb-2n-interop3")',
+        "'8cpu-16gb-2n-interop3' matches no experiment; did you mean '8cpu-16gb-2n-interop*'* valid: *",
+    ),
+    "marks that exclude each other": (
+        '@pytest.mark.experiments("1cpu-*")\n@pytest.mark.experiments("8cpu-*")',
+        "no experiment matches '8cpu-*' and '1cpu-*'; valid: *",
+    ),
+    "a pattern that is none": ("@pytest.mark.experiments(8)", "it needs patterns of names, as *"),
+}
+
+
+@pytest.mark.parametrize("name", MATCHES_NOTHING)
+@pytest.mark.parametrize(
+    "selection", [(), ("-k", "8cpu"), ("-k", "test_other"), ("--collect-only", "-q")], ids=str
+)
+def test_a_pattern_that_matches_nothing_is_named_whatever_is_selected(
+    project: Project, name: str, selection: tuple[str, ...]
+) -> None:
+    marks, said = MATCHES_NOTHING[name]
+    other = "def test_other(load): ...\n"
+    project.write(MANY, f"import pytest\n{marks}\ndef test_gate(load): ...\n{other}")
+
+    run = project.run(*selection)
+
+    assert run.ret == pytest.ExitCode.USAGE_ERROR
+    run.stderr.fnmatch_lines([f"ERROR: test_perf.py::test_gate: mark experiments: {said}"])
+    run.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_a_pattern_for_another_file_of_experiments_is_named(project: Project) -> None:
+    (project.pytester.path / "other.yaml").write_text(MANY, encoding="utf-8")
+    project.write(tests='import pytest\n@pytest.mark.experiments("*interop1")\ndef test_gate(load): ...\n')
+
+    assert project.run("--collect-only", "-q").ret == pytest.ExitCode.OK
+    run = project.run("--tfserving-experiments=other.yaml")
+
+    assert run.ret == pytest.ExitCode.USAGE_ERROR
+    run.stderr.fnmatch_lines(["ERROR: *: mark experiments: '[*]interop1' matches no experiment; *"])
+
+
+def test_every_pattern_that_matches_nothing_is_named_at_once(project: Project) -> None:
+    project.write(
+        MANY,
+        'import pytest\n@pytest.mark.experiments("a")\ndef test_a(load): ...\n'
+        '@pytest.mark.experiments("b")\ndef test_b(load): ...\n',
+    )
+
+    run = project.run()
+
+    run.stderr.fnmatch_lines(["ERROR: *test_a: *'a' matches no *", "ERROR: *test_b: *'b' matches no *"])
+
+
+@pytest.mark.parametrize(
+    ("mark", "said"),
+    [
+        ('experiments("8cpus-*")', "*mark experiments: '8cpus-[*]' matches no experiment; *"),
+        ('slo("p95<5")', "*mark slo: SLO 'p95<5': a missing unit does not fit p95*"),
+    ],
+)
+def test_workers_name_a_mistaken_mark(project: Project, mark: str, said: str) -> None:
+    project.write(MANY, f"import pytest\n@pytest.mark.{mark}\ndef test_gate(load): ...\n")
+
+    run = project.run("-n", "1")
+
+    assert run.ret not in (pytest.ExitCode.OK, pytest.ExitCode.INTERNAL_ERROR)
+    run.stdout.fnmatch_lines([said])
+    run.stdout.no_fnmatch_line("*INTERNALERROR*")
+
+
+def test_a_file_without_experiments_is_named(project: Project) -> None:
+    project.write("experiments: []\n")
+
+    run = project.run()
+
+    assert run.ret == pytest.ExitCode.INTERRUPTED
+    run.stdout.fnmatch_lines(["*experiments.yaml: its list of experiments is empty."])

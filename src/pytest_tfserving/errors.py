@@ -20,7 +20,7 @@ class LoadError(TFServingError):
 
 
 class TFServingWarning(UserWarning):
-    """A test passed on an estimate, on fewer SLOs than it has, or beside a load generator in trouble."""
+    """A test passed on an estimate, on fewer SLOs than it has, on too few requests, or without a verdict."""
 
 
 def missing_extra(module: str, extra: str, purpose: str) -> ConfigurationError:

@@ -17,6 +17,7 @@ import pytest
 
 from pytest_tfserving.errors import ConfigurationError, LoadError, TFServingError, TFServingWarning
 from pytest_tfserving.options import LoadOverrides, resolve_profile
+from pytest_tfserving.ownership import experiment_of
 from pytest_tfserving.session import PerfSession
 
 if TYPE_CHECKING:
@@ -33,6 +34,12 @@ if TYPE_CHECKING:
     from pytest_tfserving.slo import Slo
     from pytest_tfserving.targets.deployment import Deployment
 
+_ASKED_TOO_LATE = (
+    "Tests are given experiments when they are collected, and this one asked for the fixture 'experiment' "
+    "while it ran; name 'experiment' among the arguments of the test function, or in its usefixtures. "
+    "The methods of a unittest.TestCase cannot have experiments."
+)
+
 
 @contextmanager
 def plain_failures() -> Iterator[None]:
@@ -48,8 +55,22 @@ def plain_failures() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def experiment(request: pytest.FixtureRequest) -> Experiment:
     """The experiment this test runs for; tests are parametrised by the experiments file."""
-    found: Experiment = request.param
-    return found
+    with plain_failures():
+        if not hasattr(request, "param"):
+            raise ConfigurationError(_ASKED_TOO_LATE)
+        return _checked(request.param)
+
+
+def _checked(experiment: object) -> Experiment:
+    """Return an experiment that is one of ours, not what someone else calls so."""
+    from pytest_tfserving.experiment import Experiment
+
+    if isinstance(experiment, Experiment):
+        return experiment
+    raise ConfigurationError(
+        f"The fixture 'experiment' of this test gives {experiment!r}, which is no Experiment of "
+        "pytest-tfserving: a fixture or a parameter of that name has taken the place of ours; rename it."
+    )
 
 
 @pytest.fixture(scope="session")
@@ -57,9 +78,9 @@ def serving_model(experiment: Experiment, pytestconfig: pytest.Config) -> Path:
     """The SavedModel base folder to serve; override it to serve your own."""
     from pytest_tfserving.models.store import exported
 
-    if "/" in experiment.model:
-        return Path(experiment.model)
     with plain_failures():
+        if "/" in _checked(experiment).model:
+            return Path(experiment.model)
         return exported(experiment.model, PerfSession.of(pytestconfig).progress)
 
 
@@ -69,7 +90,7 @@ def request_payload(experiment: Experiment) -> Payload:
     from pytest_tfserving.load.payload import default_payload
 
     with plain_failures():
-        return default_payload(experiment.model, experiment.payload)
+        return default_payload(_checked(experiment).model, experiment.payload)
 
 
 @pytest.fixture(scope="session")
@@ -88,6 +109,8 @@ def serving(
     from pytest_tfserving.measure import deploy
     from pytest_tfserving.targets.order import Order
 
+    with plain_failures():
+        _checked(experiment)
     perf = PerfSession.of(request.config)
     folder = Path(tempfile.mkdtemp(prefix="deployment-", dir=perf.folder))
     hook = (perf.item or request.session).ihook.pytest_tfserving_manifests
@@ -120,14 +143,15 @@ def _needs_bare_session(experiment: Experiment, items: list[pytest.Item]) -> boo
     """Whether an SLO of the experiment, or of a mark, is relative to the bare session."""
     from pytest_tfserving import marks
 
-    marked = (slo for item in items for slo in marks.slos(item))
+    marked = (slo for item in items if experiment_of(item) for slo in marks.slos(item))
     return any(slo.relative for slo in (*experiment.slo, *marked))
 
 
 @pytest.fixture
 def load(request: pytest.FixtureRequest, experiment: Experiment) -> Iterator[Load]:
     """Call it to put load on the deployment and get a `Result`."""
-    given = Load(request, experiment)
+    with plain_failures():
+        given = Load(request, _checked(experiment))
     yield given
     given.warn_of_unchecked()
 
@@ -143,6 +167,7 @@ class Load:
         self._experiment = experiment
         self._perf = PerfSession.of(request.config)
         self._unchecked: dict[str, str] = {}
+        self._used: set[tuple[str, str]] = set()
 
     def __call__(self, profile: str | None = None, **overrides: Any) -> Result:
         """Run load, or take the result of the same run.
@@ -156,6 +181,12 @@ class Load:
             chosen = self._profile(LoadOverrides(profile, overrides))
             run = self._run_of(chosen)
         return self._judged(run)
+
+    def _use(self, key: str, how: str) -> None:
+        """Keep how the test used a run of load, or a search."""
+        if (key, how) not in self._used:
+            self._used.add((key, how))
+            self._perf.log.add_use(key, self._request.node, how)
 
     def warn_of_unchecked(self) -> None:
         """Warn of results whose load generator had trouble that no `check` has allowed for."""
@@ -186,6 +217,7 @@ class Load:
             state: a file that keeps what was tried, for a search that was interrupted.
         """
         from pytest_tfserving import marks, verdicts
+        from pytest_tfserving.given import GivenFound
         from pytest_tfserving.search import Search
         from pytest_tfserving.slo import parse_slos
 
@@ -198,8 +230,9 @@ class Load:
             name = self._name_of_search(over, chosen)
             search = Search(start, precision, most, over == "users", name)
             found = search.run(partial(self._tried, over, chosen), Path(state) if state else None)
-            self._keep(found, over, chosen)
-            return found
+            key = self._keep(found, over, chosen)
+        self._use(key, "asked")
+        return GivenFound.of(found, lambda *_: self._use(key, "read"))
 
     def _name_of_search(self, over: str, slos: tuple[Slo, ...]) -> str:
         """Return what tells a search from others: what is served and sent is part of it, the load is not."""
@@ -210,9 +243,9 @@ class Load:
         key = Wanted.of(identity, profile, but={over, "spawn_rate"}).key
         return f"{self._experiment.name} {over} {' '.join(slo.text for slo in slos)} {key}"
 
-    def _keep(self, found: Found, over: str, slos: tuple[Slo, ...]) -> None:
-        """Have the curve in every report."""
-        self._perf.log.add_search(
+    def _keep(self, found: Found, over: str, slos: tuple[Slo, ...]) -> str:
+        """Have the curve in every report; return the key of the search."""
+        return self._perf.log.add_search(
             {
                 "experiment": self._perf.settings.url or self._experiment.name,
                 "origin": self._experiment.origin,
@@ -306,6 +339,7 @@ class Load:
         """Return a run under the test's own names."""
         taking = self._taking(run)
         self._perf.log.add_taking(taking)
+        self._use(taking.row, "asked")
         return replace(run, result=replace(run.result, **json.loads(taking.names)))
 
     def _taking(self, run: Run) -> Taking:
@@ -386,8 +420,6 @@ class Load:
 
     def _watched(self) -> tuple[Slo, ...]:
         """The SLOs of the experiment and of every test of it: any of them may share this run."""
-        from pytest_tfserving.homes import experiment_of
-
         tests = [item for item in self._request.session.items if experiment_of(item) == self._experiment]
         slos = dict.fromkeys(itertools.chain(self._slos, *map(self._slos_of, tests)))
         # Of two with one text the one that a run is prolonged for comes last, which counts.
@@ -395,11 +427,12 @@ class Load:
 
     def _judged(self, run: Run) -> Result:
         from pytest_tfserving import verdicts
+        from pytest_tfserving.given import GivenResult
         from pytest_tfserving.report import junit
 
         __tracebackhide__ = True
-        item, result, slos = self._request.node, run.result, self._slos
-        self._perf.log.add_judgements(self._taking(run), result.judge(slos))
+        item, result, slos, taking = self._request.node, run.result, self._slos, self._taking(run)
+        self._perf.log.add_judgements(taking, result.judge(slos))
         junit.add_result(item, run.id, result)
         verdicts.stop_unless_measured(item, result, self._perf.settings)
         if result.trouble:
@@ -408,9 +441,18 @@ class Load:
         def settle(*judged: Any) -> None:
             __tracebackhide__ = True
             self._unchecked.pop(run.id, None)
+            self._use(taking.row, "checked")
             verdicts.settle(item, self._perf.settings, *judged)
 
-        return result.bound(slos, settle)
+        def read(figure: str, problem: str) -> None:
+            __tracebackhide__ = True
+            self._use(taking.row, "read")
+            if problem and figure not in doubtful:
+                doubtful.add(figure)
+                verdicts.doubt_reading(result, figure, problem, self._perf.settings)
+
+        doubtful: set[str] = set()
+        return GivenResult.of(result.bound(slos, settle), read)
 
 
 def _pair(interval: Sequence[float] | None) -> tuple[float, float] | None:

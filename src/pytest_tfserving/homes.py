@@ -13,23 +13,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.experiment import Experiment, Home
+from pytest_tfserving.ownership import experiment_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import pytest
 
+    from pytest_tfserving.experiment import Experiment, Home
+
     _Definitions = Mapping[str, Sequence[pytest.FixtureDef[Any]]]
 
 _TO_OVERRIDE = ("serving", "serving_model", "request_payload", "serving_namespace")
 _OURS = "pytest_tfserving.fixtures"
-
-
-def experiment_of(item: pytest.Item) -> Experiment | None:
-    """Return the experiment that a test runs for, None if it runs for none of ours."""
-    found = _parameters(item).get("experiment")
-    return found if isinstance(found, Experiment) else None
 
 
 def settle(items: Iterable[pytest.Item]) -> None:

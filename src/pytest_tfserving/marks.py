@@ -10,9 +10,10 @@ import pytest
 
 from pytest_tfserving.errors import ConfigurationError, nearest
 from pytest_tfserving.options import LoadOverrides
+from pytest_tfserving.ownership import EXPERIMENT, is_ours
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from pytest_tfserving.experiment import Experiment
     from pytest_tfserving.slo import Slo
@@ -42,31 +43,52 @@ def load_overrides(item: pytest.Item) -> LoadOverrides:
     return LoadOverrides(mark.args[0] if mark.args else None, dict(mark.kwargs))
 
 
-def wanted(experiments: Iterable[Experiment], marks: Iterable[pytest.Mark]) -> list[Experiment]:
-    """The experiments that every ``experiments`` mark lets through."""
-    patterns = [mark.args for mark in marks if mark.name == "experiments"]
-    return [
-        experiment
-        for experiment in experiments
-        if all(any(fnmatchcase(experiment.name, each) for each in group) for group in patterns)
-    ]
-
-
-def check(items: Iterable[pytest.Item]) -> None:
-    """Check the arguments of our marks.
+def wanted(experiments: list[Experiment], marks: Iterable[pytest.Mark]) -> list[Experiment]:
+    """Return the experiments that every ``experiments`` mark lets through.
 
     Raises:
-        pytest.UsageError: for the first wrong one, naming the test.
+        ConfigurationError: for a pattern that matches none, and for marks that together let none through.
     """
-    for item in items:
-        for mark in item.iter_markers():
-            checker = _CHECKERS.get(mark.name)
-            if checker is None:
-                continue
+    names = [experiment.name for experiment in experiments]
+    groups = [_patterns(mark, names) for mark in marks]
+    found = [
+        experiment
+        for experiment in experiments
+        if all(any(fnmatchcase(experiment.name, each) for each in group) for group in groups)
+    ]
+    if not found:
+        together = " and ".join(", ".join(map(repr, group)) for group in groups)
+        raise ConfigurationError(f"no experiment matches {together}; valid: {', '.join(names)}.")
+    return found
+
+
+def _patterns(mark: pytest.Mark, names: list[str]) -> tuple[str, ...]:
+    """Return the patterns of a mark, each of which matches one of ``names`` at least."""
+    for pattern in mark.args:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise ConfigurationError(f"{pattern!r} matches no experiment; {nearest(pattern, names)}.")
+    return mark.args
+
+
+def mistakes(test: pytest.Item) -> Iterator[str]:
+    """Say what is wrong with the arguments of our marks on a test that gets our fixtures."""
+    for mark in test.iter_markers():
+        if checker := _CHECKERS.get(mark.name):
             try:
                 checker(mark)
             except ConfigurationError as error:
-                raise pytest.UsageError(f"{item.nodeid}: mark {mark.name}: {error}") from None
+                yield f"{test.nodeid}: mark {mark.name}: {error}"
+
+
+def check(items: Iterable[pytest.Item]) -> None:
+    """Check the arguments of our marks, on tests that get our fixtures: elsewhere they are someone else's.
+
+    Raises:
+        pytest.UsageError: for the wrong ones of the first test that has some.
+    """
+    for item in items:
+        if is_ours(item, EXPERIMENT) and (wrong := list(mistakes(item))):
+            raise pytest.UsageError(*wrong)
 
 
 def _check_slo(mark: pytest.Mark) -> None:

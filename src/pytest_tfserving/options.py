@@ -341,9 +341,26 @@ OPTIONS = (
     Option(
         "inconclusive",
         "{warn,fail}",
-        "What to do with an SLO that the data cannot decide: judge by the estimate with a warning, or fail.",
+        "What to do with an SLO that the data cannot decide: judge by the estimate with a warning, or fail; "
+        "and with a figure that a test reads although it rests on too little: warn, or fail.",
         parse_choice("warn", "fail"),
         "warn",
+    ),
+    Option(
+        "unjudged",
+        "{warn,fail}",
+        "What to do with a run of load that no test judges, by check() or by reading a figure of its result: "
+        "warn, or fail the session.",
+        parse_choice("warn", "fail"),
+        "warn",
+    ),
+    Option(
+        "nothing-judged",
+        "{pass,fail}",
+        "What to do with a session in which every experiment is NOT JUDGED, and no test fails: let it pass, "
+        "or fail it.",
+        parse_choice("pass", "fail"),
+        shown_default="fail where the environment variable CI is set, else pass",
     ),
     Option("json", "FILE", "Write every result with its circumstances to FILE.", shown_default="none"),
     Option(
@@ -430,6 +447,8 @@ class Settings:
     ready_timeout_s: float
     unfit: str
     inconclusive: str
+    unjudged: str
+    nothing_judged: str
     alpha: float
     noise_memory: NoiseMemory | None
     load_processes: int
@@ -495,6 +514,8 @@ class Settings:
             ready_timeout_s=values["ready-timeout"],
             unfit=values["unfit"],
             inconclusive=values["inconclusive"],
+            unjudged=values["unjudged"],
+            nothing_judged=values["nothing-judged"] or ("fail" if _is_ci() else "pass"),
             alpha=values["alpha"],
             noise_memory=_noise_memory(cli, ini),
             load_processes=values["load-processes"],
@@ -549,6 +570,10 @@ def resolve_profile(
             profile, fields = find_profile(source.profile, dict(own_profiles)), {}
         fields = _beaten(fields, source.fields) | dict(source.fields)
     return profile.with_overrides(fields)
+
+
+def _is_ci() -> bool:
+    return os.environ.get("CI", "").lower() not in ("", "0", "false", "no")
 
 
 def _beaten(weaker: Mapping[str, Any], stronger: Mapping[str, Any]) -> dict[str, Any]:

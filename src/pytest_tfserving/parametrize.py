@@ -8,6 +8,7 @@ import pytest
 
 from pytest_tfserving import marks
 from pytest_tfserving.errors import ConfigurationError
+from pytest_tfserving.ownership import EXPERIMENT, experiment_of, is_ours
 from pytest_tfserving.session import PerfSession
 
 if TYPE_CHECKING:
@@ -16,22 +17,25 @@ if TYPE_CHECKING:
 
 def parametrize(metafunc: pytest.Metafunc) -> None:
     """Give a test every experiment its marks let through, under the experiment's name."""
-    perf = PerfSession.of(metafunc.config)
+    perf, test = PerfSession.of(metafunc.config), metafunc.definition
     try:
-        experiments = perf.experiments(metafunc.definition)
+        experiments = perf.experiments(test)
     except ConfigurationError as error:
         raise pytest.Collector.CollectError(str(error)) from None
-    wanted = marks.wanted(experiments, metafunc.definition.iter_markers("experiments"))
-    metafunc.parametrize("experiment", wanted, ids=str, indirect=True, scope="session")
+    if wrong := list(marks.mistakes(test)):
+        perf.refuse(*wrong)
+        return
+    try:
+        wanted = marks.wanted(experiments, test.iter_markers("experiments"))
+    except ConfigurationError as error:
+        perf.refuse(f"{test.nodeid}: mark experiments: {error}")
+        return
+    metafunc.parametrize(EXPERIMENT, wanted, ids=str, indirect=True, scope="session")
 
 
 def experiments_of(items: list[pytest.Item]) -> list[Experiment]:
     """The experiments that the collected tests run for, in their order."""
-    loading = [item for item in items if "load" in getattr(item, "fixturenames", ())]
-    if not loading:
-        return []
-    from pytest_tfserving.homes import experiment_of
-
+    loading = [item for item in items if is_ours(item, "load")]
     return list(dict.fromkeys(filter(None, map(experiment_of, loading))))
 
 

@@ -15,6 +15,7 @@ from pytest_tfserving.fixtures import (
     serving_namespace,
 )
 from pytest_tfserving.options import add_options
+from pytest_tfserving.ownership import experiment_of, give_way, needs_experiments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,11 +44,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
     for description in DESCRIPTIONS:
         config.addinivalue_line("markers", description)
+    give_way(config)
     perf = config.stash[STASH_KEY] = PerfSession(config)
     if not perf.is_worker:
+        from pytest_tfserving.exit_status import ExitStatus
         from pytest_tfserving.report.files import ReportFiles
 
         config.pluginmanager.register(ReportFiles(perf), "tfserving-reports")
+        config.pluginmanager.register(ExitStatus(perf), "tfserving-exit-status")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -55,27 +59,31 @@ def pytest_configure_node(node: Any) -> None:
     """Tell a pytest-xdist worker where the run's folder is."""
     from pytest_tfserving.session import WORKER_FOLDER, PerfSession
 
-    node.workerinput[WORKER_FOLDER] = str(PerfSession.of(node.config).folder)
+    node.workerinput[WORKER_FOLDER] = str(PerfSession.of(node.config).folder_path)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Parametrise every test that needs an experiment."""
-    if "experiment" in metafunc.fixturenames:
+    """Parametrise every test that gets our experiments, once everyone else has had the chance to."""
+    if needs_experiments(metafunc):
         from pytest_tfserving.parametrize import parametrize
 
         parametrize(metafunc)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     """Tell pytest which tests share a deployment before it orders them; check the arguments of our marks."""
     from pytest_tfserving.marks import check
+    from pytest_tfserving.session import PerfSession
 
     if any("experiment" in getattr(item, "fixturenames", ()) for item in items):
         from pytest_tfserving.homes import settle
 
         settle(items)
     yield
+    if mistakes := PerfSession.of(config).mistakes:
+        raise pytest.UsageError(*mistakes)
     check(items)
 
 
@@ -99,11 +107,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_runtest_makereport(item: pytest.Item) -> Any:
     """Remember whose test failed, and let a NOT JUDGED skip point to the test, not into the plugin."""
     report = yield
+    if report.passed or not (experiment := experiment_of(item)):
+        return report
     if report.failed:
         from pytest_tfserving.session import PerfSession
 
-        PerfSession.of(item.config).add_failure(item)
-    if report.skipped and isinstance(report.longrepr, tuple) and "NOT JUDGED" in report.longrepr[2]:
+        PerfSession.of(item.config).failed.add(experiment)
+    elif isinstance(report.longrepr, tuple) and "NOT JUDGED" in report.longrepr[2]:
         path, line = item.location[0], item.location[1]
         report.longrepr = (path, (line or 0) + 1, report.longrepr[2])
     return report

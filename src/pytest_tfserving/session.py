@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 
@@ -52,6 +53,8 @@ class PerfSession:
         self.calibration_problem = ""
         self.failed: set[Experiment] = set()
         self.given_up: set[Experiment] = set()
+        # What is wrong with marks.
+        self.mistakes: list[str] = []
         self.item: pytest.Item | None = None
         self._begun: set[str] = set()
         self._home: Home | None = None
@@ -78,16 +81,22 @@ class PerfSession:
         return hasattr(self.config, "workerinput")
 
     @cached_property
-    def folder(self) -> Path:
-        """The run's folder, shared by all its processes."""
+    def folder_path(self) -> Path:
+        """The path of the run's folder, the same in all its processes."""
         if self.is_worker:
             return Path(self.config.workerinput[WORKER_FOLDER])  # type: ignore[attr-defined]
-        return Path(tempfile.mkdtemp(prefix="pytest-tfserving-"))
+        return Path(tempfile.gettempdir(), f"pytest-tfserving-{uuid4().hex}")
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder, shared by all its processes; whoever needs it first makes it."""
+        self.folder_path.mkdir(mode=0o700, exist_ok=True)
+        return self.folder_path
 
     @property
     def has_folder(self) -> bool:
-        """Whether anything asked for the run's folder yet."""
-        return "folder" in self.__dict__
+        """Whether any process of the run has needed its folder yet."""
+        return "folder_path" in self.__dict__ and self.folder_path.is_dir()
 
     @property
     def is_idle(self) -> bool:
@@ -110,22 +119,14 @@ class PerfSession:
         """The searches for the largest load so far."""
         return self.log.searches() if self.has_folder else []
 
-    def add_failure(self, item: pytest.Item) -> None:
-        """Remember that a test of an experiment failed."""
-        if "experiment" not in getattr(item, "fixturenames", ()):
-            return
-        from pytest_tfserving.homes import experiment_of
-
-        if experiment := experiment_of(item):
-            self.failed.add(experiment)
-
     def prepare(self, item: pytest.Item) -> None:
         """Have a test's deployment set up anew where the one that pytest keeps is not what the test needs.
 
         That is one whose model has changed since, and for a test that is run again one that has failed, or on
         which a run of load was given up.
         """
-        from pytest_tfserving.homes import experiment_of, forget, renew
+        from pytest_tfserving.homes import forget, renew
+        from pytest_tfserving.ownership import experiment_of
 
         self.item = item
         again = item.nodeid in self._begun
@@ -156,6 +157,15 @@ class PerfSession:
     def running_of(self, experiment: Experiment) -> Running | None:
         """Return the deployment that runs, if it is the experiment's."""
         return self._running if self._running and self._running.experiment == experiment else None
+
+    def refuse(self, *mistakes: str) -> None:
+        """Remember what is wrong with a test's marks, for a usage error once all tests are collected.
+
+        A worker of pytest-xdist has no usage errors: there it is an error of the collection.
+        """
+        if self.is_worker:
+            raise pytest.Collector.CollectError("\n".join(mistakes))
+        self.mistakes += mistakes
 
     def notes(self) -> list[str]:
         """Lines to show when the run is over."""
@@ -227,7 +237,7 @@ class PerfSession:
         """The experiments of a test, for this session's target.
 
         Raises:
-            ConfigurationError: for a missing or mistaken file, and for a name used twice.
+            ConfigurationError: for a missing, mistaken or empty file, and for a name used twice.
         """
         from pytest_tfserving.experiment import Home
         from pytest_tfserving.homes import folder_name
@@ -241,6 +251,8 @@ class PerfSession:
                     f"pytest_tfserving_experiments returned {experiment.name!r}, a name that is taken."
                 )
             found[experiment.name] = experiment
+        if not found:
+            raise ConfigurationError(f"{file.path}: its list of experiments is empty.")
         return [replace(each, target=self.settings.target) for each in found.values()]
 
     def profiles(self, test: pytest.Item) -> Mapping[str, LoadProfile]:

@@ -179,6 +179,8 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
 _SLO = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(<=|>=|==|=|<|>)\s*([+-]?[\d._]+(?:[eE][+-]?\d+)?)\s*(\D*?)\s*")
 # No one waits longer for a verdict.
 _LONGEST_S = 3600
+# Per cent.
+_ALL = 100
 _PERCENTILE = re.compile(r"p(\d{1,3}(?:\.\d+)?)")
 EXAMPLE = '"p95<200ms", "rps>=120", "errors<0.1%" or "efficiency>=80%"'
 
@@ -187,6 +189,15 @@ def percentile_of(metric: str) -> float | None:
     """``99.9`` for ``p99.9``; None for a metric that is no percentile."""
     match = _PERCENTILE.fullmatch(metric)
     return float(match[1]) if match else None
+
+
+def too_few(metric: str, successes: int) -> str:
+    """Return that so many requests are too few for a percentile; empty for enough, and for other metrics."""
+    percentile = percentile_of(metric)
+    if percentile is None or percentile >= _ALL:
+        return ""
+    needed = math.ceil(round(_ALL / (_ALL - percentile), 6))
+    return f"{successes} requests are too few for {metric}, it needs {needed}" if successes < needed else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,10 +316,8 @@ class Slo:
             return f"{decision}, but what came later says otherwise"
         if isinstance(decision, Undecided) and not (self.guard or self.needs_whole_run):
             return str(decision)
-        percentile = percentile_of(self.metric)
-        if percentile is not None and round(successes * (100 - percentile), 6) < 100:  # noqa: PLR2004 - percent
-            needed = math.ceil(round(100 / (100 - percentile), 6))
-            return f"{successes} requests are too few for {self.metric}, it needs {needed}"
+        if few := too_few(self.metric, successes):
+            return few
         return self._spread(low, high) if self.holds(low) != self.holds(high) else ""
 
     def _spread(self, low: float, high: float) -> str:

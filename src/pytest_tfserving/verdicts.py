@@ -69,6 +69,16 @@ def settle(
     junit.add_verdict(item, Verdict.worst(each.verdict for each in strict))
 
 
+def doubt_reading(result: Result, figure: str, problem: str, settings: Settings) -> None:
+    """Warn of a figure that a test reads and that rests on too little; fail where that is asked for."""
+    __tracebackhide__ = True
+    text = f"{_who(result)}: {figure}: {problem}"
+    if settings.inconclusive == "fail":
+        pytest.fail(text, pytrace=False)
+    # The test is four calls away: what it read, its noting, and what was given to be called then.
+    warnings.warn(TFServingWarning(text), stacklevel=5)
+
+
 def _check_metrics(metrics: tuple[str, ...]) -> None:
     __tracebackhide__ = True
     for metric in metrics:

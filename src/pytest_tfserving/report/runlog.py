@@ -7,6 +7,7 @@ them. Whoever reads merges all files.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from pytest_tfserving.slo import Judgement, Slo, Verdict
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
+
+    import pytest
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,18 @@ class Entry:
         return str(self.verdict) if self.verdict is Verdict.PASS else next(worst, str(self.verdict))
 
 
+@dataclass
+class Use:
+    """Which tests asked for a run of load or a search, called `check` on it, and read a figure of it.
+
+    Each is a node id with the line the test stands at.
+    """
+
+    asked: dict[str, int] = field(default_factory=dict)
+    checked: dict[str, int] = field(default_factory=dict)
+    read: dict[str, int] = field(default_factory=dict)
+
+
 class RunLog:
     """The log of one process, ``writer``, in the run's ``folder``."""
 
@@ -85,6 +100,7 @@ class RunLog:
         self.folder = folder
         self.writer = writer
         self._results = 0
+        self._searches = 0
 
     def add_result(self, key: str, result: Result, watched: Collection[str] | None = None) -> Run:
         """Keep a result under its key, with the texts of the SLOs that it was measured for, if for any."""
@@ -112,13 +128,33 @@ class RunLog:
         """Keep a line that the user is shown when the run is over."""
         self._append({"key": "", "note": text})
 
-    def add_search(self, search: dict[str, Any]) -> None:
-        """Keep what a search for the largest load has found."""
-        self._append({"key": "", "search": search})
+    def add_search(self, search: dict[str, Any]) -> str:
+        """Keep what a search for the largest load has found, and return the key it is under."""
+        self._searches += 1
+        key = f"search {self._searches} of {self.writer}"
+        self._append({"key": key, "search": search})
+        return key
+
+    def add_use(self, key: str, test: pytest.Item, how: str) -> None:
+        """Keep that a test used what is under ``key``; ``how`` is a field of `Use`."""
+        line = (test.location[1] or 0) + 1
+        self._append({"key": key, "nodeid": test.nodeid, "line": line, "use": how})
+
+    def uses(self) -> defaultdict[str, Use]:
+        """How tests used each run of load and each search, by its key."""
+        found: defaultdict[str, Use] = defaultdict(Use)
+        for line in self._lines():
+            if "use" in line:
+                getattr(found[line["key"]], line["use"])[line["nodeid"]] = line["line"]
+        return found
 
     def searches(self) -> list[dict[str, Any]]:
         """All searches."""
-        return [line["search"] for line in self._lines() if "search" in line]
+        return list(self.searches_by_key().values())
+
+    def searches_by_key(self) -> dict[str, dict[str, Any]]:
+        """All searches by their keys."""
+        return {line["key"]: line["search"] for line in self._lines() if "search" in line}
 
     def notes(self) -> list[str]:
         """The lines to show when the run is over."""

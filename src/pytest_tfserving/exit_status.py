@@ -1,0 +1,123 @@
+"""The end of a session: what no test has judged, and an exit code that agrees with the table."""
+
+from __future__ import annotations
+
+import warnings
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_tfserving.errors import TFServingWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pytest_tfserving.report.runlog import Entry, Use
+    from pytest_tfserving.session import PerfSession
+
+# Outcomes with which a test, or the user in its place, has answered for a verdict.
+_ANSWERS = {"failed", "rerun", "xfailed"}
+
+
+class ExitStatus:
+    """Fails a session whose tests passed although the table, or an option, says otherwise.
+
+    What it has to say comes after pytest's own last line.
+    """
+
+    def __init__(self, perf: PerfSession) -> None:
+        self._perf = perf
+        # Of tests that did not simply pass: their outcomes, by node id.
+        self._outcomes: dict[str, set[str]] = defaultdict(set)
+        self._failures: list[str] = []
+        self._notes: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Remember what became of a test that did not simply pass."""
+        if report.outcome != "passed":
+            outcome = "xfailed" if hasattr(report, "wasxfail") else report.outcome
+            self._outcomes[report.nodeid].add(outcome)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Warn of what no test has judged, and fail where the table or an option asks for that."""
+        ended = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        if not (ended and self._perf.has_folder):
+            return
+        entries, uses = self._perf.entries(), self._perf.log.uses()
+        self._failures += self._contradictions(entries, uses)
+        if not (session.shouldstop or session.shouldfail):
+            self._failures += self._not_let_through(self._unjudged(entries, uses))
+        if nothing := self._nothing_judged(entries, uses):
+            fails = self._perf.settings.nothing_judged == "fail"
+            (self._failures if fails else self._notes).append(nothing)
+        if self._failures and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_unconfigure(self, config: pytest.Config) -> None:
+        """Say it in the last lines."""
+        if reporter := config.pluginmanager.get_plugin("terminalreporter"):
+            for text in self._notes:
+                reporter.write_line(f"tfserving: {text}", yellow=True)
+            for text in self._failures:
+                reporter.write_line(f"tfserving: {text}", red=True)
+
+    def _contradictions(self, entries: list[Entry], uses: dict[str, Use]) -> Iterator[str]:
+        """Say which verdicts would fail a test, and failed none."""
+        from pytest_tfserving.slo import Verdict
+
+        for entry in entries:
+            if entry.verdict not in (Verdict.FAIL, Verdict.INVALID):
+                continue
+            if not any(self._outcomes.get(nodeid, set()) & _ANSWERS for nodeid in uses[entry.key].asked):
+                yield f"{entry.result.experiment} is {entry.verdict}, and no test failed for that"
+
+    def _unjudged(self, entries: list[Entry], uses: dict[str, Use]) -> Iterator[tuple[str, Use]]:
+        """Say which runs of load and searches no test judged, each with those that asked for it."""
+        for entry in entries:
+            result, use = entry.result, uses[entry.key]
+            is_spoilt = result.aborted or result.invalid or result.incomplete or result.not_judged
+            if not (is_spoilt or use.checked or use.read or self._any_trouble(use.asked)):
+                text = "load() ran, and no test called check() on its result or read a figure of it"
+                yield f"{result.experiment}: {text}", use
+        for key, search in self._perf.log.searches_by_key().items():
+            use = uses[key]
+            if not (use.read or self._any_trouble(use.asked)):
+                text = "load.max_rps() searched, and no test read what it found"
+                yield f"{search['experiment']}: {text}", use
+
+    def _any_trouble(self, nodeids: Iterable[str]) -> bool:
+        """Return whether one of these tests did not get to its end: it failed, or skipped itself."""
+        return any(nodeid in self._outcomes for nodeid in nodeids)
+
+    def _not_let_through(self, unjudged: Iterator[tuple[str, Use]]) -> Iterator[str]:
+        """Warn of what was not judged; return what an option or a warning filter makes a failure of."""
+        for text, use in unjudged:
+            nodeid, line = next(iter(use.asked.items()), ("", 0))
+            said = f"{text} ({nodeid})"
+            if self._perf.settings.unjudged == "fail":
+                yield said
+                continue
+            try:
+                warnings.warn_explicit(said, TFServingWarning, nodeid.partition("::")[0], line)
+            except TFServingWarning:
+                yield said
+
+    def _nothing_judged(self, entries: list[Entry], uses: dict[str, Use]) -> str:
+        """Say that no experiment was judged; empty where one was, or a test did so by itself."""
+        is_judged = any(self._is_judged(entry, uses[entry.key]) for entry in entries)
+        if is_judged or not entries or self._perf.searches():
+            return ""
+        count = len({entry.result.experiment for entry in entries})
+        none = "the only experiment was not" if count == 1 else f"none of {count} experiments was"
+        fails = self._perf.settings.nothing_judged == "fail"
+        remedy = ", which fails the session; --tfserving-nothing-judged=pass lets it pass" if fails else ""
+        return f"NOT JUDGED: {none} judged{remedy}"
+
+    def _is_judged(self, entry: Entry, use: Use) -> bool:
+        """Return whether a run has a verdict, and not every test that asked for one was skipped."""
+        from pytest_tfserving.slo import Verdict
+
+        skipped = [nodeid for nodeid in use.checked if "skipped" in self._outcomes.get(nodeid, ())]
+        is_skipped = bool(skipped) and len(skipped) == len(use.checked)
+        return bool(use.read) or not (entry.verdict is Verdict.NOT_JUDGED or is_skipped)

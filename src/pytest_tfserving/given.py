@@ -1,0 +1,213 @@
+"""What tests are given: results that report which of their figures are read; and which rest on too little."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from pytest_tfserving.load.latencies import SCHEMA_PERCENTILES, percentile_name
+from pytest_tfserving.load.result import Result
+from pytest_tfserving.search import Found
+from pytest_tfserving.slo import CPU_PER_REQUEST, Decision, Slo, Verdict, percentile_of, too_few
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pytest_tfserving.slo import Judgement
+
+    # The figure that is read, and why it rests on too little, empty where it does not.
+    OnRead = Callable[[str, str], None]
+
+_PERCENTILES = {percentile_name(each): f"p{each:g}" for each in SCHEMA_PERCENTILES}
+# Figures of a result that are metrics of the SLO language, by their attributes.
+_METRICS = {
+    **_PERCENTILES,
+    "rps": "rps",
+    "mean_ms": "mean",
+    "max_ms": "max",
+    "error_rate": "errors",
+    "efficiency": "efficiency",
+    "cpu_per_request_ms": CPU_PER_REQUEST,
+}
+_OTHER_FIGURES = (
+    *("errors", "requests", "successes", "total_requests", "total_errors", "latencies", "latencies_ms"),
+    *("series", "slices", "stages", "beside", "intervals", "arrivals", "cpu", "server", "server_findings"),
+    *("decided", "undecided"),
+)
+# The intervals of metrics, by their names in a result.
+_INTERVALS = {
+    "rps": "rps",
+    "mean": "mean_ms",
+    "efficiency": "efficiency",
+    CPU_PER_REQUEST: "cpu_per_request_ms",
+    **{metric: name for name, metric in _PERCENTILES.items()},
+}
+# Of fewer requests than this, one failure is more than the 1 % that is allowed by default.
+_FEWEST_REQUESTS = 100
+# SLOs on what may not be known, which are asked for the reason only.
+_MAY_BE_UNKNOWN = {"efficiency": "efficiency>=0%", CPU_PER_REQUEST: "cpu_per_request<=1s"}
+
+
+class _Given:
+    """Calls ``on_read`` with the name of each of its figures that is read, and reads it from its source."""
+
+    _figures: ClassVar[frozenset[str]] = frozenset()
+    _source: Any = None
+    _on_read: OnRead | None = None
+    # Values that report what is read of them, by attributes of the source.
+    _parts: Mapping[str, Any] = MappingProxyType({})
+
+    @classmethod
+    def of(cls, source: Any, on_read: OnRead) -> Self:
+        """Return the same value as ``source``, a dataclass of which this one is a kind."""
+        made: Any = cls
+        given: Self = made(**{part.name: getattr(source, part.name) for part in fields(source)})
+        object.__setattr__(given, "_source", source)
+        object.__setattr__(given, "_on_read", on_read)
+        return given
+
+    def __getattribute__(self, name: str) -> Any:
+        own = object.__getattribute__
+        if name not in own(self, "_figures") or own(self, "_source") is None:
+            return own(self, name)
+        own(self, "_note")(name)
+        return own(self, "_parts").get(name) or getattr(own(self, "_source"), name)
+
+    def _note(self, figure: str) -> None:
+        __tracebackhide__ = True
+        if self._on_read:
+            self._on_read(figure, self._too_little(figure))
+
+    def _too_little(self, figure: str) -> str:  # noqa: ARG002 - for what rests on something
+        return ""
+
+    @property
+    def _plain(self) -> Any:
+        """The value that reports nothing; a copy that `dataclasses.replace` made is one itself."""
+        return self if self._source is None else self._source
+
+
+class GivenResult(_Given, Result):
+    """The result of a run of load, as `load()` gives it to a test."""
+
+    _figures = frozenset({*_METRICS, *_OTHER_FIGURES})
+
+    @classmethod
+    def of(cls, source: Result, on_read: OnRead) -> Self:
+        """Return the same result."""
+        given = super().of(source, on_read)
+        stages = [
+            _GivenRow.of(row, f"stages[{index}]", row["requests"] - row["errors"], on_read)
+            for index, row in enumerate(source.stages)
+        ]
+        beside = {
+            name: _GivenRow.of(row, f"beside[{name!r}]", source.successes, on_read)
+            for name, row in source.beside.items()
+        }
+        object.__setattr__(given, "_parts", {"stages": stages, "beside": beside})
+        return given
+
+    def _too_little(self, figure: str) -> str:
+        return too_little(self._plain, figure)
+
+    def percentile_ms(self, percentile: float) -> float:
+        """The nearest-rank percentile: the least latency that so many per cent do not exceed."""
+        self._note(f"p{percentile:.10g}")
+        return Result.percentile_ms(self._plain, percentile)
+
+    def metric(self, name: str) -> float:
+        """A metric of the SLO language in its own unit: ms, requests a second, or a fraction."""
+        self._note(name)
+        return Result.metric(self._plain, name)
+
+    def judge(self, slos: Sequence[Slo]) -> list[Judgement]:
+        """The verdict on each of ``slos``."""
+        self._note("judge")
+        return Result.judge(self._plain, slos)
+
+    def check(self, *metrics: str) -> None:
+        """Judge every SLO of the experiment and of the test's mark; fail or skip the test accordingly.
+
+        Args:
+            metrics: judge only the SLOs of these metrics, as ``"rps"``, ``"efficiency"`` or ``"p95"``, and
+                the one on errors with them.
+        """
+        __tracebackhide__ = True
+        Result.check(self._plain, *metrics)
+
+    def __repr__(self) -> str:
+        return Result.__repr__(self._plain)
+
+
+class _GivenRow(dict[str, Any]):
+    """The figures of a part of a run, of so many ``successes``: it reports the percentiles that are read."""
+
+    _where = ""
+    _successes = 0
+    _on_read: OnRead | None = None
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any], where: str, successes: int, on_read: OnRead) -> Self:
+        """Return the same row, which stands at ``where`` in its result."""
+        given = cls(row)
+        given._where, given._successes, given._on_read = where, successes, on_read
+        return given
+
+    def __getitem__(self, name: str) -> Any:
+        self._note(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The figure, or ``default``."""
+        self._note(name)
+        return super().get(name, default)
+
+    def _note(self, name: str) -> None:
+        __tracebackhide__ = True
+        if self._on_read and name in _PERCENTILES:
+            self._on_read(f"{self._where}.{name}", too_few(_PERCENTILES[name], self._successes))
+
+
+class GivenFound(_Given, Found):
+    """What a search found, as `load.max_rps` gives it to a test."""
+
+    _figures = frozenset({"knee", "confirmed", "probes", "curve", "table"})
+
+
+def too_little(result: Result, figure: str) -> str:
+    """Return why ``figure`` of a result rests on too little, as `check` would; empty where it does not."""
+    metric = _METRICS.get(figure, figure)
+    if metric not in _METRICS.values() and percentile_of(metric) is None:
+        return ""
+    own = [slo for slo in result.slos if slo.metric == metric]
+    judgements = result.judge([slo for slo in own if slo.strict])
+    if undecided := [each for each in judgements if each.verdict is Verdict.INCONCLUSIVE]:
+        return str(undecided[0])
+    if any(isinstance(result.decision(slo), Decision) for slo in own):
+        return ""
+    if math.isnan(result.metric(metric)):
+        return _unknown(result, metric)
+    return too_few(metric, result.successes) or _without_interval(result, metric)
+
+
+def _unknown(result: Result, metric: str) -> str:
+    """Return why there is no figure."""
+    if metric in _MAY_BE_UNKNOWN:
+        return f"it is not known: {result.unknown(Slo.parse(_MAY_BE_UNKNOWN[metric]))}"
+    return "it is not known: no request succeeded in the window"
+
+
+def _without_interval(result: Result, metric: str) -> str:
+    """Return that there were too few requests for an interval; empty where there is one, or can never be."""
+    if metric == "errors":
+        is_enough = result.requests >= _FEWEST_REQUESTS
+    else:
+        is_enough = metric not in _INTERVALS or _INTERVALS[metric] in result.intervals
+    if is_enough:
+        return ""
+    return (
+        f"{result.requests} requests in a window of {result.window.length_s:.1f} s are too few to tell "
+        f"how far off {metric} is"
+    )
