@@ -296,8 +296,8 @@ class Load:
             return None
         # Outside of its turn a cluster is full of what others measure.
         with perf.turn(experiment.name), self._recorded(nothing):
-            if not (lacking := unfit(perf.settings, experiment)):
-                return None
+            if (run := self._found(nothing)) or not (lacking := unfit(perf.settings, experiment)):
+                return run
             return self._kept(nothing, nothing_measured(experiment, nothing.profile, not_judged=lacking))
 
     @cached_property
@@ -344,7 +344,8 @@ class Load:
             yield
         except (TFServingError, pytest.fail.Exception) as error:
             cause = str(error) if isinstance(error, TFServingError) else str(error.msg).splitlines()[0]
-            self._kept(wanted, nothing_measured(self._experiment, wanted.profile, aborted=cause))
+            if not self._found(wanted):
+                self._kept(wanted, nothing_measured(self._experiment, wanted.profile, aborted=cause))
             raise
 
     def _measured(self, wanted: Wanted) -> Run:
