@@ -168,6 +168,14 @@ class TestSearch:
         "def serving_model(request):\n    return Path(request.param) / 'models' / 'half'\n",
         "test_parameters.py": "def test_gate(serving_model, load):\n    load().check()\n",
     },
+    "parameters of the test": {
+        "conftest.py": "import pytest\nfrom pathlib import Path\n"
+        "@pytest.fixture(scope='session')\n"
+        "def serving_model(request):\n    return Path(request.param) / 'models' / 'half'\n",
+        "test_parameters.py": "import pytest\n"
+        "@pytest.mark.parametrize('serving_model', ['fraud', 'search'], indirect=True)\n"
+        "def test_gate(serving_model, load):\n    load().check()\n",
+    },
     "getfixturevalue": {
         "fraud/conftest.py": OVERRIDE,
         "search/conftest.py": OVERRIDE,
@@ -216,6 +224,22 @@ def test_each_test_is_served_what_its_own_fixtures_say(
     assert sorted(weights for weights, _ in runs) == [FAST, SLOW]
     assert len(verdicts(results)) == 2
     assert sorted(verdicts(results).values()) == ["FAIL", "PASS"]
+
+
+@pytest.mark.parametrize("unfit", ["skip", "fail"])
+def test_no_model_is_made_for_what_is_not_tried(project: Project, unfit: str) -> None:
+    project.write(
+        (EXPERIMENTS % GATE).replace("1cpu-1gb-1n", "8cpu-1gb-99n"), TESTS + TESTS.replace("gate", "more")
+    )
+    (project.pytester.path / "conftest.py").write_text(
+        "import pytest\n@pytest.fixture(scope='session')\ndef serving_model():\n    raise AssertionError\n"
+    )
+
+    run, (result,) = project.results(f"--tfserving-unfit={unfit}")
+
+    run.assert_outcomes(**{"skipped" if unfit == "skip" else "failed": 2})
+    assert result["verdict"] == "NOT JUDGED"
+    run.stdout.no_fnmatch_line("*AssertionError*")
 
 
 def test_labels_name_the_place_of_the_fixture(project: Project, runs: list[tuple[str, str]]) -> None:

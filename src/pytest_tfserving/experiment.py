@@ -136,12 +136,13 @@ class LoadPods:
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """Where tests find an experiment, and what stands there in the place of our fixtures and hooks.
+    """Where an experiment comes from, and which fixtures and hooks its tests see there.
 
     ``folder`` is that of the experiments file, or of the conftest with the hook, seen from pytest's rootdir.
     ``fixtures`` are the definitions that override ours, and those that these depend on, each as its name, its
-    place and its function; ``parameters`` are the values that pytest gives them. ``manifest_hooks`` are the
-    plugins that change manifests. ``renewals`` is how often the deployment was set up anew.
+    place and its function. ``parameters`` are the values that pytest gives to these fixtures.
+    ``manifest_hooks`` are the plugins that change manifests. ``renewals`` counts how often the deployment was
+    set up anew.
     """
 
     folder: str = ""

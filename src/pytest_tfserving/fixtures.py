@@ -310,7 +310,7 @@ class Load:
         from pytest_tfserving.identity import Wanted, identify
 
         nothing = Wanted.of_nothing(self._experiment, profile)
-        if run := self._found(nothing):
+        if run := self._found(nothing) or self._skipped(nothing):
             return run
         with self._recorded(nothing):
             identity = identify(self._perf, self._experiment, self._request.getfixturevalue)
@@ -319,6 +319,19 @@ class Load:
             return run
         with self._perf.turn(self._experiment.name):
             return self._found(wanted) or self._measured(wanted)
+
+    def _skipped(self, nothing: Wanted) -> Run | None:
+        """Return the run of an experiment that the target is unfit for, where those are not to be tried."""
+        from pytest_tfserving.measure import nothing_measured, unfit
+
+        perf, experiment = self._perf, self._experiment
+        if perf.settings.unfit == "smoke":
+            return None
+        # Outside of its turn a cluster is full of what others measure.
+        with perf.turn(experiment.name), self._recorded(nothing):
+            if (run := self._found(nothing)) or not (lacking := unfit(perf.settings, experiment)):
+                return run
+            return self._kept(nothing, nothing_measured(experiment, nothing.profile, not_judged=lacking))
 
     @cached_property
     def _before(self) -> list[Taking]:
@@ -365,18 +378,15 @@ class Load:
             yield
         except (TFServingError, pytest.fail.Exception) as error:
             cause = str(error) if isinstance(error, TFServingError) else str(error.msg).splitlines()[0]
-            self._kept(wanted, nothing_measured(self._experiment, wanted.profile, aborted=cause))
+            if not self._found(wanted):
+                self._kept(wanted, nothing_measured(self._experiment, wanted.profile, aborted=cause))
             raise
 
     def _measured(self, wanted: Wanted) -> Run:
-        from pytest_tfserving.measure import measure, nothing_measured, unfit
+        from pytest_tfserving.measure import measure
 
         perf, item, slos = self._perf, self._request.node, self._watched()
         with self._recorded(wanted):
-            lacking = unfit(perf.settings, self._experiment)
-            if lacking and perf.settings.unfit != "smoke":
-                nothing = nothing_measured(self._experiment, wanted.profile, not_judged=lacking)
-                return self._kept(wanted, nothing)
             deployment: Deployment = self._request.getfixturevalue("serving")
             asked = self._asked(wanted.profile, slos)
             result, interrupted = measure(deployment, asked, self._folder, perf.progress)

@@ -38,7 +38,7 @@ def settle(items: Iterable[pytest.Item]) -> None:
 
 
 def renew(items: Iterable[pytest.Item], experiment: Experiment) -> None:
-    """Let pytest set up anew all that depends on an experiment: from now on it is another parameter."""
+    """Make an experiment another parameter, so that pytest sets up anew all that depends on it."""
     home = replace(experiment.home, renewals=experiment.home.renewals + 1)
     renewed = replace(experiment, home=home)
     for item in items:
@@ -47,9 +47,9 @@ def renew(items: Iterable[pytest.Item], experiment: Experiment) -> None:
 
 
 def forget(item: pytest.Item, before: Home, now: Home) -> None:
-    """Let pytest set up anew what depends on a fixture that was another one in the home of the test before.
+    """Tear down the fixtures whose arguments are defined elsewhere for this test than for the test before.
 
-    Pytest keeps a session's fixture by its definition, whatever its arguments are elsewhere.
+    Pytest keeps the value of a session's fixture even where another definition of its argument counts.
     """
     changed = {name for name, _, _ in set(before.fixtures) ^ set(now.fixtures)}
     definitions = dict(_definitions(item)) if changed else {}

@@ -60,7 +60,7 @@ class Wanted:
 
     @classmethod
     def of(cls, identity: Mapping[str, Any], profile: LoadProfile, but: Collection[str] = ()) -> Wanted:
-        """Return the run of what is served and sent, under a load that is told by its fields ``but`` some."""
+        """Return the run that serves and sends this, under the load of ``profile`` but for some fields."""
         fields = {name: value for name, value in asdict(profile).items() if name not in {"name", *but}}
         load = {name: float(value) if type(value) is int else value for name, value in fields.items()}
         key = _digest(json.dumps([identity, load], sort_keys=True, default=str).encode())
@@ -68,7 +68,7 @@ class Wanted:
 
     @classmethod
     def of_nothing(cls, experiment: Experiment, profile: LoadProfile) -> Wanted:
-        """Return the run that comes to nothing before it is known what would be served."""
+        """Return the run that ends before it is known what would be served."""
         home = replace(experiment.home, renewals=0)
         key = _digest(f"nothing of {experiment.name} {home} {astuple(profile)}".encode())
         return cls(key, profile, {})

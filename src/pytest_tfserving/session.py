@@ -120,10 +120,10 @@ class PerfSession:
         return self.log.searches() if self.has_folder else []
 
     def prepare(self, item: pytest.Item) -> None:
-        """Have a test's deployment set up anew where the one that pytest keeps is not what the test needs.
+        """Have a test's deployment set up anew, unless the one that pytest keeps is what the test needs.
 
-        That is one whose model has changed since, and for a test that is run again one that has failed, or on
-        which a run of load was given up.
+        The model of a deployment can have changed. A test that is run again needs a deployment that has not
+        failed, and on which no run of load was given up.
         """
         from pytest_tfserving.homes import forget, renew
         from pytest_tfserving.ownership import experiment_of

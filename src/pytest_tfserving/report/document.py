@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 # Where the distribution of latencies is told, in per cent: finer towards the tail.
 _DISTRIBUTION = (*range(0, 90, 2), *np.arange(90, 99, 0.5), *np.arange(99, 100, 0.05), 99.99, 100)
-# What results of before these keys were written have in their place.
-_ADDED: dict[str, Any] = {"origin": {}, "identity": {}, "earlier": []}
+# Files of before there were these have results without them.
+_ADDED_LATER = {"origin", "identity"}
 # What reports read of a result.
 _RESULT_KEYS = (
-    *(part.name for part in fields(Result) if part.name not in {*NOT_WRITTEN, *_ADDED}),
+    *(part.name for part in fields(Result) if part.name not in NOT_WRITTEN | _ADDED_LATER),
     *("recording", "measured", "metrics", "distribution", "verdict", "slos"),
 )
 _ORDER = ("vcpus", "ram_gb", "nodes", "protocol", "payload", "batching", "inter_op", "model")
@@ -114,9 +114,6 @@ def read_document(path: Path) -> dict[str, Any]:
     for key in _RESULT_KEYS:
         if not all(key in result for result in content["results"]):
             raise ConfigurationError(f"{path} is not a result file of this version: a result has no {key!r}.")
-    for name, value in _ADDED.items():
-        for result in content["results"]:
-            result.setdefault(name, value)
     return dict(content)
 
 
@@ -125,7 +122,7 @@ def merged(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
     latest: dict[tuple[str, ...], dict[str, Any]] = {}
     results = [result for document in documents for result in document["results"]]
     for result in sorted(results, key=lambda result: str(result["started_at"])):
-        latest[tuple(json.dumps(result[name], sort_keys=True) for name in _SAME)] = result
+        latest[tuple(json.dumps(result.get(name), sort_keys=True) for name in _SAME)] = result
     return {
         **documents[0],
         "interrupted": any(document["interrupted"] for document in documents),

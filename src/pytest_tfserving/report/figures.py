@@ -132,7 +132,9 @@ _STAGE_FIGURES = ("rps", "p50_ms", "p95_ms", "p99_ms")
 
 def reasons(result: Mapping[str, Any]) -> list[str]:
     """What a result's verdict rests on, where it is not PASS, and what it was before a test was run again."""
-    before = [f"measured again for a test that was rerun; before: {each}" for each in result["earlier"]]
+    before = [
+        f"measured again for a test that was rerun; before: {each}" for each in result.get("earlier", ())
+    ]
     return [*_causes(result), *before]
 
 

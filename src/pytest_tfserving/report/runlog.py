@@ -32,10 +32,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Taking:
-    """That a test has taken a run of load, in its first ``execution`` or in a later one.
+    """A run of load that a test has taken, in its first ``execution`` or in a later one.
 
-    ``names`` are fields of the result that are the test's own, as JSON: tests share a run by what is
-    measured, which can have another name for each of them.
+    Tests share a run by what is measured, which can have another name for each of them: ``names`` are the
+    fields of the result that are the test's own, as JSON.
     """
 
     run: str
