@@ -126,17 +126,43 @@ def instead_of_load(
         )
 
     def measured(deployment: Deployment, asked: Asked, *_: Any) -> tuple[Result, bool]:
-        about: dict[str, Any] = {
-            "experiment": deployment.label,
-            "target": deployment.experiment.target,
-            "profile": asdict(asked.profile),
-            "users": asked.profile.users,
-            "configuration": deployment.configuration,
-        }
-        return result(**about, **special(asked.profile)), False
+        return result(**_about(deployment, asked), **special(asked.profile)), False
 
     project.monkeypatch.setattr(measure, "deploy", deployed)
     project.monkeypatch.setattr(measure, "measure", measured)
+
+
+def instead_of_servers(project: Project) -> list[tuple[str, str]]:
+    """Let a file `weights` in a project's model say how slow it is, in ms; nothing is started.
+
+    Return a list that gets the weights as they were deployed, and the request, of each run of load.
+    """
+    runs: list[tuple[str, str]] = []
+
+    def deployed(order: Order) -> AbstractContextManager[Deployment]:
+        weights = (order.model_path() / "1" / "weights").read_text(encoding="utf-8")
+        name = order.experiment.name
+        about: dict[str, Any] = {"reached": "nothing", "circumstances": {"weights": weights}}
+        return nullcontext(Deployment(order.experiment, name, "half", "", endpoints=(), **about))
+
+    def measured(deployment: Deployment, asked: Asked, *_: Any) -> tuple[Result, bool]:
+        weights = deployment.circumstances["weights"]
+        runs.append((weights, asked.payload.body.decode()))
+        return result(**_about(deployment, asked), p50_ms=float(weights)), False
+
+    project.monkeypatch.setattr(measure, "deploy", deployed)
+    project.monkeypatch.setattr(measure, "measure", measured)
+    return runs
+
+
+def _about(deployment: Deployment, asked: Asked) -> dict[str, Any]:
+    return {
+        "experiment": deployment.label,
+        "target": deployment.experiment.target,
+        "profile": asdict(asked.profile),
+        "users": asked.profile.users,
+        "configuration": deployment.configuration,
+    }
 
 
 def search() -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.errors import ConfigurationError
@@ -134,11 +134,40 @@ class LoadPods:
     memory: str = "1Gi"
 
 
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where an experiment comes from, and which fixtures and hooks its tests see there.
+
+    ``folder`` is that of the experiments file, or of the conftest with the hook, seen from pytest's rootdir.
+    ``fixtures`` are the definitions that override ours, and those that these depend on, each as its name, its
+    place and its function. ``parameters`` are the values that pytest gives to these fixtures.
+    ``manifest_hooks`` are the plugins that change manifests. ``renewals`` counts how often the deployment was
+    set up anew.
+    """
+
+    folder: str = ""
+    fixtures: tuple[tuple[str, str, str], ...] = ()
+    parameters: tuple[tuple[str, Any], ...] = ()
+    manifest_hooks: tuple[str, ...] = ()
+    renewals: int = 0
+
+    @property
+    def overridden_in(self) -> str:
+        """The innermost folder, file or class with a fixture in the place of ours, empty without one."""
+        return max((place for _, place, _ in self.fixtures), key=len, default="")
+
+    def standing_for(self, fixture: str) -> list[str]:
+        """Return what stands in the place of our ``fixture``, as text; nothing where ours is used."""
+        given = [repr(value) for name, value in self.parameters if name == fixture]
+        return [f"{place} {function}" for name, place, function in self.fixtures if name == fixture] + given
+
+
 @dataclass(frozen=True)
 class Experiment:
     """A shape, TF Serving's options, a protocol, a load profile and SLOs.
 
-    The name takes part in equality on purpose: pytest compares parameters to tell deployments apart.
+    Its name and its home take part in equality on purpose: pytest compares parameters to tell deployments
+    apart.
     """
 
     name: str
@@ -152,6 +181,10 @@ class Experiment:
     target: str = "local"
     nodes: NodeRequirements = field(default_factory=NodeRequirements)
     load_pods: LoadPods = field(default_factory=LoadPods)
+    home: Home = field(default_factory=Home)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.home))
 
     @property
     def slo(self) -> SloSet:
@@ -175,6 +208,23 @@ class Experiment:
             "model": self.model,
             "payload": self.payload,
         }
+
+    @property
+    def served(self) -> dict[str, Any]:
+        """Return how it is served, as plain values: all but the server, the model and the request."""
+        options = self.options
+        return {
+            "shape": self.shape.name,
+            "intra_op": options.intra_op,
+            "inter_op": options.inter_op,
+            "batching": asdict(options.batching) if options.batching else None,
+            "protocol": self.protocol,
+        }
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """Return where it comes from, which tells it from others of its name."""
+        return {"folder": self.home.folder, "overridden_in": self.home.overridden_in}
 
     def __str__(self) -> str:
         return self.name

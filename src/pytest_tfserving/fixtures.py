@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
+import itertools
+import json
 import math
 import tempfile
 import warnings
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, astuple
-from functools import partial
+from dataclasses import asdict, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pytest_tfserving.experiment import Experiment
+    from pytest_tfserving.identity import Wanted
     from pytest_tfserving.load.payload import Payload
     from pytest_tfserving.load.profile import LoadProfile
     from pytest_tfserving.load.result import Result
     from pytest_tfserving.measure import Asked
+    from pytest_tfserving.report.runlog import Run, Taking
     from pytest_tfserving.search import Found, Probe
     from pytest_tfserving.slo import Slo
     from pytest_tfserving.targets.deployment import Deployment
@@ -101,6 +104,7 @@ def serving(
     experiment: Experiment, serving_namespace: str, request: pytest.FixtureRequest
 ) -> Iterator[Deployment]:
     """The experiment's deployment: started once for all its tests, ended before the next one starts."""
+    from pytest_tfserving.identity import ServedModel
     from pytest_tfserving.interruption import ended_by_signals
     from pytest_tfserving.measure import deploy
     from pytest_tfserving.targets.order import Order
@@ -110,16 +114,17 @@ def serving(
     perf = PerfSession.of(request.config)
     perf.begin(experiment, request.session.items)
     folder = Path(tempfile.mkdtemp(prefix="deployment-", dir=perf.folder))
-    hook = request.config.hook.pytest_tfserving_manifests
+    hook = (perf.item or request.session).ihook.pytest_tfserving_manifests
+    model = ServedModel(lambda: request.getfixturevalue("serving_model"))
     order = Order(
         experiment=experiment,
         settings=perf.settings,
-        model_path=lambda: request.getfixturevalue("serving_model"),
+        model_path=model.read,
         payload=lambda: request.getfixturevalue("request_payload"),
         folder=folder,
         progress=perf.progress,
         note=perf.log.add_note,
-        failed=lambda: experiment.name in perf.failed,
+        failed=lambda: experiment in perf.failed,
         bare=not perf.settings.server or _needs_bare_session(experiment, request.session.items),
         namespace=serving_namespace,
         adjust=lambda manifests: hook(config=request.config, experiment=experiment, manifests=manifests),
@@ -130,6 +135,7 @@ def serving(
         stack.enter_context(ended_by_signals())
         with plain_failures():
             deployment = stack.enter_context(deploy(order))
+        stack.enter_context(perf.running(experiment, deployment, model))
         yield deployment
         perf.progress(f"{experiment.name}: stopping")
     perf.progress.close()
@@ -155,7 +161,7 @@ def load(request: pytest.FixtureRequest, experiment: Experiment) -> Iterator[Loa
 class Load:
     """What the fixture ``load`` gives a test.
 
-    ``load()`` with the same arguments on the same deployment runs once a session; its result is shared.
+    Where the same is served and the same is sent, ``load()`` runs once a session; its result is shared.
     """
 
     def __init__(self, request: pytest.FixtureRequest, experiment: Experiment) -> None:
@@ -175,10 +181,8 @@ class Load:
         __tracebackhide__ = True
         with plain_failures():
             chosen = self._profile(LoadOverrides(profile, overrides))
-            key = self._key(chosen)
-            self._use(key, "asked")
-            result = self._shared(key, chosen)
-        return self._judged(key, result)
+            run = self._run_of(chosen)
+        return self._judged(run)
 
     def _use(self, key: str, how: str) -> None:
         """Keep how the test used a run of load, or a search."""
@@ -225,18 +229,28 @@ class Load:
             chosen = verdicts.with_errors(parse_slos(slos) or own)
             if not chosen:
                 raise ConfigurationError('a search needs an SLO, as load.max_rps("p95<200ms").')
-            name = f"{self._experiment.name} {over} {' '.join(slo.text for slo in chosen)}"
+            name = self._name_of_search(over, chosen)
             search = Search(start, precision, most, over == "users", name)
             found = search.run(partial(self._tried, over, chosen), Path(state) if state else None)
             key = self._keep(found, over, chosen)
         self._use(key, "asked")
         return GivenFound.of(found, lambda *_: self._use(key, "read"))
 
+    def _name_of_search(self, over: str, slos: tuple[Slo, ...]) -> str:
+        """Return what tells a search from others: what is served and sent is part of it, the load is not."""
+        from pytest_tfserving.identity import Wanted, identify
+
+        identity = identify(self._perf, self._experiment, self._request.getfixturevalue)
+        profile = self._profile(LoadOverrides())
+        key = Wanted.of(identity, profile, but={over, "spawn_rate"}).key
+        return f"{self._experiment.name} {over} {' '.join(slo.text for slo in slos)} {key}"
+
     def _keep(self, found: Found, over: str, slos: tuple[Slo, ...]) -> str:
         """Have the curve in every report; return the key of the search."""
         return self._perf.log.add_search(
             {
                 "experiment": self._perf.settings.url or self._experiment.name,
+                "origin": self._experiment.origin,
                 "target": self._experiment.target,
                 "over": over,
                 "slos": [slo.text for slo in slos],
@@ -289,60 +303,109 @@ class Load:
 
         item, settings = self._request.node, self._perf.settings
         sources = (call, settings.cli_load, marks.load_overrides(item), settings.ini_load)
-        profile = resolve_profile(self._experiment.profile, self._perf.profiles(item.path), sources)
+        profile = resolve_profile(self._experiment.profile, self._perf.profiles(item), sources)
         self._perf.noise_memory.check(profile)
         return profile
 
-    def _key(self, profile: LoadProfile) -> str:
-        """What two runs have in common that are one: the deployment, the load and the request."""
-        payload: Payload = self._request.getfixturevalue("request_payload")
-        deployment = self._perf.settings.url or self._experiment.name
-        digest = hashlib.sha256(payload.body).hexdigest()[:16]
-        return f"{deployment} {digest} {astuple(profile)}"
+    def _run_of(self, profile: LoadProfile) -> Run:
+        """Return the run of load that the test takes: one that is there, or one of its own."""
+        from pytest_tfserving.identity import Wanted, identify
 
-    def _shared(self, key: str, profile: LoadProfile) -> Result:
-        if result := self._perf.log.find(key):
-            return result
+        nothing = Wanted.of_nothing(self._experiment, profile)
+        if run := self._found(nothing) or self._skipped(nothing):
+            return run
+        with self._recorded(nothing):
+            identity = identify(self._perf, self._experiment, self._request.getfixturevalue)
+        wanted = Wanted.of(identity, profile)
+        if run := self._found(wanted):
+            return run
         self._perf.begin(self._experiment, self._request.session.items)
         with self._perf.turn(self._experiment.name):
-            return self._perf.log.find(key) or self._measured(key, profile)
+            return self._found(wanted) or self._measured(wanted)
 
-    def _measured(self, key: str, profile: LoadProfile) -> Result:
-        from pytest_tfserving.measure import measure, nothing_measured, unfit
+    def _skipped(self, nothing: Wanted) -> Run | None:
+        """Return the run of an experiment that the target is unfit for, where those are not to be tried."""
+        from pytest_tfserving.measure import nothing_measured, unfit
 
-        perf, item = self._perf, self._request.node
+        perf, experiment = self._perf, self._experiment
+        if perf.settings.unfit == "smoke":
+            return None
+        # Outside of its turn a cluster is full of what others measure.
+        with perf.turn(experiment.name), self._recorded(nothing):
+            if (run := self._found(nothing)) or not (lacking := unfit(perf.settings, experiment)):
+                return run
+            return self._kept(nothing, nothing_measured(experiment, nothing.profile, not_judged=lacking))
+
+    @cached_property
+    def _before(self) -> list[Taking]:
+        """The runs that this test took before it was run again: it measures again."""
+        return self._perf.log.takings_of(self._request.node.nodeid)
+
+    def _found(self, wanted: Wanted) -> Run | None:
+        slos = {slo.text for slo in self._slos}
+        run = self._perf.log.find(wanted.key, slos, without={taking.run for taking in self._before})
+        return self._taken(run) if run else None
+
+    def _kept(self, wanted: Wanted, result: Result, watched: Sequence[Slo] | None = None) -> Run:
+        known = replace(result, origin=self._experiment.origin, identity=wanted.identity)
+        texts = None if watched is None else [slo.text for slo in watched]
+        return self._taken(self._perf.log.add_result(wanted.key, known, texts))
+
+    def _taken(self, run: Run) -> Run:
+        """Return a run under the test's own names."""
+        taking = self._taking(run)
+        self._perf.log.add_taking(taking)
+        self._use(taking.row, "asked")
+        return replace(run, result=replace(run.result, **json.loads(taking.names)))
+
+    def _taking(self, run: Run) -> Taking:
+        from pytest_tfserving.report.runlog import Taking
+
+        experiment = self._experiment
+        names = {
+            "experiment": experiment.name,
+            "origin": experiment.origin,
+            "configuration": experiment.configuration,
+        }
+        execution = 1 + max((taking.execution for taking in self._before), default=0)
+        # An address is what it is, whichever experiment is put on it.
+        own = {} if self._perf.settings.url else names
+        return Taking(run.id, self._request.node.nodeid, execution, json.dumps(own, sort_keys=True))
+
+    @contextmanager
+    def _recorded(self, wanted: Wanted) -> Iterator[None]:
+        """Have a run that comes to nothing in every report, with its cause."""
+        from pytest_tfserving.measure import nothing_measured
+
         try:
-            lacking = unfit(perf.settings, self._experiment)
-        except TFServingError as error:
-            perf.log.add_result(key, nothing_measured(self._experiment, profile, aborted=str(error)))
+            yield
+        except (TFServingError, pytest.fail.Exception) as error:
+            cause = str(error) if isinstance(error, TFServingError) else str(error.msg).splitlines()[0]
+            if not self._found(wanted):
+                self._kept(wanted, nothing_measured(self._experiment, wanted.profile, aborted=cause))
             raise
-        if lacking and perf.settings.unfit != "smoke":
-            result = nothing_measured(self._experiment, profile, not_judged=lacking)
-            perf.log.add_result(key, result)
-            return result
-        try:
+
+    def _measured(self, wanted: Wanted) -> Run:
+        from pytest_tfserving.measure import measure
+
+        perf, item, slos = self._perf, self._request.node, self._watched()
+        with self._recorded(wanted):
             deployment: Deployment = self._request.getfixturevalue("serving")
-        except pytest.fail.Exception as error:
-            cause = str(error.msg).splitlines()[0]
-            perf.log.add_result(key, nothing_measured(self._experiment, profile, aborted=cause))
-            raise
-        try:
-            asked = self._asked(profile, self._watched())
+            asked = self._asked(wanted.profile, slos)
             result, interrupted = measure(deployment, asked, self._folder, perf.progress)
-        except TFServingError as error:
-            perf.log.add_result(key, nothing_measured(self._experiment, profile, aborted=str(error)))
-            raise
         perf.progress.close()
-        perf.log.add_result(key, result)
-        self._show_tracebacks(result)
+        run = self._kept(wanted, result, slos)
+        if result.aborted:
+            perf.given_up.add(self._experiment)
+        self._show_tracebacks(run.result)
         if result.aborted or (result.server and result.server.happened):
             for title, text in deployment.evidence():
                 item.add_report_section("call", title, text)
                 item.user_properties.append((title, text))
-        item.config.hook.pytest_tfserving_result(config=item.config, nodeid=item.nodeid, result=result)
+        item.ihook.pytest_tfserving_result(config=item.config, nodeid=item.nodeid, result=run.result)
         if interrupted:
             raise KeyboardInterrupt
-        return result
+        return run
 
     def _show_tracebacks(self, result: Result) -> None:
         """Have those of a locustfile shown at the end of the session, each once, however often load ran."""
@@ -366,37 +429,45 @@ class Load:
             self._perf.noise_memory.seconds,
         )
 
+    @property
+    def _slos(self) -> tuple[Slo, ...]:
+        return self._slos_of(self._request.node)
+
+    def _slos_of(self, item: pytest.Item) -> tuple[Slo, ...]:
+        """Return the SLOs of the experiment and of a test's marks."""
+        from pytest_tfserving import marks, verdicts
+
+        return verdicts.with_errors((*self._experiment.slo, *marks.slos(item)))
+
     def _watched(self) -> tuple[Slo, ...]:
         """The SLOs of the experiment and of every test of it: any of them may share this run."""
-        from pytest_tfserving import marks, verdicts
-
         tests = [item for item in self._request.session.items if experiment_of(item) == self._experiment]
-        marked = [slo for item in tests for slo in marks.slos(item)]
-        return verdicts.with_errors((*self._experiment.slo, *marked))
+        slos = dict.fromkeys(itertools.chain(self._slos, *map(self._slos_of, tests)))
+        # Of two with one text the one that a run is prolonged for comes last, which counts.
+        return tuple(sorted(slos, key=lambda slo: not slo.guard))
 
-    def _judged(self, key: str, result: Result) -> Result:
-        from pytest_tfserving import marks, verdicts
+    def _judged(self, run: Run) -> Result:
+        from pytest_tfserving import verdicts
         from pytest_tfserving.given import GivenResult
         from pytest_tfserving.report import junit
 
         __tracebackhide__ = True
-        item = self._request.node
-        slos = verdicts.with_errors((*self._experiment.slo, *marks.slos(item)))
-        self._perf.log.add_judgements(key, item.nodeid, result.judge(slos))
-        junit.add_result(item, result)
+        item, result, slos, taking = self._request.node, run.result, self._slos, self._taking(run)
+        self._perf.log.add_judgements(taking, result.judge(slos))
+        junit.add_result(item, run.id, result)
         verdicts.stop_unless_measured(item, result, self._perf.settings)
         if result.trouble:
-            self._unchecked[key] = result.trouble
+            self._unchecked[run.id] = result.trouble
 
         def settle(*judged: Any) -> None:
             __tracebackhide__ = True
-            self._unchecked.pop(key, None)
-            self._use(key, "checked")
+            self._unchecked.pop(run.id, None)
+            self._use(taking.row, "checked")
             verdicts.settle(item, self._perf.settings, *judged)
 
         def read(figure: str, problem: str) -> None:
             __tracebackhide__ = True
-            self._use(key, "read")
+            self._use(taking.row, "read")
             if problem and figure not in doubtful:
                 doubtful.add(figure)
                 verdicts.doubt_reading(result, figure, problem, self._perf.settings)

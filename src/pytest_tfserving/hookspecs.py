@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 def pytest_tfserving_experiments(config: pytest.Config) -> list[Experiment] | None:
     """More experiments than the file's, made by code.
 
-    Called once, before tests are parametrised. An experiment whose name is taken already is an error::
+    Called before tests are parametrised, once for all tests that see the same implementations: those of a
+    ``conftest.py`` are for the tests below its folder. An experiment whose name is taken there is an error::
 
         from pytest_tfserving import Experiment, LoadProfile, ServingOptions, Shape
 
@@ -41,7 +42,8 @@ def pytest_tfserving_manifests(
 ) -> None:
     """Change an experiment's Kubernetes manifests, in place, before they are applied.
 
-    Called after Kustomize and before labels and namespace are set; the Deployment ``tfserving`` must stay::
+    Called after Kustomize and before labels and namespace are set; the Deployment ``tfserving`` must stay.
+    The hook of a ``conftest.py`` is for the tests below its folder::
 
         def pytest_tfserving_manifests(config, experiment, manifests):
             for manifest in manifests:
@@ -55,7 +57,8 @@ def pytest_tfserving_manifests(
 def pytest_tfserving_result(config: pytest.Config, nodeid: str, result: Result) -> None:
     """A run of load is over.
 
-    Called where it was measured, once a run, whatever its verdict; ``nodeid`` is the test that asked first::
+    Called where it was measured, once a run, whatever its verdict; ``nodeid`` is the test that asked first.
+    The hook of a ``conftest.py`` is for the tests below its folder::
 
         def pytest_tfserving_result(config, nodeid, result):
             print(f"{result.experiment}: {result.rps:.1f} rps")

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving import noise_memory
 from pytest_tfserving.cache_probe import cache_found
@@ -76,6 +76,12 @@ def unfit(settings: Settings, experiment: Experiment) -> str:
     """What the target lacks for the experiment's shape; empty when it has it all."""
     lacking: str = _target(settings).unfit(settings, experiment)
     return lacking
+
+
+def served(settings: Settings, experiment: Experiment, say: Callable[[str], None]) -> dict[str, Any]:
+    """Return what the target serves for an experiment, with ``model`` only where no folder is served."""
+    found: dict[str, Any] = _target(settings).served(settings, experiment, say)
+    return found
 
 
 def cluster_turn(

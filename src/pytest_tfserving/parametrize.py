@@ -19,7 +19,7 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
     """Give a test every experiment its marks let through, under the experiment's name."""
     perf, test = PerfSession.of(metafunc.config), metafunc.definition
     try:
-        experiments = perf.experiments(test.path)
+        experiments = perf.experiments(test)
     except ConfigurationError as error:
         raise pytest.Collector.CollectError(str(error)) from None
     if wrong := list(marks.mistakes(test)):
@@ -35,11 +35,8 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
 
 def experiments_of(items: list[pytest.Item]) -> list[Experiment]:
     """The experiments that the collected tests run for, in their order."""
-    found: dict[str, Experiment] = {}
-    for item in items:
-        if is_ours(item, "load") and (experiment := experiment_of(item)):
-            found[experiment.name] = experiment
-    return list(found.values())
+    loading = [item for item in items if is_ours(item, "load")]
+    return list(dict.fromkeys(filter(None, map(experiment_of, loading))))
 
 
 def summary(config: pytest.Config, items: list[pytest.Item]) -> list[str]:

@@ -18,6 +18,8 @@ from pytest_tfserving.options import add_options
 from pytest_tfserving.ownership import experiment_of, give_way, needs_experiments
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from _pytest.terminal import TerminalReporter
 
 __all__ = ["experiment", "load", "request_payload", "serving", "serving_model", "serving_namespace"]
@@ -69,12 +71,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         parametrize(metafunc)
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Check the arguments of our marks."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
+    """Tell pytest which tests share a deployment before it orders them; check the arguments of our marks."""
     from pytest_tfserving.marks import check
     from pytest_tfserving.session import PerfSession
 
+    if any("experiment" in getattr(item, "fixturenames", ()) for item in items):
+        from pytest_tfserving.homes import settle
+
+        settle(items)
+    yield
     if mistakes := PerfSession.of(config).mistakes:
         raise pytest.UsageError(*mistakes)
     check(items)
@@ -87,6 +94,15 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
     return summary(config, items)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Have the deployment set up anew if it is not what the test needs."""
+    if "experiment" in getattr(item, "fixturenames", ()):
+        from pytest_tfserving.session import PerfSession
+
+        PerfSession.of(item.config).prepare(item)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Any:
     """Remember whose test failed, and let a NOT JUDGED skip point to the test, not into the plugin."""
@@ -96,7 +112,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
     if report.failed:
         from pytest_tfserving.session import PerfSession
 
-        PerfSession.of(item.config).failed.add(experiment.name)
+        PerfSession.of(item.config).failed.add(experiment)
     elif isinstance(report.longrepr, tuple) and "NOT JUDGED" in report.longrepr[2]:
         path, line = item.location[0], item.location[1]
         report.longrepr = (path, (line or 0) + 1, report.longrepr[2])

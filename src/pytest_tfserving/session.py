@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,16 +20,27 @@ from pytest_tfserving.options import Settings
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from pytest_tfserving.experiment import Experiment
+    from pytest_tfserving.experiment import Experiment, Home
     from pytest_tfserving.experiments_file import ExperimentsFile
+    from pytest_tfserving.identity import ServedModel
     from pytest_tfserving.lane import Lane
     from pytest_tfserving.load.profile import LoadProfile
     from pytest_tfserving.report.runlog import Entry, RunLog
     from pytest_tfserving.report.terminal import Progress
+    from pytest_tfserving.targets.deployment import Deployment
 
 STASH_KEY = pytest.StashKey["PerfSession"]()
 WORKER_FOLDER = "tfserving_folder"
 _ON_THIS_MACHINE = ("local", "docker")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The deployment that runs, of which experiment it is, and the model folder that it serves."""
+
+    experiment: Experiment
+    deployment: Deployment
+    model: ServedModel
 
 
 class PerfSession:
@@ -40,11 +51,16 @@ class PerfSession:
         self.settings = self._for_this_worker(Settings.from_config(config))
         self.interrupted = False
         self.calibration_problem = ""
-        # Names of experiments a test of which failed, and what is wrong with marks.
-        self.failed: set[str] = set()
+        self.failed: set[Experiment] = set()
+        self.given_up: set[Experiment] = set()
+        # What is wrong with marks.
         self.mistakes: list[str] = []
+        self.item: pytest.Item | None = None
+        self._begun: set[str] = set()
+        self._home: Home | None = None
+        self._running: Running | None = None
         self._files: dict[Path, ExperimentsFile] = {}
-        self._made: list[Experiment] | None = None
+        self._made: dict[tuple[str, ...], list[Experiment]] = {}
 
     def _for_this_worker(self, settings: Settings) -> Settings:
         """Of several clusters each worker takes one."""
@@ -102,6 +118,45 @@ class PerfSession:
     def searches(self) -> list[dict[str, Any]]:
         """The searches for the largest load so far."""
         return self.log.searches() if self.has_folder else []
+
+    def prepare(self, item: pytest.Item) -> None:
+        """Have a test's deployment set up anew, unless the one that pytest keeps is what the test needs.
+
+        The model of a deployment can have changed. A test that is run again needs a deployment that has not
+        failed, and on which no run of load was given up.
+        """
+        from pytest_tfserving.homes import forget, renew
+        from pytest_tfserving.ownership import experiment_of
+
+        self.item = item
+        again = item.nodeid in self._begun
+        self._begun.add(item.nodeid)
+        if experiment := experiment_of(item):
+            forget(item, self._home or experiment.home, experiment.home)
+            self._home = experiment.home
+            if self._is_over(experiment, again=again):
+                renew(item.session.items, experiment)
+
+    def _is_over(self, experiment: Experiment, *, again: bool) -> bool:
+        running = self.running_of(experiment)
+        if running and running.model.has_changed:
+            return True
+        # Pytest keeps the error of a deployment that did not come to be, too.
+        failed = running is None or experiment in self.given_up or bool(running.deployment.failure())
+        return again and failed
+
+    @contextmanager
+    def running(self, experiment: Experiment, deployment: Deployment, model: ServedModel) -> Iterator[None]:
+        """Know of a deployment for as long as it runs."""
+        self._running = Running(experiment, deployment, model)
+        try:
+            yield
+        finally:
+            self._running = None
+
+    def running_of(self, experiment: Experiment) -> Running | None:
+        """Return the deployment that runs, if it is the experiment's."""
+        return self._running if self._running and self._running.experiment == experiment else None
 
     def refuse(self, *mistakes: str) -> None:
         """Remember what is wrong with a test's marks, for a usage error once all tests are collected.
@@ -188,50 +243,61 @@ class PerfSession:
         with capture.global_and_fixture_disabled() if capture else nullcontext():
             say_on_stderr(text)
 
-    def experiments(self, test_path: Path) -> list[Experiment]:
-        """The experiments of the tests in ``test_path``, for this session's target.
+    def experiments(self, test: pytest.Item) -> list[Experiment]:
+        """The experiments of a test, for this session's target.
 
         Raises:
             ConfigurationError: for a missing, mistaken or empty file, and for a name used twice.
         """
-        found = {each.name: each for each in self._file(test_path).experiments}
-        for experiment in self._from_hook():
+        from pytest_tfserving.experiment import Home
+        from pytest_tfserving.homes import folder_name
+
+        file = self._file(test)
+        folder = folder_name(file.path.parent, self.config.rootpath)
+        found = {each.name: replace(each, home=Home(folder)) for each in file.experiments}
+        for experiment in self._from_hook(test):
             if experiment.name in found:
                 raise ConfigurationError(
                     f"pytest_tfserving_experiments returned {experiment.name!r}, a name that is taken."
                 )
             found[experiment.name] = experiment
         if not found:
-            path = self._file(test_path).path
-            raise ConfigurationError(f"{path}: its list of experiments is empty.")
+            raise ConfigurationError(f"{file.path}: its list of experiments is empty.")
         return [replace(each, target=self.settings.target) for each in found.values()]
 
-    def profiles(self, test_path: Path) -> Mapping[str, LoadProfile]:
-        """The load profiles of the experiments file."""
-        return self._file(test_path).profiles
+    def profiles(self, test: pytest.Item) -> Mapping[str, LoadProfile]:
+        """The load profiles of a test's experiments file."""
+        return self._file(test).profiles
 
     def close(self) -> None:
         """Forget the run's folder, which only the process that made it may do."""
         if self.has_folder and not self.is_worker:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _file(self, test_path: Path) -> ExperimentsFile:
+    def _file(self, test: pytest.Item) -> ExperimentsFile:
         from pytest_tfserving.experiments_file import ExperimentsFile, find_file, read_file
 
         path = self.settings.experiments
         if path is None:
             try:
-                path = find_file(test_path.parent, self.config.rootpath)
+                path = find_file(test.path.parent, self.config.rootpath)
             except ConfigurationError:
-                if self._from_hook():
-                    return ExperimentsFile(test_path, (), {})
+                if self._from_hook(test):
+                    return ExperimentsFile(test.path, (), {})
                 raise
         if path not in self._files:
             self._files[path] = read_file(path)
         return self._files[path]
 
-    def _from_hook(self) -> list[Experiment]:
-        if self._made is None:
-            lists = self.config.hook.pytest_tfserving_experiments(config=self.config)
-            self._made = [experiment for made in lists for experiment in made or ()]
-        return self._made
+    def _from_hook(self, test: pytest.Item) -> list[Experiment]:
+        """Return what the hook makes for a test: a conftest's hook is for the tests below its folder."""
+        from pytest_tfserving.experiment import Home
+        from pytest_tfserving.homes import conftest_folder
+
+        hook = test.ihook.pytest_tfserving_experiments
+        plugins = tuple(impl.plugin_name for impl in hook.get_hookimpls())
+        if plugins not in self._made:
+            home = Home(conftest_folder(plugins, self.config.rootpath))
+            lists = hook(config=self.config)
+            self._made[plugins] = [replace(each, home=home) for made in lists for each in made or ()]
+        return self._made[plugins]

@@ -4,7 +4,8 @@
 ``after`` (how many predict requests are answered well before the mode sets in), ``every``
 (every so many of those after are what the mode is about), ``start`` (``exit`` prints a line and exits with 3,
 ``silent`` never listens, ``hog`` takes 64 MB more every moment), ``cache`` (a body that was seen before is
-answered at once).
+answered at once), ``once`` (a file that the first server makes; who finds it behaves). A file ``how.json``
+in version 1 of a model says it for the servers of that model.
 """
 
 from __future__ import annotations
@@ -22,6 +23,14 @@ from typing import Any
 
 FLAGS = dict(argument.removeprefix("--").split("=", 1) for argument in sys.argv[1:])
 HOW: dict[str, Any] = json.loads(os.environ.get("FAKE_SERVER", "{}"))
+OF_MODEL = Path(FLAGS.get("model_base_path", ".")) / "1" / "how.json"
+if OF_MODEL.is_file():
+    HOW.update(json.loads(OF_MODEL.read_text(encoding="utf-8")))
+if "once" in HOW:
+    try:
+        Path(HOW["once"]).touch(exist_ok=False)
+    except FileExistsError:
+        HOW.clear()
 LATENCIES = itertools.cycle(HOW.get("latencies_ms", [1]))
 COUNT = itertools.count()
 ERRORS: dict[str, tuple[Any, int]] = {

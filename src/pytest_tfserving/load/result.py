@@ -123,6 +123,8 @@ class Result:
     proved of it while load ran, and what was not, given that the machine's speed forgets within
     ``noise_memory_s``, None where nothing was measured. ``configuration`` is the experiment's, empty where
     the target has none to offer. ``tracebacks`` are those of exceptions in a locustfile, one of each kind.
+    ``identity`` is what was served and sent, ``origin`` where the experiment comes from: neither is part of a
+    name, and both tell results of one name apart.
     """
 
     experiment: str
@@ -155,6 +157,8 @@ class Result:
     undecided: Mapping[str, Undecided] = field(default_factory=dict)
     noise_memory_s: float | None = None
     configuration: Mapping[str, Any] = field(default_factory=dict)
+    origin: Mapping[str, str] = field(default_factory=dict)
+    identity: Mapping[str, Any] = field(default_factory=dict)
     slice_s: int = 1
     slices: Sequence[Histogram] = ()
     series: Sequence[Mapping[str, float]] = ()

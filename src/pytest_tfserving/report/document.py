@@ -16,6 +16,7 @@ from pytest_tfserving.experiment import Shape
 from pytest_tfserving.load.result import Result
 from pytest_tfserving.recommendation import Candidate, recommend
 from pytest_tfserving.report.json import NOT_WRITTEN, judgement_as_dict, metrics, result_as_dict
+from pytest_tfserving.report.labels import labelled, labelled_searches
 from pytest_tfserving.slo import Verdict
 
 if TYPE_CHECKING:
@@ -29,13 +30,15 @@ SCHEMA_VERSION = 1
 # Where the distribution of latencies is told, in per cent: finer towards the tail.
 _DISTRIBUTION = (*range(0, 90, 2), *np.arange(90, 99, 0.5), *np.arange(99, 100, 0.05), 99.99, 100)
 # Files of before there were these have results without them.
-_ADDED_LATER = {"run_record", "warnings"}
+_ADDED_LATER = {"identity", "origin", "run_record", "warnings"}
 # What reports read of a result.
 _RESULT_KEYS = (
     *(part.name for part in fields(Result) if part.name not in NOT_WRITTEN | _ADDED_LATER),
     *("recording", "measured", "metrics", "distribution", "verdict", "slos"),
 )
 _ORDER = ("vcpus", "ram_gb", "nodes", "protocol", "payload", "batching", "inter_op", "model")
+# What runs have in common of which the latest counts.
+_SAME = ("experiment", "origin", "target", "identity", "profile")
 
 
 def place_of(configuration: Mapping[str, Any], started_at: str) -> tuple[Any, ...]:
@@ -59,6 +62,7 @@ def document_of(
             "metrics": metrics(entry.result),
             "distribution": _distribution(entry.result.latencies),
             "verdict": str(entry.verdict),
+            "earlier": entry.earlier,
             "slos": [
                 {"test": nodeid, **judgement_as_dict(judgement)} for nodeid, judgement in entry.judgements
             ],
@@ -71,8 +75,8 @@ def document_of(
 
 
 def priced(document: dict[str, Any], pricing: Pricing) -> dict[str, Any]:
-    """The same document with what its configurations cost, and which to take."""
-    results = [{**result, "cost": _cost(result, pricing)} for result in document["results"]]
+    """The same document with what its results are called, what they cost, and which to take."""
+    results = [{**result, "cost": _cost(result, pricing)} for result in labelled(document["results"])]
     measured = [result for result in results if result["measured"]]
     choice = recommend(
         [_candidate(each) for each in measured if each["verdict"] == Verdict.PASS], len(measured)
@@ -82,6 +86,7 @@ def priced(document: dict[str, Any], pricing: Pricing) -> dict[str, Any]:
         "prices": {**asdict(pricing.prices), "hours_a_month": pricing.hours},
         "recommendation": asdict(choice),
         "results": results,
+        "searches": labelled_searches(document["searches"]),
     }
 
 
@@ -123,12 +128,11 @@ def _without_secrets(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def merged(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """One document of several: of runs of the same experiment in the same way the latest counts."""
+    """One document of several: of runs of the same experiment that are the same the latest counts."""
     latest: dict[tuple[str, ...], dict[str, Any]] = {}
     results = [result for document in documents for result in document["results"]]
     for result in sorted(results, key=lambda result: str(result["started_at"])):
-        way = (result["experiment"], result["target"], json.dumps(result["profile"], sort_keys=True))
-        latest[way] = result
+        latest[tuple(json.dumps(result.get(name), sort_keys=True) for name in _SAME)] = result
     return {
         **documents[0],
         "interrupted": any(document["interrupted"] for document in documents),
@@ -157,7 +161,7 @@ def _cost(result: Mapping[str, Any], pricing: Pricing) -> dict[str, float | None
 def _candidate(result: Mapping[str, Any]) -> Candidate:
     intervals = {name: (low, high) for name, (low, high) in result["intervals"].items()}
     return Candidate(
-        name=result["experiment"],
+        name=result["label"],
         rps=result["metrics"]["rps"],
         p95_ms=result["metrics"]["p95_ms"],
         month_usd=result["cost"]["month_usd"] if result["cost"] else None,

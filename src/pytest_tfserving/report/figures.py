@@ -153,11 +153,14 @@ def _levels(values: Sequence[float]) -> str:
 
 
 def reasons(result: Mapping[str, Any]) -> list[str]:
-    """What a result's verdict rests on, where it is not PASS, and what its figures are to be read with."""
-    return [*_verdict_reasons(result), *result.get("warnings", ())]
+    """Return what a verdict rests on, what figures are to be read with, and what it was before a rerun."""
+    before = [
+        f"measured again for a test that was rerun; before: {each}" for each in result.get("earlier", ())
+    ]
+    return [*_causes(result), *result.get("warnings", ()), *before]
 
 
-def _verdict_reasons(result: Mapping[str, Any]) -> list[str]:
+def _causes(result: Mapping[str, Any]) -> list[str]:
     cause = result["aborted"] or result["invalid"] or result["incomplete"] or result["not_judged"]
     if cause:
         return [cause]

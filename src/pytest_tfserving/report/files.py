@@ -71,9 +71,7 @@ class ReportFiles:
 
     def pytest_runtest_logreport(self) -> None:
         """Write what is new."""
-        entries = self._perf.entries()
-        searches = self._perf.searches()
-        size = len(entries) + len(searches) + sum(len(entry.judgements) for entry in entries)
+        size = self._perf.log.size() if self._perf.has_folder else 0
         if self._perf.settings.json and size != self._written:
             self._written = size
             write_reports(self._document(interrupted=False), json=self._perf.settings.json)

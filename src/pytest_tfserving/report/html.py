@@ -59,7 +59,7 @@ def html_text(document: Mapping[str, Any]) -> str:
     )
     counts = Counter(result["verdict"] for result in results)
     why = [
-        (result["verdict"], result["experiment"], reason.removeprefix(f"{result['verdict']}: "))
+        (result["verdict"], result["label"], reason.removeprefix(f"{result['verdict']}: "))
         for result in results
         if result["verdict"] in (Verdict.FAIL, Verdict.INVALID)
         for reason in reasons(result)
@@ -116,7 +116,7 @@ def _asset(name: str) -> Markup:
 
 def _cells(result: Mapping[str, Any]) -> list[Cell]:
     metrics, intervals = result["metrics"], result["intervals"]
-    name = Cell(result["experiment"], result["experiment"])
+    name = Cell(result["label"], result["label"])
     verdict = Cell(result["verdict"], result["verdict"], result["verdict"])
     if result["not_judged"] or not metrics["requests"]:
         return [name, verdict, *[Cell("-", None)] * (len(_COLUMNS) - 2)]

@@ -5,20 +5,33 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import pytest
+
 from pytest_tfserving.report.figures import with_brackets
 from pytest_tfserving.report.json import metrics
 
 if TYPE_CHECKING:
-    import pytest
-
     from pytest_tfserving.load.result import Result
     from pytest_tfserving.slo import Judgement, Verdict
 
+# The runs of load that a test has taken, and the properties that are ours.
+_RUNS = pytest.StashKey[list[str]]()
+_NAMES = pytest.StashKey[set[str]]()
 
-def add_result(item: pytest.Item, result: Result) -> None:
-    """Every metric of ``result`` as a property of ``item``."""
+
+def add_result(item: pytest.Item, run: str, result: Result) -> None:
+    """Every metric of ``result`` as a property of ``item``.
+
+    Where the test has taken another ``run`` of load before, the properties of that one get a prefix.
+    """
+    taken = item.stash.setdefault(_RUNS, [])
+    if taken and taken[-1] != run:
+        _set_aside(item, f"run {len(taken)}: ")
+    if taken[-1:] != [run]:
+        taken.append(run)
     facts = {
         "experiment": result.experiment,
+        **{name: text for name, text in result.origin.items() if text},
         "target": result.target,
         "reached": result.reached,
         "profile": result.profile["name"],
@@ -42,6 +55,15 @@ def add_verdict(item: pytest.Item, verdict: Verdict) -> None:
     _add(item, {"verdict": verdict.value})
 
 
+def _set_aside(item: pytest.Item, prefix: str) -> None:
+    """Put a prefix before the names of the last run's properties; keep the verdict that decided the test."""
+    verdict = [pair for pair in item.user_properties if pair[0] == "verdict"]
+    ours = item.stash.get(_NAMES, set())
+    renamed = [(f"{prefix}{name}" if name in ours else name, value) for name, value in item.user_properties]
+    item.user_properties[:] = [*renamed, *verdict]
+
+
 def _add(item: pytest.Item, values: dict[str, object]) -> None:
+    item.stash.setdefault(_NAMES, set()).update(values)
     kept = [pair for pair in item.user_properties if pair[0] not in values]
     item.user_properties[:] = [*kept, *values.items()]

@@ -34,7 +34,7 @@ def markdown_text(document: Mapping[str, Any]) -> str:
     )
     lines.append("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
     lines += [_row(result) for result in results]
-    told = [f"- {_text(each['experiment'])}: {_text(reason)}" for each in results for reason in reasons(each)]
+    told = [f"- {_text(each['label'])}: {_text(reason)}" for each in results for reason in reasons(each)]
     if told:
         lines += ["", *told[:_MOST_REASONS]]
     if len(told) > _MOST_REASONS:
@@ -58,7 +58,7 @@ def verdict_line(document: Mapping[str, Any]) -> str:
 
 def _row(result: Mapping[str, Any]) -> str:
     metrics, intervals, cost = result["metrics"], result["intervals"], result["cost"] or {}
-    cells = [_text(result["experiment"]), f"{_SIGNS[result['verdict']]} {result['verdict']}"]
+    cells = [_text(result["label"]), f"{_SIGNS[result['verdict']]} {result['verdict']}"]
     if result["not_judged"] or not metrics["requests"]:
         cells += ["-"] * 7
     else:
@@ -81,14 +81,14 @@ def _sizes(results: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = ["", "<details><summary>Intervals and effective sample sizes (n_eff)</summary>", ""]
     for each in measured:
         texts = all_measured(each["metrics"], each["intervals"], each["effective"])
-        lines.append(f"- {_text(each['experiment'])}: {', '.join(texts)}")
+        lines.append(f"- {_text(each['label'])}: {', '.join(texts)}")
     return [*lines, "", "</details>"]
 
 
 def _curve(search: Mapping[str, Any]) -> list[str]:
     """The curve of a search for the largest load, as a table."""
     slos = ", ".join(search["slos"])
-    title = f"**{_text(search['experiment'])}, {_text(search['over'])} that hold {_text(slos)}:**"
+    title = f"**{_text(search['label'])}, {_text(search['over'])} that hold {_text(slos)}:**"
     lines = [f"{title} {_text(search['found'])}", "", f"| {_text(search['over'])} | rps | p95 ms | holds |"]
     lines.append("|--:|--:|--:|---|")
     for probe in search["probes"]:

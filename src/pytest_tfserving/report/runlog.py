@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.load.result import Result, verdict_of
@@ -16,25 +16,69 @@ from pytest_tfserving.report.json import judgement_as_dict, result_as_dict, resu
 from pytest_tfserving.slo import Judgement, Slo, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
     import pytest
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of load: its id in the log, and what it measured."""
+
+    id: str
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """A run of load that a test has taken, in its first ``execution`` or in a later one.
+
+    Tests share a run by what is measured, which can have another name for each of them: ``names`` are the
+    fields of the result that are the test's own, as JSON.
+    """
+
+    run: str
+    nodeid: str
+    execution: int = 1
+    names: str = "{}"
+
+    @property
+    def row(self) -> str:
+        """The key of the entry that it belongs to."""
+        return f"{self.run} {self.names}"
+
+
 @dataclass
 class Entry:
-    """One result and the verdicts that tests passed on it, each with the test's node id."""
+    """One result and the verdicts that tests passed on it, each with the test's node id.
+
+    ``earlier`` are the verdicts on runs that it replaces, since their tests were run again.
+    """
 
     key: str
     result: Result
     judgements: list[tuple[str, Judgement]] = field(default_factory=list)
+    earlier: list[str] = field(default_factory=list)
+
+    def add(self, nodeid: str, judgements: list[Judgement]) -> None:
+        """Add the verdicts of a test."""
+        self.judgements += [(nodeid, each) for each in judgements]
 
     @property
     def verdict(self) -> Verdict:
         """The verdict on the experiment as a whole."""
         slos = list(dict.fromkeys(judgement.slo for _, judgement in self.judgements))
         return verdict_of(self.result, slos)
+
+    @property
+    def verdict_and_cause(self) -> str:
+        """The verdict, and what it rests on where that is one cause."""
+        result = self.result
+        if cause := result.aborted or result.invalid or result.incomplete or result.not_judged:
+            return f"{self.verdict}: {cause}"
+        worst = (str(each) for _, each in self.judgements if each.slo.strict and each.verdict is self.verdict)
+        return str(self.verdict) if self.verdict is Verdict.PASS else next(worst, str(self.verdict))
 
 
 @dataclass
@@ -58,20 +102,27 @@ class RunLog:
         self._results = 0
         self._searches = 0
 
-    def add_result(self, key: str, result: Result) -> None:
-        """Keep a result under its key."""
+    def add_result(self, key: str, result: Result, watched: Collection[str] | None = None) -> Run:
+        """Keep a result under its key, with the texts of the SLOs that it was measured for, if for any."""
         import numpy as np
 
         self._results += 1
-        name = f"{self.writer}-{self._results}.npy"
+        run = Run(f"{self.writer}-{self._results}", result)
+        name = f"{run.id}.npy"
         exact_ms = result.latencies.exact_ms
         np.save(self.folder / name, np.empty(0) if exact_ms is None else exact_ms)
-        self._append({"key": key, "latencies": name, "result": result_as_dict(result)})
+        known = {"watched": None if watched is None else list(watched), "latencies": name}
+        self._append({"key": key, "run": run.id, **known, "result": result_as_dict(result)})
+        return run
 
-    def add_judgements(self, key: str, nodeid: str, judgements: list[Judgement]) -> None:
-        """Keep the verdicts of one test on the result under ``key``."""
+    def add_taking(self, taking: Taking) -> None:
+        """Keep that a test has taken a run."""
+        self.add_judgements(taking, [])
+
+    def add_judgements(self, taking: Taking, judgements: list[Judgement]) -> None:
+        """Keep the verdicts of a test on the run that it has taken."""
         values = [judgement_as_dict(judgement) for judgement in judgements]
-        self._append({"key": key, "nodeid": nodeid, "judgements": values})
+        self._append({"key": "", "taking": asdict(taking), "judgements": values})
 
     def add_note(self, text: str) -> None:
         """Keep a line that the user is shown when the run is over."""
@@ -109,26 +160,58 @@ class RunLog:
         """The lines to show when the run is over."""
         return [line["note"] for line in self._lines() if "note" in line]
 
-    def find(self, key: str) -> Result | None:
-        """The result under ``key``, whichever process measured it."""
-        for line in self._lines():
-            if line["key"] == key and "result" in line:
-                return self._result(line)
-        return None
+    def size(self) -> int:
+        """Return how much is in it."""
+        return sum(1 for _ in self._lines())
+
+    def takings_of(self, nodeid: str) -> list[Taking]:
+        """Return the runs that a test has taken."""
+        takings = (Taking(**line["taking"]) for line in self._lines() if "taking" in line)
+        return [taking for taking in takings if taking.nodeid == nodeid]
+
+    def find(self, key: str, slos: Collection[str] = (), without: Collection[str] = ()) -> Run | None:
+        """Return the latest run under ``key`` that was measured for ``slos``, whichever process measured it.
+
+        An SLO that a run was not measured for would be judged by whatever data the others have left it.
+        """
+        lines = [
+            line
+            for line in self._lines()
+            if line["key"] == key
+            and line["run"] not in without
+            and (line["watched"] is None or set(slos) <= set(line["watched"]))
+        ]
+        latest = sorted(lines, key=lambda line: str(line["result"]["started_at"]))[-1:]
+        return Run(latest[0]["run"], self._result(latest[0])) if latest else None
 
     def entries(self) -> list[Entry]:
-        """All results with their verdicts, in the order of every table."""
+        """All results with their verdicts, in the order of every table.
+
+        Where a test that was run again has put the same load on again, only its last run counts.
+        """
         from pytest_tfserving.report.document import place_of
 
         lines = list(self._lines())
-        found = {line["key"]: Entry(line["key"], self._result(line)) for line in lines if "result" in line}
-        for line in lines:
-            if "judgements" in line and line["key"] in found:
-                judgements = [_judgement(values) for values in line["judgements"]]
-                found[line["key"]].judgements += [(line["nodeid"], each) for each in judgements]
+        runs = {line["run"]: line for line in lines if "result" in line}
+        taken = _taken(lines)
+        current = _current(taken, runs)
+        rows = {run: self._entry(run, runs[run]) for run in runs.keys() - {taking.run for taking in taken}}
+        for taking in current:
+            if taking.row not in rows:
+                rows[taking.row] = self._entry(taking.row, runs[taking.run], taking.names)
+            rows[taking.row].add(taking.nodeid, taken[taking])
+        for taking in [taking for taking in taken if taking not in current]:
+            before = self._entry(taking.row, runs[taking.run], taking.names)
+            before.add(taking.nodeid, taken[taking])
+            for later in current:
+                if _load(later, runs) == _load(taking, runs):
+                    rows[later.row].earlier.append(before.verdict_and_cause)
         return sorted(
-            found.values(), key=lambda entry: place_of(entry.result.configuration, entry.result.started_at)
+            rows.values(), key=lambda entry: place_of(entry.result.configuration, entry.result.started_at)
         )
+
+    def _entry(self, key: str, line: dict[str, Any], names: str = "{}") -> Entry:
+        return Entry(key, replace(self._result(line), **json.loads(names)))
 
     def _append(self, line: dict[str, Any]) -> None:
         with (self.folder / f"{self.writer}.jsonl").open("a", encoding="utf-8") as file:
@@ -145,6 +228,30 @@ class RunLog:
         exact_ms = np.load(self.folder / line["latencies"])
         counted = line["result"]["recording"]["count"]
         return result_from_dict(line["result"], exact_ms if len(exact_ms) == counted else None)
+
+
+def _taken(lines: Iterable[dict[str, Any]]) -> dict[Taking, list[Judgement]]:
+    """Return which tests have taken which runs, each with the verdicts that it came to."""
+    taken: dict[Taking, list[Judgement]] = {}
+    for line in lines:
+        if "taking" in line:
+            judgements = [_judgement(values) for values in line["judgements"]]
+            taken.setdefault(Taking(**line["taking"]), []).extend(judgements)
+    return taken
+
+
+def _current(taken: Iterable[Taking], runs: Mapping[str, dict[str, Any]]) -> list[Taking]:
+    """Return those that no later execution of their test has replaced."""
+    last: dict[tuple[str, str], int] = {}
+    for taking in taken:
+        load = _load(taking, runs)
+        last[load] = max(taking.execution, last.get(load, 0))
+    return [taking for taking in taken if taking.execution == last[_load(taking, runs)]]
+
+
+def _load(taking: Taking, runs: Mapping[str, dict[str, Any]]) -> tuple[str, str]:
+    """Return what a taking has in common with one of a later execution that replaces it."""
+    return taking.nodeid, json.dumps(runs[taking.run]["result"]["profile"], sort_keys=True)
 
 
 def _judgement(values: dict[str, Any]) -> Judgement:

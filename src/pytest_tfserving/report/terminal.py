@@ -110,6 +110,7 @@ class Progress:
 def write_summary(reporter: TerminalReporter, config: pytest.Config, *, interrupted: bool) -> None:
     """The table of a pytest run, if it measured anything."""
     from pytest_tfserving.report.document import document_of
+    from pytest_tfserving.report.labels import labelled_searches
     from pytest_tfserving.session import PerfSession
 
     perf = PerfSession.of(config)
@@ -118,7 +119,7 @@ def write_summary(reporter: TerminalReporter, config: pytest.Config, *, interrup
         document = document_of(entries, interrupted=interrupted, pricing=perf.settings.pricing())
         write_table(reporter, document)
         write_costs(reporter, document)
-    for search in perf.searches():
+    for search in labelled_searches(perf.searches()):
         write_curve(reporter, search)
     for note in perf.notes():
         reporter.write_line(note)
@@ -129,17 +130,17 @@ def write_summary(reporter: TerminalReporter, config: pytest.Config, *, interrup
 
 
 def write_table(reporter: TerminalReporter, document: dict[str, Any]) -> None:
-    """One row an experiment, and below it what its verdict rests on when it is not PASS."""
+    """One row a run of load, and below it what its verdict rests on when it is not PASS."""
     results = document["results"]
     title = "serving performance"
     reporter.write_sep(
         "=", f"{title}, incomplete: the run was interrupted" if document["interrupted"] else title
     )
-    width = max([_NAME_WIDTH, *(len(result["experiment"]) for result in results)])
+    width = max([_NAME_WIDTH, *(len(result["label"]) for result in results)])
     head = " ".join(f"{name:>{size}}" for name, size in _COLUMNS)
     reporter.write_line(f"{'':{width}} {head} verdict")
     for result in results:
-        reporter.write(f"{result['experiment']:{width}} {_cells(result)} ")
+        reporter.write(f"{result['label']:{width}} {_cells(result)} ")
         reporter.write_line(result["verdict"], **_COLOURS[Verdict(result["verdict"])])
         if line := _intervals(result):
             reporter.write_line(line)
@@ -147,14 +148,14 @@ def write_table(reporter: TerminalReporter, document: dict[str, Any]) -> None:
             reporter.write_line("  " + ": ".join(stage_text(stage)))
     for result in results:
         for reason in reasons(result):
-            reporter.write_line(f"{result['experiment']}: {reason}")
+            reporter.write_line(f"{result['label']}: {reason}")
     if any(result["metrics"]["requests"] for result in results):
         reporter.write_line("in ms; [95 % interval]; eff. = rps as a share of the bare in-process session's")
 
 
 def write_curve(reporter: TerminalReporter, search: dict[str, Any]) -> None:
     """The curve of a search for the largest load."""
-    reporter.write_sep("=", f"{search['experiment']}: {search['over']} that hold {', '.join(search['slos'])}")
+    reporter.write_sep("=", f"{search['label']}: {search['over']} that hold {', '.join(search['slos'])}")
     for line in curve_lines(search["probes"], search["found"]):
         reporter.write_line(line)
 
@@ -165,14 +166,14 @@ def write_costs(reporter: TerminalReporter, document: dict[str, Any]) -> None:
     if len(priced) < 2:  # noqa: PLR2004 - nothing to choose
         return
     prices = document["prices"]
-    width = max([_NAME_WIDTH, *(len(result["experiment"]) for result in priced)])
+    width = max([_NAME_WIDTH, *(len(result["label"]) for result in priced)])
     month = f"USD for {prices['hours_a_month']:g} h"
     reporter.write_line("")
     reporter.write_line(f"{'':{width}} {month:>13} {'USD a million':>13}")
     for result in priced:
         month, million = usd(result["cost"]["month_usd"]), usd(result["cost"]["million_usd"])
-        best = roles(document, result["experiment"])
-        reporter.write_line(f"{result['experiment']:{width}} {month:>13} {million:>13}  {best}".rstrip())
+        best = roles(document, result["label"])
+        reporter.write_line(f"{result['label']:{width}} {month:>13} {million:>13}  {best}".rstrip())
     reporter.write_line(f"prices: {prices['source']}, {prices['date']}")
     reporter.write_line(document["recommendation"]["sentence"])
 

@@ -62,6 +62,15 @@ def unfit(settings: Settings, experiment: Experiment) -> str:  # noqa: ARG001 - 
     return lacking(experiment.shape, len(cores), ram_bytes)
 
 
+def served(settings: Settings, experiment: Experiment, say: Callable[[str], None]) -> dict[str, Any]:
+    """Return the image, how it serves, and the model where the image has it."""
+    with connect() as engine:
+        image = engine.image(settings.image, say)
+    found = {"server": str(image.id), **experiment.served}
+    model = model_name(experiment.model)
+    return {**found, "model": f"{model} in the image"} if model_in(image) == model else found
+
+
 def sweep(leftovers: Leftovers, _: Settings, say: Callable[[str], None]) -> None:
     """Remove the containers that are left over."""
     with connect() as engine:

@@ -6,6 +6,7 @@ import json
 import time
 import warnings
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.addresses import without_secrets
@@ -112,6 +113,22 @@ def sweep(leftovers: Leftovers, settings: Settings, say: Callable[[str], None]) 
 def unfit(settings: Settings, experiment: Experiment) -> str:
     """What the cluster lacks for the experiment; empty when it has it all."""
     return _room(settings, experiment).unfit
+
+
+def served(settings: Settings, experiment: Experiment, say: Callable[[str], None]) -> dict[str, Any]:  # noqa: ARG001 - every target has this function
+    """Return the image, which has the model in it, how it serves, and where."""
+    hooks = experiment.home.manifest_hooks
+    return {
+        "server": settings.image,
+        "model": f"{model_name(experiment.model)} in the image",
+        "context": pinned_context(settings).name,
+        "base": str(settings.base or ""),
+        "nodes": asdict(experiment.nodes),
+        "load_pods": asdict(experiment.load_pods) if settings.load_in_cluster else None,
+        # What a hook makes of manifests can depend on all that it is given.
+        "manifests": [experiment.name, *hooks] if hooks else None,
+        **experiment.served,
+    }
 
 
 def _room(settings: Settings, experiment: Experiment) -> Room:

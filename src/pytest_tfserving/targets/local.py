@@ -8,7 +8,7 @@ import sys
 import threading
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 
@@ -24,7 +24,7 @@ from pytest_tfserving.targets.served_model import latest_version, model_name
 from pytest_tfserving.targets.server_files import write_server_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from pytest_tfserving.experiment import Experiment
@@ -40,6 +40,11 @@ _LOG_LINES = 30
 def unfit(settings: Settings, experiment: Experiment) -> str:  # noqa: ARG001 - every target has this function
     """What this machine lacks for the experiment; empty when it has it all."""
     return lacking(experiment.shape, len(available_cores()), psutil.virtual_memory().total)
+
+
+def served(settings: Settings, experiment: Experiment, say: Callable[[str], None]) -> dict[str, Any]:  # noqa: ARG001 - every target has this function
+    """Return the program and how it serves."""
+    return {"server": settings.server or "embedded", **experiment.served}
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pytest_tfserving.addresses import NOT_TAKEN, RIGHT_WAY, may_have_secrets
@@ -13,7 +13,7 @@ from pytest_tfserving.probe import wait_until_available
 from pytest_tfserving.targets.deployment import Deployment, Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pytest_tfserving.experiment import Experiment
     from pytest_tfserving.options import Settings
@@ -68,6 +68,11 @@ def describe(settings: Settings) -> str:
 def unfit(settings: Settings, experiment: Experiment) -> str:  # noqa: ARG001 - every target has this function
     """Nothing: the shape behind an address is whatever it is."""
     return ""
+
+
+def served(settings: Settings, experiment: Experiment, say: Callable[[str], None]) -> dict[str, Any]:  # noqa: ARG001 - every target has this function
+    """Return the address and the protocol: all else is whatever it is there."""
+    return {"server": settings.url, "model": "at the address", "protocol": experiment.protocol}
 
 
 @contextmanager

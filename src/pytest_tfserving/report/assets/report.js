@@ -5,7 +5,7 @@
   const results = data.results.map((result, index) => ({
     ...result,
     index,
-    name: result.experiment,
+    name: result.label,
     rps: result.metrics.rps,
     p95: result.metrics.p95_ms,
     cost: result.cost ? result.cost.month_usd : null,

@@ -1,0 +1,162 @@
+"""What tells runs of load apart: what was served and what was sent, never a name or a model's path."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from dataclasses import asdict, astuple, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfserving.errors import ConfigurationError
+from pytest_tfserving.targets.served_model import latest_version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping
+
+    from pytest_tfserving.experiment import Experiment
+    from pytest_tfserving.load.payload import Payload
+    from pytest_tfserving.load.profile import LoadProfile
+    from pytest_tfserving.session import PerfSession
+
+_MOST_FILES_KEPT = 4096
+# What is written twice within a tick of a file system's clock has the same times: ticks are up to 2 s long.
+_RECENT_NS = 3_000_000_000
+
+
+def identify(perf: PerfSession, experiment: Experiment, fixture: Callable[[str], Any]) -> dict[str, Any]:
+    """Return what a test's load meets and sends, as plain values.
+
+    Args:
+        perf: the session.
+        experiment: the test's.
+        fixture: gives the value that a fixture has for the test.
+    """
+    from pytest_tfserving.measure import served
+
+    settings = perf.settings
+    found = {"target": settings.target, **served(settings, experiment, perf.progress)}
+    if "model" not in found:
+        found["model"] = _model(perf, experiment, fixture)
+    if namespace := fixture("serving_namespace"):
+        found["namespace"] = namespace
+    if own := experiment.home.standing_for("serving"):
+        found["serving"] = own
+    if settings.locustfile:
+        found["locustfile"] = _digest(settings.locustfile.read_bytes())
+    return {**found, "payload": payload_digest(fixture("request_payload"))}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The run of load that a test asks for; runs with one ``key`` are one."""
+
+    key: str
+    profile: LoadProfile
+    identity: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, identity: Mapping[str, Any], profile: LoadProfile, but: Collection[str] = ()) -> Wanted:
+        """Return the run that serves and sends this, under the load of ``profile`` but for some fields."""
+        fields = {name: value for name, value in asdict(profile).items() if name not in {"name", *but}}
+        load = {name: float(value) if type(value) is int else value for name, value in fields.items()}
+        key = _digest(json.dumps([identity, load], sort_keys=True, default=str).encode())
+        return cls(key, profile, identity)
+
+    @classmethod
+    def of_nothing(cls, experiment: Experiment, profile: LoadProfile) -> Wanted:
+        """Return the run that ends before it is known what would be served."""
+        home = replace(experiment.home, renewals=0)
+        key = _digest(f"nothing of {experiment.name} {home} {astuple(profile)}".encode())
+        return cls(key, profile, {})
+
+
+def payload_digest(payload: Payload) -> str:
+    """Return what tells a request from others: its bytes, and how its answer is read."""
+    read = f"{payload.signature_name} {payload.key} {payload.rows} ".encode()
+    return _digest(read + payload.body)
+
+
+def model_digest(folder: Path) -> str:
+    """Return what tells the model in a SavedModel base folder from others: the files of its newest version.
+
+    A folder that nothing can be served from has one, too: where it is deployed the user is told.
+    """
+    try:
+        version = latest_version(folder)
+    except (ConfigurationError, OSError) as error:
+        return str(error)
+    files = sorted((path.relative_to(version).as_posix(), _file_digest(path)) for path in _files(version))
+    return _digest(json.dumps(files).encode())
+
+
+class ServedModel:
+    """The model folder of a deployment, and what was in it when the server began to read it."""
+
+    def __init__(self, folder: Callable[[], Path]) -> None:
+        self._folder = folder
+        self.path: Path | None = None
+        self.digest = ""
+
+    def read(self) -> Path:
+        """Return the folder, for a server that is about to read it."""
+        if self.path is None:
+            self.path = Path(self._folder())
+            self.digest = model_digest(self.path)
+        return self.path
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether the folder has another model in it by now."""
+        return self.path is not None and model_digest(self.path) != self.digest
+
+
+def _model(perf: PerfSession, experiment: Experiment, fixture: Callable[[str], Any]) -> str:
+    """Return which model is served; one of ours, which no test replaces, need not be exported for that."""
+    if "/" not in experiment.model and not experiment.home.standing_for("serving_model"):
+        return experiment.model
+    folder = Path(fixture("serving_model"))
+    now = model_digest(folder)
+    running = perf.running_of(experiment)
+    if running and running.model.path == folder and running.model.digest != now:
+        # The server may have loaded the new model or not.
+        return f"{running.model.digest}, and then {now}"
+    return now
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield all files below a folder, those behind links included; no folder is entered twice."""
+    seen = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+        seen.add(real)
+        yield from (path for name in names if (path := Path(place, name)).is_file())
+
+
+def _file_digest(path: Path) -> str:
+    try:
+        known = path.stat()
+        if time.time_ns() - known.st_ctime_ns < _RECENT_NS:
+            return _read_digest(path)
+        return _kept_digest(path, (known.st_ino, known.st_size, known.st_mtime_ns, known.st_ctime_ns))
+    except OSError as error:
+        return str(error.strerror)
+
+
+@lru_cache(_MOST_FILES_KEPT)
+def _kept_digest(path: Path, stamp: tuple[int, ...]) -> str:  # noqa: ARG001 - read again when it changes
+    return _read_digest(path)
+
+
+def _read_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

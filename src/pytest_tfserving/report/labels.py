@@ -1,0 +1,103 @@
+"""What results of one name are called in reports: their name, and what differs between them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    # Gives each result of a group a text; where texts differ they tell the results apart.
+    Facet = Callable[[Sequence[Mapping[str, Any]]], Sequence[str]]
+
+# Eight digits of a digest tell it from others.
+_DIGEST = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{56}\b")
+
+
+def labelled(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the results, each with a ``label``: its name, and if others have that name what differs."""
+    return _told_apart(results, (*_PLACES, _profile, _load, _identity, _number))
+
+
+def labelled_searches(searches: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the searches likewise; what was searched stands beside the label."""
+    return _told_apart(searches, _PLACES)
+
+
+def _told_apart(results: Sequence[Mapping[str, Any]], facets: Sequence[Facet]) -> list[dict[str, Any]]:
+    told: list[list[str]] = [[] for _ in results]
+    groups = _groups(range(len(results)), [str(each["experiment"]) for each in results])
+    for facet in facets:
+        parts: list[list[int]] = []
+        for group in groups:
+            texts = facet([results[index] for index in group]) if len(group) > 1 else [""]
+            parts += _groups(group, texts)
+            for index, text in zip(group, texts, strict=True):
+                if text and len(set(texts)) > 1:
+                    told[index].append(text)
+        groups = parts
+    return [{**each, "label": _label(each, texts)} for each, texts in zip(results, told, strict=True)]
+
+
+def _label(result: Mapping[str, Any], told: Sequence[str]) -> str:
+    return f"{result['experiment']} ({', '.join(told)})" if told else str(result["experiment"])
+
+
+def _groups(indexes: Iterable[int], texts: Sequence[str]) -> list[list[int]]:
+    """Return the indexes in groups of one text each."""
+    found: dict[str, list[int]] = {}
+    for index, text in zip(indexes, texts, strict=True):
+        found.setdefault(text, []).append(index)
+    return list(found.values())
+
+
+def _folder(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the folder of each experiments file; `./` is the rootdir."""
+    folders = [each.get("origin", {}).get("folder", "") for each in results]
+    return [f"{folder}/" if folder else "" for folder in folders]
+
+
+def _overridden_in(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [each.get("origin", {}).get("overridden_in", "") for each in results]
+
+
+def _target(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [f"on {each['target']}" for each in results]
+
+
+_PLACES: tuple[Facet, ...] = (_folder, _overridden_in, _target)
+
+
+def _profile(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [str(each.get("profile", {}).get("name", "")) for each in results]
+
+
+def _load(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    return _differing([each.get("profile", {}) for each in results])
+
+
+def _identity(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    return _differing([each.get("identity", {}) for each in results])
+
+
+def _differing(values: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return for each mapping those of its values that are not the same in all."""
+    names = list(dict.fromkeys(name for each in values for name in each))
+    names = [name for name in names if len({_text(each.get(name)) for each in values}) > 1]
+    return [", ".join(f"{name} {_text(each.get(name))}" for name in names) for each in values]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, Mapping):
+        return " ".join(f"{name}={_text(each)}" for name, each in value.items())
+    return "-" if value is None else _DIGEST.sub(r"\1", str(value))
+
+
+def _number(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the number of each run among runs of the same, in the order in which they were begun."""
+    begun = sorted(range(len(results)), key=lambda index: str(results[index].get("started_at", "")))
+    return [f"run {begun.index(index) + 1}" for index in range(len(results))]
