@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_tfserving import marks
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.options import resolve_profile
+from pytest_tfserving.ownership import experiment_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -94,10 +95,8 @@ def planned(perf: PerfSession, items: Iterable[pytest.Item]) -> list[tuple[Exper
     """Return the experiments that ``items`` load, in their order, each with the seconds of its load."""
     found: list[tuple[Experiment, set[LoadProfile]]] = []
     for item in items:
-        callspec = getattr(item, "callspec", None)
-        if callspec is None or "load" not in getattr(item, "fixturenames", ()):
-            continue
-        if (experiment := callspec.params.get("experiment")) is None:
+        experiment = experiment_of(item) if "load" in getattr(item, "fixturenames", ()) else None
+        if experiment is None:
             continue
         profiles = next((known for each, known in found if each == experiment), None)
         if profiles is None:
@@ -112,6 +111,6 @@ def _profile(perf: PerfSession, item: pytest.Item, experiment: Experiment) -> Lo
     settings = perf.settings
     sources = (settings.cli_load, marks.load_overrides(item), settings.ini_load)
     try:
-        return resolve_profile(experiment.profile, perf.profiles(item.path), sources)
+        return resolve_profile(experiment.profile, perf.profiles(item), sources)
     except ConfigurationError:  # which the test itself will say
         return experiment.profile
