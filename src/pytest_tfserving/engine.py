@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pytest_tfserving.errors import ConfigurationError, DeploymentError, missing_extra
+from pytest_tfserving.foreign_text import LONGEST_REASON, one_line
 from pytest_tfserving.targets.labels import MANAGED_BY, RUN, US, selector
 
 if TYPE_CHECKING:
@@ -89,8 +90,8 @@ def reason(error: BaseException) -> str:
     """The part of an engine's, or of a connection's, error that a user can act on."""
     explanation = getattr(error, "explanation", None)
     if explanation:
-        return str(explanation).strip().rstrip(".")
-    text = str(error)
+        return one_line(str(explanation), LONGEST_REASON).rstrip(".")
+    text = one_line(str(error), LONGEST_REASON)
     system = re.search(r"\[Errno \d+\] ([^')\"]+)|Error\(\d+, '([^']+)'\)", text)
     return (system[1] or system[2]) if system else text.rstrip(".")
 

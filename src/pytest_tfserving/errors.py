@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# Nobody means a valid name by a longer one.
+_LONGEST_NAME = 80
+
 
 class TFServingError(Exception):
     """Base of every error below."""
@@ -23,6 +26,15 @@ class TFServingWarning(UserWarning):
     """A test passed on an estimate, on fewer SLOs than it has, or beside a load generator in trouble."""
 
 
+def shown(value: object) -> str:
+    """``repr`` of a value that somebody else wrote, as long as it may be in a sentence."""
+    import reprlib
+
+    short = reprlib.Repr()
+    short.maxlevel, short.maxlist, short.maxdict, short.maxstring, short.maxother = 3, 10, 10, 80, 80
+    return short.repr(value)
+
+
 def missing_extra(module: str, extra: str, purpose: str) -> ConfigurationError:
     """The error for a library that an extra of this package brings."""
     return ConfigurationError(
@@ -34,6 +46,6 @@ def nearest(name: str, valid: list[str]) -> str:
     """``did you mean 'x'? Valid: a, b, x`` for a misspelt ``name``."""
     import difflib
 
-    close = difflib.get_close_matches(name, valid, n=1)
+    close = difflib.get_close_matches(name[:_LONGEST_NAME], valid, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}valid: {', '.join(valid)}"

@@ -18,7 +18,8 @@ def write_whole(path: Path, text: str) -> None:
     """Replace ``path`` as a whole, so that a reader never sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(text, encoding="utf-8")
+    # A name that is no Unicode must not cost the report.
+    unfinished.write_text(text, encoding="utf-8", errors="replace")
     unfinished.replace(path)
 
 
@@ -50,7 +51,7 @@ def append_step_summary(document: dict[str, Any], environment: Mapping[str, str]
     if path := environment.get("GITHUB_STEP_SUMMARY"):
         from pytest_tfserving.report.markdown import markdown_text
 
-        with open(path, "a", encoding="utf-8") as summary:  # noqa: PTH123 - a name the runner gave
+        with open(path, "a", encoding="utf-8", errors="replace") as summary:  # noqa: PTH123 - a name the runner gave
             summary.write(markdown_text(document))
 
 

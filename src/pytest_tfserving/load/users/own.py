@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from locust import TaskSet
 from locust.util.load_locustfile import load_locustfile
 
+from pytest_tfserving.foreign_text import lines, one_line
 from pytest_tfserving.load.users.requester import Loop
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ class LocustfileError(Exception):
     """A locustfile that cannot be used; ``details`` is its own traceback, if it has one."""
 
     def __init__(self, text: str, details: str = "") -> None:
-        super().__init__(text)
-        self.details = details
+        super().__init__(one_line(text))
+        self.details = lines(details)
 
 
 class Locustfile:
