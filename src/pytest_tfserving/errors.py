@@ -32,7 +32,10 @@ def shown(value: object) -> str:
 
     short = reprlib.Repr()
     short.maxlevel, short.maxlist, short.maxdict, short.maxstring, short.maxother = 3, 10, 10, 80, 80
-    return short.repr(value)
+    try:
+        return short.repr(value)
+    except ValueError:  # Python writes no number of thousands of digits
+        return "a number of thousands of digits"
 
 
 def missing_extra(module: str, extra: str, purpose: str) -> ConfigurationError:

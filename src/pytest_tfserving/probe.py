@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_tfserving.errors import DeploymentError, LoadError
 from pytest_tfserving.foreign_text import one_line
-from pytest_tfserving.load.answer import ExpectedAnswer, answer_value, kinds_of, layout_of, room_for, wrong
+from pytest_tfserving.load.answer import (
+    NULL,
+    ExpectedAnswer,
+    answer_value,
+    kinds_of,
+    layout_of,
+    room_for,
+    wrong,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -157,4 +165,6 @@ def _expectation(payload: Payload, answer: tuple[int, bytes], deployment: Deploy
     if payload.rows not in (None, rows):
         raise LoadError(f"{rows} rows came back for {payload.rows}")
     kinds = sorted(kinds_of(value))
+    if NULL in kinds:
+        raise LoadError(f"the answer has {NULL} in it")
     return ExpectedAnswer(payload.key, layout, protocol=protocol, kinds=kinds, most_bytes=room)

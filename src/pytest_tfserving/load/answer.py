@@ -46,7 +46,9 @@ _MESSAGE_LENGTH = 120
 _RELATIVE_TOLERANCE = 1e-2
 _ABSOLUTE_TOLERANCE = 1e-5
 _NESTED = (list, dict)
-_KINDS = {int: "numbers", float: "numbers", str: "texts", bool: "true or false", type(None): "null"}
+# No server of models answers with it.
+NULL = "null"
+_KINDS = {int: "numbers", float: "numbers", str: "texts", bool: "true or false", type(None): NULL}
 
 
 @dataclass(frozen=True, slots=True)
