@@ -143,8 +143,8 @@ def test_texts_of_experiments_can_be_shown(project: Project, key: str) -> None:
 
     run = project.run()
 
-    assert run.ret == pytest.ExitCode.USAGE_ERROR
-    run.stderr.fnmatch_lines([f"*experiments.yaml:6: {key} 'a*' has characters that cannot be shown.*"])
+    run.assert_outcomes(errors=1)
+    run.stdout.fnmatch_lines([f"*experiments.yaml:6: {key} 'a*' has characters that cannot be shown.*"])
 
 
 def test_results_of_others_are_cleaned_when_they_are_read(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import random
 import time
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from _mutations import is_one_sentence, mutated_json, mutated_yaml
@@ -17,7 +17,6 @@ from pytest_tfserving.cli import main
 from pytest_tfserving.cost import read_prices
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.experiments_file import read_file
-from pytest_tfserving.report.json import json_text
 
 if TYPE_CHECKING:
     from harness import Project
@@ -27,32 +26,8 @@ ALL_KEYS = (Path(__file__).parent / "all_keys.yaml").read_text(encoding="utf-8")
 PATIENCE_S = 20
 
 
-def small_document() -> dict[str, Any]:
-    """A document with a part of every kind, short enough to be reported a hundred times."""
-    stages = [
-        {
-            "start_s": 0,
-            "end_s": 9,
-            "level": 4,
-            "requests": 9,
-            "rps": 1.0,
-            "errors": 0,
-            "intervals": {},
-            "effective": {},
-        }
-    ]
-    results = planted.result(0), planted.result(3, invalid="x", stages=stages), planted.result(7, rps=9)
-    entries = map(planted.entry, results)
-    document = planted.document(*entries, searches=[planted.search()])
-    content: dict[str, Any] = json.loads(json_text({**document, "calibration": planted.calibration()}))
-    for result in content["results"]:
-        result["series"], result["distribution"] = result["series"][:3], result["distribution"][-3:]
-        result["recording"].update(exact_ms=None, slices=[])
-    return content
-
-
 def test_damaged_results_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    document, path = small_document(), tmp_path / "results.json"
+    document, path = planted.every_part(), tmp_path / "results.json"
     reports = [f"--{name}={tmp_path / name}" for name in ("html", "markdown", "json")]
     ended = {0: 0, 2: 0}
     for seed in range(60):
@@ -139,8 +114,8 @@ def test_a_bomb_of_aliases_is_refused_by_pytest(project: Project) -> None:
 
     run = project.run()
 
-    assert run.ret == pytest.ExitCode.USAGE_ERROR
-    run.stderr.fnmatch_lines(["*experiments.yaml:*: more than 100000 values, with what aliases stand for.*"])
+    run.assert_outcomes(errors=1)
+    run.stdout.fnmatch_lines(["*experiments.yaml:*: more than 100000 values, with what aliases stand for.*"])
 
 
 @pytest.mark.parametrize(
@@ -192,7 +167,7 @@ def test_a_file_that_is_far_from_results(
 
 
 def test_what_a_later_version_adds_is_passed_over(tmp_path: Path) -> None:
-    document = small_document()
+    document = planted.every_part()
     document["news"] = document["results"][0]["news"] = document["prices"]["news"] = {"a": [1]}
     (tmp_path / "results.json").write_text(json.dumps(document))
 
