@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -198,8 +199,28 @@ def _change(chance: random.Random, document: Any) -> None:
             at[key] = _nested(chance.choice((10, 63, 70, 300)))
         case 4:
             at[key] = "DEEP"
-        case _:
+        case 5:
             at[key] = chance.choice(_ODD_VALUES)
+        case _:
+            at[key] = _like(chance, at[key])
+
+
+def _like(chance: random.Random, value: Any) -> Any:
+    """Another value of the same type, which a schema lets pass more often."""
+    match value:
+        case bool():
+            return not value
+        case int():
+            return chance.choice((0, -1, 1, 2**53, 10**17, 10**400))
+        case float():
+            return chance.choice((0.0, -1.5, 1e-320, 1e308, math.inf, math.nan, 3.0))
+        case str():
+            return chance.choice(
+                (*(each for each in _ODD_VALUES if isinstance(each, str)), value * 1000, "PASS")
+            )
+        case list():
+            return value * chance.choice((0, 2, 100))
+    return {}
 
 
 def _nested(depth: int) -> Any:

@@ -13,7 +13,7 @@ import socketserver
 import struct
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 from hpack import Decoder
@@ -74,10 +74,11 @@ class Peer(socketserver.BaseRequestHandler):
         """Send bytes."""
         self.request.sendall(b"".join(parts))
 
-    def close(self) -> None:
-        """End the connection."""
+    def close(self) -> NoReturn:
+        """End the connection, and read no more of it."""
         with suppress(OSError):
             self.request.shutdown(socket.SHUT_RDWR)
+        raise EOFError
 
     def reset(self) -> None:
         """Break the connection off."""
