@@ -256,8 +256,9 @@ _LONGEST_S = 5.0
 
 
 def main() -> None:
-    choices = {"only": (_PARTS, "which parts")}
-    args = common.arguments(__doc__, choices=choices, seed=(1, "where the damage comes from"))
+    args = common.arguments(
+        __doc__, choices={"only": (_PARTS, "which parts")}, seed=(1, "where the damage comes from")
+    )
     sys.path.append(str(TESTS))
     counts = _QUICK_COUNTS if args.quick else _COUNTS
     before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

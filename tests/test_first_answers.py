@@ -132,15 +132,15 @@ def test_no_odd_answer_is_a_first_one(protocol: str, kind: str) -> None:
 
 
 def test_a_status_that_is_none_is_no_model() -> None:
-    for answer in (
+    answers: list[Any] = [
         None,
         [],
         3,
         {},
         {"model_version_status": [3]},
         {"model_version_status": [{"state": 1}, []]},
-    ):
-        assert best_state(answer) == ("no model status", "")
+    ]
+    assert {best_state(answer) for answer in answers} == {("no model status", "")}
     assert best_state({"model_version_status": [{"state": {"a": 1}, "status": {"error_message": 5}}]}) == (
         "{'a': 1}",
         "5",

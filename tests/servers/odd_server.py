@@ -287,7 +287,8 @@ class GrpcPeer(Peer):
     def _use(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
         if kind == HEADERS:
             block = payload[5 if flags & _PRIORITY else 0 :]
-            self._paths[stream] = dict(self._decoder.decode(block))[":path"]
+            headers: Any = self._decoder.decode(block)
+            self._paths[stream] = dict(headers)[":path"]
         elif kind in (SETTINGS, PING) and not flags & ACK:
             self.send(frame(kind, ACK, 0, payload if kind == PING else b""))
         elif kind == DATA and payload:

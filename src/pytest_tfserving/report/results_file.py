@@ -104,7 +104,8 @@ def _mistakes(document: dict[str, Any]) -> Iterator[ValidationError]:
         if allowed is not False:
             yield from of_schemas(validator, allowed, instance, schema)
 
-    reader = extend(Draft202012Validator, {"additionalProperties": of_known_keys})
+    changes = {"additionalProperties": of_known_keys}
+    reader = extend(Draft202012Validator, changes)  # type: ignore[no-untyped-call]  # it has no types
     schema = json.loads(_SCHEMA.read_text(encoding="utf-8"))
     yield from reader(schema).iter_errors(document)
 
@@ -114,7 +115,7 @@ def _said(mistake: ValidationError) -> str:
     from jsonschema.exceptions import best_match
 
     # Of several schemas that are all right, the one that it nearly fits.
-    found = best_match([mistake]) or mistake
+    found: Any = best_match([mistake]) or mistake
     place = one_line(found.json_path.removeprefix("$").removeprefix(".")) or "the file"
     if found.validator == "required":
         missing = next(name for name in found.validator_value if name not in found.instance)
