@@ -37,7 +37,9 @@ def read_document(path: Path) -> dict[str, Any]:
             f"{path} is not a result file of this version: its schema_version is {shown(version)}, "
             f"this version reads {SCHEMA_VERSION}."
         )
-    document: dict[str, Any] = {"searches": [], "calibration": None, **finite(_cleaned(content))}
+    document: dict[str, Any] = finite(_cleaned(content))
+    document.setdefault("searches", [])
+    document.setdefault("calibration", None)
     if not (document.get("results") or document["searches"]):
         raise ConfigurationError(f"{path} has no results: nothing was measured in that run.")
     if mistake := next(_mistakes(document), None):
