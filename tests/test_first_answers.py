@@ -11,6 +11,7 @@ import pytest
 
 import planted
 from harness import LONG_ENOUGH
+from pytest_tfserving.cli import main
 from pytest_tfserving.errors import LoadError
 from pytest_tfserving.load.answer import room_for
 from pytest_tfserving.load.payload import Payload
@@ -190,3 +191,5 @@ def test_three_numbers_for_a_column_on_a_server_of_ones_own(project: Project, ba
     run.assert_outcomes(passed=1)
     assert (result["verdict"], result["errors"]) == ("PASS", {})
     assert bool(result["bare"]) == (not own)
+    folder = project.pytester.path
+    assert main(["report", str(folder / "out.json"), "--markdown", str(folder / "out.md")]) == 0

@@ -151,11 +151,14 @@ def _value(status: int, body: bytes, key: str, protocol: str) -> Any:
 
         return answer_document(body, key)
     try:
-        return json.loads(body)[key]
+        document = json.loads(body)
     except ValueError:
         raise LoadError("the answer is not JSON") from None
-    except (KeyError, TypeError):
-        raise LoadError(f"the answer has no {key!r}") from None
+    if isinstance(document, dict) and key in document:
+        return document[key]
+    if isinstance(document, dict) and "error" in document:
+        raise LoadError(f"HTTP {status} with an error in it{_told(_text(document['error']))}")
+    raise LoadError(f"the answer has no {key!r}")
 
 
 def _is_bytes(value: dict[str, Any]) -> bool:
@@ -188,11 +191,14 @@ def _failure(status: int, body: bytes, protocol: str) -> str:
         name = _GRPC_CODES[status] if status < len(_GRPC_CODES) else f"status {status}"
         return name + _told(body.decode(errors="replace"))
     try:
-        error = json.loads(body)["error"]
-        text = error if isinstance(error, str) else json.dumps(error)
+        text = _text(json.loads(body)["error"])
     except (ValueError, KeyError, TypeError, RecursionError):
         text = ""
     return f"HTTP {status}{_told(text)}"
+
+
+def _text(error: Any) -> str:
+    return error if isinstance(error, str) else json.dumps(error)
 
 
 def _told(text: str) -> str:
