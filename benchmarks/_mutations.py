@@ -59,7 +59,7 @@ _BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 
 
 def mutated_body(chance: random.Random, right: bytes) -> bytes:
-    """A right body with bytes changed, or with another value in it."""
+    """Return a right body with bytes changed, or with another value in it."""
     if chance.randrange(3):
         return mutated(chance, right)
     document = json.loads(right)
@@ -77,7 +77,7 @@ def mutated_body(chance: random.Random, right: bytes) -> bytes:
 
 
 def is_right_body(body: bytes) -> bool:
-    """Whether a body has as many numbers as there were instances."""
+    """Return whether a body has as many numbers as there were instances."""
     try:
         values = json.loads(body)["predictions"]
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -87,7 +87,7 @@ def is_right_body(body: bytes) -> bool:
 
 
 def mutated_answer(chance: random.Random, right: bytes) -> bytes:
-    """A whole answer over HTTP with bytes changed anywhere, or with another head."""
+    """Return a whole answer over HTTP with bytes changed anywhere, or with another head."""
     heads = (
         f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(right)}\r\n\r\n",
         f"HTTP/1.1 200 OK\r\nContent-Length: {chance.choice((-1, 0, 5, 10**20, len(right) + 1))}\r\n\r\n",
@@ -103,14 +103,14 @@ def mutated_answer(chance: random.Random, right: bytes) -> bytes:
 
 
 def right_message() -> Any:
-    """The message of a right answer over gRPC."""
+    """Return the message of a right answer over gRPC."""
     found = message("tensorflow.serving.PredictResponse")()
     fill_proto(found.outputs["y"], np.array(_VALUES, np.float32), as_content=False)
     return found
 
 
 def mutated_message(chance: random.Random) -> bytes:
-    """A right message with bytes changed, or with a tensor that contradicts itself."""
+    """Return a right message with bytes changed, or with a tensor that contradicts itself."""
     found = right_message()
     if chance.randrange(2):
         return mutated(chance, found.SerializeToString())
@@ -132,7 +132,7 @@ def mutated_message(chance: random.Random) -> bytes:
 
 
 def is_right_message(content: bytes) -> bool:
-    """Whether a message has one tensor of three numbers, as the official library would read it."""
+    """Return whether a message has one tensor of three numbers, as the official library would read it."""
     from google.protobuf.message import DecodeError
 
     try:
@@ -147,7 +147,7 @@ def is_right_message(content: bytes) -> bool:
 
 
 def _holds_numbers(tensor: Any) -> bool:
-    """Whether a tensor of three elements has a type of numbers and no more bytes than it has elements for."""
+    """Return whether a tensor has three numbers, and no more bytes than those take."""
     from pytest_tfserving.model_server.tensor_proto import to_array
 
     try:
@@ -161,7 +161,7 @@ def _holds_numbers(tensor: Any) -> bool:
 
 
 def mutated_json(chance: random.Random, document: dict[str, Any]) -> bytes:
-    """A document with some of its parts replaced, taken away or made deep, or with its bytes changed."""
+    """Return a document with parts replaced, taken away or made deep, or with bytes changed."""
     text = json.dumps(document)
     if not chance.randrange(4):
         return mutated(chance, text.encode())
@@ -206,7 +206,7 @@ def _change(chance: random.Random, document: Any) -> None:
 
 
 def _like(chance: random.Random, value: Any) -> Any:
-    """Another value of the same type, which a schema lets pass more often."""
+    """Return another value of the same type, which a schema lets pass more often."""
     match value:
         case bool():
             return not value
@@ -234,7 +234,7 @@ def _nested(depth: int) -> Any:
 
 
 def mutated_yaml(chance: random.Random, text: str) -> bytes:
-    """A file of experiments with values replaced, lines moved, bytes changed, or a bomb of aliases in it."""
+    """Return a file of experiments with values replaced, lines moved, bytes changed, or a bomb of aliases."""
     lines = text.splitlines()
     for _ in range(chance.choice((1, 1, 1, 2, 3))):
         _YAML_CHANGES[chance.randrange(len(_YAML_CHANGES))](chance, lines)
@@ -289,7 +289,7 @@ _YAML_CHANGES: tuple[Callable[[random.Random, list[str]], None], ...] = (
 
 
 def is_one_sentence(text: str, most: int = 2_000) -> bool:
-    """Whether an error is one line that a person reads, and no traceback."""
+    """Return whether an error is one line that a person reads, and no traceback."""
     return (
         0 < len(text) <= most and "\n" not in text.strip() and "Traceback" not in text and text.isprintable()
     )

@@ -124,7 +124,7 @@ def _answers(outcome: Outcome, protocol: str, seed: int, count: int) -> None:
 
 
 def _damaged_rest(chance: random.Random) -> tuple[bool | None, bytes]:
-    """Whether a damaged body is right, and the body; or None, and an answer that is damaged anywhere."""
+    """Return whether a damaged body is right, and the body; or None and an answer damaged anywhere."""
     if chance.randrange(2):
         body = mutated_body(chance, common.ANSWER)
         return is_right_body(body), body
@@ -159,7 +159,7 @@ def try_runs(seed: int, count: int) -> Outcome:
 
 
 def _wrong(chance: random.Random) -> Callable[[Any], None]:
-    """What answers with a damaged body that is not right by accident."""
+    """Return what answers with a damaged body that is not right by accident."""
 
     def give(peer: Any) -> None:
         while is_right_body(body := mutated_body(chance, common.ANSWER)):
@@ -170,7 +170,7 @@ def _wrong(chance: random.Random) -> Callable[[Any], None]:
 
 
 def _run(folder: Path, server: Any) -> tuple[str, int, str]:
-    """One run of pytest: the verdict, how many requests were recorded, what was said."""
+    """Return one run of pytest: the verdict, how many requests were recorded, what was said."""
     (folder / "experiments.yaml").write_text(_EXPERIMENTS.replace("PROTOCOL", server.protocol))
     (folder / "request.json").write_bytes(common.REQUEST)
     (folder / "test_perf.py").write_text("def test_gate(load):\n    load().check()\n")
@@ -227,7 +227,7 @@ def try_experiments(seed: int, count: int) -> Outcome:
 
 
 def _ended(action: Callable[[], Any]) -> str:
-    """What is said of a file, empty when it is read: a mistake's sentence, or the name of an exception."""
+    """Return what is said of a file, empty when it is read: a sentence, or the name of an exception."""
     try:
         action()
     except ConfigurationError as error:

@@ -36,7 +36,7 @@ AS_GOOD_AS_RIGHT = {"texts", "too_deep_a_row", "two_answers", "two_statuses"}
 
 
 def expected(server: OddServer, body: str = ROWS) -> ExpectedAnswer:
-    """What the first answers of a server say of later ones."""
+    """Return what the first answers of a server say of later ones."""
     endpoint = Endpoint("127.0.0.1", server.port, protocol=server.protocol)
     deployment = Deployment(
         replace(planted.STUDY[0], protocol=server.protocol),

@@ -54,7 +54,7 @@ def test_damaged_experiments_are_one_sentence(tmp_path: Path) -> None:
 
 
 def mistake_in(path: Path) -> str:
-    """What is said of a file; empty when it is read."""
+    """Return what is said of a file; empty when it is read."""
     try:
         read_file(path)
     except ConfigurationError as error:

@@ -28,7 +28,7 @@ experiments:
 
 
 def causes(server: OddServer, count: int) -> list[str]:
-    """What was recorded of so many requests of one user."""
+    """Return what was recorded of so many requests of one user."""
     user = RecordedUser(server)
     found = [user.send() for _ in range(count)]
     user.close()

@@ -27,7 +27,7 @@ class TFServingWarning(UserWarning):
 
 
 def shown(value: object) -> str:
-    """``repr`` of a value that somebody else wrote, as long as it may be in a sentence."""
+    """Return ``repr`` of a value that somebody else wrote, cut to what a sentence has room for."""
     import reprlib
 
     short = reprlib.Repr()

@@ -400,7 +400,7 @@ class _Values:
         self._construct = SafeConstructor().construct_object
 
     def of(self, node: yaml.Node, depth: int = 0) -> Value:
-        """The value of a node.
+        """Return the value of a node.
 
         Raises:
             ConfigurationError: for one that no experiments file has.

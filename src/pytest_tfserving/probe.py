@@ -151,7 +151,7 @@ def _asked(
 
 
 def _expectation(payload: Payload, answer: tuple[int, bytes], deployment: Deployment) -> ExpectedAnswer:
-    """The in-process model's answer where it is known, else what the first one looks like.
+    """Return the in-process model's answer where it is known, else what the first one looks like.
 
     TensorFlow Serving holds no answer to the shape of its signature, so neither is one here.
     """

@@ -58,14 +58,14 @@ class Peer(socketserver.BaseRequestHandler):
         raise NotImplementedError
 
     def take(self, size: int) -> bytes:
-        """The next bytes of the client."""
+        """Return the next bytes of the client."""
         while len(self.received) < size:
             self._receive()
         found, self.received = self.received[:size], self.received[size:]
         return found
 
     def take_to(self, mark: bytes) -> bytes:
-        """What the client sends up to a mark, and the mark."""
+        """Return what the client sends up to a mark, and the mark."""
         while mark not in self.received:
             self._receive()
         return self.take(self.received.index(mark) + len(mark))
@@ -86,7 +86,7 @@ class Peer(socketserver.BaseRequestHandler):
         self.request.close()
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Whether the server is still to serve after so long, or until its end."""
+        """Return whether the server is still to serve after so long, or until its end."""
         ended: threading.Event = self.server.ended
         return not ended.wait(seconds)
 
@@ -261,14 +261,14 @@ REST_KINDS: dict[str, Callable[[Any], None]] = {
 
 
 def predict_response(values: Any = (2.5, 3.0, 4.5), alias: str = "y") -> Any:
-    """The message of an answer."""
+    """Return the message of an answer."""
     found = message("tensorflow.serving.PredictResponse")()
     fill_proto(found.outputs[alias], np.asarray(values, np.float32), as_content=False)
     return found
 
 
 def prefixed(content: bytes, size: int | None = None, compressed: int = 0) -> bytes:
-    """A message as gRPC sends it."""
+    """Return a message as gRPC sends it."""
     return bytes([compressed]) + (len(content) if size is None else size).to_bytes(4, "big") + content
 
 
@@ -490,12 +490,12 @@ class OddServer:
 
     @property
     def port(self) -> int:
-        """The port it listens on."""
+        """Return the port it listens on."""
         return int(self._server.server_address[1])
 
     @property
     def url(self) -> str:
-        """Its address, as ``--tfserving-url`` takes it."""
+        """Return its address, as ``--tfserving-url`` takes it."""
         if self.protocol == "grpc":
             return f"grpc://127.0.0.1:{self.port}/half"
         return f"http://127.0.0.1:{self.port}/v1/models/half"

@@ -88,7 +88,7 @@ def layout_of(value: Any) -> Any:
 
 
 def kinds_of(value: Any) -> set[str]:
-    """What nested JSON is made of: numbers, texts (bytes are such, too), true or false, null."""
+    """Return what nested JSON is made of: numbers, texts (bytes are such, too), true or false, null."""
     if isinstance(value, dict):
         return {_KINDS[str]} if _is_bytes(value) else set().union(*map(kinds_of, value.values()))
     if not isinstance(value, list):
@@ -100,7 +100,7 @@ def kinds_of(value: Any) -> set[str]:
 
 
 def room_for(first_bytes: int) -> int:
-    """How large an answer may be where the first one has ``first_bytes``."""
+    """Return how large an answer may be where the first one has ``first_bytes``."""
     return min(max(_MOST_TIMES * first_bytes, _LEAST_ROOM_BYTES), MOST_BYTES)
 
 
@@ -133,7 +133,7 @@ def wrong(status: int, body: bytes, expected: ExpectedAnswer) -> str:
 
 
 def unreadable(error: Exception) -> str:
-    """Why an answer cannot be read or judged, as a cause to count errors by."""
+    """Return why an answer cannot be read or judged, as a cause to count errors by."""
     if isinstance(error, LoadError):
         return str(error)
     if isinstance(error, RecursionError):
@@ -162,12 +162,12 @@ def _value(status: int, body: bytes, key: str, protocol: str) -> Any:
 
 
 def _is_bytes(value: dict[str, Any]) -> bool:
-    """Whether an object is how JSON has bytes, which are one value."""
+    """Return whether an object is how JSON has bytes, which are one value."""
     return len(value) == 1 and isinstance(value.get("b64"), str)
 
 
 def _kind(kind: type) -> str:
-    """What values of a type of Python's are; those that JSON has not are numbers of a tensor."""
+    """Return what values of a type of Python's are; those that JSON has not are numbers of a tensor."""
     return _KINDS.get(kind, _KINDS[float])
 
 

@@ -92,7 +92,7 @@ def answer_document(content: bytes, key: str) -> Any:
 
 
 def _is_written_out(proto: Any) -> bool:
-    """Whether a tensor has about as many values as bytes; one without values may have long axes, too."""
+    """Return whether a tensor has about as many values as bytes; an empty one may have long axes, too."""
     sizes = [max(axis.size, 1) for axis in proto.tensor_shape.dim]
     return len(sizes) <= _MOST_AXES and math.prod(sizes) <= proto.ByteSize() + _MOST_REPEATED
 

@@ -33,7 +33,7 @@ def place_of(configuration: Mapping[str, Any], started_at: str) -> tuple[Any, ..
 
 
 def _orderable(value: Any) -> tuple[Any, ...]:
-    """A part of a configuration as a part of a sort key; texts come before numbers."""
+    """Return a part of a configuration as a part of a sort key; texts come before numbers."""
     return (1, value) if isinstance(value, int | float) else (0, str(value))
 
 

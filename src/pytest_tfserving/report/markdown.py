@@ -105,7 +105,7 @@ def _curve(search: Mapping[str, Any]) -> list[str]:
 
 
 def _sentence(text: str, names: Collection[str]) -> str:
-    """A sentence of ours with the names in it that are not ours."""
+    """Return a sentence of ours with the names in it that are not ours."""
     longest_first = sorted(filter(None, names), key=len, reverse=True)
     if not longest_first:
         return _text(text)
@@ -115,12 +115,12 @@ def _sentence(text: str, names: Collection[str]) -> str:
 
 
 def _text(text: str) -> str:
-    """Text that Markdown and HTML leave alone."""
+    """Return text that Markdown and HTML leave alone."""
     return text.translate(_SPECIAL)
 
 
 def _code(text: str) -> str:
-    """``text`` as a code span on one line, whatever backticks it has."""
+    """Return ``text`` as a code span on one line, whatever backticks it has."""
     line = " ".join(text.split())
     fence = "`" * (max(map(len, re.findall("`+", line)), default=0) + 1)
     space = " " if "`" in line else ""
@@ -128,5 +128,5 @@ def _code(text: str) -> str:
 
 
 def _code_in_table(text: str) -> str:
-    """The same in a cell of a table, which a bar ends, and a bar after two backslashes, too."""
+    """Return the same for a cell of a table, which a bar ends, and a bar after two backslashes, too."""
     return _code(text).replace("\\|", "\\ |").replace("|", "\\|")

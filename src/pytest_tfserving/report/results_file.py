@@ -24,7 +24,7 @@ _MOST_DIGITS = 18
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    """The document in a file, its texts cleaned, its numbers finite or None.
+    """Return the document in a file, its texts cleaned, its numbers finite or None.
 
     Raises:
         ConfigurationError: when it cannot be read, is cut off, is of a schema this version does not know, or
@@ -96,7 +96,7 @@ def _cleaned(value: Any) -> Any:
 
 
 def _mistakes(document: dict[str, Any]) -> Iterator[ValidationError]:
-    """What the schema does not allow but for keys that it does not know: a later version may write more."""
+    """Return what the schema forbids, but for unknown keys: a later version may write more."""
     from jsonschema import Draft202012Validator
     from jsonschema.validators import extend
 
@@ -113,7 +113,7 @@ def _mistakes(document: dict[str, Any]) -> Iterator[ValidationError]:
 
 
 def _said(mistake: ValidationError) -> str:
-    """One mistake as a part of a sentence: where it is, what is there, what should be."""
+    """Return one mistake as a part of a sentence: where it is, what is there, what should be."""
     from jsonschema.exceptions import best_match
 
     # Of several schemas that are all right, the one that it nearly fits.

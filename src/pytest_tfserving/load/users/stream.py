@@ -75,7 +75,7 @@ class PlainStream:
         self._number = self._native.fileno()
 
     def pending(self) -> bool:
-        """Whether something has come that was not read."""
+        """Return whether something has come that was not read."""
         return ioctl(self._number, FIONREAD, _NOTHING) != _NOTHING
 
     def sendall(self, data: bytes) -> None:
