@@ -38,7 +38,7 @@ def causes(server: OddServer, count: int) -> list[str]:
 CAUSES = {
     "http_500": "HTTP 500: �red� @octocat https://evil.invalid `x` |",
     "sheds_load": "HTTP 503: queue is full",
-    "error_inside": "HTTP 200 with an error in it: out of memory",
+    "error_inside": "HTTP 200 with an error inside: out of memory",
     "not_json": "the answer is not JSON",
     "not_utf8": "the answer is not JSON",
     "nested": "the answer is nested too deeply",

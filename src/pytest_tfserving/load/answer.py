@@ -154,11 +154,17 @@ def _value(status: int, body: bytes, key: str, protocol: str) -> Any:
         document = json.loads(body)
     except ValueError:
         raise LoadError("the answer is not JSON") from None
-    if isinstance(document, dict) and key in document:
+    try:
         return document[key]
-    if isinstance(document, dict) and "error" in document:
-        raise LoadError(f"HTTP {status} with an error in it{_told(_text(document['error']))}")
-    raise LoadError(f"the answer has no {key!r}")
+    except (KeyError, TypeError):
+        raise LoadError(_lacking(document, key)) from None
+
+
+def _lacking(document: Any, key: str) -> str:
+    """Return what an answer without its ``key`` says."""
+    if isinstance(document, dict) and document.get("error"):
+        return f"HTTP {HTTPStatus.OK:d} with an error inside{_told(_text(document['error']))}"
+    return f"the answer has no {key!r}"
 
 
 def _is_bytes(value: dict[str, Any]) -> bool:

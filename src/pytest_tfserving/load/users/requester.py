@@ -171,7 +171,8 @@ class Requester:
         now_s = self._now_s
         sent_s = now_s()
         delay_ms = 0.0 if due_s is None else (sent_s - due_s) * 1e3
-        self.waiting_since, self._given_up = sent_s, ""
+        self.waiting_since = sent_s
+        self._given_up = ""
         try:
             status, body = self._exchange()
         except Exception as error:  # noqa: BLE001 - a server can send anything, and each request is recorded
