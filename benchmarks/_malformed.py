@@ -96,7 +96,7 @@ def _text(chance: random.Random) -> str:
     )
 
 
-def _mutated(chance: random.Random, content: bytes) -> bytes:
+def mutated(chance: random.Random, content: bytes) -> bytes:
     """Some bytes changed, taken away, doubled, or tokens put between them."""
     changed = bytearray(content)
     for _ in range(chance.randint(1, 4)):
@@ -141,8 +141,8 @@ def any_examples(chance: random.Random) -> Rest:
 def changed_json(chance: random.Random) -> Rest:
     """A good request with some bytes changed."""
     if chance.randrange(4):
-        return Rest(_mutated(chance, _valid(chance)))
-    return Rest(_mutated(chance, json.dumps(_EXAMPLES).encode()), f"{_MODEL}:classify")
+        return Rest(mutated(chance, _valid(chance)))
+    return Rest(mutated(chance, json.dumps(_EXAMPLES).encode()), f"{_MODEL}:classify")
 
 
 def truncated_json(chance: random.Random) -> Rest:
@@ -167,7 +167,7 @@ def wrong_type(chance: random.Random) -> Rest:
 
 def bad_base64(chance: random.Random) -> Rest:
     """Texts that are not quite base64."""
-    text = _mutated(chance, base64.b64encode(chance.randbytes(chance.randrange(30)))).decode("latin-1")
+    text = mutated(chance, base64.b64encode(chance.randbytes(chance.randrange(30)))).decode("latin-1")
     signature = chance.choice(("text", "echo_string", "", "regress"))
     return Rest(json.dumps({"signature_name": signature, "instances": [{"b64": text}]}).encode())
 
@@ -202,7 +202,7 @@ def ragged(chance: random.Random) -> Rest:
 def bad_gzip(chance: random.Random) -> Rest:
     """A compressed body that was damaged, or is none."""
     content = gzip.compress(_valid(chance) * chance.choice((1, 1000)))
-    content = chance.choice((_mutated(chance, content), content[: chance.randrange(len(content))], b"{}"))
+    content = chance.choice((mutated(chance, content), content[: chance.randrange(len(content))], b"{}"))
     return Rest(content, headers={"Content-Encoding": chance.choice(("gzip", "gzip, gzip", "x-gzip"))})
 
 
@@ -245,12 +245,12 @@ def odd_head(chance: random.Random) -> Raw:
         case 0:
             return Raw(chance.randbytes(chance.randrange(1, 200)))
         case 1:
-            return Raw(_mutated(chance, head) + body)
+            return Raw(mutated(chance, head) + body)
         case 2:
             return Raw((head + body)[: chance.randrange(len(head + body))])
         case _:
             chunked = head.partition(b"Content-Length")[0] + b"Transfer-Encoding: chunked\r\n\r\n"
-            return Raw(chunked + _mutated(chance, b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)))
+            return Raw(chunked + mutated(chance, b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)))
 
 
 # --- gRPC ---
@@ -289,7 +289,7 @@ def grpc_message(chance: random.Random) -> Grpc:
         )
         request.output_filter.extend(chance.choices(("y", "z", ""), k=chance.randrange(3)))
     content = request.SerializeToString()
-    return Grpc(method, _mutated(chance, content) if chance.randrange(2) else content)
+    return Grpc(method, mutated(chance, content) if chance.randrange(2) else content)
 
 
 def grpc_tensor(chance: random.Random) -> Grpc:
@@ -314,7 +314,7 @@ def odd_http2(chance: random.Random) -> Raw:
         case 0:
             return Raw(chance.randbytes(chance.randrange(1, 200)), grpc=True)
         case 1:
-            return Raw(_mutated(chance, preface), grpc=True)
+            return Raw(mutated(chance, preface), grpc=True)
         case _:
             return Raw(preface + chance.randbytes(chance.randrange(1, 200)), grpc=True)
 

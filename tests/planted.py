@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from contextlib import nullcontext
@@ -18,6 +19,7 @@ from pytest_tfserving.load.part import Part
 from pytest_tfserving.load.result import Generator, Result, Window
 from pytest_tfserving.load.run_record import USERS, RunRecord
 from pytest_tfserving.report.document import document_of
+from pytest_tfserving.report.json import json_text
 from pytest_tfserving.report.runlog import Entry
 from pytest_tfserving.slo import Slo
 from pytest_tfserving.targets.deployment import Deployment
@@ -255,3 +257,17 @@ def calibration() -> dict[str, Any]:
         "smallest_change": {"30": changes, "60": changes, "120": changes},
         "answer": ["This machine is fit to gate at 10 % with runs of 60 s."],
     }
+
+
+def every_part() -> dict[str, Any]:
+    """The JSON of a document with a part of every kind, short enough to be reported a thousand times."""
+    stage = {"start_s": 0, "end_s": 9, "level": 4, "requests": 9, "rps": 1.0, "errors": 0}
+    staged = result(3, invalid="x", stages=[{**stage, "intervals": {}, "effective": {}}])
+    entries = map(entry, (result(0), staged, result(7, rps=9)))
+    content: dict[str, Any] = json.loads(
+        json_text({**document(*entries, searches=[search()]), "calibration": calibration()})
+    )
+    for each in content["results"]:
+        each["series"], each["distribution"] = each["series"][:3], each["distribution"][-3:]
+        each["recording"].update(exact_ms=None, slices=[])
+    return content

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -162,10 +163,19 @@ def test_ragged_answers_have_no_layout() -> None:
         (200, b"", "the answer is not JSON"),
         (503, b'{"error": "queue\\nis full"}', "HTTP 503: queue is full"),
         (404, b"<html>", "HTTP 404"),
+        (200, b'{"predictions": [1' + b"0" * 400 + b", 3.0]}", "the answer cannot be read (OverflowError)"),
     ],
 )
 def test_wrong_answers_are_told_from_right_ones(status: int, body: bytes, cause: str) -> None:
     assert cause == wrong(status, body, ExpectedAnswer("predictions", [2], [2.5, 3.0]))
+
+
+def test_no_number_is_right_where_the_model_says_so() -> None:
+    expected = ExpectedAnswer("predictions", [2], [math.nan, math.inf])
+
+    assert wrong(200, b'{"predictions": [NaN, Infinity]}', expected) == ""
+    assert wrong(200, b'{"predictions": [1.0, Infinity]}', expected)
+    assert wrong(200, b'{"predictions": [NaN, -Infinity]}', expected)
 
 
 def test_the_studys_profile() -> None:

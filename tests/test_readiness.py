@@ -8,7 +8,9 @@ from fnmatch import fnmatchcase
 
 import pytest
 
+from pytest_tfserving.kube.evidence import events_text
 from pytest_tfserving.kube.readiness import Doomed, Ready, Snapshot, Waiting, doomed, state_of
+from servers.odd_server import NASTY
 from snapshots import FOLDER, said
 
 REASONS = {
@@ -153,3 +155,22 @@ def test_a_server_that_waits_for_a_model_nobody_brings(ready: Snapshot) -> None:
     )
     pod["spec"]["containers"].append({"name": "brings-the-model"})
     assert doomed(replace(ready, logs=logs)) is None
+
+
+def test_what_others_wrote_into_events_and_logs_is_cleaned(ready: Snapshot) -> None:
+    (pod,) = ready.pods
+    about = {"kind": "Pod", "name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]}
+    event = {
+        "reason": "Killing",
+        "message": f"probe {NASTY} will be restarted",
+        "involvedObject": about,
+        "metadata": {},
+    }
+    snapshot = replace(ready, events=[event], logs={about["name"]: f"No versions of servable {NASTY}"})
+
+    state = state_of(snapshot)
+    assert isinstance(state, Doomed)
+    texts = [events_text(snapshot), state.reason]
+
+    assert all("@octocat https://evil.invalid `x` |" in text for text in texts)
+    assert all(text.isprintable() for text in texts)

@@ -189,7 +189,7 @@ def test_other_prices_and_hours(tmp_path: Path) -> None:
         ('{"schema_version": 7}', "its schema_version is 7, this version reads 1."),
         ("[]", "its schema_version is None, this version reads 1."),
         ('{"schema_version": 1, "results": []}', "has no results: nothing was measured in that run."),
-        ('{"schema_version": 1, "results": [{}]}', "a result has no 'experiment'."),
+        ('{"schema_version": 1, "results": [{}]}', "results[0] has no 'experiment'."),
     ],
     ids=["missing", "truncated", "unknown version", "no document", "empty run", "no result"],
 )
@@ -224,13 +224,26 @@ def test_a_folder_that_cannot_be_written_to_is_named(
 
 
 def test_text_of_others_does_not_become_markdown(tmp_path: Path) -> None:
-    name = "x|y <b>bold</b> [link](http://example.invalid) `code`"
-    source = written(tmp_path, planted.document(planted.entry(planted.result(experiment=name))))
+    name = "x|y <b>bold</b> [link](http://example.invalid) @octocat `code`"
+    reason = "``a`` @octocat https://example.invalid # | *"
+    planted_one = planted.result(experiment=name, aborted=reason)
+    source = written(tmp_path, planted.document(planted.entry(planted_one), planted.entry(planted.result(1))))
 
     main(["report", source, "--markdown", str(tmp_path / "out.md")])
 
-    (row,) = [line for line in (tmp_path / "out.md").read_text().splitlines() if "✅" in line]
-    assert r"x\|y \<b\>bold\</b\> \[link\](http://example.invalid) \`code\`" in row
+    text = (tmp_path / "out.md").read_text()
+    (row,) = [line for line in text.splitlines() if "❌" in line]
+    assert row.startswith(
+        r"| `` x\|y <b>bold</b> [link](http://example.invalid) @octocat `code` `` | ❌ FAIL |"
+    )
+    assert f"- `` {name} ``: ``` {reason} ```\n" in text
+    assert f"**`{planted.STUDY[1].name}` is the only configuration that passed" in text
+    assert "octocat" not in outside_of_code(text)
+
+
+def outside_of_code(markdown: str) -> str:
+    """The text without its code spans (CommonMark 6.1)."""
+    return re.sub(r"(?<!`)(`+)(?!`).*?(?<!`)\1(?!`)", "", markdown)
 
 
 def test_what_is_recommended_is_marked_in_the_table_of_costs(tmp_path: Path) -> None:

@@ -174,7 +174,7 @@ def test_a_server_is_searched(project: Project, monkeypatch: pytest.MonkeyPatch)
         for name in ("html", "markdown", "json")
     )
     assert "4 is the largest load that held" in html
-    assert "| users | rps | p95 ms | holds |" in markdown
+    assert "| `users` | rps | p95 ms | holds |" in markdown
     (search,) = json.loads(text)["searches"]
     assert (search["knee"], search["confirmed"], search["over"]) == (4, True, "users")
     assert [probe["load"] for probe in search["probes"]] == sorted(

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from pytest_tfserving.errors import DeploymentError
+from pytest_tfserving.foreign_text import last_line
 from pytest_tfserving.load.clock import LoadClock
 from pytest_tfserving.processes import end_by_closing
 
@@ -138,8 +139,8 @@ class BareSession:
 
     def last_words(self) -> str:
         """The end of its log, as the end of a sentence; empty when it has none."""
-        last = self._log.read_text(errors="replace").strip().splitlines()[-1:]
-        return f": {last[0]}" if last else ""
+        last = last_line(self._log)
+        return f": {last}" if last else ""
 
     def has_ended(self) -> bool:
         """Return whether the process is gone."""

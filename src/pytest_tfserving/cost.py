@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.errors import ConfigurationError, nearest
+from pytest_tfserving.errors import ConfigurationError, nearest, shown
 from pytest_tfserving.experiment import Shape
+from pytest_tfserving.foreign_text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 _SECONDS_AN_HOUR = 3600
 _MILLION = 1e6
+_TOO_MUCH = 1e15
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +72,18 @@ def read_prices(path: Path) -> Prices:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationError(f"the price file {path} cannot be read: {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} is not YAML: {' '.join(str(error).split())}.") from None
+    except Exception as error:  # noqa: BLE001 - the library raises what it likes for a tag that its text does not fit
+        raise ConfigurationError(f"{path} is not YAML: {one_line(str(error))}.") from None
     if not isinstance(content, dict):
         raise ConfigurationError(f"{path} must be a mapping with the keys {', '.join(_KEYS)}.")
     for name in content:
         if name not in _KEYS:
-            raise ConfigurationError(f"{path}: unknown key {name!r}; {nearest(str(name), _KEYS)}.")
+            raise ConfigurationError(f"{path}: unknown key {shown(name)}; {nearest(str(name), _KEYS)}.")
     shapes = content.get("shapes") or {}
     if not isinstance(shapes, dict):
-        raise ConfigurationError(f"{path}: shapes must be a mapping of shapes to prices, not {shapes!r}.")
+        raise ConfigurationError(
+            f"{path}: shapes must be a mapping of shapes to prices, not {shown(shapes)}."
+        )
     return Prices(
         vcpu_hour_usd=_price(path, content, "vcpu_hour_usd"),
         gb_hour_usd=_price(path, content, "gb_hour_usd"),
@@ -93,13 +98,15 @@ _KEYS = [part.name for part in fields(Prices)]
 
 def _price(path: Path, values: Mapping[Any, Any], name: Any) -> float:
     value = values.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-        raise ConfigurationError(f"{path}: {name} must be a price in USD an hour, not {value!r}.")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _TOO_MUCH:
+        raise ConfigurationError(f"{path}: {name} must be a price in USD an hour, not {shown(value)}.")
     return float(value)
 
 
 def _text(path: Path, values: Mapping[str, Any], name: str) -> str:
-    if not (text := str(values.get(name) or "").strip()):
+    value = values.get(name)
+    text = one_line(str(value)) if isinstance(value, str | int | float | date) else ""
+    if not text:
         raise ConfigurationError(
             f"{path}: {name} is missing; say where the prices are from, and of which day."
         )

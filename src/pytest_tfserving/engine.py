@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from pytest_tfserving.addresses import without_secrets
 from pytest_tfserving.errors import ConfigurationError, DeploymentError, missing_extra
+from pytest_tfserving.foreign_text import LONGEST_REASON, one_line
 from pytest_tfserving.targets.labels import MANAGED_BY, RUN, US, selector
 
 if TYPE_CHECKING:
@@ -91,8 +92,8 @@ def reason(error: BaseException) -> str:
     """The part of an engine's, or of a connection's, error that a user can act on."""
     explanation = getattr(error, "explanation", None)
     if explanation:
-        return without_secrets(str(explanation).strip().rstrip("."))
-    text = without_secrets(str(error))
+        return one_line(without_secrets(str(explanation)), LONGEST_REASON).rstrip(".")
+    text = one_line(without_secrets(str(error)), LONGEST_REASON)
     system = re.search(r"\[Errno \d+\] ([^')\"]+)|Error\(\d+, '([^']+)'\)", text)
     return (system[1] or system[2]) if system else text.rstrip(".")
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# Nobody means a valid name by a longer one.
+_LONGEST_NAME = 80
+
 
 class TFServingError(Exception):
     """Base of every error below."""
@@ -23,6 +26,18 @@ class TFServingWarning(UserWarning):
     """A test passed on an estimate, on fewer SLOs than it has, on too few requests, or without a verdict."""
 
 
+def shown(value: object) -> str:
+    """Return ``repr`` of a value that somebody else wrote, cut to what a sentence has room for."""
+    import reprlib
+
+    short = reprlib.Repr()
+    short.maxlevel, short.maxlist, short.maxdict, short.maxstring, short.maxother = 3, 10, 10, 80, 80
+    try:
+        return short.repr(value)
+    except ValueError:  # Python writes no number of thousands of digits
+        return "a number of thousands of digits"
+
+
 def missing_extra(module: str, extra: str, purpose: str) -> ConfigurationError:
     """The error for a library that an extra of this package brings."""
     return ConfigurationError(
@@ -34,6 +49,6 @@ def nearest(name: str, valid: list[str]) -> str:
     """``did you mean 'x'? Valid: a, b, x`` for a misspelt ``name``."""
     import difflib
 
-    close = difflib.get_close_matches(name, valid, n=1)
+    close = difflib.get_close_matches(name[:_LONGEST_NAME], valid, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}valid: {', '.join(valid)}"

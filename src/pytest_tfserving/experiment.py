@@ -19,8 +19,8 @@ PAYLOADS = ("json", "jpeg", "raw")
 BYTES_PER_GB = 2**30
 
 _SHAPE_SPELLINGS = (
-    re.compile(r"(?P<vcpus>-?\d+)vCPU-(?P<ram_gb>-?\d+)GB_(?P<nodes>-?\d+)"),
-    re.compile(r"(?P<vcpus>-?\d+)cpu-(?P<ram_gb>-?\d+)gb-(?P<nodes>-?\d+)n"),
+    re.compile(r"(?P<vcpus>-?\d{1,9})vCPU-(?P<ram_gb>-?\d{1,9})GB_(?P<nodes>-?\d{1,9})"),
+    re.compile(r"(?P<vcpus>-?\d{1,9})cpu-(?P<ram_gb>-?\d{1,9})gb-(?P<nodes>-?\d{1,9})n"),
 )
 
 

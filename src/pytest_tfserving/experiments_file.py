@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.addresses import without_secrets
-from pytest_tfserving.errors import ConfigurationError, nearest
+from pytest_tfserving.errors import ConfigurationError, nearest, shown
 from pytest_tfserving.experiment import (
     PAYLOADS,
     PROTOCOLS,
@@ -20,6 +21,7 @@ from pytest_tfserving.experiment import (
     Shape,
     experiment_name,
 )
+from pytest_tfserving.foreign_text import LONGEST_REASON, one_line, printable
 from pytest_tfserving.load.profile import LoadProfile, find_profile
 from pytest_tfserving.slo import SloSet, parse_slos
 from pytest_tfserving.targets import TARGETS
@@ -31,6 +33,16 @@ if TYPE_CHECKING:
     import yaml
 
 FILE_NAME = "experiments.yaml"
+# A few hundred experiments take a tenth of it, and reading it a few seconds.
+_MOST_BYTES = 1 << 18
+# An alias counts as what it stands for.
+_MOST_VALUES = 100_000
+_DEEPEST = 32
+_MOST_EXPERIMENTS = 10_000
+_LONGEST_NAME = 200
+# What a flag of TF Serving holds.
+_MOST = 2**31 - 1
+_MOST_BITS = 64
 # What makes a machine's name a shape's: `8vCPU-16GB` is `8vCPU-16GB_1`, `8cpu-16gb` is `8cpu-16gb-1n`.
 _ONE_NODE = {True: "-1n", False: "_1"}
 _NODE_KEYS = ["selector", "tolerations"]
@@ -68,7 +80,7 @@ class Value:
 
     def error(self, text: str) -> ConfigurationError:
         """An error at this place."""
-        return ConfigurationError(f"{self.place}: {without_secrets(text)}")
+        return ConfigurationError(one_line(f"{self.place}: {without_secrets(text)}", LONGEST_REASON))
 
     def mapping(self, what: str, valid: list[str] | None = None) -> dict[str, Value]:
         """This value as a mapping whose keys are ``valid`` ones."""
@@ -84,15 +96,19 @@ class Value:
         return self.raw if isinstance(self.raw, list) else [self]
 
     def integer(self, what: str, least: int = 1) -> int:
-        """This value as a whole number of ``least`` or more."""
+        """This value as a whole number of ``least`` or more that TF Serving has room for."""
         if not isinstance(self.raw, int) or isinstance(self.raw, bool) or self.raw < least:
             raise self.error(f"{what} must be a whole number of {least} or more, not {self.plain()!r}.")
+        if self.raw > _MOST:
+            raise self.error(f"{what} must be at most {_MOST}, not {self.raw}.")
         return self.raw
 
     def text(self, what: str, valid: tuple[str, ...] = ()) -> str:
         """This value as a text, one of ``valid`` if there are any."""
         if not isinstance(self.raw, str):
             raise self.error(f"{what} must be a text, not {self.plain()!r}.")
+        if printable(self.raw) != self.raw:
+            raise self.error(f"{what} {self.raw!r} has characters that cannot be shown.")
         if valid and self.raw not in valid:
             raise self.error(f"{what} {self.raw!r} is not one of: {', '.join(valid)}.")
         return self.raw
@@ -173,6 +189,8 @@ def read_file(path: Path) -> ExperimentsFile:
                 )
             found[experiment.name] = entry
             experiments.append(experiment)
+            if len(experiments) > _MOST_EXPERIMENTS:
+                raise entry.error(f"the file has more than {_MOST_EXPERIMENTS} experiments.")
     return ExperimentsFile(path, tuple(experiments), profiles)
 
 
@@ -187,10 +205,12 @@ def _expand(
     for needed in ("shape", "inter_op"):
         if needed not in keys:
             raise entry.error(f"an experiment needs {needed!r}.")
-    batching_values = (
-        keys["batching"].items() if "batching" in keys else [Value(raw=False, place=entry.place)]
-    )
-    combinations = list(itertools.product(keys["shape"].items(), batching_values, keys["inter_op"].items()))
+    once = Value(raw=False, place=entry.place)
+    lists = [keys["shape"].items(), keys.get("batching", once).items(), keys["inter_op"].items()]
+    count = math.prod(map(len, lists))
+    if not 0 < count <= _MOST_EXPERIMENTS:
+        raise entry.error(f"its lists make {count} experiments; from 1 to {_MOST_EXPERIMENTS} are allowed.")
+    combinations = list(itertools.product(*lists))
     if "name" in keys and len(combinations) > 1:
         raise keys["name"].error(f"one 'name' cannot name {len(combinations)} experiments.")
     for shape_value, batched, inter_op in combinations:
@@ -206,7 +226,7 @@ def _expand(
         protocol = keys["protocol"].text("protocol", PROTOCOLS) if "protocol" in keys else PROTOCOLS[0]
         name = experiment_name(shape, options, payload, protocol)
         yield Experiment(
-            name=keys["name"].text("name") if "name" in keys else name,
+            name=_name(keys["name"]) if "name" in keys else name,
             shape=shape,
             options=options,
             model=_model(keys.get("model"), path),
@@ -215,6 +235,13 @@ def _expand(
             protocol=protocol,
             slo_by_target=_slos(keys.get("slo")),
         )
+
+
+def _name(value: Value) -> str:
+    text = value.text("name")
+    if not 0 < len(text) <= _LONGEST_NAME:
+        raise value.error(f"a name has from 1 to {_LONGEST_NAME} characters, not {len(text)}.")
+    return text
 
 
 def _model(value: Value | None, path: Path) -> str:
@@ -307,7 +334,7 @@ def _load_pods(value: Value | None) -> LoadPods:
 def _size(name: str, raw: Any) -> str:
     from pytest_tfserving.kube.capacity import quantity
 
-    if isinstance(raw, bool) or not quantity(raw) > 0:
+    if isinstance(raw, bool) or not 0 < quantity(raw) < math.inf:
         raise ConfigurationError(
             f"{raw!r} is no {name} of a Pod; write a quantity of Kubernetes: 2, 500m, 1Gi"
         )
@@ -340,35 +367,87 @@ def _read(path: Path) -> Value:
     import yaml
 
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except OSError as error:
-        raise ConfigurationError(f"cannot read the experiments file {path}: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"{path} is not YAML: it is not UTF-8 text.") from None
+        node = yaml.compose(_text_of(path), Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise ConfigurationError(f"{place}: not YAML: {error.problem}.") from None
+        raise ConfigurationError(f"{place}: not YAML: {one_line(str(error.problem))}.") from None
     except yaml.YAMLError as error:
-        raise ConfigurationError(f"{path} is not YAML: {error}.") from None
+        raise ConfigurationError(f"{path} is not YAML: {one_line(str(error))}.") from None
+    except RecursionError:
+        raise ConfigurationError(f"{path}: values are nested more than {_DEEPEST} deep.") from None
+    except (ValueError, OverflowError) as error:  # an escape of a character that there is none of
+        raise ConfigurationError(f"{path} is not YAML: {one_line(str(error))}.") from None
     if node is None:
         raise ConfigurationError(f"{path} is empty; it needs a list of 'experiments'.")
-    return _value(node, path)
+    return _Values(path).of(node)
 
 
-def _value(node: yaml.Node, path: Path) -> Value:
-    import yaml
+def _text_of(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the experiments file {path}: {error.strerror}.") from None
+    if len(content) > _MOST_BYTES:
+        raise ConfigurationError(f"{path} has more than {_MOST_BYTES >> 10} KB, the most a file may have.")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path} is not YAML: it is not UTF-8 text.") from None
 
-    place = f"{path}:{node.start_mark.line + 1}"
-    if isinstance(node, yaml.SequenceNode):
-        return Value([_value(each, path) for each in node.value], place)
-    if isinstance(node, yaml.MappingNode):
+
+class _Values:
+    """Makes values of the nodes of one file; aliases make few nodes stand for any number of values."""
+
+    def __init__(self, path: Path) -> None:
+        from yaml.constructor import SafeConstructor
+
+        self._path = path
+        self._left = _MOST_VALUES
+        self._construct = SafeConstructor().construct_object
+
+    def of(self, node: yaml.Node, depth: int = 0) -> Value:
+        """Return the value of a node.
+
+        Raises:
+            ConfigurationError: for one that no experiments file has.
+        """
+        import yaml
+
+        place = self._place(node)
+        self._left -= 1
+        if self._left < 0:
+            raise ConfigurationError(
+                f"{place}: more than {_MOST_VALUES} values, with what aliases stand for."
+            )
+        if depth > _DEEPEST:
+            raise ConfigurationError(f"{place}: values are nested more than {_DEEPEST} deep.")
+        if isinstance(node, yaml.SequenceNode):
+            return Value([self.of(each, depth + 1) for each in node.value], place)
+        if isinstance(node, yaml.MappingNode):
+            return Value(self._mapping(node, depth + 1), place)
+        return Value(self._scalar(node, place), place)
+
+    def _mapping(self, node: yaml.MappingNode, depth: int) -> dict[str, Value]:
         mapping: dict[str, Value] = {}
         for key, value in node.value:
-            if key.value in mapping:
-                raise ConfigurationError(
-                    f"{path}:{key.start_mark.line + 1}: {key.value!r} stands here twice."
-                )
-            mapping[str(key.value)] = _value(value, path)
-        return Value(mapping, place)
-    return Value(yaml.SafeLoader("").construct_object(node), place)
+            name, place = key.value, self._place(key)
+            if not isinstance(name, str) or printable(name) != name:
+                raise ConfigurationError(f"{place}: a key is a text on one line.")
+            if name in mapping:
+                raise ConfigurationError(f"{place}: {shown(name)} stands here twice.")
+            mapping[name] = self.of(value, depth)
+        return mapping
+
+    def _scalar(self, node: yaml.Node, place: str) -> Any:
+        try:
+            value = self._construct(node)
+        except Exception:  # noqa: BLE001 - the library raises what it likes for a tag that the text does not fit
+            raise ConfigurationError(f"{place}: {shown(node.value)} is no value of {node.tag}.") from None
+        if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+            raise ConfigurationError(f"{place}: a number of {value.bit_length()} bits is too large.")
+        return value
+
+    def _place(self, node: yaml.Node) -> str:
+        return f"{self._path}:{node.start_mark.line + 1}"

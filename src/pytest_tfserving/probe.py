@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_tfserving.errors import DeploymentError, LoadError
-from pytest_tfserving.load.answer import ExpectedAnswer, answer_value, layout_of, wrong
+from pytest_tfserving.foreign_text import one_line
+from pytest_tfserving.load.answer import (
+    NULL,
+    ExpectedAnswer,
+    answer_value,
+    kinds_of,
+    layout_of,
+    room_for,
+    wrong,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,9 +48,6 @@ class Asker(Protocol):
         Raises:
             LoadError: when none comes.
         """
-
-    def signed_sizes(self, signature_name: str) -> list[int] | None:
-        """The sizes of a signature's only output, -1 where any is right; None where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +100,12 @@ def wait_until_available(
 def best_state(answer: Any) -> tuple[str, str]:
     """The best state among the versions of a model's status, and the error that goes with it."""
     try:
-        versions = answer["model_version_status"]
-    except (KeyError, TypeError):
+        states = {
+            one_line(str(version["state"])): one_line(str(version.get("status", {}).get("error_message", "")))
+            for version in answer["model_version_status"]
+        }
+    except (KeyError, TypeError, AttributeError):
         return "no model status", ""
-    states = {version["state"]: version.get("status", {}).get("error_message", "") for version in versions}
     if "AVAILABLE" in states:
         return "AVAILABLE", ""
     state = next((state for state in states if state != "END"), "END" if states else "no version")
@@ -135,31 +143,28 @@ def _asked(
         start = time.perf_counter()
         answer = asked.predict(request, timeout_s)
         taken_s = time.perf_counter() - start
-        expected = expected or _expectation(asked, payload, answer, deployment)
+        expected = expected or _expectation(payload, answer, deployment)
         if cause := wrong(*answer, expected):
             raise LoadError(cause)
     assert expected is not None
     return FirstAnswers(expected, max(taken_s, known.warm_s if known else 0.0), request)
 
 
-def _expectation(
-    asked: Asker, payload: Payload, answer: tuple[int, bytes], deployment: Deployment
-) -> ExpectedAnswer:
-    """The in-process model's answer where it is known, else the first one, checked against the signature."""
+def _expectation(payload: Payload, answer: tuple[int, bytes], deployment: Deployment) -> ExpectedAnswer:
+    """Return the in-process model's answer where it is known, else what the first one looks like.
+
+    TensorFlow Serving holds no answer to the shape of its signature, so neither is one here.
+    """
     protocol = deployment.experiment.protocol
-    layout = layout_of(answer_value(*answer, payload.key, protocol))
+    value, layout = answer_value(*answer, payload.key, protocol)
+    room = room_for(len(answer[1]))
     values = deployment.right_answer()
     if values is not None:
-        return ExpectedAnswer(payload.key, layout_of(values), values, protocol)
-    signed = asked.signed_sizes(payload.signature_name)
-    if signed is not None and not _fits(layout, signed):
-        raise LoadError(f"the answer's shape is {layout}, its signature says {signed}")
-    if payload.rows is not None and layout[:1] != [payload.rows]:
-        raise LoadError(f"{layout[0] if layout else 'no'} rows came back for {payload.rows}")
-    return ExpectedAnswer(payload.key, layout, protocol=protocol)
-
-
-def _fits(layout: Any, signed: list[int]) -> bool:
-    return len(layout) == len(signed) and all(
-        size in (-1, actual) for size, actual in zip(signed, layout, strict=True)
-    )
+        return ExpectedAnswer(payload.key, layout_of(values), values, protocol, most_bytes=room)
+    rows = layout[0] if isinstance(layout, list) and layout else "no"
+    if payload.rows not in (None, rows):
+        raise LoadError(f"{rows} rows came back for {payload.rows}")
+    kinds = sorted(kinds_of(value))
+    if NULL in kinds:
+        raise LoadError(f"the answer has {NULL} in it")
+    return ExpectedAnswer(payload.key, layout, protocol=protocol, kinds=kinds, most_bytes=room)

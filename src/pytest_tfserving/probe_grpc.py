@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from pytest_tfserving.errors import LoadError, missing_extra
+from pytest_tfserving.foreign_text import one_line
+from pytest_tfserving.load.answer import MOST_BYTES
 from pytest_tfserving.load.grpc_messages import fill_model_spec, predict_request
 from pytest_tfserving.probe import best_state
 
@@ -34,7 +36,7 @@ class GrpcAsker:
         self._message = message
         self._path = path
         self._signatures: dict[str, Any] | None = None
-        options = [("grpc.max_receive_message_length", -1), ("grpc.enable_http_proxy", 0)]
+        options = [("grpc.max_receive_message_length", MOST_BYTES), ("grpc.enable_http_proxy", 0)]
         self._channel = (
             grpc.secure_channel(endpoint.address, grpc.ssl_channel_credentials(), options)
             if endpoint.tls
@@ -56,7 +58,10 @@ class GrpcAsker:
         except self._grpc.RpcError as error:
             known = error.code() in (self._grpc.StatusCode.NOT_FOUND, self._grpc.StatusCode.UNIMPLEMENTED)
             return ("no model status" if known else "no answer"), ""
-        answer = self._message("tensorflow.serving.GetModelStatusResponse").FromString(content)
+        try:
+            answer = self._read("GetModelStatusResponse", content)
+        except LoadError:
+            return "no model status", ""
         versions = [
             {
                 "state": _STATES.get(each.state, "UNKNOWN"),
@@ -77,14 +82,7 @@ class GrpcAsker:
         except self._grpc.RpcError as error:
             if error.code() is self._grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise LoadError(f"no answer within {timeout_s:g} s") from None
-            return int(error.code().value[0]), str(error.details()).encode()
-
-    def signed_sizes(self, signature_name: str) -> list[int] | None:
-        """What the model's metadata says of an only output."""
-        outputs = list(self._signature_defs()[signature_name].outputs.values())
-        if len(outputs) != 1 or outputs[0].tensor_shape.unknown_rank:
-            return None
-        return [size.size for size in outputs[0].tensor_shape.dim]
+            return int(error.code().value[0]), str(error.details()).encode(errors="replace")
 
     def _signature_defs(self) -> dict[str, Any]:
         if self._signatures is None:
@@ -95,13 +93,19 @@ class GrpcAsker:
             try:
                 content = self._call(name, request.SerializeToString(), _STATUS_TIMEOUT_S)
             except self._grpc.RpcError as error:
-                raise LoadError(f"its signatures are not known: {error.details()}") from None
-            answer = self._message("tensorflow.serving.GetModelMetadataResponse").FromString(content)
-            found = self._message("tensorflow.serving.SignatureDefMap").FromString(
-                answer.metadata["signature_def"].value
-            )
+                raise LoadError(f"its signatures are not known: {one_line(str(error.details()))}") from None
+            answer = self._read("GetModelMetadataResponse", content)
+            found = self._read("SignatureDefMap", answer.metadata["signature_def"].value)
             self._signatures = dict(found.signature_def)
         return self._signatures
+
+    def _read(self, name: str, content: bytes) -> Any:
+        from google.protobuf.message import DecodeError
+
+        try:
+            return self._message(f"tensorflow.serving.{name}").FromString(content)
+        except DecodeError:
+            raise LoadError(f"the answer is no {name}") from None
 
     def _call(self, method: str, request: bytes, timeout_s: float) -> bytes:
         # Bytes go in and come out: what load sends is what is tried here.

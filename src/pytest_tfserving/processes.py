@@ -12,13 +12,13 @@ import os
 import subprocess
 import sys
 import time
-from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from pytest_tfserving.foreign_text import last_lines
 from pytest_tfserving.targets.usage import CpuReading, Usage
 
 if TYPE_CHECKING:
@@ -151,8 +151,7 @@ class ChildProcess:
 
     def last_lines(self, count: int = 30) -> str:
         """The end of its output."""
-        with self.log.open(errors="replace") as lines:
-            return "".join(deque(lines, maxlen=count)).strip()
+        return last_lines(self.log, count)
 
     def kill(self) -> None:
         """End the child at once, as an out-of-memory kill would."""

@@ -177,6 +177,8 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
 }
 _SLO = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(<=|>=|==|=|<|>)\s*([+-]?[\d._]+(?:[eE][+-]?\d+)?)\s*(\D*?)\s*")
+# Longer texts take the pattern long.
+_LONGEST = 200
 # No one waits longer for a verdict.
 _LONGEST_S = 3600
 # Per cent.
@@ -222,7 +224,7 @@ class Slo:
         Raises:
             ConfigurationError: naming the part that does not parse and what would.
         """
-        match = _SLO.fullmatch(text) if isinstance(text, str) else None
+        match = _SLO.fullmatch(text) if isinstance(text, str) and len(text) <= _LONGEST else None
         if not match:
             raise ConfigurationError(f"{text!r} is not an SLO; write it as {EXAMPLE}.")
         metric, op, number, unit = match.groups()
@@ -445,6 +447,6 @@ def _limit(number: str, text: str) -> float:
         raise ConfigurationError(
             f"SLO {text!r}: {number!r} is not a number; write it as {EXAMPLE}."
         ) from None
-    if limit < 0:
-        raise ConfigurationError(f"SLO {text!r}: a limit is never negative.")
+    if not 0 <= limit < math.inf:
+        raise ConfigurationError(f"SLO {text!r}: a limit is never negative, nor infinite.")
     return limit

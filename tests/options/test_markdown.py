@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from harness import Project
 
-ROW = "| 1cpu-1gb-1n-interop1 | ✅ PASS | "
+ROW = "| `1cpu-1gb-1n-interop1` | ✅ PASS | "
 
 
 def test_it_writes_verdicts_and_the_recommendation(project: Project) -> None:
@@ -21,7 +21,7 @@ def test_it_writes_verdicts_and_the_recommendation(project: Project) -> None:
     project.run("--tfserving-markdown=report.md").assert_outcomes(passed=1)
 
     text = (project.pytester.path / "report.md").read_text(encoding="utf-8")
-    assert text.startswith("## Serving performance\n\n1 PASS\n\n**1cpu-1gb-1n-interop1 is the only")
+    assert text.startswith("## Serving performance\n\n1 PASS\n\n**`1cpu-1gb-1n-interop1` is the only")
     assert ROW in text
 
 

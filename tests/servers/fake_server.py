@@ -2,10 +2,11 @@
 
 ``FAKE_SERVER`` is JSON with any of: ``mode`` (see `Handler.predict`), ``latencies_ms`` (given in turn),
 ``after`` (how many predict requests are answered well before the mode sets in), ``every``
-(every so many of those after are what the mode is about), ``start`` (``exit`` prints a line and exits with 3,
-``silent`` never listens, ``hog`` takes 64 MB more every moment), ``cache`` (a body that was seen before is
-answered at once), ``once`` (a file that the first server makes; who finds it behaves). A file ``how.json``
-in version 1 of a model says it for the servers of that model.
+(every so many of those after are what the mode is about), ``last_words`` (what it writes before it dies),
+``start`` (``exit`` prints a line and exits with 3, ``silent`` never listens, ``hog`` takes 64 MB more
+every moment), ``cache`` (a body that was seen before is answered at once), ``once`` (a file that the first
+server makes; who finds it behaves). A file ``how.json`` in version 1 of a model says it for the servers of
+that model.
 """
 
 from __future__ import annotations
@@ -104,7 +105,8 @@ class Handler(BaseHTTPRequestHandler):
         elif mode == "nothing":
             threading.Event().wait()
         elif mode == "die":
-            sys.stderr.write("fatal: the fake server dies now\n")
+            words = HOW.get("last_words", "fatal: the fake server dies now")
+            sys.stderr.buffer.write(words.encode(errors="surrogatepass") + b"\n")
             sys.stderr.flush()
             os._exit(9)
         else:

@@ -31,8 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the reports and print their paths."""
-    from pytest_tfserving.report.document import merged, priced, pricing_of, read_document
+    from pytest_tfserving.report.document import merged, priced, pricing_of
     from pytest_tfserving.report.files import write_reports
+    from pytest_tfserving.report.results_file import read_document
 
     if not (options.html or options.markdown or options.json):
         raise TFServingError("report writes nothing without --html, --markdown or --json; give one of them.")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _RAM_TOLERANCE = 0.9
 # What a cluster's own Pods and reservations take is part of being a node; what others take is not.
 _LEAST_SHARE = 0.9
-_QUANTITY = re.compile(r"(?P<number>[0-9.]+(?:[eE][+-]?[0-9]+)?)(?P<unit>[a-zA-Z]*)")
+_QUANTITY = re.compile(r"(?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)(?P<unit>[a-zA-Z]*)")
 _UNITS = {
     "": 1.0,
     "n": 1e-9,

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 from pytest_tfserving.addresses import without_secrets
 from pytest_tfserving.errors import ConfigurationError, DeploymentError
+from pytest_tfserving.foreign_text import LONGEST_REASON, one_line
 from pytest_tfserving.kube.credentials import Credentials
 from pytest_tfserving.kube.names import FIELD_MANAGER
 
@@ -309,9 +310,9 @@ def _permission(context: str, match: re.Match[str]) -> str:
 
 def _message(body: str) -> str:
     try:
-        return str(json.loads(body)["message"])
-    except (ValueError, KeyError, TypeError):
-        return body.strip()[:_LONGEST_MESSAGE]
+        return one_line(str(json.loads(body)["message"]), LONGEST_REASON)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return one_line(body, _LONGEST_MESSAGE)
 
 
 def _innermost(error: BaseException) -> str:

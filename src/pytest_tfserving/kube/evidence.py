@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import TFServingError
+from pytest_tfserving.foreign_text import LONGEST_REASON, lines, one_line
 from pytest_tfserving.kube.cluster import PODS, PermissionMissingError
 from pytest_tfserving.kube.nodes import throttling
 from pytest_tfserving.kube.readiness import current_pods, is_ready, restarts, when
@@ -27,7 +28,7 @@ def with_last_words(cluster: Cluster, namespace: str, found: Doomed) -> str:
         return found.reason
     last = container_log(cluster, namespace, found.pod, found.container, previous=found.previous)
     line = last.strip().splitlines()[-1:]
-    return f"{found.reason}: {line[0].strip()}" if line else found.reason
+    return f"{found.reason}: {one_line(line[0])}" if line else found.reason
 
 
 def container_log(
@@ -38,7 +39,7 @@ def container_log(
     if container:
         query["container"] = container
     with suppress(TFServingError):
-        return cluster.text(f"{PODS.path(namespace, pod)}/log", **query)
+        return lines(cluster.text(f"{PODS.path(namespace, pod)}/log", **query))
     return ""
 
 
@@ -79,7 +80,7 @@ def events_text(snapshot: Snapshot) -> str:
 def _event_line(event: Object) -> str:
     about, count = event["involvedObject"], event.get("count") or 1
     times = f" ({count} times)" if count > 1 else ""
-    message = " ".join(event.get("message", "").split())
+    message = one_line(event.get("message", ""), LONGEST_REASON)
     return f"{when(event)} {event.get('reason')} {about.get('kind')}/{about.get('name')}: {message}{times}"
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.errors import ConfigurationError
+from pytest_tfserving.foreign_text import LONGEST_REASON, one_line
 from pytest_tfserving.kube.names import (
     APP,
     BATCHING_CONFIG_MAP,
@@ -207,7 +208,7 @@ def build(folder: Path) -> list[dict[str, Any]]:
     try:
         built = subprocess.run(command, capture_output=True, text=True, timeout=_BUILD_S, check=True)
     except subprocess.CalledProcessError as error:
-        reason = " ".join(error.stderr.split()) or f"exit code {error.returncode}"
+        reason = one_line(error.stderr, LONGEST_REASON) or f"exit code {error.returncode}"
         raise ConfigurationError(f"kubectl kustomize cannot build {folder}: {reason}") from None
     except subprocess.TimeoutExpired:
         raise ConfigurationError(f"kubectl kustomize built {folder} for {_BUILD_S} s without end.") from None

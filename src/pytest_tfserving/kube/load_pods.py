@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.errors import ConfigurationError, DeploymentError, TFServingError
+from pytest_tfserving.foreign_text import one_line
 from pytest_tfserving.interruption import without_interruption
 from pytest_tfserving.kube.attach import StandardInput
 from pytest_tfserving.kube.cluster import (
@@ -314,8 +315,8 @@ class LoadPod:
         try:
             said = json.loads(line)
             number, event = said["n"], said["event"]
-        except (ValueError, TypeError, KeyError):
-            self._words.append(line.strip())
+        except (ValueError, TypeError, KeyError, RecursionError):
+            self._words.append(one_line(line))
             return
         if event == "forgotten":
             self._lost = f"lines of the load Pod {self.name} were lost with a part of its log"

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from pytest_tfserving.foreign_text import LONGEST_REASON, one_line
 from pytest_tfserving.kube.names import APP
 
 if TYPE_CHECKING:
@@ -328,7 +329,7 @@ def when(event: Object) -> str:
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split())
+    return one_line(text, LONGEST_REASON)
 
 
 def deployment_of(manifests: Sequence[Object]) -> Object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 _PATH = re.compile(r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?")
 _SERVING = "tensorflow.serving."
+# A tensor may repeat its last value, so that a few bytes stand for any number of them.
+_MOST_REPEATED = 1 << 16
+_MOST_AXES = 64
 
 
 def fill_model_spec(spec: Any, path: str, signature_name: str = "") -> None:
@@ -70,6 +74,8 @@ def answer_document(content: bytes, key: str) -> Any:
 
     try:
         answer = message(f"{_SERVING}PredictResponse").FromString(content)
+        if not all(map(_is_written_out, answer.outputs.values())):
+            raise LoadError("the answer has a tensor that is larger than what was sent of it")
         outputs = {alias: _listed(to_array(proto)) for alias, proto in answer.outputs.items()}
     except (DecodeError, ValueError):
         raise LoadError("the answer is no PredictResponse") from None
@@ -83,6 +89,12 @@ def answer_document(content: bytes, key: str) -> Any:
         return [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]
     except (TypeError, ValueError):
         raise LoadError("the answer's outputs have different numbers of rows") from None
+
+
+def _is_written_out(proto: Any) -> bool:
+    """Return whether a tensor has about as many values as bytes; an empty one may have long axes, too."""
+    sizes = [max(axis.size, 1) for axis in proto.tensor_shape.dim]
+    return len(sizes) <= _MOST_AXES and math.prod(sizes) <= proto.ByteSize() + _MOST_REPEATED
 
 
 def _columns(request: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:

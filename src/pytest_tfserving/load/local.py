@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_tfserving.foreign_text import last_line
 from pytest_tfserving.processes import end_by_closing
 
 if TYPE_CHECKING:
@@ -73,9 +74,9 @@ class LocalProcess:
             code = self.process.wait(1)
         except subprocess.TimeoutExpired:
             return ""
-        last = self.log.read_text(errors="replace").strip().splitlines()[-1:]
+        last = last_line(self.log)
         ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        return f"{self.called} {ended}" + (f": {last[0]}" if last else "")
+        return f"{self.called} {ended}" + (f": {last}" if last else "")
 
     def _read(self) -> None:
         assert self.process.stdout is not None

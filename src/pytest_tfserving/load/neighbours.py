@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_tfserving.foreign_text import one_line
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
@@ -105,4 +107,6 @@ def _seen(folder: Path) -> _Seen | None:
         return None
     fields = tail.split()
     cpu_s = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return _Seen(head.partition("(")[2], int(fields[19]), cpu_s, int(fields[36]), int(fields[17]) > 1)
+    return _Seen(
+        one_line(head.partition("(")[2]), int(fields[19]), cpu_s, int(fields[36]), int(fields[17]) > 1
+    )

@@ -60,7 +60,7 @@ class Payload:
             if "instances" in request:
                 return cls(body, signature_name, "predictions", len(request["instances"]))
             return cls(body, signature_name, "outputs", None) if "inputs" in request else _reject()
-        except (ValueError, AttributeError, TypeError):
+        except (ValueError, AttributeError, TypeError, RecursionError):
             return _reject()
 
 

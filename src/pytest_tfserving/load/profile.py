@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _MAY_BE_ZERO = {"users", "rate", "think_time_s", "pace_s", "seed", "grpc_channels"}
 _WHOLE = {"users", "seed", "max_in_flight", "grpc_channels"}
+_TOO_LARGE = 1e18
 _NO_NUMBERS = {"name", "shape", "arrivals", "early_stop"}
 
 
@@ -76,7 +77,7 @@ class LoadProfile:
 
     def _check(self, name: str) -> None:
         value = getattr(self, name)
-        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _TOO_LARGE
         if not number or (name in _WHOLE and value != int(value)):
             kind = "whole number" if name in _WHOLE else "number"
             raise ConfigurationError(f"{name} of a load profile is a {kind}, not {value!r}.")

@@ -11,6 +11,8 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pytest_tfserving.foreign_text import one_line
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
@@ -53,7 +55,8 @@ class Recorder:
         self._pending.extend((sent_s, latency_ms, outcome, delay_ms))
 
     def cause(self, text: str) -> int:
-        """The outcome that stands for the error ``text``."""
+        """The outcome that stands for the error ``text``, which may come from anywhere."""
+        text = one_line(text)
         if text not in self._causes:
             if len(self._causes) >= MOST_CAUSES:
                 text = OTHER_CAUSE

@@ -9,7 +9,7 @@ from pytest_tfserving.errors import ConfigurationError
 
 CONSTANT = "constant"
 EXAMPLES = "'constant', 'ramp 1:100', 'steps 1:32:x2', 'steps 10:50:+10' or 'spike 10:100'"
-_NUMBER = r"(\d+(?:\.\d+)?)"
+_NUMBER = r"(\d{1,9}(?:\.\d{1,9})?)"
 _RANGE = re.compile(rf"(ramp|spike) {_NUMBER}:{_NUMBER}")
 _STEPS = re.compile(rf"steps {_NUMBER}:{_NUMBER}:([x+]){_NUMBER}")
 _MOST_STEPS = 100

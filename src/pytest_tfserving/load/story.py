@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_tfserving.foreign_text import one_line
 from pytest_tfserving.load.run_record import RunRecorder
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Story:
             case "traceback" if line["text"] not in self.tracebacks:
                 self.tracebacks.append(line["text"])
             case "fault":
-                self.aborted = self.aborted or line["text"]
+                self.aborted = self.aborted or one_line(line["text"])
             case "part":
                 self.recorder.add(line, self.watch.asked_at(line["at_s"]))
             case "tick":

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import ConfigurationError, missing_extra, nearest
+from pytest_tfserving.foreign_text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,7 +84,7 @@ def _export_beside(name: str, target: Path) -> None:
             text=True,
         )
         if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+            last = one_line((done.stderr.strip().splitlines() or ["no output"])[-1])
             raise ConfigurationError(f"the model {name!r} could not be exported: {last}")
         unfinished.chmod(0o755)
         unfinished.rename(target)

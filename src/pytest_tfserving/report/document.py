@@ -9,19 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tfserving import __version__
-from pytest_tfserving.addresses import without_secrets
 from pytest_tfserving.cost import Prices, Pricing
-from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.experiment import Shape
-from pytest_tfserving.load.result import Result
 from pytest_tfserving.recommendation import Candidate, recommend
-from pytest_tfserving.report.json import NOT_WRITTEN, judgement_as_dict, metrics, result_as_dict
+from pytest_tfserving.report.json import judgement_as_dict, metrics, result_as_dict
 from pytest_tfserving.report.labels import labelled, labelled_searches
 from pytest_tfserving.slo import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from pytest_tfserving.load.latencies import Latencies
     from pytest_tfserving.report.runlog import Entry
@@ -29,13 +25,6 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 # Where the distribution of latencies is told, in per cent: finer towards the tail.
 _DISTRIBUTION = (*range(0, 90, 2), *np.arange(90, 99, 0.5), *np.arange(99, 100, 0.05), 99.99, 100)
-# Files of before there were these have results without them.
-_ADDED_LATER = {"identity", "origin", "run_record", "warnings"}
-# What reports read of a result.
-_RESULT_KEYS = (
-    *(part.name for part in fields(Result) if part.name not in NOT_WRITTEN | _ADDED_LATER),
-    *("recording", "measured", "metrics", "distribution", "verdict", "slos"),
-)
 _ORDER = ("vcpus", "ram_gb", "nodes", "protocol", "payload", "batching", "inter_op", "model")
 # What runs have in common of which the latest counts.
 _SAME = ("experiment", "origin", "target", "identity", "profile")
@@ -43,7 +32,12 @@ _SAME = ("experiment", "origin", "target", "identity", "profile")
 
 def place_of(configuration: Mapping[str, Any], started_at: str) -> tuple[Any, ...]:
     """The sort key of every table and picture: by shape, protocol, batching, inter-op; unknown ones last."""
-    return (not configuration, *(configuration.get(name, "") for name in _ORDER), started_at)
+    return (not configuration, *(_orderable(configuration.get(name, "")) for name in _ORDER), started_at)
+
+
+def _orderable(value: Any) -> tuple[Any, ...]:
+    """Return a part of a configuration as a part of a sort key; texts come before numbers."""
+    return (1, value) if isinstance(value, int | float) else (0, str(value))
 
 
 def document_of(
@@ -90,43 +84,6 @@ def priced(document: dict[str, Any], pricing: Pricing) -> dict[str, Any]:
     }
 
 
-def read_document(path: Path) -> dict[str, Any]:
-    """What `--tfserving-json` wrote.
-
-    Raises:
-        ConfigurationError: when it cannot be read, is cut off, or is of a schema this version does not know.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
-    except ValueError as error:
-        raise ConfigurationError(f"{path} is not whole JSON: {error}.") from None
-    version = content.get("schema_version") if isinstance(content, dict) else None
-    if version != SCHEMA_VERSION:
-        raise ConfigurationError(
-            f"{path} is not a result file of this version: its schema_version is {version!r}, "
-            f"this version reads {SCHEMA_VERSION}."
-        )
-    content.setdefault("searches", [])
-    content.setdefault("calibration", None)
-    if not (content.get("results") or content["searches"]):
-        raise ConfigurationError(f"{path} has no results: nothing was measured in that run.")
-    for key in _RESULT_KEYS:
-        if not all(key in result for result in content["results"]):
-            raise ConfigurationError(f"{path} is not a result file of this version: a result has no {key!r}.")
-    return _without_secrets(content)
-
-
-def _without_secrets(content: dict[str, Any]) -> dict[str, Any]:
-    """Return a document without the credentials that versions of before recorded with an address."""
-    shown = {"results": "reached", "searches": "experiment"}
-    return content | {
-        part: [{**each, name: without_secrets(str(each[name]))} for each in content[part]]
-        for part, name in shown.items()
-    }
-
-
 def merged(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """One document of several: of runs of the same experiment that are the same the latest counts."""
     latest: dict[tuple[str, ...], dict[str, Any]] = {}
@@ -145,9 +102,9 @@ def merged(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def pricing_of(document: Mapping[str, Any]) -> Pricing:
     """The prices a document was made with."""
-    prices = dict(document["prices"])
-    hours = prices.pop("hours_a_month")
-    return Pricing(Prices(**prices), hours)
+    prices = document["prices"]
+    known = {part.name: prices[part.name] for part in fields(Prices)}
+    return Pricing(Prices(**known), prices["hours_a_month"])
 
 
 def _cost(result: Mapping[str, Any], pricing: Pricing) -> dict[str, float | None] | None:

@@ -20,7 +20,8 @@ def write_whole(path: Path, text: str) -> None:
     # A name that nobody guesses, made here or not at all: the folder may be one where others can write.
     unfinished = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
     try:
-        with unfinished.open("x", encoding="utf-8") as file:
+        # A name that is no Unicode must not cost the report.
+        with unfinished.open("x", encoding="utf-8", errors="replace") as file:
             file.write(text)
         unfinished.replace(path)
     finally:
@@ -55,7 +56,7 @@ def append_step_summary(document: dict[str, Any], environment: Mapping[str, str]
     if path := environment.get("GITHUB_STEP_SUMMARY"):
         from pytest_tfserving.report.markdown import markdown_text
 
-        with open(path, "a", encoding="utf-8") as summary:  # noqa: PTH123 - a name the runner gave
+        with open(path, "a", encoding="utf-8", errors="replace") as summary:  # noqa: PTH123 - a name the runner gave
             summary.write(markdown_text(document))
 
 

@@ -157,7 +157,7 @@ def _figures(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     return [
         (f"{name}{_BESIDE[beside]}", *cells)
         for beside, source in sources.items()
-        for name, cells in measured_cells(source, source["intervals"], source["effective"])
+        for name, cells in measured_cells(source, source.get("intervals", {}), source.get("effective", {}))
     ]
 
 

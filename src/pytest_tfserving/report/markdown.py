@@ -1,7 +1,11 @@
-"""The report as Markdown: short enough for a comment on a pull request."""
+"""The report as Markdown: short enough for a comment on a pull request.
+
+What others wrote stands in code spans: nothing in it is markup, a link, or a mention of somebody.
+"""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +19,7 @@ from pytest_tfserving.report.figures import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 _SIGNS = {"PASS": "✅", "FAIL": "❌", "INVALID": "❌", "INCONCLUSIVE": "⚠️", "NOT JUDGED": "⚪"}
 _SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|#~"})
@@ -26,7 +30,8 @@ def markdown_text(document: Mapping[str, Any]) -> str:
     """Verdicts, figures, cost and recommendation of a document."""
     results, prices = document["results"], document["prices"]
     lines = ["## Serving performance", "", verdict_line(document), ""]
-    lines += [f"**{_text(document['recommendation']['sentence'])}**", ""]
+    names = {result["label"] for result in results}
+    lines += [f"**{_sentence(document['recommendation']['sentence'], names)}**", ""]
     month = f"USD for {prices['hours_a_month']:g} h"
     lines.append(
         "| experiment | verdict | rps | p50 ms | p95 ms | p99 ms | errors | eff. | CPU ms "
@@ -34,7 +39,7 @@ def markdown_text(document: Mapping[str, Any]) -> str:
     )
     lines.append("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
     lines += [_row(result) for result in results]
-    told = [f"- {_text(each['label'])}: {_text(reason)}" for each in results for reason in reasons(each)]
+    told = [f"- {_code(each['label'])}: {_code(reason)}" for each in results for reason in reasons(each)]
     if told:
         lines += ["", *told[:_MOST_REASONS]]
     if len(told) > _MOST_REASONS:
@@ -44,7 +49,7 @@ def markdown_text(document: Mapping[str, Any]) -> str:
     lines += _sizes(results)
     lines += [
         "",
-        f"<sub>Prices: {_text(prices['source'])}, {_text(prices['date'])}. Brackets: 95 % confidence.</sub>",
+        f"<sub>Prices: {_code(prices['source'])}, {_code(prices['date'])}. Brackets: 95 % confidence.</sub>",
     ]
     return "\n".join(lines) + "\n"
 
@@ -58,7 +63,7 @@ def verdict_line(document: Mapping[str, Any]) -> str:
 
 def _row(result: Mapping[str, Any]) -> str:
     metrics, intervals, cost = result["metrics"], result["intervals"], result["cost"] or {}
-    cells = [_text(result["label"]), f"{_SIGNS[result['verdict']]} {result['verdict']}"]
+    cells = [_code_in_table(result["label"]), f"{_SIGNS[result['verdict']]} {result['verdict']}"]
     if result["not_judged"] or not metrics["requests"]:
         cells += ["-"] * 7
     else:
@@ -81,15 +86,16 @@ def _sizes(results: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = ["", "<details><summary>Intervals and effective sample sizes (n_eff)</summary>", ""]
     for each in measured:
         texts = all_measured(each["metrics"], each["intervals"], each["effective"])
-        lines.append(f"- {_text(each['label'])}: {', '.join(texts)}")
+        lines.append(f"- {_code(each['label'])}: {', '.join(texts)}")
     return [*lines, "", "</details>"]
 
 
 def _curve(search: Mapping[str, Any]) -> list[str]:
     """The curve of a search for the largest load, as a table."""
     slos = ", ".join(search["slos"])
-    title = f"**{_text(search['label'])}, {_text(search['over'])} that hold {_text(slos)}:**"
-    lines = [f"{title} {_text(search['found'])}", "", f"| {_text(search['over'])} | rps | p95 ms | holds |"]
+    title = f"{_code(search['label'])}, {_code(search['over'])} that hold {_code(slos)}"
+    lines = [f"**{title}:** {_code(search['found'])}", ""]
+    lines.append(f"| {_code_in_table(search['over'])} | rps | p95 ms | holds |")
     lines.append("|--:|--:|--:|---|")
     for probe in search["probes"]:
         rps = with_interval(probe["rps"], probe["rps_interval"])
@@ -98,6 +104,29 @@ def _curve(search: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _sentence(text: str, names: Collection[str]) -> str:
+    """Return a sentence of ours with the names in it that are not ours."""
+    longest_first = sorted(filter(None, names), key=len, reverse=True)
+    if not longest_first:
+        return _text(text)
+    any_name = "|".join(map(re.escape, longest_first))
+    parts = re.split(rf"(?<!\w)({any_name})(?!\w)", text)
+    return "".join(_code(part) if part in names else _text(part) for part in parts)
+
+
 def _text(text: str) -> str:
-    """Text that Markdown and HTML leave alone, on one line."""
-    return " ".join(text.split()).translate(_SPECIAL)
+    """Return text that Markdown and HTML leave alone."""
+    return text.translate(_SPECIAL)
+
+
+def _code(text: str) -> str:
+    """Return ``text`` as a code span on one line, whatever backticks it has."""
+    line = " ".join(text.split())
+    fence = "`" * (max(map(len, re.findall("`+", line)), default=0) + 1)
+    space = " " if "`" in line else ""
+    return f"{fence}{space}{line}{space}{fence}" if line else ""
+
+
+def _code_in_table(text: str) -> str:
+    """Return the same for a cell of a table, which a bar ends, and a bar after two backslashes, too."""
+    return _code(text).replace("\\|", "\\ |").replace("|", "\\|")

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
+from contextlib import closing
+from http import HTTPStatus
 from typing import TYPE_CHECKING
+
+from pytest_tfserving.errors import LoadError
+from pytest_tfserving.foreign_text import one_line
+from pytest_tfserving.plain_http import PlainHttp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_tfserving.targets.deployment import Deployment
+    from pytest_tfserving.targets.deployment import Deployment, Endpoint
 
 PATH = "/monitoring/prometheus/metrics"
 CONFIG = f'prometheus_config {{ enable: true path: "{PATH}" }}\n'
@@ -21,23 +28,25 @@ def read_metrics(deployment: Deployment) -> dict[str, float] | None:
 
     The names are TF Serving's without their prefix and labels: ``request_count``, ``runtime_latency_sum``.
     """
-    import requests
-
     if not deployment.endpoints:
         return None
     total: defaultdict[str, float] = defaultdict(float)
-    with requests.Session() as session:
-        session.trust_env = False
-        for endpoint in deployment.endpoints:
-            try:
-                answer = session.get(f"{endpoint}{PATH}", timeout=_TIMEOUT_S)
-                answer.raise_for_status()
-                found = parse_metrics(answer.text)
-            except (requests.RequestException, ValueError):
-                return None
-            for name, value in found.items():
-                total[name] += value
+    for endpoint in deployment.endpoints:
+        try:
+            found = parse_metrics(_page(endpoint))
+        except Exception:  # noqa: BLE001 - a server can write anything there, and nothing depends on it
+            return None
+        for name, value in found.items():
+            total[name] += value
     return total
+
+
+def _page(endpoint: Endpoint) -> str:
+    with closing(PlainHttp(endpoint)) as http:
+        status, body = http.ask(PATH, _TIMEOUT_S)
+    if status != HTTPStatus.OK:
+        raise LoadError(f"HTTP {status}")
+    return body.decode(errors="replace")
 
 
 def parse_metrics(text: str) -> dict[str, float]:
@@ -54,7 +63,7 @@ def parse_metrics(text: str) -> dict[str, float]:
             # The parser gives counters a suffix that TF Serving's do not have.
             name = family.name if family.type == "counter" else sample.name
             if name.startswith(_PREFIX) and "le" not in sample.labels:
-                total[name.removeprefix(_PREFIX)] += sample.value
+                total[one_line(name.removeprefix(_PREFIX))] += sample.value
     return total
 
 
@@ -65,4 +74,4 @@ def growth(before: Mapping[str, float] | None, after: Mapping[str, float] | None
     grown = {name: value - before.get(name, 0.0) for name, value in sorted(after.items())}
     if any(value < 0 for value in grown.values()):
         return {}
-    return {name: value for name, value in grown.items() if value}
+    return {name: value for name, value in grown.items() if value and math.isfinite(value)}

@@ -17,6 +17,7 @@ from pytest_tfserving.addresses import without_secrets
 from pytest_tfserving.engine import Engine, address, connect, model_in, reason
 from pytest_tfserving.errors import DeploymentError, TFServingError, TFServingWarning
 from pytest_tfserving.experiment import BYTES_PER_GB
+from pytest_tfserving.foreign_text import lines, one_line
 from pytest_tfserving.freeze import Containers, Freezer, Processes
 from pytest_tfserving.interruption import without_interruption
 from pytest_tfserving.probe import wait_until_available
@@ -242,7 +243,7 @@ class Replica:
 
     def last_lines(self, count: int = _LOG_LINES) -> str:
         """The end of its log."""
-        return str(self.container.logs(tail=count).decode(errors="replace")).strip()
+        return lines(self.container.logs(tail=count).decode(errors="replace")).strip()
 
 
 def _start(engine: Engine, plan: Plan, index: int, cores: tuple[int, ...]) -> Replica:
@@ -335,7 +336,7 @@ def _end_of(replica: Replica, state: dict[str, Any]) -> str:
         return f"{replica.name} needed more RAM than its node's {limit} and was killed (OOMKilled)"
     code = int(state["ExitCode"])
     ended = f"was killed by signal {code - _SIGNALLED}" if code > _SIGNALLED else f"exited with code {code}"
-    last = state.get("Error") or replica.last_lines(1)
+    last = one_line(state.get("Error") or replica.last_lines(1))
     return f"{replica.name} {ended}" + (f" ({last})" if last else "")
 
 

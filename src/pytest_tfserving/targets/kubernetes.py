@@ -238,7 +238,7 @@ def _wait_for_model(placed: Placed, pod: str, model: str, deadline: float) -> No
     while time.monotonic() < deadline:
         try:
             state, error = best_state(json.loads(placed.cluster.text(path)))
-        except (UnreachableError, NotFoundError, ValueError) as problem:
+        except (UnreachableError, NotFoundError, ValueError, RecursionError) as problem:
             error = str(problem)
         if state == "AVAILABLE":
             return

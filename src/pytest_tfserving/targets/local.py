@@ -14,6 +14,7 @@ import psutil
 
 from pytest_tfserving.errors import DeploymentError
 from pytest_tfserving.experiment import BYTES_PER_GB
+from pytest_tfserving.foreign_text import one_line
 from pytest_tfserving.freeze import Processes
 from pytest_tfserving.probe import wait_until_available
 from pytest_tfserving.processes import CAN_PIN, ChildProcess, available_cores
@@ -160,7 +161,7 @@ def _failure(replicas: Sequence[Replica], watch: MemoryWatch) -> str:
         return watch.exceeded
     for replica in replicas:
         if ended := replica.process.exit():
-            last = replica.process.last_lines(1)
+            last = one_line(replica.process.last_lines(1))
             return f"{replica.name} {ended}" + (f" ({last})" if last else "")
     return ""
 

@@ -20,6 +20,8 @@ import urllib3
 from gevent import GreenletExit
 from locust.exception import InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately, StopTest, StopUser
 
+from pytest_tfserving.foreign_text import lines, one_line
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
@@ -74,14 +76,14 @@ def is_new(error: BaseException, place: Place) -> bool:
 def cause_of(error: Any) -> str:
     """Return what a request has failed with, in one line of limited length; a text is its own cause."""
     if isinstance(error, str):
-        return _one_line(error)
-    return _one_line(_text(error)) or type(error).__name__
+        return one_line(error, _LONGEST_CAUSE)
+    return one_line(_text(error), _LONGEST_CAUSE) or type(error).__name__
 
 
 def typed_cause_of(error: BaseException) -> str:
     """Return an exception's type and text, in one line of limited length."""
     text = _text(error)
-    return _one_line(f"{type(error).__name__}: {text}" if text else type(error).__name__)
+    return one_line(f"{type(error).__name__}: {text}" if text else type(error).__name__, _LONGEST_CAUSE)
 
 
 def _text(error: Any) -> str:
@@ -89,11 +91,6 @@ def _text(error: Any) -> str:
         return str(error)
     except Exception:  # noqa: BLE001 - whatever the user's own code raises
         return "an exception whose text cannot be made"
-
-
-def _one_line(text: str) -> str:
-    line = " ".join(text[: _LONGEST_CAUSE * 4].split())
-    return line if len(line) <= _LONGEST_CAUSE else f"{line[:_LONGEST_CAUSE]}..."
 
 
 class Tracebacks:
@@ -123,11 +120,11 @@ def own_traceback(error: BaseException, trace: TracebackType | None) -> str:
     found = traceback.TracebackException(type(error), error, trace)
     for each in _chain(found):
         each.stack = traceback.StackSummary.from_list([row for row in each.stack if _is_own(row.filename)])
-    lines = "".join(found.format()).splitlines()
-    if len(lines) > _MOST_LINES:
+    rows = lines("".join(found.format())).splitlines()
+    if len(rows) > _MOST_LINES:
         half = _MOST_LINES // 2
-        lines = [*lines[:half], f"  ... {len(lines) - 2 * half} lines ...", *lines[-half:]]
-    return "\n".join(line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}..." for line in lines)
+        rows = [*rows[:half], f"  ... {len(rows) - 2 * half} lines ...", *rows[-half:]]
+    return "\n".join(row if len(row) <= _LONGEST_LINE else f"{row[:_LONGEST_LINE]}..." for row in rows)
 
 
 def _chain(found: traceback.TracebackException) -> Iterator[traceback.TracebackException]:

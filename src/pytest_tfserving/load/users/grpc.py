@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -9,6 +10,7 @@ from urllib.parse import unquote
 import gevent
 import gevent.lock
 
+from pytest_tfserving.load.answer import MOST_BYTES
 from pytest_tfserving.load.users.http2 import Call, Http2Connection, header_block
 from pytest_tfserving.load.users.stream import ExchangeError, NotTakenError
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 _HTTP_OK = b"200"
 _PREFIX_BYTES = 5
+_STATUS = re.compile(rb"[0-9]{1,4}")
+_STATUS_SHOWN = 20
 # A server counts a call for a moment after its end, and may refuse one more than once.
 _TRIES = 5
 _FIRST_PAUSE_S = 0.001
@@ -31,9 +35,19 @@ class GrpcChannel:
     ``message`` is the serialized request, ``deadline_s`` what the server is told each call may take.
     """
 
-    def __init__(self, host: str, port: int, message: bytes, *, tls: bool, deadline_s: float) -> None:
+    def __init__(  # noqa: PLR0913 - what a channel is made of
+        self,
+        host: str,
+        port: int,
+        message: bytes,
+        *,
+        tls: bool,
+        deadline_s: float,
+        most_bytes: int = MOST_BYTES,
+    ) -> None:
         self._address = (host, port)
         self._tls = tls
+        self._most_bytes = most_bytes
         self._body = b"\0" + len(message).to_bytes(4, "big") + message
         name = f"[{host}]" if ":" in host else host
         self._block = header_block(
@@ -64,7 +78,7 @@ class GrpcChannel:
     def _connected(self) -> Http2Connection:
         with self._connecting:  # the others wait for the one who connects
             if self._connection is None or not self._connection.usable:
-                self._connection = Http2Connection(*self._address, tls=self._tls)
+                self._connection = Http2Connection(*self._address, tls=self._tls, most_bytes=self._most_bytes)
             return self._connection
 
     def cancel(self, call: Call, cause: str) -> None:
@@ -82,12 +96,18 @@ class Channels:
     """Gives each user a connection: on a channel of its own, or on one of ``shared`` to each endpoint."""
 
     def __init__(
-        self, endpoints: Sequence[dict[str, Any]], message: bytes, shared: int, deadline_s: float
+        self,
+        endpoints: Sequence[dict[str, Any]],
+        message: bytes,
+        shared: int,
+        deadline_s: float,
+        most_bytes: int = MOST_BYTES,
     ) -> None:
         self._endpoints = endpoints
         self._message = message
         self._shared = shared
         self._deadline_s = deadline_s
+        self._most_bytes = most_bytes
         self._channels: dict[tuple[int, int], GrpcChannel] = {}
 
     def __call__(self, number: int) -> GrpcConnection:
@@ -102,7 +122,14 @@ class Channels:
 
     def _channel(self, index: int) -> GrpcChannel:
         at = self._endpoints[index]
-        return GrpcChannel(at["host"], at["port"], self._message, tls=at["tls"], deadline_s=self._deadline_s)
+        return GrpcChannel(
+            at["host"],
+            at["port"],
+            self._message,
+            tls=at["tls"],
+            deadline_s=self._deadline_s,
+            most_bytes=self._most_bytes,
+        )
 
 
 class GrpcConnection:
@@ -137,10 +164,12 @@ class GrpcConnection:
         if status:
             return status, text
         body = call.body[0] if len(call.body) == 1 else b"".join(call.body)
-        if len(body) < _PREFIX_BYTES or len(body) - _PREFIX_BYTES != int.from_bytes(
-            body[1:_PREFIX_BYTES], "big"
-        ):
+        size = len(body) - _PREFIX_BYTES
+        told = int.from_bytes(body[1:_PREFIX_BYTES], "big")
+        if size < 0 or size < told:
             raise ExchangeError("half an answer")
+        if size > told:
+            raise ExchangeError("more than one answer to a request")
         if body[0]:
             raise ExchangeError("the answer is compressed, which was not asked for")
         return 0, body[_PREFIX_BYTES:]
@@ -162,9 +191,15 @@ def _status(headers: Headers, trailers: Headers) -> tuple[int, bytes]:
         ExchangeError: when the answer is none of gRPC's.
     """
     found = dict(trailers)
-    if b"grpc-status" not in found:
+    told = {value for name, value in trailers if name == b"grpc-status"}
+    if not told:
         http = dict(headers).get(b":status", b"none")
         what = "no gRPC status" if http == _HTTP_OK else f"HTTP status {http.decode('ascii', 'replace')}"
         raise ExchangeError(f"not a gRPC answer: {what}")
+    status = told.pop()
+    if told:
+        raise ExchangeError("not a gRPC answer: it has several statuses")
+    if not _STATUS.fullmatch(status):
+        raise ExchangeError(f"not a gRPC answer: its status is {status[:_STATUS_SHOWN]!r}")
     text = unquote(found.get(b"grpc-message", b"").decode("ascii", "replace"))
-    return int(found[b"grpc-status"]), text.encode()
+    return int(status), text.encode()

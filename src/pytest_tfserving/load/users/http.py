@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import gevent.socket
 import httptools
 
+from pytest_tfserving.load.answer import MOST_BYTES, unreadable
 from pytest_tfserving.load.users.stream import READ_BYTES, ExchangeError, connected, described
 
 if TYPE_CHECKING:
@@ -15,18 +16,30 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.load.users.stream import PlainStream
 
+_HEAD_END = b"\r\n\r\n"
+# What tells a client how long a body is; without them it goes to the end of the connection.
+_LENGTHS = (b"\r\ncontent-length:", b"\r\ntransfer-encoding:")
+_FIRST_FINAL = 200
+
 
 class HttpConnection:
-    """Sends the same prebuilt request again and again over one connection, reconnecting where it must."""
+    """Sends the same prebuilt request again and again over one connection, reconnecting where it must.
 
-    def __init__(self, host: str, port: int, request: bytes, *, tls: bool = False) -> None:
+    An answer of more than ``most_bytes`` is none, nor is one that nothing was asked for.
+    """
+
+    def __init__(
+        self, host: str, port: int, request: bytes, *, tls: bool = False, most_bytes: int = MOST_BYTES
+    ) -> None:
         self._address = (host, port)
         self._request = request
         self._tls = tls
+        self._most_bytes = most_bytes
         self._stream: PlainStream | socket | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._body: list[bytes] = []
         self._complete = False
+        self._surplus = False
         self._keep_alive = False
         self._status = 0
 
@@ -36,34 +49,21 @@ class HttpConnection:
         Raises:
             ExchangeError: when there is no whole answer; its text is the cause.
         """
-        if self._stream is None:
-            self._connect()
-        stream, parser = self._stream, self._parser
-        assert stream is not None
-        assert parser is not None
-        self._complete = False
-        self._body.clear()
         try:
-            stream.sendall(self._request)
-            while not self._complete:
-                data = stream.recv(READ_BYTES)
-                if not data:
-                    break
-                parser.feed_data(data)
-        except OSError as error:
+            if self._stream is None:
+                self._connect()
+            self._exchange()
+        except Exception as error:  # noqa: BLE001 - a server can send anything
             self.close()
-            raise ExchangeError(described(error)) from None
-        except httptools.HttpParserError as error:
-            self.close()
-            raise ExchangeError(f"not an HTTP answer: {error}") from None
-        if not self._complete:
-            self.close()
-            part = "half an answer" if parser.get_status_code() else "no answer"
-            raise ExchangeError(f"connection closed after {part}")
+            raise ExchangeError(_cause(error)) from None
         if not self._keep_alive:
             self.close()
         body = self._body
         return self._status, body[0] if len(body) == 1 else b"".join(body)
+
+    def on_message_begin(self) -> None:
+        """Note an answer after the answer (called by the parser)."""
+        self._surplus = self._complete
 
     def on_body(self, data: bytes) -> None:
         """Keep a part of the body (called by the parser)."""
@@ -73,9 +73,11 @@ class HttpConnection:
         """Note the end of the answer (called by the parser, which forgets both once this returns)."""
         parser = self._parser
         assert parser is not None
-        self._complete = True
-        self._status = parser.get_status_code()
-        self._keep_alive = parser.should_keep_alive()
+        status = parser.get_status_code()
+        if status >= _FIRST_FINAL:  # those before it announce the answer
+            self._complete = True
+            self._status = status
+            self._keep_alive = parser.should_keep_alive()
 
     def abort(self) -> None:
         """Make a waiting `exchange` end at once."""
@@ -92,3 +94,46 @@ class HttpConnection:
     def _connect(self) -> None:
         self._stream = connected(*self._address, tls=self._tls)
         self._parser = httptools.HttpResponseParser(self)
+
+    def _exchange(self) -> None:
+        stream, parser = self._stream, self._parser
+        assert stream is not None
+        assert parser is not None
+        if stream.pending():
+            raise ExchangeError("the server sends what it was not asked for")
+        self._complete = self._surplus = False
+        self._body.clear()
+        stream.sendall(self._request)
+        head, left = b"", self._most_bytes
+        while not self._complete:
+            data = stream.recv(READ_BYTES)
+            if not data:
+                self._end(head, parser.get_status_code())
+                break
+            head = head or data
+            left -= len(data)
+            parser.feed_data(data)
+            if left < 0:
+                raise ExchangeError(f"the answer is larger than {self._most_bytes} bytes")
+        if self._surplus:
+            raise ExchangeError("more than one answer to a request")
+
+    def _end(self, head: bytes, status: int) -> None:
+        """Take the end of the connection for that of the answer, where nothing else tells how long it is."""
+        fields, found, _ = head.lower().partition(_HEAD_END)
+        if not found or status < _FIRST_FINAL or any(length in fields for length in _LENGTHS):
+            part = "half an answer" if head else "no answer"
+            raise ExchangeError(f"connection closed after {part}")
+        self._complete, self._status, self._keep_alive = True, status, False
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, ExchangeError):
+        return str(error)
+    if isinstance(error, OSError):
+        return described(error)
+    if isinstance(error, httptools.HttpParserUpgrade):
+        return "not an HTTP answer: the server changes to another protocol"
+    if isinstance(error, httptools.HttpParserError):
+        return f"not an HTTP answer: {error}"
+    return unreadable(error)

@@ -11,6 +11,7 @@ import gevent.lock
 from gevent.event import Event
 from hpack import Decoder, Encoder, HPACKError, NeverIndexedHeaderTuple
 
+from pytest_tfserving.load.answer import MOST_BYTES, unreadable
 from pytest_tfserving.load.users.stream import READ_BYTES, ExchangeError, NotTakenError, connected, described
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ _FRAME_BYTES = 9
 _DEFAULT_WINDOW = 65_535
 _DEFAULT_FRAME = 16_384
 _LARGEST_FRAME = 1 << 20
+# As much as hpack takes of headers.
+_LARGEST_BLOCK = 1 << 16
 _LARGEST_WINDOW = 2**31 - 1
 _REFILL_AT = 2**30
 _LAST_STREAM = 2**31 - 1
@@ -76,6 +79,7 @@ class Call:
     headers: Headers = ()
     trailers: Headers = ()
     body: list[bytes] = field(default_factory=list)
+    received: int = 0
     error: str = ""
     taken: bool = True
     done: Event = field(default_factory=Event)
@@ -87,10 +91,14 @@ class Call:
 
 
 class Http2Connection:
-    """A connection that many calls share. It is used up once ``usable`` is false."""
+    """A connection that many calls share. It is used up once ``usable`` is false.
 
-    def __init__(self, host: str, port: int, *, tls: bool = False) -> None:
+    A call is ended whose answer has more than ``most_bytes``.
+    """
+
+    def __init__(self, host: str, port: int, *, tls: bool = False, most_bytes: int = MOST_BYTES) -> None:
         self._stream: PlainStream | socket = connected(host, port, tls=tls, protocols=("h2",))
+        self._most_bytes = most_bytes
         self._writing = gevent.lock.Semaphore()
         self._changed = Event()
         self._calls: dict[int, Call] = {}
@@ -228,6 +236,8 @@ class Http2Connection:
             cause = f"not an HTTP/2 answer: {error}"
         except (IndexError, struct.error):
             cause = "not an HTTP/2 answer: a frame is cut off"
+        except Exception as error:  # noqa: BLE001 - whatever a server sends, its calls end
+            cause = unreadable(error)
         self.close(cause or "connection closed after no answer")
 
     def _take_frames(self) -> None:
@@ -237,6 +247,8 @@ class Http2Connection:
             size = high << 16 | low
             if not self._greeted and kind != _SETTINGS:
                 raise ExchangeError("not an HTTP/2 server: it answers something else")
+            if size > _LARGEST_FRAME:
+                raise ExchangeError(f"not an HTTP/2 answer: a frame of {size} bytes")
             if len(unread) - start - _FRAME_BYTES < size:
                 break
             start += _FRAME_BYTES
@@ -271,13 +283,19 @@ class Http2Connection:
         if self._received > _REFILL_AT:
             self._try_to_write(frame(_WINDOW_UPDATE, 0, 0, _NUMBER.pack(self._received)))
             self._received = 0
-        if call := self._calls.get(stream):
-            call.body.append(_without_padding(flags, payload))
-            if flags & _END_STREAM:
-                self._finish(stream)
+        if not (call := self._calls.get(stream)):
+            return
+        call.body.append(_without_padding(flags, payload))
+        call.received += _FRAME_BYTES + len(payload)
+        if call.received > self._most_bytes:
+            self.cancel(call, f"the answer is larger than {self._most_bytes} bytes")
+        elif flags & _END_STREAM:
+            self._finish(stream)
 
     def _take_block(self, flags: int, stream: int, first_flags: int, block: bytes) -> None:
         if not flags & _END_HEADERS:
+            if len(block) > _LARGEST_BLOCK:
+                raise ExchangeError("not an HTTP/2 answer: headers without end")
             self._block = (stream, first_flags, block)
             return
         self._block = None
@@ -343,4 +361,9 @@ class Http2Connection:
 
 
 def _without_padding(flags: int, payload: bytes) -> bytes:
-    return payload[1 : len(payload) - payload[0]] if flags & _PADDED else payload
+    if not flags & _PADDED:
+        return payload
+    end = len(payload) - payload[0]
+    if end < 1:
+        raise ExchangeError("not an HTTP/2 answer: a frame of padding alone")
+    return payload[1:end]

@@ -17,6 +17,7 @@ from locust.env import Environment
 from locust.runners import STATE_STOPPED, STATE_STOPPING
 from locust.util.load_locustfile import load_locustfile
 
+from pytest_tfserving.foreign_text import lines, one_line
 from pytest_tfserving.load.users.exceptions import ExceptionHooks, Place, own_traceback, typed_cause_of
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ class LocustfileError(Exception):
     """A locustfile that cannot be used; ``details`` is its own traceback, if it has one."""
 
     def __init__(self, text: str, details: str = "") -> None:
-        super().__init__(text)
-        self.details = details
+        super().__init__(one_line(text))
+        self.details = lines(details)
 
 
 class Locustfile:

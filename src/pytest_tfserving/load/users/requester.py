@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import gevent
 
-from pytest_tfserving.load.answer import SUCCESSFUL, ExpectedAnswer, wrong
-from pytest_tfserving.load.recorder import DROPPED
+from pytest_tfserving.load.answer import SUCCESSFUL, ExpectedAnswer, unreadable, wrong
+from pytest_tfserving.load.recorder import DROPPED, SUCCESS
 from pytest_tfserving.load.shape import Stage
 from pytest_tfserving.load.users.http import HttpConnection
 from pytest_tfserving.load.users.stream import ExchangeError
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # A clock that stands is looked at so often.
 _LOOK_S = 2e-4
 _ANSWERS_REMEMBERED = 32
+# Larger ones would fill the memory.
+_MOST_REMEMBERED_BYTES = 1 << 26
 
 
 class Connection(Protocol):
@@ -39,19 +41,23 @@ class Connection(Protocol):
 
 
 def connections(
-    endpoints: Sequence[dict[str, Any]], body: bytes, profile: dict[str, Any]
+    endpoints: Sequence[dict[str, Any]], body: bytes, profile: dict[str, Any], most_bytes: int
 ) -> Callable[[int], Connection]:
-    """What makes the connection of the user of some number: users are spread evenly over the endpoints."""
+    """What makes the connection of the user of some number: users are spread evenly over the endpoints.
+
+    An answer of more than ``most_bytes`` is none.
+    """
     if endpoints[0]["protocol"] == "grpc":
         from pytest_tfserving.load.users.grpc import Channels
 
-        return Channels(endpoints, body, profile["grpc_channels"], profile["request_timeout_s"])
+        shared, deadline_s = profile["grpc_channels"], profile["request_timeout_s"]
+        return Channels(endpoints, body, shared, deadline_s, most_bytes)
     requests = [_request(endpoint, body) for endpoint in endpoints]
 
     def connection(number: int) -> Connection:
         index = number % len(endpoints)
         at = endpoints[index]
-        return HttpConnection(at["host"], at["port"], requests[index], tls=at["tls"])
+        return HttpConnection(at["host"], at["port"], requests[index], tls=at["tls"], most_bytes=most_bytes)
 
     return connection
 
@@ -63,6 +69,7 @@ class AnswerJudge:
         self._expected = expected
         self._successful = SUCCESSFUL[expected.protocol]
         self._right: set[bytes] = set()
+        self._right_bytes = 0
         self._last = b""
 
     def wrong(self, status: int, body: bytes) -> str:
@@ -72,8 +79,9 @@ class AnswerJudge:
             return ""
         if cause := wrong(status, body, self._expected):
             return cause
-        if len(self._right) < _ANSWERS_REMEMBERED:
+        if len(self._right) < _ANSWERS_REMEMBERED and self._right_bytes < _MOST_REMEMBERED_BYTES:
             self._right.add(body)
+            self._right_bytes += len(body)
         self._last = body
         return ""
 
@@ -87,9 +95,10 @@ class Loop(ABC):
     def __init__(self, plan: dict[str, Any], recorder: Recorder, body: bytes, clock: LoadClock) -> None:
         self.profile: dict[str, Any] = plan["profile"]
         self.recorder = recorder
-        self.judge = AnswerJudge(ExpectedAnswer(**plan["expected"]))
+        expected = ExpectedAnswer(**plan["expected"])
+        self.judge = AnswerJudge(expected)
         self.endpoints: list[dict[str, Any]] = plan["endpoints"]
-        self._connections = connections(self.endpoints, body, self.profile)
+        self._connections = connections(self.endpoints, body, self.profile, expected.most_bytes)
         self.clock = clock
         self.now_s = clock.now_s
         self.stages = [Stage(**stage) for stage in plan["stages"]]
@@ -175,24 +184,19 @@ class Requester:
         self._delay_ms = delay_ms
         self._state.sent += 1
         self.waiting_since = sent_s
+        self._given_up = ""
         try:
             status, body = self._exchange()
-        except ExchangeError as error:
-            cause, self._given_up = self._given_up or str(error), ""
+        except Exception as error:  # noqa: BLE001 - a server can send anything, and each request is recorded
+            answered, cause = False, self._given_up or _cause_of(error)
+            end_s = now_s()
         else:
             end_s = now_s()
-            self.waiting_since = 0.0
-            self.finished_at = end_s
-            if cause := self._wrong(status, body):
-                self._record(sent_s, (end_s - sent_s) * 1e3, self._cause(cause), delay_ms)
-            else:
-                self._record(sent_s, (end_s - sent_s) * 1e3, 0, delay_ms)
-            return True
-        end_s = now_s()
+            answered, cause = True, self._given_up or self._wrong(status, body)
         self.waiting_since = 0.0
         self.finished_at = end_s
-        self._record(sent_s, (end_s - sent_s) * 1e3, self._cause(cause), delay_ms)
-        return False
+        self._record(sent_s, (end_s - sent_s) * 1e3, self._cause(cause) if cause else SUCCESS, delay_ms)
+        return answered
 
     def give_up(self, cause: str) -> None:
         """End the waiting request as failed by ``cause``."""
@@ -204,6 +208,10 @@ class Requester:
         if sent_s := self.waiting_since:
             self.waiting_since = 0.0
             self._record(sent_s, (self._now_s() - sent_s) * 1e3, self._cause(cause), self._delay_ms)
+
+
+def _cause_of(error: Exception) -> str:
+    return str(error) if isinstance(error, ExchangeError) else unreadable(error)
 
 
 def _request(endpoint: dict[str, Any], body: bytes) -> bytes:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import _socket
 import contextlib
+from fcntl import ioctl
+from termios import FIONREAD
 from typing import TYPE_CHECKING
 
 import gevent
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 10.0
 READ_BYTES = 1 << 16
+_NOTHING = bytes(4)
 
 
 class ExchangeError(Exception):
@@ -69,6 +72,11 @@ class PlainStream:
         self._writable = hub.loop.io(self._native.fileno(), 2)
         self._send = self._native.send
         self._recv = self._native.recv
+        self._number = self._native.fileno()
+
+    def pending(self) -> bool:
+        """Return whether something has come that was not read."""
+        return ioctl(self._number, FIONREAD, _NOTHING) != _NOTHING
 
     def sendall(self, data: bytes) -> None:
         """Send all of ``data``."""

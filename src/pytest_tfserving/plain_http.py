@@ -1,0 +1,109 @@
+"""Requests to a server that may do anything: bounded in time and size, never redirected, never by a proxy."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException, HTTPSConnection, IncompleteRead, RemoteDisconnected
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from pytest_tfserving.errors import LoadError
+from pytest_tfserving.foreign_text import one_line
+
+if TYPE_CHECKING:
+    from http.client import HTTPResponse
+
+    from pytest_tfserving.targets.deployment import Endpoint
+
+# Answers of status, metadata and metrics.
+MOST_BYTES = 1 << 24
+
+
+class PlainHttp:
+    """A connection to one endpoint, opened when it is needed, again and again."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._connection = (
+            HTTPSConnection(endpoint.host, endpoint.port, context=ssl.create_default_context())
+            if endpoint.tls
+            else HTTPConnection(endpoint.host, endpoint.port)
+        )
+        self._socket: socket.socket | None = None
+        self._expired = threading.Event()
+
+    def close(self) -> None:
+        """Close the connection there is."""
+        self._connection.close()
+
+    def ask(
+        self, path: str, timeout_s: float, *, body: bytes | None = None, most_bytes: int = MOST_BYTES
+    ) -> tuple[int, bytes]:
+        """Get ``path``, or post ``body`` to it; return the status and the body of the answer.
+
+        Raises:
+            LoadError: when no whole answer comes within ``timeout_s``, or one of more than ``most_bytes``.
+        """
+        self._expired.clear()
+        timer = threading.Timer(timeout_s, self._expire)
+        timer.daemon = True
+        timer.start()
+        try:
+            return self._asked(path, timeout_s, body, most_bytes)
+        except Exception as error:  # noqa: BLE001 - a server can send anything, and http.client raise anything
+            self._connection.close()
+            late = self._expired.is_set() or isinstance(error, TimeoutError)
+            raise LoadError(f"no answer within {timeout_s:g} s" if late else _cause(error)) from None
+        finally:
+            timer.cancel()
+            timer.join()
+
+    def _asked(self, path: str, timeout_s: float, body: bytes | None, most_bytes: int) -> tuple[int, bytes]:
+        self._connection.timeout = timeout_s
+        if self._connection.sock is None:
+            self._connection.connect()
+        # The connection forgets it once it knows that the server will close it.
+        self._socket = self._connection.sock
+        self._socket.settimeout(timeout_s)
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        method = "GET" if body is None else "POST"
+        self._connection.request(method, quote(path, safe="/:%"), body, headers)
+        answer = self._connection.getresponse()
+        content = answer.read(most_bytes + 1)
+        if len(content) > most_bytes:
+            raise LoadError(f"the answer is larger than {most_bytes} bytes")
+        if answer.length:
+            raise LoadError("connection closed after half an answer")
+        _finish(answer)
+        if self._expired.is_set():
+            raise LoadError("no answer in time")
+        return answer.status, content
+
+    def _expire(self) -> None:
+        """Wake whoever waits for the answer: each part of it may come in time, and the whole never."""
+        self._expired.set()
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+
+def _finish(answer: HTTPResponse) -> None:
+    """Read the end of the last chunk, without which the connection takes no other request."""
+    if not answer.isclosed() and answer.read(1):
+        raise LoadError("the answer goes on after its end")
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, LoadError):
+        return str(error)
+    if isinstance(error, RemoteDisconnected):
+        return "connection closed after no answer"
+    if isinstance(error, IncompleteRead):
+        return "connection closed after half an answer"
+    if isinstance(error, OSError):
+        return one_line(error.strerror or str(error) or type(error).__name__)
+    if isinstance(error, HTTPException):
+        return f"not an HTTP answer: {one_line(str(error) or type(error).__name__)}"
+    return f"not an HTTP answer ({type(error).__name__})"

@@ -1,0 +1,67 @@
+"""One user of a server, whose requests are sent, judged and recorded as those of any load."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import gevent
+
+from pytest_tfserving.load.answer import ExpectedAnswer
+from pytest_tfserving.load.recorder import FIELDS, Recorder
+from pytest_tfserving.load.users.requester import AnswerJudge, Requester, connections
+
+if TYPE_CHECKING:
+    from servers.odd_server import OddServer
+
+MOST_BYTES = 1 << 20
+
+
+class Kept:
+    """A sink that keeps records in memory."""
+
+    def __init__(self) -> None:
+        self.values = array("d")
+
+    def write(self, data: Any, /) -> None:
+        """Keep them."""
+        self.values.frombytes(bytes(data))
+
+    def close(self) -> None:
+        """Nothing is left to be done."""
+
+
+class RecordedUser:
+    """Sends one request after another; right answers look like those of half_plus_two."""
+
+    def __init__(self, server: OddServer, timeout_s: float = 0.3) -> None:
+        self._timeout_s = timeout_s
+        self._kept, self._causes = Kept(), {0: ""}
+        self._recorder = Recorder(self._kept, self._causes.__setitem__)
+        expected = ExpectedAnswer("predictions", [3], protocol=server.protocol, kinds=["numbers"])
+        loop: Any = SimpleNamespace(
+            recorder=self._recorder, judge=AnswerJudge(expected), now_s=time.perf_counter
+        )
+        endpoint = {"protocol": server.protocol, "host": "127.0.0.1", "port": server.port, "tls": False}
+        profile = {"grpc_channels": 0, "request_timeout_s": timeout_s}
+        connect = connections([{**endpoint, "path": "/v1/models/half:predict"}], b"{}", profile, MOST_BYTES)
+        self._connection: Any = connect(0)
+        self._requester = Requester(loop, self._connection)
+
+    def send(self) -> str:
+        """Send one request; return the cause that was recorded for it, empty for a right answer."""
+        late = gevent.spawn_later(self._timeout_s, self._requester.give_up, "no answer in time")
+        try:
+            self._requester.send()
+        finally:
+            late.kill()
+        self._recorder.flush()
+        values, self._kept.values = self._kept.values, array("d")
+        assert len(values) == FIELDS, "one request, one record"
+        return self._causes[int(values[2])]
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
