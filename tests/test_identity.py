@@ -93,8 +93,8 @@ def test_equal_names_in_two_folders_are_two_experiments(
         [f"{NAME} (search/): FAIL: {GATE}: *", f"{NAME} (fraud/) is the only * passed, at *"]
     )
     markdown = (project.pytester.path / "out.md").read_text()
-    assert f"| {NAME} (fraud/) | ✅ PASS |" in markdown
-    assert f"| {NAME} (search/) | ❌ FAIL |" in markdown
+    assert f"| `{NAME} (fraud/)` | ✅ PASS |" in markdown
+    assert f"| `{NAME} (search/)` | ❌ FAIL |" in markdown
     cases = ET.parse(project.pytester.path / "out.xml").getroot().iter("testcase")
     found = [{each.attrib["name"]: each.attrib["value"] for each in case.iter("property")} for case in cases]
     assert {each["folder"]: each["verdict"] for each in found} == {"fraud": "PASS", "search": "FAIL"}

@@ -288,7 +288,7 @@ def test_each_exception_counts_once(tmp_path: Path, client: str) -> None:
             "ValueError: after success()": 1,
             "the response was never marked: catch_response=True needs a with block": 1,
             "response error": 1,
-            f"ValueError: {188 * 'x'}...": 1,
+            f"ValueError: {187 * 'x'}…": 1,
             "ValueError: two lines": 1,
             "ValueError": 1,
             "OddError: an exception whose text cannot be made": 1,

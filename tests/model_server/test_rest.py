@@ -495,4 +495,4 @@ def test_no_json_is_a_server_error(half: Server, value: Any, key: str) -> None:
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200))
 def test_no_bytes_are_a_server_error(half: Server, body: bytes) -> None:
-    assert half.predict(body).status_code == 400
+    assert half.predict(body).status_code in (200, 400)

@@ -42,7 +42,7 @@ class RecordedUser:
         self._recorder = Recorder(self._kept, self._causes.__setitem__)
         expected = ExpectedAnswer("predictions", [3], protocol=server.protocol, kinds=["numbers"])
         loop: Any = SimpleNamespace(
-            recorder=self._recorder, judge=AnswerJudge(expected), now_s=time.perf_counter
+            recorder=self._recorder, judge=AnswerJudge(expected), now_s=time.perf_counter, sent=0
         )
         endpoint = {"protocol": server.protocol, "host": "127.0.0.1", "port": server.port, "tls": False}
         profile = {"grpc_channels": 0, "request_timeout_s": timeout_s}
