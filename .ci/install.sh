@@ -19,6 +19,6 @@ check='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))'
     echo "set PYTHON to a Python 3.11, 3.12 or 3.13; $PYTHON is none"
     exit 1
 }
-make_venv "$work/venv"
-"$work/venv/bin/pip" install -q -e '.[embedded,docker,kubernetes,dev]'
-"$work/venv/bin/pip" freeze --exclude-editable >"$artifacts/requirements.txt"
+make_venv "$CI_WORK/venv"
+"$CI_WORK/venv/bin/pip" install -q -e '.[embedded,docker,kubernetes,dev]'
+"$CI_WORK/venv/bin/pip" freeze --exclude-editable >"$CI_ARTIFACTS/requirements.txt"

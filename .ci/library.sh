@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Functions and folders that .ci/run and its steps share. They are sourced; `work` and `artifacts` are folders that
-# .ci/run exports.
+# Functions and folders that .ci/run and its steps share. They are sourced; CI_WORK and CI_ARTIFACTS are
+# folders that .ci/run exports.
 
 # Install Debian packages, as root on Debian only.
 apt_install() {
@@ -17,7 +17,7 @@ make_venv() {
 
 # as_a_newcomer NAME NUMBER: README's command NUMBER, word for word, in a fresh clone and a fresh venv.
 as_a_newcomer() {
-    local place=$work/$1 command
+    local place=$CI_WORK/$1 command
     command=$(readme_command "$2")
     [[ -n $command ]] || {
         echo "README.md has no command $2 under \"Two commands\""

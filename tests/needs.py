@@ -110,6 +110,12 @@ def _kubectl(*arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
+@_need("long-runs")
+def _long_runs() -> str:
+    is_asked_for = "long-runs" in os.environ.get(REQUIRED, "").split(",")
+    return "" if is_asked_for else f"{REQUIRED} does not ask for what takes minutes"
+
+
 @_need("browser")
 def _browser() -> str:
     return _program("chromedriver") or ("" if chromium() else "no chromium")

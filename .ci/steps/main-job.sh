@@ -3,9 +3,10 @@
 set -euo pipefail
 source .ci/library.sh
 
-out=$artifacts/local
-PYTEST_ADDOPTS="--junit-xml='$out.xml' --tfserving-json='$out.json' --tfserving-html='$out.html'"
-PYTEST_ADDOPTS+=" --tfserving-markdown='$out.md'"
-export PYTEST_ADDOPTS
+out=$CI_ARTIFACTS/local
+# pytest splits it as a shell does.
+# shellcheck disable=SC2089,SC2090
+export PYTEST_ADDOPTS="--junit-xml='$out.xml' --tfserving-json='$out.json' --tfserving-html='$out.html' \
+    --tfserving-markdown='$out.md'"
 as_a_newcomer main-job 1
 python .ci/check_reports.py "$out" judged

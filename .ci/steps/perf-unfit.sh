@@ -8,6 +8,6 @@ elif (($(python -c 'import os; print(os.cpu_count() or 1)') > 16)); then
     echo "this machine might fit the shapes, and nothing here can limit pytest to two cores"
     exit 0
 fi
-${few[@]+"${few[@]}"} pytest perf_tests -k 8cpu --junit-xml="$artifacts/unfit.xml" \
-    --tfserving-json="$artifacts/unfit.json" --tfserving-nothing-judged=pass
-python .ci/check_reports.py "$artifacts/unfit" not-judged
+${few[@]+"${few[@]}"} pytest perf_tests -k 8cpu --junit-xml="$CI_ARTIFACTS/unfit.xml" \
+    --tfserving-json="$CI_ARTIFACTS/unfit.json" --tfserving-nothing-judged=pass
+python .ci/check_reports.py "$CI_ARTIFACTS/unfit" not-judged

