@@ -104,19 +104,29 @@ class HttpConnection:
         self._complete = self._surplus = False
         self._body.clear()
         stream.sendall(self._request)
-        head, left = b"", self._most_bytes
-        while not self._complete:
-            data = stream.recv(READ_BYTES)
-            if not data:
-                self._end(head, parser.get_status_code())
-                break
-            head = head or data
-            left -= len(data)
+        data = stream.recv(READ_BYTES)
+        if data:
             parser.feed_data(data)
-            if left < 0:
-                raise ExchangeError(f"the answer is larger than {self._most_bytes} bytes")
+        if not self._complete:
+            self._read_on(data)
         if self._surplus:
             raise ExchangeError("more than one answer to a request")
+
+    def _read_on(self, data: bytes) -> None:
+        """Read the rest of an answer that did not come in one piece."""
+        stream, parser = self._stream, self._parser
+        assert stream is not None
+        assert parser is not None
+        head, left = data, self._most_bytes - len(data)
+        while data and not self._complete:
+            data = stream.recv(READ_BYTES)
+            left -= len(data)
+            if data:
+                parser.feed_data(data)
+            if left < 0:
+                raise ExchangeError(f"the answer is larger than {self._most_bytes} bytes")
+        if not self._complete:
+            self._end(head, parser.get_status_code())
 
     def _end(self, head: bytes, status: int) -> None:
         """Take the end of the connection for that of the answer, where nothing else tells how long it is."""
