@@ -42,11 +42,11 @@ _SCATTER_NEEDS = 300
 _QUEUE = 2
 # A level that is as likely not to wander is not said to.
 _LIKELY = 0.5
-# The level of a speed seldom has a larger standard deviation than this, as a fraction: with it two moments in
-# three are within a factor of 1.6.
-_TYPICAL_SD = 0.5
+# The level of a speed seldom has a larger standard deviation than this, as a fraction: a neighbour that
+# halves the speed for a third of the time makes one of 0.33.
+_TYPICAL_SD = 0.35
 # How much more evidence rates take that are skewed, and taken to be Gaussian.
-_SKEWED = 0.7
+_SKEWED = 1.2
 # What is counted of a block without requests: a logarithm needs more than nothing.
 _HALF_A_REQUEST = 0.5
 

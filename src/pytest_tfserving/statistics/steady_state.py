@@ -41,7 +41,7 @@ _MOSTLY = 0.5
 # What is cut off has to be off by so many times the scatter: a level that wanders is no warm-up. The scatter
 # of few batches is hardly known, so with this many left it has to be twice as far.
 _OUTSIDE = 3.0
-_FEW_LEFT = 5
+_FEW_LEFT = 10
 # What makes a median deviation a standard deviation, for a normal distribution.
 _NORMAL = 1.4826
 
