@@ -1,4 +1,4 @@
-"""Whether a server answers requests that it has seen before from a cache.
+"""A probe for servers that answer requests that they have seen before from a cache.
 
 Load is the same request again and again: where its answers come from a cache, figures are those of the cache.
 After a run the request and others like it, each sent for the first time, are sent in turn. A cache answers

@@ -136,13 +136,13 @@ class LoadPods:
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """Where an experiment comes from, and which fixtures and hooks its tests see there.
+    """The origin of an experiment, and which fixtures and hooks its tests see there.
 
     ``folder`` is that of the experiments file, or of the conftest with the hook, seen from pytest's rootdir.
     ``fixtures`` are the definitions that override ours, and those that these depend on, each as its name, its
     place and its function. ``parameters`` are the values that pytest gives to these fixtures.
     ``manifest_hooks`` are the plugins that change manifests. ``renewals`` counts how often the deployment was
-    set up anew.
+    set up again.
     """
 
     folder: str = ""

@@ -1,4 +1,4 @@
-"""What tests are given: results that report which of their figures are read; and which rest on too little."""
+"""Results as tests get them: they report which of their figures are read; and which rest on too little."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ class _GivenRow(dict[str, Any]):
 
 
 class GivenFound(_Given, Found):
-    """What a search found, as `load.max_rps` gives it to a test."""
+    """The outcome of a search, as `load.max_rps` gives it to a test."""
 
     _figures = frozenset({"knee", "confirmed", "probes", "curve", "table"})
 

@@ -38,7 +38,7 @@ def settle(items: Iterable[pytest.Item]) -> None:
 
 
 def renew(items: Iterable[pytest.Item], experiment: Experiment) -> None:
-    """Make an experiment another parameter, so that pytest sets up anew all that depends on it."""
+    """Make an experiment another parameter, so that pytest sets up again all that depends on it."""
     home = replace(experiment.home, renewals=experiment.home.renewals + 1)
     renewed = replace(experiment, home=home)
     for item in items:

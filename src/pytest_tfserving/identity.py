@@ -1,4 +1,4 @@
-"""What tells runs of load apart: what was served and what was sent, never a name or a model's path."""
+"""The identity of a run of load: what was served and what was sent, never a name or a model's path."""
 
 from __future__ import annotations
 

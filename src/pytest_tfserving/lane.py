@@ -49,7 +49,7 @@ class Lane:
 
     @contextmanager
     def turn(self, purpose: str, say: Callable[[str], None], length_s: float | None = None) -> Iterator[None]:
-        """Wait for the turn, saying whom for, and keep it inside the context, for about ``length_s``.
+        """Wait for the turn, saying who has it, and keep it inside the context, for about ``length_s``.
 
         Raises:
             ConfigurationError: when this user's own lock cannot be taken.

@@ -96,7 +96,7 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Have the deployment set up anew if it is not what the test needs."""
+    """Have the deployment set up again if it is not what the test needs."""
     if "experiment" in getattr(item, "fixturenames", ()):
         from pytest_tfserving.session import PerfSession
 

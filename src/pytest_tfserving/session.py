@@ -120,7 +120,7 @@ class PerfSession:
         return self.log.searches() if self.has_folder else []
 
     def prepare(self, item: pytest.Item) -> None:
-        """Have a test's deployment set up anew, unless the one that pytest keeps is what the test needs.
+        """Have a test's deployment set up again, unless the one that pytest keeps is what the test needs.
 
         The model of a deployment can have changed. A test that is run again needs a deployment that has not
         failed, and on which no run of load was given up.

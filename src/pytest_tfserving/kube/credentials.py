@@ -1,4 +1,4 @@
-"""How the user of a context proves who they are, in memory: a file with a key would outlive a killed run."""
+"""Credentials of a context's user, in memory: a file with a key would outlive a killed run."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _WITH_FILES = {
     "cluster": ("certificate-authority", "certificate-authority-data"),
     "user": ("client-certificate", "client-certificate-data", "client-key", "client-key-data", "exec"),
 }
-# A login is asked for anew before the old one ends, as the official client does.
+# A login is renewed before the old one ends, as the official client does.
 _BEFORE_ITS_END = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
 class ClientCertificate:
-    """What a client proves by TLS who it is with, both as PEM."""
+    """A client's certificate and key for TLS, both as PEM."""
 
     certificate: bytes = field(repr=False)
     key: bytes = field(repr=False)
@@ -82,7 +82,7 @@ class Credentials:
         return bool(self._official.verify_ssl)
 
     def authorization(self) -> dict[str, str]:
-        """Return the header that says who we are; a plug-in may be asked for it anew."""
+        """Return the header that says who we are; a plug-in may be asked for it again."""
         if self._plugin and self._ends_at and datetime.now(UTC) > self._ends_at - _BEFORE_ITS_END:
             self._log_in()
         bearer = self._official.auth_settings().get("BearerToken")

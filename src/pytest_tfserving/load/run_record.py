@@ -1,4 +1,4 @@
-"""What load was asked for in a run and what was reached, kept while it runs, in bounded memory."""
+"""The load that a run was asked for and the load that it reached, kept while it runs, in bounded memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LATE_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """What was asked for and what was reached, step by step of ``step_s`` whole seconds each.
+    """The load asked for and reached, step by step of ``step_s`` whole seconds each.
 
     ``asked`` and ``reached`` are levels of load in ``unit``: users, or in an open loop requests a second.
     ``sent`` and ``ended`` are requests a second, ``processes`` how many load processes spoke in the step.

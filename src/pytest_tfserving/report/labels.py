@@ -1,4 +1,4 @@
-"""What results of one name are called in reports: their name, and what differs between them."""
+"""Labels of results in reports: their name, and what differs between them."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ _INSTALLED = f"{sysconfig.get_path('purelib')}{os.sep}"
 
 
 class Place(IntEnum):
-    """Where an exception is seen: one on its way up passes these places in this order."""
+    """A place where an exception is seen: one on its way up passes these places in this order."""
 
     BLOCK = 0  # leaves a `with` block of a response, or a listener of an event
     GREENLET = 1  # ends a greenlet or a thread that a user started

@@ -48,7 +48,7 @@ class OwnUsers(Loop):
     ``say`` writes a line to the parent. ``fault`` is why the run cannot go on, empty while it can.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - those of every loop, the locustfile, and whom to tell of it
+    def __init__(  # noqa: PLR0913, PLR0917 - those of every loop, the locustfile, and who hears of it
         self,
         plan: dict[str, Any],
         recorder: Recorder,
