@@ -1,4 +1,4 @@
-"""The progress of a session: which of its experiments is at work, and for how long the session may still take."""
+"""The progress of a session: which experiment is at work, and for how long the session may still take."""
 
 from __future__ import annotations
 
