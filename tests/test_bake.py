@@ -117,6 +117,15 @@ BAD: dict[Callable[[Path], Path], str] = {
 }
 
 
+def test_a_name_steers_no_terminal(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (model / "1" / "\x1b[31mred\nnext").symlink_to("/etc/passwd")
+
+    assert main(["bake", "serving:1", str(model), "mine:1"]) == 2
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "/1/red next is a link that leads out" in line
+
+
 @pytest.mark.parametrize("make", BAD)
 def test_what_does_not_belong_into_an_image_is_refused_by_name(
     model: Path, capsys: pytest.CaptureFixture[str], make: Callable[[Path], Path]

@@ -46,7 +46,7 @@ READ: dict[str, Callable[[Result], object]] = {
 @pytest.mark.parametrize("figure", READ)
 def test_a_figure_that_is_read_is_that_of_the_run_and_is_reported(figure: str) -> None:
     seen: list[str] = []
-    given = GivenResult.of(RESULT, lambda figure, _: seen.append(figure))
+    given = GivenResult.reporting(RESULT, lambda figure, _: seen.append(figure))
 
     assert READ[figure](given) == READ[figure](RESULT)
     assert seen == [figure]
@@ -54,7 +54,7 @@ def test_a_figure_that_is_read_is_that_of_the_run_and_is_reported(figure: str) -
 
 def test_what_is_no_figure_is_not_reported() -> None:
     seen: list[str] = []
-    given = GivenResult.of(RESULT, lambda figure, _: seen.append(figure))
+    given = GivenResult.reporting(RESULT, lambda figure, _: seen.append(figure))
 
     assert isinstance(given, Result)
     assert repr(given) == repr(RESULT)
@@ -63,18 +63,31 @@ def test_what_is_no_figure_is_not_reported() -> None:
 
 
 def test_a_copy_has_the_same_figures() -> None:
-    given = GivenResult.of(RESULT, lambda *_: None)
+    given = GivenResult.reporting(RESULT, lambda *_: None)
 
     assert replace(given, users=3).p95_ms == RESULT.p95_ms
     assert replace(given, users=3).percentile_ms(75) == RESULT.percentile_ms(75)
     assert copy.copy(given).rps == RESULT.rps
 
 
+def test_percentiles_of_the_latencies_are_reported_too() -> None:
+    seen: list[tuple[str, bool]] = []
+    given = GivenResult.reporting(RESULT, lambda figure, why: seen.append((figure, bool(why))))
+
+    assert given.latencies.percentile_ms(99.99) == RESULT.latencies.percentile_ms(99.99)
+    assert given.latencies.named_percentiles()["p50_ms"] == RESULT.p50_ms
+    assert [figure for figure, _ in seen if figure != "latencies"] == [
+        "latencies, p99.99",
+        "latencies.p50_ms",
+    ]
+    assert ("latencies, p99.99", True) in seen
+
+
 def test_what_a_search_found_is_reported_likewise() -> None:
     seen: list[str] = []
     found = Found(4.0, confirmed=True, probes=(Probe(4.0, holds=True),))
 
-    given = GivenFound.of(found, lambda figure, _: seen.append(figure))
+    given = GivenFound.reporting(found, lambda figure, _: seen.append(figure))
 
     assert (given.knee, given.confirmed, given.table()) == (4.0, True, found.table())
     assert str(given) == str(found)

@@ -98,6 +98,19 @@ def test_what_is_in_place_of_the_shared_lock_is_left_alone_with_a_warning(
     run.stdout.fnmatch_lines([f"*measurements of other users are not waited for: */{SHARED}: *"])
 
 
+def test_that_warning_is_one_sentence_where_warnings_are_errors(
+    project: Project, temporary: Path, victim: Path
+) -> None:
+    planted.instead_of_load(project)
+    link(temporary / SHARED, victim)
+
+    run = project.run("-W", "error")
+
+    run.assert_outcomes(failed=1)
+    run.stdout.fnmatch_lines([f"measurements of other users are not waited for: */{SHARED}: it is a link"])
+    run.stdout.no_fnmatch_line("*lane.py*")
+
+
 @pytest.mark.parametrize(
     ("put", "problem"),
     [

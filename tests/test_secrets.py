@@ -35,6 +35,8 @@ REPORTS = {
 ADDRESSES = [
     f"http://alice:{SECRET}@127.0.0.1:1/v1/models/m",
     f"http://{SECRET}@127.0.0.1:1/v1/models/m",
+    f"http://127.0.0.1:1/v1/models/m;token={SECRET}",
+    f"http://127.0.0.1:1/v1/models/m%3Ftoken={SECRET}",
     f"http://127.0.0.1:1/v1/models/m?token={SECRET}",
     f"http://127.0.0.1:1/v1/models/m#{SECRET}",
     f"http://alice:a/{SECRET}@127.0.0.1:1/v1/models/m",

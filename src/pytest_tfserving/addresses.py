@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote
 
 NOT_TAKEN = (
     "has a user, a password, a query or a fragment in it, which is neither sent nor shown, since it may be "
     "secret"
 )
 RIGHT_WAY = "let a proxy of yours add what the server asks for"
-_MARKS = "@?#"
+_MARKS = "@?#;"
 _HIDDEN = "***"
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(\S+)")
-_QUERY = re.compile(r"(?<=[?#])\S+$")
+_QUERY = re.compile(r"(?<=[?#;])\S+$|(?<=%3f)\S+$|(?<=%23)\S+$|(?<=%3b)\S+$", re.IGNORECASE)
 
 
 def may_have_secrets(address: str) -> bool:
     """Return whether ``address`` has more in it than a scheme, a host, a port and a path."""
-    return any(mark in address for mark in _MARKS)
+    return any(mark in unquote(address) for mark in _MARKS)
 
 
 def without_secrets(text: str) -> str:

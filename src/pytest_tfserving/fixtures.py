@@ -47,7 +47,7 @@ def plain_failures() -> Iterator[None]:
     __tracebackhide__ = True
     try:
         yield
-    except TFServingError as error:
+    except (TFServingError, TFServingWarning) as error:  # warnings may be errors
         text = "\n".join([str(error), *getattr(error, "__notes__", ())])
         raise pytest.fail.Exception(text, pytrace=False) from None
 
@@ -234,7 +234,7 @@ class Load:
             found = search.run(partial(self._tried, over, chosen), Path(state) if state else None)
             key = self._keep(found, over, chosen)
         self._use(key, "asked")
-        return GivenFound.of(found, lambda *_: self._use(key, "read"))
+        return GivenFound.reporting(found, lambda *_: self._use(key, "read"))
 
     def _name_of_search(self, over: str, slos: tuple[Slo, ...]) -> str:
         """Return what tells a search from others: what is served and sent is part of it, the load is not."""
@@ -473,7 +473,7 @@ class Load:
                 verdicts.doubt_reading(result, figure, problem, self._perf.settings)
 
         doubtful: set[str] = set()
-        return GivenResult.of(result.bound(slos, settle), read)
+        return GivenResult.reporting(result.bound(slos, settle), read)
 
 
 def _pair(interval: Sequence[float] | None) -> tuple[float, float] | None:

@@ -19,6 +19,8 @@ LONGEST_REASON = 1_000
 _LONGEST_LINE = 2_000
 # The last lines of a log are looked for in so much of its end.
 _TAIL_BYTES = 1 << 16
+# What ends a line of a log; `str.splitlines` knows more, which others may write into one.
+_LINE_END = re.compile(r"\r\n|\r|\n")
 # Control sequences of ECMA-48: colours and the like, strings such as a window's title, all others.
 _SEQUENCES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
@@ -47,7 +49,8 @@ def one_line(text: str, most: int = LONGEST) -> str:
 
 def lines(text: str) -> str:
     """Return `printable` text of several lines, none of them endless."""
-    return "\n".join(printable(line[:_LONGEST_LINE].expandtabs()).rstrip() for line in text.splitlines())
+    found = _LINE_END.split(text.rstrip())
+    return "\n".join(printable(line[:_LONGEST_LINE].expandtabs()).rstrip() for line in found)
 
 
 def last_lines(path: Path, count: int = 1) -> str:
@@ -55,7 +58,7 @@ def last_lines(path: Path, count: int = 1) -> str:
     with path.open("rb") as file:
         file.seek(max(file.seek(0, os.SEEK_END) - _TAIL_BYTES, 0))
         text = file.read(_TAIL_BYTES).decode(errors="replace").strip()
-    return lines("\n".join(text.splitlines()[-count:])).strip()
+    return lines("\n".join(_LINE_END.split(text)[-count:])).strip()
 
 
 def last_line(path: Path) -> str:

@@ -7,7 +7,7 @@ from dataclasses import fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pytest_tfserving.load.latencies import SCHEMA_PERCENTILES, percentile_name
+from pytest_tfserving.load.latencies import SCHEMA_PERCENTILES, Latencies, percentile_name
 from pytest_tfserving.load.result import Result
 from pytest_tfserving.search import Found
 from pytest_tfserving.slo import CPU_PER_REQUEST, Decision, Slo, Verdict, percentile_of, too_few
@@ -60,7 +60,7 @@ class _Given:
     _parts: Mapping[str, Any] = MappingProxyType({})
 
     @classmethod
-    def of(cls, source: Any, on_read: OnRead) -> Self:
+    def reporting(cls, source: Any, on_read: OnRead) -> Self:
         """Return the same value as ``source``, a dataclass of which this one is a kind."""
         made: Any = cls
         given: Self = made(**{part.name: getattr(source, part.name) for part in fields(source)})
@@ -95,9 +95,9 @@ class GivenResult(_Given, Result):
     _figures = frozenset({*_METRICS, *_OTHER_FIGURES})
 
     @classmethod
-    def of(cls, source: Result, on_read: OnRead) -> Self:
+    def reporting(cls, source: Result, on_read: OnRead) -> Self:
         """Return the same result."""
-        given = super().of(source, on_read)
+        given = super().reporting(source, on_read)
         stages = [
             _GivenRow.of(row, f"stages[{index}]", row["requests"] - row["errors"], on_read)
             for index, row in enumerate(source.stages)
@@ -106,7 +106,8 @@ class GivenResult(_Given, Result):
             name: _GivenRow.of(row, f"beside[{name!r}]", source.successes, on_read)
             for name, row in source.beside.items()
         }
-        object.__setattr__(given, "_parts", {"stages": stages, "beside": beside})
+        latencies = _GivenLatencies.reporting(source.latencies, on_read)
+        object.__setattr__(given, "_parts", {"stages": stages, "beside": beside, "latencies": latencies})
         return given
 
     def _too_little(self, figure: str) -> str:
@@ -139,6 +140,23 @@ class GivenResult(_Given, Result):
 
     def __repr__(self) -> str:
         return Result.__repr__(self._plain)
+
+
+class _GivenLatencies(_Given, Latencies):
+    """The latencies of a result: they report the percentiles that are asked for."""
+
+    def percentile_ms(self, percentile: float) -> float:
+        """The nearest-rank percentile: the least latency that so many per cent do not exceed."""
+        __tracebackhide__ = True
+        if self._on_read:
+            metric = f"p{percentile:.10g}"
+            self._on_read(f"latencies, {metric}", too_few(metric, len(self._plain)))
+        return float(self._plain.percentile_ms(percentile))
+
+    def named_percentiles(self) -> dict[str, float]:
+        """The percentiles that every result has, by their names."""
+        named = self._plain.named_percentiles()
+        return _GivenRow.of(named, "latencies", len(self._plain), self._on_read) if self._on_read else named
 
 
 class _GivenRow(dict[str, Any]):

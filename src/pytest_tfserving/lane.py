@@ -85,7 +85,8 @@ class Lane:
         try:
             _wait_for(self._shared, say)
         except OSError as error:
-            text = f"measurements of other users are not waited for: {self._shared.path}: {error.strerror}"
+            cause = "it is a link" if error.errno == errno.ELOOP else error.strerror
+            text = f"measurements of other users are not waited for: {self._shared.path}: {cause}"
             warnings.warn(TFServingWarning(text), stacklevel=2)
 
     def _release(self) -> None:

@@ -738,8 +738,9 @@ def _check_conflicts(target: str, cli: Mapping[str, Any], ini: Mapping[str, Any]
     The ini file's may stay there while the command line chooses another target.
     """
     for name, targets in _TARGETS_OF.items():
-        given = cli[name] is not None or (ini[name] is not None and cli["target"] is None)
-        if given and target not in targets:
+        given = cli[name] if cli[name] is not None or cli["target"] else ini[name]
+        # A switch that is off is no use of it.
+        if given not in (None, False) and target not in targets:
             valid = " or ".join(f"--{PREFIX}-target={each}" for each in targets)
             raise pytest.UsageError(f"--{PREFIX}-{name} goes with {valid}, not with target {target!r}.")
     if target == "url":

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import planted
+
 if TYPE_CHECKING:
     from harness import Project
 
@@ -37,3 +39,10 @@ def test_the_ini_files_is_yes_or_no(project: Project) -> None:
     run.stderr.fnmatch_lines(
         ["ERROR: tfserving_load_in_cluster in */tox.ini: 'maybe' is not one of: yes, no."]
     )
+
+
+def test_a_switch_that_is_off_is_no_use_of_it(project: Project) -> None:
+    planted.instead_of_load(project)
+    project.pytester.makeini("[pytest]\ntfserving_load_in_cluster = no\n")
+
+    project.run().assert_outcomes(passed=1)

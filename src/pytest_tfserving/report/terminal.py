@@ -87,10 +87,11 @@ class Progress:
 
         def show(tick: dict[str, Any]) -> None:
             nonlocal has_begun
-            p95 = f"p95 {tick['p95_ms']:.0f} ms" if tick["p95_ms"] is not None else "no answer yet"
+            p95 = "no answer yet" if tick["p95_ms"] is None else f"p95 {figure(tick['p95_ms'])} ms"
+            users = f"{tick['users']} user{'' if tick['users'] == 1 else 's'}"
             failed = f", {tick['failures']} errors" if tick["failures"] else ""
             self(
-                f"{experiment}: {tick['at_s']:.0f} s of at most {run_time_s:.0f} s, {tick['users']} users, "
+                f"{experiment}: {tick['at_s']:.0f} s of at most {run_time_s:.0f} s, {users}, "
                 f"{tick['rps']:.0f} rps, {p95}{failed}",
                 often=has_begun or tick["at_s"] < _FIRST_S,
             )

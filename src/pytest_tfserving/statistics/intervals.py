@@ -187,7 +187,8 @@ def share_interval(hits: int, effective: float, count: int) -> Interval | None:
     share, spread = hits / count, _Z**2 / effective
     centre = (share + spread / 2) / (1 + spread)
     half = _Z / (1 + spread) * math.sqrt(share * (1 - share) / effective + spread / (4 * effective))
-    return max(centre - half, 0.0), min(centre + half, 1.0)
+    # The ends are exact where all are hits, or none is: rounding would leave a trace of a share.
+    return max(centre - half, 0.0) if hits else 0.0, min(centre + half, 1.0) if hits < count else 1.0
 
 
 def overlap(one: Interval | None, other: Interval | None) -> bool:

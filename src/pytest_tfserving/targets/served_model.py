@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import ConfigurationError
+from pytest_tfserving.foreign_text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,8 +49,8 @@ def check_mounted(base_path: Path) -> None:
     for path in contents(base_path, latest_version(base_path)):
         if path.is_symlink() and _leads_elsewhere(path, base_path.resolve()):
             raise ConfigurationError(
-                f"{path} is a link to {path.readlink()}, which a container does not have; make it a relative "
-                "one inside of the model folder, or put the file there."
+                f"{one_line(str(path))} is a link to {one_line(str(path.readlink()))}, which a container "
+                "does not have; make it a relative one inside of the model folder, or put the file there."
             )
 
 
@@ -87,7 +88,9 @@ def _inside(path: Path, base: Path) -> Path:
 
 
 def _refused(path: Path, problem: str) -> ConfigurationError:
-    return ConfigurationError(f"{path} {problem}; put what is to be served into the folder, or remove it.")
+    return ConfigurationError(
+        f"{one_line(str(path))} {problem}; put what is to be served into the folder, or remove it."
+    )
 
 
 def model_name(model: str) -> str:

@@ -210,9 +210,15 @@
       ]));
   }
 
+  // The second in which a run ended is cut off: a few milliseconds of it would look like a server that stops.
+  function wholeSeconds(result) {
+    const whole = result.series.filter((second) => second.at_s + 1 <= result.run_s + 0.01);
+    return whole.length ? whole : result.series;
+  }
+
   function drawTime(shown) {
     const points = shown.filter((r) => r.measured).flatMap((r) =>
-      r.series.map((second) => ({ ...second, index: r.index, name: r.name, group: group(r) })));
+      wholeSeconds(r).map((second) => ({ ...second, index: r.index, name: r.name, group: group(r) })));
     const lines = (field, label) => (width) => {
       const known = points.filter((p) => p[field] !== undefined);
       const { height, marginRight, named } = roomForNames(shown, width);
@@ -382,7 +388,8 @@
     const result = results[Number(details.dataset.index)];
     const box = details.querySelector(".charts");
     box.replaceChildren();
-    if (!result.series.length) return;
+    const series = wholeSeconds(result);
+    if (!series.length) return;
     const { start_s: start, end_s: end } = result.window;
     const colour = colourOf(result);
     const panels = [];
@@ -406,10 +413,10 @@
     });
     const rpsLimits = limits(result, /^rps/).map((slo) => slo.limit);
     panel("Successes in each second; dashed: the SLO's limit", frame("successes a second", [
-      Plot.lineY(result.series, { x: "at_s", y: "successes", stroke: colour, tip: true }),
+      Plot.lineY(series, { x: "at_s", y: "successes", stroke: colour, tip: true }),
       Plot.ruleY(rpsLimits, { strokeDasharray: "4,3" }),
     ]));
-    const known = result.series.filter((second) => second.p95_ms !== undefined);
+    const known = series.filter((second) => second.p95_ms !== undefined);
     panel("Latency of each second, p50 and p95; dashed: the SLO's limit", frame("ms", [
       Plot.lineY(known, { x: "at_s", y: "p50_ms", stroke: colour, strokeOpacity: 0.55, tip: true }),
       Plot.lineY(known, { x: "at_s", y: "p95_ms", stroke: colour, tip: true }),
@@ -428,15 +435,15 @@
       ]));
     } else {
       panel("Users", frame("users", [
-        Plot.lineY(result.series, { x: "at_s", y: "users", stroke: colour, curve: "step-after", tip: true }),
+        Plot.lineY(series, { x: "at_s", y: "users", stroke: colour, curve: "step-after", tip: true }),
       ]));
     }
-    if (result.series.some((second) => second.errors)) {
+    if (series.some((second) => second.errors)) {
       panel("Errors in each second", frame("errors a second", [
-        Plot.rectY(result.series, { x1: "at_s", x2: (second) => second.at_s + 1, y: "errors", fill: PALETTE[2] }),
+        Plot.rectY(series, { x1: "at_s", x2: (second) => second.at_s + 1, y: "errors", fill: PALETTE[2] }),
       ]));
     }
-    const cpu = result.series.filter((second) => second.server_cpu !== undefined);
+    const cpu = series.filter((second) => second.server_cpu !== undefined);
     if (cpu.length) {
       panel("CPU of all replicas together", frame("cores", [
         Plot.lineY(cpu, { x: "at_s", y: "server_cpu", stroke: colour, tip: true }),
