@@ -69,8 +69,10 @@ class ExitStatus:
         for entry in entries:
             if entry.verdict not in (Verdict.FAIL, Verdict.INVALID):
                 continue
-            if not any(self._outcomes.get(nodeid, set()) & _ANSWERS for nodeid in uses[entry.key].asked):
-                yield f"{entry.result.experiment} is {entry.verdict}, and no test failed for that"
+            asked = uses[entry.key].asked
+            if not any(self._outcomes.get(nodeid, set()) & _ANSWERS for nodeid in asked):
+                name, tests = entry.result.experiment, ", ".join(asked)
+                yield f"{name} is {entry.verdict}, and no test failed for that ({tests})"
 
     def _unjudged(self, entries: list[Entry], uses: dict[str, Use]) -> Iterator[tuple[str, Use]]:
         """Say which runs of load and searches no test judged, each with those that asked for it."""
