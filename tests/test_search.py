@@ -120,7 +120,7 @@ def test_a_link_beside_the_state_is_not_written_to(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("precious")
     (tmp_path / "state.json.new").symlink_to("precious")
 
-    Search(1).run(sharp(3.0), state)  # type: ignore[arg-type]
+    Search(1).run(sharp(3.0), state)  # type: ignore[arg-type]  # a function is enough
 
     assert (tmp_path / "precious").read_text() == "precious"
     assert state.exists()
@@ -128,10 +128,10 @@ def test_a_link_beside_the_state_is_not_written_to(tmp_path: Path) -> None:
 
 def test_the_state_of_another_search_is_refused(tmp_path: Path) -> None:
     state = tmp_path / "state.json"
-    Search(1, name="one").run(sharp(3.0), state)  # type: ignore[arg-type]
+    Search(1, name="one").run(sharp(3.0), state)  # type: ignore[arg-type]  # a function is enough
 
     with pytest.raises(ConfigurationError, match="is the state of another search"):
-        Search(1, name="other").run(sharp(3.0), state)  # type: ignore[arg-type]
+        Search(1, name="other").run(sharp(3.0), state)  # type: ignore[arg-type]  # a function is enough
 
 
 @pytest.mark.parametrize(

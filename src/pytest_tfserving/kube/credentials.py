@@ -177,7 +177,7 @@ def _configuration(context: Context) -> Any:
         kept = {key: value for key, value in entry[kind].items() if key not in names}
         rest[f"{kind}s"] = [{**entry, kind: kept}]
     try:
-        load_kube_config_from_dict(  # type: ignore[no-untyped-call]
+        load_kube_config_from_dict(  # type: ignore[no-untyped-call]  # it has no types
             rest, client_configuration=configuration, persist_config=False
         )
     except Exception as error:  # noqa: BLE001 - whatever an authentication plug-in raises

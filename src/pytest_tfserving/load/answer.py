@@ -105,7 +105,7 @@ def room_for(first_bytes: int) -> int:
 
 
 def answer_value(status: int, body: bytes, key: str, protocol: str = "rest") -> tuple[Any, Any]:
-    """What the answer has under ``key``, and its layout.
+    """Return what the answer has under ``key``, and its layout.
 
     Raises:
         LoadError: when it has nothing there, whatever it is; the text is a cause to count errors by.
