@@ -1,4 +1,4 @@
-"""How figures are written in tables, whatever the table is made of."""
+"""Format of figures, the same in all tables."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 
 def figure(value: float | None) -> str:
-    """A number in six columns: three digits that count, or all of its whole ones."""
+    """Format a number in six columns: three significant digits, or all digits of a larger whole number."""
     if value is None or not math.isfinite(value):
         return "-"
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"  # noqa: PLR2004 - three digits
 
 
 def percent(fraction: float | None) -> str:
-    """A fraction as per cent, never rounded to 0 when it is not."""
+    """Format a fraction as per cent; a fraction above 0 is never rounded to 0."""
     if fraction is None or not math.isfinite(fraction):
         return "-"
     if 0 < fraction < 0.001:  # noqa: PLR2004
@@ -27,33 +27,33 @@ def percent(fraction: float | None) -> str:
 
 
 def usd(value: float | None) -> str:
-    """US dollars to the cent, less than ten cents to two digits that count."""
+    """Format US dollars to the cent; amounts below ten cents with two significant digits."""
     if value is None:
         return "-"
     return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"  # noqa: PLR2004 - ten cents
 
 
 def with_interval(value: float | None, interval: Sequence[float] | None) -> str:
-    """``148 [141, 156]``."""
+    """Format a figure with its interval: ``148 [141, 156]``."""
     if value is None or not interval:
         return figure(value)
     return f"{figure(value)} {with_brackets(interval)}"
 
 
 def percent_with_interval(fraction: float | None, interval: Sequence[float] | None) -> str:
-    """``2% [1.3%, 2.9%]``."""
+    """Format a fraction with its interval: ``2% [1.3%, 2.9%]``."""
     if fraction is None or not interval:
         return percent(fraction)
     return f"{percent(fraction)} [{percent(interval[0])}, {percent(interval[1])}]"
 
 
 def with_brackets(interval: Sequence[float]) -> str:
-    """``[141, 156]``."""
+    """Format an interval: ``[141, 156]``."""
     return f"[{figure(interval[0])}, {figure(interval[1])}]"
 
 
 def curve_lines(probes: Sequence[Mapping[str, Any]], found: str) -> list[str]:
-    """The curve of a search as lines of text, the smallest load first, and what was found."""
+    """Return the curve of a search as lines of text, the smallest load first, then the result."""
     rows = [("load", "rps", "p95 ms", "holds")]
     for probe in sorted(probes, key=lambda each: each["load"]):
         rps = with_interval(probe["rps"], probe["rps_interval"])
@@ -64,7 +64,7 @@ def curve_lines(probes: Sequence[Mapping[str, Any]], found: str) -> list[str]:
     return [*("  ".join(row) for row in cells), found]
 
 
-# The metrics that have intervals, by name: as tables call them, and whether they are fractions.
+# The metrics that have intervals, by name: their name in tables, and whether they are fractions.
 _MEASURED = {
     "rps": ("rps", False),
     "p50_ms": ("p50", False),
@@ -86,7 +86,7 @@ def measured_text(
     intervals: Mapping[str, Sequence[float]],
     effective: Mapping[str, float],
 ) -> str:
-    """``p95 210 [201, 224] n_eff 310``, without what is not known; empty where the figure is not."""
+    """Format a metric: ``p95 210 [201, 224] n_eff 310``, without unknown parts; empty without a figure."""
     called, is_fraction = _MEASURED[name]
     value = metrics.get(name)
     if value is None or not math.isfinite(value):
@@ -101,14 +101,14 @@ def all_measured(
     intervals: Mapping[str, Sequence[float]],
     effective: Mapping[str, float],
 ) -> list[str]:
-    """The text of every figure that has an interval."""
+    """Return the text of every figure that has an interval."""
     return [measured_text(name, metrics, intervals, effective) for name in _MEASURED if name in intervals]
 
 
 def measured_cells(
     metrics: Mapping[str, Any], intervals: Mapping[str, Sequence[float]], effective: Mapping[str, float]
 ) -> Iterator[tuple[str, tuple[str, str, str]]]:
-    """Of every figure that there is: its name; its value, its interval, its effective size."""
+    """Yield, for every known figure, its name, and its value, interval and effective sample size."""
     for name, (called, is_fraction) in _MEASURED.items():
         value, interval = metrics.get(name), intervals.get(name)
         if value is None or not math.isfinite(value):
@@ -120,7 +120,7 @@ def measured_cells(
 
 
 def stage_text(stage: Mapping[str, Any]) -> tuple[str, str]:
-    """Which part of a run a stage was, and its figures."""
+    """Return a stage's time and load, and its figures."""
     title = f"{figure(stage['start_s'])} s to {figure(stage['end_s'])} s, load {figure(stage['level'])}"
     failed = stage["errors"] / stage["requests"] if stage["requests"] else None
     metrics = {**{name: stage.get(name) for name in _STAGE_FIGURES}, "error_rate": failed}
@@ -133,7 +133,7 @@ _STAGE_FIGURES = ("rps", "p50_ms", "p95_ms", "p99_ms")
 
 
 def load_reached(record: Mapping[str, Any]) -> str:
-    """Return what load a run reached, in words."""
+    """Return the load that a run reached, in words."""
     processes = record["processes"]
     fewest, most = min(processes, default=0), max(processes, default=0)
     parts = [f"{_levels(record['reached'])} {record['unit']}"]
@@ -145,7 +145,7 @@ def load_reached(record: Mapping[str, Any]) -> str:
 
 
 def _levels(values: Sequence[float]) -> str:
-    """The levels one after the other where they are few, else the lowest and the highest."""
+    """Return the levels one after the other if they are few, else the lowest and the highest."""
     levels = [value for value, _ in groupby(values)]
     if len(levels) > _MOST_LEVELS:
         return f"{figure(min(levels))} to {figure(max(levels))}"
@@ -153,7 +153,7 @@ def _levels(values: Sequence[float]) -> str:
 
 
 def reasons(result: Mapping[str, Any]) -> list[str]:
-    """Return what a verdict rests on, what figures are to be read with, and what it was before a rerun."""
+    """Return the causes of a verdict, the warnings of its run, and the verdicts before a rerun."""
     before = [
         f"measured again for a test that was rerun; before: {each}" for each in result.get("earlier", ())
     ]
@@ -174,7 +174,7 @@ _ROLES = {"cheapest": "as cheap", "fastest": "as fast"}
 
 
 def roles(document: Mapping[str, Any], name: str) -> str:
-    """What a configuration is best at, or as good as the best as far as the data tell; or unbeaten."""
+    """Return the roles of a configuration: cheapest, fastest, as cheap, as fast, or else unbeaten."""
     choice = document["recommendation"]
     chosen = {role: choice[role] for role in _ROLES if choice[role]}
     found = [role for role, best in chosen.items() if best["name"] == name]
