@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Imported when they are asked for: every pytest run and every child process imports this package.
+# Modules of the public names. They are imported on first use, since every pytest run imports this package.
 _PLACES = {
     "BatchingParameters": "experiment",
     "Deployment": "targets.deployment",

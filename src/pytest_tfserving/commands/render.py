@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--experiments",
         type=Path,
         metavar="FILE",
-        help="the experiments (default: experiments.yaml here, above, or in perf_tests)",
+        help="the experiments (default: experiments.yaml here, or in perf_tests)",
     )
     parser.add_argument("--base", type=Path, metavar="DIR", help="a base of your own, as --tfserving-base")
     parser.add_argument(
