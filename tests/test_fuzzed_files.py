@@ -82,7 +82,10 @@ GOOD = "experiments:\n- shape: 1cpu-2gb-1n\n  inter_op: 1\n"
             ":2: its lists make 19999 experiments; from 1 to",
         ),
         (GOOD.replace("op: 1", "op: !!int ''"), ":3: '' is not a value of tag:yaml.org,2002:int."),
-        (GOOD.replace("op: 1", "op: !!python/name:os.system x"), "is not a value of tag:yaml.org,2002:python/"),
+        (
+            GOOD.replace("op: 1", "op: !!python/name:os.system x"),
+            "is not a value of tag:yaml.org,2002:python/",
+        ),
         ("? [a]\n: b\n" + GOOD, ":1: a key is a text on one line."),
         ('"a\\nb": c\n' + GOOD, ":1: a key is a text on one line."),
         ('a: "\\UFFFFFFFF"\n' + GOOD, "not YAML"),
