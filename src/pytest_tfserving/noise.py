@@ -37,7 +37,7 @@ class Noise:
 
     @property
     def is_level(self) -> bool:
-        """Whether the noise is a wandering speed, rather than too few independent requests."""
+        """True if the noise is a wandering speed, and not too few independent requests."""
         return self.kind not in (NoiseKind.QUEUE, NoiseKind.COUNT)
 
     @property
