@@ -64,14 +64,14 @@ def _json(path: Path) -> Any:
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
     if len(content) > _MOST_BYTES:
-        raise ConfigurationError(f"{path} is no result file: it has more than {_MOST_BYTES >> 20} MB.")
+        raise ConfigurationError(f"{path} is not a result file: it has more than {_MOST_BYTES >> 20} MB.")
     try:
         found = json.loads(content.decode(), parse_int=_whole, parse_constant=_refuse)
         _check_depth(found)
     except ValueError as error:
         raise ConfigurationError(f"{path} is not whole JSON: {one_line(str(error))}.") from None
     except RecursionError:
-        raise ConfigurationError(f"{path} is no result file: it is nested too deeply.") from None
+        raise ConfigurationError(f"{path} is not a result file: it is nested too deeply.") from None
     return found
 
 
