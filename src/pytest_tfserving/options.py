@@ -728,7 +728,7 @@ def _check_writable(flag: str, path: Path | None) -> None:
         return
     folder = next(parent for parent in path.parents if parent.exists())
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        problem = "is a folder" if path.is_dir() else f"cannot be written: {folder} is not writable"
+        problem = "is a folder" if path.is_dir() else f"cannot be written: {folder} is not a writable folder"
         raise pytest.UsageError(f"{flag}: {path} {problem}.")
 
 
