@@ -405,7 +405,14 @@ class Load:
         item.ihook.pytest_tfserving_result(config=item.config, nodeid=item.nodeid, result=run.result)
         if interrupted:
             raise KeyboardInterrupt
+        self._warn_of_replicas(run.result)
         return run
+
+    def _warn_of_replicas(self, result: Result) -> None:
+        """Warn of replicas that were lost or restarted: the SLOs of the run may hold all the same."""
+        if result.server and not result.aborted:
+            for text in result.server.happened:
+                warnings.warn(TFServingWarning(f"{self._experiment.name}: {text}"), stacklevel=2)
 
     def _show_tracebacks(self, result: Result) -> None:
         """Have those of a locustfile shown at the end of the session, each once, however often load ran."""

@@ -181,9 +181,13 @@ import subprocess
 from pytest_tfserving.kube.kustomize import kubectl
 def kill(serving):
     seen = serving.circumstances
-    where = [f"--context={seen['context']}", f"--namespace={seen['namespace']}"]
-    which = ["pods", f"--selector=pytest-tfserving/run={seen['run']}", "--grace-period=0", "--force"]
-    subprocess.run([kubectl(), *where, "delete", *which], check=True, capture_output=True)
+    which = ["--selector=pytest-tfserving/run=" + seen["run"]]
+    def run(*args):
+        where = [f"--context={seen['context']}", f"--namespace={seen['namespace']}"]
+        subprocess.run([kubectl(), *where, *args, *which], check=True, capture_output=True)
+    # Else the next Pod may be there before one request in twenty has failed.
+    run("scale", "deployment", "--replicas=0")
+    run("delete", "pods", "--grace-period=0", "--force", "--ignore-not-found")
 """
     cause_of_death = "server: Pod tfserving-* was lost, seen at *"
     evidence = "Pods"
