@@ -50,7 +50,7 @@ def test_an_slo_is_read(text: str, metric: str, op: str, limit: float) -> None:
         ("rps<5", "'<' does not fit rps, of which higher is better; valid: > and >="),
         ("p95>5ms", "'>' does not fit p95, of which lower is better; valid: < and <="),
         ("p95==5ms", "'==' does not fit p95"),
-        ("eficiency>=80%", "'eficiency' is no metric; did you mean 'efficiency'? valid: rps, p50"),
+        ("eficiency>=80%", "'eficiency' is not a metric; did you mean 'efficiency'? valid: rps, p50"),
         ("p100<1ms", "'p100': a percentile lies between 0 and 100"),
         ("p0<1ms", "'p0': a percentile lies between 0 and 100"),
         ("p95<fast", "'p95<fast' is not an SLO; write it as \"p95<200ms\""),

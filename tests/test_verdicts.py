@@ -90,7 +90,7 @@ def test_asking_for_what_is_no_metric_is_named(project: Project) -> None:
     run = project.run()
 
     run.assert_outcomes(failed=1)
-    run.stdout.fnmatch_lines(["check(): 'p59 ms' is no metric; *valid: rps, p50, *"])
+    run.stdout.fnmatch_lines(["check(): 'p59 ms' is not a metric; *valid: rps, p50, *"])
     run.stdout.no_fnmatch_line("*During handling*")
 
 

@@ -10,15 +10,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_tfserving import noise_memory
-from pytest_tfserving.errors import ConfigurationError, nearest
+from pytest_tfserving.errors import ConfigurationError
+from pytest_tfserving.metrics import RELATIVE, Limit, Metric, Source, Unit, metric_of, too_few
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from pytest_tfserving.noise import Noise
-
-
-CPU_PER_REQUEST = "cpu_per_request"
+    from pytest_tfserving.slo_tests import SeriesSet, SloTest
 
 
 class Verdict(StrEnum):
@@ -56,8 +55,8 @@ class Measured(Protocol):
         """What was proved of ``slo`` while load ran; None where it was not watched."""
         ...
 
-    def unknown(self, slo: Slo) -> str:
-        """Return why there is no figure for ``slo``."""
+    def unknown(self, metric: Metric) -> str:
+        """Return why a metric is not known."""
         ...
 
     def doubt(self, slo: Slo) -> Doubt | None:
@@ -142,34 +141,6 @@ class Doubt:
     highest: float
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """A unit as it is written, and what one of it is in the metric's own unit."""
-
-    text: str
-    factor: float
-
-
-_MILLISECOND = Unit("ms", 1.0)
-_PERCENT = Unit("%", 0.01)
-# How many times the baseline needs, on the same cores right beside the load.
-RELATIVE = Unit("x", 1.0)
-_UNITS = {
-    "latency": {"us": Unit("us", 0.001), "ms": _MILLISECOND, "s": Unit("s", 1000.0), "x": RELATIVE},
-    "rps": {"": Unit("", 1.0), "/s": Unit("/s", 1.0), "x": RELATIVE},
-    "ratio": {"%": _PERCENT},
-    "cpu": {"us": Unit("us", 0.001), "ms": _MILLISECOND, "s": Unit("s", 1000.0)},
-}
-_KINDS = {
-    "rps": "rps",
-    "errors": "ratio",
-    "efficiency": "ratio",
-    "mean": "latency",
-    "max": "latency",
-    CPU_PER_REQUEST: "cpu",
-}
-_METRICS = ["rps", "p50", "p95", "p99", "p99.9", "mean", "max", "errors", "efficiency", CPU_PER_REQUEST]
-_HIGHER_IS_BETTER = {"rps", "efficiency"}
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -181,25 +152,7 @@ _SLO = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(<=|>=|==|=|<|>)\s*([+-]?[\d._]+(?:[e
 _LONGEST = 200
 # No one waits longer for a verdict.
 _LONGEST_S = 3600
-# Per cent.
-_ALL = 100
-_PERCENTILE = re.compile(r"p(\d{1,3}(?:\.\d+)?)")
 EXAMPLE = '"p95<200ms", "rps>=120", "errors<0.1%" or "efficiency>=80%"'
-
-
-def percentile_of(metric: str) -> float | None:
-    """``99.9`` for ``p99.9``; None for a metric that is no percentile."""
-    match = _PERCENTILE.fullmatch(metric)
-    return float(match[1]) if match else None
-
-
-def too_few(metric: str, successes: int) -> str:
-    """Return that so many requests are too few for a percentile; empty for enough, and for other metrics."""
-    percentile = percentile_of(metric)
-    if percentile is None or percentile >= _ALL:
-        return ""
-    needed = math.ceil(round(_ALL / (_ALL - percentile), 6))
-    return f"{successes} requests are too few for {metric}, it needs {needed}" if successes < needed else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,29 +180,52 @@ class Slo:
         match = _SLO.fullmatch(text) if isinstance(text, str) and len(text) <= _LONGEST else None
         if not match:
             raise ConfigurationError(f"{text!r} is not an SLO; write it as {EXAMPLE}.")
-        metric, op, number, unit = match.groups()
-        kind = _kind_of(metric, text)
+        name, op, number, unit = match.groups()
+        metric = _metric_of(name, text)
         _check_operator(metric, op, text)
-        if unit not in _UNITS[kind]:
-            valid = ", ".join(repr(name) if name else "none" for name in _UNITS[kind])
+        if unit not in metric.units:
+            valid = ", ".join(repr(each) if each else "none" for each in metric.units)
             wrong = f"unit {unit!r}" if unit else "a missing unit"
-            raise ConfigurationError(f"SLO {text!r}: {wrong} does not fit {metric}; valid: {valid}.")
-        return cls(metric, op, _limit(number, text), _UNITS[kind][unit], text.strip(), strict)
+            raise ConfigurationError(f"SLO {text!r}: {wrong} does not fit {name}; valid: {valid}.")
+        return cls(name, op, _limit(number, text), metric.units[unit], text.strip(), strict)
+
+    @property
+    def definition(self) -> Metric:
+        """The metric that is limited."""
+        return metric_of(self.metric)
 
     @property
     def relative(self) -> bool:
         """Whether the limit is a multiple of what the baseline on the same cores does."""
-        return self.unit == RELATIVE or self.metric == "efficiency"
+        return self.unit == RELATIVE or self.definition.needs is Source.BASELINE
+
+    @property
+    def is_paired(self) -> bool:
+        """Whether the figure is a ratio that the machine's speed cancels out of."""
+        return self.relative or self.definition.needs is not Source.NOTHING
 
     @property
     def higher_is_better(self) -> bool:
         """Whether the limit is a least one."""
-        return self.metric in _HIGHER_IS_BETTER
+        return self.definition.higher_is_better
 
     @property
     def needs_whole_run(self) -> bool:
         """Whether it is about everything that happened, so that nothing less can prove it."""
-        return self.metric == "max" or (self.metric == "errors" and self.limit == 0)
+        return self.definition.whole_run(self.limit * self.unit.factor)
+
+    def sequential_test(self, noise_memory_s: float, shared: SeriesSet) -> SloTest | None:
+        """Return the test that watches a run of load; None for a limit that all meet, or miss.
+
+        Args:
+            noise_memory_s: for how many seconds the machine's speed remembers at most.
+            shared: the series that all tests of one window share.
+        """
+        limit = self.limit * self.unit.factor
+        if limit <= 0 and not self.needs_whole_run:
+            return None
+        at_limit_counts = self.op == "<"
+        return self.definition.test(Limit(limit, self.relative, at_limit_counts, noise_memory_s, shared))
 
     def holds(self, value: float) -> bool:
         """Whether ``value``, in the limit's unit, meets the limit."""
@@ -295,7 +271,7 @@ class Slo:
             return Judgement(self, Verdict.FAIL, math.nan, "no successful request in the window")
         low, value, high = result.metric_range(self)
         if math.isnan(value):
-            return Judgement(self, Verdict.NOT_JUDGED, value, result.unknown(self))
+            return Judgement(self, Verdict.NOT_JUDGED, value, result.unknown(self.definition))
         decision = result.decision(self)
         if doubt := self._doubt((low, value, high), result.successes, decision):
             return Judgement(self, Verdict.INCONCLUSIVE, value, f"{self._distance(value)}; {doubt}")
@@ -410,32 +386,19 @@ def parse_slos(texts: Iterable[str], *, strict: bool = True) -> tuple[Slo, ...]:
     return tuple(Slo.parse(text, strict=strict) for text in texts)
 
 
-def check_metric(metric: str) -> None:
-    """Raise a ConfigurationError unless ``metric`` is one of the language."""
-    percentile = percentile_of(metric)
-    if percentile is None and metric not in _KINDS:
-        raise ConfigurationError(
-            f"{metric!r} is no metric; {nearest(metric, _METRICS)}, or any other percentile."
-        )
-    if percentile is not None and not 0 < percentile < 100:  # noqa: PLR2004 - percent
-        raise ConfigurationError(f"{metric!r}: a percentile lies between 0 and 100, as p95 or p99.9.")
-
-
-def _kind_of(metric: str, text: str) -> str:
+def _metric_of(name: str, text: str) -> Metric:
     try:
-        check_metric(metric)
+        return metric_of(name)
     except ConfigurationError as error:
         raise ConfigurationError(f"SLO {text!r}: {error}") from None
-    return _KINDS.get(metric, "latency")
 
 
-def _check_operator(metric: str, op: str, text: str) -> None:
-    higher = metric in _HIGHER_IS_BETTER
-    valid = (">", ">=") if higher else ("<", "<=")
+def _check_operator(metric: Metric, op: str, text: str) -> None:
+    valid = (">", ">=") if metric.higher_is_better else ("<", "<=")
     if op not in valid:
-        better = "higher" if higher else "lower"
+        better = "higher" if metric.higher_is_better else "lower"
         raise ConfigurationError(
-            f"SLO {text!r}: {op!r} does not fit {metric}, of which {better} is better; "
+            f"SLO {text!r}: {op!r} does not fit {metric.name}, of which {better} is better; "
             f"valid: {valid[0]} and {valid[1]}."
         )
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from pytest_tfserving.noise import Noise, NoiseKind
-from pytest_tfserving.slo import CPU_PER_REQUEST, Slo, percentile_of
 from pytest_tfserving.statistics.dependence import MOST_VALUES, inefficiency
 from pytest_tfserving.statistics.level import EVIDENCE_COST, LEAST_BLOCKS, LevelModel
 from pytest_tfserving.statistics.pulses import between_pulses
@@ -593,37 +592,12 @@ def _step(window: Window, at_s: Floats) -> int:
     return max(math.ceil(_block_s(window) / float(np.diff(at_s).mean()) - 0.1), 1)
 
 
-# --- which test is an SLO's -------------------------------------------------------------------------
+# --- what is looked at -------------------------------------------------------------------------------
 
 
-def slo_test(slo: Slo, noise_memory_s: float, shared: SeriesSet) -> SloTest | None:
-    """Return the test of an SLO; None where there is nothing to test: a limit that all meet, or miss."""
-    limit = slo.limit * slo.unit.factor
-    if slo.metric == "max":
-        return NeverTest(lambda window: _over_max(slo, window))
-    if slo.metric == "errors":
-        return _errors_test(limit)
-    if limit <= 0:
-        return None
-    if slo.metric == CPU_PER_REQUEST:
-        return PairedTest(limit, cpu_pairs, noise_memory_s)
-    if slo.relative and slo.higher_is_better:
-        return PairedTest(limit, baseline_pairs, noise_memory_s)
-    return RateTest(limit, shared) if slo.metric == "rps" else _latency_test(slo, limit, shared)
-
-
-def _errors_test(limit: float) -> SloTest | None:
-    if limit <= 0:
-        return NeverTest(lambda window: bool(window.failed.any()))
-    return ErrorsTest(limit) if limit < 1 else None
-
-
-def _latency_test(slo: Slo, limit: float, shared: SeriesSet) -> SloTest:
-    latencies = relative_latencies if slo.relative else _latencies
-    percentile = percentile_of(slo.metric)
-    if percentile is None:
-        return MeanTest(limit, latencies, shared)
-    return PercentileTest(percentile, limit, latencies, shared, at_limit_counts=slo.op == "<")
+def latencies_of(*, relative: bool) -> Callable[[Window], Floats]:
+    """Return the function that takes a window's latencies: in ms, or in multiples of the baseline's call."""
+    return relative_latencies if relative else _latencies
 
 
 def relative_latencies(window: Window) -> Floats:
@@ -635,8 +609,12 @@ def _latencies(window: Window) -> Floats:
     return window.latencies_ms
 
 
-def _over_max(slo: Slo, window: Window) -> bool:
-    if not len(window.latencies_ms):
-        return False
-    values = relative_latencies(window) if slo.relative else window.latencies_ms / slo.unit.factor
-    return not slo.holds(float(values.max()))
+def any_failed(window: Window) -> bool:
+    """Return whether a request failed."""
+    return bool(window.failed.any())
+
+
+def any_beyond(limit: float, *, relative: bool, at_limit_counts: bool) -> Callable[[Window], bool]:
+    """Return the function that says whether a latency of a window is beyond a limit."""
+    beyond, latencies = np.greater_equal if at_limit_counts else np.greater, latencies_of(relative=relative)
+    return lambda window: bool(len(window.ended_s)) and bool(beyond(latencies(window), limit).any())

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_tfserving.errors import ConfigurationError, TFServingWarning
+from pytest_tfserving.metrics import metric_of
 from pytest_tfserving.report import junit
-from pytest_tfserving.slo import Judgement, Slo, Verdict, check_metric
+from pytest_tfserving.slo import Judgement, Slo, Verdict
 
 if TYPE_CHECKING:
     from pytest_tfserving.load.result import Result
@@ -84,7 +85,7 @@ def _check_metrics(metrics: tuple[str, ...]) -> None:
     __tracebackhide__ = True
     for metric in metrics:
         try:
-            check_metric(metric)
+            metric_of(metric)
         except ConfigurationError as error:
             raise pytest.fail.Exception(f"check(): {error}", pytrace=False) from None
 

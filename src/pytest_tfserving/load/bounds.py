@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.load.recorder import DROPPED
-from pytest_tfserving.slo import CPU_PER_REQUEST, Doubt, Slo, percentile_of
+from pytest_tfserving.metrics import KEPT_PERCENTILES, Disturbance, Metric, percentile_key, percentile_of
+from pytest_tfserving.slo import Doubt, Slo
 
 if TYPE_CHECKING:
     from pytest_tfserving.load.result import Result
@@ -28,7 +29,6 @@ _LAG_SHARE = 0.1
 # Requests that fail so may have been answered, and the answer read too late.
 _MAYBE_LATE = ("no answer", "DEADLINE_EXCEEDED", DROPPED)
 _SAFETY = 2.0
-_INTERVALS = {"rps": "rps", "mean": "mean_ms", "errors": "error_rate"}
 
 Factors = tuple[float, float]
 
@@ -97,7 +97,7 @@ def doubt(result: Result, slo: Slo) -> Doubt | None:
     low, value, high = result.metric_range(slo)
     if found is None or math.isnan(value):
         return None
-    least, most = factors(result, slo.metric, found)
+    least, most = factors(result, slo.definition, found)
     if not slo.relative:
         low, high = _interval(result, slo) or (value, value)
     return Doubt(
@@ -110,7 +110,7 @@ def doubt(result: Result, slo: Slo) -> Doubt | None:
     )
 
 
-def factors(result: Result, metric: str, found: Trouble) -> Factors:
+def factors(result: Result, metric: Metric, found: Trouble) -> Factors:
     """Return how many times its value a figure may be, at least and at most, without the trouble found.
 
     A server whose host took its cores, too, may be better by any amount.
@@ -119,13 +119,15 @@ def factors(result: Result, metric: str, found: Trouble) -> Factors:
     more = 1 / (1 - kept_waiting) if kept_waiting < 1 else math.inf
     if result.profile.get("rate"):
         more = 1.0
-    if metric == CPU_PER_REQUEST:
-        return 1.0, 1.0
-    if metric in ("rps", "efficiency"):
-        return 1.0, math.inf if found.is_servers_too else more
-    if metric == "errors":
-        return 0.0 if found.is_servers_too else _surely_failed(result), 1.0
-    return 0.0 if found.is_servers_too else _cleared(result, metric), more
+    match metric.disturbance:
+        case Disturbance.NONE:
+            return 1.0, 1.0
+        case Disturbance.LOWERS_RATE:
+            return 1.0, math.inf if found.is_servers_too else more
+        case Disturbance.ADDS_FAILURES:
+            return 0.0 if found.is_servers_too else _surely_failed(result), 1.0
+        case Disturbance.ADDS_LATENCY:
+            return 0.0 if found.is_servers_too else _cleared(result, metric), more
 
 
 def _surely_failed(result: Result) -> float:
@@ -135,31 +137,26 @@ def _surely_failed(result: Result) -> float:
     return 1 - late / failed if late else 1.0
 
 
-def _cleared(result: Result, metric: str) -> float:
+def _cleared(result: Result, metric: Metric) -> float:
     """Return which share of a latency no lateness can explain.
 
     Of a percentile that was not kept it is the least of its neighbours'.
     """
-    from pytest_tfserving.load.latencies import SCHEMA_PERCENTILES, percentile_name
-
     cleared = result.beside.get(CLEARED, {})
-    percentile = percentile_of(metric)
+    percentile = percentile_of(metric.name)
     if percentile is None:
-        names = [f"{metric}_ms"]
+        names = [metric.key]
     else:
-        below = [each for each in SCHEMA_PERCENTILES if each <= percentile]
-        above = [each for each in SCHEMA_PERCENTILES if each >= percentile]
-        names = [percentile_name(each) for each in {*below[-1:], *above[:1]}]
+        below = [each for each in KEPT_PERCENTILES if each <= percentile]
+        above = [each for each in KEPT_PERCENTILES if each >= percentile]
+        names = [percentile_key(each) for each in {*below[-1:], *above[:1]}]
     values = {**result.latencies.named_percentiles(), "mean_ms": result.mean_ms}
     found = [cleared[name] / values[name] for name in names if cleared.get(name) is not None and values[name]]
     return min(found, default=1.0)
 
 
 def _interval(result: Result, slo: Slo) -> tuple[float, float] | None:
-    from pytest_tfserving.load.latencies import percentile_name
-
-    percentile = percentile_of(slo.metric)
-    name = percentile_name(percentile) if percentile is not None else _INTERVALS.get(slo.metric, "")
+    name = slo.definition.key
     if name not in result.intervals:
         return None
     low, high = result.intervals[name]

@@ -9,20 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_tfserving.load.histogram import Histogram
+from pytest_tfserving.metrics import KEPT_PERCENTILES, percentile_key
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
 
-SCHEMA_PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9)
 # Of more latencies than this, percentiles are those of the histogram.
 MOST_EXACT = 1_000_000
-
-
-def percentile_name(percentile: float) -> str:
-    """``p99_9_ms``, as a percentile is called where units are in names."""
-    return f"p{percentile:g}_ms".replace(".", "_")
 
 
 def nearest_rank(ordered: Floats, percentile: float) -> float:
@@ -70,7 +65,7 @@ class Latencies:
 
     def named_percentiles(self) -> dict[str, float]:
         """Every percentile of the results' schema, by name, and the highest value."""
-        found = {percentile_name(each): self.percentile_ms(each) for each in SCHEMA_PERCENTILES}
+        found = {percentile_key(each): self.percentile_ms(each) for each in KEPT_PERCENTILES}
         return found | {"max_ms": self.max_ms}
 
 

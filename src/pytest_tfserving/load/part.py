@@ -12,7 +12,8 @@ import numpy as np
 
 from pytest_tfserving import noise_memory
 from pytest_tfserving.load.histogram import Histogram, buckets_of
-from pytest_tfserving.load.latencies import SCHEMA_PERCENTILES, Collected, Latencies, percentile_name
+from pytest_tfserving.load.latencies import Collected, Latencies
+from pytest_tfserving.metrics import KEPT_PERCENTILES, percentile_key
 from pytest_tfserving.statistics.block_latencies import BlockLatencies
 from pytest_tfserving.statistics.dependence import MOST_VALUES, inefficiency
 from pytest_tfserving.statistics.intervals import (
@@ -71,7 +72,7 @@ class Part:
         """All were seen once."""
         self.latencies = self._collected.latencies()
         del self._collected
-        self._values = [self.latencies.percentile_ms(each) for each in SCHEMA_PERCENTILES]
+        self._values = [self.latencies.percentile_ms(each) for each in KEPT_PERCENTILES]
 
     def see_again(self, finished_s: Floats, latencies_ms: Floats, failed: Bools) -> None:
         """See a block for the second time, when all were seen once."""
@@ -95,8 +96,8 @@ class Part:
         last = self._last
         good = ~last.failed
         good_ms, successes = last.latencies_ms[good], len(self.latencies)
-        for percentile, value in zip(SCHEMA_PERCENTILES, self._values, strict=True):
-            effective[percentile_name(percentile)] = _effective(good_ms <= value, successes)
+        for percentile, value in zip(KEPT_PERCENTILES, self._values, strict=True):
+            effective[percentile_key(percentile)] = _effective(good_ms <= value, successes)
         effective["rps"] = successes / _dispersion(last.finished_s[good], self.end_s)
         effective["mean_ms"] = _effective(good_ms, successes)
         effective["error_rate"] = _effective(last.failed, self.requests)
@@ -110,7 +111,7 @@ class Part:
         if length_s <= 0:
             return {}
         block_s, counts, mean_ms = length_s / self._blocks, self._successes, self.latencies.mean_ms
-        spreads, surplus = self._logs.beyond(SCHEMA_PERCENTILES)
+        spreads, surplus = self._logs.beyond(KEPT_PERCENTILES)
         typical = counts.mean()
         off = np.vstack(
             [counts / block_s, (self._taken_ms - mean_ms * counts) / typical, surplus / typical],
@@ -122,12 +123,10 @@ class Part:
             "mean_ms": (max(mean_ms - float(below[1]), 0.0), mean_ms + float(above[1])),
         }
         shares = zip(below[2:].tolist(), above[2:].tolist(), strict=True)
-        down, up = level_widths(self._logs, SCHEMA_PERCENTILES, spreads, block_s, self._noise_memory_s)
+        down, up = level_widths(self._logs, KEPT_PERCENTILES, spreads, block_s, self._noise_memory_s)
         factors = zip(down.tolist(), up.tolist(), strict=True)
-        for percentile, share, factor in zip(SCHEMA_PERCENTILES, shares, factors, strict=True):
-            found[percentile_name(percentile)] = percentile_interval(
-                self.latencies, percentile, share, factor
-            )
+        for percentile, share, factor in zip(KEPT_PERCENTILES, shares, factors, strict=True):
+            found[percentile_key(percentile)] = percentile_interval(self.latencies, percentile, share, factor)
         return found
 
     def _inside(self, finished_s: Floats) -> Bools:

@@ -7,17 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.load.bounds import doubt, trouble
+from pytest_tfserving.metrics import Source, metric_of
 from pytest_tfserving.server_side.observed import findings
-from pytest_tfserving.slo import (
-    CPU_PER_REQUEST,
-    Decision,
-    Doubt,
-    Judgement,
-    Slo,
-    Undecided,
-    Verdict,
-    percentile_of,
-)
+from pytest_tfserving.slo import Decision, Doubt, Judgement, Slo, Undecided, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.histogram import Histogram
     from pytest_tfserving.load.latencies import Latencies
     from pytest_tfserving.load.run_record import RunRecord
+    from pytest_tfserving.metrics import Metric
     from pytest_tfserving.server_side.observed import ServerSide
 
     OnCheck = Callable[["Result", list[Judgement], tuple[str, ...]], None]
@@ -274,37 +267,28 @@ class Result:
 
     def metric(self, name: str) -> float:
         """A metric of the SLO language in its own unit: ms, requests a second, or a fraction."""
-        percentile = percentile_of(name)
-        if percentile is not None:
-            return self.percentile_ms(percentile)
-        names = {
-            "rps": "rps",
-            "errors": "error_rate",
-            "efficiency": "efficiency",
-            "mean": "mean_ms",
-            "max": "max_ms",
-            CPU_PER_REQUEST: "cpu_per_request_ms",
-        }
-        return float(getattr(self, names[name]))
+        return metric_of(name).read(self)
 
     def metric_range(self, slo: Slo) -> tuple[float, float, float]:
         """Lowest, best and highest estimate of what ``slo`` limits, in the limit's unit."""
-        value = self.metric(slo.metric)
-        if slo.metric == CPU_PER_REQUEST:
-            low, high = self.intervals.get("cpu_per_request_ms", (0.0, math.inf))
-            return low / slo.unit.factor, value / slo.unit.factor, high / slo.unit.factor
-        if not slo.relative:
-            return (value / slo.unit.factor,) * 3
+        metric = slo.definition
+        value = metric.read(self) / slo.unit.factor
+        if metric.needs is Source.CPU:
+            low, high = self.intervals.get(metric.key, (0.0, math.inf))
+            return low / slo.unit.factor, value, high / slo.unit.factor
+        if slo.relative and metric.needs is not Source.BASELINE:
+            value /= self._baseline_figure(metric)
+        return value, value, value
+
+    def _baseline_figure(self, metric: Metric) -> float:
         baseline = self.baseline
         if not baseline:
-            return (math.nan,) * 3
-        if slo.metric == "efficiency":
-            return (value / slo.unit.factor,) * 3
-        return (value / (baseline.mean_rps if slo.metric == "rps" else baseline.mean_latency_ms),) * 3
+            return math.nan
+        return baseline.mean_latency_ms if metric.is_in_ms else baseline.mean_rps
 
-    def unknown(self, slo: Slo) -> str:
-        """Return why there is no figure for ``slo``."""
-        if slo.metric == CPU_PER_REQUEST:
+    def unknown(self, metric: Metric) -> str:
+        """Return why a metric is not known."""
+        if metric.needs is Source.CPU:
             return self.cpu.unknown
         return "the bare in-process session was not measured here"
 

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from pytest_tfserving.calibration.words import figures as calibration_lines
 from pytest_tfserving.report import card
 from pytest_tfserving.report.figures import (
+    columns,
     curve_lines,
     figure,
     measured_cells,
@@ -23,6 +24,7 @@ from pytest_tfserving.report.figures import (
     roles,
     usd,
     with_interval,
+    written,
 )
 from pytest_tfserving.report.json import finite
 from pytest_tfserving.report.markdown import verdict_line
@@ -31,10 +33,9 @@ from pytest_tfserving.slo import Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from pytest_tfserving.metrics import Metric
+
 _ASSETS = Path(__file__).with_name("assets")
-_COLUMNS = ("experiment", "verdict", "rps", "p50", "p95", "p99", "errors", "eff.", "CPU ms", "USD a million")
-_MEASURED = ("rps", "p50_ms", "p95_ms", "p99_ms", "error_rate", "efficiency", "cpu_per_request_ms")
-_FRACTIONS = ("error_rate", "efficiency")
 _MOST_REASONS = 5
 # What would end a script element, or a line of one.
 _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
@@ -81,7 +82,7 @@ def html_text(document: Mapping[str, Any]) -> str:
         calibrated=calibration_lines(document["calibration"]) if document["calibration"] else {},
         began=times[0] if times else "",
         ended=times[-1] if times else "",
-        columns=_COLUMNS,
+        columns=("experiment", "verdict", *(each.column for each in columns()), "USD a million"),
         cells=_cells,
         slos=_slos,
         facts=lambda result: list(_facts(result)),
@@ -119,21 +120,20 @@ def _cells(result: Mapping[str, Any]) -> list[Cell]:
     name = Cell(result["label"], result["label"])
     verdict = Cell(result["verdict"], result["verdict"], result["verdict"])
     if result["not_judged"] or not metrics["requests"]:
-        return [name, verdict, *[Cell("-", None)] * (len(_COLUMNS) - 2)]
+        return [name, verdict, *[Cell("-", None)] * (len(columns()) + 1)]
     million = (result["cost"] or {}).get("million_usd")
     return [
         name,
         verdict,
-        *(_measured(key, metrics[key], intervals.get(key)) for key in _MEASURED),
+        *(_measured(each, metrics.get(each.key), intervals.get(each.key)) for each in columns()),
         Cell(usd(million), million),
     ]
 
 
-def _measured(key: str, value: float | None, interval: Sequence[float] | None) -> Cell:
+def _measured(metric: Metric, value: float | None, interval: Sequence[float] | None) -> Cell:
     """Return the cell of a figure: its interval has a line of its own, so that the table is no wider."""
-    written = percent if key in _FRACTIONS else figure
-    shown = f"[{written(interval[0])}, {written(interval[1])}]" if value is not None and interval else ""
-    return Cell(written(value), value, interval=shown)
+    ends = ", ".join(written(metric, each) for each in interval or ())
+    return Cell(written(metric, value), value, interval=f"[{ends}]" if value is not None and ends else "")
 
 
 def _slos(result: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.load.baseline import Baseline
 from pytest_tfserving.load.histogram import Histogram, packed_floats, unpacked_floats
-from pytest_tfserving.load.latencies import SCHEMA_PERCENTILES, Latencies, percentile_name
+from pytest_tfserving.load.latencies import Latencies
 from pytest_tfserving.load.result import Arrivals, CpuUse, Generator, Result, Window
 from pytest_tfserving.load.run_record import RunRecord
+from pytest_tfserving.metrics import METRICS
 from pytest_tfserving.noise import Noise, NoiseKind
 from pytest_tfserving.server_side.observed import ServerSide
 from pytest_tfserving.slo import Decision, Undecided
@@ -38,13 +39,7 @@ def json_text(content: dict[str, Any]) -> str:
 
 def metrics(result: Result) -> dict[str, float]:
     """Every metric by its name, with its unit in the name; ratios are fractions of 1."""
-    found: dict[str, float] = {"rps": result.rps}
-    for percentile in SCHEMA_PERCENTILES:
-        found[percentile_name(percentile)] = result.percentile_ms(percentile)
-    found |= {"mean_ms": result.mean_ms, "max_ms": result.max_ms, "error_rate": result.error_rate}
-    found |= {"requests": result.requests, "efficiency": result.efficiency}
-    found |= {"cpu_per_request_ms": result.cpu_per_request_ms}
-    return found
+    return {**{each.key: each.read(result) for each in METRICS.values()}, "requests": result.requests}
 
 
 def result_as_dict(result: Result) -> dict[str, Any]:

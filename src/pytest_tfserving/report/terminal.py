@@ -8,14 +8,15 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.report.figures import (
+    columns,
     curve_lines,
     figure,
     measured_text,
-    percent,
     reasons,
     roles,
     stage_text,
     usd,
+    written,
 )
 from pytest_tfserving.slo import Verdict
 
@@ -23,14 +24,13 @@ if TYPE_CHECKING:
     import pytest
     from _pytest.terminal import TerminalReporter
 
+    from pytest_tfserving.metrics import Metric
     from pytest_tfserving.schedule import Schedule
 
 _NAME_WIDTH = 27
 _SIMPLE_EVERY_S = 10.0
 # The first line on a run of load comes sooner: it shows that there are answers.
 _FIRST_S = 2.0
-_COLUMNS = (("rps", 6), ("p50", 5), ("p95", 6), ("p99", 6), ("errors", 6), ("eff.", 5))
-_WITH_INTERVALS = ("rps", "p50_ms", "p95_ms", "p99_ms", "error_rate", "efficiency", "cpu_per_request_ms")
 _FIGURES_A_LINE = 3
 _COLOURS = {
     Verdict.PASS: {"green": True},
@@ -138,7 +138,7 @@ def write_table(reporter: TerminalReporter, document: dict[str, Any]) -> None:
         "=", f"{title}, incomplete: the run was interrupted" if document["interrupted"] else title
     )
     width = max([_NAME_WIDTH, *(len(result["label"]) for result in results)])
-    head = " ".join(f"{name:>{size}}" for name, size in _COLUMNS)
+    head = " ".join(f"{each.column:>{each.terminal_width}}" for each in _columns())
     reporter.write_line(f"{'':{width}} {head} verdict")
     for result in results:
         reporter.write(f"{result['label']:{width}} {_cells(result)} ")
@@ -182,19 +182,24 @@ def write_costs(reporter: TerminalReporter, document: dict[str, Any]) -> None:
 def _intervals(result: dict[str, Any]) -> str:
     """``  rps 148 [141, 156] n_eff 120, p95 210 [201, 224] n_eff 310``, empty without intervals."""
     texts = [
-        measured_text(name, result["metrics"], result["intervals"], result["effective"])
-        for name in _WITH_INTERVALS
-        if name in result["intervals"]
+        measured_text(each, result["metrics"], result["intervals"], result["effective"])
+        for each in columns()
+        if each.key in result["intervals"]
     ]
     lines = [", ".join(texts[at : at + _FIGURES_A_LINE]) for at in range(0, len(texts), _FIGURES_A_LINE)]
     return "\n".join(f"  {line}" for line in lines) if not result["not_judged"] else ""
 
 
 def _cells(result: dict[str, Any]) -> str:
+    return " ".join(f"{_cell(result, each):>{each.terminal_width}}" for each in _columns())
+
+
+def _cell(result: dict[str, Any], metric: Metric) -> str:
     metrics = result["metrics"]
-    latencies = (metrics["p50_ms"], metrics["p95_ms"], metrics["p99_ms"])
-    errors = percent(metrics["error_rate"]) if metrics["requests"] else "-"
-    shown = [figure(metrics["rps"]), *map(figure, latencies), errors, percent(metrics["efficiency"])]
-    if result["not_judged"]:
-        shown = ["-"] * len(_COLUMNS)
-    return " ".join(f"{text:>{size}}" for text, (_, size) in zip(shown, _COLUMNS, strict=True))
+    is_known = not result["not_judged"] and (metrics["requests"] or metric.name != "errors")
+    return written(metric, metrics.get(metric.key)) if is_known else "-"
+
+
+def _columns() -> list[Metric]:
+    """Return the metrics that the terminal has room for."""
+    return [each for each in columns() if each.terminal_width]
