@@ -397,7 +397,7 @@ def test_results_of_before_there_were_pulses_can_be_read() -> None:
     from harness import RESULT
 
     values = result_as_dict(RESULT)
-    values["bare"] = {"rps": [100.0, 150.0], "latency_ms": [8.0, 10.0]}
+    values["baseline"] = {"rps": [100.0, 150.0], "latency_ms": [8.0, 10.0]}
 
     found = result_from_dict(values)
 

@@ -59,7 +59,7 @@ def test_an_experiment_is_loaded_over_grpc(project: Project) -> None:
     assert result["total_requests"] > 20
     assert result["configuration"]["protocol"] == "grpc"
     # The model in process says what is right, for both protocols.
-    assert result["bare"]["rps"]
+    assert result["baseline"]["rps"]
 
 
 @pytest.fixture(scope="module")

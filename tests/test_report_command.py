@@ -43,7 +43,7 @@ def test_the_schema_holds_for_all_verdicts() -> None:
     jsonschema.validate(json.loads(json.dumps(finite(planted.study()))), SCHEMA)
 
 
-DECISION = Decision(holds=True, alpha=0.01, after_s=8.0, at_s=9.5, effective=310.0, noise_memory_s=10.0)
+DECISION = Decision(holds=True, alpha=0.01, after_s=8.0, at_s=9.5, n_eff=310.0, noise_memory_s=10.0)
 NOISE = Noise(NoiseKind.MACHINE, 0.21, 4.0, resolution=0.3)
 UNDECIDED = Undecided(0.01, 40.0, noise=NOISE, length_s=30.0, noise_memory_s=10.0)
 QUEUE = Undecided(
@@ -148,7 +148,7 @@ def test_the_terminals_figures_are_in_every_report(project: Project) -> None:
     assert [cell.split(" [")[0] for cell in cells[2:6]] == shown
     told = (folder / "again.md").read_text()
     assert told == (folder / "out.md").read_text()
-    assert f"n_eff {figure(result['effective']['rps'])}, p50 {shown[1]} [" in told
+    assert f"n_eff {figure(result['n_eff']['rps'])}, p50 {shown[1]} [" in told
     assert page == (folder / "out.html").read_text(encoding="utf-8")
 
 

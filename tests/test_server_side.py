@@ -226,7 +226,7 @@ def test_the_embedded_server_is_watched_while_it_is_loaded(project: Project) -> 
     assert 0 < failed["server"]["cores"] <= 1.1
     assert failed["server"]["rss_bytes"] > 1e8
     assert batched["server"]["tf_metrics"]["batching_session:processed_batch_size_count"] > 0
-    assert "--enable_batching=true" in batched["circumstances"]["server_flags"]
+    assert "--enable_batching=true" in batched["environment"]["server_flags"]
 
 
 def test_a_server_without_metrics_is_watched_all_the_same(project: Project) -> None:
@@ -237,7 +237,7 @@ def test_a_server_without_metrics_is_watched_all_the_same(project: Project) -> N
 
 
 def test_a_pass_beside_a_lost_replica_is_a_warning(project: Project) -> None:
-    lost = ServerSide(happened=("Pod tfserving-1 was lost, seen at 10:11:12 UTC",))
+    lost = ServerSide(incidents=("Pod tfserving-1 was lost, seen at 10:11:12 UTC",))
     planted.instead_of_load(project, lambda _: {"server": lost})
     project.write(HALF.replace("max<1us", "max<60s"), "def test_gate(load):\n    assert load().rps >= 1\n")
 

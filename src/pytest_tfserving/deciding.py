@@ -193,7 +193,7 @@ class Decider:
             alpha=self.alpha,
             after_s=round(now_s - self.start_s, 3),
             at_s=round(now_s, 3),
-            effective=round(evidence.effective, 1),
+            n_eff=round(evidence.n_eff, 1),
             noise_memory_s=self.noise_memory_s,
         )
 

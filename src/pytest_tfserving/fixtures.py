@@ -398,7 +398,7 @@ class Load:
         if result.aborted:
             perf.given_up.add(self._experiment)
         self._show_tracebacks(run.result)
-        if result.aborted or (result.server and result.server.happened):
+        if result.aborted or (result.server and result.server.incidents):
             for title, text in deployment.evidence():
                 item.add_report_section("call", title, text)
                 item.user_properties.append((title, text))
@@ -411,7 +411,7 @@ class Load:
     def _warn_of_replicas(self, result: Result) -> None:
         """Warn of replicas that were lost or restarted: the SLOs of the run may hold all the same."""
         if result.server and not result.aborted:
-            for text in result.server.happened:
+            for text in result.server.incidents:
                 warnings.warn(TFServingWarning(f"{self._experiment.name}: {text}"), stacklevel=2)
 
     def _show_tracebacks(self, result: Result) -> None:

@@ -34,7 +34,17 @@ _PERCENTILES = {percentile_key(each): f"p{each:g}" for each in KEPT_PERCENTILES}
 _METRICS = {each.key: each.name for each in METRICS.values()}
 _OTHER_FIGURES = (
     *("errors", "requests", "successes", "total_requests", "total_errors", "latencies", "latencies_ms"),
-    *("series", "slices", "stages", "beside", "intervals", "arrivals", "cpu", "server", "server_findings"),
+    *(
+        "series",
+        "slices",
+        "stages",
+        "alternatives",
+        "intervals",
+        "arrivals",
+        "cpu",
+        "server",
+        "server_findings",
+    ),
     *("decided", "undecided"),
 )
 # Of fewer requests than this, one failure is more than the 1 % that is allowed by default.
@@ -93,12 +103,14 @@ class GivenResult(_Given, Result):
             _GivenRow.of(row, f"stages[{index}]", row["requests"] - row["errors"], on_read)
             for index, row in enumerate(source.stages)
         ]
-        beside = {
-            name: _GivenRow.of(row, f"beside[{name!r}]", source.successes, on_read)
-            for name, row in source.beside.items()
+        alternatives = {
+            name: _GivenRow.of(row, f"alternatives[{name!r}]", source.successes, on_read)
+            for name, row in source.alternatives.items()
         }
         latencies = _GivenLatencies.reporting(source.latencies, on_read)
-        object.__setattr__(given, "_parts", {"stages": stages, "beside": beside, "latencies": latencies})
+        object.__setattr__(
+            given, "_parts", {"stages": stages, "alternatives": alternatives, "latencies": latencies}
+        )
         return given
 
     def _too_little(self, figure: str) -> str:

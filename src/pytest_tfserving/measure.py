@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving import noise_memory
 from pytest_tfserving.cache_probe import cache_found
-from pytest_tfserving.circumstances import circumstances
+from pytest_tfserving.circumstances import environment
 from pytest_tfserving.deciding import DEFAULT_ALPHA, Decider
 from pytest_tfserving.errors import ConfigurationError, DeploymentError, LoadError
 from pytest_tfserving.load.child import LoadChild, Plan
@@ -127,7 +127,7 @@ def measure(
         except (LoadError, DeploymentError) as error:
             cause = deployment.failure_soon() or str(error)
             result = nothing_measured(deployment.experiment, profile, aborted=cause)
-            return replace(result, circumstances=circumstances(deployment)), False
+            return replace(result, environment=environment(deployment)), False
         pulses = None if deployment.unfit else deployment.pulses(folder / "load_clock")
         plan = Plan(
             profile=profile,
@@ -156,7 +156,7 @@ def measure(
         result = server.seen(result)
     if result.is_measured and not deployment.unfit and (found := cache_found(deployment, payload)):
         result = replace(result, warnings=(*result.warnings, found))
-    result = replace(result, noise_memory_s=asked.noise_memory_s, circumstances=circumstances(deployment))
+    result = replace(result, noise_memory_s=asked.noise_memory_s, environment=environment(deployment))
     return (_smoke_only(result, deployment) if deployment.unfit else result), interrupted
 
 
@@ -206,7 +206,7 @@ def nothing_measured(
         total_requests=0,
         total_errors=0,
         generator=Generator(0.0, 0.0),
-        reached="",
+        via="",
         endpoints=[],
         configuration=experiment.configuration,
         aborted=aborted,

@@ -435,7 +435,7 @@ OPTIONS = (
         parse_choice("pass", "fail"),
         shown_default="fail where the environment variable CI is set, else pass",
     ),
-    Option("json", "FILE", "Write every result with its circumstances to FILE.", shown_default="none"),
+    Option("json", "FILE", "Write every result with its environment to FILE.", shown_default="none"),
     Option(
         "html",
         "FILE",

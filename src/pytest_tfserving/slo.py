@@ -72,7 +72,7 @@ class Measured(Protocol):
 class Decision:
     """What a sequential test proved while load ran: that an SLO ``holds``, or that it does not.
 
-    It took ``after_s`` seconds of steady load, until ``at_s`` of the run, and as much as ``effective``
+    It took ``after_s`` seconds of steady load, until ``at_s`` of the run, and as much as ``n_eff``
     independent requests, or blocks of time; ``alpha`` is how often such a proof is wrong at most, given that
     the machine's speed forgets within ``noise_memory_s``, which is NaN where it is not known.
     """
@@ -81,12 +81,12 @@ class Decision:
     alpha: float
     after_s: float
     at_s: float
-    effective: float
+    n_eff: float
     noise_memory_s: float = math.nan
 
     def __str__(self) -> str:
         found = "proved in" if self.holds else "hopeless after"
-        given = f"alpha {self.alpha:g}, n_eff {self.effective:.0f}"
+        given = f"alpha {self.alpha:g}, n_eff {self.n_eff:.0f}"
         if not math.isnan(self.noise_memory_s):
             given += f", noise memory {self.noise_memory_s:.3g} s"
         return f"{found} {self.after_s:.1f} s ({given})"

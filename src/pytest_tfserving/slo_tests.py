@@ -108,12 +108,12 @@ class Window:
 class Evidence:
     """Logarithms of the evidence that the truth is below its limit, and above it.
 
-    ``effective`` is how many independent values it rests on.
+    ``n_eff`` is how many independent values it rests on.
     """
 
     below: float = 0.0
     above: float = 0.0
-    effective: float = 0.0
+    n_eff: float = 0.0
 
     @property
     def most(self) -> float:
@@ -125,7 +125,7 @@ class Evidence:
         return Evidence(
             min(self.below, other.below),
             min(self.above, other.above),
-            min(self.effective, other.effective),
+            min(self.n_eff, other.n_eff),
         )
 
 
@@ -417,7 +417,7 @@ class RateTest:
             lambda level_sd: np.full_like(level_sd, limit), _TYPICAL_SD * limit
         )
         _, above = self._logs.model.evidence(lambda level_sd: np.full_like(level_sd, log_limit), _TYPICAL_SD)
-        self._evidence = Evidence(float(below) - _SKEWED, float(above), float(self._rates.model.effective()))
+        self._evidence = Evidence(float(below) - _SKEWED, float(above), float(self._rates.model.n_eff()))
         return self._evidence
 
     def needed_factor(self, needed: float) -> float:
@@ -463,7 +463,7 @@ class MeanTest:
         scatter = float(values.std() / max(float(values.mean()), limit_ms))
         is_enough = len(values) / window.in_flight >= _FEWEST_VALUES + _SCATTER_NEEDS * scatter**2
         both = min(float(below), float(skewed)) if is_enough else 0.0
-        self._evidence = Evidence(both, float(above), float(self._means.model.effective()))
+        self._evidence = Evidence(both, float(above), float(self._means.model.n_eff()))
         return self._evidence
 
     def needed_factor(self, needed: float) -> float:
@@ -516,7 +516,7 @@ class PairedTest:
         typical_sd = _TYPICAL_SD * np.array([expected.mean(), 1.0])[:, None, None]
         both = self._model.evidence(lambda level_sd: limits + np.zeros_like(level_sd), typical_sd)
         below, above = (float(np.logaddexp(*each)) - math.log(2) for each in both)
-        self._evidence = Evidence(below, above, float(self._model.effective().max()))
+        self._evidence = Evidence(below, above, float(self._model.n_eff().max()))
         return self._evidence
 
     def needed_factor(self, needed: float) -> float:
@@ -541,7 +541,7 @@ class NeverTest:
 
     def look(self, window: Window) -> Evidence:
         """Return proof, or nothing."""
-        return Evidence(above=math.inf, effective=1.0) if self._happened(window) else Evidence()
+        return Evidence(above=math.inf, n_eff=1.0) if self._happened(window) else Evidence()
 
     def needed_factor(self, needed: float) -> float:
         """Return that no longer run proves it."""

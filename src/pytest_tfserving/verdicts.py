@@ -32,8 +32,8 @@ def stop_unless_measured(item: pytest.Item, result: Result, settings: Settings) 
     """Fail or skip a test whose result has no figures that could be believed."""
     __tracebackhide__ = True
     if cause := result.aborted:
-        happened = result.server.happened if result.server else ()
-        seen = (*happened, *result.warnings)
+        incidents = result.server.incidents if result.server else ()
+        seen = (*incidents, *result.warnings)
         lines = [f"{_who(result)}: FAIL: {cause}", *(f"  server: {each}" for each in seen)]
         _fail(item, Verdict.FAIL, "\n".join(lines))
     if cause := result.invalid:

@@ -289,7 +289,7 @@ def test_what_is_no_measurement_is_named_and_not_drawn(show: Callable[..., Any],
 
 def test_a_hostile_name_stays_text(show: Callable[..., Any]) -> None:
     name = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>"
-    document = planted.document(planted.entry(planted.result(experiment=name, reached=name)))
+    document = planted.document(planted.entry(planted.result(experiment=name, via=name)))
 
     page = show(html_text(document))
 
@@ -342,14 +342,14 @@ def test_stages_and_figures_have_tables(show: Callable[..., Any]) -> None:
             "p95_ms": 20.0 + number,
             "p99_ms": 30.0,
             "intervals": {"rps": (38.0, 42.0), "p95_ms": (19.0, 22.0), "error_rate": (0.0, 0.003)},
-            "effective": {"rps": 900.0, "p95_ms": 700.0, "error_rate": 1000.0},
+            "n_eff": {"rps": 900.0, "p95_ms": 700.0, "error_rate": 1000.0},
         }
         for number in range(3)
     ]
-    beside = {
-        "from_send": {"p50_ms": 9.0, "intervals": {"p50_ms": (8.5, 9.5)}, "effective": {"p50_ms": 800.0}}
+    alternatives = {
+        "from_send": {"p50_ms": 9.0, "intervals": {"p50_ms": (8.5, 9.5)}, "n_eff": {"p50_ms": 800.0}}
     }
-    result = planted.result(stages=stages, beside=beside)
+    result = planted.result(stages=stages, alternatives=alternatives)
     page = show(html_text(planted.document(planted.entry(result))))
     page.driver.find_element("css selector", "summary").click()
 

@@ -142,7 +142,7 @@ def _cleared(result: Result, metric: Metric) -> float:
 
     Of a percentile that was not kept it is the least of its neighbours'.
     """
-    cleared = result.beside.get(CLEARED, {})
+    cleared = result.alternatives.get(CLEARED, {})
     percentile = percentile_of(metric.name)
     if percentile is None:
         names = [metric.key]

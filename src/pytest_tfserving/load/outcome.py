@@ -67,13 +67,13 @@ def outcome(  # noqa: PLR0913, PLR0917 - what a result is made of
     seen.close()
     for block in record_blocks(records):
         seen.see_again(block)
-    intervals, effective = seen.window.intervals()
+    intervals, n_eff = seen.window.intervals()
     used = _cpu_use(blocks, seen.successes_by_block, window, deployment)
     memory_s = story.decider.noise_memory_s
     if not used.unknown and (interval := _cpu_interval(blocks, seen.successes_by_block, memory_s)):
         intervals["cpu_per_request_ms"] = interval
     if interval := stretches.interval(memory_s):
-        intervals["efficiency"], effective["efficiency"] = interval, effective.get("rps", 0.0)
+        intervals["efficiency"], n_eff["efficiency"] = interval, n_eff.get("rps", 0.0)
     slice_s, slices = _slices(seen.seconds, story)
     result = Result(
         experiment=deployment.label,
@@ -89,22 +89,22 @@ def outcome(  # noqa: PLR0913, PLR0917 - what a result is made of
         total_errors=seen.errors.total(),
         generator=generator_state(story, window),
         cpu=used,
-        bare=Baseline.of(story.pulses),
-        reached=deployment.reached,
+        baseline=Baseline.of(story.pulses),
+        via=deployment.via,
         endpoints=[str(endpoint) for endpoint in deployment.loaded],
         intervals=intervals,
-        effective=effective,
+        n_eff=n_eff,
         decided=story.decider.decisions,
         undecided=story.decider.undecided(story.ended_at_s),
         arrivals=_arrivals(plan, seen, story, window),
-        beside={name: _percentiles(part) for name, part in seen.beside.items()}
+        alternatives={name: _percentiles(part) for name, part in seen.alternatives.items()}
         | ({CLEARED: _plain(seen.cleared.latencies())} if lateness else {}),
         stages=[_stage(*each) for each in seen.stages],
         configuration=deployment.configuration,
         slice_s=slice_s,
         slices=slices,
         series=_series(seen.seconds, story),
-        circumstances=deployment.circumstances,
+        environment=deployment.environment,
         incomplete=story.incomplete,
         tracebacks=tuple(story.tracebacks),
         run_record=_run_record(story, seen.requests),
@@ -140,7 +140,9 @@ class _Seen:
         self._stretches = stretches
         self.cleared = Collected()
         self.window = Part(window.start_s, window.end_s, memory_s)
-        self.beside = {name: Part(window.start_s, window.end_s, memory_s) for name in _beside(profile)}
+        self.alternatives = {
+            name: Part(window.start_s, window.end_s, memory_s) for name in _alternatives(profile)
+        }
         self.stages = [
             (stage, Part(from_s, min(stage.end_s, story.loaded_until_s), memory_s))
             for stage, from_s in _loaded_stages(profile, story)
@@ -160,7 +162,7 @@ class _Seen:
         latencies_ms, failed = records[:, 1] + records[:, 3], records[:, 2] != SUCCESS
         for part in self._judged:
             part.add(finished_s, latencies_ms, failed)
-        for name, part in self.beside.items():
+        for name, part in self.alternatives.items():
             part.add(*_from_elsewhere(name, self._profile, records[~failed]))
         self.seconds.add(finished_s, latencies_ms, failed)
         self.littles_law.add(records[:, 0], records[:, 1], failed)
@@ -187,7 +189,7 @@ class _Seen:
         latencies_ms, failed = records[:, 1] + records[:, 3], records[:, 2] != SUCCESS
         for part in self._judged:
             part.see_again(finished_s, latencies_ms, failed)
-        for name, part in self.beside.items():
+        for name, part in self.alternatives.items():
             part.see_again(*_from_elsewhere(name, self._profile, records[~failed]))
         if self._lateness:
             inside = (finished_s >= self._window.start_s) & (finished_s <= self._window.end_s) & ~failed
@@ -199,7 +201,7 @@ class _Seen:
 
     @property
     def _parts(self) -> list[Part]:
-        return [*self._judged, *self.beside.values()]
+        return [*self._judged, *self.alternatives.values()]
 
 
 def _counts(outcomes: Floats) -> Counter[int]:
@@ -264,7 +266,9 @@ def _without_needless(result: Result) -> Result:
     """Return the result less what only a verdict on a load generator in trouble needs."""
     if result.trouble:
         return result
-    return replace(result, beside={name: found for name, found in result.beside.items() if name != CLEARED})
+    return replace(
+        result, alternatives={name: found for name, found in result.alternatives.items() if name != CLEARED}
+    )
 
 
 def _abort_text(result: Result, plan: Plan, story: Story, all_errors: Counter[str]) -> str:
@@ -324,7 +328,7 @@ def _cpu_unknown(blocks: CpuCurve, window: Window, target: str) -> str:
     return f"the server's CPU was not read twice in the window of {window.length_s:.1f} s"
 
 
-def _beside(profile: LoadProfile) -> list[str]:
+def _alternatives(profile: LoadProfile) -> list[str]:
     """What percentiles stand beside those that are judged, by what they are from; see `Result`."""
     if profile.is_open:
         return ["from_send"]
@@ -347,12 +351,12 @@ def _percentiles(part: Part) -> dict[str, Any]:
     """Percentiles of a part, with their intervals and effective sizes."""
     if not len(part.latencies):
         return {}
-    intervals, effective = part.intervals()
+    intervals, n_eff = part.intervals()
     found = part.latencies.named_percentiles()
     return {
         **found,
         "intervals": {name: interval for name, interval in intervals.items() if name in found},
-        "effective": {name: value for name, value in effective.items() if name in found},
+        "n_eff": {name: value for name, value in n_eff.items() if name in found},
     }
 
 
@@ -360,7 +364,7 @@ def _plain(latencies: Latencies) -> dict[str, Any]:
     """Percentiles and mean without intervals."""
     if not len(latencies):
         return {}
-    return {**latencies.named_percentiles(), "mean_ms": latencies.mean_ms, "intervals": {}, "effective": {}}
+    return {**latencies.named_percentiles(), "mean_ms": latencies.mean_ms, "intervals": {}, "n_eff": {}}
 
 
 def _loaded_stages(profile: LoadProfile, story: Story) -> list[tuple[Stage, float]]:
@@ -373,13 +377,13 @@ def _loaded_stages(profile: LoadProfile, story: Story) -> list[tuple[Stage, floa
 
 def _stage(stage: Stage, part: Part) -> dict[str, Any]:
     """The figures of one stage of several."""
-    intervals, effective = part.intervals()
+    intervals, n_eff = part.intervals()
     row = {"start_s": stage.start_s, "loaded_from_s": part.start_s, "end_s": part.end_s}
     row |= {"level": stage.last, "requests": part.requests, "errors": part.failures}
     row["rps"] = len(part.latencies) / (part.end_s - part.start_s)
     percentiles = part.latencies.named_percentiles() if len(part.latencies) else {}
     rounded = {name: round(value, 3) for name, value in percentiles.items()}
-    return {**row, **rounded, "intervals": intervals, "effective": effective}
+    return {**row, **rounded, "intervals": intervals, "n_eff": n_eff}
 
 
 def corrected(latencies_ms: Floats, pace_ms: float) -> Floats:

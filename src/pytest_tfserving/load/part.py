@@ -92,18 +92,18 @@ class Part:
     def intervals(self) -> tuple[dict[str, Interval], dict[str, float]]:
         """Return the interval of each figure, and as how many independent requests those rest on."""
         found = self._of_successes() if are_enough(self._successes) else {}
-        effective: dict[str, float] = {}
+        n_eff: dict[str, float] = {}
         last = self._last
         good = ~last.failed
         good_ms, successes = last.latencies_ms[good], len(self.latencies)
         for percentile, value in zip(KEPT_PERCENTILES, self._values, strict=True):
-            effective[percentile_key(percentile)] = _effective(good_ms <= value, successes)
-        effective["rps"] = successes / _dispersion(last.finished_s[good], self.end_s)
-        effective["mean_ms"] = _effective(good_ms, successes)
-        effective["error_rate"] = _effective(last.failed, self.requests)
-        found["error_rate"] = share_interval(self.failures, effective["error_rate"], self.requests)
+            n_eff[percentile_key(percentile)] = _effective(good_ms <= value, successes)
+        n_eff["rps"] = successes / _dispersion(last.finished_s[good], self.end_s)
+        n_eff["mean_ms"] = _effective(good_ms, successes)
+        n_eff["error_rate"] = _effective(last.failed, self.requests)
+        found["error_rate"] = share_interval(self.failures, n_eff["error_rate"], self.requests)
         known = {name: interval for name, interval in found.items() if interval}
-        return known, {name: round(effective[name], 1) for name in known}
+        return known, {name: round(n_eff[name], 1) for name in known}
 
     def _of_successes(self) -> dict[str, Interval | None]:
         """Return the intervals of rate, mean and percentiles, from what each block is off by."""

@@ -102,8 +102,8 @@ class Result:
     replicas meanwhile, ``cpu`` what requests took of their CPU.
 
     In an open loop latencies count from when a request was due, ``arrivals`` is how it kept to that, and
-    ``beside["from_send"]`` has the percentiles from when it was sent. Where users have a pace,
-    ``beside["corrected"]`` has those with the requests in it that slow answers kept from being sent.
+    ``alternatives["from_send"]`` has the percentiles from when it was sent. Where users have a pace,
+    ``alternatives["corrected"]`` has those with the requests in it that slow answers kept from being sent.
 
     Where the level of load changes, ``stages`` has the figures of each part of the run, from its start to its
     end: what was under way when it began is in them.
@@ -111,7 +111,7 @@ class Result:
     ``run_record`` is what load was asked for and what was reached, second by second. ``warnings`` are
     sentences on what else the figures rest on, as on a server that sheds load.
 
-    ``intervals`` are the 95 % confidence intervals of the metrics they are named after, ``effective`` how
+    ``intervals`` are the 95 % confidence intervals of the metrics they are named after, ``n_eff`` how
     many independent requests those rest on. ``decided`` and ``undecided`` say, by an SLO's text, what was
     proved of it while load ran, and what was not, given that the machine's speed forgets within
     ``noise_memory_s``, None where nothing was measured. ``configuration`` is the experiment's, empty where
@@ -132,9 +132,9 @@ class Result:
     total_requests: int
     total_errors: int
     generator: Generator
-    reached: str
+    via: str
     endpoints: Sequence[str]
-    bare: Baseline | None = None
+    baseline: Baseline | None = None
     aborted: str = ""
     invalid: str = ""
     incomplete: str = ""
@@ -142,10 +142,10 @@ class Result:
     server: ServerSide | None = None
     cpu: CpuUse = CpuUse(unknown="the server's CPU was not read")
     arrivals: Arrivals | None = None
-    beside: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    alternatives: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     stages: Sequence[Mapping[str, Any]] = ()
     intervals: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    effective: Mapping[str, float] = field(default_factory=dict)
+    n_eff: Mapping[str, float] = field(default_factory=dict)
     decided: Mapping[str, Decision] = field(default_factory=dict)
     undecided: Mapping[str, Undecided] = field(default_factory=dict)
     noise_memory_s: float | None = None
@@ -157,7 +157,7 @@ class Result:
     series: Sequence[Mapping[str, float]] = ()
     run_record: RunRecord | None = None
     warnings: Sequence[str] = ()
-    circumstances: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
     tracebacks: Sequence[str] = field(default=(), compare=False)
     slos: tuple[Slo, ...] = field(default=(), compare=False)
     on_check: OnCheck | None = field(default=None, compare=False)
@@ -240,13 +240,13 @@ class Result:
     @property
     def efficiency(self) -> float:
         """``rps`` as a fraction of the baseline's, NaN where that was not measured."""
-        baseline = self.baseline
+        baseline = self.baseline_in_window
         return self.rps / baseline.mean_rps if baseline else math.nan
 
     @property
-    def baseline(self) -> Baseline | None:
+    def baseline_in_window(self) -> Baseline | None:
         """The baseline's pulses in the window; all, where none is in it."""
-        return self.bare.within(self.window.start_s, self.window.end_s) if self.bare else None
+        return self.baseline.within(self.window.start_s, self.window.end_s) if self.baseline else None
 
     @property
     def cpu_per_request_ms(self) -> float:
@@ -281,7 +281,7 @@ class Result:
         return value, value, value
 
     def _baseline_figure(self, metric: Metric) -> float:
-        baseline = self.baseline
+        baseline = self.baseline_in_window
         if not baseline:
             return math.nan
         return baseline.mean_latency_ms if metric.is_in_ms else baseline.mean_rps

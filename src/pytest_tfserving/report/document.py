@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.latencies import Latencies
     from pytest_tfserving.report.runlog import Entry
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 # Where the distribution of latencies is told, in per cent: finer towards the tail.
 _DISTRIBUTION = (*range(0, 90, 2), *np.arange(90, 99, 0.5), *np.arange(99, 100, 0.05), 99.99, 100)
 _ORDER = ("vcpus", "ram_gb", "nodes", "protocol", "payload", "batching", "inter_op", "model")

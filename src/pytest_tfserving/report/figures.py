@@ -87,29 +87,29 @@ def measured_text(
     metric: Metric,
     metrics: Mapping[str, float | None],
     intervals: Mapping[str, Sequence[float]],
-    effective: Mapping[str, float],
+    n_eff: Mapping[str, float],
 ) -> str:
     """``p95 210 [201, 224] n_eff 310``, without what is not known; empty where the figure is not."""
     name = metric.key
     value = metrics.get(name)
     if value is None or not math.isfinite(value):
         return ""
-    size = f" n_eff {figure(effective[name])}" if name in effective and name in intervals else ""
+    size = f" n_eff {figure(n_eff[name])}" if name in n_eff and name in intervals else ""
     return f"{metric.label} {written_with_interval(metric, value, intervals.get(name))}{size}"
 
 
 def all_measured(
     metrics: Mapping[str, float | None],
     intervals: Mapping[str, Sequence[float]],
-    effective: Mapping[str, float],
+    n_eff: Mapping[str, float],
 ) -> list[str]:
     """The text of every figure that has an interval."""
     known = [each for each in METRICS.values() if each.key in intervals]
-    return [measured_text(each, metrics, intervals, effective) for each in known]
+    return [measured_text(each, metrics, intervals, n_eff) for each in known]
 
 
 def measured_cells(
-    metrics: Mapping[str, Any], intervals: Mapping[str, Sequence[float]], effective: Mapping[str, float]
+    metrics: Mapping[str, Any], intervals: Mapping[str, Sequence[float]], n_eff: Mapping[str, float]
 ) -> Iterator[tuple[str, tuple[str, str, str]]]:
     """Of every figure that there is: its name; its value, its interval, its effective size."""
     for metric in METRICS.values():
@@ -118,7 +118,7 @@ def measured_cells(
             continue
         unit = " ms" if metric.is_in_ms else ""
         ends = f"{written(metric, interval[0])} to {written(metric, interval[1])}" if interval else "-"
-        yield f"{metric.label}{unit}", (written(metric, value), ends, figure(effective.get(metric.key)))
+        yield f"{metric.label}{unit}", (written(metric, value), ends, figure(n_eff.get(metric.key)))
 
 
 def stage_text(stage: Mapping[str, Any]) -> tuple[str, str]:

@@ -141,7 +141,7 @@ def _slos(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     return list({(slo["slo"], slo["verdict"]): slo for slo in result["slos"]}.values())
 
 
-_BESIDE = {
+_ALTERNATIVES = {
     "": "",
     "from_send": " from when it was sent",
     "corrected": " corrected",
@@ -153,11 +153,11 @@ def _figures(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """Each figure: its name, its value, its interval and as how many independent requests that rests on."""
     if result["not_judged"] or not result["metrics"]["requests"]:
         return []
-    sources = {"": {**result, **result["metrics"]}, **result["beside"]}
+    sources = {"": {**result, **result["metrics"]}, **result["alternatives"]}
     return [
-        (f"{name}{_BESIDE[beside]}", *cells)
-        for beside, source in sources.items()
-        for name, cells in measured_cells(source, source.get("intervals", {}), source.get("effective", {}))
+        (f"{name}{_ALTERNATIVES[kind]}", *cells)
+        for kind, source in sources.items()
+        for name, cells in measured_cells(source, source.get("intervals", {}), source.get("n_eff", {}))
     ]
 
 
@@ -193,10 +193,10 @@ def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if arrivals := result["arrivals"]:
         yield "arrivals", ", ".join(f"{name} {figure(value)}" for name, value in arrivals.items())
     yield from _server_facts(result["server"] or {})
-    yield "reached", result["reached"] or "-"
+    yield "reached", result["via"] or "-"
     if result["errors"]:
         yield "errors", ", ".join(f"{count} x {cause}" for cause, count in result["errors"].items())
-    yield from _flat("", {**result["configuration"], **result["circumstances"]})
+    yield from _flat("", {**result["configuration"], **result["environment"]})
 
 
 def _waiting(generator: Mapping[str, Any]) -> str:
@@ -210,8 +210,8 @@ def _server_facts(server: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     figures = {name: value for name, value in server.items() if isinstance(value, int | float)}
     if figures:
         yield "server", ", ".join(f"{name} {figure(value)}" for name, value in figures.items())
-    if server.get("happened"):
-        yield "what happened to replicas", "; ".join(server["happened"])
+    if server.get("incidents"):
+        yield "what happened to replicas", "; ".join(server["incidents"])
     if server.get("tf_metrics"):
         grown = server["tf_metrics"].items()
         yield "TF Serving's metrics", ", ".join(f"{name} {figure(value)}" for name, value in grown)

@@ -45,7 +45,7 @@ def metrics(result: Result) -> dict[str, float]:
 def result_as_dict(result: Result) -> dict[str, Any]:
     """A result, its latencies as a recording."""
     values = {name: getattr(result, name) for name in result.__dataclass_fields__ if name not in NOT_WRITTEN}
-    for name in ("window", "generator", "bare", "server", "cpu", "arrivals", "run_record"):
+    for name in ("window", "generator", "baseline", "server", "cpu", "arrivals", "run_record"):
         values[name] = asdict(values[name]) if values[name] is not None else None
     for name in ("decided", "undecided"):
         values[name] = {text: asdict(each) for text, each in values[name].items()}
@@ -80,7 +80,7 @@ def recorded_latencies(recording: dict[str, Any], exact_ms: NDArray[np.float64] 
 
 def result_from_dict(values: dict[str, Any], exact_ms: NDArray[np.float64] | None = None) -> Result:
     """The result that `result_as_dict` made the values of; see `recorded_latencies`."""
-    bare, server, generator = values["bare"], values["server"], values["generator"]
+    baseline, server, generator = values["baseline"], values["server"], values["generator"]
     recording = values["recording"]
     return Result(
         **{
@@ -92,8 +92,8 @@ def result_from_dict(values: dict[str, Any], exact_ms: NDArray[np.float64] | Non
             "generator": Generator(**{**generator, "taken_by": tuple(generator["taken_by"])}),
             "decided": {text: Decision(**_known(each)) for text, each in values["decided"].items()},
             "undecided": {text: _undecided(each) for text, each in values["undecided"].items()},
-            "bare": _baseline(bare) if bare else None,
-            "server": ServerSide(**{**server, "happened": tuple(server["happened"])}) if server else None,
+            "baseline": _baseline(baseline) if baseline else None,
+            "server": ServerSide(**{**server, "incidents": tuple(server["incidents"])}) if server else None,
             "cpu": CpuUse(**values["cpu"]),
             "arrivals": Arrivals(**values["arrivals"]) if values["arrivals"] else None,
             "run_record": _run_record(values.get("run_record")),

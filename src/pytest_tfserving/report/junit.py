@@ -33,7 +33,7 @@ def add_result(item: pytest.Item, run: str, result: Result) -> None:
         "experiment": result.experiment,
         **{name: text for name, text in result.origin.items() if text},
         "target": result.target,
-        "reached": result.reached,
+        "via": result.via,
         "profile": result.profile["name"],
         "users": result.users,
         "window_s": round(result.window.length_s, 3),
@@ -41,7 +41,7 @@ def add_result(item: pytest.Item, run: str, result: Result) -> None:
     }
     figures = {name: round(value, 4) for name, value in metrics(result).items() if math.isfinite(value)}
     ranges = {f"{name}_interval": with_brackets(interval) for name, interval in result.intervals.items()}
-    sizes = {f"{name}_n_eff": value for name, value in result.effective.items()}
+    sizes = {f"{name}_n_eff": value for name, value in result.n_eff.items()}
     _add(item, facts | figures | ranges | sizes)
 
 

@@ -82,12 +82,12 @@ def _row(result: Mapping[str, Any]) -> str:
 
 def _sizes(results: Sequence[Mapping[str, Any]]) -> list[str]:
     """Every figure with its interval and effective sample size, folded away."""
-    measured = [each for each in results if not each["not_judged"] and each["effective"]]
+    measured = [each for each in results if not each["not_judged"] and each["n_eff"]]
     if not measured:
         return []
     lines = ["", "<details><summary>Intervals and effective sample sizes (n_eff)</summary>", ""]
     for each in measured:
-        texts = all_measured(each["metrics"], each["intervals"], each["effective"])
+        texts = all_measured(each["metrics"], each["intervals"], each["n_eff"])
         lines.append(f"- {_code(each['label'])}: {', '.join(texts)}")
     return [*lines, "", "</details>"]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_tfserving.addresses import without_secrets
 from pytest_tfserving.errors import ConfigurationError, shown
 from pytest_tfserving.foreign_text import one_line, printable
+from pytest_tfserving.report import schema_1
 from pytest_tfserving.report.document import SCHEMA_VERSION
 from pytest_tfserving.report.json import finite
 
@@ -33,12 +34,14 @@ def read_document(path: Path) -> dict[str, Any]:
     """
     content = _json(path)
     version = content.get("schema_version") if isinstance(content, dict) else None
-    if version != SCHEMA_VERSION:
+    if version not in (schema_1.VERSION, SCHEMA_VERSION) or isinstance(version, bool):
         raise ConfigurationError(
             f"{path} is not a result file of this version: its schema_version is {shown(version)}, "
-            f"this version reads {SCHEMA_VERSION}."
+            f"this version reads {schema_1.VERSION} and {SCHEMA_VERSION}."
         )
     document: dict[str, Any] = finite(_cleaned(content))
+    if version == schema_1.VERSION:
+        document = schema_1.upgraded(document)
     document.setdefault("searches", [])
     document.setdefault("calibration", None)
     if not (document.get("results") or document["searches"]):
@@ -50,7 +53,7 @@ def read_document(path: Path) -> dict[str, Any]:
 
 def _without_secrets(document: dict[str, Any]) -> dict[str, Any]:
     """Return a document without the credentials that versions of before recorded with an address."""
-    addresses = {"results": "reached", "searches": "experiment"}
+    addresses = {"results": "via", "searches": "experiment"}
     return document | {
         part: [{**each, name: without_secrets(str(each[name]))} for each in document[part]]
         for part, name in addresses.items()

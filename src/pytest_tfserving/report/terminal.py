@@ -182,7 +182,7 @@ def write_costs(reporter: TerminalReporter, document: dict[str, Any]) -> None:
 def _intervals(result: dict[str, Any]) -> str:
     """``  rps 148 [141, 156] n_eff 120, p95 210 [201, 224] n_eff 310``, empty without intervals."""
     texts = [
-        measured_text(each, result["metrics"], result["intervals"], result["effective"])
+        measured_text(each, result["metrics"], result["intervals"], result["n_eff"])
         for each in columns()
         if each.key in result["intervals"]
     ]

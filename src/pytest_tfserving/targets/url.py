@@ -100,5 +100,5 @@ def deploy(order: Order) -> Iterator[Deployment]:
         path=path,
         endpoints=() if protocol == "grpc" else (endpoint,),
         grpc_endpoints=(endpoint,) if protocol == "grpc" else (),
-        reached=f"the address given, {order.settings.url}",
+        via=f"the address given, {order.settings.url}",
     )
