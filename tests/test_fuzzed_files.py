@@ -148,7 +148,10 @@ def test_a_damaged_price_list_is_one_sentence(tmp_path: Path, text: str, cause: 
         (b'{"schema_version": NaN}', "is not whole JSON: JSON has no NaN."),
         (b"[" * 100_000, "is no result file: it is nested too deeply."),
         (b"[" * 100 + b"]" * 100, "is no result file: it is nested too deeply."),
-        (b'{"schema_version": ' + b"9" * 5_000 + b"}", "its schema_version is inf, this version reads 1."),
+        (
+            b'{"schema_version": ' + b"9" * 5_000 + b"}",
+            "its schema_version is inf, this version reads 1 and 2.",
+        ),
         (b'{"schema_version": 1, "results": 3}', "is not a result file of this version: "),
         (b'{"schema_version": 1, "results": [3]}', "results[0] is 3, and the schema asks for type 'object'."),
     ],

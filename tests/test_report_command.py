@@ -186,9 +186,9 @@ def test_other_prices_and_hours(tmp_path: Path) -> None:
     [
         (None, "cannot be read: No such file or directory."),
         ('{"schema_version": 1, "resu', "is not whole JSON: "),
-        ('{"schema_version": 7}', "its schema_version is 7, this version reads 1."),
-        ("[]", "its schema_version is None, this version reads 1."),
-        ('{"schema_version": 1, "results": []}', "has no results: nothing was measured in that run."),
+        ('{"schema_version": 7}', "its schema_version is 7, this version reads 1 and 2."),
+        ("[]", "its schema_version is None, this version reads 1 and 2."),
+        ('{"schema_version": 2, "results": []}', "has no results: nothing was measured in that run."),
         ('{"schema_version": 1, "results": [{}]}', "results[0] has no 'experiment'."),
     ],
     ids=["missing", "truncated", "unknown version", "no document", "empty run", "no result"],

@@ -103,7 +103,7 @@ def test_json_has_the_same_figures_as_the_table(project: Project) -> None:
     run, (result,) = project.results()
 
     document = json.loads((project.pytester.path / "out.json").read_text(encoding="utf-8"))
-    assert document["schema_version"] == 1
+    assert document["schema_version"] == 2
     assert document["interrupted"] is False
     assert result["window"]["start_s"] > 0
     rps = result["metrics"]["rps"]

@@ -15,6 +15,8 @@ from pytest_tfserving.report.results_file import read_document
 
 RECORDED = Path(__file__).parent / "recorded"
 FILE = RECORDED / "results_of_schema_1.json"
+# Longer cells are sentences.
+LONGEST_FIGURE = 30
 SCHEMA = Path(pytest_tfserving.__file__).parent / "report" / "results.schema.json"
 
 
@@ -37,7 +39,11 @@ def test_html_has_the_same_figures(tmp_path: Path) -> None:
 
     page = html.fromstring((tmp_path / "out.html").read_text())
     cells = [" ".join(cell.text_content().split()) for cell in page.xpath("//td")]
-    assert [cell for cell in cells if any(map(str.isdigit, cell))] == expected
+    assert [cell for cell in cells if is_figure(cell)] == expected
+
+
+def is_figure(text: str) -> bool:
+    return len(text) <= LONGEST_FIGURE and any(map(str.isdigit, text))
 
 
 def test_json_is_of_the_version_of_today() -> None:
@@ -61,5 +67,4 @@ def test_what_is_damaged_is_refused_in_a_sentence(
 
     status = main(["report", str(path), f"--markdown={tmp_path / 'out.md'}"])
 
-    if status:
-        assert "is not a result file of this version" in capsys.readouterr().err
+    assert status == 0 or "is not a result file of this version" in capsys.readouterr().err
