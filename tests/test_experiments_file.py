@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.experiments_file import find_file, read_file
+from pytest_tfserving.targets import TARGETS
 
 STUDY = Path(__file__).parents[1] / "perf_tests" / "experiments.yaml"
 
@@ -83,6 +85,15 @@ def test_slos_are_by_target(tmp_path: Path) -> None:
 
     assert experiment.slo.min_rps == 3
     assert [slo.text for slo in experiment.slo] == ["rps>=3"]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_slos_can_be_for_any_target(tmp_path: Path, target: str) -> None:
+    path = tmp_path / "experiments.yaml"
+    path.write_text(f"{GOOD}  slo: {{{target}: [rps>=3]}}\n", encoding="utf-8")
+    (experiment,) = read_file(path).experiments
+
+    assert [slo.text for slo in replace(experiment, target=target).slo] == ["rps>=3"]
 
 
 GOOD = "experiments:\n- shape: 1cpu-2gb-1n\n  inter_op: 1\n"

@@ -13,6 +13,7 @@ from pytest_tfserving.errors import ConfigurationError, nearest, shown
 from pytest_tfserving.experiment import (
     PAYLOADS,
     PROTOCOLS,
+    TARGET_NAMES,
     BatchingParameters,
     Experiment,
     LoadPods,
@@ -24,7 +25,6 @@ from pytest_tfserving.experiment import (
 from pytest_tfserving.foreign_text import LONGEST_REASON, one_line, printable
 from pytest_tfserving.load.profile import LoadProfile, find_profile
 from pytest_tfserving.slo import SloSet, parse_slos
-from pytest_tfserving.targets import TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -272,7 +272,7 @@ def _slos(value: Value | None) -> dict[str, SloSet]:
     if value is None:
         return {}
     if isinstance(value.raw, dict):
-        targets = value.mapping("slo", list(TARGETS))
+        targets = value.mapping("slo", list(TARGET_NAMES))
         return {target: SloSet(_slo_list(texts)) for target, texts in targets.items()}
     return {"*": SloSet(_slo_list(value))}
 

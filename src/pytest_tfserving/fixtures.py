@@ -304,7 +304,7 @@ class Load:
         item, settings = self._request.node, self._perf.settings
         sources = (call, settings.cli_load, marks.load_overrides(item), settings.ini_load)
         profile = resolve_profile(self._experiment.profile, self._perf.profiles(item), sources)
-        self._perf.noise_memory.check(profile)
+        self._perf.noise_memory.check(profile.name, profile.run_time_s)
         return profile
 
     def _run_of(self, profile: LoadProfile) -> Run:

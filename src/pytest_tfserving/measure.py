@@ -34,10 +34,12 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.payload import Payload
     from pytest_tfserving.load.profile import LoadProfile
     from pytest_tfserving.options import Settings
+    from pytest_tfserving.probe import FirstAnswers
     from pytest_tfserving.report.terminal import Progress
     from pytest_tfserving.slo import Slo
     from pytest_tfserving.targets.deployment import Deployment
     from pytest_tfserving.targets.order import Order
+    from pytest_tfserving.targets.pulses import Pulses
 
 _LONGEST_FIRST_ANSWER_S = 20.0
 # No answer for so many times what a warm one takes, and for at least so long, and none will come.
@@ -113,11 +115,7 @@ def measure(
         profile = PROFILES["smoke"].with_overrides({"request_timeout_s": profile.request_timeout_s})
     place = deployment.load_place or Local()
     processes = asked.processes or processes_for(profile, place.most_processes(deployment))
-    if asked.locustfile and profile.is_open:
-        raise ConfigurationError(
-            f"load profile {profile.name!r} has a rate, which only users of ours keep to; the users of "
-            f"{asked.locustfile} need a profile with users."
-        )
+    _refuse_rate_of_own_users(profile, asked)
     with LoadChild(folder, processes, asked.locustfile, place) as generator:
         try:
             timeout_s = min(profile.request_timeout_s, _LONGEST_FIRST_ANSWER_S)
@@ -129,15 +127,7 @@ def measure(
             result = nothing_measured(deployment.experiment, profile, aborted=cause)
             return replace(result, environment=environment(deployment)), False
         pulses = None if deployment.unfit else deployment.pulses(folder / "load_clock")
-        plan = Plan(
-            profile=profile,
-            body=first.request,
-            path=f"{deployment.path}:predict",
-            expected=first.expected,
-            stall_s=min(profile.request_timeout_s, max(_SHORTEST_STALL_S, _STALL_FACTOR * first.warm_s)),
-            whole_run_counts=bool(deployment.unfit),
-            clock=pulses.clock if pulses else LoadClock(),
-        )
+        plan = _plan(deployment, profile, first, pulses)
         generator.wait_until_ready()
         _refuse_two_shapes(generator, asked)
         shown = progress.load(deployment.experiment.name, profile.run_time_s)
@@ -158,6 +148,28 @@ def measure(
         result = replace(result, warnings=(*result.warnings, found))
     result = replace(result, noise_memory_s=asked.noise_memory_s, environment=environment(deployment))
     return (_smoke_only(result, deployment) if deployment.unfit else result), interrupted
+
+
+def _plan(deployment: Deployment, profile: LoadProfile, first: FirstAnswers, pulses: Pulses | None) -> Plan:
+    """Return what load processes are to do, after the first answers of a deployment."""
+    return Plan(
+        profile=profile,
+        body=first.request,
+        path=f"{deployment.path}:predict",
+        expected=first.expected,
+        stall_s=min(profile.request_timeout_s, max(_SHORTEST_STALL_S, _STALL_FACTOR * first.warm_s)),
+        whole_run_counts=bool(deployment.unfit),
+        clock=pulses.clock if pulses else LoadClock(),
+    )
+
+
+def _refuse_rate_of_own_users(profile: LoadProfile, asked: Asked) -> None:
+    """Raise where the users of a locustfile are to keep to a rate."""
+    if asked.locustfile and profile.is_open:
+        raise ConfigurationError(
+            f"load profile {profile.name!r} has a rate, which only users of ours keep to; the users of "
+            f"{asked.locustfile} need a profile with users."
+        )
 
 
 def _refuse_two_shapes(generator: LoadChild, asked: Asked) -> None:

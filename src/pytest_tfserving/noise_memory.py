@@ -7,12 +7,8 @@ this time.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from pytest_tfserving.load.profile import LoadProfile
 
 DEFAULT_S = 10.0
 # Before a run is so many times as long, too few of its moments are independent to tell a close limit.
@@ -44,14 +40,14 @@ class NoiseMemory:
     def __str__(self) -> str:
         return f"noise memory {self.seconds:.3g} s ({self.source})"
 
-    def check(self, profile: LoadProfile) -> None:
-        """Refuse a memory that somebody set and that is longer than the run of ``profile``.
+    def check(self, profile: str, run_time_s: float) -> None:
+        """Refuse a memory that somebody set and that is longer than the run of the load profile of that name.
 
         Raises:
             ConfigurationError: no run can show what its noise does over a longer time.
         """
-        if self.place and self.seconds > profile.run_time_s:
+        if self.place and self.seconds > run_time_s:
             raise ConfigurationError(
-                f"{self.place} is {self.seconds:g} s, longer than the {profile.run_time_s:g} s that load "
-                f"profile {profile.name!r} runs; set at most {profile.run_time_s:g} s, or a longer run time."
+                f"{self.place} is {self.seconds:g} s, longer than the {run_time_s:g} s that load "
+                f"profile {profile!r} runs; set at most {run_time_s:g} s, or a longer run time."
             )

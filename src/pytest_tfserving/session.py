@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.profile import LoadProfile
     from pytest_tfserving.report.runlog import Entry, RunLog
     from pytest_tfserving.report.terminal import Progress
+    from pytest_tfserving.schedule import Schedule
     from pytest_tfserving.targets.deployment import Deployment
 
 STASH_KEY = pytest.StashKey["PerfSession"]()
@@ -59,6 +60,7 @@ class PerfSession:
         self._begun: set[str] = set()
         self._home: Home | None = None
         self._running: Running | None = None
+        self._schedule: Schedule | None = None
         self._files: dict[Path, ExperimentsFile] = {}
         self._made: dict[tuple[str, ...], list[Experiment]] = {}
 
@@ -212,9 +214,10 @@ class PerfSession:
         """Let the progress say from now on how far ``experiment`` is among all that ``items`` load."""
         from pytest_tfserving.schedule import Schedule, planned
 
-        if self.progress.schedule is None:
-            self.progress.schedule = Schedule(planned(self, items))
-        self.progress.schedule.begin(experiment)
+        if self._schedule is None:
+            self._schedule = Schedule(planned(self, items))
+            self.progress.how_far = partial(str, self._schedule)
+        self._schedule.begin(experiment)
 
     @contextmanager
     def turn(self, purpose: str) -> Iterator[None]:
@@ -223,8 +226,7 @@ class PerfSession:
 
         with ExitStack() as stack:
             if not self._has_cluster_of_its_own:
-                schedule = self.progress.schedule
-                length_s = schedule.this_left_s if schedule else None
+                length_s = self._schedule.this_left_s if self._schedule else None
                 stack.enter_context(self.lane.turn(purpose, self._say, length_s))
             stack.enter_context(cluster_turn(self.settings, purpose, self._say))
             yield

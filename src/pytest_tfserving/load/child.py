@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from pytest_tfserving import __version__
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.load.chorus import Chorus
 from pytest_tfserving.load.clock import LoadClock
 from pytest_tfserving.load.local import Local, LocalProcess
+from pytest_tfserving.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable

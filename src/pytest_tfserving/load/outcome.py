@@ -57,24 +57,13 @@ def outcome(  # noqa: PLR0913, PLR0917 - what a result is made of
 ) -> Result:
     """The result of a run that has ended, from what its child said and recorded, and its replicas' CPU."""
     window = _window(plan, story)
-    inside = (cpu or CpuHistory().curve(0.0)).within(window.start_s, window.end_s)
-    blocks = inside.blocks() if inside.is_enough else inside
+    blocks = _blocks(cpu or CpuHistory().curve(0.0), window)
     lateness = Lateness(story.late_rows)
     stretches = Stretches(story.pulses, window.start_s, window.end_s)
     seen = _Seen(plan.profile, window, story, blocks.at_s, lateness, stretches)
-    for block in record_blocks(records):
-        seen.add(block)
-    seen.close()
-    for block in record_blocks(records):
-        seen.see_again(block)
-    intervals, n_eff = seen.window.intervals()
+    seen.read(records)
     used = _cpu_use(blocks, seen.successes_by_block, window, deployment)
-    memory_s = story.decider.noise_memory_s
-    if not used.unknown and (interval := _cpu_interval(blocks, seen.successes_by_block, memory_s)):
-        intervals["cpu_per_request_ms"] = interval
-    if interval := stretches.interval(memory_s):
-        intervals["efficiency"], n_eff["efficiency"] = interval, n_eff.get("rps", 0.0)
-    slice_s, slices = _slices(seen.seconds, story)
+    intervals, n_eff = _intervals(seen, blocks, used, stretches, story.decider.noise_memory_s)
     result = Result(
         experiment=deployment.label,
         target=deployment.experiment.target,
@@ -97,20 +86,34 @@ def outcome(  # noqa: PLR0913, PLR0917 - what a result is made of
         decided=story.decider.decisions,
         undecided=story.decider.undecided(story.ended_at_s),
         arrivals=_arrivals(plan, seen, story, window),
-        alternatives={name: _percentiles(part) for name, part in seen.alternatives.items()}
-        | ({CLEARED: _plain(seen.cleared.latencies())} if lateness else {}),
+        alternatives=_all_alternatives(seen, lateness),
         stages=[_stage(*each) for each in seen.stages],
         configuration=deployment.configuration,
-        slice_s=slice_s,
-        slices=slices,
-        series=_series(seen.seconds, story),
         environment=deployment.environment,
         incomplete=story.incomplete,
         tracebacks=tuple(story.tracebacks),
         run_record=_run_record(story, seen.requests),
         warnings=tuple(filter(None, [seen.shedding.found()])),
     )
-    return _with_causes(_without_needless(result), plan, story, seen)
+    return _with_causes(_without_needless(_with_series(result, seen, story)), plan, story, seen)
+
+
+def _blocks(cpu: CpuCurve, window: Window) -> CpuCurve:
+    """Return the readings of the replicas' CPU that cut the window into blocks."""
+    inside = cpu.within(window.start_s, window.end_s)
+    return inside.blocks() if inside.is_enough else inside
+
+
+def _intervals(
+    seen: _Seen, blocks: CpuCurve, used: CpuUse, stretches: Stretches, noise_memory_s: float
+) -> tuple[dict[str, Interval], dict[str, float]]:
+    """Return the 95 % intervals of the window's figures, and how many independent requests each rests on."""
+    intervals, n_eff = seen.window.intervals()
+    if not used.unknown and (interval := _cpu_interval(blocks, seen.successes_by_block, noise_memory_s)):
+        intervals["cpu_per_request_ms"] = interval
+    if interval := stretches.interval(noise_memory_s):
+        intervals["efficiency"], n_eff["efficiency"] = interval, n_eff.get("rps", 0.0)
+    return intervals, n_eff
 
 
 def _cpu_interval(blocks: CpuCurve, successes: Floats, noise_memory_s: float) -> Interval | None:
@@ -155,6 +158,14 @@ class _Seen:
         self.errors_from_window_on: Counter[int] = Counter()
         self.due: Counter[int] = Counter()
         self.delays_ms = Collected()
+
+    def read(self, records: Sequence[Path]) -> None:
+        """See all blocks of records, twice."""
+        for block in record_blocks(records):
+            self.add(block)
+        self.close()
+        for block in record_blocks(records):
+            self.see_again(block)
 
     def add(self, records: Floats) -> None:
         """See a block of records for the first time."""
@@ -262,6 +273,12 @@ def _run_record(story: Story, read: int) -> RunRecord:
     return replace(found, to_record=end["to_record"], under_way=end["under_way"], recorded=read)
 
 
+def _with_series(result: Result, seen: _Seen, story: Story) -> Result:
+    """Return the result with what it was second by second, and with the histograms of its slices."""
+    slice_s, slices = _slices(seen.seconds, story)
+    return replace(result, slice_s=slice_s, slices=slices, series=_series(seen.seconds, story))
+
+
 def _without_needless(result: Result) -> Result:
     """Return the result less what only a verdict on a load generator in trouble needs."""
     if result.trouble:
@@ -358,6 +375,12 @@ def _percentiles(part: Part) -> dict[str, Any]:
         "intervals": {name: interval for name, interval in intervals.items() if name in found},
         "n_eff": {name: value for name, value in n_eff.items() if name in found},
     }
+
+
+def _all_alternatives(seen: _Seen, lateness: Lateness) -> dict[str, dict[str, Any]]:
+    """Return all percentiles that stand beside those that are judged."""
+    found = {name: _percentiles(part) for name, part in seen.alternatives.items()}
+    return found | ({CLEARED: _plain(seen.cleared.latencies())} if lateness else {})
 
 
 def _plain(latencies: Latencies) -> dict[str, Any]:

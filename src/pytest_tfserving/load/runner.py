@@ -26,11 +26,11 @@ from pytest_tfserving.server_side.cpu import CpuHistory
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pytest_tfserving.bare import Pulses
     from pytest_tfserving.load.child import LoadChild, Plan
     from pytest_tfserving.load.result import Result
     from pytest_tfserving.server_side.cpu import CpuCurve
     from pytest_tfserving.targets.deployment import Deployment
+    from pytest_tfserving.targets.pulses import Pulses
 
 
 def as_text(moment: datetime) -> str:

@@ -51,7 +51,6 @@ from gevent.os import make_nonblocking, nb_read
 from locust import LoadTestShape
 from locust.env import Environment
 
-from pytest_tfserving import __version__
 from pytest_tfserving.load.clock import LoadClock
 from pytest_tfserving.load.lag_probe import LagProbe
 from pytest_tfserving.load.recorder import Recorder, Sink
@@ -62,6 +61,7 @@ from pytest_tfserving.load.users.exceptions import CONTROL, own_traceback, typed
 from pytest_tfserving.load.users.locustfile import Locustfile, LocustfileError
 from pytest_tfserving.load.users.open import OpenLoop, OpenUser
 from pytest_tfserving.load.users.own import OwnUsers, address
+from pytest_tfserving.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,11 +21,12 @@ from pytest_tfserving.report.figures import (
 from pytest_tfserving.slo import Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pytest
     from _pytest.terminal import TerminalReporter
 
     from pytest_tfserving.metrics import Metric
-    from pytest_tfserving.schedule import Schedule
 
 _NAME_WIDTH = 27
 _SIMPLE_EVERY_S = 10.0
@@ -53,7 +54,8 @@ class Progress:
             self._ui = "none"
         self._shown_at = -math.inf
         self._open = False
-        self.schedule: Schedule | None = None
+        # Returns how far the session is, empty until that is known.
+        self.how_far: Callable[[], str] = str
 
     def __call__(self, text: str, *, often: bool = False) -> None:
         """Show ``text``; ``often`` texts replace each other and are thinned out where nothing is replaced."""
@@ -61,8 +63,8 @@ class Progress:
             return
         self._shown_at = time.monotonic()
         assert self._reporter is not None
-        if left := str(self.schedule or ""):
-            text = f"{left}: {text}"
+        if how_far := self.how_far():
+            text = f"{how_far}: {text}"
         with self._uncaptured():
             if self._ui == "live":
                 # A line that goes on below it would not be rewritten as a whole.

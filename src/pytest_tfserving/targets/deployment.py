@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from pytest_tfserving.bare import Pulses
     from pytest_tfserving.experiment import Experiment
     from pytest_tfserving.load.place import Place
+    from pytest_tfserving.targets.pulses import Pulses
     from pytest_tfserving.targets.usage import Usage
 
 _LOOK_S = 0.05
