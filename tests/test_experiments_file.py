@@ -178,7 +178,7 @@ GOOD = "experiments:\n- shape: 1cpu-2gb-1n\n  inter_op: 1\n"
         ),
         (
             GOOD + "profiles:\n  p: {rate: 5, pace_s: 1, run_time_s: 5}\n",
-            "load profile 'p' has a rate, which no user's think_time_s or pace_s changes; drop one of them.",
+            "load profile 'p' sets both rate and think_time_s/pace_s; an open loop has no pauses: drop one",
         ),
         (
             GOOD + "profiles:\n  p: {rate: -5, run_time_s: 5}\n",

@@ -524,8 +524,8 @@ def test_a_request_says_what_the_json_says(body: str, inputs: dict[str, int], ar
             {"x": FLOAT, "y": FLOAT},
             "an instance of the payload has no",
         ),
-        ('{"instances": [[1], [1, 2]]}', {"x": FLOAT}, "no tensor of its type"),
-        ('{"instances": ["a"]}', {"x": FLOAT}, "no tensor of its type"),
+        ('{"instances": [[1], [1, 2]]}', {"x": FLOAT}, "do not make a tensor of its type"),
+        ('{"instances": ["a"]}', {"x": FLOAT}, "do not make a tensor of its type"),
     ],
 )
 def test_a_payload_that_does_not_fit(body: str, inputs: dict[str, int], said: str) -> None:

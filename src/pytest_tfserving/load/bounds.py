@@ -1,10 +1,10 @@
-"""What the load generator's own trouble can have done to each figure of a result. Pure.
+"""Bounds on the effect of the load generator's own trouble on each figure of a result. No I/O.
 
-A generator that waits for a core sends late and reads late. How much of each latency that can be was measured
-request by request (`lateness`). In a closed loop it also sends less: users that were kept waiting for the
-share w of the time would have sent 1/(1 - w) times as many requests. As a bound w is taken twice, since a
-user that is late begins its next pause late, too. A server that gets so many times the load answers at most
-so many times as slowly: as many users as before wait for it.
+A generator that waits for a core sends late and reads late. The share of this lateness in each latency is
+measured for each request (`lateness`). In a closed loop the generator also sends less: users that were kept
+waiting for the share w of the time would have sent 1/(1 - w) times as many requests. The bound uses twice w,
+since a late user begins its next pause late, too. Under n times the load, a server responds at most n times
+as slowly, because the same number of users wait for it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from pytest_tfserving.slo import Doubt, Slo
 if TYPE_CHECKING:
     from pytest_tfserving.load.result import Result
 
-# Where results have the percentiles of latencies that were cleared of the generator's lateness.
+# Key in a result's `alternatives` for percentiles of latencies without the generator's lateness.
 CLEARED = "without_lateness"
-# When the host takes more, neither side had the cores that it is said to have.
+# If the host takes a larger share of the cores, neither side had the cores it was given.
 _MOST_STEAL = 0.1
-# Latencies are late by the lag of the event loop: a tenth of the median is lost in it.
+# A lag of the event loop up to this share of the median latency does no harm.
 _LAG_SHARE = 0.1
-# Requests that fail so may have been answered, and the answer read too late.
+# Failures that lateness can explain: the response may have come in time, and been read too late.
 _MAYBE_LATE = ("no answer", "DEADLINE_EXCEEDED", DROPPED)
 _SAFETY = 2.0
 
@@ -35,9 +35,13 @@ Factors = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What kept the load generator from its work, a sentence; for which share of the time; what helps.
+    """The load generator's trouble: what kept it from its work.
 
-    ``is_servers_too`` says whether it struck all cores of the machine.
+    Attributes:
+        cause: a sentence.
+        share: the fraction of the time that was lost.
+        remedy: a phrase that says what helps.
+        is_servers_too: the trouble struck all cores of the machine, the server's too.
     """
 
     cause: str
@@ -47,7 +51,7 @@ class Trouble:
 
 
 def trouble(result: Result) -> Trouble | None:
-    """Return what kept the load generator from its work for longer than its profile allows."""
+    """Return what kept the load generator from its work for longer than the profile allows, or None."""
     generator, profile = result.generator, result.profile
     allowed_ms = max(profile["max_lag_ms"], _LAG_SHARE * result.p50_ms)
     late_ms = max(generator.lag_p95_ms, result.arrivals.delay_p95_ms if result.arrivals else 0.0)
@@ -92,7 +96,7 @@ def _who(result: Result) -> str:
 
 
 def doubt(result: Result, slo: Slo) -> Doubt | None:
-    """Return between what values the figure of ``slo`` lies for all that is known, None without trouble."""
+    """Return the bounds of the figure of ``slo`` under the generator's trouble, None without trouble."""
     found = trouble(result)
     low, value, high = result.metric_range(slo)
     if found is None or math.isnan(value):
@@ -111,9 +115,9 @@ def doubt(result: Result, slo: Slo) -> Doubt | None:
 
 
 def factors(result: Result, metric: Metric, found: Trouble) -> Factors:
-    """Return how many times its value a figure may be, at least and at most, without the trouble found.
+    """Return the least and the most by which a figure would be multiplied without the trouble ``found``.
 
-    A server whose host took its cores, too, may be better by any amount.
+    If the host took the server's cores too, the server may be better by any amount.
     """
     kept_waiting = _SAFETY * found.share
     more = 1 / (1 - kept_waiting) if kept_waiting < 1 else math.inf
@@ -131,16 +135,16 @@ def factors(result: Result, metric: Metric, found: Trouble) -> Factors:
 
 
 def _surely_failed(result: Result) -> float:
-    """Return which share of the failures no lateness can explain."""
+    """Return the share of failures that lateness cannot explain."""
     late = sum(count for cause, count in result.errors.items() if cause.startswith(_MAYBE_LATE))
     failed = sum(result.errors.values())
     return 1 - late / failed if late else 1.0
 
 
 def _cleared(result: Result, metric: Metric) -> float:
-    """Return which share of a latency no lateness can explain.
+    """Return the share of a latency that lateness cannot explain.
 
-    Of a percentile that was not kept it is the least of its neighbours'.
+    For a percentile that was not kept, this is the lower share of its two neighbours.
     """
     cleared = result.alternatives.get(CLEARED, {})
     percentile = percentile_of(metric.name)
