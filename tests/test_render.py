@@ -180,7 +180,10 @@ spec:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ("inter_op: 3", "1cpu-2gb-1n-interop1/kustomization.yaml is of no experiment any more; delete it"),
+        (
+            "inter_op: 3",
+            "1cpu-2gb-1n-interop1/kustomization.yaml no longer belongs to any experiment; delete it",
+        ),
         ("inter_op: [1, 2], intra_op: 2", "1cpu-2gb-1n-interop1/kustomization.yaml is outdated"),
     ],
 )

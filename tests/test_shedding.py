@@ -14,7 +14,7 @@ from pytest_tfserving.load.shedding import Shedding
 if TYPE_CHECKING:
     from harness import Project
 
-CACHE = "the server answers requests that it has seen before from a cache, in "
+CACHE = "the server answers a repeated request from a cache, in "
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Addresses and the secrets in them: a user, a password, a query and a fragment are never shown."""
+"""Addresses without their secrets: user, password, query and fragment are never shown."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _QUERY = re.compile(r"(?<=[?#;])\S+$|(?<=%3f)\S+$|(?<=%23)\S+$|(?<=%3b)\S+$", re
 
 
 def may_have_secrets(address: str) -> bool:
-    """Return whether ``address`` has more in it than a scheme, a host, a port and a path."""
+    """Return whether ``address`` has parts besides scheme, host, port and path."""
     return any(mark in unquote(address) for mark in _MARKS)
 
 
 def without_secrets(text: str) -> str:
-    """Return ``text`` with whatever may be secret in the addresses in it hidden."""
+    """Return ``text`` with all parts of its addresses hidden that may be secret."""
     return _ADDRESS.sub(_shown, text)
 
 
 def _shown(address: re.Match[str]) -> str:
-    # A password may have any of the marks in it, so the last @ counts.
+    # A password may contain any of the marks, so the last @ counts.
     user, _, place = address[2].rpartition("@")
     hidden = f"{_HIDDEN}@" if user else ""
     return address[1] + hidden + _QUERY.sub(_HIDDEN, place)

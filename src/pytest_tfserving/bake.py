@@ -1,4 +1,4 @@
-"""Puts a model into an image: what `pytest-tfserving bake` does."""
+"""Build of an image with a model in it, for `pytest-tfserving bake`."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _FOLDER = PurePosixPath("model")
 
 
 def bake(image: str, base_path: Path, tag: str) -> str:
-    """Build ``tag`` from ``image`` with the SavedModel base folder ``base_path`` in it, and return its id.
+    """Build ``tag`` from ``image`` and the SavedModel base folder ``base_path``; return the new image's id.
 
-    The model lies in ``/models/NAME``, its name is that of the folder, and the image serves it.
+    The model is in ``/models/NAME`` and has the name of the folder. The image serves this model.
 
     Raises:
-        ConfigurationError: when the folder has no model, or a link out of it, or no engine answers.
+        ConfigurationError: when the folder has no model, or links to files outside, or no engine answers.
         DeploymentError: when ``image`` is missing, or the engine cannot build.
     """
     latest_version(base_path)
@@ -47,7 +47,7 @@ def bake(image: str, base_path: Path, tag: str) -> str:
 
 
 def dockerfile(image: str, name: str) -> str:
-    """The Dockerfile that puts a model called ``name`` into ``image``."""
+    """Return the Dockerfile that puts a model called ``name`` into ``image``."""
     return (
         f"FROM {image}\n"
         f"LABEL {MODEL}={json.dumps(name)}\n"
@@ -58,7 +58,7 @@ def dockerfile(image: str, name: str) -> str:
 
 @contextmanager
 def packed(text: str, base_path: Path, paths: Iterable[Path]) -> Iterator[IO[bytes]]:
-    """Pack what the engine builds from: the Dockerfile and the model's files, which any user may read."""
+    """Pack the build context: the Dockerfile and the model's files, which any user may read."""
     with tempfile.TemporaryFile(prefix="pytest-tfserving-bake-") as context:
         with tarfile.open(fileobj=context, mode="w", dereference=True) as archive:
             entry = tarfile.TarInfo("Dockerfile")

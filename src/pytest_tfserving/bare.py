@@ -1,8 +1,8 @@
-"""The baseline: what a replica's cores do with the same model in process, with no server around it.
+"""The in-process baseline: the speed of the same model on a replica's cores without a server.
 
-It has a process a replica, on the replica's cores, which calls the model in short pulses while load runs.
-Everything of the load stands still meanwhile, see `bare_child`: so what the machine does to the server it
-does to the baseline, too.
+The baseline has a process for each replica, on the replica's cores. The process calls the model in short
+pulses while load runs. The load stands still during a pulse, see `bare_child`. So a change of the machine's
+speed affects the server and the baseline alike.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
     from pytest_tfserving.experiment import ServingOptions
     from pytest_tfserving.freeze import Freezer
 
-# A pulse that has not ended by then never will.
+# A pulse that takes longer is taken to hang.
 _LONGEST_PULSE_S = 60.0
 _NOTHING = "null"
 
 
 @dataclass(frozen=True, slots=True)
 class BareReady:
-    """What a warm session says: its answer to the payload, and whether that is always the same."""
+    """The report of a warm session: its answer to the payload, and whether the answer is always the same."""
 
     answer: Any
     deterministic: bool
@@ -47,9 +47,9 @@ class BareReady:
 
 @dataclass(frozen=True, slots=True)
 class BarePlan:
-    """What a session runs: a version's folder and the file of a request's body.
+    """The plan of a session: a version's folder, and a file with the body of a request.
 
-    It starts on ``start_cores``, so as not to slow the replica's own start, and measures on ``cores``.
+    The session starts on ``start_cores``, so as not to slow the replica's start, and measures on ``cores``.
     """
 
     version_path: Path
@@ -60,9 +60,10 @@ class BarePlan:
 
 
 class BareSession:
-    """One process with the model loaded; its errors go to ``log``.
+    """A process with the model loaded; the process writes its errors to ``log``.
 
-    It makes pulses when its ``leader`` does, through that socket; without one it leads its ``followers``.
+    The process makes pulses when its ``leader`` does, through that socket. Without a leader it leads its
+    ``followers``.
     """
 
     def __init__(
@@ -102,10 +103,10 @@ class BareSession:
         self._reader.start()
 
     def wait_until_ready(self, timeout_s: float) -> BareReady:
-        """Wait for the warm session.
+        """Wait for the session to be warm.
 
         Raises:
-            DeploymentError: when it ends or says nothing, with its last words.
+            DeploymentError: when the process ends or does not answer in time, with the last line of its log.
         """
         try:
             line = self._lines.get(timeout=timeout_s)
@@ -116,7 +117,7 @@ class BareSession:
         return BareReady(**json.loads(line))
 
     def tell(self, line: str, hear: Callable[[dict[str, Any] | None], None]) -> None:
-        """Write one line to it; ``hear`` takes what it says from now on, None once it has ended."""
+        """Write a line to the process; ``hear`` gets its further output, None once the process has ended."""
         assert self._process.stdin is not None
         self._hear = hear
         try:
@@ -126,16 +127,16 @@ class BareSession:
             hear(None)
 
     def last_words(self) -> str:
-        """The end of its log, as the end of a sentence; empty when it has none."""
+        """Return the last line of the log, as the end of a sentence; empty if the log is empty."""
         last = last_line(self._log)
         return f": {last}" if last else ""
 
     def has_ended(self) -> bool:
-        """Return whether the process is gone."""
+        """Return whether the process has ended."""
         return self._process.poll() is not None
 
     def kill(self) -> None:
-        """End the process at once."""
+        """Kill the process."""
         self._process.kill()
 
     def close(self) -> None:
@@ -169,8 +170,8 @@ def start_sessions(plans: Sequence[BarePlan], folder: Path) -> list[BareSession]
 class SessionPulses:
     """The pulses that sessions make beside one run of load.
 
-    A server is never left frozen: when the process that makes the pulses dies in one, what it stopped goes
-    on at once.
+    A server never stays frozen: if the process that makes the pulses dies during a pulse, the clock and the
+    servers go on at once.
     """
 
     def __init__(self, sessions: Sequence[BareSession], servers: Freezer, clock_path: Path) -> None:
@@ -185,13 +186,13 @@ class SessionPulses:
         self._stands_since: tuple[float, float] | None = None
 
     def __enter__(self) -> Self:
-        """Begin; the clock has its origin by now."""
+        """Begin the pulses; the clock must have its origin by now."""
         order = {"clock": str(self.clock.path), "servers": self._servers.spec()}
         self._sessions[0].tell(json.dumps(order), self._hear)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End, when the last pulse is over."""
+        """End the pulses, once the last one is over."""
         self._sessions[0].tell(_NOTHING, self._hear)
         if not self._ended.wait(_LONGEST_PULSE_S):
             self._sessions[0].kill()
@@ -205,13 +206,13 @@ class SessionPulses:
         return list(self._rows)
 
     def new(self) -> list[PulseRow]:
-        """The pulses since the last call."""
+        """Return the pulses since the last call."""
         rows = self._rows[self._taken :]
         self._taken += len(rows)
         return rows
 
     def failure(self) -> str:
-        """Why there are no more pulses, in a sentence; empty while there are."""
+        """Return why there are no more pulses, as a sentence; empty while pulses go on."""
         if not self.clock.stands:
             self._stands_since = None
         else:
@@ -235,7 +236,7 @@ class SessionPulses:
         self._ended.set()
 
     def _let_go_on(self) -> None:
-        """Undo what a process that died in a pulse left."""
+        """Let the clock and the servers go on after a process died during a pulse."""
         if self.clock.stands:
             self.clock.go_on()
         with suppress(DeploymentError):

@@ -1,9 +1,9 @@
-"""The baseline's process of one replica: the same model without a server, called in short pulses.
+"""The baseline's process for one replica: the same model without a server, called in short pulses.
 
-Its plan is its argument. It says how the model answered, and then takes one line of standard input for each
-run of load, which makes it the leader of that run's pulses until the next line comes: it freezes the
-servers, stops the load clock, calls the model while the processes of the other replicas do the same, lets
-everything go on, and says what came out as a line. At the end of its input it leaves.
+The process gets its plan as an argument, and writes how the model answered. Then each line of standard input
+starts a run of load, with this process as the leader of the pulses until the next line. For a pulse the
+leader freezes the servers, stops the load clock, calls the model while the processes of the other replicas do
+the same, lets everything go on, and writes the result as a line. The process ends with its input.
 """
 
 from __future__ import annotations
@@ -35,40 +35,40 @@ if TYPE_CHECKING:
 
 _WARM_UP_CALLS = 3
 _STDIN = 0
-# The calls of a pulse take at least so long, and are at least one of each caller.
+# The shortest length of a pulse; each caller makes at least one call.
 PULSE_S = 0.05
-# Pulses are so far apart on average in seconds of load, or so many times their own length: about a tenth of
-# the time, whatever a call takes.
+# The mean distance of pulses in seconds of load, or in their own lengths, whichever is longer. So pulses take
+# at most about a tenth of the time, even if a call is long.
 EVERY_S = 0.8
 _EVERY_PULSES = 8.0
-# Pulses at equal distances could keep step with what a server does now and then.
+# Distances vary, because equal ones could keep step with periodic work of a server.
 _SPREAD = 0.25
-# Early, so that limits are known when the window starts.
+# The first pulse comes early, so that relative limits are known when the window starts.
 _FIRST_S = 0.1
-# Of what a slow freezer takes, in which the clock and the server do not go the same way, the share in a pulse
-# and in the load.
+# While servers freeze, the clock and the servers are out of step. This is the largest share of that time in a
+# pulse, and in the load.
 _FREEZING_IN_A_PULSE = 0.1
 _FREEZING_IN_LOAD = 0.01
-# What the leader sends: a pulse's length; and what it is sent back, see `Pulse`.
+# The leader sends the length of a pulse, and followers answer with the fields of `Pulse`.
 _LENGTH = struct.Struct("d")
 _PULSE = struct.Struct("ddd")
 
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """The calls of all callers, how long they took at the rate of all together, and the median call."""
+    """A pulse of a replica: the calls of all threads, their number divided by their rate, the median call."""
 
     calls: float
     busy_s: float
     latency_ms: float
 
     def packed(self) -> bytes:
-        """Return it as it is sent to the leader."""
+        """Return the pulse as bytes for the leader."""
         return _PULSE.pack(self.calls, self.busy_s, self.latency_ms)
 
 
 class Caller:
-    """Calls the model in pulses, from as many threads as the replica has vCPUs."""
+    """A caller of the model in pulses, with as many threads as the replica has vCPUs."""
 
     def __init__(self, call: Callable[[], Any], callers: int) -> None:
         self._call = call
@@ -77,10 +77,10 @@ class Caller:
         self._pool = ThreadPoolExecutor(callers)
 
     def pulse(self, length_s: float) -> Pulse:
-        """Call for ``length_s``, whole calls only, and at least once each.
+        """Call the model for ``length_s``, in whole calls, and at least once in each thread.
 
-        The first call of each caller does not count: it finds the caches full of what the server needs, and
-        is some per cent slower than any call that follows another one, as those of a busy server do.
+        The first call of each thread does not count. Its caches hold the server's data, so it is some per
+        cent slower than a call that follows another one, as the calls of a busy server do.
         """
         done = list(self._pool.map(self._calls, [length_s] * self._callers))
         calls = sum(len(latencies) for _, latencies in done)
@@ -101,7 +101,7 @@ class Caller:
 
 
 class Leader:
-    """Makes the pulses of one run of load, its own and those of its ``followers``."""
+    """The leader of the pulses in one run of load, its own and those of its ``followers``."""
 
     def __init__(
         self, caller: Caller, followers: Sequence[socket.socket], clock: LoadClock, servers: Freezer
@@ -114,18 +114,18 @@ class Leader:
         self._apart_s = EVERY_S
 
     def run(self) -> None:
-        """Make pulses until a line, or the end, of standard input."""
+        """Make pulses until a line or the end of standard input."""
         self._fit_to_freezer()
         due_s = _FIRST_S
         while not self._is_told(due_s):
             length_s = 0.0
-            with contextlib.suppress(DeploymentError):  # the next pulse may do better
+            with contextlib.suppress(DeploymentError):  # the next pulse may succeed
                 length_s = self._pulse()
             apart_s = max(self._apart_s, _EVERY_PULSES * length_s)
             due_s = self._clock.now_s() + apart_s * random.uniform(1 - _SPREAD, 1 + _SPREAD)  # noqa: S311 - no secret
 
     def _fit_to_freezer(self) -> None:
-        """Make pulses longer and rarer where freezing takes a while."""
+        """Make pulses longer and rarer if freezing is slow."""
         start = time.perf_counter()
         can_be_frozen(self._servers)
         taken_s = time.perf_counter() - start
@@ -133,7 +133,7 @@ class Leader:
         self._apart_s = max(EVERY_S, taken_s / _FREEZING_IN_LOAD)
 
     def _is_told(self, due_s: float) -> bool:
-        """Wait until the load clock shows ``due_s``; whether a line came before."""
+        """Wait until the load clock shows ``due_s``; return whether a line came before."""
         while True:
             left_s = max(due_s - self._clock.now_s(), 0.0)
             if select.select([_STDIN], [], [], left_s)[0]:
@@ -142,7 +142,7 @@ class Leader:
                 return False
 
     def _pulse(self) -> float:
-        """Make one pulse and say what came out; return its length."""
+        """Make one pulse and write its result; return its length in seconds."""
         start = time.perf_counter()
         try:
             self._servers.freeze()
@@ -169,7 +169,7 @@ class Leader:
 
 
 def main() -> None:
-    """Load, warm up, then lead or follow in every run of load."""
+    """Load the model, warm up, then lead or follow in every run of load."""
     plan = json.loads(sys.argv[1])
     _pin(plan["start_cores"])
     call, answer = _load(plan)
@@ -185,7 +185,7 @@ def main() -> None:
 
 
 def _lead(caller: Caller, followers: Sequence[socket.socket]) -> None:
-    """Lead a run's pulses for each line that names one; any other line ends them."""
+    """Lead the pulses of a run for each line that starts one; any other line reports the end."""
     while line := _line():
         if order := json.loads(line):
             clock = LoadClock(Path(order["clock"]))
@@ -195,14 +195,14 @@ def _lead(caller: Caller, followers: Sequence[socket.socket]) -> None:
 
 
 def _follow(caller: Caller, leader: socket.socket) -> None:
-    """Make a pulse whenever the leader does, until it or the parent is gone."""
+    """Make a pulse whenever the leader does, until the leader or the parent is gone."""
     while _STDIN not in select.select([_STDIN, leader.fileno()], [], [])[0]:
         (length_s,) = _LENGTH.unpack(_received(leader, _LENGTH.size))
         leader.sendall(caller.pulse(length_s).packed())
 
 
 def _received(peer: socket.socket, size: int) -> bytes:
-    """Return ``size`` bytes of ``peer``; end this process where there are none, since the peer has ended."""
+    """Return ``size`` bytes from ``peer``; end this process if the peer has ended."""
     data = b""
     while len(data) < size:
         part = peer.recv(size - len(data))
@@ -213,7 +213,7 @@ def _received(peer: socket.socket, size: int) -> bytes:
 
 
 def _line() -> bytes:
-    """Return the next line of standard input, nothing at its end; what comes after it is left unread."""
+    """Return the next line of standard input, empty at its end; further input stays unread."""
     line = b""
     while not line.endswith(b"\n"):
         part = os.read(_STDIN, 1)
@@ -224,7 +224,7 @@ def _line() -> bytes:
 
 
 def _pin(cores: list[int]) -> None:
-    """Move every thread of this process, TensorFlow's too, to ``cores``."""
+    """Pin every thread of this process, TensorFlow's too, to ``cores``."""
     if cores and hasattr(os, "sched_setaffinity"):
         for thread in Path("/proc/self/task").iterdir():
             os.sched_setaffinity(int(thread.name), cores)

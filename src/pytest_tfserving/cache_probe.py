@@ -1,8 +1,8 @@
-"""A probe for servers that answer requests that they have seen before from a cache.
+"""Detection of servers that answer repeated requests from a cache.
 
-Load is the same request again and again: where its answers come from a cache, figures are those of the cache.
-After a run the request and others like it, each sent for the first time, are sent in turn. A cache answers
-the request faster than any of the others.
+Load repeats one request. If a cache answers it, the figures describe the cache, not the model. After a run
+the known request and new requests like it are sent in turn. A cache answers the known request faster than any
+new one.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
     from pytest_tfserving.probe import Asker
     from pytest_tfserving.targets.deployment import Deployment
 
-# Of times that are alike, one in 12 870 such series has all eight of one kind below all of the other.
+# Without a cache, one in 12,870 such series has all eight times of one kind below all of the other kind.
 _PAIRS = 8
 _FEWEST_PAIRS = 5
 _MOST_S = 2.0
-# What differs by less is no cache, or one that hardly matters.
+# A smaller difference is not a cache, or hardly matters.
 _FACTOR = 1.5
 _LARGEST_CHANGE = 1e-3
 _MS = 1_000
 
 
 def cache_found(deployment: Deployment, payload: Payload) -> str:
-    """Return that the server answers from a cache, a sentence with both times; empty where it does not.
+    """Return a sentence with both times if the server answers from a cache; empty if it does not.
 
-    Nothing is said where the payload has no number with a fraction that could be changed a little, where
-    requests fail, and where answers take so long that few would have to tell.
+    The answer is also empty if the payload has no number with a fraction to change, if requests fail, and
+    if answers take so long that there are too few of them.
     """
     others = list(_others(payload))
     same_s: list[float] = []
@@ -66,17 +66,17 @@ def _told(same_s: list[float], other_s: list[float]) -> str:
     if max(same_s) >= min(other_s) or other < _FACTOR * same:
         return ""
     return (
-        f"the server answers requests that it has seen before from a cache, in {_MS * same:.3g} ms, "
-        f"others in {_MS * other:.3g} ms: load is the same request again and again, "
-        "so its figures are those of the cache"
+        f"the server answers a repeated request from a cache, in {_MS * same:.3g} ms, "
+        f"and new requests in {_MS * other:.3g} ms; load repeats one request, "
+        "so the figures describe the cache"
     )
 
 
 def _took_s(asked: Asker, payload: Payload, deployment: Deployment) -> float:
-    """Return how long a right answer took.
+    """Return how long a successful answer took, in seconds.
 
     Raises:
-        LoadError: when none came.
+        LoadError: when no successful answer came.
     """
     request = asked.request(payload)
     began = time.perf_counter()
@@ -88,7 +88,7 @@ def _took_s(asked: Asker, payload: Payload, deployment: Deployment) -> float:
 
 
 def _others(payload: Payload) -> Iterator[Payload]:
-    """Yield the same payload with another number in it each time, one that no server has seen."""
+    """Yield payloads that differ from ``payload`` in one number, each a request that is new to the server."""
     document: Any = None
     with suppress(ValueError, RecursionError):
         document = json.loads(payload.body)
@@ -104,7 +104,7 @@ def _others(payload: Payload) -> Iterator[Payload]:
 
 
 def _first_fraction(value: Any) -> tuple[Any, Any] | None:
-    """Return the list or object that holds the first number with a fraction, and its place there."""
+    """Return the list or object that holds the first number with a fraction, and the number's place there."""
     places = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for place, each in places:
         if isinstance(each, float):

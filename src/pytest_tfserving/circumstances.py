@@ -1,4 +1,4 @@
-"""Where and with what a result was measured: figures mean nothing without it."""
+"""The environment of a result: deployment, machine, versions and commit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PACKAGES = ("pytest-tfserving", "pytest", "locust", "gevent", "numpy", "tensorf
 
 
 def environment(deployment: Deployment) -> dict[str, Any]:
-    """The deployment's own facts, the machine's, the versions and the commit."""
+    """Return the deployment's own facts, the machine, the versions, the commit and the load average."""
     return {**deployment.environment, **_of_this_machine(), "load_average_1min": psutil.getloadavg()[0]}
 
 
@@ -48,7 +48,7 @@ def _versions() -> dict[str, str]:
 
 
 def cpu_model() -> str:
-    """Return the name of the CPU."""
+    """Return the name of the CPU model."""
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
@@ -57,7 +57,7 @@ def cpu_model() -> str:
 
 
 def _commit() -> str | None:
-    """The commit of the folder that pytest runs in, with a ``+`` when files were changed since."""
+    """Return the commit of the current folder, with a ``+`` if files have changed since; None without git."""
     with suppress(OSError, subprocess.SubprocessError):
         described = subprocess.run(
             ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],  # noqa: S607 - from PATH

@@ -1,4 +1,4 @@
-"""The command ``pytest-tfserving``: which commands there are, and how their errors look."""
+"""The program ``pytest-tfserving``: its commands, and the report of their errors."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from pytest_tfserving.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Each is a module of `pytest_tfserving.commands`, except serve, whose arguments are TensorFlow Serving's.
+# Each command is a module of `pytest_tfserving.commands`, except serve, which has TF Serving's flags.
 _SERVE = "serve"
 _COMMANDS = {
-    _SERVE: "run the embedded server; it takes tensorflow_model_server's flags, see serve --help",
-    "export-model": "write one of the models of this package as a SavedModel",
-    "report": "remake reports from the JSON that --tfserving-json wrote",
-    "search": "find the largest load that holds SLOs on one experiment; arguments after -- go to pytest",
-    "calibrate": "measure what this machine's noise lets a gate see, and keep it for later runs",
+    _SERVE: "run the embedded server, with tensorflow_model_server's flags; see serve --help",
+    "export-model": "write a model of this package as a SavedModel",
+    "report": "make reports from the JSON files of --tfserving-json",
+    "search": "find the largest load at which an experiment meets SLOs; arguments after -- go to pytest",
+    "calibrate": "measure this machine's noise and which differences tests can detect; keep the result",
     "bake": "build an image that has a model in it and serves it",
     "render": "show experiments as Kubernetes manifests, or write them as Kustomize overlays",
-    "cleanup": "delete what runs that were killed have left on engines and clusters",
+    "cleanup": "delete what killed runs left on container engines and clusters",
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; 0 is success, 2 a mistake in what was asked for."""
+    """Run the command; return 0 for success, 2 after a reported error, else the command's own code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments[:1] == [_SERVE]:
         from pytest_tfserving.model_server.main import main as serve
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parted(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """What stands before ``--``, and what after it, where pytest is run."""
+    """Return the arguments before ``--``, and those after it, which go to pytest; only search has such."""
     if arguments[:1] != ["search"] or "--" not in arguments:
         return arguments, []
     at = arguments.index("--")

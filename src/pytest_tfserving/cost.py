@@ -1,4 +1,4 @@
-"""What a shape costs: prices of machines, US dollars a month and a million predictions."""
+"""Cost of a shape: prices of machines, and US dollars for a month and for a million predictions."""
 
 from __future__ import annotations
 
@@ -21,9 +21,14 @@ _TOO_MUCH = 1e15
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """A price list: US dollars an hour for a vCPU and for a GB of RAM, or for whole machines by shape.
+    """A price list.
 
-    A shape of ``shapes`` costs so much with all its nodes, whatever the other two say.
+    Attributes:
+        vcpu_hour_usd: US dollars an hour for a vCPU.
+        gb_hour_usd: US dollars an hour for a GB of RAM.
+        source: origin of the prices, for reports.
+        date: day of the prices, for reports.
+        shapes: US dollars an hour for all nodes of a shape, by its name; overrides the other two prices.
     """
 
     vcpu_hour_usd: float
@@ -33,28 +38,28 @@ class Prices:
     shapes: Mapping[str, float] = field(default_factory=dict)
 
     def hour_usd(self, shape: Shape) -> float:
-        """An hour of all nodes of ``shape``."""
+        """Return the price of an hour of all nodes of ``shape``."""
         if shape.name in self.shapes:
             return self.shapes[shape.name]
         return shape.nodes * (shape.vcpus * self.vcpu_hour_usd + shape.ram_gb * self.gb_hour_usd)
 
     def month_usd(self, shape: Shape, hours: float) -> float:
-        """A month in which ``shape`` runs for ``hours`` hours."""
+        """Return the price of a month in which ``shape`` runs for ``hours`` hours."""
         return hours * self.hour_usd(shape)
 
     def million_usd(self, shape: Shape, rps: float) -> float:
-        """A million predictions at ``rps`` successes a second."""
+        """Return the price of a million predictions at ``rps`` successes a second."""
         return self.hour_usd(shape) / (rps * _SECONDS_AN_HOUR) * _MILLION
 
 
-# The reference study's.
+# The prices of the reference study.
 E2 = Prices(0.02289, 0.003067, "Google Cloud E2 custom machines, as in the reference study", "2022-07-28")
 STUDY_HOURS = 24.0
 
 
 @dataclass(frozen=True, slots=True)
 class Pricing:
-    """A price list, and how many hours a month a deployment runs."""
+    """A price list, and the hours a month that a deployment runs."""
 
     prices: Prices = E2
     hours: float = STUDY_HOURS
@@ -64,7 +69,7 @@ def read_prices(path: Path) -> Prices:
     """Read a YAML file with the fields of `Prices`.
 
     Raises:
-        ConfigurationError: when it cannot be read, or something in it is not a price.
+        ConfigurationError: when the file cannot be read, or a value in it does not fit.
     """
     import yaml
 
@@ -72,7 +77,7 @@ def read_prices(path: Path) -> Prices:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationError(f"the price file {path} cannot be read: {error.strerror}.") from None
-    except Exception as error:  # noqa: BLE001 - the library raises what it likes for a tag that its text does not fit
+    except Exception as error:  # noqa: BLE001 - PyYAML raises any error for a tag that does not fit its text
         raise ConfigurationError(f"{path} is not YAML: {one_line(str(error))}.") from None
     if not isinstance(content, dict):
         raise ConfigurationError(f"{path} must be a mapping with the keys {', '.join(_KEYS)}.")

@@ -1,6 +1,6 @@
-"""Decides SLOs while load runs: finds the steady window, feeds each SLO's test, says when all is known.
+"""Decisions on SLOs while load runs: the steady window, the test of each SLO, the end of the run.
 
-It takes finished requests as arrays and knows nothing of processes or files.
+The module takes finished requests as arrays, and has no part in processes or files.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 DEFAULT_ALPHA = 0.01
-# Nothing is decided early before its window is so long: less does not tell a warm-up from a slow server.
+# The shortest window for an early decision; a shorter one cannot tell a warm-up from a slow server.
 SHORTEST_WINDOW_S = 5.0
-# A look at all tests costs milliseconds; the next one is due when the window is so many times as long.
+# A look at all tests takes milliseconds; the next look is due when the window has grown by this factor.
 _NEXT_LOOK = 1.08
-# Fewer pulses do not show how the machine's speed wanders; the machine is to blame for so much of a
-# wandering.
+# The fewest pulses that show how the machine's speed wanders, and the share of the whole wandering from which
+# on the machine counts as its cause.
 _PULSES_THAT_TELL = 8
 _MACHINES_SHARE = 0.5
-# Processes write what they recorded now and then; by so long after, a request is sure to be there.
+# Processes write their records at intervals; after this time the record of a request has arrived.
 _HOLD_BACK_S = 0.6
 
 
 class Decider:
-    """Watches one run of load for ``slos``: at most ``alpha`` of its PASS, and of its FAIL, are wrong.
+    """Decisions on ``slos`` while load runs; a PASS, or a FAIL, is wrong with probability ``alpha`` at most.
 
-    That holds for the server under the noise seen, given that the machine's memory is ``noise_memory_s`` at
-    most. With ``early_stop`` the run is over when all is decided. Relative SLOs are decided where the
-    deployment ``has_baseline``. Without a ``plateau`` the level of load changes in the part that is judged:
-    it is never steady, and there is nothing to cut.
+    This probability is for the server under the noise of the run, if the machine's noise memory is at most
+    ``noise_memory_s``. With ``early_stop`` the run is over when every SLO is decided. Relative SLOs are
+    decided if the deployment ``has_baseline``. Without a ``plateau`` the level of load changes in the judged
+    part, so that part is never steady and no beginning is cut off.
     """
 
     def __init__(  # noqa: PLR0913 - all that a verdict rests on
@@ -77,37 +77,37 @@ class Decider:
 
     @property
     def start_s(self) -> float:
-        """Where the steady window starts, in seconds since the run's start; NaN while nothing is settled."""
+        """The start of the steady window, in seconds since the run's start; NaN until `settle` is called."""
         return self._settled_s + self._cut_s
 
     def settle(self, at_s: float) -> None:
-        """Begin the window: from ``at_s`` on every user runs and has had an answer."""
+        """Begin the window: from ``at_s`` on, every user runs and has had an answer."""
         self._settled_s = at_s
 
     def add(self, finished_s: Floats, latencies_ms: Floats, failed: NDArray[np.bool_]) -> None:
-        """Take in requests that ended since the last call."""
+        """Add requests that ended since the last call."""
         self._requests.add(finished_s, latencies_ms, failed)
 
     def add_cpu(self, at_s: Floats, cpu_s: Floats) -> None:
-        """Take in the CPU that the replicas had used at each ``at_s`` so far, in place of what was known.
+        """Set the CPU time that the replicas had used at each ``at_s`` so far, in place of earlier values.
 
-        ``at_s`` is in seconds since the run's start. ``cpu_s`` counts on and on.
+        ``at_s`` is in seconds since the run's start. ``cpu_s`` is cumulative.
         """
         self._cpu = (at_s, cpu_s)
 
     def add_baseline(self, at_s: Floats, calls: Floats, busy_s: Floats, latency_ms: Floats) -> None:
-        """Take in pulses of the baseline that were made since the last call.
+        """Add pulses of the baseline since the last call.
 
         Args:
-            at_s: when load stood still for each, in seconds of load since the run's start.
-            calls: how many calls it made.
-            busy_s: for how many seconds it called.
-            latency_ms: its median call.
+            at_s: times of the pulses, in seconds of load since the run's start.
+            calls: number of calls in each pulse.
+            busy_s: length of the calls of each pulse, in seconds.
+            latency_ms: median call of each pulse.
         """
         self._baseline.extend(np.array([at_s, calls / busy_s, latency_ms]))
 
     def look(self, now_s: float, *, last: bool = False) -> None:
-        """Decide what can be decided of the requests that ended until ``now_s``."""
+        """Decide SLOs on the requests that ended until ``now_s``, as far as the data suffice."""
         if math.isnan(self._settled_s) or (now_s < self._look_at_s and not last):
             return
         until_s = now_s if last else now_s - _HOLD_BACK_S
@@ -125,12 +125,12 @@ class Decider:
             self._ask(slo, window, now_s, last=last)
 
     def is_over(self) -> bool:
-        """Return whether the run may end: every SLO is decided."""
+        """Return whether the run may end, because every SLO is decided."""
         awaited = [text for text, slo in self._slos.items() if not slo.guard]
         return self._early_stop and bool(awaited) and all(text in self.decisions for text in awaited)
 
     def undecided(self, now_s: float) -> dict[str, Undecided]:
-        """Return what is still open, what keeps it open, and how many more seconds would likely decide it."""
+        """Return the open SLOs, each with its noise and the seconds that would likely decide it."""
         length_s = now_s - self.start_s
         machine_sd = self._machine_sd()
         return {
@@ -147,7 +147,7 @@ class Decider:
         }
 
     def _machine_sd(self) -> float:
-        """Return by what fraction the machine's speed wandered, as the baseline shows it; NaN without one."""
+        """Return the fraction by which the machine's speed wandered in the baseline; NaN if unknown."""
         at_s, rps, _ = self._baseline.values
         if len(at_s) < _PULSES_THAT_TELL:
             return math.nan
@@ -199,7 +199,7 @@ class Decider:
 
 
 def _told_apart(noise: Noise | None, machine_sd: float) -> Noise | None:
-    """Return ``noise`` with the machine's wandering told apart from the server's, where that is known."""
+    """Return ``noise`` with its kind narrowed to machine or server, if the baseline shows which one."""
     if not noise or noise.kind is not NoiseKind.SPEED or not noise.sd or math.isnan(machine_sd):
         return noise
     is_machine = machine_sd >= _MACHINES_SHARE * noise.sd
@@ -207,9 +207,9 @@ def _told_apart(noise: Noise | None, machine_sd: float) -> Noise | None:
 
 
 class _Requests:
-    """What was recorded since every user runs, in the order it ended, and counted in slices of time.
+    """The requests since every user runs, in the order of their ends, and counted in slices of time.
 
-    Single requests are kept only while ``kept`` is true: a run that nothing is asked of needs none.
+    Single requests are kept only while ``kept`` is true: a run without open SLOs needs none.
     """
 
     def __init__(self, *, kept: bool) -> None:
@@ -221,16 +221,16 @@ class _Requests:
         self._slices = _Slices()
 
     def forget(self) -> None:
-        """Keep single requests no longer."""
+        """Stop keeping single requests."""
         self._kept = False
         self._ended_s, self._latencies_ms, self._failed = _Column(float), _Column(float), _Column(bool)
 
     def add(self, finished_s: Floats, latencies_ms: Floats, failed: NDArray[np.bool_]) -> None:
-        """Take in requests in any order."""
+        """Add requests in any order."""
         self._waiting.append(np.column_stack([finished_s, latencies_ms, failed]))
 
     def absorb(self, from_s: float, until_s: float) -> None:
-        """Put those that ended between the two in their order; later ones go on waiting."""
+        """Sort in the requests that ended between the two times; later ones go on waiting."""
         if not self._waiting:
             return
         waiting = np.concatenate(self._waiting)
@@ -245,7 +245,7 @@ class _Requests:
             self._failed.extend(rows[:, 2] > 0)
 
     def since(self, start_s: float, until_s: float, baseline: Baseline, cpu: tuple[Floats, Floats]) -> Window:
-        """Return the window from ``start_s`` on, with what was measured beside the requests."""
+        """Return the window from ``start_s`` on, with the baseline and the CPU times."""
         first = np.searchsorted(self._ended_s.values, start_s)
         failed = self._failed.values[first:]
         latencies_ms = self._latencies_ms.values[first:][~failed]
@@ -254,7 +254,7 @@ class _Requests:
         return Window(latencies_ms, failed, ended_s, length_s, baseline, *cpu)
 
     def steadiness(self, length_s: float) -> tuple[float, str]:
-        """After how many seconds rates and latencies are steady, and why they never are."""
+        """Return the seconds after which rates and latencies are steady, and why they never are."""
         return self._slices.steadiness(length_s)
 
 
@@ -267,7 +267,7 @@ class _Column:
 
     @property
     def values(self) -> NDArray[Any]:
-        """What is in it."""
+        """The elements of the array."""
         return self._room[: self._size]
 
     def extend(self, more: NDArray[Any]) -> None:
@@ -288,18 +288,18 @@ class _Columns:
         self.values: Floats = np.empty((count, 0))
 
     def extend(self, more: Floats) -> None:
-        """Append ``more``, an array a column."""
+        """Append ``more``, one array for each column."""
         self.values = np.concatenate([self.values, more], axis=1)
 
 
 class _Slices:
-    """Requests counted in slices of `SLICE_S`: how many were answered, well, and how long those took."""
+    """Counts in slices of `SLICE_S`: all requests, successes, and the latencies of the successes in total."""
 
     def __init__(self) -> None:
         self._sums = np.zeros((3, 0))
 
     def add(self, ended_s: Floats, latencies_ms: Floats, failed: NDArray[np.bool_]) -> None:
-        """Count requests by when they ended."""
+        """Count requests by their ends."""
         if not len(ended_s):
             return
         at = (ended_s / SLICE_S).astype(np.int64)
@@ -313,20 +313,20 @@ class _Slices:
         self._sums = sums
 
     def steadiness(self, length_s: float) -> tuple[float, str]:
-        """After how many seconds rates and latencies are steady, and why they never are."""
+        """Return the seconds after which rates and latencies are steady, and why they never are."""
         whole = max(int(length_s / SLICE_S + 1e-9), 0)
         sums = np.zeros((3, whole))
         known = self._sums[:, :whole]
         sums[:, : known.shape[1]] = known
         if not sums[1].any():
             return 0.0, ""
-        # So long that five slices, a batch, hold about five requests at least.
+        # Slices are joined until five of them, a batch, hold at least about five requests.
         joined = math.ceil(whole / sums[1].sum())
         slices = whole // joined
         answered, good, taken_ms = sums[:, : slices * joined].reshape(3, slices, joined).sum(axis=2)
         latencies_ms = np.divide(taken_ms, good, out=np.full(slices, np.nan), where=good > 0)
         slice_s = SLICE_S * joined
-        # Failures are no warm-up: what is answered badly is answered, too, and none is cut off.
+        # Failures are not warm-up: they count as answers here, and no failure is cut off.
         found = [steadiness(answered, "rps", slice_s), steadiness(latencies_ms, "latency", slice_s)]
         failed = answered > good
         first_failure_s = slice_s * float(failed.argmax()) if failed.any() else math.inf

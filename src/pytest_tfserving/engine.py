@@ -1,4 +1,4 @@
-"""The Docker Engine of this machine, or Podman in its place: found, asked, and its errors in one sentence."""
+"""The container engine of this machine, Docker or Podman: its address, its API, its errors as a sentence."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.targets.labels import Leftovers
 
-# What `bake` says of the model that it put into an image.
+# The label of an image with the name of the model that `bake` put into the image.
 MODEL = "pytest-tfserving/model"
-# A removal waits for the kernel to take the container's processes down.
+# A removal waits for the kernel to end the container's processes.
 _TIMEOUT_S = 30
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
 def address() -> str:
-    """Where the engine listens: DOCKER_HOST, Podman's CONTAINER_HOST, docker's context, else Podman."""
+    """Return the engine's address: DOCKER_HOST, Podman's CONTAINER_HOST, docker's context, else Podman's."""
     for variable in ("DOCKER_HOST", "CONTAINER_HOST"):
         if os.environ.get(variable):
             return os.environ[variable]
@@ -44,12 +44,12 @@ def address() -> str:
 
 
 def _address_of_context() -> str:
-    """The address of the context that the docker command uses."""
+    """Return the address of the context that the docker command uses."""
     from docker.context import ContextAPI
 
     try:
         host = ContextAPI.get_current_context().Host
-    except Exception:  # noqa: BLE001 - the SDK raises what it likes on a file it cannot read
+    except Exception:  # noqa: BLE001 - the SDK raises any error on a file that it cannot read
         host = None
     return str(host or "unix:///var/run/docker.sock").replace("http+unix://", "unix://")
 
@@ -60,10 +60,10 @@ def _exists(host: str) -> bool:
 
 @contextmanager
 def connect() -> Iterator[Engine]:
-    """A connection to this machine's engine.
+    """Connect to this machine's engine.
 
     Raises:
-        ConfigurationError: when there is none, and when it is another machine's.
+        ConfigurationError: when no engine answers, and when the engine is on another machine.
     """
     try:
         import docker
@@ -89,7 +89,7 @@ def connect() -> Iterator[Engine]:
 
 
 def reason(error: BaseException) -> str:
-    """The part of an engine's, or of a connection's, error that a user can act on."""
+    """Return the part of an engine's or a connection's error that a user can act on."""
     explanation = getattr(error, "explanation", None)
     if explanation:
         return one_line(without_secrets(str(explanation)), LONGEST_REASON).rstrip(".")
@@ -99,7 +99,7 @@ def reason(error: BaseException) -> str:
 
 
 class Engine:
-    """A connection to an engine; whatever it refuses is a `DeploymentError`."""
+    """A connection to an engine; a refusal by the engine is a `DeploymentError`."""
 
     def __init__(self, client: docker.DockerClient, host: str) -> None:
         self.client = client
@@ -110,7 +110,7 @@ class Engine:
 
     @contextmanager
     def asked(self, what: str) -> Iterator[None]:
-        """Turn what goes wrong inside into one sentence: that ``what`` failed, and why."""
+        """Turn errors inside the context into a `DeploymentError`: ``what`` failed, and why."""
         import docker
         import requests
 
@@ -120,7 +120,7 @@ class Engine:
             raise DeploymentError(f"{what} failed on the engine at {self}: {reason(error)}") from None
 
     def facts(self) -> dict[str, Any]:
-        """Its name, its version, its cores and RAM, and how it limits containers."""
+        """Return the engine's name and version, its cores and RAM, and how it limits containers."""
         with self.asked("asking for its version"):
             version, info = self.client.version(), self.client.info()
         component = (version.get("Components") or [{}])[0]
@@ -134,10 +134,10 @@ class Engine:
         }
 
     def image(self, name: str, say: Any) -> Image:
-        """The image ``name``, pulled if the engine has it not.
+        """Return the image ``name``; pull the image if it is missing.
 
         Raises:
-            DeploymentError: when it cannot be pulled either.
+            DeploymentError: when the image is missing and cannot be pulled, or ``name`` is not valid.
         """
         import docker
         import requests
@@ -157,7 +157,7 @@ class Engine:
             ) from None
 
     def ours(self, labels: Mapping[str, str]) -> list[Container]:
-        """The containers that carry ``labels``, running or not."""
+        """Return the containers with these ``labels``, running or not."""
         wanted = [f"{name}={value}" for name, value in labels.items()]
         with self.asked("listing containers"):
             found: list[Container] = self.client.containers.list(
@@ -171,7 +171,7 @@ class Engine:
             self._remove(container)
 
     def sweep(self, leftovers: Leftovers) -> list[str]:
-        """Remove the containers that are left over, and return their names with their runs."""
+        """Remove the leftover containers, and return their names with their runs."""
         left = [each for each in self.ours({MANAGED_BY: US}) if leftovers.include(each.labels)]
         for container in left:
             self._remove(container)
@@ -186,12 +186,12 @@ class Engine:
             except docker.errors.NotFound:
                 return
             except docker.errors.APIError as error:
-                if error.status_code != 409:  # noqa: PLR2004 - somebody else is removing it
+                if error.status_code != 409:  # noqa: PLR2004 - another client is removing the container
                     raise
 
 
 def split_name(image: str) -> tuple[str, str]:
-    """An image's repository, and its tag or digest: ``latest`` where it has none."""
+    """Return an image's repository, and its tag or digest; the tag ``latest`` if the name has none."""
     if "@" in image:
         repository, _, digest = image.partition("@")
         return repository, digest
@@ -200,9 +200,9 @@ def split_name(image: str) -> tuple[str, str]:
 
 
 def model_in(image: Image) -> str:
-    """The name of the model that an image has in it; empty when it has none."""
+    """Return the name of the model in an image; empty if the image has no model."""
     config = image.attrs.get("Config") or {}
     variables = dict(each.partition("=")[::2] for each in config.get("Env") or ())
     named = variables.get("MODEL_NAME", "")
-    # tensorflow/serving itself says "model", and has none.
+    # tensorflow/serving itself sets "model", and has no model.
     return (config.get("Labels") or {}).get(MODEL, "") or ("" if named == "model" else named)

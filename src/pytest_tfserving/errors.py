@@ -1,52 +1,52 @@
-"""The errors this plugin raises; each text is one sentence a user can act on."""
+"""The errors of this plugin; each text is one sentence that a user can act on."""
 
 from __future__ import annotations
 
-# Nobody means a valid name by a longer one.
+# A longer name is not a misspelt valid name.
 _LONGEST_NAME = 80
 
 
 class TFServingError(Exception):
-    """Base of every error below."""
+    """Base class of the errors below."""
 
 
 class ConfigurationError(TFServingError):
-    """Something the user wrote is wrong: names the value, its place and what would be valid."""
+    """A mistake in the user's input; the text has the value, its place and what is valid."""
 
 
 class DeploymentError(TFServingError):
-    """A deployment did not become ready, or did not stay so."""
+    """A deployment that did not become ready, or did not stay ready."""
 
 
 class LoadError(TFServingError):
-    """Load could not be put on a deployment."""
+    """A failure to put load on a deployment."""
 
 
 class TFServingWarning(UserWarning):
-    """A test passed on an estimate, on fewer SLOs than it has, on too few requests, or without a verdict."""
+    """A test that passed on an estimate, on part of its SLOs, on too few requests, or without a verdict."""
 
 
 def shown(value: object) -> str:
-    """Return ``repr`` of a value that somebody else wrote, cut to what a sentence has room for."""
+    """Return ``repr`` of a value from outside, shortened for a sentence."""
     import reprlib
 
     short = reprlib.Repr()
     short.maxlevel, short.maxlist, short.maxdict, short.maxstring, short.maxother = 3, 10, 10, 80, 80
     try:
         return short.repr(value)
-    except ValueError:  # Python writes no number of thousands of digits
+    except ValueError:  # Python does not write numbers of thousands of digits
         return "a number of thousands of digits"
 
 
 def missing_extra(module: str, extra: str, purpose: str) -> ConfigurationError:
-    """The error for a library that an extra of this package brings."""
+    """Return the error for a missing library that an extra of this package installs."""
     return ConfigurationError(
         f"{purpose} needs {module}, which is not installed: pip install 'pytest-tfserving[{extra}]'."
     )
 
 
 def nearest(name: str, valid: list[str]) -> str:
-    """``did you mean 'x'? Valid: a, b, x`` for a misspelt ``name``."""
+    """Return ``did you mean 'x'? valid: a, b, x`` for a misspelt ``name``."""
     import difflib
 
     close = difflib.get_close_matches(name[:_LONGEST_NAME], valid, n=1)

@@ -1,4 +1,4 @@
-"""The end of a session: what no test has judged, and an exit code that agrees with the table."""
+"""The end of a session: runs that no test judged, and an exit code that agrees with the table."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ANSWERS = {"failed", "rerun", "xfailed"}
 
 
 class ExitStatus:
-    """Fails a session whose tests passed although the table, or an option, says otherwise.
+    """A pytest plugin that fails a session whose tests passed although the table, or an option, does not.
 
     What it has to say comes after pytest's own last line.
     """
@@ -34,13 +34,13 @@ class ExitStatus:
         self._notes: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Remember what became of a test that did not simply pass."""
+        """Remember the outcome of a test that did not simply pass."""
         if report.outcome != "passed":
             outcome = "xfailed" if hasattr(report, "wasxfail") else report.outcome
             self._outcomes[report.nodeid].add(outcome)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Warn of what no test has judged, and fail where the table or an option asks for that."""
+        """Warn of runs that no test judged; fail the session if the table or an option demands a failure."""
         ended = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
         if not (ended and self._perf.has_folder):
             return
@@ -55,7 +55,7 @@ class ExitStatus:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_unconfigure(self, config: pytest.Config) -> None:
-        """Say it in the last lines."""
+        """Write the notes and failures as the last lines."""
         if reporter := config.pluginmanager.get_plugin("terminalreporter"):
             for text in self._notes:
                 reporter.write_line(f"tfserving: {text}", yellow=True)
@@ -63,7 +63,7 @@ class ExitStatus:
                 reporter.write_line(f"tfserving: {text}", red=True)
 
     def _contradictions(self, entries: list[Entry], uses: dict[str, Use]) -> Iterator[str]:
-        """Say which verdicts would fail a test, and failed none."""
+        """Yield a sentence for each FAIL or INVALID verdict that failed no test."""
         from pytest_tfserving.slo import Verdict
 
         for entry in entries:
@@ -75,7 +75,7 @@ class ExitStatus:
                 yield f"{name} is {entry.verdict}, and no test failed for that ({tests})"
 
     def _unjudged(self, entries: list[Entry], uses: dict[str, Use]) -> Iterator[tuple[str, Use]]:
-        """Say which runs of load and searches no test judged, each with those that asked for it."""
+        """Yield a sentence for each run of load or search that no test judged, with its use."""
         for entry in entries:
             result, use = entry.result, uses[entry.key]
             is_spoilt = result.aborted or result.invalid or result.incomplete or result.not_judged
@@ -89,11 +89,11 @@ class ExitStatus:
                 yield f"{search['experiment']}: {text}", use
 
     def _any_trouble(self, nodeids: Iterable[str]) -> bool:
-        """Return whether one of these tests did not get to its end: it failed, or skipped itself."""
+        """Return whether one of these tests failed or was skipped, and so may not have reached its end."""
         return any(nodeid in self._outcomes for nodeid in nodeids)
 
     def _not_let_through(self, unjudged: Iterator[tuple[str, Use]]) -> Iterator[str]:
-        """Warn of what was not judged; return what an option or a warning filter makes a failure of."""
+        """Warn of unjudged runs; yield the sentences that an option or warning filter makes failures."""
         for text, use in unjudged:
             nodeid, line = next(iter(use.asked.items()), ("", 0))
             said = f"{text} ({nodeid})"
@@ -106,7 +106,7 @@ class ExitStatus:
                 yield said
 
     def _nothing_judged(self, entries: list[Entry], uses: dict[str, Use]) -> str:
-        """Say that no experiment was judged; empty where one was, or a test did so by itself."""
+        """Return a sentence if no experiment was judged, by a verdict or by a test itself; else empty."""
         is_judged = any(self._is_judged(entry, uses[entry.key]) for entry in entries)
         if is_judged or not entries or self._perf.searches():
             return ""
@@ -117,7 +117,7 @@ class ExitStatus:
         return f"NOT JUDGED: {none} judged{remedy}"
 
     def _is_judged(self, entry: Entry, use: Use) -> bool:
-        """Return whether a run has a verdict, and not every test that asked for one was skipped."""
+        """Return whether a test read a figure, or the run has a verdict and not all its tests are skipped."""
         from pytest_tfserving.slo import Verdict
 
         skipped = [nodeid for nodeid in use.checked if "skipped" in self._outcomes.get(nodeid, ())]

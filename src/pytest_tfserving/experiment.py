@@ -1,4 +1,4 @@
-"""What is deployed and measured: shapes, serving options, experiments. Frozen data, no I/O."""
+"""Experiments and their parts, such as shapes and serving options. Frozen data, no I/O."""
 
 from __future__ import annotations
 
@@ -27,7 +27,11 @@ _SHAPE_SPELLINGS = (
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a cluster is made of: ``nodes`` machines of ``vcpus`` vCPUs and ``ram_gb`` GB (2**30 bytes)."""
+    """The size of a cluster: ``nodes`` machines of ``vcpus`` vCPUs and ``ram_gb`` GB (2**30 bytes).
+
+    Raises:
+        ConfigurationError: for a part below 1.
+    """
 
     vcpus: int
     ram_gb: int
@@ -44,7 +48,7 @@ class Shape:
         """Read ``8vCPU-16GB_2`` or ``8cpu-16gb-2n``.
 
         Raises:
-            ConfigurationError: for any other spelling, and for zero or negative parts.
+            ConfigurationError: for any other spelling, and for parts below 1.
         """
         for spelling in _SHAPE_SPELLINGS:
             if match := spelling.fullmatch(text):
@@ -53,12 +57,12 @@ class Shape:
 
     @property
     def name(self) -> str:
-        """The spelling used in names of experiments."""
+        """The spelling in names of experiments: ``8cpu-16gb-2n``."""
         return f"{self.vcpus}cpu-{self.ram_gb}gb-{self.nodes}n"
 
     @property
     def machine(self) -> str:
-        """The name of one of its nodes: ``8cpu-16gb``."""
+        """The name of one node of the shape: ``8cpu-16gb``."""
         return f"{self.vcpus}cpu-{self.ram_gb}gb"
 
     @property
@@ -68,13 +72,17 @@ class Shape:
 
     @property
     def ram_bytes(self) -> int:
-        """RAM of one node."""
+        """The RAM of one node in bytes."""
         return self.ram_gb * BYTES_PER_GB
 
 
 @dataclass(frozen=True, slots=True)
 class BatchingParameters:
-    """The fields of TF Serving's ``batching_parameters_file`` that the experiments set."""
+    """Fields of TF Serving's ``batching_parameters_file``, with its names and units.
+
+    Raises:
+        ConfigurationError: for a timeout below 0, and for any other field below 1.
+    """
 
     max_batch_size: int = 128
     batch_timeout_micros: int = 0
@@ -90,13 +98,17 @@ class BatchingParameters:
                 )
 
     def text(self) -> str:
-        """The content of a ``batching_parameters_file``."""
+        """Return the content of a ``batching_parameters_file``."""
         return "".join(f"{part.name} {{ value: {getattr(self, part.name)} }}\n" for part in fields(self))
 
 
 @dataclass(frozen=True, slots=True)
 class ServingOptions:
-    """How TF Serving is told to use a node; ``intra_op`` and ``inter_op`` are thread counts."""
+    """TF Serving's options on a node: two thread counts, and batching (None for no batching).
+
+    Raises:
+        ConfigurationError: for a thread count below 1.
+    """
 
     intra_op: int
     inter_op: int
@@ -108,7 +120,7 @@ class ServingOptions:
                 raise ConfigurationError(f"{name} must be 1 or more, not {getattr(self, name)}.")
 
     def flags(self, batching_file: str = "") -> list[str]:
-        """The flags of ``tensorflow_model_server``; ``batching_file`` is where its node finds the file."""
+        """Return flags of ``tensorflow_model_server``; ``batching_file`` is a path on the node."""
         flags = [
             f"--tensorflow_intra_op_parallelism={self.intra_op}",
             f"--tensorflow_inter_op_parallelism={self.inter_op}",
@@ -120,7 +132,7 @@ class ServingOptions:
 
 @dataclass(frozen=True, slots=True)
 class NodeRequirements:
-    """Which nodes of a cluster are of a shape: labels they have, and taints that are tolerated."""
+    """The nodes of a cluster for a machine: their labels, and the tolerations of Pods for their taints."""
 
     selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: tuple[Mapping[str, str], ...] = ()
@@ -128,7 +140,7 @@ class NodeRequirements:
 
 @dataclass(frozen=True, slots=True)
 class LoadPods:
-    """Where Pods of load run, and what each gets, as Kubernetes writes it."""
+    """The nodes of load Pods, and the CPU and memory of each Pod as Kubernetes quantities."""
 
     nodes: NodeRequirements = field(default_factory=NodeRequirements)
     cpu: str = "1"
@@ -137,13 +149,15 @@ class LoadPods:
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """The origin of an experiment, and which fixtures and hooks its tests see there.
+    """The origin of an experiment, with the fixtures and hooks that its tests see there.
 
-    ``folder`` is that of the experiments file, or of the conftest with the hook, seen from pytest's rootdir.
-    ``fixtures`` are the definitions that override ours, and those that these depend on, each as its name, its
-    place and its function. ``parameters`` are the values that pytest gives to these fixtures.
-    ``manifest_hooks`` are the plugins that change manifests. ``renewals`` counts how often the deployment was
-    set up again.
+    Attributes:
+        folder: folder of the experiments file, or of the conftest with the hook, relative to the rootdir.
+        fixtures: definitions that override the plugin's fixtures, and the definitions that these depend on,
+            each as its name, its place and its function.
+        parameters: values that pytest gives to these fixtures, each as the fixture's name and the value.
+        manifest_hooks: plugins that change manifests.
+        renewals: how often the deployment was set up again.
     """
 
     folder: str = ""
@@ -154,11 +168,11 @@ class Home:
 
     @property
     def overridden_in(self) -> str:
-        """The innermost folder, file or class with a fixture in the place of ours, empty without one."""
+        """The innermost folder, file or class that overrides a fixture of the plugin; empty without one."""
         return max((place for _, place, _ in self.fixtures), key=len, default="")
 
     def standing_for(self, fixture: str) -> list[str]:
-        """Return what stands in the place of our ``fixture``, as text; nothing where ours is used."""
+        """Return, as texts, the definitions and values that override the plugin's ``fixture``."""
         given = [repr(value) for name, value in self.parameters if name == fixture]
         return [f"{place} {function}" for name, place, function in self.fixtures if name == fixture] + given
 
@@ -167,8 +181,22 @@ class Home:
 class Experiment:
     """A shape, TF Serving's options, a protocol, a load profile and SLOs.
 
-    Its name and its home take part in equality on purpose: pytest compares parameters to tell deployments
+    The name and the home take part in equality on purpose: pytest compares parameters to tell deployments
     apart.
+
+    Attributes:
+        name: unique among the experiments of a test; part of test ids and reports.
+        shape: machines that the replicas run on, one replica a node.
+        options: thread counts and batching of each replica.
+        model: name of a model of this package, or path of a SavedModel base folder, which has a ``/``.
+        payload: ``json``, ``jpeg``, ``raw``, or path of a ``.json`` file with the body of a request.
+        profile: the load, unless an option, a mark or ``load()`` chooses another.
+        protocol: ``rest`` or ``grpc``.
+        slo_by_target: SLOs by name of a target; ``"*"`` is for all targets without an entry.
+        target: name of the target that the session runs on; set by the session.
+        nodes: nodes of a Kubernetes cluster for the replicas; by default any node.
+        load_pods: nodes and size of the Pods that send load from a Kubernetes cluster.
+        home: origin of the experiment and the fixtures that its tests see; set when tests are collected.
     """
 
     name: str
@@ -189,7 +217,7 @@ class Experiment:
 
     @property
     def slo(self) -> SloSet:
-        """The SLOs for the target this session runs on."""
+        """The SLOs for the session's target."""
         from pytest_tfserving.slo import SloSet
 
         common = self.slo_by_target.get("*", SloSet())
@@ -197,7 +225,7 @@ class Experiment:
 
     @property
     def configuration(self) -> dict[str, Any]:
-        """What tells it from other experiments, as plain values."""
+        """The experiment's shape, options, protocol, model and payload, as plain values for reports."""
         options = self.options
         return {
             "shape": self.shape.name,
@@ -212,7 +240,7 @@ class Experiment:
 
     @property
     def served(self) -> dict[str, Any]:
-        """Return how it is served, as plain values: all but the server, the model and the request."""
+        """The way the model is served, as plain values, without the server, the model and the request."""
         options = self.options
         return {
             "shape": self.shape.name,
@@ -224,7 +252,7 @@ class Experiment:
 
     @property
     def origin(self) -> dict[str, str]:
-        """Return where it comes from, which tells it from others of its name."""
+        """The folder and the overriding place, which tell experiments of one name apart."""
         return {"folder": self.home.folder, "overridden_in": self.home.overridden_in}
 
     def __str__(self) -> str:
@@ -234,7 +262,7 @@ class Experiment:
 def experiment_name(
     shape: Shape, options: ServingOptions, payload: str = "json", protocol: str = PROTOCOLS[0]
 ) -> str:
-    """``8cpu-16gb-2n-interop4``, with ``-batch``, ``-jpeg`` or ``-raw`` as the picture is sent, ``-grpc``."""
+    """Return a name as ``8cpu-16gb-2n-interop4-batch``, with ``-jpeg`` or ``-raw``, and ``-grpc``, if set."""
     parts = [shape.name, f"interop{options.inter_op}"]
     if options.batching:
         parts.append("batch")

@@ -1,4 +1,4 @@
-"""Reads the YAML file of experiments; every mistake in it is named with its line."""
+"""Reader of the YAML file of experiments; the error for a mistake has its line."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ if TYPE_CHECKING:
     import yaml
 
 FILE_NAME = "experiments.yaml"
-# A few hundred experiments take a tenth of it, and reading it a few seconds.
+# A few hundred experiments need a tenth of this size; a file of this size takes a few seconds to read.
 _MOST_BYTES = 1 << 18
-# An alias counts as what it stands for.
+# An alias counts as the values that it stands for.
 _MOST_VALUES = 100_000
 _DEEPEST = 32
 _MOST_EXPERIMENTS = 10_000
 _LONGEST_NAME = 200
-# What a flag of TF Serving holds.
+# The largest value of a flag of TF Serving.
 _MOST = 2**31 - 1
 _MOST_BITS = 64
-# What makes a machine's name a shape's: `8vCPU-16GB` is `8vCPU-16GB_1`, `8cpu-16gb` is `8cpu-16gb-1n`.
+# Endings that turn a machine's name into a shape's: `8vCPU-16GB_1` and `8cpu-16gb-1n`; by lower case or not.
 _ONE_NODE = {True: "-1n", False: "_1"}
 _NODE_KEYS = ["selector", "tolerations"]
 _POD_SIZES = ("cpu", "memory")
@@ -64,7 +64,7 @@ _EXPERIMENT_KEYS = [
 
 @dataclass(frozen=True, slots=True)
 class ExperimentsFile:
-    """What one file holds."""
+    """The content of an experiments file."""
 
     path: Path
     experiments: tuple[Experiment, ...]
@@ -73,17 +73,21 @@ class ExperimentsFile:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A value of the file with the place it stands at."""
+    """A value of the file with its place, file and line."""
 
     raw: Any
     place: str
 
     def error(self, text: str) -> ConfigurationError:
-        """An error at this place."""
+        """Return an error at this place."""
         return ConfigurationError(one_line(f"{self.place}: {without_secrets(text)}", LONGEST_REASON))
 
     def mapping(self, what: str, valid: list[str] | None = None) -> dict[str, Value]:
-        """This value as a mapping whose keys are ``valid`` ones."""
+        """Return this value as a mapping with ``valid`` keys.
+
+        Raises:
+            ConfigurationError: for any other value, and for an unknown key.
+        """
         if not isinstance(self.raw, dict):
             raise self.error(f"{what} must be a mapping, not {self.plain()!r}.")
         for name, value in self.raw.items():
@@ -92,11 +96,15 @@ class Value:
         return self.raw
 
     def items(self) -> list[Value]:
-        """The elements of a list, or this value alone."""
+        """Return the elements of a list, or this value alone."""
         return self.raw if isinstance(self.raw, list) else [self]
 
     def integer(self, what: str, least: int = 1) -> int:
-        """This value as a whole number of ``least`` or more that TF Serving has room for."""
+        """Return this value as a whole number from ``least`` to TF Serving's largest one.
+
+        Raises:
+            ConfigurationError: for any other value.
+        """
         if not isinstance(self.raw, int) or isinstance(self.raw, bool) or self.raw < least:
             raise self.error(f"{what} must be a whole number of {least} or more, not {self.plain()!r}.")
         if self.raw > _MOST:
@@ -104,7 +112,11 @@ class Value:
         return self.raw
 
     def text(self, what: str, valid: tuple[str, ...] = ()) -> str:
-        """This value as a text, one of ``valid`` if there are any."""
+        """Return this value as a text, one of ``valid`` if there are any.
+
+        Raises:
+            ConfigurationError: for any other value, and for characters that cannot be shown.
+        """
         if not isinstance(self.raw, str):
             raise self.error(f"{what} must be a text, not {self.plain()!r}.")
         if printable(self.raw) != self.raw:
@@ -114,21 +126,29 @@ class Value:
         return self.raw
 
     def place_of(self, what: str) -> str:
-        """This value as a name or a path on this machine."""
+        """Return this value as a name or a path on this machine.
+
+        Raises:
+            ConfigurationError: for any other value, such as an address.
+        """
         text = self.text(what)
         if "://" in text:
             raise self.error(f"{what} is a name or a path on this machine, not an address.")
         return text
 
     def parsed(self, parse: Callable[[Any], Any]) -> Any:
-        """What ``parse`` makes of the plain value, its error named with this place."""
+        """Return ``parse`` of the plain value.
+
+        Raises:
+            ConfigurationError: the error of ``parse``, with this place.
+        """
         try:
             return parse(self.plain())
         except ConfigurationError as error:
             raise self.error(str(error)) from None
 
     def plain(self) -> Any:
-        """The value without places."""
+        """Return the value without places."""
         if isinstance(self.raw, dict):
             return {name: value.plain() for name, value in self.raw.items()}
         if isinstance(self.raw, list):
@@ -137,10 +157,10 @@ class Value:
 
 
 def find_file(start: Path, top: Path) -> Path:
-    """The nearest ``experiments.yaml`` in ``start`` or a folder above it, up to ``top``.
+    """Return the nearest ``experiments.yaml`` in ``start`` or a folder above it, up to ``top``.
 
     Raises:
-        ConfigurationError: when there is none.
+        ConfigurationError: when there is no such file.
     """
     for folder in (start, *start.parents):
         if (folder / FILE_NAME).is_file():
@@ -153,10 +173,10 @@ def find_file(start: Path, top: Path) -> Path:
 
 
 def find_from_top(top: Path) -> Path:
-    """The ``experiments.yaml`` of a project, seen from its top: there, above it, or in ``perf_tests``.
+    """Return the ``experiments.yaml`` in a project's ``top`` folder, or else in ``perf_tests`` below it.
 
     Raises:
-        ConfigurationError: when there is none.
+        ConfigurationError: when there is no such file.
     """
     below = top / "perf_tests" / FILE_NAME
     return below if below.is_file() and not (top / FILE_NAME).is_file() else find_file(top, top)
@@ -166,7 +186,7 @@ def read_file(path: Path) -> ExperimentsFile:
     """Read and expand a file of experiments.
 
     Raises:
-        ConfigurationError: with file and line, for whatever is wrong in it.
+        ConfigurationError: with file and line, for any mistake in the file.
     """
     top = _read(path).mapping("the file", _TOP_KEYS)
     profiles = _profiles(top)
@@ -201,7 +221,7 @@ def _expand(
     batching: BatchingParameters,
     path: Path,
 ) -> Iterator[Experiment]:
-    """One experiment for every combination of the entry's shapes, inter-op values and batching values."""
+    """Yield an experiment for every combination of the entry's shapes, inter-op and batching values."""
     for needed in ("shape", "inter_op"):
         if needed not in keys:
             raise entry.error(f"an experiment needs {needed!r}.")
@@ -245,7 +265,7 @@ def _name(value: Value) -> str:
 
 
 def _model(value: Value | None, path: Path) -> str:
-    """A model this package can make, or a folder, which is relative to the file."""
+    """Return the name of a model of this package, or the path of a folder, relative to the file."""
     name = value.place_of("model") if value else "resnet50"
     return str(path.parent / name) if "/" in name else name
 
@@ -268,7 +288,7 @@ def _profile(value: Value | None, profiles: Mapping[str, LoadProfile]) -> LoadPr
 
 
 def _slos(value: Value | None) -> dict[str, SloSet]:
-    """SLOs by target; those of a plain list are for every target."""
+    """Return SLOs by target; those of a plain list are for every target."""
     if value is None:
         return {}
     if isinstance(value.raw, dict):
@@ -302,7 +322,7 @@ def _named_profile(name: str, parts: dict[str, Any]) -> LoadProfile:
 
 
 def _nodes(value: Value | None) -> dict[str, NodeRequirements]:
-    """Which nodes are of which machine, by the machine's name."""
+    """Return the requirements on nodes by the machine's name."""
     if value is None:
         return {}
     found = {}
@@ -323,7 +343,7 @@ def _requirements(parts: dict[str, Value]) -> NodeRequirements:
 
 
 def _load_pods(value: Value | None) -> LoadPods:
-    """Where load Pods run, and what each of them gets."""
+    """Return the nodes and the size of load Pods."""
     if value is None:
         return LoadPods()
     parts = value.mapping("load_pods", [*_NODE_KEYS, *_POD_SIZES])
@@ -336,7 +356,7 @@ def _size(name: str, raw: Any) -> str:
 
     if isinstance(raw, bool) or not 0 < quantity(raw) < math.inf:
         raise ConfigurationError(
-            f"{raw!r} is no {name} of a Pod; write a quantity of Kubernetes: 2, 500m, 1Gi"
+            f"{raw!r} is not a valid {name} for a Pod; write a Kubernetes quantity: 2, 500m, 1Gi"
         )
     return str(raw)
 
@@ -363,7 +383,7 @@ def _batching(value: Value | None) -> BatchingParameters:
 
 
 def _read(path: Path) -> Value:
-    """The file's content with the line of every value."""
+    """Return the file's content with the line of every value."""
     import yaml
 
     try:
@@ -376,7 +396,7 @@ def _read(path: Path) -> Value:
         raise ConfigurationError(f"{path} is not YAML: {one_line(str(error))}.") from None
     except RecursionError:
         raise ConfigurationError(f"{path}: values are nested more than {_DEEPEST} deep.") from None
-    except (ValueError, OverflowError) as error:  # an escape of a character that there is none of
+    except (ValueError, OverflowError) as error:  # an escape for a character that does not exist
         raise ConfigurationError(f"{path} is not YAML: {one_line(str(error))}.") from None
     if node is None:
         raise ConfigurationError(f"{path} is empty; it needs a list of 'experiments'.")
@@ -398,7 +418,7 @@ def _text_of(path: Path) -> str:
 
 
 class _Values:
-    """Makes values of the nodes of one file; aliases make few nodes stand for any number of values."""
+    """The conversion of one file's nodes to values, with a limit: aliases can make few nodes many values."""
 
     def __init__(self, path: Path) -> None:
         from yaml.constructor import SafeConstructor
@@ -411,7 +431,7 @@ class _Values:
         """Return the value of a node.
 
         Raises:
-            ConfigurationError: for one that no experiments file has.
+            ConfigurationError: for too many values, values nested too deeply, and invalid ones.
         """
         import yaml
 
@@ -443,8 +463,8 @@ class _Values:
     def _scalar(self, node: yaml.Node, place: str) -> Any:
         try:
             value = self._construct(node)
-        except Exception:  # noqa: BLE001 - the library raises what it likes for a tag that the text does not fit
-            raise ConfigurationError(f"{place}: {shown(node.value)} is no value of {node.tag}.") from None
+        except Exception:  # noqa: BLE001 - PyYAML raises any error for a tag that does not fit its text
+            raise ConfigurationError(f"{place}: {shown(node.value)} is not a value of {node.tag}.") from None
         if isinstance(value, int) and value.bit_length() > _MOST_BITS:
             raise ConfigurationError(f"{place}: a number of {value.bit_length()} bits is too large.")
         return value

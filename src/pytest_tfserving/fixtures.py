@@ -1,4 +1,4 @@
-"""The fixtures ``experiment``, ``serving`` and ``load``, and those meant to be overridden."""
+"""The fixtures ``experiment``, ``serving`` and ``load``, and fixtures for users to override."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _ASKED_TOO_LATE = (
 
 @contextmanager
 def plain_failures() -> Iterator[None]:
-    """Errors of ours become failed tests: one sentence and its notes, without our traceback."""
+    """Turn the plugin's errors into failed tests: one sentence and its notes, without our traceback."""
     __tracebackhide__ = True
     try:
         yield
@@ -54,7 +54,7 @@ def plain_failures() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def experiment(request: pytest.FixtureRequest) -> Experiment:
-    """The experiment this test runs for; tests are parametrised by the experiments file."""
+    """Return the experiment of this test; tests are parametrised by the experiments file."""
     with plain_failures():
         if not hasattr(request, "param"):
             raise ConfigurationError(_ASKED_TOO_LATE)
@@ -62,7 +62,7 @@ def experiment(request: pytest.FixtureRequest) -> Experiment:
 
 
 def _checked(experiment: object) -> Experiment:
-    """Return an experiment that is one of ours, not what someone else calls so."""
+    """Return ``experiment`` if it is one of this plugin, not a value of someone else's fixture."""
     from pytest_tfserving.experiment import Experiment
 
     if isinstance(experiment, Experiment):
@@ -75,7 +75,7 @@ def _checked(experiment: object) -> Experiment:
 
 @pytest.fixture(scope="session")
 def serving_model(experiment: Experiment, pytestconfig: pytest.Config) -> Path:
-    """The SavedModel base folder to serve; override it to serve your own."""
+    """Return the SavedModel base folder to serve; override this fixture to serve your own model."""
     from pytest_tfserving.models.store import exported
 
     with plain_failures():
@@ -86,7 +86,7 @@ def serving_model(experiment: Experiment, pytestconfig: pytest.Config) -> Path:
 
 @pytest.fixture(scope="session")
 def request_payload(experiment: Experiment) -> Payload:
-    """The request that is sent; override it for a model of your own."""
+    """Return the request that load sends; override this fixture for a model of your own."""
     from pytest_tfserving.load.payload import default_payload
 
     with plain_failures():
@@ -95,7 +95,7 @@ def request_payload(experiment: Experiment) -> Payload:
 
 @pytest.fixture(scope="session")
 def serving_namespace(pytestconfig: pytest.Config) -> str:
-    """The Kubernetes namespace to deploy into, empty for one of its own; override it to choose by code."""
+    """Return the Kubernetes namespace to deploy into, empty for a new one; override it to choose by code."""
     return PerfSession.of(pytestconfig).settings.namespace
 
 
@@ -103,7 +103,7 @@ def serving_namespace(pytestconfig: pytest.Config) -> str:
 def serving(
     experiment: Experiment, serving_namespace: str, request: pytest.FixtureRequest
 ) -> Iterator[Deployment]:
-    """The experiment's deployment: started once for all its tests, ended before the next one starts."""
+    """Start the experiment's deployment once for all its tests; end it before the next one starts."""
     from pytest_tfserving.identity import ServedModel
     from pytest_tfserving.interruption import ended_by_signals
     from pytest_tfserving.measure import deploy
@@ -142,7 +142,7 @@ def serving(
 
 
 def _needs_bare_session(experiment: Experiment, items: list[pytest.Item]) -> bool:
-    """Whether an SLO of the experiment, or of a mark, is relative to the bare session."""
+    """Return whether an SLO of the experiment, or of a mark, is relative to the in-process baseline."""
     from pytest_tfserving import marks
 
     marked = (slo for item in items if experiment_of(item) for slo in marks.slos(item))
@@ -151,7 +151,7 @@ def _needs_bare_session(experiment: Experiment, items: list[pytest.Item]) -> boo
 
 @pytest.fixture
 def load(request: pytest.FixtureRequest, experiment: Experiment) -> Iterator[Load]:
-    """Call it to put load on the deployment and get a `Result`."""
+    """Give the test a `Load`, to call for putting load on the deployment and getting a `Result`."""
     with plain_failures():
         given = Load(request, _checked(experiment))
     yield given
@@ -159,7 +159,7 @@ def load(request: pytest.FixtureRequest, experiment: Experiment) -> Iterator[Loa
 
 
 class Load:
-    """What the fixture ``load`` gives a test.
+    """The value of the fixture ``load``.
 
     Where the same is served and the same is sent, ``load()`` runs once a session; its result is shared.
     """
@@ -172,7 +172,7 @@ class Load:
         self._used: set[tuple[str, str]] = set()
 
     def __call__(self, profile: str | None = None, **overrides: Any) -> Result:
-        """Run load, or take the result of the same run.
+        """Run load, or return the result of the same run if there is one.
 
         Args:
             profile: a load profile's name; without one the options', the mark's or the experiment's.
@@ -185,13 +185,13 @@ class Load:
         return self._judged(run)
 
     def _use(self, key: str, how: str) -> None:
-        """Keep how the test used a run of load, or a search."""
+        """Record how the test used a run of load, or a search."""
         if (key, how) not in self._used:
             self._used.add((key, how))
             self._perf.log.add_use(key, self._request.node, how)
 
     def warn_of_unchecked(self) -> None:
-        """Warn of results whose load generator had trouble that no `check` has allowed for."""
+        """Warn of results whose load generator had trouble and on which the test did not call `check`."""
         for cause in self._unchecked.values():
             text = f"{cause}; only check() allows for that, a comparison of the test's own does not"
             warnings.warn(TFServingWarning(f"{self._experiment.name}: {text}"), stacklevel=2)
@@ -205,7 +205,7 @@ class Load:
         precision: float = 0.05,
         state: str | Path | None = None,
     ) -> Found:
-        """Search for the largest load that holds ``slos``, or the test's own where none are given.
+        """Search for the largest load that meets ``slos``, or the test's own SLOs if none are given.
 
         The load is doubled until it no longer holds, then halved between, and confirmed where it is found and
         a tenth below. Each load is a run of its own, ended as soon as its SLOs are decided.
@@ -237,7 +237,7 @@ class Load:
         return GivenFound.reporting(found, lambda *_: self._use(key, "read"))
 
     def _name_of_search(self, over: str, slos: tuple[Slo, ...]) -> str:
-        """Return what tells a search from others: what is served and sent is part of it, the load is not."""
+        """Return the identity of a search: what is served and sent is part of the name, the load is not."""
         from pytest_tfserving.identity import Wanted, identify
 
         identity = identify(self._perf, self._experiment, self._request.getfixturevalue)
@@ -246,7 +246,7 @@ class Load:
         return f"{self._experiment.name} {over} {' '.join(slo.text for slo in slos)} {key}"
 
     def _keep(self, found: Found, over: str, slos: tuple[Slo, ...]) -> str:
-        """Have the curve in every report; return the key of the search."""
+        """Add the curve to every report; return the key of the search."""
         return self._perf.log.add_search(
             {
                 "experiment": self._perf.settings.url or self._experiment.name,
@@ -308,7 +308,7 @@ class Load:
         return profile
 
     def _run_of(self, profile: LoadProfile) -> Run:
-        """Return the run of load that the test takes: one that is there, or one of its own."""
+        """Return the run of load for the test: a run in the log, or a new one."""
         from pytest_tfserving.identity import Wanted, identify
 
         nothing = Wanted.of_nothing(self._experiment, profile)
@@ -324,7 +324,7 @@ class Load:
             return self._found(wanted) or self._measured(wanted)
 
     def _skipped(self, nothing: Wanted) -> Run | None:
-        """Return the run of an experiment that the target is unfit for, where those are not to be tried."""
+        """Return the run of an experiment for which the target is unfit and which is not tried; else None."""
         from pytest_tfserving.measure import nothing_measured, unfit
 
         perf, experiment = self._perf, self._experiment
@@ -338,7 +338,7 @@ class Load:
 
     @cached_property
     def _before(self) -> list[Taking]:
-        """The runs that this test took before it was run again: it measures again."""
+        """The runs that this test took before it was run again; a rerun does not share them."""
         return self._perf.log.takings_of(self._request.node.nodeid)
 
     def _found(self, wanted: Wanted) -> Run | None:
@@ -374,7 +374,7 @@ class Load:
 
     @contextmanager
     def _recorded(self, wanted: Wanted) -> Iterator[None]:
-        """Have a run that comes to nothing in every report, with its cause."""
+        """Add a run that fails before its load to every report, with its cause."""
         from pytest_tfserving.measure import nothing_measured
 
         try:
@@ -415,7 +415,7 @@ class Load:
                 warnings.warn(TFServingWarning(f"{self._experiment.name}: {text}"), stacklevel=2)
 
     def _show_tracebacks(self, result: Result) -> None:
-        """Have those of a locustfile shown at the end of the session, each once, however often load ran."""
+        """Note the tracebacks of a locustfile for the end of the session, each one once."""
         for text in result.tracebacks:
             note = f"{self._experiment.name}: the locustfile raised:\n{text}"
             if note not in self._perf.notes():
@@ -447,7 +447,7 @@ class Load:
         return verdicts.with_errors((*self._experiment.slo, *marks.slos(item)))
 
     def _watched(self) -> tuple[Slo, ...]:
-        """The SLOs of the experiment and of every test of it: any of them may share this run."""
+        """Return the SLOs of the experiment and of all its tests: any of the tests may share this run."""
         tests = [item for item in self._request.session.items if experiment_of(item) == self._experiment]
         slos = dict.fromkeys(itertools.chain(self._slos, *map(self._slos_of, tests)))
         # Of two with one text the one that a run is prolonged for comes last, which counts.

@@ -1,4 +1,4 @@
-"""Stops what serves for a moment and lets it go on, so that nothing of it runs beside the baseline."""
+"""Freezing of servers for a moment, so that they do not run at the same time as the baseline."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ from pytest_tfserving.errors import DeploymentError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-# Engines now and then fail to pause a container that is at its CPU limit.
+# Engines sometimes fail to pause a container that is at its CPU limit.
 _TRIALS = 3
 
 
 class Freezer(Protocol):
-    """Something that can be stopped and let go on; what is gone meanwhile is no error."""
+    """Servers that can be frozen and thawed; a server that has ended is not an error."""
 
     def freeze(self) -> None:
-        """Stop it."""
+        """Stop the servers."""
 
     def thaw(self) -> None:
-        """Let it go on, whether it is stopped or not."""
+        """Let the servers go on, whether they are stopped or not."""
 
     def spec(self) -> dict[str, Any]:
-        """Return what `freezer` makes the same one of in another process."""
+        """Return plain values from which `freezer` makes the same object in another process."""
 
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """Processes that may be sent signals; a negative number is a process group, as kill(2) has it."""
+    """Processes on this machine; a negative number is a process group, as in kill(2)."""
 
     pids: Sequence[int]
 
     def freeze(self) -> None:
-        """Stop them."""
+        """Stop the processes."""
         self._send(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let them go on."""
+        """Let the processes go on."""
         self._send(signal.SIGCONT)
 
     def spec(self) -> dict[str, Any]:
-        """Return the numbers."""
+        """Return the process ids."""
         return {"pids": list(self.pids)}
 
     def _send(self, number: signal.Signals) -> None:
@@ -56,7 +56,7 @@ class Processes:
 
 
 class Containers:
-    """Containers that their engine pauses, which takes it some ten milliseconds."""
+    """Containers, which their engine pauses; a pause takes some ten milliseconds."""
 
     def __init__(self, host: str, ids: Sequence[str]) -> None:
         import docker
@@ -66,23 +66,23 @@ class Containers:
         self._api = docker.APIClient(base_url=host, version="auto")
 
     def freeze(self) -> None:
-        """Pause them.
+        """Pause the containers.
 
         Raises:
-            DeploymentError: when the engine cannot.
+            DeploymentError: when the engine cannot pause them.
         """
         self._each(self._api.pause)
 
     def thaw(self) -> None:
-        """Unpause them.
+        """Unpause the containers.
 
         Raises:
-            DeploymentError: when the engine cannot.
+            DeploymentError: when the engine cannot unpause them.
         """
         self._each(self._api.unpause)
 
     def spec(self) -> dict[str, Any]:
-        """Return where they run, and which they are."""
+        """Return the engine's address and the containers' ids."""
         return {"host": self._host, "ids": list(self._ids)}
 
     def _each(self, call: Callable[[str], object]) -> None:
@@ -102,7 +102,7 @@ class Containers:
 
 
 def can_be_frozen(servers: Freezer) -> bool:
-    """Whether what serves can be stopped; it is, for a moment."""
+    """Freeze the servers for a moment; return whether that is possible."""
     return any(_is_frozen_once(servers) for _ in range(_TRIALS))
 
 
@@ -118,5 +118,5 @@ def _is_frozen_once(servers: Freezer) -> bool:
 
 
 def freezer(spec: dict[str, Any]) -> Freezer:
-    """Return the freezer that ``spec`` was made of."""
+    """Return the freezer whose ``spec`` method returned ``spec``."""
     return Containers(**spec) if "host" in spec else Processes(**spec)

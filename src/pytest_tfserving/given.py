@@ -1,4 +1,4 @@
-"""Results as tests get them: they report which of their figures are read; and which rest on too little."""
+"""Results as tests get them: they report which figures are read, and which figures rest on too few data."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.slo import Judgement, Slo
 
-    # The figure that is read, and why it rests on too little, empty where it does not.
+    # Called with the figure that is read, and why it rests on too few data; empty if it does not.
     OnRead = Callable[[str, str], None]
 
 _PERCENTILES = {percentile_key(each): f"p{each:g}" for each in KEPT_PERCENTILES}
@@ -52,17 +52,17 @@ _FEWEST_REQUESTS = 100
 
 
 class _Given:
-    """Calls ``on_read`` with the name of each of its figures that is read, and reads it from its source."""
+    """A value that calls ``on_read`` with the name of each figure that is read from its source."""
 
     _figures: ClassVar[frozenset[str]] = frozenset()
     _source: Any = None
     _on_read: OnRead | None = None
-    # Values that report what is read of them, by attributes of the source.
+    # Values that report reads of their own figures, by attributes of the source.
     _parts: Mapping[str, Any] = MappingProxyType({})
 
     @classmethod
     def reporting(cls, source: Any, on_read: OnRead) -> Self:
-        """Return the same value as ``source``, a dataclass of which this one is a kind."""
+        """Return the same value as ``source``, an instance of this class's base dataclass."""
         made: Any = cls
         given: Self = made(**{part.name: getattr(source, part.name) for part in fields(source)})
         object.__setattr__(given, "_source", source)
@@ -81,12 +81,12 @@ class _Given:
         if self._on_read:
             self._on_read(figure, self._too_little(figure))
 
-    def _too_little(self, figure: str) -> str:  # noqa: ARG002 - for what rests on something
+    def _too_little(self, figure: str) -> str:  # noqa: ARG002 - for subclasses
         return ""
 
     @property
     def _plain(self) -> Any:
-        """The value that reports nothing; a copy that `dataclasses.replace` made is one itself."""
+        """The value that does not report; a copy made by `dataclasses.replace` is such a value itself."""
         return self if self._source is None else self._source
 
 
@@ -97,7 +97,7 @@ class GivenResult(_Given, Result):
 
     @classmethod
     def reporting(cls, source: Result, on_read: OnRead) -> Self:
-        """Return the same result."""
+        """Return the same result, with stages and latencies that report reads too."""
         given = super().reporting(source, on_read)
         stages = [
             _GivenRow.of(row, f"stages[{index}]", row["requests"] - row["errors"], on_read)
@@ -117,17 +117,17 @@ class GivenResult(_Given, Result):
         return too_little(self._plain, figure)
 
     def percentile_ms(self, percentile: float) -> float:
-        """The nearest-rank percentile: the least latency that so many per cent do not exceed."""
+        """Return the nearest-rank percentile: the least latency that ``percentile`` % do not exceed."""
         self._note(f"p{percentile:.10g}")
         return Result.percentile_ms(self._plain, percentile)
 
     def metric(self, name: str) -> float:
-        """A metric of the SLO language in its own unit: ms, requests a second, or a fraction."""
+        """Return a metric of the SLO language in its own unit: ms, requests a second, or a fraction."""
         self._note(name)
         return Result.metric(self._plain, name)
 
     def judge(self, slos: Sequence[Slo]) -> list[Judgement]:
-        """The verdict on each of ``slos``."""
+        """Return the verdict on each of ``slos``."""
         self._note("judge")
         return Result.judge(self._plain, slos)
 
@@ -136,7 +136,7 @@ class GivenResult(_Given, Result):
 
         Args:
             metrics: judge only the SLOs of these metrics, as ``"rps"``, ``"efficiency"`` or ``"p95"``, and
-                the one on errors with them.
+                the SLO on errors.
         """
         __tracebackhide__ = True
         Result.check(self._plain, *metrics)
@@ -146,10 +146,10 @@ class GivenResult(_Given, Result):
 
 
 class _GivenLatencies(_Given, Latencies):
-    """The latencies of a result: they report the percentiles that are asked for."""
+    """The latencies of a result, which report the percentiles that are read."""
 
     def percentile_ms(self, percentile: float) -> float:
-        """The nearest-rank percentile: the least latency that so many per cent do not exceed."""
+        """Return the nearest-rank percentile: the least latency that ``percentile`` % do not exceed."""
         __tracebackhide__ = True
         if self._on_read:
             metric = f"p{percentile:.10g}"
@@ -157,13 +157,13 @@ class _GivenLatencies(_Given, Latencies):
         return float(self._plain.percentile_ms(percentile))
 
     def named_percentiles(self) -> dict[str, float]:
-        """The percentiles that every result has, by their names."""
+        """Return the percentiles that every result has, by their names."""
         named = self._plain.named_percentiles()
         return _GivenRow.of(named, "latencies", len(self._plain), self._on_read) if self._on_read else named
 
 
 class _GivenRow(dict[str, Any]):
-    """The figures of a part of a run, of so many ``successes``: it reports the percentiles that are read."""
+    """The figures of a part of a run with ``successes``; the row reports the percentiles that are read."""
 
     _where = ""
     _successes = 0
@@ -171,7 +171,7 @@ class _GivenRow(dict[str, Any]):
 
     @classmethod
     def of(cls, row: Mapping[str, Any], where: str, successes: int, on_read: OnRead) -> Self:
-        """Return the same row, which stands at ``where`` in its result."""
+        """Return the same row; ``where`` is its place in the result."""
         given = cls(row)
         given._where, given._successes, given._on_read = where, successes, on_read
         return given
@@ -181,7 +181,7 @@ class _GivenRow(dict[str, Any]):
         return super().__getitem__(name)
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The figure, or ``default``."""
+        """Return the figure, or ``default``."""
         self._note(name)
         return super().get(name, default)
 
@@ -198,7 +198,7 @@ class GivenFound(_Given, Found):
 
 
 def too_little(result: Result, figure: str) -> str:
-    """Return why ``figure`` of a result rests on too little, as `check` would; empty where it does not."""
+    """Return why ``figure`` of a result rests on too few data, as `check` would; empty if it does not."""
     metric = _METRICS.get(figure, figure)
     if not is_metric(metric):
         return ""
@@ -214,14 +214,14 @@ def too_little(result: Result, figure: str) -> str:
 
 
 def _unknown(result: Result, metric: str) -> str:
-    """Return why there is no figure."""
+    """Return why the figure is unknown."""
     if metric_of(metric).needs is not Source.NOTHING:
         return f"it is not known: {result.unknown(metric_of(metric))}"
     return "it is not known: no request succeeded in the window"
 
 
 def _without_interval(result: Result, metric: str) -> str:
-    """Return that there were too few requests for an interval; empty where there is one, or can never be."""
+    """Return a sentence if there were too few requests for an interval; empty if ``metric`` never has one."""
     if metric == "errors":
         is_enough = result.requests >= _FEWEST_REQUESTS
     else:

@@ -1,8 +1,8 @@
-"""The home of each test's experiment, and which tests share a deployment.
+"""The home of each test's experiment, which decides which tests share a deployment.
 
-Pytest keeps a session's fixture until its parameter changes. Two tests with the same experiment can stand in
-folders where other fixtures override ours, so that what they serve or send is not the same. The home that is
-put into each test's experiment makes it another parameter for pytest then.
+Pytest keeps a session's fixture until its parameter changes. Two tests with the same experiment can be in
+folders with different overriding fixtures, so that they serve or send different things. Then their homes
+differ, and with them the parameters that pytest compares.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _OURS = "pytest_tfserving.fixtures"
 
 
 def settle(items: Iterable[pytest.Item]) -> None:
-    """Give each test's experiment its home."""
+    """Set the home of each test's experiment."""
     known: dict[Experiment, Experiment] = {}
     for item in items:
         if experiment := experiment_of(item):
@@ -38,7 +38,7 @@ def settle(items: Iterable[pytest.Item]) -> None:
 
 
 def renew(items: Iterable[pytest.Item], experiment: Experiment) -> None:
-    """Make an experiment another parameter, so that pytest sets up again all that depends on it."""
+    """Replace an experiment by a new parameter, so that pytest sets up again all that depends on it."""
     home = replace(experiment.home, renewals=experiment.home.renewals + 1)
     renewed = replace(experiment, home=home)
     for item in items:
@@ -47,24 +47,24 @@ def renew(items: Iterable[pytest.Item], experiment: Experiment) -> None:
 
 
 def forget(item: pytest.Item, before: Home, now: Home) -> None:
-    """Tear down the fixtures whose arguments are defined elsewhere for this test than for the test before.
+    """Tear down the fixtures whose arguments have another definition for this test than for the last one.
 
-    Pytest keeps the value of a session's fixture even where another definition of its argument counts.
+    Pytest keeps the value of a session's fixture even if another definition of its argument applies.
     """
     changed = {name for name, _, _ in set(before.fixtures) ^ set(now.fixtures)}
     definitions = dict(_definitions(item)) if changed else {}
     for each in itertools.chain.from_iterable(definitions.values()):
         if _module(each) != _OURS and changed & _needed(each.argnames, definitions):
-            each.finish(item._request)  # type: ignore[attr-defined]  # noqa: SLF001 - as pytest itself does it
+            each.finish(item._request)  # type: ignore[attr-defined]  # noqa: SLF001 - as pytest itself does
 
 
 def folder_name(folder: Path, top: Path) -> str:
-    """Return a folder as it is seen from the ``top`` of the project."""
+    """Return a folder relative to the ``top`` of the project."""
     return Path(os.path.relpath(folder, top)).as_posix()
 
 
 def conftest_folder(plugins: Iterable[str], top: Path) -> str:
-    """Return the innermost folder with a conftest among ``plugins``, given by their names."""
+    """Return the innermost folder of a conftest among the names of ``plugins``, else ``top``."""
     folders = [Path(name).parent for name in plugins if name.endswith("conftest.py")]
     return folder_name(max(folders, key=lambda folder: len(folder.parts), default=top), top)
 
@@ -87,8 +87,8 @@ def _home(item: pytest.Item, home: Home) -> Home:
 
 
 def _definitions(item: pytest.Item) -> Iterator[tuple[str, Sequence[pytest.FixtureDef[Any]]]]:
-    """Yield the fixtures to override and those that they depend on, each with its definitions for a test."""
-    manager = item.session._fixturemanager  # noqa: SLF001 - pytest has no public way to ask
+    """Yield the overridable fixtures and their dependencies, each with its definitions for a test."""
+    manager = item.session._fixturemanager  # noqa: SLF001 - pytest has no public function for this
     waiting, seen = list(_TO_OVERRIDE), {"experiment", "request"}
     while waiting:
         name = waiting.pop(0)
@@ -101,7 +101,7 @@ def _definitions(item: pytest.Item) -> Iterator[tuple[str, Sequence[pytest.Fixtu
 
 
 def _needed(names: Iterable[str], definitions: _Definitions) -> set[str]:
-    """Return ``names``, and those of all fixtures that they depend on."""
+    """Return ``names``, and the names of all fixtures that they depend on."""
     waiting, found = list(names), set[str]()
     while waiting:
         name = waiting.pop()
@@ -118,7 +118,7 @@ def _parameters(item: pytest.Item) -> dict[str, Any]:
 
 
 def _place(definition: pytest.FixtureDef[Any]) -> str:
-    """Return the node that a fixture is defined at, empty for the whole session."""
+    """Return the node that defines a fixture; empty for the whole session."""
     return "" if definition.baseid == "." else definition.baseid
 
 
@@ -127,7 +127,7 @@ def _module(definition: pytest.FixtureDef[Any]) -> str:
 
 
 def _comparable(value: object) -> object:
-    """Return the value, or what stands for it where it cannot be compared, as an array."""
+    """Return the value, or its id if the value cannot be hashed, as an array."""
     try:
         hash(value)
     except TypeError:

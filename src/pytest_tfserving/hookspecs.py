@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 @pytest.hookspec
 def pytest_tfserving_experiments(config: pytest.Config) -> list[Experiment] | None:
-    """More experiments than the file's, made by code.
+    """Return more experiments, made by code.
 
-    Called before tests are parametrised, once for all tests that see the same implementations: those of a
-    ``conftest.py`` are for the tests below its folder. An experiment whose name is taken there is an error::
+    Called before tests are parametrised, once for all tests that see the same implementations. The hook of a
+    ``conftest.py`` is for the tests below its folder. A name that another experiment has there is an error::
 
         from pytest_tfserving import Experiment, LoadProfile, ServingOptions, Shape
 
@@ -55,9 +55,10 @@ def pytest_tfserving_manifests(
 
 @pytest.hookspec
 def pytest_tfserving_result(config: pytest.Config, nodeid: str, result: Result) -> None:
-    """A run of load is over.
+    """Use the result of a run of load.
 
-    Called where it was measured, once a run, whatever its verdict; ``nodeid`` is the test that asked first.
+    Called after each run in the process that measured it, for any verdict; ``nodeid`` is the first test
+    that requested the run.
     The hook of a ``conftest.py`` is for the tests below its folder::
 
         def pytest_tfserving_result(config, nodeid, result):

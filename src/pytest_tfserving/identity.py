@@ -1,4 +1,4 @@
-"""The identity of a run of load: what was served and what was sent, never a name or a model's path."""
+"""The identity of a run of load: the served model and options, and the request, but no names or paths."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from pytest_tfserving.session import PerfSession
 
 _MOST_FILES_KEPT = 4096
-# What is written twice within a tick of a file system's clock has the same times: ticks are up to 2 s long.
+# Two writes within a tick of a file system's clock, up to 2 s, leave the same times.
 _RECENT_NS = 3_000_000_000
 
 
 def identify(perf: PerfSession, experiment: Experiment, fixture: Callable[[str], Any]) -> dict[str, Any]:
-    """Return what a test's load meets and sends, as plain values.
+    """Return what is served to and sent by a test's load, as plain values.
 
     Args:
         perf: the session.
@@ -52,7 +52,7 @@ def identify(perf: PerfSession, experiment: Experiment, fixture: Callable[[str],
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The run of load that a test asks for; runs with one ``key`` are one."""
+    """The run of load that a test requests; runs with the same ``key`` are the same run."""
 
     key: str
     profile: LoadProfile
@@ -60,7 +60,7 @@ class Wanted:
 
     @classmethod
     def of(cls, identity: Mapping[str, Any], profile: LoadProfile, but: Collection[str] = ()) -> Wanted:
-        """Return the run that serves and sends this, under the load of ``profile`` but for some fields."""
+        """Return the run of ``identity`` under ``profile``; the key ignores the fields named in ``but``."""
         fields = {name: value for name, value in asdict(profile).items() if name not in {"name", *but}}
         load = {name: float(value) if type(value) is int else value for name, value in fields.items()}
         key = _digest(json.dumps([identity, load], sort_keys=True, default=str).encode())
@@ -68,22 +68,22 @@ class Wanted:
 
     @classmethod
     def of_nothing(cls, experiment: Experiment, profile: LoadProfile) -> Wanted:
-        """Return the run that ends before it is known what would be served."""
+        """Return the run that ends before the served model is known."""
         home = replace(experiment.home, renewals=0)
         key = _digest(f"nothing of {experiment.name} {home} {astuple(profile)}".encode())
         return cls(key, profile, {})
 
 
 def payload_digest(payload: Payload) -> str:
-    """Return what tells a request from others: its bytes, and how its answer is read."""
+    """Return a digest of a request: of its bytes, and of how its answer is read."""
     read = f"{payload.signature_name} {payload.key} {payload.rows} ".encode()
     return _digest(read + payload.body)
 
 
 def model_digest(folder: Path) -> str:
-    """Return what tells the model in a SavedModel base folder from others: the files of its newest version.
+    """Return a digest of the files in the newest version of a SavedModel base folder.
 
-    A folder that nothing can be served from has one, too: where it is deployed the user is told.
+    For a folder without a valid model the digest is the error's text; the deployment reports the error.
     """
     try:
         version = latest_version(folder)
@@ -94,7 +94,7 @@ def model_digest(folder: Path) -> str:
 
 
 class ServedModel:
-    """The model folder of a deployment, and what was in it when the server began to read it."""
+    """The model folder of a deployment, and the digest of its content when the server began to read it."""
 
     def __init__(self, folder: Callable[[], Path]) -> None:
         self._folder = folder
@@ -102,7 +102,7 @@ class ServedModel:
         self.digest = ""
 
     def read(self) -> Path:
-        """Return the folder, for a server that is about to read it."""
+        """Return the folder to a server that is about to read the model."""
         if self.path is None:
             self.path = Path(self._folder())
             self.digest = model_digest(self.path)
@@ -110,12 +110,12 @@ class ServedModel:
 
     @property
     def has_changed(self) -> bool:
-        """Whether the folder has another model in it by now."""
+        """Whether the folder now has another model."""
         return self.path is not None and model_digest(self.path) != self.digest
 
 
 def _model(perf: PerfSession, experiment: Experiment, fixture: Callable[[str], Any]) -> str:
-    """Return which model is served; one of ours, which no test replaces, need not be exported for that."""
+    """Return the identity of the served model; a model of this package need not be exported for that."""
     if "/" not in experiment.model and not experiment.home.standing_for("serving_model"):
         return experiment.model
     folder = Path(fixture("serving_model"))
@@ -128,7 +128,7 @@ def _model(perf: PerfSession, experiment: Experiment, fixture: Callable[[str], A
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield all files below a folder, those behind links included; no folder is entered twice."""
+    """Yield all files below a folder, also behind links; no folder is entered twice."""
     seen = set()
     for place, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
@@ -149,7 +149,7 @@ def _file_digest(path: Path) -> str:
 
 
 @lru_cache(_MOST_FILES_KEPT)
-def _kept_digest(path: Path, stamp: tuple[int, ...]) -> str:  # noqa: ARG001 - read again when it changes
+def _kept_digest(path: Path, stamp: tuple[int, ...]) -> str:  # noqa: ARG001 - part of the cache's key
     return _read_digest(path)
 
 

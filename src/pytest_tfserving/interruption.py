@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: put off while something is cleaned up, and never lost."""
+"""Ctrl-C and SIGTERM: delayed during a cleanup, and never lost."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
-# Those that came and were not seen to be acted on.
+# Signals that came and are not handled yet.
 _came: list[int] = []
 
 
 @contextlib.contextmanager
 def without_interruption() -> Iterator[None]:
-    """Ctrl-C and SIGTERM inside take effect on leaving: what cleans up must come to its end."""
+    """Delay Ctrl-C and SIGTERM until the context ends, so that a cleanup is not cut short."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -39,7 +39,7 @@ def _interrupt(number: int, _frame: object) -> None:
 
 @contextlib.contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Inside, SIGTERM interrupts as Ctrl-C does, and `raise_if_interrupted` knows of both."""
+    """Let SIGTERM interrupt as Ctrl-C does inside the context, and record both for `raise_if_interrupted`."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -55,14 +55,17 @@ def ended_by_signals() -> Iterator[None]:
 
 
 def forget_interruption() -> None:
-    """It is acted on."""
+    """Clear the pending signals after they were handled."""
     _came.clear()
 
 
 def raise_if_interrupted() -> None:
-    """Interrupt again what was not interrupted: Python drops exceptions in finalisers and weak references.
+    """Raise a KeyboardInterrupt again if Python dropped it in a finaliser or a weak reference's callback.
 
-    Those run anywhere, as when an import ends, and a signal that comes meanwhile would be lost.
+    Such code runs anywhere, for example at the end of an import, and a signal during it would be lost.
+
+    Raises:
+        KeyboardInterrupt: for a signal that came and was not handled.
     """
     if _came and threading.current_thread() is threading.main_thread():
         number = _came[0]

@@ -1,4 +1,5 @@
-"""The commands of ``pytest-tfserving``, a module each: ``add_arguments`` declares what it takes.
+"""The commands of ``pytest-tfserving``, one module each.
 
-``run`` does it and returns an exit code, or raises an error of `pytest_tfserving.errors`.
+In each module ``add_arguments`` declares the arguments of the command. ``run`` runs the command and returns
+an exit code, or raises an error of `pytest_tfserving.errors`.
 """

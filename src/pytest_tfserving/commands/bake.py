@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what it takes."""
+    """Declare the arguments of the command."""
     parser.add_argument(
         "image", type=parse_image, help="the image to add the model to, as tensorflow/serving:2.19.1"
     )

@@ -1,4 +1,4 @@
-"""``calibrate``: what this machine's noise lets a gate see, measured and kept for later runs."""
+"""``calibrate``: measurement of the machine's noise, and of the differences that a test can detect."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ def parse_time(text: str) -> float:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what it takes."""
+    """Declare the arguments of the command."""
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
         "--time",
         type=parse_time,
         default=_USUAL_S,
         metavar="TIME",
-        help="how long it takes, from 5s to 5m (default: 4.5m)",
+        help="how long the calibration takes, from 5s to 5m (default: 4.5m)",
     )
     length.add_argument(
         "--quick", dest="time", action="store_const", const=_QUICK_S, help="take about a minute"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was measured to a file, too")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with its pictures")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the calibration to this file")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="also write an HTML page with charts")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure, keep it, and say what it means."""
+    """Measure, keep the calibration, and print its meaning."""
     from pytest_tfserving.calibration import words
     from pytest_tfserving.calibration.file import calibration_path, read_calibration, write_calibration
     from pytest_tfserving.interruption import ended_by_signals
@@ -93,7 +93,7 @@ def _write_page(path: Path, content: dict[str, Any]) -> None:
 
 
 class _Progress:
-    """A line on standard error with the time left: rewritten on a terminal, else printed now and then."""
+    """A line on standard error with the remaining time: rewritten on a terminal, else printed at times."""
 
     def __init__(self, whole_s: float) -> None:
         self._end_s = time.monotonic() + whole_s

@@ -1,4 +1,4 @@
-"""``cleanup``: what killed runs have left on engines and clusters."""
+"""``cleanup``: deletion of the objects that killed runs left on engines and clusters."""
 
 from __future__ import annotations
 
@@ -19,15 +19,19 @@ _OPTIONS_OF_A_CLUSTER = ("kubeconfig", "context", "namespace")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what it takes."""
+    """Declare the arguments of the command."""
     parser.add_argument(
-        "--run", dest="run_id", default="", metavar="ID", help="delete what this run has deployed"
+        "--run", dest="run_id", default="", metavar="ID", help="delete only the deployment of this run"
     )
     parser.add_argument(
-        "--kept", action="store_true", help="delete what --tfserving-keep has kept, before its time is up"
+        "--kept",
+        action="store_true",
+        help="also delete deployments that --tfserving-keep kept and that have not expired",
     )
     parser.add_argument(
-        "--target", choices=sorted(TARGETS), help="look on this target only (default: wherever one can look)"
+        "--target",
+        choices=sorted(TARGETS),
+        help="search only this target (default: all targets that can be searched)",
     )
     parser.add_argument("--kubeconfig", metavar="FILE", help="as --tfserving-kubeconfig")
     parser.add_argument("--context", metavar="NAME", help="as --tfserving-context")
@@ -35,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Sweep every target that has a sweep; one that cannot be reached matters only if it was asked for."""
+    """Sweep every target that can be swept; an unreachable target is an error only if it was requested."""
     leftovers = Leftovers(run=options.run_id, kept=options.kept)
     for name in [options.target] if options.target else TARGETS:
         sweep = getattr(importlib.import_module(TARGETS[name]), "sweep", None)
@@ -54,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 class _Reader:
-    """Reads the settings as a run of pytest in this folder would have them, and ends it there."""
+    """A pytest plugin that reads the settings of a run in this folder and then ends the run."""
 
     def __init__(self) -> None:
         self.settings: Settings | None = None
@@ -70,13 +74,13 @@ class _Reader:
 
 
 def _settings(target: str, options: argparse.Namespace) -> Settings:
-    """Which clusters may be touched is the project's decision, here as in a run: the ini file's."""
+    """Return the settings for a target; as in a run, the ini file says which clusters are allowed."""
     given: dict[str, Any] = {name: getattr(options, name) for name in _OPTIONS_OF_A_CLUSTER}
     own = [f"--tfserving-{name}={value}" for name, value in given.items() if value]
     if target != "kubernetes" and not options.target:
         own = []
     reader = _Reader()
-    # This package is imported already: too late to rewrite its assertions.
+    # The package is imported already, too late for pytest to rewrite its assertions.
     pytest.main(["-p", "no:locust", "--assert=plain", f"--tfserving-target={target}", *own], plugins=[reader])
     if reader.settings is None:
         raise ConfigurationError(reader.problem)

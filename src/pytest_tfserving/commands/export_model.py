@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what it takes."""
-    parser.add_argument("model", choices=sorted(MODELS), help="which model")
+    """Declare the arguments of the command."""
+    parser.add_argument("model", choices=sorted(MODELS), help="name of the model")
     parser.add_argument("folder", type=Path, help="the base folder; the model goes into a version below it")
     parser.add_argument("--version", type=int, default=1, help="the model's version (default: %(default)s)")
     parser.add_argument(
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Export the model and print where it is."""
+    """Export the model and print its folder."""
     module = importlib.import_module(MODELS[options.model])
     own = {} if options.weights == "random" else {"weights": options.weights}
     if own and options.model != "resnet50":

@@ -1,4 +1,4 @@
-"""``render``: experiments as manifests, or as overlays for Kustomize that are written or checked."""
+"""``render``: experiments as manifests, or as Kustomize overlays to write or check."""
 
 from __future__ import annotations
 
@@ -25,10 +25,13 @@ _COPIED = ("base", "components")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what it takes."""
+    """Declare the arguments of the command."""
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument(
-        "experiment", nargs="?", metavar="EXPERIMENT", help='its name, or a pattern as "8cpu-*"'
+        "experiment",
+        nargs="?",
+        metavar="EXPERIMENT",
+        help='name of an experiment, or a pattern like "8cpu-*"',
     )
     which.add_argument("--all", action="store_true", help="every experiment of the file")
     parser.add_argument(
@@ -39,12 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write overlays/EXPERIMENT, base and components into the folder (default: show the manifests; "
         f"with --all, {_FOLDER})",
     )
-    parser.add_argument("--check", action="store_true", help="write nothing; say which files are outdated")
+    parser.add_argument("--check", action="store_true", help="write nothing; list outdated files")
     parser.add_argument(
         "--experiments",
         type=Path,
         metavar="FILE",
-        help="the experiments (default: experiments.yaml here, above, or in perf_tests)",
+        help="the experiments (default: experiments.yaml here, or in perf_tests)",
     )
     parser.add_argument("--base", type=Path, metavar="DIR", help="a base of your own, as --tfserving-base")
     parser.add_argument(
@@ -57,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Show, write or check; 1 when a check finds something."""
+    """Show, write or check the manifests; return 1 if files are outdated or belong to no experiment."""
     from pytest_tfserving.experiments_file import find_from_top, read_file
 
     path = options.experiments or find_from_top(Path.cwd())
@@ -73,17 +76,17 @@ def run(options: argparse.Namespace) -> int:
         write(files)
     found = [f"{path} is outdated" for path in outdated(files)]
     if options.all:
-        found += [f"{path} is of no experiment any more; delete it" for path in orphans(files, folder)]
+        found += [f"{path} no longer belongs to any experiment; delete it" for path in orphans(files, folder)]
     for line in found:
         print(f"pytest-tfserving: {line}", file=sys.stderr)
     return 1 if found else 0
 
 
 def chosen(experiments: Sequence[Experiment], pattern: str) -> list[Experiment]:
-    """The experiments whose names match ``pattern``.
+    """Return the experiments whose names match ``pattern``.
 
     Raises:
-        ConfigurationError: when there is none.
+        ConfigurationError: when no name matches.
     """
     found = [each for each in experiments if fnmatchcase(each.name, pattern)]
     if not found:
@@ -93,7 +96,7 @@ def chosen(experiments: Sequence[Experiment], pattern: str) -> list[Experiment]:
 
 
 def shown(experiments: Sequence[Experiment], variant: Variant) -> str:
-    """The manifests of experiments, as YAML."""
+    """Return the manifests of experiments as YAML."""
     with tempfile.TemporaryDirectory(prefix="pytest-tfserving-render-") as folder:
         manifests = [
             manifest
@@ -104,7 +107,7 @@ def shown(experiments: Sequence[Experiment], variant: Variant) -> str:
 
 
 def tree(experiments: Sequence[Experiment], variant: Variant, folder: Path) -> dict[Path, str]:
-    """The files that ``folder`` is to have, by path: overlays, and the base and components they refer to."""
+    """Return the files for ``folder`` by path: overlays, and the base and components that they refer to."""
     files = {}
     for experiment in experiments:
         place = folder / _OVERLAYS / experiment.name
@@ -114,7 +117,7 @@ def tree(experiments: Sequence[Experiment], variant: Variant, folder: Path) -> d
 
 
 def _copies(variant: Variant, folder: Path) -> dict[Path, str]:
-    """The package's files, so that the folder needs no package; none where they are the folder's own."""
+    """Return copies of the package's files for ``folder``; none if ``folder`` is where those files are."""
     source = files_folder()
     if source.resolve() == folder.resolve():
         return {}
@@ -131,14 +134,14 @@ def write(files: Mapping[Path, str]) -> None:
 
 
 def outdated(files: Mapping[Path, str]) -> list[Path]:
-    """The files of a tree that are missing or say something else."""
+    """Return the files of a tree that are missing or have other content."""
     return [
         path for path, text in files.items() if not path.is_file() or path.read_text(encoding="utf-8") != text
     ]
 
 
 def orphans(files: Mapping[Path, str], folder: Path) -> list[Path]:
-    """Files in overlays that were generated, for experiments that are no more or are different now."""
+    """Return generated files in overlays that no experiment has any more."""
     return [
         path
         for kustomization in sorted((folder / _OVERLAYS).glob(f"*/{KUSTOMIZATION}"))

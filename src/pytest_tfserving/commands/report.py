@@ -1,4 +1,4 @@
-"""``report``: reports from results that were written as JSON."""
+"""``report``: reports from results in JSON files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what it takes."""
+    """Declare the arguments of the command."""
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="results; several are merged")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the report as one HTML page")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write verdicts and recommendation")

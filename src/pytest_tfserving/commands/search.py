@@ -1,4 +1,4 @@
-"""``search``: the largest load that holds SLOs, found by a test that is made for it."""
+"""``search``: a search for the largest load that meets SLOs, by a test that is generated for it."""
 
 from __future__ import annotations
 
@@ -28,22 +28,31 @@ def test_search(load):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what it takes."""
-    parser.add_argument("experiment", metavar="EXPERIMENT", help="its name, as 1cpu-2gb-1n-interop1")
+    """Declare the arguments of the command."""
+    parser.add_argument(
+        "experiment", metavar="EXPERIMENT", help="name of the experiment, as 1cpu-2gb-1n-interop1"
+    )
     parser.add_argument(
         "--slo", action="append", metavar="SLO", required=True, help='as "p95<200ms"; can be repeated'
     )
     parser.add_argument(
-        "--over", default="users", metavar="FIELD", help="what is raised (default: %(default)s)"
+        "--over",
+        default="users",
+        metavar="FIELD",
+        help="the field of the load profile to raise (default: %(default)s)",
     )
-    parser.add_argument("--start", type=float, default=1, help="where to begin (default: %(default)s)")
-    parser.add_argument("--most", type=float, default=math.inf, help="what is not exceeded")
-    parser.add_argument("--precision", type=float, default=0.05, help="as a fraction (default: %(default)s)")
-    parser.add_argument("--state", type=Path, metavar="FILE", help="keep what was tried, to go on from there")
+    parser.add_argument("--start", type=float, default=1, help="the first load to try (default: %(default)s)")
+    parser.add_argument("--most", type=float, default=math.inf, help="the largest load to try")
+    parser.add_argument(
+        "--precision", type=float, default=0.05, help="of the result, as a fraction (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--state", type=Path, metavar="FILE", help="file that keeps results, for a search to go on"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run a test that searches, in a folder of its own, with the experiments file of this one."""
+    """Run a generated test that searches, in a temporary folder, with this folder's experiments file."""
     from pytest_tfserving.experiments_file import find_from_top
 
     parse_slos(options.slo)

@@ -1,4 +1,4 @@
-"""Tensors of several requests as one, and the outputs apart again."""
+"""Concatenation of the tensors of several requests, and the split of the outputs among them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _MOST_PADDED_AXES = 6
 
 
 def rows_of(feeds: Mapping[str, NDArray[Any]]) -> int:
-    """How many rows a request has.
+    """Return how many rows a request has.
 
     Raises:
-        ServingError: when its tensors do not agree on that.
+        ServingError: when its tensors differ in their number of rows.
     """
     if not feeds:
         raise invalid("Batching Run() must have at least one input tensor")
@@ -33,10 +33,10 @@ def rows_of(feeds: Mapping[str, NDArray[Any]]) -> int:
 
 
 def joined(name: str, arrays: Sequence[NDArray[Any]], *, pad: bool, filling: int) -> NDArray[Any]:
-    """The rows of all ``arrays``, then ``filling`` copies of the first row of the last.
+    """Join the rows of all ``arrays``, then ``filling`` copies of the first row of the last array.
 
     Raises:
-        ServingError: when their rows differ in shape and may not be padded.
+        ServingError: when the rows differ in shape and may not be padded.
     """
     if any(array.shape[1:] != arrays[0].shape[1:] for array in arrays):
         arrays = _padded(name, arrays, pad=pad)
@@ -71,10 +71,10 @@ def _padded_to(array: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:
 def split(
     outputs: Mapping[str, NDArray[Any]], sizes: Sequence[int], filling: int
 ) -> Iterator[dict[str, NDArray[Any]]]:
-    """The rows of the outputs that belong to each of the requests joined.
+    """Yield, for each joined request, the rows of the outputs that belong to the request.
 
     Raises:
-        ServingError: when the outputs have not as many rows as the inputs.
+        ServingError: when the outputs do not have as many rows as the inputs.
     """
     for array in outputs.values():
         if not array.ndim:

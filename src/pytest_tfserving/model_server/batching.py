@@ -1,4 +1,4 @@
-"""Joins requests that wait into batches, with TF Serving's parameters and limits."""
+"""Batching of waiting requests, with TF Serving's parameters and limits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class _Task:
-    """One request, or a part of one, that waits for its batch."""
+    """A request, or a part of a request, that waits for its batch."""
 
     def __init__(self, feeds: Mapping[str, NDArray[Any]], rows: int, timeout_ms: int | None) -> None:
         self.feeds = feeds
@@ -35,7 +35,7 @@ class _Task:
         self.future: Future[dict[str, NDArray[Any]]] = Future()
 
     def parts(self, sizes: Sequence[int]) -> Iterator[_Task]:
-        """The task as several, of ``sizes`` rows."""
+        """Split the task into several, of ``sizes`` rows."""
         start = 0
         for rows in sizes:
             part = _Task(
@@ -56,13 +56,13 @@ class _Queue:
         self.batches: deque[list[_Task]] = deque()
 
     def room(self) -> int:
-        """How many rows the open batch has left."""
+        """Return how many rows the open batch has left."""
         if not self.batches:
             return 0
         return self.limits.largest_batch - sum(task.rows for task in self.batches[-1])
 
     def sizes(self, rows: int) -> list[int]:
-        """The parts that ``rows`` rows are put into the queue as."""
+        """Return the sizes of the parts in which ``rows`` rows are put into the queue."""
         if not self.limits.enable_large_batch_splitting:
             return [rows]
         first = min(self.room() or self.limits.largest_batch, rows)
@@ -89,7 +89,7 @@ class _Queue:
             self.batches[-1].append(task)
 
     def due_in(self) -> float:
-        """Seconds until the first batch may run: at once when it is full or another waits behind it."""
+        """Return the seconds until the first batch may run: 0 if it is full or another batch waits too."""
         if len(self.batches) > 1 or self.room() <= 0:
             return 0.0
         timeout_s = self.limits.batch_timeout_micros / 1e6
@@ -97,7 +97,7 @@ class _Queue:
 
 
 class BatchScheduler:
-    """One pool of batch threads, shared by all versions; queues are served in turn."""
+    """A pool of batch threads, shared by all versions; the pool serves the queues in turn."""
 
     def __init__(self, parameters: Parameters, metrics: Metrics) -> None:
         self.metrics = metrics
@@ -111,7 +111,7 @@ class BatchScheduler:
         log("info", f"batching: {parameters}")
 
     def batched(self, servable: Runnable, limits: Parameters | None = None) -> BatchedServable:
-        """``servable`` behind queues of its own, with limits of its own where it has some.
+        """Put ``servable`` behind queues of its own, with limits of its own if it has some.
 
         Raises:
             ServingError: when the limits contradict each other.
@@ -121,18 +121,18 @@ class BatchScheduler:
         return BatchedServable(servable, self, limits)
 
     def add(self, queue: _Queue) -> None:
-        """Serve a queue from now on."""
+        """Add a queue to serve."""
         with self._changed:
             self._queues.append(queue)
 
     def remove(self, queues: Sequence[_Queue]) -> None:
-        """Forget queues of a version that is unloaded."""
+        """Remove the queues of a version that is unloaded."""
         with self._changed:
             for queue in queues:
                 self._queues.remove(queue)
 
     def stop(self) -> None:
-        """End the threads, when nothing waits any more."""
+        """End the threads as soon as nothing waits."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
@@ -209,7 +209,7 @@ class BatchedServable(Runnable):
         *,
         inline: bool = False,  # noqa: ARG002 - a batch always runs in a thread of its own
     ) -> dict[str, NDArray[Any]]:
-        """As `Runnable.run_tensors`, in a batch with whoever else waits."""
+        """Run as `Runnable.run_tensors` does, in a batch with the other waiting requests."""
         task = _Task(feeds, rows_of(feeds), timeout_ms)
         tasks = self._scheduler.submit(self._queue(feeds, fetches), task)
         self._scheduler.metrics.observe("batching_session:input_batch_size", task.rows)
@@ -219,7 +219,7 @@ class BatchedServable(Runnable):
         return {name: np.concatenate([result[name] for result in results]) for name in results[0]}
 
     def close(self) -> None:
-        """Forget the queues and free the model's memory."""
+        """Remove the queues and free the model's memory."""
         self._scheduler.remove(list(self._queues.values()))
         self._servable.close()
 
@@ -239,7 +239,7 @@ def _run_batch(queue: _Queue, tasks: Sequence[_Task]) -> None:
     except ServingError as error:
         for task in tasks:
             task.future.set_exception(ServingError(error.code, error.message))
-    except Exception as error:  # noqa: BLE001 - whoever waits must hear of it
+    except Exception as error:  # noqa: BLE001 - every waiting request must get the error
         for task in tasks:
             task.future.set_exception(error)
     else:
@@ -264,7 +264,7 @@ def _outputs(queue: _Queue, tasks: Sequence[_Task]) -> list[dict[str, NDArray[An
 
 
 def _remaining_ms(tasks: Sequence[_Task]) -> int | None:
-    """The longest time any task of the batch has left."""
+    """Return the longest time that any task of the batch has left; None if a task has no deadline."""
     deadlines = [task.deadline for task in tasks]
     if any(deadline is None for deadline in deadlines):
         return None

@@ -1,4 +1,4 @@
-"""What a batching file says."""
+"""Batching parameters, and how they are read from a file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,19 @@ _MODEL_FILE = "batching_params.pbtxt"
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """The parameters of batching; zero threads means one a CPU, a zero execution size the batch size."""
+    """The parameters of batching, with TF Serving's names and units.
+
+    Attributes:
+        max_batch_size: most rows of a request, and of a batch.
+        batch_timeout_micros: longest time in microseconds that an open batch waits for more requests.
+        max_enqueued_batches: most batches that wait in one queue; further requests are refused.
+        num_batch_threads: batches that run at once; 0 means one a CPU.
+        thread_pool_name: name of the threads, also a label of the metrics.
+        allowed_batch_sizes: row counts to which batches are padded, in ascending order; empty for any.
+        pad_variable_length_inputs: whether inputs whose rows differ in shape are padded; if not, they fail.
+        enable_large_batch_splitting: whether a large request is split over several batches.
+        max_execution_batch_size: most rows at once when requests are split; 0 means ``max_batch_size``.
+    """
 
     max_batch_size: int = 1000
     batch_timeout_micros: int = 0
@@ -39,7 +51,7 @@ class Parameters:
 
     @property
     def threads(self) -> int:
-        """How many batches run at once."""
+        """The number of batches that run at once."""
         return self.num_batch_threads or os.cpu_count() or 1
 
     @property
@@ -50,14 +62,14 @@ class Parameters:
         return self.max_batch_size
 
     def padded(self, rows: int) -> int:
-        """How many rows a batch of ``rows`` is filled up to."""
+        """Return the number of rows that a batch of ``rows`` is padded to."""
         return next((size for size in self.allowed_batch_sizes if size >= rows), rows)
 
     def check(self) -> None:
-        """See that the allowed sizes lead up to the largest batch.
+        """Check that the allowed sizes are ascending and end with the largest batch.
 
         Raises:
-            ServingError: when they do not.
+            ServingError: when the sizes are not.
         """
         sizes = self.allowed_batch_sizes
         if not sizes:
@@ -75,10 +87,10 @@ class Parameters:
 
 
 def read_parameters(path: str) -> Parameters:
-    """Read a ``batching_parameters_file``; without one the defaults.
+    """Read a ``batching_parameters_file``; return the defaults if ``path`` is empty.
 
     Raises:
-        ServingError: when it cannot be read, or is not such a file.
+        ServingError: when the file cannot be read, or is not a batching file.
     """
     if not path:
         return Parameters(thread_pool_name="model_server_batch_threads")
@@ -86,10 +98,10 @@ def read_parameters(path: str) -> Parameters:
 
 
 def read_model_parameters(folder: Path) -> Parameters | None:
-    """The parameters that lie in a version's folder, None when there are none.
+    """Read the parameters in a version's folder; return None if there are none.
 
     Raises:
-        ServingError: when they cannot be read.
+        ServingError: when the file cannot be read.
     """
     path = folder / _MODEL_FILE
     return read_parameters(str(path)) if path.exists() else None

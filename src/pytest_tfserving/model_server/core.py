@@ -1,4 +1,4 @@
-"""The models as a configuration names them: configured, asked for by version or label."""
+"""The models of a configuration, and access to them by name, version or label."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOOK_S = 0.1
 
 
 class Labels:
-    """Names for versions, by model; before the first configuration there are none to ask for."""
+    """Labels of versions, by model; before the first configuration there are no labels."""
 
     def __init__(self, manager: Manager, *, unavailable_allowed: bool) -> None:
         self._manager = manager
@@ -27,10 +27,10 @@ class Labels:
         self._versions: Mapping[str, Mapping[str, int]] | None = None
 
     def configure(self, models: Sequence[ModelConfig]) -> None:
-        """Take over all labels of a configuration, or none.
+        """Use all labels of a configuration, or, if one is invalid, none of them.
 
         Raises:
-            ServingError: when a label stands for a version that cannot be asked.
+            ServingError: when a label stands for a version that is not available.
         """
         for model in models:
             for label, version in model.labels.items():
@@ -38,10 +38,10 @@ class Labels:
         self._versions = {model.name: dict(model.labels) for model in models}
 
     def version(self, name: str, label: str) -> int:
-        """The version that a label stands for.
+        """Return the version that a label stands for.
 
         Raises:
-            ServingError: when it stands for none.
+            ServingError: when the label is unknown, or no configuration has been used yet.
         """
         if self._versions is None:
             raise ServingError(Code.UNAVAILABLE, f"Model labels does not init yet.{label}")
@@ -62,7 +62,7 @@ class Labels:
 
 
 class ServerCore:
-    """All models; ``polls`` is whether their folders are looked at."""
+    """All models; ``polls`` says whether their folders are searched for versions."""
 
     def __init__(
         self, manager: Manager, source: FileSystemSource, labels: Labels, *, polls: bool = True
@@ -82,10 +82,10 @@ class ServerCore:
         return self._names
 
     def configure(self, models: Sequence[ModelConfig]) -> frozenset[str]:
-        """Serve these models and no others; return the names of those that are new.
+        """Serve these models and no others; return the names of the new ones.
 
         Raises:
-            ServingError: when a label cannot be assigned; the configuration stays what it was.
+            ServingError: when a label cannot be assigned; the previous configuration then stays in effect.
         """
         with self._configuring:
             self._labels.configure(models)
@@ -97,7 +97,7 @@ class ServerCore:
             return self._names - before
 
     def reconfigure(self, models: Sequence[ModelConfig]) -> None:
-        """The same on a server that serves already; wait until the new models are there.
+        """Configure a server that serves already, and wait until the new models are available.
 
         Raises:
             ServingError: when a label cannot be assigned, or a model did not become available.
@@ -108,22 +108,22 @@ class ServerCore:
         """Wait until models of the configuration in effect are AVAILABLE.
 
         Raises:
-            ServingError: when one did not become so, or another configuration came.
+            ServingError: when a model did not become AVAILABLE, or another configuration replaced this one.
         """
         configured = self._configured
         while not self.manager.settled(names, _LOOK_S):
             if self._stopped or configured != self._configured:
-                raise ServingError(Code.ABORTED, "The server stops, or another configuration came meanwhile")
+                raise ServingError(Code.ABORTED, "The server stops, or another configuration is in effect")
         failures = self.manager.failures(names)
         if failures:
             shown = "".join(f"{_id(name, state)}, " for name, state in failures)
             raise ServingError(Code.UNKNOWN, f"Some models did not become available: {{{shown}}}")
 
     def wait_for_the_first(self, timeout_s: float) -> bool:
-        """Wait for every model to be AVAILABLE; False when some still are on their way.
+        """Wait for every model to be AVAILABLE; return False if some are still being loaded.
 
         Raises:
-            ServingError: when one did not load.
+            ServingError: when a model did not load.
         """
         if not self.manager.settled(self._names, timeout_s):
             return False
@@ -139,23 +139,23 @@ class ServerCore:
         return True
 
     def acquire(self, name: str, version: int | None, label: str) -> Use:
-        """A version that stays loaded inside the context.
+        """Return a version that stays loaded inside the context.
 
         Raises:
-            ServingError: when it is not served.
+            ServingError: when the version is not served.
         """
         return self.manager.acquire(name, self._labels.version(name, label) if label else version)
 
     def stop(self) -> None:
-        """Wait for no model any more."""
+        """Stop waiting for models, and load no more of them."""
         self._stopped = True
         self.manager.stop()
 
     def poll(self) -> None:
-        """Look for other versions."""
+        """Look for new versions in the folders, and for versions that are gone."""
         try:
             self._source.poll()
-        except Exception:  # noqa: BLE001 - the next look may do better
+        except Exception:  # noqa: BLE001 - the next poll may succeed
             log("error", "looking for versions failed", exc_info=True)
 
 

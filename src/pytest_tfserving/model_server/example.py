@@ -1,4 +1,4 @@
-"""JSON to tf.Examples, as classification and regression requests over REST carry them."""
+"""Conversion of JSON to tf.Examples, for classification and regression requests over REST."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _add(feature: Any, name: str, value: Any) -> None:
 
 
 def _element(name: str, value: Any) -> tuple[str, Any]:
-    """The kind of list that a JSON value belongs to, and what it is there."""
+    """Return the kind of list that a JSON value belongs to, and the element that stands for the value."""
     if isinstance(value, int):
         if int(value) not in _INT64:
             raise invalid(f"Feature: {name} has uint64 element. Only int64 is supported.")

@@ -15,7 +15,7 @@ _PORTS = range(65536)
 
 
 class Kind(Enum):
-    """What becomes of a flag: it is used, accepted without an effect, or refused."""
+    """The way a flag is handled: used, accepted without an effect, or refused."""
 
     USED = "used"
     IGNORED = "ignored"
@@ -24,7 +24,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """One flag; its type is that of its default."""
+    """A flag; its default has the type of its values."""
 
     name: str
     default: Any
@@ -44,26 +44,26 @@ _NO_ACCELERATOR = "this server runs on CPUs"
 
 GROUPS: dict[str, tuple[Flag, ...]] = {
     "Where to listen": (
-        Flag("port", 8500, "port of the gRPC API; 0 does not listen on one"),
+        Flag("port", 8500, "port of the gRPC API; 0 for no port"),
         Flag("rest_api_port", 0, "port of the REST API; 0 does not start it"),
         Flag("bind_address", "127.0.0.1", "address to listen on; TF Serving listens on all: 0.0.0.0 or ::"),
         Flag("grpc_socket_path", "", "also listen for gRPC on this UNIX socket"),
         Flag("ssl_config_file", "", "text file with an SSLConfig: gRPC then asks for SSL"),
-        _refused("use_alts_credentials", False, "ALTS is there on Google's own machines only"),
+        _refused("use_alts_credentials", False, "ALTS works only on Google's own machines"),
     ),
     "What to serve": (
-        Flag("model_name", "default", "name of the model, where there is no --model_config_file"),
+        Flag("model_name", "default", "name of the model if there is no --model_config_file"),
         Flag("model_base_path", "", "folder with the model's versions, each in a folder named by its number"),
         Flag("model_config_file", "", "text file with a ModelServerConfig: several models, policies, labels"),
         Flag(
             "model_config_file_poll_wait_seconds",
             0,
-            "seconds between looks at that file for changes; 0 reads it once",
+            "seconds between checks of that file for changes; 0 reads it once",
         ),
         Flag(
             "file_system_poll_wait_seconds",
             1,
-            "seconds between looks for new versions; 0 looks once, below 0 never",
+            "seconds between searches for new versions; 0 searches once, below 0 never",
         ),
         Flag(
             "allow_version_labels_for_unavailable_models",
@@ -71,7 +71,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
             "let a new label stand for a version that is not loaded yet",
         ),
         Flag("saved_model_tags", "serve", "tags of the graph to load, separated by commas"),
-        _refused("platform_config_file", "", "set what it holds by flags"),
+        _refused("platform_config_file", "", "use flags instead"),
     ),
     "Loading": (
         Flag("num_load_threads", 0, "threads that load versions; 0 loads one after the other"),
@@ -81,7 +81,9 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag(
             "enable_model_warmup", True, "run the requests in assets.extra/tf_serving_warmup_requests first"
         ),
-        Flag("num_request_iterations_for_warmup", 0, "how often each of them is run; 0 runs it once"),
+        Flag(
+            "num_request_iterations_for_warmup", 0, "how often each of these requests is run; 0 runs it once"
+        ),
     ),
     "Running": (
         Flag("tensorflow_session_parallelism", 0, "sets both thread counts below; 0 lets TensorFlow choose"),
@@ -98,13 +100,13 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag(
             "prefer_tflite_model",
             False,
-            "serve a version's model.tflite where it has one; needs the extra tflite",
+            "serve a version's model.tflite if it has one; needs the extra tflite",
         ),
         Flag("num_tflite_pools", os.cpu_count() or 1, "requests that a TFLite model runs at once"),
         Flag(
             "num_tflite_interpreters_per_pool",
             1,
-            "above 1, requests for a TFLite model are joined, and large ones split into so many parts",
+            "above 1, requests for a TFLite model are joined, and large ones are split into this many parts",
         ),
         Flag(
             "enable_signature_method_name_check",
@@ -151,7 +153,11 @@ class FlagError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """The command line: every flag's value, and what is to be told about it."""
+    """The parsed command line.
+
+    ``values`` has the value of every flag. ``unknown`` has the arguments that are not flags. ``ignored`` has
+    a sentence about each given flag that has no effect.
+    """
 
     values: dict[str, Any]
     unknown: list[str]
@@ -159,10 +165,10 @@ class Arguments:
 
 
 def parse_flags(arguments: Sequence[str]) -> Arguments:
-    """The value of every flag, the arguments that are none, and the flags that have no effect.
+    """Parse a command line.
 
     Raises:
-        FlagError: for a value that does not fit.
+        FlagError: for a value that does not fit, a refused flag, and flags that contradict each other.
     """
     known = {flag.name: flag for flag in FLAGS}
     values = {flag.name: flag.default for flag in FLAGS}
@@ -183,7 +189,7 @@ def parse_flags(arguments: Sequence[str]) -> Arguments:
 
 
 def usage() -> str:
-    """The help text."""
+    """Return the help text."""
     lines = ["usage: pytest-tfserving serve --name=value ...", ""]
     lines += ["Serves TensorFlow models as tensorflow_model_server does, with its flags.", ""]
     for title, flags in GROUPS.items():

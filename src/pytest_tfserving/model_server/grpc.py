@@ -39,13 +39,22 @@ _CHANNEL_ARGUMENTS = {
     "grpc.so_reuseport": 0,
 }
 _GRACE_S = 24 * 3600.0
-# Threads beyond those that work, to tell clients that all of them do.
+# Extra threads, which refuse requests while all others are busy.
 _REFUSING_THREADS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class GrpcOptions:
-    """Where and how gRPC is served; a port of 0 is none, and so are ``credentials`` of None."""
+    """Options of the gRPC API, read from the flags.
+
+    Attributes:
+        port: TCP port; 0 for no port.
+        socket_path: UNIX socket; empty for no socket.
+        threads: requests worked on at once.
+        channel_arguments: gRPC's own arguments, as name and value.
+        credentials: grpcio's server credentials; None to serve without TLS.
+        health: whether the health service is served.
+    """
 
     port: int
     socket_path: str
@@ -56,10 +65,10 @@ class GrpcOptions:
 
     @classmethod
     def of(cls, flags: dict[str, Any]) -> GrpcOptions:
-        """What the flags say, and the files they name.
+        """Read the options from the flags and from the files that the flags name.
 
         Raises:
-            ServingError: when a file is not what it should be.
+            ServingError: when a file cannot be read or used.
         """
         return cls(
             flags["port"],
@@ -72,7 +81,7 @@ class GrpcOptions:
 
 
 def channel_arguments(text: str) -> tuple[tuple[str, Any], ...]:
-    """Read ``name=value,name=value``; values that are whole numbers become such."""
+    """Read ``name=value,name=value``; whole numbers become ``int``."""
     pairs = [part.partition("=") for part in text.split(",") if part]
     return tuple((name.strip(), _number(value.strip())) for name, _, value in pairs)
 
@@ -85,7 +94,7 @@ def _number(text: str) -> int | str:
 
 
 class GrpcServer:
-    """The services on their port and socket."""
+    """The gRPC services, on their port and socket."""
 
     def __init__(self, core: ServerCore, api: ProtoApi, metrics: Metrics, options: GrpcOptions) -> None:
         self._options = options
@@ -111,7 +120,7 @@ class GrpcServer:
             _add_health(self._server)
 
     def start(self, host: str) -> None:
-        """Listen.
+        """Listen on the port and the socket.
 
         Raises:
             OSError: when the port or the socket is taken.
@@ -124,7 +133,7 @@ class GrpcServer:
         self._server.start()
 
     def stop(self) -> None:
-        """Take no more requests, and answer those under way."""
+        """Take no more requests, and answer the requests under way."""
         self._server.stop(_GRACE_S).wait()
 
     def _listen(self, address: str) -> None:
@@ -161,7 +170,7 @@ class GrpcServer:
             model = _model_name(request)
             answer = call(request, _remaining_ms(context))
         except ServingError as error:
-            # Not the error: it holds this call, which would hold it, until the garbage collector comes.
+            # No reference to the error is kept: its traceback refers to this frame, which would be a cycle.
             code, text = error.code, error.message
         except Exception:  # noqa: BLE001 - a client never sees a traceback, the log does
             log("error", f"{name} failed", exc_info=True)
@@ -214,7 +223,7 @@ def _shortened(text: str) -> str:
 
 
 class _PredictionService:
-    """Asks models."""
+    """The gRPC service for inference."""
 
     def __init__(self, core: ServerCore, api: ProtoApi) -> None:
         self._core = core
@@ -257,7 +266,7 @@ class _PredictionService:
 
 
 class _ModelService:
-    """Tells the models' states, and takes over configurations."""
+    """The gRPC service for model states and new configurations."""
 
     def __init__(self, core: ServerCore) -> None:
         self._core = core
@@ -312,7 +321,7 @@ def _add_health(server: Any) -> None:
 
 
 def _credentials(path: str) -> Any:
-    """What an SSLConfig asks for, None without one."""
+    """Return the credentials that an SSLConfig file describes; None without a file."""
     if not path:
         return None
     config = read_text_proto(path, f"{_SERVING}SSLConfig", secret=True)

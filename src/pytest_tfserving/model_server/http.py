@@ -1,4 +1,4 @@
-"""HTTP/1.1 on asyncio with nothing on it that the REST API does not need."""
+"""HTTP/1.1 on asyncio, limited to what the REST API needs."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
 MOST_BODY_BYTES = 100 * 1024 * 1024
 JSON = "application/json"
 _MOST_HEAD_BYTES = 64 * 1024
-# Parts smaller than this are kept together: a body may come in as many parts as it has bytes.
+# Smaller parts are joined: a body may come in as many parts as it has bytes.
 _SMALL_PART = 16 * 1024
 _READ_AHEAD = 8
 _HEAD_END = b"\r\n\r\n"
-# Heads that came before, and how long one of them may be.
+# How many heads are remembered, and how long a remembered head may be, in bytes.
 _MOST_KNOWN_HEADS = 256
 _LONGEST_KNOWN_HEAD = 2048
-# How long an answer may wait for those of other connections.
+# How long an answer may wait to be written together with those of other connections.
 _LONGEST_WAIT_S = 0.001
-# What most answers begin with.
+# The beginning of most answers.
 _JSON_HEAD = f"HTTP/1.1 200 OK\r\nContent-Type: {JSON}\r\nContent-Length: ".encode()
 
 
 class _HeadTooLargeError(Exception):
-    """More path and headers than a request needs."""
+    """A request line and headers that are larger than the limit."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """What stands before a body; ``target`` is the path with its query, ``headers`` are as they came."""
+    """The head of a request; ``target`` is the path with its query, ``headers`` are as received."""
 
     method: str
     target: str
@@ -46,7 +46,7 @@ class Head:
     keep_alive: bool
 
     def header(self, name: bytes) -> str:
-        """The last header of a lower-case name, empty where there is none."""
+        """Return the last header of a lower-case name; empty if there is none."""
         found = b""
         for key, value in self.headers:
             if len(key) == len(name) and key.lower() == name:
@@ -55,12 +55,12 @@ class Head:
 
     @cached_property
     def encoding(self) -> str:
-        """How the body is encoded."""
+        """The value of the Content-Encoding header."""
         return self.header(b"content-encoding")
 
 
 class Request(NamedTuple):
-    """One request."""
+    """A request."""
 
     head: Head
     body: bytes
@@ -68,7 +68,7 @@ class Request(NamedTuple):
 
 
 class Response(NamedTuple):
-    """One answer."""
+    """An answer."""
 
     status: int
     body: bytes = b""
@@ -76,7 +76,7 @@ class Response(NamedTuple):
     headers: Sequence[tuple[str, str]] = ()
 
     def encoded(self, *, keep_alive: bool) -> bytes:
-        """The answer's bytes."""
+        """Return the answer's bytes."""
         if self.status == HTTPStatus.OK and keep_alive and not self.headers and self.content_type == JSON:
             return b"%b%d\r\n\r\n%b" % (_JSON_HEAD, len(self.body), self.body)
         try:
@@ -92,10 +92,10 @@ class Response(NamedTuple):
 
 
 class Outbox:
-    """Answers that are written together once the loop has read what came.
+    """A batch of answers, written together once the event loop has read all received data.
 
-    A write wakes whoever waits for it, which takes longer than the write itself where that one's core sleeps:
-    of answers written one after the other, mostly the first one does so.
+    Waking a client whose core sleeps takes longer than the write itself. Of answers that are written one
+    after the other, mostly only the first one pays for that.
     """
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ class Outbox:
         self._since_s = 0.0
 
     def put(self, transport: asyncio.Transport, content: bytes) -> None:
-        """Write soon."""
+        """Write an answer soon."""
         if not self._answers:
             self._since_s = perf_counter()
             asyncio.get_running_loop().call_soon(self.flush)
@@ -112,7 +112,7 @@ class Outbox:
             self.flush()
 
     def flush(self) -> None:
-        """Write now."""
+        """Write all waiting answers now."""
         answers, self._answers = self._answers, []
         for transport, content in answers:
             if not transport.is_closing():
@@ -125,11 +125,11 @@ class Connections:
     def __init__(self) -> None:
         self.open: set[HttpProtocol] = set()
         self.outbox = Outbox()
-        # Clients send the same head again and again: it need not be parsed each time.
+        # Clients repeat the same head, so a known head is not parsed again.
         self._heads: dict[bytes, tuple[Head, int]] = {}
 
     def remember(self, content: bytes, head: Head, length: int) -> None:
-        """Keep the head that some bytes are, and the length of the body that it announces."""
+        """Keep a parsed head under its bytes, with the length of the body that the head announces."""
         if len(content) > _LONGEST_KNOWN_HEAD:
             return
         if len(self._heads) >= _MOST_KNOWN_HEADS:
@@ -137,7 +137,7 @@ class Connections:
         self._heads[content] = head, length
 
     def known(self, data: bytes) -> Request | None:
-        """The request in ``data`` when that is a whole one whose head is known."""
+        """Return the request in ``data`` if ``data`` is one whole request with a known head, else None."""
         end = data.find(_HEAD_END) + len(_HEAD_END)
         found = self._heads.get(data[:end])
         if found is None or len(data) - end != found[1]:
@@ -145,12 +145,12 @@ class Connections:
         return Request(found[0], data[end:])
 
     async def drain(self) -> None:
-        """Answer what was asked, then close."""
+        """Answer the requests so far, then close."""
         await asyncio.gather(*(connection.drain() for connection in list(self.open)))
 
 
 class HttpProtocol(asyncio.Protocol):
-    """One connection: requests are answered one after the other, in their order."""
+    """A connection, whose requests are answered one after the other, in their order."""
 
     def __init__(
         self, handle: Callable[[Request], Response | Awaitable[Response]], connections: Connections
@@ -168,7 +168,7 @@ class HttpProtocol(asyncio.Protocol):
         self._body: list[bytes | bytearray] = []
         self._size = 0
         self._closing = False
-        # Whether a request has begun of which more is to come; the last whole one, and how many there were.
+        # Whether a request is incomplete; the last whole request; the number of whole requests.
         self._in_request = False
         self._last: Request | None = None
         self._parsed = 0
@@ -181,13 +181,13 @@ class HttpProtocol(asyncio.Protocol):
         self._connections.open.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        """Forget the connection; an answer under way has nowhere to go."""
+        """Remove the connection; an answer under way is dropped."""
         self._connections.open.discard(self)
         self._closing = True
         self._transport = None
 
     def data_received(self, data: bytes) -> None:
-        """Answer what came."""
+        """Answer the requests in ``data``."""
         if self._in_request or self._closing:
             self._parse(data)
         elif (request := self._connections.known(data)) is not None:
@@ -199,7 +199,7 @@ class HttpProtocol(asyncio.Protocol):
                 self._learn(data)
 
     def eof_received(self) -> bool:
-        """Answer what was asked before the client's end of the connection closed."""
+        """Answer the requests that came before the client closed its end of the connection."""
         self._closing = True
         return self._is_busy()
 
@@ -210,7 +210,7 @@ class HttpProtocol(asyncio.Protocol):
             self._refuse(400)
 
     def _learn(self, data: bytes) -> None:
-        """Remember the head of what was one whole request."""
+        """Remember the head of ``data``, one whole request."""
         end = data.find(_HEAD_END) + len(_HEAD_END)
         request, self._last = self._last, None
         if self._closing or request is None or len(data) - end != len(request.body):
@@ -232,14 +232,14 @@ class HttpProtocol(asyncio.Protocol):
         self._count_head(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header; answer one that asks whether to go on."""
+        """Keep a header; answer ``Expect: 100-continue``."""
         self._count_head(len(name) + len(value))
         self._headers.append((name, value))
         if len(name) == len(b"expect") and name.lower() == b"expect":
             self._go_on(value)
 
     def on_body(self, body: bytes) -> None:
-        """Keep a part of the body, as far as it may go."""
+        """Keep a part of the body, up to the limit."""
         self._size += len(body)
         if self._size > MOST_BODY_BYTES:
             return
@@ -251,7 +251,7 @@ class HttpProtocol(asyncio.Protocol):
             self._body.append(bytearray(body))
 
     def on_message_complete(self) -> None:
-        """Answer the request when those before it are answered."""
+        """Answer the request once the requests before it are answered."""
         head = Head(
             self._parser.get_method().decode("latin-1"),
             b"".join(self._target).decode("latin-1"),
@@ -309,12 +309,12 @@ class HttpProtocol(asyncio.Protocol):
             answer = self._handle(request)
 
     def _send(self, request: Request, response: Response) -> bool:
-        """Write an answer; whether the connection stays open."""
+        """Write an answer; return whether the connection stays open."""
         if self._transport is None:
             return False
         keep_alive = request.head.keep_alive and (bool(self._waiting) or not self._closing)
         content = response.encoded(keep_alive=keep_alive)
-        if request.head.method == "HEAD":  # its answer tells a body's length, and has none
+        if request.head.method == "HEAD":  # its answer has a Content-Length and no body
             content = content[: len(content) - len(response.body)]
         self._outbox.put(self._transport, content)
         if not keep_alive:
@@ -327,7 +327,7 @@ class HttpProtocol(asyncio.Protocol):
             self._transport.close()
 
     async def drain(self) -> None:
-        """Answer what was asked, then close."""
+        """Answer the requests so far, then close."""
         self._closing = True
         if self._task is not None and not self._task.done():
             await self._task
@@ -341,7 +341,7 @@ class HttpProtocol(asyncio.Protocol):
 
 
 def inflated(body: bytes) -> bytes:
-    """A gzip body without its compression, nothing where that fails or is too large."""
+    """Return a gzip body decompressed; empty if the body is invalid or too large."""
     try:
         inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)
         content = inflater.decompress(body, MOST_BODY_BYTES)

@@ -1,4 +1,4 @@
-"""Prediction, classification and regression on a loaded version, for whoever asks: REST, gRPC, warm-up."""
+"""Prediction, classification and regression on a loaded version, for REST, gRPC and warm-up."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ DEFAULT_SIGNATURE = "serving_default"
 
 @dataclass(frozen=True, slots=True)
 class Classes:
-    """The classes of each example: matrices of the same shape, either of which a model may leave out."""
+    """The classes of each example: two matrices of the same shape; a model may leave out one of them."""
 
     labels: NDArray[Any] | None
     scores: NDArray[Any] | None
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Examples, and classes of each."""
+        """The number of examples, and the number of classes of each."""
         matrix = self.scores if self.labels is None else self.labels
         assert matrix is not None
         return matrix.shape[0], matrix.shape[1]
 
     def of(self, example: int) -> list[tuple[bytes, Any]]:
-        """Label and score of each class of an example."""
+        """Return label and score of each class of an example."""
         _, count = self.shape
         labels = [b""] * count if self.labels is None else self.labels[example]
         scores = np.zeros(count, np.float32) if self.scores is None else self.scores[example]
@@ -50,7 +50,7 @@ class Classes:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One of several inferences on the same examples."""
+    """An inference among several on the same examples."""
 
     signature_name: str
     method: str
@@ -58,14 +58,14 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What a signature reads and gives: the names of tensors in the graph."""
+    """The tensors of a signature, by their names in the graph: one input and several outputs."""
 
     input: str
     outputs: Mapping[str, str]
 
 
 class Inference:
-    """How models are asked; ``checks_method_names`` is whether a signature must be of the kind asked for."""
+    """Inference on models; ``checks_method_names`` says whether a signature must be of the requested kind."""
 
     def __init__(self, metrics: Metrics, *, checks_method_names: bool = False) -> None:
         self._metrics = metrics
@@ -82,7 +82,7 @@ class Inference:
         *,
         inline: bool = False,
     ) -> dict[str, NDArray[Any]]:
-        """Run a signature that is known to be there; ``inline`` as in `Runnable.run_tensors`.
+        """Run a signature that the model has; ``inline`` is as in `Runnable.run_tensors`.
 
         Raises:
             ServingError: with TF Serving's code and text.
@@ -106,7 +106,7 @@ class Inference:
     def classify(
         self, model: Loaded, signature_name: str, examples: Sequence[bytes], timeout_ms: int | None = None
     ) -> Classes:
-        """The classes of serialized examples.
+        """Return the classes of serialized examples.
 
         Raises:
             ServingError: with TF Serving's code and text.
@@ -119,7 +119,7 @@ class Inference:
     def regress(
         self, model: Loaded, signature_name: str, examples: Sequence[bytes], timeout_ms: int | None = None
     ) -> NDArray[Any]:
-        """A number for each of the serialized examples.
+        """Return a number for each serialized example.
 
         Raises:
             ServingError: with TF Serving's code and text.
@@ -132,7 +132,7 @@ class Inference:
     def several(
         self, model: Loaded, tasks: Sequence[Task], examples: Sequence[bytes], timeout_ms: int | None = None
     ) -> list[Classes | NDArray[Any]]:
-        """The results of several signatures in one run, in their order.
+        """Return the results of several signatures in one run, in the order of ``tasks``.
 
         Raises:
             ServingError: with TF Serving's code and text.

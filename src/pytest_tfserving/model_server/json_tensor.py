@@ -1,7 +1,7 @@
-"""JSON to tensors and back, as TF Serving's REST API has it.
+"""Conversion of JSON to tensors and back, as in TF Serving's REST API.
 
-Large bodies of numbers take a path without a Python object per number; whatever that path does not
-understand takes the exact one, which also words the errors.
+Large bodies of numbers take a fast path, without a Python object for each number. Every other body takes the
+exact path, which also words the errors.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _FLOAT_MAX = 2**1023
 _SPACE = " \t\r\n"
 _LONGEST_LOOK = 2**20
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
-# RapidJSON's words for what is wrong, by the beginning of Python's; in order.
+# RapidJSON's error messages, by the beginning of Python's message; the first match counts.
 _REASONS = {
     "Expecting property name": "Missing a name for object member.",
     "Expecting ':' delimiter": "Missing a colon after a name of object member.",
@@ -71,20 +71,20 @@ _DTYPE_NAMES = {
 DTYPES = {number: dtype for number in (1, 2, 3, 4, 5, 6, 7, 9, 10, 22, 23) if (dtype := numpy_dtype(number))}
 _ARRAY_CODES = {1: "f", 2: "d"}
 _ESCAPE = re.compile(r"\\(?:u[0-9a-f]{4}|.)")
-# What Python types numbers may have for a kind of element; a bool is none of them.
+# The Python types that numbers may have, by kind of element; bool is not among them.
 _NUMBER_TYPES = {"f": frozenset({float, int}), "i": frozenset({int}), "u": frozenset({int})}
 _SHORT_INFINITY = re.compile(r"(?<=[\[,:\s-])Inf(?=[\s,\]}])")
 
 
 class Signed(Protocol):
-    """What a request can be read for."""
+    """A servable with signatures, for which requests can be decoded."""
 
     @property
     def signatures(self) -> Mapping[str, Signature]: ...  # noqa: D102
 
 
 class DecodedRequest(NamedTuple):
-    """A predict request as tensors; ``row_format`` is whether it came as ``instances``."""
+    """A predict request as tensors; ``row_format`` says whether the request had ``instances``."""
 
     signature_name: str
     inputs: Mapping[str, NDArray[Any]]
@@ -103,7 +103,13 @@ def decode(body: bytes, servable: Signed) -> DecodedRequest:
 
 
 def parse(body: bytes) -> Any:
-    """The JSON document in ``body``; what stands behind it is ignored, the first of equal keys counts."""
+    """Parse the JSON document in ``body``.
+
+    Text behind the document is ignored. Of equal keys the first one counts.
+
+    Raises:
+        ServingError: with TF Serving's code and text, when the body has no JSON document.
+    """
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -131,7 +137,7 @@ def _unparsable(problem: str, offset: int) -> ServingError:
 
 
 def _reason(error: json.JSONDecodeError, text: str) -> tuple[str, int]:
-    """What is wrong with a text in RapidJSON's words, and at which of its bytes."""
+    """Return RapidJSON's message for an error, and the offset of the error in bytes."""
     place = len(text) if error.msg.startswith("Unterminated") else error.pos
     offset = len(text[:place].encode())
     if error.msg.startswith("Expecting ',' delimiter"):
@@ -143,7 +149,7 @@ def _reason(error: json.JSONDecodeError, text: str) -> tuple[str, int]:
 
 
 def _is_in_object(text: str, place: int) -> bool:
-    """Whether the innermost of what is open at a place is an object; a text too long to look at is a list."""
+    """Return whether the innermost open bracket at a place is an object's; False if the text is too long."""
     open_ones: list[str] = []
     for found in _BRACKETS.finditer(text, 0, place) if place < _LONGEST_LOOK else ():
         if found[0] in "[{":
@@ -154,7 +160,7 @@ def _is_in_object(text: str, place: int) -> bool:
 
 
 def _check_surrogates(document: Any, text: str) -> None:
-    """See that every escaped half of a character has its other half."""
+    """Check that every escaped surrogate has its other half."""
     try:
         json.dumps(document, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -163,7 +169,11 @@ def _check_surrogates(document: Any, text: str) -> None:
 
 
 def decode_document(document: Any, servable: Signed) -> DecodedRequest:
-    """The same of a document that was parsed already."""
+    """Read a predict request from a parsed document.
+
+    Raises:
+        ServingError: with TF Serving's code and text.
+    """
     if not isinstance(document, dict):
         raise invalid(f"JSON Value: {show(document)} Is not object")
     name = signature_name_of(document)
@@ -181,7 +191,11 @@ def decode_document(document: Any, servable: Signed) -> DecodedRequest:
 
 
 def signature_name_of(document: Mapping[str, Any]) -> str:
-    """The signature a request names, or the default one."""
+    """Return the signature that a request names, or the default one.
+
+    Raises:
+        ServingError: when the name is not a string.
+    """
     name = document.get("signature_name", "")
     if not isinstance(name, str):
         raise invalid(
@@ -192,7 +206,11 @@ def signature_name_of(document: Mapping[str, Any]) -> str:
 
 
 def input_specs(servable: Signed, name: str) -> Mapping[str, TensorSpec]:
-    """The inputs of a signature."""
+    """Return the inputs of a signature.
+
+    Raises:
+        ServingError: when there is no such signature, or it has no inputs.
+    """
     if name not in servable.signatures:
         raise invalid(f'Serving signature name: "{name}" not found in signature def')
     inputs = servable.signatures[name].inputs
@@ -251,7 +269,7 @@ def _bad_element(index: int, problem: str, key: str = "") -> ServingError:
 
 
 class _Column:
-    """The values of one input, row after row; every row has the first one's shape."""
+    """The values of one input, row after row; all rows have the shape of the first row."""
 
     def __init__(self, spec: TensorSpec) -> None:
         self._spec = spec
@@ -259,7 +277,7 @@ class _Column:
         self._flat: list[Any] = []
 
     def add(self, value: Any) -> None:
-        """Take the next row's value."""
+        """Add the value of the next row."""
         shape = _shape_of(value, _MOST_AXES - 1)
         start = len(self._flat)
         _fill(value, shape, 0, self._spec.dtype, self._flat)
@@ -273,7 +291,7 @@ class _Column:
             raise invalid(f"Expecting shape {_brackets(self._shape)} but got: {_brackets(shape)}")
 
     def array(self, rows: int) -> NDArray[Any]:
-        """All rows as one array."""
+        """Return all rows as one array."""
         assert self._shape is not None
         return _array(self._flat, (rows, *self._shape), self._spec.dtype)
 
@@ -308,7 +326,7 @@ def _irregular(value: Any, dtype: int) -> NDArray[Any]:
 
 
 def _regular(value: Any, dtype: int) -> NDArray[Any] | None:
-    """A list, or lists of the same length in lists, of numbers that fit a type; None for anything else."""
+    """Convert a list, or nested lists of equal lengths, of numbers that fit a type; None for other values."""
     wanted = DTYPES.get(dtype)
     if type(value) is not list or wanted is None or wanted.kind not in _NUMBER_TYPES:
         return None
@@ -388,16 +406,16 @@ def _in_range(value: int, dtype: np.dtype[Any]) -> bool:
 
 
 def to_float32(value: float) -> float:
-    """The nearest float32; one too large becomes infinity, as in TF Serving."""
+    """Return the nearest float32; a number that is too large becomes infinity, as in TF Serving."""
     with np.errstate(over="ignore"):
         return float(np.float32(value))
 
 
 def to_bytes(value: Any) -> bytes:
-    """The bytes that a JSON string, or an object of base64, stands for.
+    """Return the bytes that a JSON string, or an object with base64, stands for.
 
     Raises:
-        ServingError: for an object that is none.
+        ServingError: for any other value, and for invalid base64.
     """
     if isinstance(value, str):
         return value.encode()
@@ -412,14 +430,14 @@ def to_bytes(value: Any) -> bytes:
 
 
 def is_base64(value: Any) -> bool:
-    """Whether a JSON value is an object that stands for bytes."""
+    """Return whether a JSON value is an object that stands for bytes."""
     return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
 
 
 def _array(flat: list[Any], shape: tuple[int, ...], dtype: int) -> NDArray[Any]:
     if not flat:
         return np.empty(shape, numpy_dtype(dtype) or object)
-    if code := _ARRAY_CODES.get(dtype):  # one that is too large becomes infinity, as in TF Serving
+    if code := _ARRAY_CODES.get(dtype):  # a number that is too large becomes infinity, as in TF Serving
         try:
             numbers = packed(code, flat)
         except OverflowError:
@@ -451,7 +469,7 @@ def _brackets(shape: tuple[int, ...]) -> str:
 
 
 def show(value: Any) -> str:
-    """A JSON value as it is quoted in errors."""
+    """Return a JSON value as errors quote it."""
     try:
         text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     except RecursionError:
@@ -473,7 +491,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_first_wins)
 
 
 def _decode_numbers(body: bytes, servable: Signed) -> DecodedRequest | None:
-    """A request whose one input is a regular array of numbers; None for any other, and for any error."""
+    """Decode a request whose only input is a regular array of numbers; None for any other, and on errors."""
     row_format = b'"instances"' in body
     key = b'"instances"' if row_format else b'"inputs"'
     if body.count(b'"instances"') + body.count(b'"inputs"') != 1:
@@ -495,7 +513,7 @@ def _decode_numbers(body: bytes, servable: Signed) -> DecodedRequest | None:
 
 
 def _numbers(value: Any, dtype: np.dtype[Any]) -> NDArray[Any] | None:
-    """All numbers of a nested array, None where one does not fit ``dtype`` exactly as TF Serving demands."""
+    """Return all numbers of a nested array; None if one does not fit ``dtype`` as TF Serving demands."""
     wide = {"f": ("d", np.dtype(np.float64)), "i": ("i", np.dtype(np.int64)), "u": ("u", np.dtype(np.uint64))}
     if dtype.kind not in wide:
         return None
@@ -511,9 +529,9 @@ def _small_keys(document: Any) -> dict[str, Any]:
 
 
 def _regular_shape(value: Any, text: bytes) -> tuple[int, ...] | None:
-    """The shape of a nested array of numbers, None when its rows differ or it holds anything else.
+    """Return the shape of a nested array of numbers; None if its rows differ or it holds other values.
 
-    What is left of a regular array without its numbers is known from its shape, and compared as bytes.
+    The brackets and commas of a regular array follow from its shape, so they are compared as bytes.
     """
     shape = []
     while not isinstance(value, int | float | str | bool | type(None)):
@@ -532,10 +550,10 @@ def _regular_shape(value: Any, text: bytes) -> tuple[int, ...] | None:
 
 
 def encode(outputs: Mapping[str, NDArray[Any]], row_format: bool) -> bytes:  # noqa: FBT001 - of DecodedRequest
-    """The body of a predict answer.
+    """Return the body of a predict answer.
 
     Raises:
-        ServingError: for what JSON cannot carry.
+        ServingError: for values that JSON cannot carry.
     """
     for array in outputs.values():
         _check_writable(array)
@@ -560,7 +578,7 @@ def encode(outputs: Mapping[str, NDArray[Any]], row_format: bool) -> bytes:  # n
 
 
 def encode_classes(classes: Classes) -> bytes:
-    """The body of a classify answer."""
+    """Return the body of a classify answer."""
     rows = [
         "[" + ", ".join(f"[{_text(label, '')}, {decimal(score)}]" for label, score in classes.of(row)) + "]"
         for row in range(classes.shape[0])
@@ -569,7 +587,7 @@ def encode_classes(classes: Classes) -> bytes:
 
 
 def encode_regressions(values: NDArray[Any]) -> bytes:
-    """The body of a regress answer."""
+    """Return the body of a regress answer."""
     return f'{{\n    "results": {_plain(values, "")}\n}}'.encode()
 
 
@@ -593,7 +611,7 @@ def _check_writable(array: NDArray[Any]) -> None:
 
 
 def _plain(value: Any, alias: str, level: int = 0) -> str:
-    """A value on one line, but for objects of base64 in it."""
+    """Format a value on one line, except for objects with base64 in it."""
     if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype in _ROUND_TRIPS:
         return "[" + ", ".join(_decimals(value)) + "]"
     if isinstance(value, np.ndarray) and value.ndim:
@@ -602,7 +620,7 @@ def _plain(value: Any, alias: str, level: int = 0) -> str:
 
 
 def _pretty(value: Any, alias: str, level: int) -> str:
-    """A value with an element a line."""
+    """Format a value with one element a line."""
     if not (isinstance(value, np.ndarray) and value.ndim):
         return _text(value, alias, level)
     if not len(value):
@@ -641,7 +659,7 @@ def _text(value: Any, alias: str, level: int = 0) -> str:
 
 
 def quoted(text: str) -> str:
-    """A JSON string as TF Serving writes it: letters as they are, control characters in upper case."""
+    """Format a JSON string as TF Serving does: letters as they are, control characters in upper case."""
     written = json.dumps(text, ensure_ascii=False)
     if "\\u" not in written:
         return written
@@ -649,12 +667,12 @@ def quoted(text: str) -> str:
 
 
 def decimal(value: Any) -> str:
-    """A float32 or float64 as TF Serving writes it: six digits where they suffice, else all that count."""
+    """Format a float32 or float64 as TF Serving does: six digits if they suffice, else all that count."""
     return _decimal(float(value), *_ROUND_TRIPS[value.dtype])
 
 
 def _decimals(array: NDArray[Any]) -> list[str]:
-    """The same of each element of a vector, without a numpy object for each."""
+    """Format each element of a vector as `decimal` does, without a numpy object for each."""
     digits, narrowed = _ROUND_TRIPS[array.dtype]
     return [_decimal(number, digits, narrowed) for number in array.tolist()]
 
@@ -670,12 +688,12 @@ def _decimal(number: float, digits: str, narrowed: Callable[[float], float]) -> 
 
 
 def _narrowed(number: float) -> float:
-    """The float32 nearest to a number that is one of them but for its seventh digit."""
+    """Return the float32 nearest to a number that differs from a float32 only after six digits."""
     narrow: float = _FLOAT32.unpack(_FLOAT32.pack(number))[0]
     return narrow
 
 
-# By element type: the digits that tell every value from its neighbours, and the value next to what they say.
+# By element type: the format that tells every value from its neighbours, and the rounding to the type.
 _FLOAT32 = struct.Struct("<f")
 _ROUND_TRIPS: dict[np.dtype[Any], tuple[str, Callable[[float], float]]] = {
     np.dtype(np.float32): (".9g", _narrowed),

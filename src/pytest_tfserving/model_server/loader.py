@@ -1,4 +1,4 @@
-"""Makes a servable of a version's folder: the session, batching queues before it, warm-up behind it."""
+"""Loader of a version's folder: it opens the session, adds batching queues and runs the warm-up."""
 
 from __future__ import annotations
 
@@ -24,9 +24,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """How versions are loaded.
+    """A loader of versions.
 
-    ``scheduler`` is there when requests are batched, ``tflite`` when TFLite models are preferred.
+    Attributes:
+        api: runs the requests of the warm-up.
+        metrics: where the warm-up is measured.
+        scheduler: batches requests; None without batching.
+        intra_op: threads of one operation; 0 lets TensorFlow choose.
+        inter_op: operations at once; 0 lets TensorFlow choose.
+        tags: tags of the graph to load.
+        session_config: a serialized ConfigProto; may be empty.
+        batching_per_model: whether only versions with a batching file of their own are batched.
+        warmup_iterations: how often each request of the warm-up is run; 0 runs no warm-up.
+        tflite: options of TFLite models; None if they are not preferred.
     """
 
     api: ProtoApi
@@ -41,10 +51,10 @@ class Loader:
     tflite: TfLiteOptions | None = None
 
     def load(self, name: str, version: int, path: Path) -> Runnable:
-        """Load and warm up; with 0 iterations without warm-up.
+        """Load a version, and warm it up unless ``warmup_iterations`` is 0.
 
         Raises:
-            ServingError: with the reason why it cannot be served.
+            ServingError: with the reason why the version cannot be served.
         """
         servable = self._opened(path)
         try:

@@ -1,4 +1,4 @@
-"""The server's log: one line an event, on standard error."""
+"""The server's log: one line for each event, on standard error."""
 
 from __future__ import annotations
 

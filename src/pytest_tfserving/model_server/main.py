@@ -1,4 +1,4 @@
-"""The command: reads the flags, runs the server, and tells why it could not."""
+"""The command: it reads the flags, runs the server, and reports why the server could not run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT; the exit code is 0 then, else 1 with one line that says why."""
+    """Serve until SIGTERM or SIGINT and return 0; on a failure write one line that says why, and return 1."""
     try:
         given = parse_flags(sys.argv[1:] if arguments is None else arguments)
     except FlagError as error:
@@ -32,8 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _print_version()
     for argument in given.unknown:
         log("warning", f"unknown argument {without_secrets(argument)} is ignored")
-    for told in given.ignored:
-        log("warning", told)
+    for warning in given.ignored:
+        log("warning", warning)
     try:
         return _run(given.values)
     except ServingError as error:

@@ -1,6 +1,6 @@
-"""Loads what is to be served, exchanges versions without a gap, unloads what is not to be served any more.
+"""Manager of versions: it loads wanted versions, replaces versions without a gap, and unloads unwanted ones.
 
-What is to be served is decided elsewhere, and told by `Manager.aspire`.
+Callers of `Manager.aspire` decide which versions are wanted.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LOOK_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """How versions are loaded: threads of 0 do it one after the other, together with unloading."""
+    """Options of loading: with 0 threads, versions are loaded and unloaded one after the other."""
 
     load_threads: int = 0
     unload_threads: int = 0
@@ -40,7 +40,7 @@ class LoadOptions:
 
 @dataclass(frozen=True, slots=True)
 class VersionState:
-    """Where a version is in its life, as the status API tells it."""
+    """The state of a version, as the status API reports it."""
 
     version: int
     state: str
@@ -49,7 +49,7 @@ class VersionState:
 
 
 class Loaded:
-    """A version in memory, counted by the requests that use it."""
+    """A version in memory, with the number of requests that use it."""
 
     def __init__(self, name: str, version: int, servable: Runnable) -> None:
         self.name = name
@@ -62,12 +62,12 @@ class Loaded:
         self.may_wait = servable.may_wait
         self.paces = {name: Pace() for name in servable.signatures}
         self.uses = 0
-        # Set once somebody waits for the last use to end.
+        # Set once a thread waits for the last use to end.
         self.is_leaving = False
 
 
 class Use:
-    """A version in use, until the context is left."""
+    """A version in use, until the context ends."""
 
     __slots__ = ("_changed", "_loaded")
 
@@ -94,7 +94,7 @@ class _Phase(Enum):
 
 @dataclass(eq=False, slots=True)
 class _Version:
-    """A version that is, or was until now, to be served."""
+    """A version that is wanted, or was wanted until now."""
 
     name: str
     number: int
@@ -108,7 +108,7 @@ class _Version:
 
 
 class Manager:
-    """The versions of all models; ``load`` makes a servable of a model's name, version and folder."""
+    """The versions of all models; ``load`` makes a servable from a model's name, version and folder."""
 
     def __init__(self, load: Callable[[str, int, Path], Runnable], options: LoadOptions) -> None:
         self._load = load
@@ -118,15 +118,15 @@ class Manager:
         self._serving: dict[str, dict[int, Loaded]] = {}
         self._states: dict[str, dict[int, VersionState]] = {}
         self._stopped = False
-        # The first versions are loaded by many threads: nothing is served yet that this could disturb.
+        # Many threads load the first versions: nothing is served yet that they could disturb.
         self._loader: ThreadPoolExecutor | None = ThreadPoolExecutor(4 * (os.cpu_count() or 1))
         self._unloader = _pool(options.unload_threads)
         threading.Thread(target=self._work, name="manager", daemon=True).start()
 
-    # --- what is to be served ---
+    # --- which versions to serve ---
 
     def aspire(self, name: str, paths: Mapping[int, Path]) -> None:
-        """Serve these versions of a model and no others of it; a version keeps the folder it came with."""
+        """Serve these versions of a model and no others of it; a known version keeps its folder."""
         with self._changed:
             versions = self._versions.setdefault(name, {})
             for number, version in versions.items():
@@ -141,12 +141,12 @@ class Manager:
             self._changed.notify_all()
 
     def started(self) -> None:
-        """Load with the threads that the options say from now on."""
+        """Use the number of loading threads of the options from now on."""
         with self._changed:
             self._loader = _pool(self._options.load_threads)
 
     def stop(self) -> None:
-        """Begin nothing more, and try nothing again; what is served stays so."""
+        """Begin no more loads and retry none; versions that are served stay so."""
         with self._changed:
             self._stopped = True
             for versions in self._versions.values():
@@ -154,13 +154,13 @@ class Manager:
                     version.unwanted.set()
             self._changed.notify_all()
 
-    # --- what is served ---
+    # --- which versions are served ---
 
     def acquire(self, name: str, version: int | None) -> Use:
-        """A version, the highest one for None, that stays loaded inside the context.
+        """Return a version that stays loaded inside the context; None means the highest one.
 
         Raises:
-            ServingError: when it is not served.
+            ServingError: when the version is not served.
         """
         with self._changed:
             loaded = self._find(name, version)
@@ -168,7 +168,7 @@ class Manager:
         return Use(loaded, self._changed)
 
     def states(self, name: str, version: int | None) -> list[VersionState]:
-        """Every version ever seen, the highest first, or one of them.
+        """Return the state of every version so far, the highest first, or of one version.
 
         Raises:
             ServingError: NOT_FOUND, when there is none.
@@ -183,18 +183,18 @@ class Manager:
         return [states[number] for number in numbers]
 
     def is_available(self, name: str, version: int) -> bool:
-        """Whether a version is AVAILABLE."""
+        """Return whether a version is AVAILABLE."""
         with self._changed:
             state = self._states.get(name, {}).get(version)
         return state is not None and state.state == AVAILABLE
 
     def settled(self, names: Collection[str], timeout_s: float) -> bool:
-        """Wait for each model to have a version that is AVAILABLE, or only versions that ENDed."""
+        """Wait until each model has an AVAILABLE version or only ended ones; False after ``timeout_s``."""
         with self._changed:
             return self._changed.wait_for(lambda: all(map(self._is_settled, names)), timeout_s)
 
     def failures(self, names: Collection[str]) -> list[tuple[str, VersionState]]:
-        """The versions that ENDed, of models that have no version that is AVAILABLE."""
+        """Return the ended versions of models that have no AVAILABLE version."""
         with self._changed:
             return [
                 (name, state)
@@ -215,7 +215,7 @@ class Manager:
         asked = f"Latest({name})" if version is None else f"Specific({name}, {version})"
         raise ServingError(Code.NOT_FOUND, f"Servable not found for request: {asked}")
 
-    # --- doing it ---
+    # --- loading and unloading ---
 
     def _work(self) -> None:
         while not self._stopped:
@@ -231,7 +231,7 @@ class Manager:
                 self._take(version, is_ready=is_ready)
 
     def _take(self, version: _Version, *, is_ready: bool) -> None:
-        """Unload a version that is ready, load any other."""
+        """Unload a version that is ready; load any other."""
         version.phase = _Phase.BUSY
         pool, step = (self._unloader, self._unload) if is_ready else (self._loader, self._bring_up)
         if pool:
@@ -240,7 +240,7 @@ class Manager:
             step(version)
 
     def _forget(self) -> None:
-        """Drop what is not wanted any more and was never loaded."""
+        """Drop unwanted versions that were never loaded."""
         for versions in self._versions.values():
             for number, version in list(versions.items()):
                 if not version.wanted and version.phase in (_Phase.NEW, _Phase.FAILED):
@@ -308,9 +308,10 @@ def _pool(threads: int) -> ThreadPoolExecutor | None:
 
 
 def _next(versions: Mapping[int, _Version]) -> tuple[_Version, bool] | None:
-    """What to do next for a model: a version, and whether it is ready (and to be unloaded).
+    """Return the next step for a model: a version, and whether the version is ready and to be unloaded.
 
-    A version that serves goes only when another one serves or none is wanted; the highest comes first.
+    A ready version is unloaded only if another wanted one is ready or no version is wanted. New versions are
+    loaded from the highest on.
     """
     wanted = [version for version in versions.values() if version.wanted]
     old = [each for each in versions.values() if not each.wanted and each.phase is _Phase.READY]

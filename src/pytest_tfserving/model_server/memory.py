@@ -1,4 +1,4 @@
-"""What lets the system have the memory of an unloaded model again."""
+"""Release of an unloaded model's memory to the system."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _BY_SYSTEM = "TF_ONEDNN_USE_SYSTEM_ALLOCATOR"
 def use_system_allocator() -> None:
     """Let TensorFlow take memory from the C library, unless the environment says otherwise.
 
-    The allocator that TensorFlow has with oneDNN keeps what a model had for the next one. To be called before
+    TensorFlow's own allocator for oneDNN keeps a model's memory for the next model. Call this function before
     TensorFlow's library is loaded.
     """
     os.environ.setdefault(_BY_SYSTEM, "1")
 
 
 def give_back() -> None:
-    """Give free memory back to the system, where the C library is one that keeps it otherwise: glibc."""
+    """Give free memory back to the system if the C library is glibc, which otherwise keeps it."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim:
         trim(0)

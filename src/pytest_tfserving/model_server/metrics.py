@@ -1,4 +1,4 @@
-"""What happened, counted and measured, and told as Prometheus reads it."""
+"""Counters and histograms, and their text in Prometheus's format."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _Labels = tuple[tuple[str, str], ...]
 _Metric = TypeVar("_Metric")
 _PREFIX = ":tensorflow:serving:"
-# Labels may come from requests, of which there is no end.
+# Labels may come from requests, so their number has no natural limit.
 _MOST_LABEL_SETS = 1000
 
 
@@ -37,7 +37,7 @@ _BOUNDS = {
 
 
 class Counter:
-    """What is counted under one set of labels."""
+    """A counter for one set of labels."""
 
     __slots__ = ("_lock", "value")
 
@@ -46,13 +46,13 @@ class Counter:
         self.value = 0
 
     def add(self, by: int = 1) -> None:
-        """Count."""
+        """Add ``by`` to the counter."""
         with self._lock:
             self.value += by
 
 
 class Histogram:
-    """What is measured under one set of labels."""
+    """A histogram for one set of labels."""
 
     __slots__ = ("_lock", "bounds", "buckets", "total")
 
@@ -63,7 +63,7 @@ class Histogram:
         self.total = 0.0
 
     def observe(self, value: float) -> None:
-        """Add a value."""
+        """Add a value to the histogram."""
         bucket = bisect_left(self.bounds, value)
         with self._lock:
             self.buckets[bucket] += 1
@@ -71,9 +71,9 @@ class Histogram:
 
 
 class Metrics:
-    """Counters and histograms by name and labels; names are those of TF Serving behind its prefix.
+    """Counters and histograms by name and labels; the names are TF Serving's, without its prefix.
 
-    Those of labels beyond a limit count as well, but are not told.
+    Beyond a limit of label sets, further sets are counted but not reported.
     """
 
     def __init__(self) -> None:
@@ -82,12 +82,12 @@ class Metrics:
         self._histograms: dict[str, dict[_Labels, Histogram]] = {}
 
     def counter(self, name: str, **labels: str) -> Counter:
-        """The counter with these labels."""
+        """Return the counter with these labels."""
         with self._lock:
             return _kept(self._counters, name, labels, Counter)
 
     def histogram(self, name: str, **labels: str) -> Histogram:
-        """The histogram with these labels."""
+        """Return the histogram with these labels."""
         with self._lock:
             return _kept(self._histograms, name, labels, lambda: Histogram(_BOUNDS[name]))
 
@@ -107,7 +107,7 @@ class Metrics:
         self.observe(name, (perf_counter() - started) * 1e6, **labels)
 
     def text(self) -> str:
-        """Everything, in Prometheus's text format."""
+        """Return all metrics in Prometheus's text format."""
         with self._lock:
             lines = [
                 line for name, found in sorted(self._counters.items()) for line in _counters(name, found)

@@ -1,4 +1,4 @@
-"""Which models are to be served, from where, and which of their versions: what a configuration says."""
+"""Configuration of the models to serve: their names, folders, versions and labels."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _TENSORFLOW_TYPE = 1
 
 @dataclass(frozen=True, slots=True)
 class VersionPolicy:
-    """Which versions of those found are served: the ``latest`` few, those named, or all for neither."""
+    """The choice of versions to serve: the ``latest`` few, ``specific`` ones, or all if neither is set."""
 
     latest: int = 1
     specific: frozenset[int] = frozenset()
 
     def chosen(self, found: Sequence[int]) -> frozenset[int]:
-        """The versions to serve."""
+        """Return the versions to serve among those found."""
         if self.specific:
             return self.specific & set(found)
         return frozenset(sorted(found)[-self.latest :] if self.latest else found)
@@ -31,7 +31,7 @@ class VersionPolicy:
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """One model."""
+    """The configuration of one model."""
 
     name: str
     base_path: Path
@@ -40,10 +40,10 @@ class ModelConfig:
 
 
 def models_of(proto: Any, served: Collection[str] = ()) -> tuple[ModelConfig, ...]:
-    """The models of a ``ModelServerConfig``; ``served`` are those of the one before.
+    """Return the models of a ``ModelServerConfig``; ``served`` names the models of the one in effect.
 
     Raises:
-        ServingError: when a model is there twice, or cannot be served.
+        ServingError: when a model is listed twice, or cannot be served.
     """
     if proto.WhichOneof("config") == "custom_model_config":
         raise invalid("This server has no custom_model_config, only model_config_list")

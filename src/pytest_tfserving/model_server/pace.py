@@ -1,4 +1,4 @@
-"""How long a signature's runs take: those that are short need no thread of their own."""
+"""Choice of the thread for a signature's runs: short runs stay on the event loop."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ _SETTLED_RUNS = 1000
 
 
 class Pace:
-    """Decides whether a signature may run on the event loop, from the runs it had.
+    """The decision whether a signature may run on the event loop, based on its runs so far.
 
-    It may after some runs in threads, the shortest of which was well under a millisecond: the others may have
-    waited for the interpreter. On a busy machine any run may take long since it waits for its core: one alone
-    only makes the signature a suspect. Of a suspect the CPU time counts, which takes a while to ask for, or a
-    time so long that it must have waited itself: a second long run sends it back to threads, for twice as
-    many runs each time. A thousand short ones in a row forgive one of these times, and the suspicion.
+    A signature starts in threads. After some runs it moves to the event loop if its shortest run took well
+    under a millisecond: longer runs may have waited for the interpreter lock.
+
+    On a busy machine any run may take long, because it waits for a core. So one long run on the loop only
+    makes the signature a suspect. For suspects the CPU time is measured, which costs some time. A second run
+    with a long CPU time, or one that took very long, sends the signature back to threads. Each time this
+    happens, the number of runs in threads is doubled. 1,000 runs without such an event halve that number
+    again and end the suspicion.
     """
 
     __slots__ = ("_runs", "_shortest_s", "_trial_runs", "is_short", "is_suspect")
@@ -30,7 +33,7 @@ class Pace:
         self.is_suspect = False
 
     def took_in_thread(self, run_s: float) -> None:
-        """Take the time of a run in a thread into account."""
+        """Record the time of a run in a thread."""
         if self.is_short:
             return
         self._runs += 1
@@ -39,7 +42,7 @@ class Pace:
             self._restart(is_short=self._shortest_s < _SHORT_S)
 
     def took_on_loop(self, run_s: float, cpu_s: float) -> None:
-        """The same on the event loop; the CPU time counts for suspects only."""
+        """Record the time of a run on the event loop; the CPU time counts for suspects only."""
         self._runs += 1
         if run_s > _LONG_S:
             self._took_long(run_s, cpu_s)

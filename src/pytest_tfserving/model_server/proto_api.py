@@ -1,4 +1,4 @@
-"""Requests as protocol buffers: what gRPC brings and what warm-up files hold."""
+"""Requests as protocol buffers, from gRPC and from warm-up files."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _SERVING = "tensorflow.serving."
 
 
 class ProtoApi:
-    """Answers requests on a version that is loaded; ``as_content`` is how numbers are sent."""
+    """Answers to requests on a loaded version; ``as_content`` sends numbers as ``tensor_content``."""
 
     def __init__(self, inference: Inference, *, as_content: bool) -> None:
         self._inference = inference
         self._as_content = as_content
 
     def predict(self, model: Loaded, request: Any, timeout_ms: int | None = None) -> Any:
-        """A ``PredictResponse``.
+        """Return a ``PredictResponse``.
 
         Raises:
             ServingError: with TF Serving's code and text.
@@ -46,7 +46,7 @@ class ProtoApi:
         return response
 
     def classify(self, model: Loaded, request: Any, timeout_ms: int | None = None) -> Any:
-        """A ``ClassificationResponse``.
+        """Return a ``ClassificationResponse``.
 
         Raises:
             ServingError: with TF Serving's code and text.
@@ -59,7 +59,7 @@ class ProtoApi:
         return response
 
     def regress(self, model: Loaded, request: Any, timeout_ms: int | None = None) -> Any:
-        """A ``RegressionResponse``.
+        """Return a ``RegressionResponse``.
 
         Raises:
             ServingError: with TF Serving's code and text.
@@ -72,7 +72,7 @@ class ProtoApi:
         return response
 
     def several(self, model: Loaded, request: Any, timeout_ms: int | None = None) -> Any:
-        """A ``MultiInferenceResponse``.
+        """Return a ``MultiInferenceResponse``.
 
         Raises:
             ServingError: with TF Serving's code and text.
@@ -92,10 +92,10 @@ class ProtoApi:
         return response
 
     def replay(self, model: Loaded, kind: str, request: Any) -> None:
-        """Run the request of a warm-up record of some kind.
+        """Run the request of a warm-up record; ``kind`` is the name of the record's field.
 
         Raises:
-            ServingError: when it fails.
+            ServingError: when the request fails.
         """
         calls = {
             "predict_log": self.predict,
@@ -107,10 +107,10 @@ class ProtoApi:
 
 
 def check_tasks(request: Any) -> None:
-    """See that all tasks of a ``MultiInferenceRequest`` are for the same model.
+    """Check that all tasks of a ``MultiInferenceRequest`` are for the same model.
 
     Raises:
-        ServingError: when they are not.
+        ServingError: when the tasks are for different models, or there are none.
     """
     if not request.tasks:
         raise invalid("Inference request must have at least one task")
@@ -122,7 +122,7 @@ def check_tasks(request: Any) -> None:
 
 
 def examples(proto: Any) -> list[bytes]:
-    """The serialized examples of an ``Input``, each behind their common context."""
+    """Return the serialized examples of an ``Input``, each with the common context before it."""
     kind = proto.WhichOneof("kind")
     if kind == "example_list":
         return list(proto.example_list.examples)

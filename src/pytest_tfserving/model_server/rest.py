@@ -1,4 +1,4 @@
-"""The REST API: which path asks for what, and the answers' bodies."""
+"""The REST API: its paths, and the bodies of its answers."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ _CORS = (
     ("Access-Control-Allow-Methods", "POST, GET"),
     ("Access-Control-Allow-Headers", "Content-Type"),
 )
-# Paths whose meaning is remembered, and how long one of them may be.
+# How many parsed paths are remembered, and how long a remembered path may be.
 _MOST_KNOWN_PATHS = 1024
 _LONGEST_KNOWN_PATH = 512
 
 
 @dataclass(frozen=True, slots=True)
 class RestOptions:
-    """How REST is served; ``metrics_path`` is where the metrics are told, empty for nowhere."""
+    """Options of the REST API; ``metrics_path`` is the path of the metrics, empty to serve none."""
 
     timeout_ms: int
     threads: int
@@ -59,11 +59,11 @@ class RestOptions:
 
 
 class _LongError(Exception):
-    """Work that may take long, met on the event loop; nothing of it is done yet."""
+    """A request that may take long, found on the event loop before any of its work is done."""
 
 
 class RestApi:
-    """Answers requests for the models of a core; inference runs in ``executor``."""
+    """Answers to requests for the models of a core; long inference runs in ``executor``."""
 
     def __init__(
         self,
@@ -83,9 +83,9 @@ class RestApi:
         self._routes: dict[str, _Route] = {}
 
     def handle(self, request: Request) -> Response | Awaitable[Response]:
-        """The answer to one request, or what will give it when the work is not known to be short.
+        """Return the answer to a request, or an awaitable of the answer if the work may take long.
 
-        Called on the event loop only; never raises.
+        Call this method on the event loop only. It never raises.
         """
         small = len(request.body) <= _SMALL_BODY_BYTES or request.head.method != "POST"
         if small and self._in_threads < self._options.threads:
@@ -134,7 +134,7 @@ class RestApi:
         raise _malformed(request)
 
     def _route(self, target: str) -> _Route | None:
-        """Where a POST leads, None when nowhere."""
+        """Return the route of a POST; None if the path has none."""
         found = self._routes.get(target)
         if found is None and (match := _POST.fullmatch(target)):
             *named, verb = match.groups()
@@ -172,7 +172,7 @@ class RestApi:
                 )
             return json_tensor.encode(outputs, decoded.row_format)
         except ServingError as error:
-            # The body is checked before the model is looked up: its error is the one to tell.
+            # TF Serving checks the body before it looks up the model, so an error in the body comes first.
             if error.code in (Code.NOT_FOUND, Code.UNAVAILABLE) or asked.label:
                 document = json_tensor.parse(body)
                 if isinstance(document, dict):
@@ -207,7 +207,7 @@ class RestApi:
         )
 
     def _status(self, asked: _Asked) -> bytes:
-        """The states of all versions where a label is asked for: TF Serving does not look at it."""
+        """Return the states of versions; of all of them for a label, because TF Serving ignores the label."""
         status = [
             {
                 "version": str(state.version),
@@ -240,7 +240,7 @@ class RestApi:
 
 
 class _Route:
-    """Which model a path names and what is asked of it, with the metrics of what comes that way."""
+    """The model and the verb that a path names, with the metrics of requests to that path."""
 
     __slots__ = ("_metrics", "_of_successes", "asked", "verb")
 
@@ -251,7 +251,7 @@ class _Route:
         self.verb = verb
 
     def counted(self, work: Callable[[], bytes]) -> Response:
-        """The answer whose body the work makes, counted and measured."""
+        """Answer with the body that ``work`` returns; count and time the request."""
         started = perf_counter()
         try:
             body = work()
@@ -276,7 +276,7 @@ class _Route:
 
 
 class _Asked(NamedTuple):
-    """The model a path names."""
+    """The model that a path names."""
 
     name: str
     version: int | None
@@ -284,7 +284,7 @@ class _Asked(NamedTuple):
 
     @classmethod
     def of(cls, name: str, version: str | None, label: str | None) -> _Asked | None:
-        """From the parts of a path; None when the version is one that no 64-bit number holds."""
+        """Read the parts of a path; return None if the version does not fit into 64 bits."""
         number = int(version) if version and len(version) < _LONGEST_VERSION else None
         if version and (number is None or number > _INT64_MAX):
             return None

@@ -1,4 +1,4 @@
-"""One version of a SavedModel: its signatures, and a session that runs them as TF Serving does."""
+"""A version of a SavedModel: its signatures, and a session that runs them as TF Serving does."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-# Operations whose time does not depend on the size of what they read.
+# Operations whose time does not depend on the size of their inputs.
 _WITHOUT_END = (
     *(b"Enter", b"RefEnter", b"While", b"StatelessWhile", b"For", b"PyFunc", b"EagerPyFunc"),
     *(b"QueueDequeue", b"QueueDequeueV2", b"QueueDequeueManyV2", b"QueueDequeueUpToV2", b"QueueEnqueueV2"),
@@ -39,18 +39,18 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What can be asked of a model: tensors by their alias."""
+    """The inputs and outputs of a model's signature, by alias."""
 
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]
 
 
 class Runnable(ABC):
-    """What can be served: a `Servable`, or one behind batching queues; calls may come from many threads."""
+    """A model that can be served, with or without batching queues; many threads may call its methods."""
 
     signature_defs: Mapping[str, Any]
     signatures: Mapping[str, Signature]
-    # Whether a run may take long whatever those before it took: it waits for others, or its graph loops.
+    # Whether a run may take long even if earlier runs were short: it waits for others, or its graph loops.
     may_wait: bool
 
     @abstractmethod
@@ -62,10 +62,10 @@ class Runnable(ABC):
         *,
         inline: bool = False,
     ) -> dict[str, NDArray[Any]]:
-        """Feed tensors by their name in the graph, and return what is fetched by its name.
+        """Feed tensors by their name in the graph, and return the fetched ones by name.
 
-        ``inline`` is for short runs: operations run in the calling thread, one after the other, which spares
-        changes of thread; no timeout ends such a run.
+        ``inline`` is for short runs: operations run in the calling thread, one after the other, without
+        changes of thread. No timeout ends such a run.
 
         Raises:
             ServingError: with TensorFlow's own code and text.
@@ -73,7 +73,7 @@ class Runnable(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Free the model's memory; nothing may run any more."""
+        """Free the model's memory; call this method after the last run."""
 
     def run(
         self,
@@ -84,9 +84,9 @@ class Runnable(ABC):
         *,
         inline: bool = False,
     ) -> dict[str, NDArray[Any]]:
-        """Run a signature on ``inputs``, arrays by alias; return all its outputs, or those named, by alias.
+        """Run a signature on ``inputs``, arrays by alias; return its outputs, or the named ones, by alias.
 
-        ``inline`` as in `run_tensors`.
+        ``inline`` is as in `run_tensors`.
 
         Raises:
             ServingError: with TensorFlow's own code and text.
@@ -99,7 +99,7 @@ class Runnable(ABC):
 
 
 class Servable(Runnable):
-    """A loaded version. Made by `load`."""
+    """A loaded version of a SavedModel; `load` makes it."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -107,7 +107,7 @@ class Servable(Runnable):
         self.signature_defs = dict(meta_graph.signature_def)
         self.signatures = {name: signature_of(proto) for name, proto in self.signature_defs.items()}
         self.may_wait = _may_wait(session.meta_graph_def)
-        # Requests choose which outputs they want: combinations have no end.
+        # Requests choose their outputs, so the number of combinations has no natural limit.
         self._calls: dict[tuple[tuple[str, ...], tuple[str, ...]], Call] = {}
 
     @classmethod
@@ -143,14 +143,14 @@ class Servable(Runnable):
         *,
         inline: bool = False,
     ) -> dict[str, NDArray[Any]]:
-        """As `Runnable.run_tensors`."""
+        """Run as `Runnable.run_tensors` does."""
         names = tuple(dict.fromkeys(fetches))
         call = self._calls.get((tuple(feeds), names)) or self._call(tuple(feeds), names)
         arrays = call.run([*feeds.values()], _run_options(timeout_ms, inline))
         return dict(zip(names, arrays, strict=True))
 
     def close(self) -> None:
-        """As `Runnable.close`."""
+        """Free the model's memory."""
         self._session.close()
 
     def _call(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Call:
@@ -161,12 +161,12 @@ class Servable(Runnable):
 
 
 def _may_wait(meta_graph: bytes) -> bool:
-    """Whether a serialized graph has such an operation: its name stands as field 2 of a NodeDef."""
+    """Return whether a serialized graph has an operation of `_WITHOUT_END`, as field 2 of a NodeDef."""
     return any(b"\x12%c%b" % (len(name), name) in meta_graph for name in _WITHOUT_END)
 
 
 def signature_of(proto: Any) -> Signature:
-    """What a ``SignatureDef`` tells."""
+    """Read a ``SignatureDef``."""
     return Signature(_specs(proto.inputs), _specs(proto.outputs))
 
 

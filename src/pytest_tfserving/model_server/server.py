@@ -1,4 +1,4 @@
-"""Starts the server, keeps it going, and ends it in good order."""
+"""The server's life: start, configuration, listening, orderly stop."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _BACKLOG = 1024
 
 
 async def serve(flags: dict[str, Any]) -> int:
-    """Serve until told to stop.
+    """Serve until SIGTERM or SIGINT.
 
     Raises:
         ServingError: when the models cannot be served.
@@ -77,7 +77,7 @@ async def serve(flags: dict[str, Any]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """What answers requests."""
+    """The parts of the server that answer requests."""
 
     core: ServerCore
     inference: Inference
@@ -144,7 +144,7 @@ def _models(flags: dict[str, Any], served: Collection[str] = ()) -> tuple[ModelC
 
 
 def _reserve(flags: dict[str, Any]) -> dict[str, socket.socket]:
-    """The ports, taken before models are loaded but not open yet: a taken one is found out at once."""
+    """Bind the ports without listening, before models are loaded, so that a taken port fails at once."""
     names = [name for name in ("port", "rest_api_port") if flags[name]]
     if len(names) > 1 and flags["port"] == flags["rest_api_port"]:
         log("error", f"--rest_api_port is the same as --port, {flags['port']}: REST is not served")
@@ -165,7 +165,7 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 class _Rest:
-    """The REST API, listening."""
+    """The listening REST API."""
 
     def __init__(
         self, server: asyncio.Server, executor: ThreadPoolExecutor, connections: Connections
@@ -175,7 +175,7 @@ class _Rest:
         self._connections = connections
 
     async def stop(self) -> None:
-        """Answer what was asked, and close."""
+        """Answer the requests so far, and close."""
         self._server.close()
         await self._connections.drain()
         self._executor.shutdown()
@@ -207,7 +207,7 @@ async def _start_rest(
 
 
 def _metrics_path(path: str) -> str:
-    """Where the metrics are told, empty for nowhere."""
+    """Return the path of the metrics; empty to serve none."""
     if not path:
         return ""
     config = read_text_proto(path, "tensorflow.serving.MonitoringConfig").prometheus_config
@@ -242,7 +242,7 @@ async def _poll_folders(core: ServerCore, wait_s: int) -> None:
 
 
 async def _poll_config(flags: dict[str, Any], core: ServerCore, models: Sequence[ModelConfig]) -> None:
-    """Take over the file when it changes, also while models of the one before are still on their way."""
+    """Configure the models again when the file changes, even while earlier models are still loading."""
     path = flags["model_config_file"]
     wait_s = flags["model_config_file_poll_wait_seconds"] if path else 0
     complained, following = "", set[asyncio.Task[None]]()
@@ -263,7 +263,7 @@ async def _poll_config(flags: dict[str, Any], core: ServerCore, models: Sequence
 
 
 async def _follow(path: str, core: ServerCore, names: Collection[str]) -> None:
-    """Tell what becomes of the models that a configuration brought."""
+    """Log whether the new models of a configuration become available."""
     try:
         await asyncio.to_thread(core.wait_for, names)
     except ServingError as error:

@@ -1,4 +1,4 @@
-"""Looks into the models' base folders, and says which versions are to be served."""
+"""Search of the models' base folders for versions to serve."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LONGEST_NAME = 40
 
 
 class FileSystemSource:
-    """The base folders of the models configured; ``aspire`` hears of the versions to serve."""
+    """The base folders of the configured models; ``aspire`` is called with the versions to serve."""
 
     def __init__(self, aspire: Callable[[str, Mapping[int, Path]], None]) -> None:
         self._aspire = aspire
@@ -29,7 +29,7 @@ class FileSystemSource:
         self._complaints: dict[str, str] = {}
 
     def configure(self, models: Sequence[ModelConfig]) -> None:
-        """Look for these models from now on; those not among them are not to be served any more."""
+        """Look for these models from now on; stop serving all others."""
         with self._lock:
             gone = {model.name for model in self._models} - {model.name for model in models}
             self._models = tuple(models)
@@ -37,7 +37,7 @@ class FileSystemSource:
                 self._aspire(name, {})
 
     def poll(self) -> None:
-        """Look once; a base folder that cannot be read leaves everything as it is, for all models."""
+        """Look once; if a base folder cannot be read, change nothing for any model."""
         with self._lock:
             try:
                 found = {model.name: self._versions(model) for model in self._models}
@@ -80,7 +80,7 @@ class _UnreadableError(Exception):
 
 
 def _children(model: ModelConfig) -> dict[int, list[Path]]:
-    """The folders of a model, by the version that their names stand for."""
+    """Return the folders of a model by the version that their names stand for."""
     try:
         paths = sorted(model.base_path.iterdir())
     except OSError as error:
@@ -98,7 +98,7 @@ def _children(model: ModelConfig) -> dict[int, list[Path]]:
 
 
 def _version(name: str) -> int | None:
-    """The version that a folder's name stands for, as ``00000123`` does for 123."""
+    """Return the version that a folder's name stands for: 123 for ``00000123``, None for other names."""
     if not _NUMBER.fullmatch(name) or len(name) > _LONGEST_NAME:
         return None
     number = int(name)

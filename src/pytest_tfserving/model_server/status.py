@@ -1,4 +1,4 @@
-"""Error codes, as gRPC has them, and what they are over HTTP."""
+"""gRPC's error codes, and their HTTP statuses."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _HTTP = {
 
 
 class ServingError(Exception):
-    """What a client is told: a code and a text."""
+    """An error with the code and the text that the client gets."""
 
     def __init__(self, code: Code, message: str) -> None:
         super().__init__(message)
@@ -55,10 +55,10 @@ class ServingError(Exception):
 
     @property
     def http_status(self) -> int:
-        """The HTTP status that stands for the code."""
+        """The HTTP status for the code."""
         return _HTTP.get(self.code, 500)
 
 
 def invalid(message: str) -> ServingError:
-    """An INVALID_ARGUMENT."""
+    """Return an INVALID_ARGUMENT error."""
     return ServingError(Code.INVALID_ARGUMENT, message)

@@ -1,4 +1,4 @@
-"""TensorProtos to arrays and back, without an object for each number."""
+"""Conversion of TensorProtos to arrays and back, without an object for each number."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MOST_BYTES = 2**31
-# How often a value may repeat that a request holds once: a few bytes are not to fill the memory.
+# How often a value that a request holds once may repeat: a few bytes must not fill the memory.
 _MOST_REPEATED = 2**24
 _MOST_TEXTS_REPEATED = 2**16
 _HALF = 19
-# The field that holds the numbers of a DataType, where tensor_content does not.
+# The field that holds the numbers of a DataType if tensor_content is empty.
 _FIELDS = {
     1: "float_val",
     2: "double_val",
@@ -41,17 +41,17 @@ _VARINTS = frozenset({"int_val", "int64_val", "bool_val", "half_val", "uint32_va
 
 
 def to_array(proto: Any) -> NDArray[Any]:
-    """The tensor in a ``PackedTensor``; a last value that is missing repeats, as in TensorFlow.
+    """Return the tensor in a ``PackedTensor``; as in TensorFlow, the last value repeats if some are missing.
 
     Raises:
-        ValueError: when there is none in it.
+        ValueError: when the message holds no valid tensor.
     """
     dtype = numpy_dtype(proto.dtype) if proto.dtype in _FIELDS else None
     shape = tuple(axis.size for axis in proto.tensor_shape.dim)
     if dtype is None or proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
         raise ValueError("no such tensor")
     count = math.prod(shape)
-    # One without elements is checked as well: what a model makes of it may have the other axes' size.
+    # A tensor without elements is checked too: a model's output for it may have the size of the other axes.
     if count * dtype.itemsize > _MOST_BYTES or (
         not count and math.prod(filter(None, shape)) > _MOST_REPEATED
     ):
@@ -66,7 +66,7 @@ def to_array(proto: Any) -> NDArray[Any]:
 
 
 def fill_proto(proto: Any, array: NDArray[Any], *, as_content: bool) -> None:
-    """Write an array into a ``PackedTensor``: into the field of its type, or as content."""
+    """Write an array into a ``PackedTensor``: into the field of its type, or as ``tensor_content``."""
     proto.dtype = dtype_number(array.dtype)
     dims = proto.tensor_shape.dim
     for size in array.shape:

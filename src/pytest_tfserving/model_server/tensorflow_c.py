@@ -1,9 +1,8 @@
-"""TensorFlow through its C API: what TF Serving does, without importing TensorFlow's Python.
+"""TensorFlow through its C API, without importing TensorFlow's Python.
 
-The shared library lies in the TensorFlow wheel, and its C API is the one that TensorFlow keeps stable.
-Opening it takes a fraction of the time that ``import tensorflow`` does. It loads a SavedModel with TF
-Serving's own C++ loader, and calls a session by tensor name, without Python's shape check and without the
-interpreter lock.
+The shared library is part of the TensorFlow wheel, and its C API is stable. Opening the library takes a
+fraction of the time of ``import tensorflow``. The library loads a SavedModel with TF Serving's own C++
+loader, and runs a session by tensor name, without Python's shape check and without the interpreter lock.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 STRING = 7
-# DataType numbers of TensorFlow's types.proto that numpy has a type for; bytes are objects.
+# The DataType numbers of TensorFlow's types.proto that have a numpy type; bytes are objects.
 _NUMPY: dict[int, np.dtype[Any]] = {
     1: np.dtype(np.float32),
     2: np.dtype(np.float64),
@@ -53,24 +52,24 @@ _NUMPY: dict[int, np.dtype[Any]] = {
 BFLOAT16 = 14
 _NUMBERS = {dtype: number for number, dtype in _NUMPY.items()}
 _STRING_BYTES = 24
-# Up to so many, a second copy takes less time than a view of TensorFlow's memory.
+# Up to this size, a second copy takes less time than a view of TensorFlow's memory.
 _FEW_BYTES = 4096
 _LIBRARIES = {"linux": "libtensorflow_cc.so.2", "darwin": "libtensorflow_cc.2.dylib"}
 
 
 class Output(ctypes.Structure):
-    """One output of a graph's operation."""
+    """An output of a graph's operation."""
 
     _fields_ = (("operation", c_void_p), ("index", c_int))
 
 
-# C's array of them.
+# A C array of outputs.
 Outputs = ctypes.Array[Output]
 
 
 _Deallocator = ctypes.CFUNCTYPE(None, c_void_p, c_size_t, c_void_p)
 
-# The functions used, as name: (result, arguments).
+# C functions that may take long, by name: the result and the arguments.
 _LONG_CALLS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "TF_LoadSessionFromSavedModel": (
         c_void_p,
@@ -89,7 +88,7 @@ _LONG_CALLS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "TF_DeleteSession": (None, (c_void_p, c_void_p)),
     "TF_DeleteGraph": (None, (c_void_p,)),
 }
-# These take less time than letting go of the interpreter lock and fetching it again.
+# C functions that take less time than to release and take the interpreter lock.
 _SHORT_CALLS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "TF_NewStatus": (c_void_p, ()),
     "TF_DeleteStatus": (None, (c_void_p,)),
@@ -129,7 +128,7 @@ class _Buffer(ctypes.Structure):
 
 @cache
 def library() -> SimpleNamespace:
-    """The functions above, of TensorFlow's shared library.
+    """Return the functions above from TensorFlow's shared library.
 
     Raises:
         ConfigurationError: when TensorFlow is not installed.
@@ -151,7 +150,7 @@ def library() -> SimpleNamespace:
 
 
 class _Status:
-    """TensorFlow's way to tell an error; leaving the context raises it."""
+    """A TF_Status as a context: an error in the status is raised when the context ends."""
 
     def __enter__(self) -> Any:
         self._status = library().TF_NewStatus()
@@ -167,7 +166,7 @@ class _Status:
 
 
 class Session:
-    """A SavedModel in memory."""
+    """A session of a SavedModel in memory."""
 
     def __init__(self, path: Path, config: bytes, tags: Sequence[str]) -> None:
         """Load the version folder ``path`` with a serialized ConfigProto.
@@ -197,7 +196,7 @@ class Session:
             tf.TF_DeleteSessionOptions(options)
 
     def call(self, feeds: Sequence[str], fetches: Sequence[str]) -> Call:
-        """What feeds some tensors of the graph and returns others.
+        """Return a call that feeds some tensors of the graph and fetches others.
 
         Raises:
             ServingError: when there is no such tensor.
@@ -215,7 +214,7 @@ class Session:
         return Output(operation, int(index or 0))
 
     def close(self) -> None:
-        """Free the model's memory; nothing may run any more."""
+        """Free the model's memory; call this method after the last run."""
         tf = library()
         for function in (tf.TF_CloseSession, tf.TF_DeleteSession):
             with _Status() as status:
@@ -224,19 +223,19 @@ class Session:
 
 
 class RunOptions:
-    """A serialized RunOptions, as calls take it."""
+    """A serialized RunOptions in TensorFlow's memory."""
 
     def __init__(self, serialized: bytes) -> None:
         self._delete = library().TF_DeleteBuffer
         self.address: int = library().TF_NewBufferFromString(serialized, len(serialized))
 
     def __del__(self) -> None:
-        """Give the memory back."""
+        """Free the memory."""
         self._delete(self.address)
 
 
 class _Frame:
-    """What one call at a time writes into: addresses of tensors given and made, and its status."""
+    """The memory of one run: addresses of input and output tensors, and a status."""
 
     def __init__(self, given: int, made: int) -> None:
         self.given = (c_void_p * given)()
@@ -247,14 +246,14 @@ class _Frame:
         self.status: int = library().TF_NewStatus()
 
     def __del__(self) -> None:
-        """Give the memory back."""
+        """Free the memory."""
         self._delete(self.status)
 
 
 class Call:
-    """Feeds always the same tensors of a graph, and fetches the same; `run` may be called from many threads.
+    """A call with fixed input and output tensors of a graph; many threads may call `run`.
 
-    Whatever does not change from run to run is prepared: for a small model it would take longer than the run.
+    All that does not change from run to run is prepared: for a small model it would take longer than the run.
     """
 
     def __init__(self, session: int, feeds: Outputs, fetches: Outputs) -> None:
@@ -266,7 +265,7 @@ class Call:
         self._free: list[_Frame] = []
 
     def run(self, arrays: Sequence[NDArray[Any]], options: RunOptions | None = None) -> list[NDArray[Any]]:
-        """Feed the arrays, strings as arrays of bytes objects; the arrays returned may be read-only.
+        """Feed arrays and return the outputs, which may be read-only; strings are arrays of bytes objects.
 
         Raises:
             ServingError: with TensorFlow's own code and text.
@@ -306,7 +305,7 @@ class Call:
 
 
 def numpy_dtype(dtype: int) -> np.dtype[Any] | None:
-    """Numpy's name for a DataType, None where it has none or where there are no plain elements."""
+    """Return numpy's type for a DataType; None if numpy has none."""
     if dtype == BFLOAT16:
         import ml_dtypes
 
@@ -316,12 +315,12 @@ def numpy_dtype(dtype: int) -> np.dtype[Any] | None:
 
 
 def dtype_number(dtype: np.dtype[Any]) -> int:
-    """The DataType of an array's elements."""
+    """Return the DataType of an array's elements."""
     return _NUMBERS.get(dtype, BFLOAT16)
 
 
 def dtype_name(dtype: np.dtype[Any]) -> str:
-    """TensorFlow's name for the type of an array's elements, as ``DT_FLOAT``."""
+    """Return TensorFlow's name for the type of an array's elements, as ``DT_FLOAT``."""
     name = {"float32": "float", "float64": "double", "float16": "half", "object": "string"}
     return f"DT_{name.get(dtype.name, dtype.name).upper()}"
 
@@ -340,8 +339,8 @@ def _to_tensor(array: NDArray[Any]) -> int:
     return tensor
 
 
-# What string tensors point into, by address, until TensorFlow has let go of it: that may be long after the
-# call that brought it, when a stateful model keeps it.
+# The memory of string tensors, by address, until TensorFlow frees the tensor. A stateful model may keep a
+# tensor long after the call.
 _held: dict[int, tuple[Any, int]] = {}
 
 
@@ -382,7 +381,7 @@ def _to_array(tensor: int) -> NDArray[Any]:
 
 
 def _content(tensor: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """A tensor's own memory as an array, which must not outlive it."""
+    """Return a tensor's own memory as an array; the array must not outlive the tensor."""
     memory = ctypes.c_char * (math.prod(shape) * dtype.itemsize)
     address = library().TF_TensorData(tensor)
     return np.ndarray(shape, dtype, memoryview(memory.from_address(address)))

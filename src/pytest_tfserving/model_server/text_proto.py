@@ -1,4 +1,4 @@
-"""Configuration files: protocol buffers as text."""
+"""Configuration files, which are protocol buffers as text."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from pytest_tfserving.model_server.status import Code, ServingError, invalid
 
 
 def read_text_proto(path: str, name: str, *, secret: bool = False) -> Any:
-    """The message of type ``name`` in the file; where its text is wrong is logged, but no ``secret`` text.
+    """Read the message of type ``name`` from a file.
+
+    The log says where the text is wrong. It quotes the text unless it is ``secret``.
 
     Raises:
-        ServingError: when it cannot be read, or is not such a message.
+        ServingError: when the file cannot be read, or is not such a message.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""TFLite models: a pool of LiteRT's interpreters behind the interface of a SavedModel's session."""
+"""TFLite models: a pool of LiteRT's interpreters with the interface of a SavedModel's session."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 _FILE = "model.tflite"
 _SIGNATURES = b"signature_defs_metadata"
-# How many rows a request, and a batch that several interpreters share, may have.
+# The most rows of a request, and of a batch that several interpreters share.
 _MOST_ROWS = 500
 _BATCHES_AN_INTERPRETER = 100
 
 
 @dataclass(frozen=True, slots=True)
 class TfLiteOptions:
-    """How TFLite models are served; ``threads`` is those of one interpreter, 0 for LiteRT's own choice."""
+    """Options of TFLite models; ``threads`` counts those of one interpreter, 0 lets LiteRT choose."""
 
     pools: int
     interpreters_per_pool: int
@@ -44,10 +44,10 @@ class TfLiteOptions:
 
     @classmethod
     def of(cls, flags: Mapping[str, Any]) -> TfLiteOptions | None:
-        """What the flags say, None when TFLite models are not asked for.
+        """Read the options from the flags; return None if TFLite models are not preferred.
 
         Raises:
-            ConfigurationError: when they are, and LiteRT is not installed.
+            ConfigurationError: when TFLite models are preferred and LiteRT is not installed.
         """
         if not flags["prefer_tflite_model"]:
             return None
@@ -57,10 +57,10 @@ class TfLiteOptions:
 
 
 def load_tflite(path: Path, options: TfLiteOptions, metrics: Metrics) -> Runnable | None:
-    """The TFLite model in the version folder ``path``, None when there is none.
+    """Load the TFLite model in the version folder ``path``; return None if there is none.
 
     Raises:
-        ServingError: with the reason why it cannot be served.
+        ServingError: with the reason why the model cannot be served.
     """
     file = path / _FILE
     if not file.exists():
@@ -81,16 +81,16 @@ def load_tflite(path: Path, options: TfLiteOptions, metrics: Metrics) -> Runnabl
 
 
 class _SplitServable(BatchedServable):
-    """A model whose requests are split over the interpreters of its own pool."""
+    """A TFLite model whose requests are split over the interpreters of its own pool."""
 
     def close(self) -> None:
-        """As `Runnable.close`, and end the threads."""
+        """Free the model's memory and end the threads."""
         super().close()
         self._scheduler.stop()
 
 
 class TfLiteServable(Runnable):
-    """A model in memory, in as many interpreters as may run at once."""
+    """A TFLite model in memory, with one interpreter for each run at once."""
 
     may_wait = True
 
@@ -98,7 +98,7 @@ class TfLiteServable(Runnable):
         """Load a model from the content of its file.
 
         Raises:
-            ServingError: when it is none, or needs operations that are not there.
+            ServingError: when the content is not a model, or the model needs operations that LiteRT lacks.
         """
         self._free: queue.LifoQueue[_Interpreter] = queue.LifoQueue()
         first = _Interpreter(content, threads)
@@ -117,13 +117,13 @@ class TfLiteServable(Runnable):
         *,
         inline: bool = False,
     ) -> dict[str, NDArray[Any]]:
-        """As `Runnable.run_tensors`, when an interpreter is free; a run cannot be broken off."""
+        """Run as `Runnable.run_tensors` does, once an interpreter is free; no timeout ends a run."""
         del timeout_ms, inline
         with self._borrowed() as interpreter:
             return interpreter.run(feeds, fetches)
 
     def close(self) -> None:
-        """As `Runnable.close`."""
+        """Free the model's memory."""
         while not self._free.empty():
             self._free.get()
 
@@ -137,7 +137,7 @@ class TfLiteServable(Runnable):
 
 
 class _Interpreter:
-    """One of LiteRT's interpreters, which one thread may use at a time."""
+    """A LiteRT interpreter, for one thread at a time."""
 
     def __init__(self, content: bytes, threads: int) -> None:
         try:
@@ -155,7 +155,7 @@ class _Interpreter:
         self._shapes = {name: tuple(each["shape"]) for name, each in self.inputs.items()}
 
     def fixed_rows(self) -> int:
-        """How many rows the model is made for, 0 when it is made for one or does not say."""
+        """Return the number of rows that the model is made for; 0 if it is one, or not known."""
         if len(self.inputs) != 1:
             return 0
         (shape,) = self._shapes.values()
@@ -176,7 +176,7 @@ class _Interpreter:
     def _resize(self, feeds: Mapping[str, NDArray[Any]]) -> None:
         changed = [name for name, array in feeds.items() if array.shape != self._shapes[name]]
         for name in changed:
-            # Unknown until the whole model has taken to it.
+            # The shape is unknown until the whole model has been resized.
             self._shapes[name] = (-1,)
             self._lite.resize_tensor_input(self.inputs[name]["index"], feeds[name].shape)
         if changed:
@@ -208,7 +208,7 @@ def _dtype(details: Mapping[str, Any]) -> int:
 
 
 def _signature_defs(content: bytes, interpreter: _Interpreter) -> dict[str, Any]:
-    """The signatures that TF Serving finds in a model, or one made of its tensors."""
+    """Return the signatures stored in a model, or one made from its tensors, as TF Serving does."""
     stored = _stored_signatures(content)
     for name, signature in stored.items():
         _name_tensors(name, "input", signature.inputs, interpreter.inputs)
@@ -227,7 +227,7 @@ def _signature_defs(content: bytes, interpreter: _Interpreter) -> dict[str, Any]
 
 
 def _name_tensors(signature: str, kind: str, infos: Any, tensors: Mapping[str, Any]) -> None:
-    """See that a signature's tensors are there, under their name or its part before the colon."""
+    """Set the names of a signature's tensors to those of the model: whole, or the part before the colon."""
     for alias in infos:
         name = infos[alias].name
         found = next((each for each in (name, name.partition(":")[0]) if each in tensors), None)

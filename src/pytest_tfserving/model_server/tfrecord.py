@@ -1,4 +1,4 @@
-"""Reads TFRecord files: records with their length, each with a checksum."""
+"""TFRecord files: records with a length and checksums."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _FOOT = struct.Struct("<I")
 
 
 def records(file: BinaryIO) -> Iterator[bytes]:
-    """The records of a file.
+    """Yield the records of a file.
 
     Raises:
-        ServingError: DATA_LOSS, where it is cut off or a checksum is wrong.
+        ServingError: DATA_LOSS, when the file is truncated or a checksum is wrong.
     """
     offset = 0
     while head := file.read(_HEAD.size):
@@ -40,7 +40,7 @@ def records(file: BinaryIO) -> Iterator[bytes]:
 
 
 def masked_crc(content: bytes) -> int:
-    """The CRC-32C of ``content`` as TFRecords hold it."""
+    """Return the masked CRC-32C of ``content``, as in TFRecord files."""
     crc: int = google_crc32c.value(content)
     return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
 

@@ -1,4 +1,4 @@
-"""Arrays of whole numbers as protocol buffers pack them, many at a time."""
+"""Packed varints of protocol buffers, converted to and from arrays of whole numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MORE = 0x80
 
 
 def encode(numbers: NDArray[Any]) -> bytes:
-    """Each number in groups of seven bits, negative ones as 64-bit numbers."""
+    """Encode each number in groups of seven bits; negative ones as 64-bit numbers."""
     left = numbers.reshape(-1).astype(np.int64 if numbers.dtype.kind == "i" else np.uint64).view(np.uint64)
     lengths = np.ones(left.size, np.int64)
     for length in range(1, _MOST_BYTES):
@@ -30,10 +30,10 @@ def encode(numbers: NDArray[Any]) -> bytes:
 
 
 def decode(content: bytes) -> NDArray[np.uint64]:
-    """The numbers in ``content``, negative ones as large ones.
+    """Decode the numbers in ``content``; negative ones become large ones.
 
     Raises:
-        ValueError: when it is cut off, or a number is too long.
+        ValueError: when ``content`` is truncated, or a number is too long.
     """
     raw = np.frombuffer(content, np.uint8)
     ends = np.flatnonzero(raw < _MORE)

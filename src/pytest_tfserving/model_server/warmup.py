@@ -1,4 +1,4 @@
-"""Runs the requests that lie beside a model before it is served, so that its first clients do not wait."""
+"""Warm-up: a model's own requests run before it is served, so that the first clients do not wait."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _UNSUPPORTED = {None: 0, "session_run_log": 5, "predict_streamed_log": 7}
 
 
 def warm_up(folder: Path, run: Callable[[str, Any], None], iterations: int = 1) -> int:
-    """Pass each request of a version's warm-up file to ``run``, with its kind; return how many there are.
+    """Pass each request of a version's warm-up file to ``run``, with its kind; return the number of requests.
 
     Raises:
-        ServingError: when the file is no such file, holds too much, or a request fails.
+        ServingError: when the file is not a warm-up file or has too many records, or when a request fails.
     """
     path = folder / _FILE
     if not path.exists():

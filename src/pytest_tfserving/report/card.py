@@ -1,4 +1,4 @@
-"""The head of a configuration's card: its verdict, the load asked for and reached, the noise."""
+"""The head of a configuration's card: its verdict, the requested and the reached load, the noise."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Row(NamedTuple):
-    """One line of the head; ``kind`` is a verdict where it is shown in that verdict's colour."""
+    """A line of the head; ``kind`` is the verdict whose colour the line has, empty for no colour."""
 
     name: str
     text: str
@@ -56,7 +56,7 @@ def _closed_loop(profile: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _noise(result: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is known of noise: what was taken for granted, what it did, which SLOs it kept open."""
+    """Yield texts about noise: the assumed noise memory, the wait for cores, the SLOs that it kept open."""
     if result["noise_memory_s"] is not None:
         yield f"taken to be forgotten within {figure(result['noise_memory_s'])} s"
     if result["total_requests"]:

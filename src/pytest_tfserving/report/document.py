@@ -1,4 +1,4 @@
-"""Everything that pytest runs measured, as plain values: what the JSON holds and reports are made of."""
+"""The document: all results of pytest runs as plain values, the content of the JSON and of reports."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ SCHEMA_VERSION = 2
 # Where the distribution of latencies is told, in per cent: finer towards the tail.
 _DISTRIBUTION = (*range(0, 90, 2), *np.arange(90, 99, 0.5), *np.arange(99, 100, 0.05), 99.99, 100)
 _ORDER = ("vcpus", "ram_gb", "nodes", "protocol", "payload", "batching", "inter_op", "model")
-# What runs have in common of which the latest counts.
+# Runs that agree in these fields are the same: the latest one counts.
 _SAME = ("experiment", "origin", "target", "identity", "profile")
 
 
 def place_of(configuration: Mapping[str, Any], started_at: str) -> tuple[Any, ...]:
-    """The sort key of every table and picture: by shape, protocol, batching, inter-op; unknown ones last."""
+    """Return the sort key of tables and pictures: shape, protocol, batching, inter-op; unknown ones last."""
     return (not configuration, *(_orderable(configuration.get(name, "")) for name in _ORDER), started_at)
 
 
@@ -48,7 +48,7 @@ def document_of(
     searches: Sequence[Mapping[str, Any]] = (),
     calibration: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Everything one pytest run measured, and the calibration of its machine, if there is one."""
+    """Return all that one pytest run measured, with the calibration of its machine if there is one."""
     results = [
         {
             **result_as_dict(entry.result),
@@ -69,7 +69,7 @@ def document_of(
 
 
 def priced(document: dict[str, Any], pricing: Pricing) -> dict[str, Any]:
-    """The same document with what its results are called, what they cost, and which to take."""
+    """Return the document with the labels and costs of its results, and with the recommendation."""
     results = [{**result, "cost": _cost(result, pricing)} for result in labelled(document["results"])]
     measured = [result for result in results if result["measured"]]
     choice = recommend(
@@ -85,7 +85,7 @@ def priced(document: dict[str, Any], pricing: Pricing) -> dict[str, Any]:
 
 
 def merged(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """One document of several: of runs of the same experiment that are the same the latest counts."""
+    """Merge several documents into one; of equal runs of an experiment the latest one counts."""
     latest: dict[tuple[str, ...], dict[str, Any]] = {}
     results = [result for document in documents for result in document["results"]]
     for result in sorted(results, key=lambda result: str(result["started_at"])):
@@ -101,7 +101,7 @@ def merged(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def pricing_of(document: Mapping[str, Any]) -> Pricing:
-    """The prices a document was made with."""
+    """Return the prices of a document."""
     prices = document["prices"]
     known = {part.name: prices[part.name] for part in fields(Prices)}
     return Pricing(Prices(**known), prices["hours_a_month"])
@@ -128,7 +128,7 @@ def _candidate(result: Mapping[str, Any]) -> Candidate:
 
 
 def _distribution(latencies: Latencies) -> list[tuple[float, float]]:
-    """Percentiles enough to draw the whole distribution, as (per cent, ms)."""
+    """Return enough percentiles to draw the whole distribution, as (per cent, ms)."""
     if not len(latencies):
         return []
     return [(round(float(at), 2), round(latencies.percentile_ms(at), 4)) for at in _DISTRIBUTION]

@@ -1,4 +1,4 @@
-"""How figures are written in tables, whatever the table is made of."""
+"""Format of figures, the same in all tables."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def figure(value: float | None) -> str:
-    """A number in six columns: three digits that count, or all of its whole ones."""
+    """Format a number in six columns: three significant digits, or all digits of a larger whole number."""
     if value is None or not math.isfinite(value):
         return "-"
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"  # noqa: PLR2004 - three digits
 
 
 def percent(fraction: float | None) -> str:
-    """A fraction as per cent, never rounded to 0 when it is not."""
+    """Format a fraction as per cent; a fraction above 0 is never rounded to 0."""
     if fraction is None or not math.isfinite(fraction):
         return "-"
     if 0 < fraction < 0.001:  # noqa: PLR2004
@@ -31,33 +31,33 @@ def percent(fraction: float | None) -> str:
 
 
 def usd(value: float | None) -> str:
-    """US dollars to the cent, less than ten cents to two digits that count."""
+    """Format US dollars to the cent; amounts below ten cents with two significant digits."""
     if value is None:
         return "-"
     return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"  # noqa: PLR2004 - ten cents
 
 
 def with_interval(value: float | None, interval: Sequence[float] | None) -> str:
-    """``148 [141, 156]``."""
+    """Format a figure with its interval: ``148 [141, 156]``."""
     if value is None or not interval:
         return figure(value)
     return f"{figure(value)} {with_brackets(interval)}"
 
 
 def percent_with_interval(fraction: float | None, interval: Sequence[float] | None) -> str:
-    """``2% [1.3%, 2.9%]``."""
+    """Format a fraction with its interval: ``2% [1.3%, 2.9%]``."""
     if fraction is None or not interval:
         return percent(fraction)
     return f"{percent(fraction)} [{percent(interval[0])}, {percent(interval[1])}]"
 
 
 def with_brackets(interval: Sequence[float]) -> str:
-    """``[141, 156]``."""
+    """Format an interval: ``[141, 156]``."""
     return f"[{figure(interval[0])}, {figure(interval[1])}]"
 
 
 def curve_lines(probes: Sequence[Mapping[str, Any]], found: str) -> list[str]:
-    """The curve of a search as lines of text, the smallest load first, and what was found."""
+    """Return the curve of a search as lines of text, the smallest load first, then the result."""
     rows = [("load", "rps", "p95 ms", "holds")]
     for probe in sorted(probes, key=lambda each: each["load"]):
         rps = with_interval(probe["rps"], probe["rps_interval"])
@@ -89,7 +89,7 @@ def measured_text(
     intervals: Mapping[str, Sequence[float]],
     n_eff: Mapping[str, float],
 ) -> str:
-    """``p95 210 [201, 224] n_eff 310``, without what is not known; empty where the figure is not."""
+    """Format a metric: ``p95 210 [201, 224] n_eff 310``, without unknown parts; empty without a figure."""
     name = metric.key
     value = metrics.get(name)
     if value is None or not math.isfinite(value):
@@ -103,7 +103,7 @@ def all_measured(
     intervals: Mapping[str, Sequence[float]],
     n_eff: Mapping[str, float],
 ) -> list[str]:
-    """The text of every figure that has an interval."""
+    """Return the text of every figure that has an interval."""
     known = [each for each in METRICS.values() if each.key in intervals]
     return [measured_text(each, metrics, intervals, n_eff) for each in known]
 
@@ -111,7 +111,7 @@ def all_measured(
 def measured_cells(
     metrics: Mapping[str, Any], intervals: Mapping[str, Sequence[float]], n_eff: Mapping[str, float]
 ) -> Iterator[tuple[str, tuple[str, str, str]]]:
-    """Of every figure that there is: its name; its value, its interval, its effective size."""
+    """Yield, for every known figure, its name, and its value, interval and effective sample size."""
     for metric in METRICS.values():
         value, interval = metrics.get(metric.key), intervals.get(metric.key)
         if value is None or not math.isfinite(value) or not metric.has_interval:
@@ -122,7 +122,7 @@ def measured_cells(
 
 
 def stage_text(stage: Mapping[str, Any]) -> tuple[str, str]:
-    """Which part of a run a stage was, and its figures."""
+    """Return a stage's time and load, and its figures."""
     title = f"{figure(stage['start_s'])} s to {figure(stage['end_s'])} s, load {figure(stage['level'])}"
     failed = stage["errors"] / stage["requests"] if stage["requests"] else None
     metrics = {**stage, METRICS["errors"].key: failed}
@@ -135,7 +135,7 @@ _STAGE_FIGURES = ("rps", "p50", "p95", "p99", "errors")
 
 
 def load_reached(record: Mapping[str, Any]) -> str:
-    """Return what load a run reached, in words."""
+    """Return the load that a run reached, in words."""
     processes = record["processes"]
     fewest, most = min(processes, default=0), max(processes, default=0)
     parts = [f"{_levels(record['reached'])} {record['unit']}"]
@@ -147,7 +147,7 @@ def load_reached(record: Mapping[str, Any]) -> str:
 
 
 def _levels(values: Sequence[float]) -> str:
-    """The levels one after the other where they are few, else the lowest and the highest."""
+    """Return the levels one after the other if they are few, else the lowest and the highest."""
     levels = [value for value, _ in groupby(values)]
     if len(levels) > _MOST_LEVELS:
         return f"{figure(min(levels))} to {figure(max(levels))}"
@@ -155,7 +155,7 @@ def _levels(values: Sequence[float]) -> str:
 
 
 def reasons(result: Mapping[str, Any]) -> list[str]:
-    """Return what a verdict rests on, what figures are to be read with, and what it was before a rerun."""
+    """Return the causes of a verdict, the warnings of its run, and the verdicts before a rerun."""
     before = [
         f"measured again for a test that was rerun; before: {each}" for each in result.get("earlier", ())
     ]
@@ -176,7 +176,7 @@ _ROLES = {"cheapest": "as cheap", "fastest": "as fast"}
 
 
 def roles(document: Mapping[str, Any], name: str) -> str:
-    """What a configuration is best at, or as good as the best as far as the data tell; or unbeaten."""
+    """Return the roles of a configuration: cheapest, fastest, as cheap, as fast, or else unbeaten."""
     choice = document["recommendation"]
     chosen = {role: choice[role] for role in _ROLES if choice[role]}
     found = [role for role, best in chosen.items() if best["name"] == name]

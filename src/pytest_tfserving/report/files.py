@@ -1,4 +1,4 @@
-"""Writes the report files that the options ask for."""
+"""The report files that the options name."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Replace ``path`` as a whole, so that a reader never sees half of it."""
+    """Replace the file ``path`` in one step, so that a reader never sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A name that nobody guesses, made here or not at all: the folder may be one where others can write.
+    # A name that nobody can guess, of a file that must not exist yet: others may write to the folder.
     unfinished = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
     try:
-        # A name that is no Unicode must not cost the report.
+        # A name that is not valid Unicode must not prevent the report.
         with unfinished.open("x", encoding="utf-8", errors="replace") as file:
             file.write(text)
         unfinished.replace(path)
@@ -35,7 +35,7 @@ def write_reports(
     html: Path | None = None,
     markdown: Path | None = None,
 ) -> list[Path]:
-    """Make the reports that have a path; the paths written."""
+    """Write the reports that have a path; return their paths."""
     if json:
         from pytest_tfserving.report.json import json_text
 
@@ -52,7 +52,7 @@ def write_reports(
 
 
 def append_step_summary(document: dict[str, Any], environment: Mapping[str, str]) -> None:
-    """Add the Markdown report to the summary of a GitHub Actions job, when this is one."""
+    """Append the Markdown report to the summary of a GitHub Actions job, if this process runs in one."""
     if path := environment.get("GITHUB_STEP_SUMMARY"):
         from pytest_tfserving.report.markdown import markdown_text
 
@@ -61,9 +61,9 @@ def append_step_summary(document: dict[str, Any], environment: Mapping[str, str]
 
 
 class ReportFiles:
-    """Writes the JSON anew whenever a test is over, and every report at the end.
+    """The writer of reports: the JSON after every test, every report at the end.
 
-    An interrupted run leaves what it has, and from its JSON every other report can be remade.
+    An interrupted run leaves its results so far, and every other report can be remade from its JSON.
     """
 
     def __init__(self, perf: PerfSession) -> None:
@@ -71,14 +71,14 @@ class ReportFiles:
         self._written = -1
 
     def pytest_runtest_logreport(self) -> None:
-        """Write what is new."""
+        """Write the JSON if there are new results."""
         size = self._perf.log.size() if self._perf.has_folder else 0
         if self._perf.settings.json and size != self._written:
             self._written = size
             write_reports(self._document(interrupted=False), json=self._perf.settings.json)
 
     def pytest_sessionfinish(self, exitstatus: int) -> None:
-        """Write everything, and whether it is everything."""
+        """Write every report, and whether the run was interrupted."""
         settings = self._perf.settings
         if not (settings.report_files or self._perf.entries() or self._perf.searches()):
             return

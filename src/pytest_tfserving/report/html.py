@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else: no network, no other file."""
+"""The report as one HTML page, which needs no network and no other file."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 
 _ASSETS = Path(__file__).with_name("assets")
 _MOST_REASONS = 5
-# What would end a script element, or a line of one.
+# Characters that could end a script element, or a line of one.
 _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One cell of the table: its text, what it is sorted by, a verdict for its colour, an interval."""
+    """A cell of the table: its text, its sort key, the verdict that colours it, its interval."""
 
     text: str
     value: float | str | None
@@ -52,7 +52,7 @@ class Cell:
 
 
 def html_text(document: Mapping[str, Any]) -> str:
-    """The page of a document."""
+    """Return the HTML page of a document."""
     document = finite(document)
     results = document["results"]
     environment = jinja2.Environment(
@@ -103,7 +103,7 @@ def html_text(document: Mapping[str, Any]) -> str:
 
 
 def _without_recordings(document: Mapping[str, Any]) -> dict[str, Any]:
-    """All that the page draws and offers: recordings are as large as all the rest."""
+    """Return the document without recordings, which are as large as all the rest."""
     results = [
         {name: value for name, value in result.items() if name != "recording"}
         for result in document["results"]
@@ -131,13 +131,13 @@ def _cells(result: Mapping[str, Any]) -> list[Cell]:
 
 
 def _measured(metric: Metric, value: float | None, interval: Sequence[float] | None) -> Cell:
-    """Return the cell of a figure: its interval has a line of its own, so that the table is no wider."""
+    """Return the cell of a figure; the interval has a line of its own, to keep the table narrow."""
     ends = ", ".join(written(metric, each) for each in interval or ())
     return Cell(written(metric, value), value, interval=f"[{ends}]" if value is not None and ends else "")
 
 
 def _slos(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Each SLO once, though several tests have judged it."""
+    """Return each SLO once, even if several tests have judged it."""
     return list({(slo["slo"], slo["verdict"]): slo for slo in result["slos"]}.values())
 
 
@@ -150,7 +150,7 @@ _ALTERNATIVES = {
 
 
 def _figures(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Each figure: its name, its value, its interval and as how many independent requests that rests on."""
+    """Return each figure: its name, its value, its interval and its effective sample size."""
     if result["not_judged"] or not result["metrics"]["requests"]:
         return []
     sources = {"": {**result, **result["metrics"]}, **result["alternatives"]}
@@ -162,7 +162,7 @@ def _figures(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
 
 
 def _stage(stage: Mapping[str, Any]) -> list[str]:
-    """One stage's row: when, its load, its figures."""
+    """Return the row of a stage: its time, its load, its figures."""
     share = stage["errors"] / stage["requests"] if stage["requests"] else None
     intervals = stage["intervals"]
     latencies = [
@@ -178,7 +178,7 @@ def _stage(stage: Mapping[str, Any]) -> list[str]:
 
 
 def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What a result depends on, as names and values."""
+    """Yield the conditions of a result, as names and values."""
     window, generator = result["window"], result["generator"]
     yield "measured at", result["started_at"]
     yield "window", f"{window['start_s']:.1f} s to {window['end_s']:.1f} s of {result['run_s']:.1f} s"
@@ -200,13 +200,13 @@ def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _waiting(generator: Mapping[str, Any]) -> str:
-    """Return for how long the generator waited for a core, and which process had it."""
+    """Return how long the load generator waited for a core, and which processes had the core."""
     taken_by = f" ({', '.join(generator['taken_by'])})" if generator["taken_by"] else ""
     return f"waiting for one {percent(generator['wait'])} of the time{taken_by}"
 
 
 def _server_facts(server: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What was seen of the replicas, leaving out what could not be."""
+    """Yield the observations of the replicas, without unknown ones."""
     figures = {name: value for name, value in server.items() if isinstance(value, int | float)}
     if figures:
         yield "server", ", ".join(f"{name} {figure(value)}" for name, value in figures.items())

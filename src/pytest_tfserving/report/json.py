@@ -1,4 +1,4 @@
-"""Results as JSON values and back; see ``docs/results.md``."""
+"""Conversion of results to JSON values and back; see ``docs/results.md``."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ if TYPE_CHECKING:
     from pytest_tfserving.slo import Judgement
 
 
-# Fields of a result that its JSON has not.
+# Fields of a result that its JSON omits.
 NOT_WRITTEN = frozenset({"latencies", "slice_s", "slices", "tracebacks", "slos", "on_check"})
-# A recording has so many latencies one by one at most.
+# The most latencies that a recording has one by one.
 MOST_RECORDED = 10_000
 
 
 def json_text(content: dict[str, Any]) -> str:
-    """``content`` as JSON, with null for numbers that are not known."""
+    """Return ``content`` as JSON text, with null for unknown numbers."""
     return json.dumps(finite(content), indent=2, allow_nan=False) + "\n"
 
 
 def metrics(result: Result) -> dict[str, float]:
-    """Every metric by its name, with its unit in the name; ratios are fractions of 1."""
+    """Return every metric by its name, which has the unit in it; ratios are fractions of 1."""
     return {**{each.key: each.read(result) for each in METRICS.values()}, "requests": result.requests}
 
 
 def result_as_dict(result: Result) -> dict[str, Any]:
-    """A result, its latencies as a recording."""
+    """Return a result as plain values, its latencies as a recording."""
     values = {name: getattr(result, name) for name in result.__dataclass_fields__ if name not in NOT_WRITTEN}
     for name in ("window", "generator", "baseline", "server", "cpu", "arrivals", "run_record"):
         values[name] = asdict(values[name]) if values[name] is not None else None
@@ -53,7 +53,7 @@ def result_as_dict(result: Result) -> dict[str, Any]:
 
 
 def _recording(result: Result) -> dict[str, Any]:
-    """What was recorded, so that figures can be made of it again."""
+    """Return the recorded latencies, from which the figures can be computed again."""
     exact_ms = result.latencies.exact_ms
     return {
         "count": result.successes,
@@ -69,7 +69,7 @@ def _recording(result: Result) -> dict[str, Any]:
 
 
 def recorded_latencies(recording: dict[str, Any], exact_ms: NDArray[np.float64] | None = None) -> Latencies:
-    """The latencies of the window: ``exact_ms`` where they were kept elsewhere, else as recorded."""
+    """Return the latencies of the window: ``exact_ms`` if they were kept elsewhere, else as recorded."""
     if exact_ms is None and recording["exact_ms"] is not None:
         exact_ms = unpacked_floats(recording["exact_ms"])
     mean_ms, max_ms = (
@@ -79,7 +79,7 @@ def recorded_latencies(recording: dict[str, Any], exact_ms: NDArray[np.float64] 
 
 
 def result_from_dict(values: dict[str, Any], exact_ms: NDArray[np.float64] | None = None) -> Result:
-    """The result that `result_as_dict` made the values of; see `recorded_latencies`."""
+    """Return the result from the values that `result_as_dict` made; see `recorded_latencies`."""
     baseline, server, generator = values["baseline"], values["server"], values["generator"]
     recording = values["recording"]
     return Result(
@@ -103,7 +103,7 @@ def result_from_dict(values: dict[str, Any], exact_ms: NDArray[np.float64] | Non
 
 
 def _run_record(values: dict[str, Any] | None) -> RunRecord | None:
-    """The run record; results of before there were any have none."""
+    """Return the run record; None for results of older versions, which had none."""
     if not values:
         return None
     known: dict[str, Any] = {
@@ -113,7 +113,7 @@ def _run_record(values: dict[str, Any] | None) -> RunRecord | None:
 
 
 def _baseline(values: dict[str, Any]) -> Baseline:
-    """The baseline; before there were pulses it was measured in slices of equal length, at no known time."""
+    """Return the baseline; older versions measured it in slices of equal length, at unknown times."""
     rps = tuple(values["rps"])
     at_s = tuple(math.nan if each is None else each for each in values.get("at_s", [None] * len(rps)))
     return Baseline(at_s, rps, tuple(values["latency_ms"]), tuple(values.get("calls", rps)))
@@ -131,12 +131,12 @@ def noise_from_dict(values: Mapping[str, Any] | None) -> Noise | None:
 
 
 def _known(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values without those that are null: numbers that are not known."""
+    """Return the values without null ones, which stand for unknown numbers."""
     return {name: value for name, value in values.items() if value is not None}
 
 
 def judgement_as_dict(judgement: Judgement) -> dict[str, Any]:
-    """One SLO's verdict; ``value`` and ``limit`` are in the unit the SLO is written in."""
+    """Return an SLO's verdict as plain values; ``value`` and ``limit`` are in the unit of the SLO."""
     return {
         "slo": judgement.slo.text,
         "strict": judgement.slo.strict,
@@ -150,7 +150,7 @@ def judgement_as_dict(judgement: Judgement) -> dict[str, Any]:
 
 
 def finite(value: Any) -> Any:
-    """The same JSON with null for what is not a finite number."""
+    """Return the same JSON value with null for numbers that are not finite."""
     if isinstance(value, dict):
         return {name: finite(part) for name, part in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Figures and verdicts as JUnit ``<properties>`` of the test that asked for them."""
+"""Figures and verdicts as JUnit ``<properties>`` of the test that requested them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.result import Result
     from pytest_tfserving.slo import Judgement, Verdict
 
-# The runs of load that a test has taken, and the properties that are ours.
+# The runs of load that a test has taken, and the names of this plugin's properties.
 _RUNS = pytest.StashKey[list[str]]()
 _NAMES = pytest.StashKey[set[str]]()
 
 
 def add_result(item: pytest.Item, run: str, result: Result) -> None:
-    """Every metric of ``result`` as a property of ``item``.
+    """Add every metric of ``result`` as a property of ``item``.
 
-    Where the test has taken another ``run`` of load before, the properties of that one get a prefix.
+    If the test has taken another ``run`` of load before, the properties of the earlier run get a prefix.
     """
     taken = item.stash.setdefault(_RUNS, [])
     if taken and taken[-1] != run:
@@ -46,12 +46,12 @@ def add_result(item: pytest.Item, run: str, result: Result) -> None:
 
 
 def add_judgements(item: pytest.Item, judgements: list[Judgement]) -> None:
-    """Every verdict as a property ``slo:TEXT``."""
+    """Add every verdict as a property ``slo:TEXT``."""
     _add(item, {f"slo:{each.slo.text}": f"{each.verdict}: {each.reason}" for each in judgements})
 
 
 def add_verdict(item: pytest.Item, verdict: Verdict) -> None:
-    """The verdict that decided the test."""
+    """Set the verdict that decided the test."""
     _add(item, {"verdict": verdict.value})
 
 

@@ -1,4 +1,4 @@
-"""Labels of results in reports: their name, and what differs between them."""
+"""Labels of results in reports: their name, and the differences between results of one name."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    # Gives each result of a group a text; where texts differ they tell the results apart.
+    # Gives each result of a group a text; different texts tell the results apart.
     Facet = Callable[[Sequence[Mapping[str, Any]]], Sequence[str]]
 
-# Eight digits of a digest tell it from others.
+# A digest, of which eight digits suffice to tell it from others.
 _DIGEST = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{56}\b")
 
 
 def labelled(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the results, each with a ``label``: its name, and if others have that name what differs."""
+    """Return the results, each with a ``label``: its name, plus the differences if others have the name."""
     return _told_apart(results, (*_PLACES, _profile, _load, _identity, _number))
 
 
 def labelled_searches(searches: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the searches likewise; what was searched stands beside the label."""
+    """Return the searches, each with a ``label``; reports show the searched field beside the label."""
     return _told_apart(searches, _PLACES)
 
 
@@ -46,7 +46,7 @@ def _label(result: Mapping[str, Any], told: Sequence[str]) -> str:
 
 
 def _groups(indexes: Iterable[int], texts: Sequence[str]) -> list[list[int]]:
-    """Return the indexes in groups of one text each."""
+    """Return the indexes in groups with the same text."""
     found: dict[str, list[int]] = {}
     for index, text in zip(indexes, texts, strict=True):
         found.setdefault(text, []).append(index)
@@ -54,7 +54,7 @@ def _groups(indexes: Iterable[int], texts: Sequence[str]) -> list[list[int]]:
 
 
 def _folder(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the folder of each experiments file; `./` is the rootdir."""
+    """Return the folder of each experiments file; ``./`` is the rootdir."""
     folders = [each.get("origin", {}).get("folder", "") for each in results]
     return [f"{folder}/" if folder else "" for folder in folders]
 
@@ -83,7 +83,7 @@ def _identity(results: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _differing(values: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return for each mapping those of its values that are not the same in all."""
+    """Return, for each mapping, the values that differ between the mappings."""
     names = list(dict.fromkeys(name for each in values for name in each))
     names = [name for name in names if len({_text(each.get(name)) for each in values}) > 1]
     return [", ".join(f"{name} {_text(each.get(name))}" for name in names) for each in values]
@@ -98,6 +98,6 @@ def _text(value: Any) -> str:
 
 
 def _number(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the number of each run among runs of the same, in the order in which they were begun."""
+    """Return the number of each run, in the order in which the runs began."""
     begun = sorted(range(len(results)), key=lambda index: str(results[index].get("started_at", "")))
     return [f"run {begun.index(index) + 1}" for index in range(len(results))]

@@ -1,6 +1,6 @@
-"""The report as Markdown: short enough for a comment on a pull request.
+"""The report as Markdown, short enough for a comment on a pull request.
 
-What others wrote stands in code spans: nothing in it is markup, a link, or a mention of somebody.
+Text that others wrote stands in code spans, so that it cannot be markup, a link or a mention of a person.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MOST_REASONS = 20
 
 
 def markdown_text(document: Mapping[str, Any]) -> str:
-    """Verdicts, figures, cost and recommendation of a document."""
+    """Return verdicts, figures, cost and recommendation of a document as Markdown."""
     results, prices = document["results"], document["prices"]
     lines = ["## Serving performance", "", verdict_line(document), ""]
     names = {result["label"] for result in results}
@@ -56,7 +56,7 @@ def markdown_text(document: Mapping[str, Any]) -> str:
 
 
 def verdict_line(document: Mapping[str, Any]) -> str:
-    """``12 PASS, 1 FAIL, 2 NOT JUDGED``, and whether the run came to its end."""
+    """Return ``12 PASS, 1 FAIL, 2 NOT JUDGED``, and whether the run was interrupted."""
     counts = Counter(result["verdict"] for result in document["results"])
     told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in _SIGNS if counts[verdict])
     return f"{told} (incomplete: the run was interrupted)" if document["interrupted"] else told
@@ -81,7 +81,7 @@ def _row(result: Mapping[str, Any]) -> str:
 
 
 def _sizes(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Every figure with its interval and effective sample size, folded away."""
+    """Return every figure with its interval and effective sample size, in a folded section."""
     measured = [each for each in results if not each["not_judged"] and each["n_eff"]]
     if not measured:
         return []
@@ -93,7 +93,7 @@ def _sizes(results: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _curve(search: Mapping[str, Any]) -> list[str]:
-    """The curve of a search for the largest load, as a table."""
+    """Return the curve of a search for the largest load as a table."""
     slos = ", ".join(search["slos"])
     title = f"{_code(search['label'])}, {_code(search['over'])} that hold {_code(slos)}"
     lines = [f"**{title}:** {_code(search['found'])}", ""]
@@ -107,7 +107,7 @@ def _curve(search: Mapping[str, Any]) -> list[str]:
 
 
 def _sentence(text: str, names: Collection[str]) -> str:
-    """Return a sentence of ours with the names in it that are not ours."""
+    """Return one of the plugin's sentences; names in it, which others wrote, become code spans."""
     longest_first = sorted(filter(None, names), key=len, reverse=True)
     if not longest_first:
         return _text(text)
@@ -117,12 +117,12 @@ def _sentence(text: str, names: Collection[str]) -> str:
 
 
 def _text(text: str) -> str:
-    """Return text that Markdown and HTML leave alone."""
+    """Return ``text`` with Markdown's and HTML's special characters escaped."""
     return text.translate(_SPECIAL)
 
 
 def _code(text: str) -> str:
-    """Return ``text`` as a code span on one line, whatever backticks it has."""
+    """Return ``text`` as a code span on one line, even if it has backticks."""
     line = " ".join(text.split())
     fence = "`" * (max(map(len, re.findall("`+", line)), default=0) + 1)
     space = " " if "`" in line else ""
@@ -130,5 +130,5 @@ def _code(text: str) -> str:
 
 
 def _code_in_table(text: str) -> str:
-    """Return the same for a cell of a table, which a bar ends, and a bar after two backslashes, too."""
+    """Return ``text`` as a code span for a table cell; bars are escaped, also after backslashes."""
     return _code(text).replace("\\|", "\\ |").replace("|", "\\|")

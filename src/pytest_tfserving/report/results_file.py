@@ -1,4 +1,4 @@
-"""Reads what `--tfserving-json` wrote, whoever has changed it since: nothing is made of an unchecked file."""
+"""Reader of the JSON of `--tfserving-json`; the file is checked first, since anyone may have changed it."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 _SCHEMA = Path(__file__).with_name("results.schema.json")
 _MOST_BYTES = 1 << 28
 _DEEPEST = 64
-# Longer ones are no number that a result has, and take long to read.
+# Results have no longer numbers, and longer ones take long to read.
 _MOST_DIGITS = 18
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    """Return the document in a file, its texts cleaned, its numbers finite or None.
+    """Read the document in a file; its texts are cleaned, its numbers are finite or None.
 
     Raises:
-        ConfigurationError: when it cannot be read, is cut off, is of a schema this version does not know, or
-            is not what that schema says.
+        ConfigurationError: when the file cannot be read, is truncated, has an unknown schema version, or
+            does not match the schema.
     """
     content = _json(path)
     version = content.get("schema_version") if isinstance(content, dict) else None
@@ -52,7 +52,7 @@ def read_document(path: Path) -> dict[str, Any]:
 
 
 def _without_secrets(document: dict[str, Any]) -> dict[str, Any]:
-    """Return a document without the credentials that versions of before recorded with an address."""
+    """Return a document without the credentials that older versions recorded with an address."""
     addresses = {"results": "via", "searches": "experiment"}
     return document | {
         part: [{**each, name: without_secrets(str(each[name]))} for each in document[part]]
@@ -87,7 +87,7 @@ def _refuse(name: str) -> float:
 
 
 def _check_depth(content: Any) -> None:
-    """Raise a RecursionError for values in each other that others could not walk through."""
+    """Raise a RecursionError for values that are nested too deeply for recursive functions."""
     level = [content]
     for _ in range(_DEEPEST):
         level = [part for each in level for part in _parts(each)]
@@ -109,7 +109,7 @@ def _cleaned(value: Any) -> Any:
 
 
 def _mistakes(document: dict[str, Any]) -> Iterator[ValidationError]:
-    """Return what the schema forbids, but for unknown keys: a later version may write more."""
+    """Yield the violations of the schema, except unknown keys, which a later version may write."""
     from jsonschema import Draft202012Validator
     from jsonschema.validators import extend
 
@@ -126,10 +126,10 @@ def _mistakes(document: dict[str, Any]) -> Iterator[ValidationError]:
 
 
 def _said(mistake: ValidationError) -> str:
-    """Return one mistake as a part of a sentence: where it is, what is there, what should be."""
+    """Return a mistake as a part of a sentence: its place, the value, the expectation."""
     from jsonschema.exceptions import best_match
 
-    # Of several schemas that are all right, the one that it nearly fits.
+    # Of several allowed schemas, the one that the value nearly fits.
     found: Any = best_match([mistake]) or mistake
     place = one_line(found.json_path.removeprefix("$").removeprefix(".")) or "the file"
     if found.validator == "required":

@@ -1,7 +1,7 @@
-"""What a pytest run has measured so far, on disk, so that workers share it and nothing is lost on the way.
+"""The log of a pytest run on disk, so that workers share its results and nothing is lost.
 
-Every process appends to a file of its own in one folder: lines of JSON, and the latencies of a result beside
-them. Whoever reads merges all files.
+Every process appends lines of JSON to a file of its own in one folder, and writes the latencies of each
+result to a file beside it. Readers merge all files.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of load: its id in the log, and what it measured."""
+    """A run of load: its id in the log, and its result."""
 
     id: str
     result: Result
@@ -34,7 +34,7 @@ class Run:
 class Taking:
     """A run of load that a test has taken, in its first ``execution`` or in a later one.
 
-    Tests share a run by what is measured, which can have another name for each of them: ``names`` are the
+    Tests whose runs would be the same share one run, and can have different names for it. ``names`` has the
     fields of the result that are the test's own, as JSON.
     """
 
@@ -45,15 +45,15 @@ class Taking:
 
     @property
     def row(self) -> str:
-        """The key of the entry that it belongs to."""
+        """The key of the entry that the taking belongs to."""
         return f"{self.run} {self.names}"
 
 
 @dataclass
 class Entry:
-    """One result and the verdicts that tests passed on it, each with the test's node id.
+    """A result and the verdicts of tests on it, each with the test's node id.
 
-    ``earlier`` are the verdicts on runs that it replaces, since their tests were run again.
+    ``earlier`` has the verdicts on runs that the result replaces, because their tests were run again.
     """
 
     key: str
@@ -73,7 +73,7 @@ class Entry:
 
     @property
     def verdict_and_cause(self) -> str:
-        """The verdict, and what it rests on where that is one cause."""
+        """The verdict, with its cause if there is one."""
         result = self.result
         if cause := result.aborted or result.invalid or result.incomplete or result.not_judged:
             return f"{self.verdict}: {cause}"
@@ -83,9 +83,9 @@ class Entry:
 
 @dataclass
 class Use:
-    """Which tests asked for a run of load or a search, called `check` on it, and read a figure of it.
+    """The use of a run of load or of a search: the tests that asked for it, checked it and read its figures.
 
-    Each is a node id with the line the test stands at.
+    Each field maps the node id of a test to the line of the test.
     """
 
     asked: dict[str, int] = field(default_factory=dict)
@@ -103,7 +103,10 @@ class RunLog:
         self._searches = 0
 
     def add_result(self, key: str, result: Result, watched: Collection[str] | None = None) -> Run:
-        """Keep a result under its key, with the texts of the SLOs that it was measured for, if for any."""
+        """Keep a result under its key, with the texts of the SLOs that its run watched.
+
+        With ``watched`` None the result serves tests with any SLOs.
+        """
         import numpy as np
 
         self._results += 1
@@ -116,32 +119,32 @@ class RunLog:
         return run
 
     def add_taking(self, taking: Taking) -> None:
-        """Keep that a test has taken a run."""
+        """Record that a test has taken a run."""
         self.add_judgements(taking, [])
 
     def add_judgements(self, taking: Taking, judgements: list[Judgement]) -> None:
-        """Keep the verdicts of a test on the run that it has taken."""
+        """Keep the verdicts of a test on the run that the test has taken."""
         values = [judgement_as_dict(judgement) for judgement in judgements]
         self._append({"key": "", "taking": asdict(taking), "judgements": values})
 
     def add_note(self, text: str) -> None:
-        """Keep a line that the user is shown when the run is over."""
+        """Keep a line to show when the session is over."""
         self._append({"key": "", "note": text})
 
     def add_search(self, search: dict[str, Any]) -> str:
-        """Keep what a search for the largest load has found, and return the key it is under."""
+        """Keep the outcome of a search for the largest load, and return its key."""
         self._searches += 1
         key = f"search {self._searches} of {self.writer}"
         self._append({"key": key, "search": search})
         return key
 
     def add_use(self, key: str, test: pytest.Item, how: str) -> None:
-        """Keep that a test used what is under ``key``; ``how`` is a field of `Use`."""
+        """Record that a test used the run or search under ``key``; ``how`` is a field of `Use`."""
         line = (test.location[1] or 0) + 1
         self._append({"key": key, "nodeid": test.nodeid, "line": line, "use": how})
 
     def uses(self) -> defaultdict[str, Use]:
-        """How tests used each run of load and each search, by its key."""
+        """Return the use of each run of load and each search, by its key."""
         found: defaultdict[str, Use] = defaultdict(Use)
         for line in self._lines():
             if "use" in line:
@@ -149,19 +152,19 @@ class RunLog:
         return found
 
     def searches(self) -> list[dict[str, Any]]:
-        """All searches."""
+        """Return all searches."""
         return list(self.searches_by_key().values())
 
     def searches_by_key(self) -> dict[str, dict[str, Any]]:
-        """All searches by their keys."""
+        """Return all searches by their keys."""
         return {line["key"]: line["search"] for line in self._lines() if "search" in line}
 
     def notes(self) -> list[str]:
-        """The lines to show when the run is over."""
+        """Return the lines to show when the session is over."""
         return [line["note"] for line in self._lines() if "note" in line]
 
     def size(self) -> int:
-        """Return how much is in it."""
+        """Return the number of lines in the log."""
         return sum(1 for _ in self._lines())
 
     def takings_of(self, nodeid: str) -> list[Taking]:
@@ -170,9 +173,9 @@ class RunLog:
         return [taking for taking in takings if taking.nodeid == nodeid]
 
     def find(self, key: str, slos: Collection[str] = (), without: Collection[str] = ()) -> Run | None:
-        """Return the latest run under ``key`` that was measured for ``slos``, whichever process measured it.
+        """Return the latest run under ``key`` that watched all ``slos``, of any process; None without one.
 
-        An SLO that a run was not measured for would be judged by whatever data the others have left it.
+        A run may end before it has enough data for an SLO that it did not watch.
         """
         lines = [
             line
@@ -185,9 +188,9 @@ class RunLog:
         return Run(latest[0]["run"], self._result(latest[0])) if latest else None
 
     def entries(self) -> list[Entry]:
-        """All results with their verdicts, in the order of every table.
+        """Return all results with their verdicts, in the order of tables.
 
-        Where a test that was run again has put the same load on again, only its last run counts.
+        If a test was run again and repeated the same load, only its last run counts.
         """
         from pytest_tfserving.report.document import place_of
 
@@ -231,7 +234,7 @@ class RunLog:
 
 
 def _taken(lines: Iterable[dict[str, Any]]) -> dict[Taking, list[Judgement]]:
-    """Return which tests have taken which runs, each with the verdicts that it came to."""
+    """Return the takings in the log, each with its verdicts."""
     taken: dict[Taking, list[Judgement]] = {}
     for line in lines:
         if "taking" in line:
@@ -241,7 +244,7 @@ def _taken(lines: Iterable[dict[str, Any]]) -> dict[Taking, list[Judgement]]:
 
 
 def _current(taken: Iterable[Taking], runs: Mapping[str, dict[str, Any]]) -> list[Taking]:
-    """Return those that no later execution of their test has replaced."""
+    """Return the takings that no later execution of their test has replaced."""
     last: dict[tuple[str, str], int] = {}
     for taking in taken:
         load = _load(taking, runs)
@@ -250,7 +253,7 @@ def _current(taken: Iterable[Taking], runs: Mapping[str, dict[str, Any]]) -> lis
 
 
 def _load(taking: Taking, runs: Mapping[str, dict[str, Any]]) -> tuple[str, str]:
-    """Return what a taking has in common with one of a later execution that replaces it."""
+    """Return the key that a taking shares with the taking of a later execution that replaces it."""
     return taking.nodeid, json.dumps(runs[taking.run]["result"]["profile"], sort_keys=True)
 
 

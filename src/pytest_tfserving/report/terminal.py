@@ -1,4 +1,4 @@
-"""What the person at the terminal sees: progress while load runs, a table at the end."""
+"""Output on the terminal: progress while load runs, a table at the end."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _COLOURS = {
 
 
 class Progress:
-    """One line about what is going on: rewritten in place on a terminal, else printed now and then."""
+    """A line about the current work: rewritten in place on a terminal, else printed now and then."""
 
     def __init__(self, config: pytest.Config, ui: str) -> None:
         self._reporter: TerminalReporter | None = config.pluginmanager.get_plugin("terminalreporter")
@@ -58,7 +58,7 @@ class Progress:
         self.how_far: Callable[[], str] = str
 
     def __call__(self, text: str, *, often: bool = False) -> None:
-        """Show ``text``; ``often`` texts replace each other and are thinned out where nothing is replaced."""
+        """Show ``text``; texts that come ``often`` replace each other, or are thinned out in simple mode."""
         if self._ui == "none" or (self._ui == "simple" and often and not self._due()):
             return
         self._shown_at = time.monotonic()
@@ -77,14 +77,14 @@ class Progress:
                 self._reporter.flush()
 
     def close(self) -> None:
-        """Leave the line as it was found."""
+        """Clear the line."""
         if self._open and self._reporter:
             with self._uncaptured():
                 self._reporter.rewrite("", erase=True)
             self._open = False
 
     def load(self, experiment: str, run_time_s: float) -> Any:
-        """A function that shows one tick of a run of load."""
+        """Return a function that shows one tick of a run of load."""
         has_begun = False
 
         def show(tick: dict[str, Any]) -> None:
@@ -111,7 +111,7 @@ class Progress:
 
 
 def write_summary(reporter: TerminalReporter, config: pytest.Config, *, interrupted: bool) -> None:
-    """The table of a pytest run, if it measured anything."""
+    """Write the table of a pytest run, if the run measured anything."""
     from pytest_tfserving.report.document import document_of
     from pytest_tfserving.report.labels import labelled_searches
     from pytest_tfserving.session import PerfSession
@@ -133,7 +133,7 @@ def write_summary(reporter: TerminalReporter, config: pytest.Config, *, interrup
 
 
 def write_table(reporter: TerminalReporter, document: dict[str, Any]) -> None:
-    """One row a run of load, and below it what its verdict rests on when it is not PASS."""
+    """Write one row for each run of load, and below the rows the reasons of their verdicts."""
     results = document["results"]
     title = "serving performance"
     reporter.write_sep(
@@ -157,14 +157,14 @@ def write_table(reporter: TerminalReporter, document: dict[str, Any]) -> None:
 
 
 def write_curve(reporter: TerminalReporter, search: dict[str, Any]) -> None:
-    """The curve of a search for the largest load."""
+    """Write the curve of a search for the largest load."""
     reporter.write_sep("=", f"{search['label']}: {search['over']} that hold {', '.join(search['slos'])}")
     for line in curve_lines(search["probes"], search["found"]):
         reporter.write_line(line)
 
 
 def write_costs(reporter: TerminalReporter, document: dict[str, Any]) -> None:
-    """What each shape costs and which configuration to take, where there are several to choose from."""
+    """Write the cost of each result and the recommendation, if there are several priced results."""
     priced = [result for result in document["results"] if result["cost"]]
     if len(priced) < 2:  # noqa: PLR2004 - nothing to choose
         return
@@ -182,7 +182,7 @@ def write_costs(reporter: TerminalReporter, document: dict[str, Any]) -> None:
 
 
 def _intervals(result: dict[str, Any]) -> str:
-    """``  rps 148 [141, 156] n_eff 120, p95 210 [201, 224] n_eff 310``, empty without intervals."""
+    """Return ``  rps 148 [141, 156] n_eff 120, p95 210 [201, 224] n_eff 310``; empty without intervals."""
     texts = [
         measured_text(each, result["metrics"], result["intervals"], result["n_eff"])
         for each in columns()

@@ -1,6 +1,6 @@
 """TensorFlow's messages, without importing TensorFlow, which takes seconds.
 
-They live in a descriptor pool of their own, so that a process may import TensorFlow or other stubs as well.
+The messages have a descriptor pool of their own, so that a process may import TensorFlow or other stubs too.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 @cache
 def _classes() -> dict[str, Any]:
-    """The class of every message by its full name.
+    """Return the class of every message by its full name.
 
-    All are kept, also those that are a part of others only: protobuf finds a class again after the garbage
-    collector has begun to take it apart, when another thread runs meanwhile, and then the process crashes.
+    All classes are kept, nested ones too. Otherwise protobuf can find a class again, from another thread,
+    while the garbage collector takes the class apart, and the process crashes.
     """
     pool = descriptor_pool.DescriptorPool()
     files = descriptor_pb2.FileDescriptorSet()
@@ -38,5 +38,5 @@ def _add_classes(descriptor: Any, found: dict[str, Any]) -> None:
 
 
 def message(name: str) -> Any:
-    """The class of a message, by its full name as ``tensorflow.SignatureDef``."""
+    """Return the class of a message by its full name, as ``tensorflow.SignatureDef``."""
     return _classes()[name]

@@ -1,4 +1,4 @@
-"""Compiles the .proto files here into descriptors.binpb: ``python compile.py`` (needs grpcio-tools)."""
+"""Compiler of the .proto files here into descriptors.binpb: ``python compile.py`` (needs grpcio-tools)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ FOLDER = Path(__file__).parent
 
 
 def compiled() -> bytes:
-    """The descriptors of every .proto file here and of what they import.
+    """Return the descriptors of every .proto file here and of the files that they import.
 
     Raises:
-        SystemExit: when one has a mistake, which the compiler has told.
+        SystemExit: when a file has a mistake, which the compiler has printed.
     """
     import grpc_tools
     from grpc_tools import protoc
