@@ -223,7 +223,7 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     path = tmp_path / "experiments.yaml"
     path.write_bytes(b"\xff\xfe\x00")
 
-    with pytest.raises(ConfigurationError, match="is not YAML: it is not UTF-8 text"):
+    with pytest.raises(ConfigurationError, match="is not UTF-8 text"):
         read_file(path)
 
 

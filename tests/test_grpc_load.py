@@ -97,10 +97,11 @@ def test_an_address_of_the_other_protocol_is_refused(project: Project, half: Ser
 
     run = project.run("--tfserving-target=url", f"--tfserving-url={half.model}", server=False)
 
-    run.stdout.fnmatch_lines(
+    assert run.ret == pytest.ExitCode.USAGE_ERROR
+    run.stderr.fnmatch_lines(
         [
-            "*1cpu-1gb-1n-interop1-grpc is loaded over grpc, and "
-            f"{half.model} is an address of rest; write it as *"
+            f"ERROR: --tfserving-url: {half.model} is an address of rest, and experiment "
+            "'1cpu-1gb-1n-interop1-grpc' is loaded over grpc; write it as *"
         ]
     )
 

@@ -14,12 +14,14 @@ import time
 import warnings
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from pytest_tfserving.errors import ConfigurationError, TFServingWarning
+from pytest_tfserving.foreign_text import one_line
 from pytest_tfserving.private_folder import private_folder
+from pytest_tfserving.text_file import json_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,6 +31,8 @@ _SAY_AGAIN_S = 30.0
 # Whatever another user has put there is not followed, waited for or written to.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FOR_ALL = 0o444
+_MOST_BYTES = 1 << 16
+_SOMEBODY = "another measurement is running"
 
 
 class Lane:
@@ -95,12 +99,9 @@ class Lane:
 
     def _held_by(self) -> str:
         try:
-            holder = json.loads(self._holder.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return "another measurement is running"
-        left_s = (holder.get("until") or 0) - time.time()
-        more = f", for about {left_s:.0f} s more" if left_s > 0 else ""
-        return f"process {holder['pid']} is measuring {holder['purpose']}{more}"
+            return _holder_text(json_of(self._holder, "holder file", _MOST_BYTES))
+        except ConfigurationError:
+            return _SOMEBODY
 
 
 class FileLock:
@@ -145,6 +146,18 @@ class FileLock:
                 if kind == "FLOCK" and where.rpartition(":")[2] == place:
                     return f"process {pid} of user {psutil.Process(int(pid)).username()} has it"
         return "another user's measurement is running"
+
+
+def _holder_text(holder: Any) -> str:
+    """Return who measures, as far as the content of the holder file says."""
+    match holder:
+        case {"pid": int(pid), "purpose": str(purpose)}:
+            until = holder.get("until")
+            left_s = until - time.time() if isinstance(until, float) else 0.0
+            more = f", for about {left_s:.0f} s more" if 0 < left_s < math.inf else ""
+            return one_line(f"process {pid} is measuring {purpose}{more}")
+        case _:
+            return _SOMEBODY
 
 
 def _opened(path: Path) -> int:

@@ -80,6 +80,12 @@ def unfit(settings: Settings, experiment: Experiment) -> str:
     return lacking
 
 
+def refusal(settings: Settings, experiment: Experiment) -> str:
+    """Return why the target cannot take an experiment, whatever is there; empty when it can."""
+    ask = getattr(_target(settings), "refusal", None)
+    return str(ask(settings, experiment)) if ask else ""
+
+
 def served(settings: Settings, experiment: Experiment, say: Callable[[str], None]) -> dict[str, Any]:
     """Return what the target serves for an experiment, with ``model`` only where no folder is served."""
     found: dict[str, Any] = _target(settings).served(settings, experiment, say)

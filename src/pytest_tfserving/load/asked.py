@@ -23,8 +23,11 @@ _MOMENT_S = 0.3
 _START_S = 10.0
 # A load process that stands still for longer makes the run INVALID.
 _LONGEST_HICCUP_MS = 1000.0
+_MASTER = "the load generator's master"
 # Latest changes of the requested level that are kept. With one change a second that is ten minutes.
 _MOST_CHANGES = 600
+# The events of lines that Locust's master says.
+OF_THE_MASTER = ("leads", "led")
 # A level that takes longer to spawn than this share of its stage is not reached.
 _SPAWNED_BY = 0.5
 
@@ -121,6 +124,7 @@ class LoadWatch:
         self._own_shape = own_shape
         self._is_flat = (profile.is_constant or profile.is_open) and not own_shape
         self._lag_s = profile.max_lag_ms / 1e3
+        self._longest_stop_s = max(_LONGEST_HICCUP_MS, profile.max_lag_ms) / 1e3
         self._asked = AskedLevel()
         self._running: dict[int, tuple[float, int]] = dict.fromkeys(range(processes), (0.0, 0))
         self._good_until_s = 0.0
@@ -128,6 +132,9 @@ class LoadWatch:
         self._few_since_s = self._many_since_s = math.inf
         self._was_reached = False
         self._settled_s = math.nan
+        self._ended_s = math.inf
+        # A single process has no master.
+        self._led_until_s = 0.0 if processes > 1 else math.inf
         self._reached_s: dict[float, float] = {}
         self._stops: list[tuple[float, float]] = []
         for stage in () if own_shape else _stages(profile, processes):
@@ -148,7 +155,7 @@ class LoadWatch:
         return sum(stood_ms for ended_s, stood_ms in self._stops if ended_s >= window.start_s) / 1e3
 
     def hear(self, line: Mapping[str, Any]) -> None:
-        """Process one line of the load processes."""
+        """Process one line of the load processes, or of Locust's master."""
         match line["event"]:
             case "asked":
                 self._ask(line)
@@ -156,11 +163,21 @@ class LoadWatch:
                 self._compare(line)
             case "settled":
                 self._settled_s = line["at_s"]
-        for began_s, ended_s, stood_ms in line.get("stops", ()):
-            self._stop(began_s, ended_s, stood_ms)
+            case "end":
+                self._ended_s = line["at_s"]
+        stops, who = line.get("stops", ()), "the load generator"
+        if line["event"] in OF_THE_MASTER:
+            self._led_until_s, who = line["at_s"], _MASTER
+        else:
+            self._stops += [(ended_s, stood_ms) for _, ended_s, stood_ms in stops]
+        for began_s, ended_s, stood_ms in stops:
+            self._stop(who, began_s, ended_s, stood_ms)
 
     def end(self, at_s: float) -> None:
-        """Check at the end of the run that load reached the requested level."""
+        """Check at the end of the run that load reached the requested level, and that the master led."""
+        if at_s - self._led_until_s > self._longest_stop_s:
+            silent = f"{_MASTER} said nothing from {self._led_until_s:.1f} s into the load on"
+            self._find(silent, self._led_until_s)
         reached = self._reached
         follow_s = 0.0 if self._is_flat else _FOLLOW_S + self._lag_s
         least = math.ceil(self._asked.least(at_s - follow_s, at_s))
@@ -231,13 +248,14 @@ class LoadWatch:
             if at_s - heard_at_s > self._silence_s:
                 which = f"load process {process + 1} of {self._processes}"
                 self._find(f"{which} said nothing for {self._silence_s:g} s", heard_at_s)
+        if at_s - self._led_until_s > self._silence_s:
+            self._find(f"{_MASTER} said nothing for {self._silence_s:g} s", self._led_until_s)
 
-    def _stop(self, began_s: float, ended_s: float, stood_ms: float) -> None:
+    def _stop(self, who: str, began_s: float, ended_s: float, stood_ms: float) -> None:
         """Note that a process stood still; a long stop in measured time makes the run INVALID."""
-        self._stops.append((ended_s, stood_ms))
         is_measured = ended_s > self._settled_s if self._is_flat else ended_s > 0
-        if is_measured and stood_ms >= max(_LONGEST_HICCUP_MS, self._profile.max_lag_ms):
-            stood = f"the load generator stood still for {stood_ms / 1e3:.1f} s"
+        if is_measured and began_s < self._ended_s and stood_ms >= 1e3 * self._longest_stop_s:
+            stood = f"{who} stood still for {stood_ms / 1e3:.1f} s"
             why = "it was stopped, or its machine was, or its locustfile computed without a pause"
             self._find(f"{stood}, {began_s:.1f} s into the load: {why}", began_s)
 

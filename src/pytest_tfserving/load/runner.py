@@ -13,7 +13,7 @@ import numpy as np
 
 from pytest_tfserving.deciding import DEFAULT_ALPHA, Decider
 from pytest_tfserving.interruption import forget_interruption, raise_if_interrupted
-from pytest_tfserving.load.asked import LoadWatch
+from pytest_tfserving.load.asked import OF_THE_MASTER, LoadWatch
 from pytest_tfserving.load.honesty import is_waiting
 from pytest_tfserving.load.local import STOP_S
 from pytest_tfserving.load.neighbours import Neighbours
@@ -84,6 +84,7 @@ def run(  # noqa: PLR0913, PLR0917 - what a run is made of
             _drain(child, story)
     child.end()
     _hear_the_rest(child, story)
+    _compare_at_the_end(story)
     story.taken_by = neighbours.named()
     curve = cpu.curve(origin_s)
     _decided(story, stream, curve, pulses, last=True)
@@ -98,8 +99,16 @@ def _hear_the_rest(child: LoadChild, story: Story) -> None:
     """Process the lines after the end of the run, as Locust's master writes them."""
     while not child.lines.empty():
         line = child.lines.get()
-        if line and line["event"] in ("cause", "traceback", "fault"):
+        if line and line["event"] in ("cause", "traceback", "fault", *OF_THE_MASTER):
             story.hear(line)
+
+
+def _compare_at_the_end(story: Story) -> None:
+    """Compare the load reached with the load asked for, once a run has taken its time."""
+    has_found = story.early_end or story.aborted or story.incomplete or story.invalid
+    if story.end and not has_found:
+        story.watch.end(story.ended_at_s)
+        story.invalid = story.watch.cause
 
 
 def _neighbours(child: LoadChild, deployment: Deployment) -> Neighbours:
@@ -128,10 +137,7 @@ def _watch(
             return
     if story.end is None:
         story.invalid = child.death() or f"the load generator said nothing for {child.place.silence_s:g} s"
-    elif not story.early_end:
-        story.watch.end(story.ended_at_s)
-        story.invalid = story.watch.cause
-    elif failure := deployment.failure_soon():
+    elif story.early_end and (failure := deployment.failure_soon()):
         story.aborted = f"{failure}, {story.ended_at_s:.1f} s into the load"
 
 
@@ -168,7 +174,8 @@ def _lines(
 ) -> Iterator[dict[str, Any] | None]:
     """Yield the load generator's lines until its end, and None now and then for the caller's own checks.
 
-    The load generator may be silent while the clock of ``pulses`` stands.
+    The load generator may be silent while the clock of ``pulses`` stands. The lines of Locust's master do not
+    count: the master writes them even if no load process writes any.
     """
     heard_at = time.monotonic()
     while True:
@@ -184,7 +191,8 @@ def _lines(
             continue
         if line is None:
             return
-        heard_at = time.monotonic()
+        if line["event"] not in OF_THE_MASTER:
+            heard_at = time.monotonic()
         yield line
 
 

@@ -16,6 +16,8 @@ do so before anything else is loaded. Each line that the process writes has an `
 ``records``   records, if the plan names no file for them: ``data``, in base64
 ``asked``     the locustfile's shape requests another level (only from the process that leads): ``at_s``,
               ``users``, ``spawn_rate``, and ``failed``, the error of the shape's `tick`
+``leads``     twice a second, from Locust's master: ``at_s``, and ``stops``, as in a `tick`
+``led``       the same at the end of the run: after the master's first order, or the end of standard input
 ``end``       the last line: ``reason`` (`time`, `decided`, `failures`, `stalled`, `stopped`), ``at_s``,
               ``to_record`` (requests that were sent, or were due and not sent), ``under_way`` (requests
               that were given up without a response), ``requests`` recorded, ``lag_p95_ms``, ``late``,
@@ -235,14 +237,34 @@ def lead(plan: dict[str, Any], file: Locustfile | None) -> None:
     while len(runner.clients.ready) < plan["processes"]:
         gevent.sleep(_LOOK_S)
     now_s = load_clock(plan).now_s
+    probe = LagProbe(now_s)
+    gevent.spawn(probe.run)
+    speaking = gevent.spawn(say_leading, probe, now_s)
     gevent.sleep(max(-now_s(), 0.0))
     start(runner, plan, file, now_s)
+    next_order()
+    speaking.kill()
+    say_stops("led", probe, now_s)
     while next_order():
         pass  # the workers end first
     if file:
         file.end_leading()
         if file.exit_fault:
             say("fault", text=file.exit_fault)
+
+
+def say_leading(probe: LagProbe, now_s: Callable[[], float]) -> None:
+    """Say without end that the master leads, and when it stood still."""
+    while True:
+        gevent.sleep(TICK_S)
+        say_stops("leads", probe, now_s)
+
+
+def say_stops(event: str, probe: LagProbe, now_s: Callable[[], float]) -> None:
+    """Say when the master stood still since the last time."""
+    probe.look()
+    probe.take()  # the master sends no requests, so none of them is late
+    say(event, at_s=now_s(), stops=probe.take_stops())
 
 
 def leave(file: Locustfile, error: BaseException, _: object, trace: TracebackType | None) -> None:
