@@ -62,13 +62,17 @@ def test_junit_fits_the_xunit2_schema(project: Project) -> None:
         "def test_good(load):\n    load().check()\n",
         "def test_bad(load):\n    assert load().rps < 0\n",
     )
-    project.write(tests=good + bad)
+    forgotten = "def test_forgotten(load):\n    load(users=1)\n"
+    project.write(tests=good + bad + forgotten)
 
-    project.run("--junit-xml=out.xml").assert_outcomes(passed=1, failed=1)
+    run = project.run("--junit-xml=out.xml", "--tfserving-unjudged=fail")
+
+    run.assert_outcomes(passed=2, failed=1)
 
     tree = etree.parse(project.pytester.path / "out.xml")
     properties = list(tree.iterfind(".//testcase/properties"))
-    assert len(properties) == 2
+    assert len(properties) == 3
+    assert len(list(tree.iterfind(".//testcase"))) == 4
     for each in properties:
         schema.assertValid(etree.fromstring(etree.tostring(each)))
         each.getparent().remove(each)
