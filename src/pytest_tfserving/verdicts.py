@@ -10,7 +10,7 @@ import pytest
 
 from pytest_tfserving.errors import ConfigurationError, TFServingWarning
 from pytest_tfserving.report import junit
-from pytest_tfserving.slo import Judgement, Slo, Verdict, check_metric
+from pytest_tfserving.slo import Judgement, Slo, Verdict, check_metric, full_reason
 
 if TYPE_CHECKING:
     from pytest_tfserving.load.result import Result
@@ -94,8 +94,8 @@ def explain(result: Result, judgements: list[Judgement]) -> str:
     worst = Verdict.worst(each.verdict for each in judgements if each.slo.strict)
     lines = [f"{_who(result)}: {worst}"]
     for each in judgements:
-        only_reported = "" if each.slo.strict else " (reported only)"
-        lines.append(f"  {each.verdict:12} {each.slo.text}: {each.reason}{only_reported}")
+        reason = full_reason(each.reason, strict=each.slo.strict)
+        lines.append(f"  {each.verdict:12} {each.slo.text}: {reason}")
     lines.append(
         f"  {result.requests} requests in a window of {result.window.length_s:.1f} s "
         f"from {result.window.start_s:.1f} s on, {result.load_text}"

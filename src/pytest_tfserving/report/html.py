@@ -21,6 +21,7 @@ from pytest_tfserving.report.figures import (
     percent_with_interval,
     reasons,
     roles,
+    slo_reason,
     usd,
     with_interval,
 )
@@ -84,6 +85,7 @@ def html_text(document: Mapping[str, Any]) -> str:
         columns=_COLUMNS,
         cells=_cells,
         slos=_slos,
+        slo_reason=slo_reason,
         facts=lambda result: list(_facts(result)),
         figures=_figures,
         stages=lambda result: list(map(_stage, result["stages"])),
@@ -138,7 +140,7 @@ def _measured(key: str, value: float | None, interval: Sequence[float] | None) -
 
 def _slos(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Each SLO once, though several tests have judged it."""
-    return list({(slo["slo"], slo["verdict"]): slo for slo in result["slos"]}.values())
+    return list({(slo["slo"], slo["verdict"], slo["strict"]): slo for slo in result["slos"]}.values())
 
 
 _BESIDE = {

@@ -9,6 +9,7 @@ import pytest
 
 from pytest_tfserving.report.figures import with_brackets
 from pytest_tfserving.report.json import metrics
+from pytest_tfserving.slo import full_reason
 
 if TYPE_CHECKING:
     from pytest_tfserving.load.result import Result
@@ -49,7 +50,13 @@ def add_result(item: pytest.Item, run: str, result: Result) -> None:
 
 def add_judgements(item: pytest.Item, judgements: list[Judgement]) -> None:
     """Every verdict as a property ``slo:TEXT``."""
-    _add(item, {f"slo:{each.slo.text}": f"{each.verdict}: {each.reason}" for each in judgements})
+    _add(
+        item,
+        {
+            f"slo:{each.slo.text}": f"{each.verdict}: {full_reason(each.reason, strict=each.slo.strict)}"
+            for each in judgements
+        },
+    )
 
 
 def add_verdict(item: pytest.Item, verdict: Verdict) -> None:

@@ -152,6 +152,8 @@ def write_table(reporter: TerminalReporter, document: dict[str, Any]) -> None:
             reporter.write_line(f"{result['label']}: {reason}")
     if any(result["metrics"]["requests"] for result in results):
         reporter.write_line("in ms; [95 % interval]; eff. = rps as a share of the bare in-process session's")
+    if any(" n_eff " in _intervals(result) for result in results):
+        reporter.write_line("n_eff: how many independent requests carry as much information")
 
 
 def write_curve(reporter: TerminalReporter, search: dict[str, Any]) -> None:
