@@ -1,7 +1,12 @@
-"""The errors this plugin raises; each text is one sentence a user can act on."""
+"""The errors this plugin raises, and its warnings; each text is one sentence a user can act on."""
 
 from __future__ import annotations
 
+import os
+import warnings
+from pathlib import Path
+
+_PACKAGE = f"{Path(__file__).parent}{os.sep}"
 # Nobody means a valid name by a longer one.
 _LONGEST_NAME = 80
 
@@ -24,6 +29,17 @@ class LoadError(TFServingError):
 
 class TFServingWarning(UserWarning):
     """A test passed on an estimate, on fewer SLOs than it has, on too few requests, or without a verdict."""
+
+
+def warn_user(text: str) -> None:
+    """Issue a `TFServingWarning` that points to the line of the user's code that has called the package."""
+    import inspect
+
+    __tracebackhide__ = True
+    frame, level = inspect.currentframe(), 1
+    while frame and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(TFServingWarning(text), stacklevel=level)
 
 
 def shown(value: object) -> str:

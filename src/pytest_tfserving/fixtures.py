@@ -6,7 +6,6 @@ import itertools
 import json
 import math
 import tempfile
-import warnings
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from functools import cached_property, partial
@@ -194,7 +193,7 @@ class Load:
         """Warn of results whose load generator had trouble that no `check` has allowed for."""
         for cause in self._unchecked.values():
             text = f"{cause}; only check() allows for that, a comparison of the test's own does not"
-            warnings.warn(TFServingWarning(f"{self._experiment.name}: {text}"), stacklevel=2)
+            self._request.node.warn(TFServingWarning(f"{self._experiment.name}: {text}"))
 
     def max_rps(
         self,

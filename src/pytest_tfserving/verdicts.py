@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_tfserving.errors import ConfigurationError, TFServingWarning
+from pytest_tfserving.errors import ConfigurationError, warn_user
 from pytest_tfserving.report import junit
 from pytest_tfserving.slo import Judgement, Slo, Verdict, check_metric, full_reason
 
@@ -66,7 +65,7 @@ def settle(
         _skip(item, _not_judged(result, answers, metrics))
     for each in strict:
         if each.verdict in (Verdict.INCONCLUSIVE, Verdict.NOT_JUDGED):
-            warnings.warn(TFServingWarning(f"{result.experiment}: {each}"), stacklevel=3)
+            warn_user(f"{result.experiment}: {each}")
     junit.add_verdict(item, Verdict.worst(each.verdict for each in strict))
 
 
@@ -76,8 +75,7 @@ def doubt_reading(result: Result, figure: str, problem: str, settings: Settings)
     text = f"{_who(result)}: {figure}: {problem}"
     if settings.inconclusive == "fail":
         pytest.fail(text, pytrace=False)
-    # The test is four calls away: what it read, its noting, and what was given to be called then.
-    warnings.warn(TFServingWarning(text), stacklevel=5)
+    warn_user(text)
 
 
 def _check_metrics(metrics: tuple[str, ...]) -> None:
