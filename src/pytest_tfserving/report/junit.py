@@ -1,4 +1,4 @@
-"""JUnit: figures and verdicts as ``<properties>`` of the test that asked for them, and what fails a session."""
+"""JUnit: figures and verdicts as ``<properties>`` of the test that asked for them; a session that fails."""
 
 from __future__ import annotations
 
