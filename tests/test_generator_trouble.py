@@ -241,7 +241,10 @@ def test_a_comparison_of_the_tests_own_beside_trouble_warns(project: Project) ->
 
     run.assert_outcomes(passed=2)
     run.stdout.fnmatch_lines(
-        ["*1cpu-1gb-1n-interop1: the load generator waited *; only check() allows for that*"]
+        [
+            "*test_perf.py:1: TFServingWarning: 1cpu-1gb-1n-interop1: the load generator waited *; "
+            "only check() allows for that*"
+        ]
     )
     assert result["invalid"] == ""
     assert set(result["alternatives"]["without_lateness"]) >= {"p95_ms", "mean_ms"}

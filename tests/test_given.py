@@ -184,6 +184,27 @@ def test_an_assertion_on_too_little_is_a_warning_at_its_line(project: Project) -
     )
 
 
+def test_a_warning_of_check_is_at_the_line_that_calls_it(project: Project) -> None:
+    planted.instead_of_load(project, few_requests)
+    project.write(
+        DECIDED,
+        "import pytest\npytestmark = pytest.mark.slo('p99.9<10s')\n"
+        "def test_it(load):\n    result = load()\n    result.check()\n"
+        "def judge(result):\n    result.check('p99.9')\n"
+        "def test_by_a_helper(load):\n    judge(load())\n",
+    )
+
+    run = project.run()
+
+    run.assert_outcomes(passed=2)
+    run.stdout.fnmatch_lines(
+        [
+            "*test_perf.py:5: TFServingWarning: 1cpu-1gb-1n-interop1: INCONCLUSIVE: p99.9<10s: *",
+            "*test_perf.py:7: TFServingWarning: 1cpu-1gb-1n-interop1: INCONCLUSIVE: p99.9<10s: *",
+        ]
+    )
+
+
 def test_where_inconclusive_fails_so_does_a_figure_on_too_little(project: Project) -> None:
     planted.instead_of_load(project, few_requests)
     project.write(

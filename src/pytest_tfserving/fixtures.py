@@ -6,7 +6,6 @@ import itertools
 import json
 import math
 import tempfile
-import warnings
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from functools import cached_property, partial
@@ -194,7 +193,7 @@ class Load:
         """Warn of results whose load generator had trouble and on which the test did not call `check`."""
         for cause in self._unchecked.values():
             text = f"{cause}; only check() allows for that, a comparison of the test's own does not"
-            warnings.warn(TFServingWarning(f"{self._experiment.name}: {text}"), stacklevel=2)
+            self._request.node.warn(TFServingWarning(f"{self._experiment.name}: {text}"))
 
     def max_rps(
         self,
@@ -412,7 +411,7 @@ class Load:
         """Warn of replicas that were lost or restarted: the SLOs of the run may hold all the same."""
         if result.server and not result.aborted:
             for text in result.server.incidents:
-                warnings.warn(TFServingWarning(f"{self._experiment.name}: {text}"), stacklevel=2)
+                warn_user(f"{self._experiment.name}: {text}")
 
     def _show_tracebacks(self, result: Result) -> None:
         """Note the tracebacks of a locustfile for the end of the session, each one once."""

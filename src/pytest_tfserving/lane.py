@@ -8,7 +8,6 @@ import json
 import math
 import os
 import stat
-import sys
 import tempfile
 import time
 import warnings
@@ -190,9 +189,3 @@ def _wait_for(lock: FileLock, say: Callable[[], None]) -> None:
             say()
             said_at = time.monotonic()
         time.sleep(_LOOK_S)
-
-
-def say_on_stderr(text: str) -> None:
-    """Say something from a worker, whose standard output nobody sees."""
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()

@@ -136,7 +136,6 @@ def measure(
         plan = _plan(deployment, profile, first, pulses)
         generator.wait_until_ready()
         _refuse_two_shapes(generator, asked)
-        shown = progress.load(deployment.experiment.name, profile.run_time_s)
         plateau = profile.has_plateau and not generator.has_own_shape
         slos = asked.slos if plateau and not deployment.unfit else ()
         decider = Decider(
@@ -147,7 +146,8 @@ def measure(
             plateau=plateau,
             noise_memory_s=asked.noise_memory_s,
         )
-        with ServerWatch(deployment, plan.clock) as server:
+        name = deployment.experiment.name
+        with ServerWatch(deployment, plan.clock) as server, progress.load(name, profile.run_time_s) as shown:
             result, interrupted = run(generator, plan, deployment, shown, decider, server.cpu, pulses)
         result = server.seen(result)
     if result.is_measured and not deployment.unfit and (found := cache_found(deployment, payload)):

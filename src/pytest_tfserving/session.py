@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -216,7 +216,7 @@ class PerfSession:
 
         if self._schedule is None:
             self._schedule = Schedule(planned(self, items))
-            self.progress.how_far = partial(str, self._schedule)
+            self.progress.schedule = self._schedule
         self._schedule.begin(experiment)
 
     @contextmanager
@@ -227,23 +227,13 @@ class PerfSession:
         with ExitStack() as stack:
             if not self._has_cluster_of_its_own:
                 length_s = self._schedule.this_left_s if self._schedule else None
-                stack.enter_context(self.lane.turn(purpose, self._say, length_s))
-            stack.enter_context(cluster_turn(self.settings, purpose, self._say))
+                stack.enter_context(self.lane.turn(purpose, self.progress, length_s))
+            stack.enter_context(cluster_turn(self.settings, purpose, self.progress))
             yield
 
     @property
     def _has_cluster_of_its_own(self) -> bool:
         return self.is_worker and len(self.settings.kept.get("all_contexts", ())) > 1
-
-    def _say(self, text: str) -> None:
-        from pytest_tfserving.lane import say_on_stderr
-
-        if not self.is_worker:
-            self.progress(text)
-            return
-        capture = self.config.pluginmanager.get_plugin("capturemanager")
-        with capture.global_and_fixture_disabled() if capture else nullcontext():
-            say_on_stderr(text)
 
     def experiments(self, test: pytest.Item) -> list[Experiment]:
         """The experiments of a test, for this session's target.

@@ -340,6 +340,11 @@ class Judgement:
         return f"{self.verdict}: {self.slo.text}: {self.reason}"
 
 
+def full_reason(reason: str, *, strict: bool) -> str:
+    """Return the reason of a verdict, and that the verdict fails nothing where its SLO is not strict."""
+    return reason if strict else f"{reason} (reported only)"
+
+
 @dataclass(frozen=True, slots=True)
 class SloSet:
     """The SLOs that one experiment has on one target; ``owner`` names both in texts."""

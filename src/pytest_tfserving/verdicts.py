@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_tfserving.errors import ConfigurationError, TFServingWarning
+from pytest_tfserving.errors import ConfigurationError, warn_user
 from pytest_tfserving.metrics import metric_of
 from pytest_tfserving.report import junit
-from pytest_tfserving.slo import Judgement, Slo, Verdict
+from pytest_tfserving.slo import Judgement, Slo, Verdict, full_reason
 
 if TYPE_CHECKING:
     from pytest_tfserving.load.result import Result
@@ -67,7 +66,7 @@ def settle(
         _skip(item, _not_judged(result, answers, metrics))
     for each in strict:
         if each.verdict in (Verdict.INCONCLUSIVE, Verdict.NOT_JUDGED):
-            warnings.warn(TFServingWarning(f"{result.experiment}: {each}"), stacklevel=3)
+            warn_user(f"{result.experiment}: {each}")
     junit.add_verdict(item, Verdict.worst(each.verdict for each in strict))
 
 
@@ -77,8 +76,7 @@ def doubt_reading(result: Result, figure: str, problem: str, settings: Settings)
     text = f"{_who(result)}: {figure}: {problem}"
     if settings.inconclusive == "fail":
         pytest.fail(text, pytrace=False)
-    # The test is four calls away: what it read, its noting, and what was given to be called then.
-    warnings.warn(TFServingWarning(text), stacklevel=5)
+    warn_user(text)
 
 
 def _check_metrics(metrics: tuple[str, ...]) -> None:
@@ -95,8 +93,8 @@ def explain(result: Result, judgements: list[Judgement]) -> str:
     worst = Verdict.worst(each.verdict for each in judgements if each.slo.strict)
     lines = [f"{_who(result)}: {worst}"]
     for each in judgements:
-        only_reported = "" if each.slo.strict else " (reported only)"
-        lines.append(f"  {each.verdict:12} {each.slo.text}: {each.reason}{only_reported}")
+        reason = full_reason(each.reason, strict=each.slo.strict)
+        lines.append(f"  {each.verdict:12} {each.slo.text}: {reason}")
     lines.append(
         f"  {result.requests} requests in a window of {result.window.length_s:.1f} s "
         f"from {result.window.start_s:.1f} s on, {result.load_text}"

@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.metrics import METRICS
+from pytest_tfserving.slo import full_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -169,7 +170,13 @@ def _causes(result: Mapping[str, Any]) -> list[str]:
     if not result["slos"]:
         return ["no SLO for this target"]
     missed = [each for each in result["slos"] if each["verdict"] not in ("PASS", "NOT JUDGED")]
-    return list(dict.fromkeys(f"{each['verdict']}: {each['slo']}: {each['reason']}" for each in missed))
+    texts = [f"{each['verdict']}: {each['slo']}: {slo_reason(each)}" for each in missed]
+    return list(dict.fromkeys(texts))
+
+
+def slo_reason(slo: Mapping[str, Any]) -> str:
+    """Return what the verdict on an SLO rests on."""
+    return full_reason(slo["reason"], strict=slo["strict"])
 
 
 _ROLES = {"cheapest": "as cheap", "fastest": "as fast"}

@@ -22,6 +22,7 @@ from pytest_tfserving.report.figures import (
     percent_with_interval,
     reasons,
     roles,
+    slo_reason,
     usd,
     with_interval,
     written,
@@ -85,6 +86,7 @@ def html_text(document: Mapping[str, Any]) -> str:
         columns=("experiment", "verdict", *(each.column for each in columns()), "USD a million"),
         cells=_cells,
         slos=_slos,
+        slo_reason=slo_reason,
         facts=lambda result: list(_facts(result)),
         figures=_figures,
         stages=lambda result: list(map(_stage, result["stages"])),
@@ -138,7 +140,7 @@ def _measured(metric: Metric, value: float | None, interval: Sequence[float] | N
 
 def _slos(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return each SLO once, even if several tests have judged it."""
-    return list({(slo["slo"], slo["verdict"]): slo for slo in result["slos"]}.values())
+    return list({(slo["slo"], slo["verdict"], slo["strict"]): slo for slo in result["slos"]}.values())
 
 
 _ALTERNATIVES = {

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import shutil
+import sys
 import time
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.report.figures import (
@@ -21,7 +23,7 @@ from pytest_tfserving.report.figures import (
 from pytest_tfserving.slo import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import pytest
     from _pytest.terminal import TerminalReporter
@@ -42,15 +44,35 @@ _COLOURS = {
 }
 
 
+class TimeLeft(Protocol):
+    """The time that a session may still take, as text; it is told what load is at work."""
+
+    def begin_load(self, run_time_s: float) -> None:
+        """Note that a run of load begins."""
+
+    def go_on(self, load_left_s: float) -> None:
+        """Note for how long the run of load goes on, at most."""
+
+    def end_load(self) -> None:
+        """Note that the run of load is over."""
+
+
 class Progress:
-    """A line about the current work: rewritten in place on a terminal, else printed now and then."""
+    """One line about what is going on: rewritten in place on a terminal, else printed now and then.
+
+    A worker of pytest-xdist has no terminal. It prints to standard error, which is the controller's, and says
+    its name in the place of how far the session is: it does not know what other workers do.
+    """
 
     def __init__(self, config: pytest.Config, ui: str) -> None:
         self._reporter: TerminalReporter | None = config.pluginmanager.get_plugin("terminalreporter")
         self._capture = config.pluginmanager.get_plugin("capturemanager")
+        self._worker = str(getattr(config, "workerinput", {}).get("workerid", ""))
         is_terminal = bool(self._reporter and self._reporter.isatty)
         self._ui = ui or ("live" if is_terminal else "simple")
-        if self._reporter is None or hasattr(config, "workerinput") or config.get_verbosity() < 0:
+        if self._worker and self._ui == "live":
+            self._ui = "simple"
+        if not (self._reporter or self._worker) or config.get_verbosity() < 0:
             self._ui = "none"
         self._shown_at = -math.inf
         self._open = False
@@ -62,19 +84,13 @@ class Progress:
         if self._ui == "none" or (self._ui == "simple" and often and not self._due()):
             return
         self._shown_at = time.monotonic()
-        assert self._reporter is not None
-        if how_far := self.how_far():
-            text = f"{how_far}: {text}"
+        if before := self._worker or str(self.schedule or ""):
+            text = f"{before}: {text}"
         with self._uncaptured():
             if self._ui == "live":
-                # A line that goes on below it would not be rewritten as a whole.
-                width = shutil.get_terminal_size().columns - 1
-                self._reporter.rewrite(text[:width], erase=True)
-                self._open = True
+                self._rewrite(text)
             else:
-                self._reporter.ensure_newline()
-                self._reporter.write_line(f"  {text}")
-                self._reporter.flush()
+                self._write_line(f"  {text}")
 
     def close(self) -> None:
         """Clear the line."""
@@ -83,8 +99,9 @@ class Progress:
                 self._reporter.rewrite("", erase=True)
             self._open = False
 
-    def load(self, experiment: str, run_time_s: float) -> Any:
-        """Return a function that shows one tick of a run of load."""
+    @contextmanager
+    def load(self, experiment: str, run_time_s: float) -> Iterator[Callable[[dict[str, Any]], None]]:
+        """Know that load is put on ``experiment``, and give a function that shows one tick of it."""
         has_begun = False
 
         def show(tick: dict[str, Any]) -> None:
@@ -92,6 +109,8 @@ class Progress:
             p95 = "no answer yet" if tick["p95_ms"] is None else f"p95 {figure(tick['p95_ms'])} ms"
             users = f"{tick['users']} user{'' if tick['users'] == 1 else 's'}"
             failed = f", {tick['failures']} errors" if tick["failures"] else ""
+            if self.schedule:
+                self.schedule.go_on(run_time_s - tick["at_s"])
             self(
                 f"{experiment}: {tick['at_s']:.0f} s of at most {run_time_s:.0f} s, {users}, "
                 f"{tick['rps']:.0f} rps, {p95}{failed}",
@@ -99,14 +118,34 @@ class Progress:
             )
             has_begun = tick["at_s"] >= _FIRST_S
 
-        return show
+        if self.schedule:
+            self.schedule.begin_load(run_time_s)
+        try:
+            yield show
+        finally:
+            if self.schedule:
+                self.schedule.end_load()
 
     def _due(self) -> bool:
         return time.monotonic() - self._shown_at >= _SIMPLE_EVERY_S
 
-    def _uncaptured(self) -> Any:
-        from contextlib import nullcontext
+    def _rewrite(self, text: str) -> None:
+        assert self._reporter is not None
+        # A line that goes on below it would not be rewritten as a whole.
+        width = shutil.get_terminal_size().columns - 1
+        self._reporter.rewrite(text[:width], erase=True)
+        self._open = True
 
+    def _write_line(self, line: str) -> None:
+        if self._reporter:
+            self._reporter.ensure_newline()
+            self._reporter.write_line(line)
+            self._reporter.flush()
+        else:
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
+
+    def _uncaptured(self) -> Any:
         return self._capture.global_and_fixture_disabled() if self._capture else nullcontext()
 
 
@@ -154,6 +193,8 @@ def write_table(reporter: TerminalReporter, document: dict[str, Any]) -> None:
             reporter.write_line(f"{result['label']}: {reason}")
     if any(result["metrics"]["requests"] for result in results):
         reporter.write_line("in ms; [95 % interval]; eff. = rps as a share of the bare in-process session's")
+    if any(" n_eff " in _intervals(result) for result in results):
+        reporter.write_line("n_eff: how many independent requests carry as much information")
 
 
 def write_curve(reporter: TerminalReporter, search: dict[str, Any]) -> None:
