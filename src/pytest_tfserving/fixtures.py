@@ -411,7 +411,7 @@ class Load:
         """Warn of replicas that were lost or restarted: the SLOs of the run may hold all the same."""
         if result.server and not result.aborted:
             for text in result.server.incidents:
-                warn_user(f"{self._experiment.name}: {text}")
+                self._request.node.warn(TFServingWarning(f"{self._experiment.name}: {text}"))
 
     def _show_tracebacks(self, result: Result) -> None:
         """Note the tracebacks of a locustfile for the end of the session, each one once."""

@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_tfserving.report.figures import (
     columns,
@@ -101,7 +101,7 @@ class Progress:
 
     @contextmanager
     def load(self, experiment: str, run_time_s: float) -> Iterator[Callable[[dict[str, Any]], None]]:
-        """Know that load is put on ``experiment``, and give a function that shows one tick of it."""
+        """Note that load is put on ``experiment``; give a function that shows one tick of the load."""
         has_begun = False
 
         def show(tick: dict[str, Any]) -> None:
