@@ -394,7 +394,7 @@ def deployment(port: int, generator_core: int, protocol: str = "rest") -> Deploy
         path=MODEL_PATH,
         endpoints=() if protocol == "grpc" else (endpoint,),
         grpc_endpoints=(endpoint,) if protocol == "grpc" else (),
-        reached="loopback",
+        via="loopback",
         generator_cores=frozenset({generator_core}),
     )
 

@@ -95,6 +95,11 @@ def _stop(index: int) -> Callable[[LoadChild], None]:
     return act
 
 
+def _stop_for_good(index: int) -> Callable[[LoadChild], None]:
+    """Stop one process until it is killed at the end of the run."""
+    return lambda child: os.kill(child.pids[index], signal.SIGSTOP)
+
+
 def _go_on(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGCONT)
@@ -125,6 +130,10 @@ KINDS = {
     "a load process is stopped for 3 s": Kind(act=_stop(1), processes=2),
     "the only load process is stopped for 3 s": Kind(act=_stop(0)),
     "the only load process is stopped for 3 s, open loop": Kind(act=_stop(0), profile=_OPEN),
+    "the master is stopped for 3 s": Kind(act=_stop(2), processes=2),
+    "the master is stopped for 3 s, open loop": Kind(act=_stop(2), processes=2, profile=_OPEN),
+    "the master is stopped while a stage begins": Kind(act=_stop(2), processes=2, profile=_STEPS),
+    "the master is stopped until the end": Kind(act=_stop_for_good(2), processes=2),
     "the load process is starved": Kind(act=_starve, from_the_start=True, profile=_SHORT),
     "users quit": Kind(CLIENT.replace("{then}", "raise StopUser()")),
     "users quit, two processes": Kind(CLIENT.replace("{then}", "raise StopUser()"), processes=2),

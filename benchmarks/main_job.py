@@ -101,7 +101,7 @@ def run(report: Path) -> Job:
 
 def narrowing(result: dict[str, Any]) -> float | None:
     """The width of the efficiency's interval over that of two looks at the baseline."""
-    baseline, window = result["bare"], result["window"]
+    baseline, window = result["baseline"], result["window"]
     if not baseline or "efficiency" not in result["intervals"] or "rps" not in result["intervals"]:
         return None
     pulses = list(zip(baseline["at_s"], baseline["rps"], strict=True))

@@ -20,10 +20,11 @@ import numpy as np
 
 from pytest_tfserving.load import runner
 from pytest_tfserving.load.child import LoadChild
-from pytest_tfserving.load.latencies import MOST_EXACT, SCHEMA_PERCENTILES
+from pytest_tfserving.load.latencies import MOST_EXACT
 from pytest_tfserving.load.outcome import outcome
 from pytest_tfserving.load.profile import LoadProfile
 from pytest_tfserving.load.recorder import SUCCESS, read_records
+from pytest_tfserving.metrics import KEPT_PERCENTILES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +81,7 @@ def main() -> None:
     if result.aborted or result.total_errors:
         sys.exit(f"the run failed: {result.aborted or dict(result.errors)}")
     latencies_ms = pooled(records, result)
-    exact = {each: np.percentile(latencies_ms, each, method="inverted_cdf") for each in SCHEMA_PERCENTILES}
+    exact = {each: np.percentile(latencies_ms, each, method="inverted_cdf") for each in KEPT_PERCENTILES}
     off = {each: abs(result.percentile_ms(each) / value - 1) for each, value in exact.items()}
     common.table(
         ["percentile", "merged, ms", "pooled, ms", "off"],

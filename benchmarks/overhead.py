@@ -65,9 +65,9 @@ def experiment_round(folder: Path) -> Round:
     started_at, start = time.time(), time.perf_counter()
     result = targets.run_experiment(folder, ["--tfserving-target=local"], _RUN_TIME_S)
     whole_s = time.perf_counter() - start
-    if not result["bare"]:
+    if not result["baseline"]:
         sys.exit("there was no baseline")
-    baseline = result["bare"]
+    baseline = result["baseline"]
     # One caller: a pulse takes as long as its calls.
     pulses_s = sum(calls / rps for calls, rps in zip(baseline["calls"], baseline["rps"], strict=True))
     load_began = dt.datetime.fromisoformat(result["started_at"]).timestamp()

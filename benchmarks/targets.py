@@ -44,7 +44,7 @@ def main() -> None:
             result = targets.run_experiment(folder, options[name], _QUICK_S if args.quick else _RUN_TIME_S)
             efficiency[name].append(result["metrics"]["efficiency"])
             cpu_ms[name].append(1000 * result["server"]["cores"] / result["metrics"]["rps"])
-            reached[name] = result["reached"]
+            reached[name] = result["via"]
             return float(result["metrics"]["rps"])
 
         takers: dict[str, Callable[[], float]] = {name: partial(rps, name) for name in options}

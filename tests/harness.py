@@ -44,9 +44,9 @@ RESULT = Result(
     total_requests=1010,
     total_errors=10,
     generator=Generator(0.1, 0.1),
-    reached="",
+    via="",
     endpoints=[],
-    bare=Baseline((2.0, 3.0), (125.0, 125.0), (8.0, 10.0), (50.0, 50.0)),
+    baseline=Baseline((2.0, 3.0), (125.0, 125.0), (8.0, 10.0), (50.0, 50.0)),
 )
 EXPERIMENTS = """
 defaults: {model: ./models/half, payload: request.json, profile: tiny}

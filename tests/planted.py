@@ -63,7 +63,7 @@ def result(index: int = 0, rps: float = 50.0, p50_ms: float = 300.0, **changes: 
     part.add(finished_s, latencies_ms, np.zeros(len(finished_s), bool))
     part.close()
     part.see_again(finished_s, latencies_ms, np.zeros(len(finished_s), bool))
-    intervals, effective = part.intervals()
+    intervals, n_eff = part.intervals()
     values = {
         "experiment": experiment.name,
         "target": "kubernetes",
@@ -77,14 +77,14 @@ def result(index: int = 0, rps: float = 50.0, p50_ms: float = 300.0, **changes: 
         "total_requests": len(finished_s),
         "total_errors": 0,
         "generator": Generator(0.31, 1.2),
-        "reached": "LoadBalancer",
+        "via": "LoadBalancer",
         "endpoints": ["http://10.0.0.1:8501"],
         "intervals": intervals,
-        "effective": effective,
+        "n_eff": n_eff,
         "configuration": experiment.configuration,
         "series": [_second(second, finished_s, latencies_ms) for second in range(run_s)],
         "run_record": _record(experiment.profile, finished_s, run_s),
-        "circumstances": {"machine": {"cpu": "a CPU", "cores": 16}, "commit": "0123abc"},
+        "environment": {"machine": {"cpu": "a CPU", "cores": 16}, "commit": "0123abc"},
     }
     return Result(**{**values, **changes})
 
@@ -124,7 +124,7 @@ def instead_of_load(
     def deployed(order: Order) -> AbstractContextManager[Deployment]:
         name = order.experiment.name
         return nullcontext(
-            Deployment(order.experiment, name, "half", "/v1/models/half", endpoints=(), reached="nothing")
+            Deployment(order.experiment, name, "half", "/v1/models/half", endpoints=(), via="nothing")
         )
 
     def measured(deployment: Deployment, asked: Asked, *_: Any) -> tuple[Result, bool]:
@@ -144,11 +144,11 @@ def instead_of_servers(project: Project) -> list[tuple[str, str]]:
     def deployed(order: Order) -> AbstractContextManager[Deployment]:
         weights = (order.model_path() / "1" / "weights").read_text(encoding="utf-8")
         name = order.experiment.name
-        about: dict[str, Any] = {"reached": "nothing", "circumstances": {"weights": weights}}
+        about: dict[str, Any] = {"via": "nothing", "environment": {"weights": weights}}
         return nullcontext(Deployment(order.experiment, name, "half", "", endpoints=(), **about))
 
     def measured(deployment: Deployment, asked: Asked, *_: Any) -> tuple[Result, bool]:
-        weights = deployment.circumstances["weights"]
+        weights = deployment.environment["weights"]
         runs.append((weights, asked.payload.body.decode()))
         return result(**_about(deployment, asked), p50_ms=float(weights)), False
 
@@ -262,7 +262,7 @@ def calibration() -> dict[str, Any]:
 def every_part() -> dict[str, Any]:
     """The JSON of a document with a part of every kind, short enough to be reported a thousand times."""
     stage = {"start_s": 0, "end_s": 9, "level": 4, "requests": 9, "rps": 1.0, "errors": 0}
-    staged = result(3, invalid="x", stages=[{**stage, "intervals": {}, "effective": {}}])
+    staged = result(3, invalid="x", stages=[{**stage, "intervals": {}, "n_eff": {}}])
     entries = map(entry, (result(0), staged, result(7, rps=9)))
     content: dict[str, Any] = json.loads(
         json_text({**document(*entries, searches=[search()]), "calibration": calibration()})

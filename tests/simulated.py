@@ -10,7 +10,7 @@ import numpy as np
 
 from pytest_tfserving.deciding import SHORTEST_WINDOW_S
 from pytest_tfserving.slo import Slo
-from pytest_tfserving.slo_tests import Baseline, SeriesSet, SloTest, Window, slo_test
+from pytest_tfserving.slo_tests import Baseline, SeriesSet, SloTest, Window
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,7 +88,7 @@ def window(run: Run, until_s: float, cpu: tuple[Floats, Floats] | None = None) -
 
 def new_test(text: str, shared: SeriesSet | None = None) -> SloTest:
     """The test of an SLO."""
-    found = slo_test(Slo.parse(text), NOISE_MEMORY_S, shared or SeriesSet(NOISE_MEMORY_S))
+    found = Slo.parse(text).sequential_test(NOISE_MEMORY_S, shared or SeriesSet(NOISE_MEMORY_S))
     assert found
     return found
 

@@ -12,6 +12,7 @@ from harness import EXPERIMENTS
 from pytest_tfserving.load.asked import LoadWatch
 from pytest_tfserving.load.lag_probe import LagProbe
 from pytest_tfserving.load.profile import LoadProfile
+from pytest_tfserving.load.result import Window
 from pytest_tfserving.load.run_record import MOST_STEPS, USERS, RunRecorder
 
 if TYPE_CHECKING:
@@ -133,12 +134,74 @@ def test_levels_that_are_not_reached_are_found(
 def test_a_process_that_says_nothing_is_found() -> None:
     watch = LoadWatch(LoadProfile("p", users=4, run_time_s=60), processes=2, silence_s=15)
     for at_s in range(1, 40):
+        watch.hear(leads(at_s))
         watch.hear(part(at_s, 2, process=0))
         if at_s < 10:
             watch.hear(part(at_s, 2, process=1))
 
     assert watch.cause == "load process 2 of 2 said nothing for 15 s"
     assert watch.loaded_until_s == 9
+
+
+def leads(at_s: float, *stops: tuple[float, float, float]) -> dict[str, Any]:
+    """What Locust's master says of itself."""
+    return {"event": "leads", "at_s": at_s, "stops": stops}
+
+
+def led(until_s: float) -> LoadWatch:
+    """A watch of two processes and a master that speaks twice a second until a moment."""
+    watch = LoadWatch(LoadProfile("p", users=4, run_time_s=30), processes=2, silence_s=15)
+    watch.hear({"event": "settled", "at_s": 0.5})
+    for half in range(1, 61):
+        if half / 2 <= until_s:
+            watch.hear(leads(half / 2))
+        for process in (0, 1):
+            watch.hear(part(half / 2, 2, process))
+    watch.hear({"event": "end", "at_s": 30.0})
+    return watch
+
+
+def test_a_master_that_says_nothing_is_found() -> None:
+    watch = led(until_s=9.0)
+
+    assert watch.cause == "the load generator's master said nothing for 15 s"
+    assert watch.loaded_until_s == 9.0
+
+
+def test_a_master_that_says_nothing_at_the_end_is_found_at_the_end() -> None:
+    watch = led(until_s=28.0)
+    assert watch.cause == ""
+
+    watch.end(30.0)
+
+    assert watch.cause == "the load generator's master said nothing from 28.0 s into the load on"
+    assert watch.loaded_until_s == 28.0
+
+
+@pytest.mark.parametrize(
+    ("stop", "is_found"),
+    [
+        ((27.5, 30.5, 3000.0), True),
+        ((27.5, 28.4, 900.0), False),
+        ((30.1, 33.1, 3000.0), False),
+    ],
+    ids=["long", "short", "after the load"],
+)
+def test_a_master_that_stands_still_is_found(stop: tuple[float, float, float], *, is_found: bool) -> None:
+    watch = led(until_s=30.0)
+    watch.hear(leads(33.2, stop))
+    watch.end(30.0)
+
+    cause = "the load generator's master stood still for 3.0 s, 27.5 s into the load: "
+    assert watch.cause.startswith(cause) if is_found else watch.cause == ""
+    assert watch.loaded_until_s == (27.5 if is_found else math.inf)
+
+
+def test_a_stop_of_the_master_keeps_no_request_waiting() -> None:
+    watch = led(until_s=30.0)
+    watch.hear(leads(20.0, (19.0, 19.5, 500.0)))
+
+    assert watch.stood_s(Window(0.0, 30.0)) == 0
 
 
 def test_a_level_seen_before_it_is_known_to_be_asked_for_is_no_trouble() -> None:

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from harness import PATIENCE_S, Project, until
-from pytest_tfserving.bare import BarePlan, BareSession, PulseRow, Pulses, start_sessions
+from pytest_tfserving.bare import BarePlan, BareSession, SessionPulses, start_sessions
 from pytest_tfserving.errors import DeploymentError
 from pytest_tfserving.experiment import Experiment, ServingOptions, Shape
 from pytest_tfserving.freeze import Processes, can_be_frozen
@@ -31,6 +31,7 @@ from pytest_tfserving.processes import ChildProcess, available_cores
 from pytest_tfserving.report.json import result_as_dict, result_from_dict
 from pytest_tfserving.statistics.intervals import ratio_interval
 from pytest_tfserving.targets.deployment import Deployment, Endpoint
+from pytest_tfserving.targets.pulses import PulseRow
 from server_process import Server, free_port, half_plus_two_plan
 
 if TYPE_CHECKING:
@@ -74,10 +75,10 @@ class Bench:
         )
         self.folder = folder
 
-    def pulses(self, sessions: list[BareSession] | None = None) -> Pulses:
+    def pulses(self, sessions: list[BareSession] | None = None) -> SessionPulses:
         """The pulses of a run of load."""
         servers = Processes([-group for group in self.server.groups()])
-        return Pulses(sessions or self.sessions, servers, self.folder / "clock")
+        return SessionPulses(sessions or self.sessions, servers, self.folder / "clock")
 
     def run(
         self,
@@ -397,7 +398,7 @@ def test_results_of_before_there_were_pulses_can_be_read() -> None:
     from harness import RESULT
 
     values = result_as_dict(RESULT)
-    values["bare"] = {"rps": [100.0, 150.0], "latency_ms": [8.0, 10.0]}
+    values["baseline"] = {"rps": [100.0, 150.0], "latency_ms": [8.0, 10.0]}
 
     found = result_from_dict(values)
 

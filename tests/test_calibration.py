@@ -228,7 +228,32 @@ def test_one_that_is_cut_off_is_said(project: Project) -> None:
 
     run = project.run("--collect-only")
 
-    run.stdout.fnmatch_lines(["*noise memory 10 s (the default: * is cut off or no JSON; run *"])
+    run.stdout.fnmatch_lines(["*noise memory 10 s (the default: * is not whole JSON: *; run *"])
+
+
+@pytest.mark.parametrize(
+    "content", ["[1]", "7", "null", '{"version": 1}', "[" * 50_000], ids=lambda content: content[:20]
+)
+def test_one_that_is_something_else_is_said(project: Project, content: str) -> None:
+    keep().write_text(content, encoding="utf-8")
+
+    run = project.run("--collect-only")
+
+    run.stdout.fnmatch_lines(["*noise memory 10 s (the default: the calibration * is n*; run *"])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("measured_at", 7), ("cores", {}), ("noise_memory_s", True), ("answer", None)]
+)
+def test_one_that_somebody_changed_is_not_used(project: Project, key: str, value: object) -> None:
+    path = keep()
+    content = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**content, key: value}), encoding="utf-8")
+
+    run = project.run("--collect-only")
+
+    said = "*noise memory 10 s (the default: the calibration * is not what this version of *; run *"
+    run.stdout.fnmatch_lines([said])
 
 
 def test_servers_elsewhere_are_not_under_this_machines_noise(project: Project) -> None:
@@ -287,7 +312,8 @@ def test_it_says_what_the_machine_is_fit_for(calibrated: Calibrated) -> None:
 
 
 def test_it_measures_again_where_the_file_is_no_use(calibrated: Calibrated) -> None:
-    assert "kept.json is cut off or no JSON; measuring again." in calibrated.done.stderr
+    assert "kept.json is not whole JSON: " in calibrated.done.stderr
+    assert "; measuring again." in calibrated.done.stderr
     assert calibrated.json("kept.json") == calibrated.json("out.json")
     assert sorted(path.name for path in calibrated.folder.iterdir() if path.suffix in (".json", ".html")) == [
         "kept.json",

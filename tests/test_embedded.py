@@ -35,12 +35,12 @@ def test_the_embedded_server_is_judged_against_the_bare_session(project: Project
 
     run.assert_outcomes(passed=1)
     assert result["verdict"] == "PASS"
-    assert len(result["bare"]["rps"]) == len(result["bare"]["at_s"]) > 2
+    assert len(result["baseline"]["rps"]) == len(result["baseline"]["at_s"]) > 2
     low, high = result["intervals"]["efficiency"]
     assert low <= result["metrics"]["efficiency"] <= high
     assert 0 < result["metrics"]["efficiency"] < 1
     assert result["errors"] == {}
-    assert result["circumstances"]["server"] == "embedded"
+    assert result["environment"]["server"] == "embedded"
 
 
 def test_a_model_that_does_not_load_is_named_with_the_loaders_reason(project: Project) -> None:
@@ -84,6 +84,6 @@ def test_resnet50_answers_rightly_in_every_form(project: Project, resnet50: Path
     run, (result,) = project.results(server=False)
 
     run.assert_outcomes(skipped=1)
-    assert result["bare"], "nothing says what is right"
+    assert result["baseline"], "nothing says what is right"
     assert (result["total_errors"], result["aborted"], result["errors"]) == (0, "", {})
     assert result["total_requests"] > 0

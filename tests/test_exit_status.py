@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -38,6 +39,21 @@ ANSWERED = {
     "it is reported only": (
         '@pytest.mark.slo("p50<1us", strict=False)\ndef test_it(load):\n    load().check()\n',
         0,
+    ),
+}
+
+# By name: experiments, an option, and what fails a session whose only test passes.
+FAILING = {
+    "a verdict": (MISSED, "--tfserving-unjudged=warn", f"{NAME} is FAIL, and no test failed for that"),
+    "a run that is not judged": (
+        EXPERIMENTS,
+        "--tfserving-unjudged=fail",
+        f"{NAME}: load() ran, and no test called check()",
+    ),
+    "nothing judged": (
+        EXPERIMENTS.replace('    slo: ["rps>=1"]\n', ""),
+        "--tfserving-nothing-judged=fail",
+        "NOT JUDGED: the only experiment was not judged",
     ),
 }
 
@@ -109,6 +125,34 @@ def test_workers_are_held_to_the_table_too(project: Project) -> None:
     assert run.outlines[-1].startswith(
         f"tfserving: {NAME} is FAIL, and no test failed for that (test_perf.py::"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "workers"),
+    [*((name, ()) for name in FAILING), ("a verdict", ("-n", "1"))],
+    ids=[*FAILING, "a verdict, xdist"],
+)
+def test_junit_has_a_failure_where_only_the_exit_code_has_one(
+    project: Project, name: str, workers: tuple[str, ...]
+) -> None:
+    if workers:
+        planted.in_every_process(project.pytester, project.monkeypatch)
+    else:
+        planted.instead_of_load(project)
+    experiments, option, said = FAILING[name]
+    project.write(experiments, GREEN["check is forgotten"])
+
+    run = project.run("--junit-xml=out.xml", option, *workers)
+
+    assert run.ret == pytest.ExitCode.TESTS_FAILED
+    (suite,) = ET.parse(project.pytester.path / "out.xml").getroot()
+    assert (suite.attrib["tests"], suite.attrib["failures"]) == ("2", "1")
+    passed, failed = suite.iter("testcase")
+    assert passed.find("failure") is None
+    assert (failed.attrib["classname"], failed.attrib["name"]) == ("pytest-tfserving", "session")
+    (failure,) = failed
+    assert failure.attrib["message"].startswith(said)
+    assert failure.text == failure.attrib["message"]
 
 
 def test_a_session_that_agrees_with_its_table_ends_with_pytests_own_line(project: Project) -> None:

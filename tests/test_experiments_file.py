@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.experiments_file import find_file, read_file
+from pytest_tfserving.targets import TARGETS
 
 STUDY = Path(__file__).parents[1] / "perf_tests" / "experiments.yaml"
 
@@ -83,6 +85,15 @@ def test_slos_are_by_target(tmp_path: Path) -> None:
 
     assert experiment.slo.min_rps == 3
     assert [slo.text for slo in experiment.slo] == ["rps>=3"]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_slos_can_be_for_any_target(tmp_path: Path, target: str) -> None:
+    path = tmp_path / "experiments.yaml"
+    path.write_text(f"{GOOD}  slo: {{{target}: [rps>=3]}}\n", encoding="utf-8")
+    (experiment,) = read_file(path).experiments
+
+    assert [slo.text for slo in replace(experiment, target=target).slo] == ["rps>=3"]
 
 
 GOOD = "experiments:\n- shape: 1cpu-2gb-1n\n  inter_op: 1\n"
@@ -167,7 +178,7 @@ GOOD = "experiments:\n- shape: 1cpu-2gb-1n\n  inter_op: 1\n"
         ),
         (
             GOOD + "profiles:\n  p: {rate: 5, pace_s: 1, run_time_s: 5}\n",
-            "load profile 'p' has a rate, which no user's think_time_s or pace_s changes; drop one of them.",
+            "load profile 'p' sets both rate and think_time_s/pace_s; an open loop has no pauses: drop one",
         ),
         (
             GOOD + "profiles:\n  p: {rate: -5, run_time_s: 5}\n",
@@ -212,7 +223,7 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     path = tmp_path / "experiments.yaml"
     path.write_bytes(b"\xff\xfe\x00")
 
-    with pytest.raises(ConfigurationError, match="is not YAML: it is not UTF-8 text"):
+    with pytest.raises(ConfigurationError, match="is not UTF-8 text"):
         read_file(path)
 
 

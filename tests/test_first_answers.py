@@ -44,7 +44,7 @@ def expected(server: OddServer, body: str = ROWS) -> ExpectedAnswer:
         model="half",
         path="/v1/models/half",
         endpoints=(endpoint,),
-        reached="here",
+        via="here",
         grpc_endpoints=(endpoint,),
     )
     return first_answers(deployment, Payload.from_body(body.encode()), TIMEOUT_S).expected
@@ -190,6 +190,6 @@ def test_three_numbers_for_a_column_on_a_server_of_ones_own(project: Project, ba
 
     run.assert_outcomes(passed=1)
     assert (result["verdict"], result["errors"]) == ("PASS", {})
-    assert bool(result["bare"]) == (not own)
+    assert bool(result["baseline"]) == (not own)
     folder = project.pytester.path
     assert main(["report", str(folder / "out.json"), "--markdown", str(folder / "out.md")]) == 0

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from harness import Project
     from pytest_tfserving.load.profile import LoadProfile
 
-NINETY = replace(RESULT, latencies=Latencies.of(np.arange(1.0, 91.0)), errors={}, bare=None)
+NINETY = replace(RESULT, latencies=Latencies.of(np.arange(1.0, 91.0)), errors={}, baseline=None)
 MANY = replace(
     RESULT,
     latencies=Latencies.of(np.arange(1.0, 5001.0)),
@@ -142,7 +142,7 @@ def test_a_figure_that_rests_on_too_little_says_why(result: Result, figure: str,
             replace(
                 NINETY,
                 slos=(Slo.parse("p95<1s"),),
-                decided={"p95<1s": Decision(holds=True, alpha=0.01, after_s=5.0, at_s=6.0, effective=60.0)},
+                decided={"p95<1s": Decision(holds=True, alpha=0.01, after_s=5.0, at_s=6.0, n_eff=60.0)},
             ),
             "p95_ms",
         ),
@@ -154,9 +154,9 @@ def test_a_figure_that_rests_on_enough_says_nothing(result: Result, figure: str)
 
 def few_requests(_: LoadProfile) -> dict[str, Any]:
     """Return what a run that was stopped early would have measured: an SLO is decided, hardly more."""
-    decided = Decision(holds=True, alpha=0.01, after_s=5.0, at_s=6.0, effective=60.0)
+    decided = Decision(holds=True, alpha=0.01, after_s=5.0, at_s=6.0, n_eff=60.0)
     latencies = Latencies.of(np.arange(1.0, 91.0))
-    return {"latencies": latencies, "intervals": {}, "effective": {}, "decided": {"p95<10s": decided}}
+    return {"latencies": latencies, "intervals": {}, "n_eff": {}, "decided": {"p95<10s": decided}}
 
 
 DECIDED = EXPERIMENTS.replace('["rps>=1"]', '["p95<10s"]')
@@ -180,6 +180,27 @@ def test_an_assertion_on_too_little_is_a_warning_at_its_line(project: Project) -
             "*test_perf.py:5: TFServingWarning: 1cpu-1gb-1n-interop1 on local: p99_9_ms: "
             "90 requests are too few for p99.9, it needs 1000",
             "*test_perf.py:8: TFServingWarning: * p99.9: 90 requests are too few for p99.9, it needs 1000",
+        ]
+    )
+
+
+def test_a_warning_of_check_is_at_the_line_that_calls_it(project: Project) -> None:
+    planted.instead_of_load(project, few_requests)
+    project.write(
+        DECIDED,
+        "import pytest\npytestmark = pytest.mark.slo('p99.9<10s')\n"
+        "def test_it(load):\n    result = load()\n    result.check()\n"
+        "def judge(result):\n    result.check('p99.9')\n"
+        "def test_by_a_helper(load):\n    judge(load())\n",
+    )
+
+    run = project.run()
+
+    run.assert_outcomes(passed=2)
+    run.stdout.fnmatch_lines(
+        [
+            "*test_perf.py:5: TFServingWarning: 1cpu-1gb-1n-interop1: INCONCLUSIVE: p99.9<10s: *",
+            "*test_perf.py:7: TFServingWarning: 1cpu-1gb-1n-interop1: INCONCLUSIVE: p99.9<10s: *",
         ]
     )
 
@@ -214,10 +235,10 @@ def staged(_: LoadProfile) -> dict[str, Any]:
     """Return what a run in two stages could have measured, the second one of 90 requests."""
     row = {"start_s": 0.0, "end_s": 10.0, "level": 1.0, "requests": 5000, "errors": 0, "p99_9_ms": 50.0}
     stages = [row, {**row, "requests": 95, "errors": 5, "p50_ms": 5.0}]
-    beside = {"from_send": {"p99_9_ms": 5.0, "intervals": {}, "effective": {}}}
+    alternatives = {"from_send": {"p99_9_ms": 5.0, "intervals": {}, "n_eff": {}}}
     return {
-        "stages": [{**each, "rps": 1.0, "intervals": {}, "effective": {}} for each in stages],
-        "beside": beside,
+        "stages": [{**each, "rps": 1.0, "intervals": {}, "n_eff": {}} for each in stages],
+        "alternatives": alternatives,
     }
 
 
@@ -230,7 +251,7 @@ def test_a_percentile_of_a_part_of_the_run_says_so_too(project: Project) -> None
         "    assert first['p99_9_ms'] < 60\n"
         "    assert second['p50_ms'] < 60 and second['level'] == 1\n"
         "    assert second['p99_9_ms'] < 60\n"
-        "    assert load().beside['from_send'].get('p99_9_ms') < 60\n"
+        "    assert load().alternatives['from_send'].get('p99_9_ms') < 60\n"
         "    assert asdict(load())['stages'][0]['requests'] == 5000\n"
     )
 

@@ -59,7 +59,7 @@ def test_an_experiment_is_loaded_over_grpc(project: Project) -> None:
     assert result["total_requests"] > 20
     assert result["configuration"]["protocol"] == "grpc"
     # The model in process says what is right, for both protocols.
-    assert result["bare"]["rps"]
+    assert result["baseline"]["rps"]
 
 
 @pytest.fixture(scope="module")
@@ -97,10 +97,11 @@ def test_an_address_of_the_other_protocol_is_refused(project: Project, half: Ser
 
     run = project.run("--tfserving-target=url", f"--tfserving-url={half.model}", server=False)
 
-    run.stdout.fnmatch_lines(
+    assert run.ret == pytest.ExitCode.USAGE_ERROR
+    run.stderr.fnmatch_lines(
         [
-            "*1cpu-1gb-1n-interop1-grpc is loaded over grpc, and "
-            f"{half.model} is an address of rest; write it as *"
+            f"ERROR: --tfserving-url: {half.model} is an address of rest, and experiment "
+            "'1cpu-1gb-1n-interop1-grpc' is loaded over grpc; write it as *"
         ]
     )
 
@@ -524,8 +525,8 @@ def test_a_request_says_what_the_json_says(body: str, inputs: dict[str, int], ar
             {"x": FLOAT, "y": FLOAT},
             "an instance of the payload has no",
         ),
-        ('{"instances": [[1], [1, 2]]}', {"x": FLOAT}, "no tensor of its type"),
-        ('{"instances": ["a"]}', {"x": FLOAT}, "no tensor of its type"),
+        ('{"instances": [[1], [1, 2]]}', {"x": FLOAT}, "do not make a tensor of its type"),
+        ('{"instances": ["a"]}', {"x": FLOAT}, "do not make a tensor of its type"),
     ],
 )
 def test_a_payload_that_does_not_fit(body: str, inputs: dict[str, int], said: str) -> None:

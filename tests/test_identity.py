@@ -120,7 +120,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def serving(serving):
-    return dataclasses.replace(serving, circumstances={"weights": "%s"})
+    return dataclasses.replace(serving, environment={"weights": "%s"})
 """
 
 
@@ -192,7 +192,7 @@ class TestSearch:
     },
     "a session's fixture of the user": {
         "conftest.py": "import pytest\n@pytest.fixture(scope='session')\n"
-        "def weights(serving):\n    return serving.circumstances['weights']\n",
+        "def weights(serving):\n    return serving.environment['weights']\n",
         "fraud/conftest.py": OVERRIDE,
         "search/conftest.py": OVERRIDE,
         "fraud/test_fraud.py": "def test_gate(weights, load):\n    assert weights == '5'\n"

@@ -53,9 +53,9 @@ def test_a_rate_is_inside_its_interval() -> None:
     random, hits, runs = np.random.default_rng(3), 0, 300
     for _ in range(runs):
         finished_s = 5 + np.cumsum(random.exponential(1 / 50, 3000))
-        intervals, effective = part_of(finished_s, np.ones(3000), 5, 35).intervals()
+        intervals, n_eff = part_of(finished_s, np.ones(3000), 5, 35).intervals()
         hits += intervals["rps"][0] <= 50 <= intervals["rps"][1]
-        assert effective["rps"] <= 3000
+        assert n_eff["rps"] <= 3000
 
     assert hits / runs >= 0.90
 
@@ -65,10 +65,10 @@ def test_an_error_rate_has_an_interval_and_an_effective_size() -> None:
     part = Part(0, 20)
     part.add(finished_s, np.ones(2000), failed)
     part.close()
-    intervals, effective = part.intervals()
+    intervals, n_eff = part.intervals()
 
     assert intervals["error_rate"][0] < 0.02 < intervals["error_rate"][1]
-    assert effective["error_rate"] <= 2000
+    assert n_eff["error_rate"] <= 2000
     assert part.failures == 40
 
 
@@ -94,9 +94,9 @@ def test_blocks_may_come_in_any_order() -> None:
     for block in blocks:
         split.see_again(*block)
 
-    intervals, effective = split.intervals()
+    intervals, n_eff = split.intervals()
     assert intervals == {name: pytest.approx(value) for name, value in whole.intervals()[0].items()}
-    assert effective == whole.intervals()[1]
+    assert n_eff == whole.intervals()[1]
     np.testing.assert_array_equal(split.latencies.values_ms, whole.latencies.values_ms)
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import psutil
@@ -113,13 +114,34 @@ def test_a_strangers_object_is_never_left_over(strangers: dict[str, str]) -> Non
 
 
 @pytest.mark.parametrize(
-    "owner", ["", "null", "{}", '{"host": "h"}', '{"host": "h", "pid": "x", "started_s": 1}']
+    "owner",
+    [
+        "",
+        "null",
+        "7",
+        "[1]",
+        "{}",
+        '{"host": "h"}',
+        '{"host": "h", "pid": "x", "started_s": 1}',
+        '{"host": "h", "pid": 1e999, "started_s": 1}',
+        '{"host": "h", "pid": 1, "started_s": [1]}',
+        '{"host": "h", "pid": 1, "started_s": 1',
+        "[" * 50_000,
+    ],
+    ids=lambda owner: owner[:50],
 )
 def test_an_owner_that_cannot_be_read_counts_as_one_elsewhere(owner: str) -> None:
     unreadable = {**carried(Tags("e")), OWNER: owner}
 
     assert not Leftovers().include(unreadable)
     assert Leftovers(now=LATER).include(unreadable)
+
+
+@pytest.mark.parametrize("pid", [-1, 10**30])
+def test_a_process_that_no_system_has_does_not_run(pid: int) -> None:
+    here = Owner.this_process()
+
+    assert not replace(here, pid=pid).is_running
 
 
 def test_an_expiry_that_cannot_be_read_is_none() -> None:

@@ -221,6 +221,61 @@ def test_who_waits_for_a_run_of_their_own_says_for_which(tmp_path: Path) -> None
     assert said == ["mine waits for its turn on this machine: process 7 is measuring theirs"]
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[1]",
+        b"7",
+        b"null",
+        b'"pid"',
+        b'{"pid": 7, "purp',
+        b'{"pid": 7}',
+        b'{"pid": "7", "purpose": "theirs"}',
+        b'{"pid": 7, "purpose": ["theirs"]}',
+        b'{"pid": {"pid": 7}, "purpose": "theirs"}',
+        b"[" * 50_000,
+        b"9" * 5_000,
+        b"\xff\xfe",
+        b'{"pid": 7, "purpose": "' + b"x" * 100_000 + b'"}',
+    ],
+    ids=lambda content: content[:40].decode("latin-1"),
+)
+def test_a_holder_file_with_anything_in_it_is_of_somebody(tmp_path: Path, content: bytes) -> None:
+    assert waits_for(tmp_path, content) == "another measurement is running"
+
+
+@pytest.mark.parametrize("until", ["soon", [1], True, float("inf"), float("nan"), 10**400, -1.0])
+def test_an_end_that_is_no_time_is_not_said(tmp_path: Path, until: object) -> None:
+    content = json.dumps({"pid": 7, "purpose": "theirs", "until": until}).encode()
+
+    assert waits_for(tmp_path, content) == "process 7 is measuring theirs"
+
+
+def test_control_codes_of_a_purpose_are_not_said(tmp_path: Path) -> None:
+    content = json.dumps({"pid": 7, "purpose": "\x1b[31mtheirs\n\u202eand more"}).encode()
+
+    assert waits_for(tmp_path, content) == "process 7 is measuring theirs and more"
+
+
+def waits_for(temporary: Path, holder: bytes) -> str:
+    """Return whom one waits for while the holder file says this."""
+    said: list[str] = []
+    own = private_folder(temporary)
+    (own / "holder.json").write_bytes(holder)
+    other = FileLock(own / "lock")
+    assert other.take()
+
+    def say(text: str) -> None:
+        said.append(text)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), Lane(temporary).turn("mine", say):
+        pass
+    other.release()
+    return said[0].removeprefix("mine waits for its turn on this machine: ")
+
+
 def test_who_waits_says_for_how_long(tmp_path: Path) -> None:
     said = []
     own = private_folder(tmp_path)

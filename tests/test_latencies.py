@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_tfserving.load.histogram import DIGITS, HIGHEST_NS, PRECISION, Histogram
-from pytest_tfserving.load.latencies import SCHEMA_PERCENTILES, Collected, Latencies, nearest_rank
+from pytest_tfserving.load.latencies import Collected, Latencies, nearest_rank
+from pytest_tfserving.metrics import KEPT_PERCENTILES
 
 LATENCIES_MS = st.lists(st.floats(1e-6, 3.6e6), min_size=1, max_size=200)
 
@@ -69,7 +70,7 @@ def test_few_latencies_are_exact() -> None:
     latencies = Latencies.of(values_ms)
 
     np.testing.assert_array_equal(latencies.values_ms, np.sort(values_ms))
-    for percentile in SCHEMA_PERCENTILES:
+    for percentile in KEPT_PERCENTILES:
         assert latencies.percentile_ms(percentile) == nearest_rank(np.sort(values_ms), percentile)
 
 
@@ -84,7 +85,7 @@ def test_many_latencies_are_within_the_precision_and_take_bounded_memory() -> No
     assert len(latencies) == 50_000
     assert latencies.mean_ms == pytest.approx(values_ms.mean(), rel=1e-12)
     assert latencies.max_ms == values_ms.max()
-    for percentile in SCHEMA_PERCENTILES:
+    for percentile in KEPT_PERCENTILES:
         exact_ms = nearest_rank(np.sort(values_ms), percentile)
         assert latencies.percentile_ms(percentile) == pytest.approx(exact_ms, rel=PRECISION)
     assert len(latencies.values_ms) == 50_000

@@ -96,7 +96,7 @@ def test_several_series_at_once_give_what_single_ones_give() -> None:
         alone = model_of(series)
         for side, known in zip(evidence, alone.evidence(at(0.5)), strict=True):
             assert side[index] == pytest.approx(float(known)) or known == -math.inf
-        assert together.effective()[index] == pytest.approx(float(alone.effective()))
+        assert together.n_eff()[index] == pytest.approx(float(alone.n_eff()))
         for name in ("mean", "error", "level_sd", "memory_s", "still"):
             assert getattr(estimate, name)[index] == pytest.approx(float(getattr(alone.estimate(), name)))
 
@@ -138,7 +138,7 @@ def test_a_mean_on_the_boundary_is_hardly_ever_said_to_be_off(tau_s: float, shar
 def test_a_longer_memory_makes_a_series_worth_less() -> None:
     values = wandering(120, 20, tau_s=5.0, share=0.8)
     memories_s = (1.0, 10.0, 40.0)
-    worth = [float(model_of(values, memory_s).effective().mean()) for memory_s in memories_s]
+    worth = [float(model_of(values, memory_s).n_eff().mean()) for memory_s in memories_s]
 
     assert 120 > worth[0] > 1.5 * worth[1] > 1.5 * worth[2]
 

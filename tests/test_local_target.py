@@ -52,8 +52,8 @@ def test_a_replica_runs_on_its_own_core_with_the_flags(project: Project) -> None
     (line,) = (project.pytester.path / "pids").read_text().splitlines()
     cores = json.loads(line.partition(" ")[2])
     assert cores == [max(os.sched_getaffinity(0))]
-    assert result["circumstances"]["replica_cores"] == [cores]
-    assert result["circumstances"]["server_flags"] == [
+    assert result["environment"]["replica_cores"] == [cores]
+    assert result["environment"]["server_flags"] == [
         "--tensorflow_intra_op_parallelism=1",
         "--tensorflow_inter_op_parallelism=1",
     ]

@@ -348,7 +348,7 @@ def test_an_exception_in_locusts_master_fails_the_run(tmp_path: Path) -> None:
         (
             OPTIONS.format("pass"),
             {"LOCUST_USER_CLASSES": "Nobody"},
-            "LOCUST_USER_CLASSES names Nobody, which the locustfile * has not; it has Client.",
+            "LOCUST_USER_CLASSES names Nobody, which the locustfile * lacks; it has Client.",
         ),
         pytest.param(
             OPTIONS.format("pass"),

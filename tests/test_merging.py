@@ -9,10 +9,10 @@ import numpy as np
 from pytest_tfserving.experiment import Experiment, ServingOptions, Shape
 from pytest_tfserving.load import runner
 from pytest_tfserving.load.child import LoadChild, Plan
-from pytest_tfserving.load.latencies import SCHEMA_PERCENTILES
 from pytest_tfserving.load.outcome import outcome
 from pytest_tfserving.load.profile import LoadProfile
 from pytest_tfserving.load.recorder import read_records
+from pytest_tfserving.metrics import KEPT_PERCENTILES
 from pytest_tfserving.targets.deployment import Deployment, Endpoint
 from server_process import Server, half_plus_two_plan
 
@@ -49,7 +49,7 @@ def test_percentiles_of_two_processes_are_those_of_all_their_requests(
     inside = (ended_s >= result.window.start_s) & (ended_s <= result.window.end_s) & (pooled[:, 2] == 0)
     latencies_ms = pooled[inside, 1] + pooled[inside, 3]
     assert result.requests == len(latencies_ms)
-    for percentile in SCHEMA_PERCENTILES:
+    for percentile in KEPT_PERCENTILES:
         exact = np.percentile(latencies_ms, percentile, method="inverted_cdf")
         assert result.percentile_ms(percentile) == exact
     assert result.total_requests == len(pooled)

@@ -66,11 +66,11 @@ CAUSES = {
     "no_status": "not a gRPC answer: no gRPC status",
     "odd_status": "not a gRPC answer: its status is b'-1'",
     "two_statuses": "not a gRPC answer: it has several statuses",
-    "message_cut": "the answer is no PredictResponse",
+    "message_cut": "the answer is not a PredictResponse",
     "message_too_long": "half an answer",
     "two_messages": "more than one answer to a request",
     "compressed": "the answer is compressed, which was not asked for",
-    "no_message": "the answer is no PredictResponse",
+    "no_message": "the answer is not a PredictResponse",
     "no_outputs": "the answer has no outputs",
     "tensor_bomb": "the answer has a tensor that is larger than what was sent of it",
     "missing_value": "the answer's shape is [2], not [3]",
@@ -101,7 +101,7 @@ def test_an_answer_that_nothing_asked_for_is_never_taken_for_the_next_one() -> N
     wrong = [cause for cause in found if cause]
     assert set(wrong) <= {
         "more than one answer to a request",
-        "the server sends what it was not asked for",
+        "the server sends data without a request",
     }
     assert len(wrong) >= len(found) // 2 - 1
 

@@ -66,7 +66,7 @@ def test_a_closed_loop_hides_the_same_second(frozen: Project) -> None:
     _, (result,) = frozen.results()
 
     expected_ms = p99_of_a_frozen_second(result["metrics"]["requests"])
-    corrected = result["beside"]["corrected"]
+    corrected = result["alternatives"]["corrected"]
     assert result["metrics"]["p95_ms"] < corrected["p95_ms"] / 2
     assert corrected["p99_ms"] == pytest.approx(expected_ms, rel=0.25)
 

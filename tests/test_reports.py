@@ -62,13 +62,17 @@ def test_junit_fits_the_xunit2_schema(project: Project) -> None:
         "def test_good(load):\n    load().check()\n",
         "def test_bad(load):\n    assert load().rps < 0\n",
     )
-    project.write(tests=good + bad)
+    forgotten = "def test_forgotten(load):\n    load(users=1)\n"
+    project.write(tests=good + bad + forgotten)
 
-    project.run("--junit-xml=out.xml").assert_outcomes(passed=1, failed=1)
+    run = project.run("--junit-xml=out.xml", "--tfserving-unjudged=fail")
+
+    run.assert_outcomes(passed=2, failed=1)
 
     tree = etree.parse(project.pytester.path / "out.xml")
     properties = list(tree.iterfind(".//testcase/properties"))
-    assert len(properties) == 2
+    assert len(properties) == 3
+    assert len(list(tree.iterfind(".//testcase"))) == 4
     for each in properties:
         schema.assertValid(etree.fromstring(etree.tostring(each)))
         each.getparent().remove(each)
@@ -97,13 +101,39 @@ def test_junit_of_a_failure_carries_the_reason(project: Project) -> None:
     assert "replica 0 exited with code 9" in failure.attrib["message"]
 
 
+def test_an_slo_that_fails_nothing_says_so_beside_its_verdict(project: Project) -> None:
+    planted.instead_of_load(project)
+    project.write(
+        tests='import pytest\n@pytest.mark.slo("p50<1us", strict=False)\n'
+        "def test_it(load):\n    load().check()\n"
+    )
+    folder = project.pytester.path
+
+    run = project.run(
+        "--junit-xml=out.xml", "--tfserving-markdown=out.md", "--tfserving-html=out.html", "-W", "error"
+    )
+
+    run.assert_outcomes(passed=1)
+    run.stdout.fnmatch_lines(
+        [
+            "1cpu-1gb-1n-interop1 * PASS",
+            "1cpu-1gb-1n-interop1: FAIL: p50<1us: p50 is * above the limit *(reported only)",
+        ]
+    )
+    assert "(reported only)`\n" in (folder / "out.md").read_text(encoding="utf-8")
+    html = (folder / "out.html").read_text(encoding="utf-8")
+    assert "(reported only)</p>" in html
+    assert "(reported only)</td>" in html
+    assert properties(folder / "out.xml")["slo:p50<1us"].endswith(" (reported only)")
+
+
 def test_json_has_the_same_figures_as_the_table(project: Project) -> None:
     planted.instead_of_load(project)
 
     run, (result,) = project.results()
 
     document = json.loads((project.pytester.path / "out.json").read_text(encoding="utf-8"))
-    assert document["schema_version"] == 1
+    assert document["schema_version"] == 2
     assert document["interrupted"] is False
     assert result["window"]["start_s"] > 0
     rps = result["metrics"]["rps"]
@@ -126,6 +156,17 @@ def test_the_table_fits_into_eighty_columns(project: Project) -> None:
     start = next(number for number, line in enumerate(run.outlines) if "verdict" in line)
     assert max(map(len, run.outlines[start : start + 2])) <= 80
     assert run.outlines[start].index("verdict") + max(map(len, Verdict)) <= 80
+
+
+@pytest.mark.parametrize("about", [{}, {"not_judged": "too small"}], ids=["judged", "not judged"])
+def test_n_eff_is_explained_where_it_shows(project: Project, about: dict[str, str]) -> None:
+    planted.instead_of_load(project, lambda _: about)
+
+    run = project.run()
+
+    shown = [line for line in run.outlines if " n_eff " in line]
+    explained = run.outlines.count("n_eff: how many independent requests carry as much information")
+    assert (bool(shown), explained) == ((False, 0) if about else (True, 1))
 
 
 def test_json_into_a_new_folder(project: Project) -> None:

@@ -34,42 +34,86 @@ class Clock:
 def test_it_says_how_far_and_how_long() -> None:
     first, second, third = planted.STUDY[:3]
     clock = Clock()
-    schedule = Schedule([(first, 60.0), (second, 60.0), (third, 300.0)], clock)
+    schedule = Schedule([(first, [60.0]), (second, [60.0]), (third, [300.0])], clock)
     said = [str(schedule)]
 
     schedule.begin(first)
     said.append(str(schedule))
-    clock.now_s += 100
+    clock.now_s += 30
     said.append(str(schedule))
+    schedule.begin_load(60.0)
+    clock.now_s += 50
+    schedule.go_on(10.0)
+    said.append(str(schedule))
+    clock.now_s += 10
+    schedule.end_load()
+    clock.now_s += 10
     schedule.begin(second)
     said.append(str(schedule))
     schedule.begin(third)
-    clock.now_s += 300
-    said.append(str(schedule))
-    clock.now_s += 600
+    clock.now_s += 15
     said.append(str(schedule))
 
     # The first took 40 s beside its load, the second, which never ran, nothing.
     assert said == [
         "",
         "1 of 3, about 8 min left",
+        "1 of 3, at least 7 min left",
         "1 of 3, about 6 min left",
         "2 of 3, about 7 min left",
-        "3 of 3, about 20 s left",
-        "3 of 3, about 5 s left",
+        "3 of 3, about 5 min left",
     ]
 
 
 def test_of_one_experiment_there_is_only_the_time() -> None:
-    schedule = Schedule([(planted.STUDY[0], 20.0)], Clock())
+    schedule = Schedule([(planted.STUDY[0], [20.0])], Clock())
 
     schedule.begin(planted.STUDY[0])
 
     assert str(schedule) == "about 30 s left"
 
 
+def test_a_start_that_takes_longer_than_usual_makes_the_time_a_lower_bound() -> None:
+    clock = Clock()
+    schedule = Schedule([(planted.STUDY[0], [20.0])], clock)
+
+    schedule.begin(planted.STUDY[0])
+    clock.now_s += 100
+
+    assert str(schedule) == "at least 20 s left"
+
+
+def test_load_that_is_not_planned_counts_with_its_own_run_time() -> None:
+    clock = Clock()
+    schedule = Schedule([(planted.STUDY[0], [20.0])], clock)
+    schedule.begin(planted.STUDY[0])
+    said = []
+    for run_time_s in (20.0, 60.0):
+        schedule.begin_load(run_time_s)
+        for left_s in (15.0, 5.0):
+            clock.now_s += 10
+            schedule.go_on(left_s)
+            said.append(str(schedule))
+        schedule.end_load()
+
+    # All with the 10 s that are usual beside the load.
+    assert said == ["about 25 s left", "about 15 s left"] * 2
+
+
+def test_a_time_that_nobody_knows_is_not_said() -> None:
+    clock = Clock()
+    alone, last = (Schedule([(each, [20.0]) for each in planted.STUDY[:n]], clock) for n in (1, 2))
+    for schedule, experiment in ((alone, planted.STUDY[0]), (last, planted.STUDY[1])):
+        schedule.begin(experiment)
+        schedule.begin_load(20.0)
+        schedule.end_load()
+    clock.now_s += 60
+
+    assert [str(alone), str(last)] == ["", "2 of 2"]
+
+
 def test_an_experiment_that_is_not_planned_changes_nothing() -> None:
-    schedule = Schedule([(planted.STUDY[0], 20.0)], Clock())
+    schedule = Schedule([(planted.STUDY[0], [20.0])], Clock())
 
     schedule.begin(planted.STUDY[1])
 
@@ -102,7 +146,7 @@ def test_the_session_is_in_every_line(project: Project) -> None:
     run.stdout.fnmatch_lines(
         [
             "*1 of 2, about 2 min left: 1cpu-1gb-1n-interop1: stopping",
-            "*2 of 2, about * left: 1cpu-1gb-1n-interop2: stopping",
+            "*2 of 2, * left: 1cpu-1gb-1n-interop2: stopping",
         ]
     )
 
@@ -132,8 +176,8 @@ def test_each_wait_says_how_long_it_lasts_at_most(project: Project) -> None:
     run.stdout.fnmatch_lines(
         [
             "*about * s left: 1cpu-1gb-1n-interop1: starting 1 x 1 vCPUs, at most 120 s",
-            "*about * s left: 1cpu-1gb-1n-interop1: first requests, at most 15 s",
-            "*about * s left: 1cpu-1gb-1n-interop1: * s of at most 3 s, 2 users, * rps, *",
+            "* s left: 1cpu-1gb-1n-interop1: first requests, at most 15 s",
+            "*1cpu-1gb-1n-interop1: * s of at most 3 s, 2 users, * rps, *",
         ]
     )
 

@@ -18,6 +18,7 @@ from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.search import Probe, Search
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from harness import Project
@@ -124,6 +125,31 @@ def test_a_link_beside_the_state_is_not_written_to(tmp_path: Path) -> None:
 
     assert (tmp_path / "precious").read_text() == "precious"
     assert state.exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda _: "[1]",
+        lambda _: "7",
+        lambda text: text[:40],
+        lambda text: text.replace('"holds": true', '"holds": "yes"', 1),
+        lambda text: text.replace('"load": 1', '"load": null', 1),
+        lambda text: text.replace('"probes"', '"tries"', 1),
+        lambda _: "[" * 50_000,
+    ],
+    ids=["list", "number", "cut off", "holds", "load", "no probes", "nested"],
+)
+def test_a_state_that_somebody_changed_is_refused(tmp_path: Path, change: Callable[[str], str]) -> None:
+    state = tmp_path / "state.json"
+    Search(1).run(sharp(3.0), state)  # type: ignore[arg-type]  # a function is enough
+    before = state.read_text(encoding="utf-8")
+    changed = change(before)
+    assert changed != before
+    state.write_text(changed, encoding="utf-8")
+
+    with pytest.raises(ConfigurationError, match=f"the state of a search {state} is n"):
+        Search(1).run(sharp(3.0), state)  # type: ignore[arg-type]  # a function is enough
 
 
 def test_the_state_of_another_search_is_refused(tmp_path: Path) -> None:

@@ -288,7 +288,7 @@ def test_reports_of_older_results_leave_credentials_out(tmp_path: Path) -> None:
     given = f"the address given, http://alice:{SECRET}@host/v1/models/m?token={SECRET}"
     search = {**planted.search(), "experiment": f"http://alice:{SECRET}@host/v1/models/m"}
     source = tmp_path / "old.json"
-    document = planted.document(planted.entry(planted.result(reached=given)), searches=[search])
+    document = planted.document(planted.entry(planted.result(via=given)), searches=[search])
     source.write_text(json_text(document))
     outputs = {option: tmp_path / f"new{option}" for option in ("--json", "--html", "--markdown")}
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import planted
 from harness import RESULT
 from pytest_tfserving.server_side.observed import ServerSide, cores_by_second, findings, observed
 from pytest_tfserving.server_side.prometheus import growth, parse_metrics
@@ -225,7 +226,7 @@ def test_the_embedded_server_is_watched_while_it_is_loaded(project: Project) -> 
     assert 0 < failed["server"]["cores"] <= 1.1
     assert failed["server"]["rss_bytes"] > 1e8
     assert batched["server"]["tf_metrics"]["batching_session:processed_batch_size_count"] > 0
-    assert "--enable_batching=true" in batched["circumstances"]["server_flags"]
+    assert "--enable_batching=true" in batched["environment"]["server_flags"]
 
 
 def test_a_server_without_metrics_is_watched_all_the_same(project: Project) -> None:
@@ -233,3 +234,14 @@ def test_a_server_without_metrics_is_watched_all_the_same(project: Project) -> N
 
     assert result["server"]["tf_metrics"] == {}
     assert result["server"]["rss_bytes"] > 0
+
+
+def test_a_pass_beside_a_lost_replica_is_a_warning(project: Project) -> None:
+    lost = ServerSide(incidents=("Pod tfserving-1 was lost, seen at 10:11:12 UTC",))
+    planted.instead_of_load(project, lambda _: {"server": lost})
+    project.write(HALF.replace("max<1us", "max<60s"), "def test_gate(load):\n    assert load().rps >= 1\n")
+
+    run = project.run("-k", "interop1")
+
+    run.assert_outcomes(passed=1, warnings=1)
+    run.stdout.fnmatch_lines(["*TFServingWarning: 1cpu-2gb-1n-interop1: Pod tfserving-1 was lost, seen at *"])

@@ -13,7 +13,7 @@ from _noise import Noise, Run, Server, runs
 
 from pytest_tfserving.deciding import SHORTEST_WINDOW_S
 from pytest_tfserving.slo import Slo
-from pytest_tfserving.slo_tests import Baseline, Evidence, SeriesSet, Window, slo_test
+from pytest_tfserving.slo_tests import Baseline, Evidence, SeriesSet, Window
 from pytest_tfserving.statistics.pulses import between_pulses
 from simulated import (
     NEEDED,
@@ -222,7 +222,7 @@ def test_what_must_never_happen_is_over_when_it_does(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["rps>=0", "p95<0ms", "errors<100%", "efficiency>=0%"])
 def test_a_limit_that_all_meet_or_miss_has_no_test(text: str) -> None:
-    assert slo_test(Slo.parse(text), NOISE_MEMORY_S, SeriesSet(NOISE_MEMORY_S)) is None
+    assert Slo.parse(text).sequential_test(NOISE_MEMORY_S, SeriesSet(NOISE_MEMORY_S)) is None
 
 
 # Beside the baseline

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness import FAKE_SERVER, LONG_ENOUGH, until
+from harness import EXPERIMENTS, FAKE_SERVER, LONG_ENOUGH, until
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.targets.url import parse_url
 
@@ -86,6 +86,54 @@ def test_nobody_answers(project: Project) -> None:
     run.stdout.fnmatch_lines(
         ["the model at http://127.0.0.1:9/v1/models/m was not AVAILABLE after 10 s *no answer*"]
     )
+
+
+REST, GRPC = "http://127.0.0.1:9/v1/models/m", "grpc://127.0.0.1:9/m"
+BOTH = EXPERIMENTS + "  - {shape: 1cpu-1gb-1n, inter_op: 1, slo: [rps>=1], protocol: grpc}\n"
+
+
+@pytest.mark.parametrize("fixture", ["load", "serving"])
+@pytest.mark.parametrize(
+    ("url", "of", "experiment", "over"),
+    [
+        (GRPC, "grpc", "1cpu-1gb-1n-interop1", "rest; write it as http://host:8501/v1/models/NAME"),
+        (REST, "rest", "1cpu-1gb-1n-interop1-grpc", "grpc; write it as grpc://host:8500/NAME"),
+    ],
+    ids=["grpc", "rest"],
+)
+def test_an_experiment_of_the_other_protocol_is_a_usage_error(  # noqa: PLR0913, PLR0917 - two tables
+    project: Project, fixture: str, url: str, of: str, experiment: str, over: str
+) -> None:
+    project.write(BOTH, f"def test_gate({fixture}):\n    pass\n")
+
+    run = project.run("--tfserving-target=url", f"--tfserving-url={url}", server=False)
+
+    assert run.ret == pytest.ExitCode.USAGE_ERROR
+    assert "\n".join(run.errlines).strip() == (
+        f"ERROR: --tfserving-url: {url} is an address of {of}, and experiment '{experiment}' is loaded over "
+        f"{over}, or choose experiments whose protocol is {of}."
+    )
+
+
+@pytest.mark.parametrize(("url", "chosen"), [(GRPC, "grpc"), (REST, "not grpc")])
+def test_experiments_that_are_not_chosen_may_be_of_the_other_protocol(
+    project: Project, url: str, chosen: str
+) -> None:
+    project.write(BOTH)
+
+    run = project.run(
+        "--tfserving-target=url", f"--tfserving-url={url}", "-k", chosen, "--collect-only", server=False
+    )
+
+    assert run.ret == pytest.ExitCode.OK
+    run.stdout.fnmatch_lines(["1/2 tests collected*"])
+
+
+def test_a_worker_fails_the_test_of_an_experiment_of_the_other_protocol(project: Project) -> None:
+    run = project.run("--tfserving-target=url", f"--tfserving-url={GRPC}", "-n", "1", server=False)
+
+    run.assert_outcomes(failed=1)
+    run.stdout.fnmatch_lines([f"*--tfserving-url: {GRPC} is an address of grpc, and experiment *"])
 
 
 @pytest.mark.parametrize(

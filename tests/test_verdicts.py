@@ -183,14 +183,14 @@ def test_runs_with_equal_arguments_are_one_run(project: Project) -> None:
     assert sorted(result["users"] for result in results) == [1, 2]
 
 
-def test_results_carry_their_circumstances(project: Project) -> None:
+def test_results_carry_their_environment(project: Project) -> None:
     _, (result,) = project.results()
 
-    facts = result["circumstances"]
+    facts = result["environment"]
     assert facts["machine"]["cores"] >= 1
     assert facts["versions"]["locust"]
     assert facts["server"] == str(project.server)
-    assert result["reached"] == "loopback, each replica's own port"
+    assert result["via"] == "loopback, each replica's own port"
 
 
 def test_errors_fail_even_where_the_question_is_not_judged(project: Project) -> None:

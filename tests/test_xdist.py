@@ -5,6 +5,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+import pytest
+
+import planted
+
 if TYPE_CHECKING:
     from harness import Project
 
@@ -43,6 +47,31 @@ def test_measurements_do_not_overlap_and_who_waits_says_so(project: Project) -> 
     run.stderr.fnmatch_lines(
         ["*waits for its turn on this machine: process * is measuring 1cpu-1gb-1n-interop*"]
     )
+
+
+def test_workers_say_what_they_wait_for_and_for_how_long(project: Project) -> None:
+    project.write()
+
+    run = project.run("-n", "1", "--tfserving-run-time=3")
+
+    run.stderr.fnmatch_lines(
+        [
+            "  gw0: 1cpu-1gb-1n-interop1: starting 1 x 1 vCPUs, at most 120 s",
+            "  gw0: 1cpu-1gb-1n-interop1: first requests, at most 15 s",
+            "  gw0: 1cpu-1gb-1n-interop1: * s of at most 3 s, 2 users, * rps, *",
+            "  gw0: 1cpu-1gb-1n-interop1: stopping",
+        ]
+    )
+
+
+@pytest.mark.parametrize("option", ["-q", "--tfserving-ui=none"])
+def test_workers_that_are_to_say_nothing_do(project: Project, option: str) -> None:
+    planted.in_every_process(project.pytester, project.monkeypatch)
+
+    run = project.run("-n", "1", option)
+
+    run.assert_outcomes(passed=1)
+    assert "gw0" not in run.stderr.str()
 
 
 def test_the_controller_writes_the_table(project: Project) -> None:

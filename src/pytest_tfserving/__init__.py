@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from pytest_tfserving.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from pytest_tfserving.errors import TFServingWarning as TFServingWarning
     from pytest_tfserving.experiment import BatchingParameters as BatchingParameters
@@ -16,9 +18,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.slo import SloSet as SloSet
     from pytest_tfserving.targets.deployment import Deployment as Deployment
 
-__version__ = "0.1.0"
-
-# Modules of the public names. They are imported on first use, since every pytest run imports this package.
+# Imported when they are asked for: every pytest run and every child process imports this package.
 _PLACES = {
     "BatchingParameters": "experiment",
     "Deployment": "targets.deployment",

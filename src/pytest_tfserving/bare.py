@@ -17,12 +17,13 @@ import threading
 import time
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pytest_tfserving.errors import DeploymentError
 from pytest_tfserving.foreign_text import last_line
 from pytest_tfserving.load.clock import LoadClock
 from pytest_tfserving.processes import end_by_closing
+from pytest_tfserving.targets.pulses import PulseRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,19 +57,6 @@ class BarePlan:
     options: ServingOptions
     cores: tuple[int, ...]
     start_cores: tuple[int, ...]
-
-
-class PulseRow(NamedTuple):
-    """A pulse of all replicas, at a time of the load clock.
-
-    ``calls`` counts the calls of all replicas. ``busy_s`` is ``calls`` divided by the rate of all replicas
-    together. ``latency_ms`` is the median call of the slowest replica.
-    """
-
-    at_s: float
-    calls: float
-    busy_s: float
-    latency_ms: float
 
 
 class BareSession:
@@ -179,8 +167,8 @@ def start_sessions(plans: Sequence[BarePlan], folder: Path) -> list[BareSession]
     return sessions
 
 
-class Pulses:
-    """The baseline's pulses in one run of load, made inside this context, at times of ``clock``.
+class SessionPulses:
+    """The pulses that sessions make beside one run of load.
 
     A server never stays frozen: if the process that makes the pulses dies during a pulse, the clock and the
     servers go on at once.

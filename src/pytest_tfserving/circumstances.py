@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 _PACKAGES = ("pytest-tfserving", "pytest", "locust", "gevent", "numpy", "tensorflow", "tensorflow-cpu")
 
 
-def circumstances(deployment: Deployment) -> dict[str, Any]:
+def environment(deployment: Deployment) -> dict[str, Any]:
     """Return the deployment's own facts, the machine, the versions, the commit and the load average."""
-    return {**deployment.circumstances, **_of_this_machine(), "load_average_1min": psutil.getloadavg()[0]}
+    return {**deployment.environment, **_of_this_machine(), "load_average_1min": psutil.getloadavg()[0]}
 
 
 @cache

@@ -7,8 +7,8 @@ import importlib
 import sys
 from typing import TYPE_CHECKING
 
-from pytest_tfserving import __version__
 from pytest_tfserving.errors import TFServingError
+from pytest_tfserving.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

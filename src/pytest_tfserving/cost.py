@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_tfserving.errors import ConfigurationError, nearest, shown
 from pytest_tfserving.experiment import Shape
 from pytest_tfserving.foreign_text import one_line
+from pytest_tfserving.text_file import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 _SECONDS_AN_HOUR = 3600
 _MILLION = 1e6
 _TOO_MUCH = 1e15
+_MOST_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +75,9 @@ def read_prices(path: Path) -> Prices:
     """
     import yaml
 
+    text = text_of(path, "price file", _MOST_BYTES)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError(f"the price file {path} cannot be read: {error.strerror}.") from None
+        content = yaml.safe_load(text)
     except Exception as error:  # noqa: BLE001 - PyYAML raises any error for a tag that does not fit its text
         raise ConfigurationError(f"{path} is not YAML: {one_line(str(error))}.") from None
     if not isinstance(content, dict):

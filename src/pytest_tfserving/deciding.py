@@ -13,8 +13,8 @@ import numpy as np
 
 from pytest_tfserving import noise_memory
 from pytest_tfserving.noise import Noise, NoiseKind
-from pytest_tfserving.slo import CPU_PER_REQUEST, Decision, Slo, Undecided
-from pytest_tfserving.slo_tests import Baseline, SeriesSet, SloTest, Window, slo_test
+from pytest_tfserving.slo import Decision, Slo, Undecided
+from pytest_tfserving.slo_tests import Baseline, SeriesSet, SloTest, Window
 from pytest_tfserving.statistics.level import LevelModel
 from pytest_tfserving.statistics.steady_state import SLICE_S, steadiness
 
@@ -65,7 +65,7 @@ class Decider:
         self.decisions: dict[str, Decision] = {}
         judged = [slo for slo in slos if has_baseline or not slo.relative]
         shared = SeriesSet(noise_memory_s)
-        self._slos = {slo.text: slo for slo in judged if slo_test(slo, noise_memory_s, shared)}
+        self._slos = {slo.text: slo for slo in judged if slo.sequential_test(noise_memory_s, shared)}
         self._cpu: tuple[Floats, Floats] = (np.empty(0), np.empty(0))
         self._baseline = _Columns(3)
         self._requests = _Requests(kept=bool(self._slos))
@@ -138,7 +138,7 @@ class Decider:
                 self.alpha,
                 (test.needed_factor(self._needed) - 1) * length_s,
                 self.unsteady,
-                _told_apart(test.noise(self._needed), 0.0 if _is_paired(self._slos[text]) else machine_sd),
+                _told_apart(test.noise(self._needed), 0.0 if self._slos[text].is_paired else machine_sd),
                 round(length_s, 3),
                 self.noise_memory_s,
             )
@@ -175,7 +175,7 @@ class Decider:
 
     def _new_tests(self) -> dict[str, SloTest]:
         shared = SeriesSet(self.noise_memory_s)
-        tests = {text: slo_test(slo, self.noise_memory_s, shared) for text, slo in self._slos.items()}
+        tests = {text: slo.sequential_test(self.noise_memory_s, shared) for text, slo in self._slos.items()}
         return {text: test for text, test in tests.items() if test}
 
     def _ask(self, slo: Slo, window: Window, now_s: float, *, last: bool) -> None:
@@ -193,14 +193,9 @@ class Decider:
             alpha=self.alpha,
             after_s=round(now_s - self.start_s, 3),
             at_s=round(now_s, 3),
-            effective=round(evidence.effective, 1),
+            n_eff=round(evidence.n_eff, 1),
             noise_memory_s=self.noise_memory_s,
         )
-
-
-def _is_paired(slo: Slo) -> bool:
-    """Return whether an SLO limits a ratio from which the machine's speed cancels out."""
-    return slo.relative or slo.metric == CPU_PER_REQUEST
 
 
 def _told_apart(noise: Noise | None, machine_sd: float) -> Noise | None:

@@ -1,7 +1,12 @@
-"""The errors of this plugin; each text is one sentence that a user can act on."""
+"""The errors and the warnings of this plugin; each text is one sentence that a user can act on."""
 
 from __future__ import annotations
 
+import os
+import warnings
+from pathlib import Path
+
+_PACKAGE = f"{Path(__file__).parent}{os.sep}"
 # A longer name is not a misspelt valid name.
 _LONGEST_NAME = 80
 
@@ -24,6 +29,17 @@ class LoadError(TFServingError):
 
 class TFServingWarning(UserWarning):
     """A test that passed on an estimate, on part of its SLOs, on too few requests, or without a verdict."""
+
+
+def warn_user(text: str) -> None:
+    """Issue a `TFServingWarning` that points to the line of the user's code that has called the package."""
+    import inspect
+
+    __tracebackhide__ = True
+    frame, level = inspect.currentframe(), 1
+    while frame and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(TFServingWarning(text), stacklevel=level)
 
 
 def shown(value: object) -> str:

@@ -23,7 +23,7 @@ _ANSWERS = {"failed", "rerun", "xfailed"}
 class ExitStatus:
     """A pytest plugin that fails a session whose tests passed although the table, or an option, does not.
 
-    What it has to say comes after pytest's own last line.
+    What it has to say comes after pytest's own last line, and is a failed testcase in JUnit's XML.
     """
 
     def __init__(self, perf: PerfSession) -> None:
@@ -39,6 +39,7 @@ class ExitStatus:
             outcome = "xfailed" if hasattr(report, "wasxfail") else report.outcome
             self._outcomes[report.nodeid].add(outcome)
 
+    @pytest.hookimpl(tryfirst=True)  # before the XML is written
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Warn of runs that no test judged; fail the session if the table or an option demands a failure."""
         ended = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
@@ -51,8 +52,12 @@ class ExitStatus:
         if nothing := self._nothing_judged(entries, uses):
             fails = self._perf.settings.nothing_judged == "fail"
             (self._failures if fails else self._notes).append(nothing)
-        if self._failures and session.exitstatus == pytest.ExitCode.OK:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if self._failures:
+            from pytest_tfserving.report.junit import add_failed_session
+
+            add_failed_session(session.config, self._failures)
+            if session.exitstatus == pytest.ExitCode.OK:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_unconfigure(self, config: pytest.Config) -> None:
         """Write the notes and failures as the last lines."""

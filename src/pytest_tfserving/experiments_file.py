@@ -13,6 +13,7 @@ from pytest_tfserving.errors import ConfigurationError, nearest, shown
 from pytest_tfserving.experiment import (
     PAYLOADS,
     PROTOCOLS,
+    TARGET_NAMES,
     BatchingParameters,
     Experiment,
     LoadPods,
@@ -24,7 +25,7 @@ from pytest_tfserving.experiment import (
 from pytest_tfserving.foreign_text import LONGEST_REASON, one_line, printable
 from pytest_tfserving.load.profile import LoadProfile, find_profile
 from pytest_tfserving.slo import SloSet, parse_slos
-from pytest_tfserving.targets import TARGETS
+from pytest_tfserving.text_file import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -292,7 +293,7 @@ def _slos(value: Value | None) -> dict[str, SloSet]:
     if value is None:
         return {}
     if isinstance(value.raw, dict):
-        targets = value.mapping("slo", list(TARGETS))
+        targets = value.mapping("slo", list(TARGET_NAMES))
         return {target: SloSet(_slo_list(texts)) for target, texts in targets.items()}
     return {"*": SloSet(_slo_list(value))}
 
@@ -387,7 +388,7 @@ def _read(path: Path) -> Value:
     import yaml
 
     try:
-        node = yaml.compose(_text_of(path), Loader=yaml.SafeLoader)
+        node = yaml.compose(text_of(path, "experiments file", _MOST_BYTES), Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f"{path}:{mark.line + 1}" if mark else str(path)
@@ -401,20 +402,6 @@ def _read(path: Path) -> Value:
     if node is None:
         raise ConfigurationError(f"{path} is empty; it needs a list of 'experiments'.")
     return _Values(path).of(node)
-
-
-def _text_of(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise ConfigurationError(f"cannot read the experiments file {path}: {error.strerror}.") from None
-    if len(content) > _MOST_BYTES:
-        raise ConfigurationError(f"{path} has more than {_MOST_BYTES >> 10} KB, the most a file may have.")
-    try:
-        return content.decode()
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"{path} is not YAML: it is not UTF-8 text.") from None
 
 
 class _Values:

@@ -6,7 +6,6 @@ import itertools
 import json
 import math
 import tempfile
-import warnings
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from functools import cached_property, partial
@@ -194,7 +193,7 @@ class Load:
         """Warn of results whose load generator had trouble and on which the test did not call `check`."""
         for cause in self._unchecked.values():
             text = f"{cause}; only check() allows for that, a comparison of the test's own does not"
-            warnings.warn(TFServingWarning(f"{self._experiment.name}: {text}"), stacklevel=2)
+            self._request.node.warn(TFServingWarning(f"{self._experiment.name}: {text}"))
 
     def max_rps(
         self,
@@ -304,7 +303,7 @@ class Load:
         item, settings = self._request.node, self._perf.settings
         sources = (call, settings.cli_load, marks.load_overrides(item), settings.ini_load)
         profile = resolve_profile(self._experiment.profile, self._perf.profiles(item), sources)
-        self._perf.noise_memory.check(profile)
+        self._perf.noise_memory.check(profile.name, profile.run_time_s)
         return profile
 
     def _run_of(self, profile: LoadProfile) -> Run:
@@ -398,14 +397,21 @@ class Load:
         if result.aborted:
             perf.given_up.add(self._experiment)
         self._show_tracebacks(run.result)
-        if result.aborted or (result.server and result.server.happened):
+        if result.aborted or (result.server and result.server.incidents):
             for title, text in deployment.evidence():
                 item.add_report_section("call", title, text)
                 item.user_properties.append((title, text))
         item.ihook.pytest_tfserving_result(config=item.config, nodeid=item.nodeid, result=run.result)
         if interrupted:
             raise KeyboardInterrupt
+        self._warn_of_replicas(run.result)
         return run
+
+    def _warn_of_replicas(self, result: Result) -> None:
+        """Warn of replicas that were lost or restarted: the SLOs of the run may hold all the same."""
+        if result.server and not result.aborted:
+            for text in result.server.incidents:
+                self._request.node.warn(TFServingWarning(f"{self._experiment.name}: {text}"))
 
     def _show_tracebacks(self, result: Result) -> None:
         """Note the tracebacks of a locustfile for the end of the session, each one once."""

@@ -7,47 +7,48 @@ from dataclasses import fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pytest_tfserving.load.latencies import SCHEMA_PERCENTILES, Latencies, percentile_name
+from pytest_tfserving.load.latencies import Latencies
 from pytest_tfserving.load.result import Result
+from pytest_tfserving.metrics import (
+    KEPT_PERCENTILES,
+    METRICS,
+    Source,
+    is_metric,
+    metric_of,
+    percentile_key,
+    too_few,
+)
 from pytest_tfserving.search import Found
-from pytest_tfserving.slo import CPU_PER_REQUEST, Decision, Slo, Verdict, percentile_of, too_few
+from pytest_tfserving.slo import Decision, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from pytest_tfserving.slo import Judgement
+    from pytest_tfserving.slo import Judgement, Slo
 
     # Called with the figure that is read, and why it rests on too few data; empty if it does not.
     OnRead = Callable[[str, str], None]
 
-_PERCENTILES = {percentile_name(each): f"p{each:g}" for each in SCHEMA_PERCENTILES}
+_PERCENTILES = {percentile_key(each): f"p{each:g}" for each in KEPT_PERCENTILES}
 # Figures of a result that are metrics of the SLO language, by their attributes.
-_METRICS = {
-    **_PERCENTILES,
-    "rps": "rps",
-    "mean_ms": "mean",
-    "max_ms": "max",
-    "error_rate": "errors",
-    "efficiency": "efficiency",
-    "cpu_per_request_ms": CPU_PER_REQUEST,
-}
+_METRICS = {each.key: each.name for each in METRICS.values()}
 _OTHER_FIGURES = (
     *("errors", "requests", "successes", "total_requests", "total_errors", "latencies", "latencies_ms"),
-    *("series", "slices", "stages", "beside", "intervals", "arrivals", "cpu", "server", "server_findings"),
+    *(
+        "series",
+        "slices",
+        "stages",
+        "alternatives",
+        "intervals",
+        "arrivals",
+        "cpu",
+        "server",
+        "server_findings",
+    ),
     *("decided", "undecided"),
 )
-# The intervals of metrics, by their names in a result.
-_INTERVALS = {
-    "rps": "rps",
-    "mean": "mean_ms",
-    "efficiency": "efficiency",
-    CPU_PER_REQUEST: "cpu_per_request_ms",
-    **{metric: name for name, metric in _PERCENTILES.items()},
-}
-# Among fewer requests, one failure is more than the 1 % that is allowed by default.
+# Of fewer requests than this, one failure is more than the 1 % that is allowed by default.
 _FEWEST_REQUESTS = 100
-# Metrics that may be unknown, with SLOs on them that are used only to get the reason.
-_MAY_BE_UNKNOWN = {"efficiency": "efficiency>=0%", CPU_PER_REQUEST: "cpu_per_request<=1s"}
 
 
 class _Given:
@@ -102,12 +103,14 @@ class GivenResult(_Given, Result):
             _GivenRow.of(row, f"stages[{index}]", row["requests"] - row["errors"], on_read)
             for index, row in enumerate(source.stages)
         ]
-        beside = {
-            name: _GivenRow.of(row, f"beside[{name!r}]", source.successes, on_read)
-            for name, row in source.beside.items()
+        alternatives = {
+            name: _GivenRow.of(row, f"alternatives[{name!r}]", source.successes, on_read)
+            for name, row in source.alternatives.items()
         }
         latencies = _GivenLatencies.reporting(source.latencies, on_read)
-        object.__setattr__(given, "_parts", {"stages": stages, "beside": beside, "latencies": latencies})
+        object.__setattr__(
+            given, "_parts", {"stages": stages, "alternatives": alternatives, "latencies": latencies}
+        )
         return given
 
     def _too_little(self, figure: str) -> str:
@@ -197,7 +200,7 @@ class GivenFound(_Given, Found):
 def too_little(result: Result, figure: str) -> str:
     """Return why ``figure`` of a result rests on too few data, as `check` would; empty if it does not."""
     metric = _METRICS.get(figure, figure)
-    if metric not in _METRICS.values() and percentile_of(metric) is None:
+    if not is_metric(metric):
         return ""
     own = [slo for slo in result.slos if slo.metric == metric]
     judgements = result.judge([slo for slo in own if slo.strict])
@@ -212,8 +215,8 @@ def too_little(result: Result, figure: str) -> str:
 
 def _unknown(result: Result, metric: str) -> str:
     """Return why the figure is unknown."""
-    if metric in _MAY_BE_UNKNOWN:
-        return f"it is not known: {result.unknown(Slo.parse(_MAY_BE_UNKNOWN[metric]))}"
+    if metric_of(metric).needs is not Source.NOTHING:
+        return f"it is not known: {result.unknown(metric_of(metric))}"
     return "it is not known: no request succeeded in the window"
 
 
@@ -222,7 +225,8 @@ def _without_interval(result: Result, metric: str) -> str:
     if metric == "errors":
         is_enough = result.requests >= _FEWEST_REQUESTS
     else:
-        is_enough = metric not in _INTERVALS or _INTERVALS[metric] in result.intervals
+        row = metric_of(metric)
+        is_enough = not row.has_interval or row.key in result.intervals
     if is_enough:
         return ""
     return (

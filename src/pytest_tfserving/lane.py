@@ -8,18 +8,19 @@ import json
 import math
 import os
 import stat
-import sys
 import tempfile
 import time
 import warnings
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from pytest_tfserving.errors import ConfigurationError, TFServingWarning
+from pytest_tfserving.foreign_text import one_line
 from pytest_tfserving.private_folder import private_folder
+from pytest_tfserving.text_file import json_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,6 +30,8 @@ _SAY_AGAIN_S = 30.0
 # A link or a pipe that another user put there is not followed or waited for, and nothing is written.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FOR_ALL = 0o444
+_MOST_BYTES = 1 << 16
+_SOMEBODY = "another measurement is running"
 
 
 class Lane:
@@ -95,12 +98,9 @@ class Lane:
 
     def _held_by(self) -> str:
         try:
-            holder = json.loads(self._holder.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return "another measurement is running"
-        left_s = (holder.get("until") or 0) - time.time()
-        more = f", for about {left_s:.0f} s more" if left_s > 0 else ""
-        return f"process {holder['pid']} is measuring {holder['purpose']}{more}"
+            return _holder_text(json_of(self._holder, "holder file", _MOST_BYTES))
+        except ConfigurationError:
+            return _SOMEBODY
 
 
 class FileLock:
@@ -147,6 +147,18 @@ class FileLock:
         return "another user's measurement is running"
 
 
+def _holder_text(holder: Any) -> str:
+    """Return the holder of the lock, as far as the content of the holder file shows it."""
+    match holder:
+        case {"pid": int(pid), "purpose": str(purpose)}:
+            until = holder.get("until")
+            left_s = until - time.time() if isinstance(until, float) else 0.0
+            more = f", for about {left_s:.0f} s more" if 0 < left_s < math.inf else ""
+            return one_line(f"process {pid} is measuring {purpose}{more}")
+        case _:
+            return _SOMEBODY
+
+
 def _opened(path: Path) -> int:
     """Open a file for locking only.
 
@@ -177,9 +189,3 @@ def _wait_for(lock: FileLock, say: Callable[[], None]) -> None:
             say()
             said_at = time.monotonic()
         time.sleep(_LOOK_S)
-
-
-def say_on_stderr(text: str) -> None:
-    """Write ``text`` to standard error, from a worker whose standard output is not shown."""
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()

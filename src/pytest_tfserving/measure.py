@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving import noise_memory
 from pytest_tfserving.cache_probe import cache_found
-from pytest_tfserving.circumstances import circumstances
+from pytest_tfserving.circumstances import environment
 from pytest_tfserving.deciding import DEFAULT_ALPHA, Decider
 from pytest_tfserving.errors import ConfigurationError, DeploymentError, LoadError
 from pytest_tfserving.load.child import LoadChild, Plan
@@ -34,10 +34,12 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.payload import Payload
     from pytest_tfserving.load.profile import LoadProfile
     from pytest_tfserving.options import Settings
+    from pytest_tfserving.probe import FirstAnswers
     from pytest_tfserving.report.terminal import Progress
     from pytest_tfserving.slo import Slo
     from pytest_tfserving.targets.deployment import Deployment
     from pytest_tfserving.targets.order import Order
+    from pytest_tfserving.targets.pulses import Pulses
 
 _LONGEST_FIRST_ANSWER_S = 20.0
 # A load has stalled if no answer comes for this many times a warm one's time, and for at least this long.
@@ -83,6 +85,12 @@ def unfit(settings: Settings, experiment: Experiment) -> str:
     return lacking
 
 
+def refusal(settings: Settings, experiment: Experiment) -> str:
+    """Return why the target can never take an experiment; empty if it can."""
+    ask = getattr(_target(settings), "refusal", None)
+    return str(ask(settings, experiment)) if ask else ""
+
+
 def served(settings: Settings, experiment: Experiment, say: Callable[[str], None]) -> dict[str, Any]:
     """Return what the target serves for an experiment; ``model`` is among it only if no folder is served."""
     found: dict[str, Any] = _target(settings).served(settings, experiment, say)
@@ -121,11 +129,7 @@ def measure(
         profile = PROFILES["smoke"].with_overrides({"request_timeout_s": profile.request_timeout_s})
     place = deployment.load_place or Local()
     processes = asked.processes or processes_for(profile, place.most_processes(deployment))
-    if asked.locustfile and profile.is_open:
-        raise ConfigurationError(
-            f"load profile {profile.name!r} has a rate, which only the built-in users keep to; the users of "
-            f"{asked.locustfile} need a profile with users."
-        )
+    _refuse_rate_of_own_users(profile, asked)
     with LoadChild(folder, processes, asked.locustfile, place) as generator:
         try:
             timeout_s = min(profile.request_timeout_s, _LONGEST_FIRST_ANSWER_S)
@@ -135,20 +139,11 @@ def measure(
         except (LoadError, DeploymentError) as error:
             cause = deployment.failure_soon() or str(error)
             result = nothing_measured(deployment.experiment, profile, aborted=cause)
-            return replace(result, circumstances=circumstances(deployment)), False
+            return replace(result, environment=environment(deployment)), False
         pulses = None if deployment.unfit else deployment.pulses(folder / "load_clock")
-        plan = Plan(
-            profile=profile,
-            body=first.request,
-            path=f"{deployment.path}:predict",
-            expected=first.expected,
-            stall_s=min(profile.request_timeout_s, max(_SHORTEST_STALL_S, _STALL_FACTOR * first.warm_s)),
-            whole_run_counts=bool(deployment.unfit),
-            clock=pulses.clock if pulses else LoadClock(),
-        )
+        plan = _plan(deployment, profile, first, pulses)
         generator.wait_until_ready()
         _refuse_two_shapes(generator, asked)
-        shown = progress.load(deployment.experiment.name, profile.run_time_s)
         plateau = profile.has_plateau and not generator.has_own_shape
         slos = asked.slos if plateau and not deployment.unfit else ()
         decider = Decider(
@@ -159,13 +154,36 @@ def measure(
             plateau=plateau,
             noise_memory_s=asked.noise_memory_s,
         )
-        with ServerWatch(deployment, plan.clock) as server:
+        name = deployment.experiment.name
+        with ServerWatch(deployment, plan.clock) as server, progress.load(name, profile.run_time_s) as shown:
             result, interrupted = run(generator, plan, deployment, shown, decider, server.cpu, pulses)
         result = server.seen(result)
     if result.is_measured and not deployment.unfit and (found := cache_found(deployment, payload)):
         result = replace(result, warnings=(*result.warnings, found))
-    result = replace(result, noise_memory_s=asked.noise_memory_s, circumstances=circumstances(deployment))
+    result = replace(result, noise_memory_s=asked.noise_memory_s, environment=environment(deployment))
     return (_smoke_only(result, deployment) if deployment.unfit else result), interrupted
+
+
+def _plan(deployment: Deployment, profile: LoadProfile, first: FirstAnswers, pulses: Pulses | None) -> Plan:
+    """Return the plan of the load processes, based on the first answers of a deployment."""
+    return Plan(
+        profile=profile,
+        body=first.request,
+        path=f"{deployment.path}:predict",
+        expected=first.expected,
+        stall_s=min(profile.request_timeout_s, max(_SHORTEST_STALL_S, _STALL_FACTOR * first.warm_s)),
+        whole_run_counts=bool(deployment.unfit),
+        clock=pulses.clock if pulses else LoadClock(),
+    )
+
+
+def _refuse_rate_of_own_users(profile: LoadProfile, asked: Asked) -> None:
+    """Raise a ConfigurationError if the profile of a locustfile's users has a rate."""
+    if asked.locustfile and profile.is_open:
+        raise ConfigurationError(
+            f"load profile {profile.name!r} has a rate, which only the built-in users keep to; the users of "
+            f"{asked.locustfile} need a profile with users."
+        )
 
 
 def _refuse_two_shapes(generator: LoadChild, asked: Asked) -> None:
@@ -214,7 +232,7 @@ def nothing_measured(
         total_requests=0,
         total_errors=0,
         generator=Generator(0.0, 0.0),
-        reached="",
+        via="",
         endpoints=[],
         configuration=experiment.configuration,
         aborted=aborted,

@@ -6,12 +6,8 @@ Verdicts are about the server under the noise of its run, if the machine forgets
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from pytest_tfserving.load.profile import LoadProfile
 
 DEFAULT_S = 10.0
 # A shorter run, in noise memories, has too few independent moments to decide a close limit.
@@ -43,14 +39,14 @@ class NoiseMemory:
     def __str__(self) -> str:
         return f"noise memory {self.seconds:.3g} s ({self.source})"
 
-    def check(self, profile: LoadProfile) -> None:
+    def check(self, profile: str, run_time_s: float) -> None:
         """Refuse a noise memory that an option set and that is longer than the run of ``profile``.
 
         Raises:
             ConfigurationError: for such a noise memory, since a run cannot show longer noise than itself.
         """
-        if self.place and self.seconds > profile.run_time_s:
+        if self.place and self.seconds > run_time_s:
             raise ConfigurationError(
-                f"{self.place} is {self.seconds:g} s, longer than the {profile.run_time_s:g} s that load "
-                f"profile {profile.name!r} runs; set at most {profile.run_time_s:g} s, or a longer run time."
+                f"{self.place} is {self.seconds:g} s, longer than the {run_time_s:g} s that load "
+                f"profile {profile!r} runs; set at most {run_time_s:g} s, or a longer run time."
             )

@@ -549,29 +549,10 @@ class Settings:
         """
         cli = {option.name: config.getoption(option.dest) for option in OPTIONS}
         ini = {option.name: _ini_value(config, option) for option in OPTIONS}
-        values = {
-            option.name: next(
-                (value for value in (cli[option.name], ini[option.name]) if value is not None), option.default
-            )
-            for option in OPTIONS
-        }
+        values = _strongest(cli, ini)
         _check_conflicts(values["target"], cli, ini)
-        for given, spelt in ((cli, "--tfserving-{}"), (ini, "tfserving_{} in the ini file")):
-            _check_loop(given, spelt)
-
-        def path(name: str) -> Path | None:
-            base = config.invocation_params.dir if cli[name] else config.rootpath
-            return base / values[name] if values[name] else None
-
-        def read(name: str) -> Path | None:
-            if (found := path(name)) and not found.is_file():
-                raise pytest.UsageError(f"--{PREFIX}-{name}: there is no file {found}.")
-            return found
-
-        def written(name: str) -> Path | None:
-            _check_writable(f"--{PREFIX}-{name}", target := path(name))
-            return target
-
+        files = _Files(config, cli, values)
+        path, read, written = files.path, files.read, files.written
         settings = cls(
             target=values["target"],
             server=values["server"] or "",
@@ -605,8 +586,7 @@ class Settings:
             cli_load=_overrides(cli),
             ini_load=_overrides(ini),
         )
-        if settings.prices:
-            _check_prices(settings)
+        _check_prices(settings)
         return settings
 
     def pricing(self) -> Pricing:
@@ -646,6 +626,39 @@ def resolve_profile(
     return profile.with_overrides(fields)
 
 
+@dataclass(frozen=True)
+class _Files:
+    """Files that options name, relative to where pytest was called, those of the ini file to the rootdir."""
+
+    config: pytest.Config
+    cli: Mapping[str, Any]
+    values: Mapping[str, Any]
+
+    def path(self, name: str) -> Path | None:
+        """Return the path that option ``name`` has, None without one."""
+        base = self.config.invocation_params.dir if self.cli[name] else self.config.rootpath
+        return base / self.values[name] if self.values[name] else None
+
+    def read(self, name: str) -> Path | None:
+        """Return the path of a file that is read.
+
+        Raises:
+            pytest.UsageError: where there is no such file.
+        """
+        if (found := self.path(name)) and not found.is_file():
+            raise pytest.UsageError(f"--{PREFIX}-{name}: there is no file {found}.")
+        return found
+
+    def written(self, name: str) -> Path | None:
+        """Return the path of a file that is written at the end.
+
+        Raises:
+            pytest.UsageError: where it could not be.
+        """
+        _check_writable(f"--{PREFIX}-{name}", target := self.path(name))
+        return target
+
+
 def _is_ci() -> bool:
     return os.environ.get("CI", "").lower() not in ("", "0", "false", "no")
 
@@ -655,6 +668,16 @@ def _beaten(weaker: Mapping[str, Any], stronger: Mapping[str, Any]) -> dict[str,
     gives_way = {"users": {"rate"}, "rate": {"users", "think_time_s", "pace_s"}}
     gone = {name for given in stronger for name in gives_way.get(given, ())}
     return {name: value for name, value in weaker.items() if name not in gone}
+
+
+def _strongest(cli: Mapping[str, Any], ini: Mapping[str, Any]) -> dict[str, Any]:
+    """Return each option's value: the command line's, else the ini file's, else the default."""
+    return {
+        option.name: next(
+            (value for value in (cli[option.name], ini[option.name]) if value is not None), option.default
+        )
+        for option in OPTIONS
+    }
 
 
 def _ini_value(config: pytest.Config, option: Option) -> Any:
@@ -716,6 +739,9 @@ def _noise_memory(cli: Mapping[str, Any], ini: Mapping[str, Any]) -> NoiseMemory
 
 
 def _check_prices(settings: Settings) -> None:
+    """Find out before the run that the price list cannot be read."""
+    if settings.prices is None:
+        return
     try:
         settings.pricing()
     except ConfigurationError as error:
@@ -745,6 +771,8 @@ def _check_conflicts(target: str, cli: Mapping[str, Any], ini: Mapping[str, Any]
             raise pytest.UsageError(f"--{PREFIX}-{name} goes with {valid}, not with target {target!r}.")
     if target == "url":
         _check_url(cli["url"] or ini["url"])
+    for given, spelt in ((cli, "--tfserving-{}"), (ini, "tfserving_{} in the ini file")):
+        _check_loop(given, spelt)
 
 
 def _check_loop(given: Mapping[str, Any], spelt: str) -> None:

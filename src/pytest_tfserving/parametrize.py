@@ -43,6 +43,25 @@ def experiments_of(items: list[pytest.Item]) -> list[Experiment]:
     return list(dict.fromkeys(filter(None, map(experiment_of, loading))))
 
 
+def check_target(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Refuse experiments that the target cannot take, before anything is deployed or sent.
+
+    A worker of pytest-xdist has no usage errors: there the test fails, for the same cause.
+
+    Raises:
+        pytest.UsageError: for the first experiment of them.
+    """
+    perf = PerfSession.of(config)
+    deploying = (item for item in items if is_ours(item, "load") or is_ours(item, "serving"))
+    experiments = dict.fromkeys(filter(None, map(experiment_of, deploying)))
+    if perf.is_worker or not experiments:
+        return
+    from pytest_tfserving.measure import refusal
+
+    if cause := next(filter(None, (refusal(perf.settings, each) for each in experiments)), None):
+        raise pytest.UsageError(cause)
+
+
 def summary(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
     """Return the lines about the experiments, the target and the noise memory; none without perf tests.
 

@@ -73,11 +73,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
-    """Set the home of each experiment before pytest orders the tests; check the marks' arguments."""
+    """Set the home of each experiment before pytest orders the tests; check marks, and the chosen tests."""
     from pytest_tfserving.marks import check
     from pytest_tfserving.session import PerfSession
 
-    if any("experiment" in getattr(item, "fixturenames", ()) for item in items):
+    has_experiments = any("experiment" in getattr(item, "fixturenames", ()) for item in items)
+    if has_experiments:
         from pytest_tfserving.homes import settle
 
         settle(items)
@@ -85,6 +86,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if mistakes := PerfSession.of(config).mistakes:
         raise pytest.UsageError(*mistakes)
     check(items)
+    if has_experiments:
+        from pytest_tfserving.parametrize import check_target
+
+        check_target(config, items)
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:

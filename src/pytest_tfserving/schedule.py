@@ -27,20 +27,26 @@ _STEP_S = 5
 
 
 class Schedule:
-    """The experiments in the order of their tests, each with the longest time of its load in seconds.
+    """The experiments in the order of their tests, each with the longest time of its runs of load.
 
     The time of an experiment besides its load is estimated by the mean of finished experiments. The real
     remaining time is shorter if load ends early, and longer if a test's code sets a longer load.
     """
 
     def __init__(
-        self, planned: Sequence[tuple[Experiment, float]], clock: Callable[[], float] = time.monotonic
+        self,
+        planned: Sequence[tuple[Experiment, Sequence[float]]],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._experiments = [experiment for experiment, _ in planned]
-        self._load_s = [load_s for _, load_s in planned]
+        # The runs of load that have not begun.
+        self._runs_s = [list(runs_s) for _, runs_s in planned]
         self._clock = clock
         self._now = -1
         self._began_s = 0.0
+        self._loaded_s = 0.0
+        self._load_began_s: float | None = None
+        self._load_left_s = 0.0
         self._rests_s: list[float] = []
 
     def begin(self, experiment: Experiment) -> None:
@@ -48,30 +54,61 @@ class Schedule:
         if experiment not in self._experiments or self._is_now(experiment):
             return
         if self._now >= 0:
-            self._rests_s.append(max(self._spent_s - self._load_s[self._now], 0.0))
+            self._rests_s.append(self._rest_spent_s)
         self._now = self._experiments.index(experiment)
-        self._began_s = self._clock()
+        self._began_s, self._loaded_s = self._clock(), 0.0
+
+    def begin_load(self, run_time_s: float) -> None:
+        """Note that a run of load begins: the next one that is planned, or one that a test asks for."""
+        self._load_began_s = self._clock()
+        self._load_left_s = run_time_s
+        if self._now >= 0:
+            del self._runs_s[self._now][:1]
+
+    def go_on(self, load_left_s: float) -> None:
+        """Note for how long the run of load goes on, at most."""
+        self._load_left_s = max(load_left_s, 0.0)
+
+    def end_load(self) -> None:
+        """Note that the run of load is over."""
+        self._loaded_s += self._load_spent_s
+        self._load_began_s = None
+        self._load_left_s = 0.0
 
     @property
     def this_left_s(self) -> float:
         """The remaining time of the current experiment in seconds."""
         if self._now < 0:
             return 0.0
-        return max(self._load_s[self._now] + self._rest_s - self._spent_s, 0.0)
+        rest_left_s = max(self._rest_s - self._rest_spent_s, 0.0)
+        return self._load_left_s + sum(self._runs_s[self._now]) + rest_left_s
 
     def __str__(self) -> str:
         if self._now < 0:
             return ""
         count = len(self._experiments)
-        place = f"{self._now + 1} of {count}, " if count > 1 else ""
-        return f"{place}about {length_text(self._left_s)} left"
+        parts = [f"{self._now + 1} of {count}"] if count > 1 else []
+        if left_s := self._left_s:
+            parts.append(f"{'at least' if self._is_late else 'about'} {length_text(left_s)} left")
+        return ", ".join(parts)
 
     def _is_now(self, experiment: Experiment) -> bool:
         return self._now >= 0 and self._experiments[self._now] == experiment
 
     @property
-    def _spent_s(self) -> float:
-        return self._clock() - self._began_s
+    def _is_late(self) -> bool:
+        """True if the current step takes longer than expected, so that the remaining time is unknown."""
+        if self._load_began_s is not None:
+            return not self._load_left_s
+        return self._rest_spent_s > self._rest_s
+
+    @property
+    def _load_spent_s(self) -> float:
+        return 0.0 if self._load_began_s is None else self._clock() - self._load_began_s
+
+    @property
+    def _rest_spent_s(self) -> float:
+        return self._clock() - self._began_s - self._loaded_s - self._load_spent_s
 
     @property
     def _rest_s(self) -> float:
@@ -79,7 +116,8 @@ class Schedule:
 
     @property
     def _left_s(self) -> float:
-        return self.this_left_s + sum(load_s + self._rest_s for load_s in self._load_s[self._now + 1 :])
+        later = self._runs_s[self._now + 1 :]
+        return self.this_left_s + sum(sum(runs_s) + self._rest_s for runs_s in later)
 
 
 def length_text(seconds: float) -> str:
@@ -91,19 +129,20 @@ def length_text(seconds: float) -> str:
     return f"{seconds / _HOUR_S:.1f} h"
 
 
-def planned(perf: PerfSession, items: Iterable[pytest.Item]) -> list[tuple[Experiment, float]]:
-    """Return the experiments that ``items`` load, in their order, each with the seconds of its load."""
-    found: list[tuple[Experiment, set[LoadProfile]]] = []
+def planned(perf: PerfSession, items: Iterable[pytest.Item]) -> list[tuple[Experiment, list[float]]]:
+    """Return the experiments that ``items`` load, in their order, each with the seconds of each run."""
+    found: list[tuple[Experiment, dict[LoadProfile, float]]] = []
     for item in items:
         experiment = experiment_of(item) if "load" in getattr(item, "fixturenames", ()) else None
         if experiment is None:
             continue
         profiles = next((known for each, known in found if each == experiment), None)
         if profiles is None:
-            profiles = set()
+            profiles = {}
             found.append((experiment, profiles))
-        profiles.add(_profile(perf, item, experiment))
-    return [(experiment, sum(each.run_time_s for each in profiles)) for experiment, profiles in found]
+        profile = _profile(perf, item, experiment)
+        profiles[profile] = profile.run_time_s
+    return [(experiment, list(profiles.values())) for experiment, profiles in found]
 
 
 def _profile(perf: PerfSession, item: pytest.Item, experiment: Experiment) -> LoadProfile:

@@ -6,15 +6,14 @@ the loads tried so far, so that an interrupted search can go on.
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.errors import ConfigurationError
+from pytest_tfserving.own_file import read_own, write_own
 from pytest_tfserving.report.figures import curve_lines
-from pytest_tfserving.report.files import write_whole
-from pytest_tfserving.report.json import json_text
+from pytest_tfserving.report.json import finite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -184,13 +183,10 @@ class Search:
 
 
 def _read(path: Path, key: dict[str, Any]) -> list[Probe]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    content = read_own(path, "state of a search")
+    if content is None:
         return []
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{path} is not a search's state: {error}.") from None
-    if not isinstance(content, dict) or content.get("search") != key:
+    if content.get("search") != key:
         raise ConfigurationError(f"{path} is the state of another search; remove it, or give another file.")
     return [Probe(**{**probe, **_known_numbers(probe)}) for probe in content["probes"]]
 
@@ -203,5 +199,4 @@ def _known_numbers(probe: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write(path: Path, key: dict[str, Any], probes: list[Probe]) -> None:
-    content = {"search": key, "probes": [asdict(probe) for probe in probes]}
-    write_whole(path, json_text(content))
+    write_own(path, finite({"search": key, "probes": [asdict(probe) for probe in probes]}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.profile import LoadProfile
     from pytest_tfserving.report.runlog import Entry, RunLog
     from pytest_tfserving.report.terminal import Progress
+    from pytest_tfserving.schedule import Schedule
     from pytest_tfserving.targets.deployment import Deployment
 
 STASH_KEY = pytest.StashKey["PerfSession"]()
@@ -59,6 +60,7 @@ class PerfSession:
         self._begun: set[str] = set()
         self._home: Home | None = None
         self._running: Running | None = None
+        self._schedule: Schedule | None = None
         self._files: dict[Path, ExperimentsFile] = {}
         self._made: dict[tuple[str, ...], list[Experiment]] = {}
 
@@ -212,9 +214,10 @@ class PerfSession:
         """Set ``experiment`` as the current one, so that the progress shows its place among all."""
         from pytest_tfserving.schedule import Schedule, planned
 
-        if self.progress.schedule is None:
-            self.progress.schedule = Schedule(planned(self, items))
-        self.progress.schedule.begin(experiment)
+        if self._schedule is None:
+            self._schedule = Schedule(planned(self, items))
+            self.progress.schedule = self._schedule
+        self._schedule.begin(experiment)
 
     @contextmanager
     def turn(self, purpose: str) -> Iterator[None]:
@@ -223,25 +226,14 @@ class PerfSession:
 
         with ExitStack() as stack:
             if not self._has_cluster_of_its_own:
-                schedule = self.progress.schedule
-                length_s = schedule.this_left_s if schedule else None
-                stack.enter_context(self.lane.turn(purpose, self._say, length_s))
-            stack.enter_context(cluster_turn(self.settings, purpose, self._say))
+                length_s = self._schedule.this_left_s if self._schedule else None
+                stack.enter_context(self.lane.turn(purpose, self.progress, length_s))
+            stack.enter_context(cluster_turn(self.settings, purpose, self.progress))
             yield
 
     @property
     def _has_cluster_of_its_own(self) -> bool:
         return self.is_worker and len(self.settings.kept.get("all_contexts", ())) > 1
-
-    def _say(self, text: str) -> None:
-        from pytest_tfserving.lane import say_on_stderr
-
-        if not self.is_worker:
-            self.progress(text)
-            return
-        capture = self.config.pluginmanager.get_plugin("capturemanager")
-        with capture.global_and_fixture_disabled() if capture else nullcontext():
-            say_on_stderr(text)
 
     def experiments(self, test: pytest.Item) -> list[Experiment]:
         """Return the experiments of a test, for this session's target.

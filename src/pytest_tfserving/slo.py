@@ -10,15 +10,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_tfserving import noise_memory
-from pytest_tfserving.errors import ConfigurationError, nearest
+from pytest_tfserving.errors import ConfigurationError
+from pytest_tfserving.metrics import RELATIVE, Limit, Metric, Source, Unit, metric_of, too_few
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from pytest_tfserving.noise import Noise
-
-
-CPU_PER_REQUEST = "cpu_per_request"
+    from pytest_tfserving.slo_tests import SeriesSet, SloTest
 
 
 class Verdict(StrEnum):
@@ -56,8 +55,8 @@ class Measured(Protocol):
         """Return the decision on ``slo`` while load ran; None if the run did not watch ``slo``."""
         ...
 
-    def unknown(self, slo: Slo) -> str:
-        """Return why the figure for ``slo`` is unknown."""
+    def unknown(self, metric: Metric) -> str:
+        """Return why a metric is unknown."""
         ...
 
     def doubt(self, slo: Slo) -> Doubt | None:
@@ -78,7 +77,7 @@ class Decision:
         alpha: largest probability that such a proof is wrong.
         after_s: steady load that the proof took, in seconds.
         at_s: time of the proof since the run's start, in seconds.
-        effective: independent requests, or blocks of time, that the proof rests on.
+        n_eff: independent requests, or blocks of time, that the proof rests on.
         noise_memory_s: assumed noise memory in seconds; NaN if unknown.
     """
 
@@ -86,12 +85,12 @@ class Decision:
     alpha: float
     after_s: float
     at_s: float
-    effective: float
+    n_eff: float
     noise_memory_s: float = math.nan
 
     def __str__(self) -> str:
         found = "proved in" if self.holds else "hopeless after"
-        given = f"alpha {self.alpha:g}, n_eff {self.effective:.0f}"
+        given = f"alpha {self.alpha:g}, n_eff {self.n_eff:.0f}"
         if not math.isnan(self.noise_memory_s):
             given += f", noise memory {self.noise_memory_s:.3g} s"
         return f"{found} {self.after_s:.1f} s ({given})"
@@ -156,34 +155,6 @@ class Doubt:
     highest: float
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """A unit as it is written, and its factor to the metric's own unit."""
-
-    text: str
-    factor: float
-
-
-_MILLISECOND = Unit("ms", 1.0)
-_PERCENT = Unit("%", 0.01)
-# A multiple of the in-process baseline's figure, on the same cores at the same time.
-RELATIVE = Unit("x", 1.0)
-_UNITS = {
-    "latency": {"us": Unit("us", 0.001), "ms": _MILLISECOND, "s": Unit("s", 1000.0), "x": RELATIVE},
-    "rps": {"": Unit("", 1.0), "/s": Unit("/s", 1.0), "x": RELATIVE},
-    "ratio": {"%": _PERCENT},
-    "cpu": {"us": Unit("us", 0.001), "ms": _MILLISECOND, "s": Unit("s", 1000.0)},
-}
-_KINDS = {
-    "rps": "rps",
-    "errors": "ratio",
-    "efficiency": "ratio",
-    "mean": "latency",
-    "max": "latency",
-    CPU_PER_REQUEST: "cpu",
-}
-_METRICS = ["rps", "p50", "p95", "p99", "p99.9", "mean", "max", "errors", "efficiency", CPU_PER_REQUEST]
-_HIGHER_IS_BETTER = {"rps", "efficiency"}
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -195,25 +166,7 @@ _SLO = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(<=|>=|==|=|<|>)\s*([+-]?[\d._]+(?:[e
 _LONGEST = 200
 # The longest remaining time that is worth a number.
 _LONGEST_S = 3600
-# Per cent.
-_ALL = 100
-_PERCENTILE = re.compile(r"p(\d{1,3}(?:\.\d+)?)")
 EXAMPLE = '"p95<200ms", "rps>=120", "errors<0.1%" or "efficiency>=80%"'
-
-
-def percentile_of(metric: str) -> float | None:
-    """Return ``99.9`` for ``p99.9``; None for a metric that is not a percentile."""
-    match = _PERCENTILE.fullmatch(metric)
-    return float(match[1]) if match else None
-
-
-def too_few(metric: str, successes: int) -> str:
-    """Return a sentence if there are too few ``successes`` for a percentile; else empty."""
-    percentile = percentile_of(metric)
-    if percentile is None or percentile >= _ALL:
-        return ""
-    needed = math.ceil(round(_ALL / (_ALL - percentile), 6))
-    return f"{successes} requests are too few for {metric}, it needs {needed}" if successes < needed else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,29 +201,52 @@ class Slo:
         match = _SLO.fullmatch(text) if isinstance(text, str) and len(text) <= _LONGEST else None
         if not match:
             raise ConfigurationError(f"{text!r} is not an SLO; write it as {EXAMPLE}.")
-        metric, op, number, unit = match.groups()
-        kind = _kind_of(metric, text)
+        name, op, number, unit = match.groups()
+        metric = _metric_of(name, text)
         _check_operator(metric, op, text)
-        if unit not in _UNITS[kind]:
-            valid = ", ".join(repr(name) if name else "none" for name in _UNITS[kind])
+        if unit not in metric.units:
+            valid = ", ".join(repr(each) if each else "none" for each in metric.units)
             wrong = f"unit {unit!r}" if unit else "a missing unit"
-            raise ConfigurationError(f"SLO {text!r}: {wrong} does not fit {metric}; valid: {valid}.")
-        return cls(metric, op, _limit(number, text), _UNITS[kind][unit], text.strip(), strict)
+            raise ConfigurationError(f"SLO {text!r}: {wrong} does not fit {name}; valid: {valid}.")
+        return cls(name, op, _limit(number, text), metric.units[unit], text.strip(), strict)
+
+    @property
+    def definition(self) -> Metric:
+        """The metric that is limited."""
+        return metric_of(self.metric)
 
     @property
     def relative(self) -> bool:
         """True if the limit is relative to the in-process baseline on the same cores."""
-        return self.unit == RELATIVE or self.metric == "efficiency"
+        return self.unit == RELATIVE or self.definition.needs is Source.BASELINE
+
+    @property
+    def is_paired(self) -> bool:
+        """True if the figure is a ratio from which the machine's speed cancels out."""
+        return self.relative or self.definition.needs is not Source.NOTHING
 
     @property
     def higher_is_better(self) -> bool:
         """True if the limit is a lower limit."""
-        return self.metric in _HIGHER_IS_BETTER
+        return self.definition.higher_is_better
 
     @property
     def needs_whole_run(self) -> bool:
         """True if only the whole run can prove the SLO, because the SLO is about every request."""
-        return self.metric == "max" or (self.metric == "errors" and self.limit == 0)
+        return self.definition.whole_run(self.limit * self.unit.factor)
+
+    def sequential_test(self, noise_memory_s: float, shared: SeriesSet) -> SloTest | None:
+        """Return the test that watches a run of load; None for a limit that every figure meets, or misses.
+
+        Args:
+            noise_memory_s: longest time in seconds for which the machine's speed remembers.
+            shared: the series that all tests of one window share.
+        """
+        limit = self.limit * self.unit.factor
+        if limit <= 0 and not self.needs_whole_run:
+            return None
+        at_limit_counts = self.op == "<"
+        return self.definition.test(Limit(limit, self.relative, at_limit_counts, noise_memory_s, shared))
 
     def holds(self, value: float) -> bool:
         """Return whether ``value``, in the limit's unit, meets the limit."""
@@ -316,7 +292,7 @@ class Slo:
             return Judgement(self, Verdict.FAIL, math.nan, "no successful request in the window")
         low, value, high = result.metric_range(self)
         if math.isnan(value):
-            return Judgement(self, Verdict.NOT_JUDGED, value, result.unknown(self))
+            return Judgement(self, Verdict.NOT_JUDGED, value, result.unknown(self.definition))
         decision = result.decision(self)
         if doubt := self._doubt((low, value, high), result.successes, decision):
             return Judgement(self, Verdict.INCONCLUSIVE, value, f"{self._distance(value)}; {doubt}")
@@ -385,6 +361,11 @@ class Judgement:
         return f"{self.verdict}: {self.slo.text}: {self.reason}"
 
 
+def full_reason(reason: str, *, strict: bool) -> str:
+    """Return the reason of a verdict, with the remark that it fails nothing if its SLO is not strict."""
+    return reason if strict else f"{reason} (reported only)"
+
+
 @dataclass(frozen=True, slots=True)
 class SloSet:
     """The SLOs of one experiment on one target; ``owner`` names both in texts."""
@@ -431,36 +412,19 @@ def parse_slos(texts: Iterable[str], *, strict: bool = True) -> tuple[Slo, ...]:
     return tuple(Slo.parse(text, strict=strict) for text in texts)
 
 
-def check_metric(metric: str) -> None:
-    """Check that ``metric`` is one of the SLO language.
-
-    Raises:
-        ConfigurationError: when it is not.
-    """
-    percentile = percentile_of(metric)
-    if percentile is None and metric not in _KINDS:
-        raise ConfigurationError(
-            f"{metric!r} is not a metric;  {nearest(metric, _METRICS)}, or any other percentile."
-        )
-    if percentile is not None and not 0 < percentile < 100:  # noqa: PLR2004 - percent
-        raise ConfigurationError(f"{metric!r}: a percentile lies between 0 and 100, as p95 or p99.9.")
-
-
-def _kind_of(metric: str, text: str) -> str:
+def _metric_of(name: str, text: str) -> Metric:
     try:
-        check_metric(metric)
+        return metric_of(name)
     except ConfigurationError as error:
         raise ConfigurationError(f"SLO {text!r}: {error}") from None
-    return _KINDS.get(metric, "latency")
 
 
-def _check_operator(metric: str, op: str, text: str) -> None:
-    higher = metric in _HIGHER_IS_BETTER
-    valid = (">", ">=") if higher else ("<", "<=")
+def _check_operator(metric: Metric, op: str, text: str) -> None:
+    valid = (">", ">=") if metric.higher_is_better else ("<", "<=")
     if op not in valid:
-        better = "higher" if higher else "lower"
+        better = "higher" if metric.higher_is_better else "lower"
         raise ConfigurationError(
-            f"SLO {text!r}: {op!r} does not fit {metric}, where {better} is better; "
+            f"SLO {text!r}: {op!r} does not fit {metric.name}, where {better} is better; "
             f"valid: {valid[0]} and {valid[1]}."
         )
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from pytest_tfserving.noise import Noise, NoiseKind
-from pytest_tfserving.slo import CPU_PER_REQUEST, Slo, percentile_of
 from pytest_tfserving.statistics.dependence import MOST_VALUES, inefficiency
 from pytest_tfserving.statistics.level import EVIDENCE_COST, LEAST_BLOCKS, LevelModel
 from pytest_tfserving.statistics.pulses import between_pulses
@@ -115,12 +114,12 @@ class Window:
 class Evidence:
     """Logarithms of the evidence that the true value is below its limit, and above it.
 
-    ``effective`` is the number of independent values behind the evidence.
+    ``n_eff`` is the number of independent values behind the evidence.
     """
 
     below: float = 0.0
     above: float = 0.0
-    effective: float = 0.0
+    n_eff: float = 0.0
 
     @property
     def most(self) -> float:
@@ -132,7 +131,7 @@ class Evidence:
         return Evidence(
             min(self.below, other.below),
             min(self.above, other.above),
-            min(self.effective, other.effective),
+            min(self.n_eff, other.n_eff),
         )
 
 
@@ -424,7 +423,7 @@ class RateTest:
             lambda level_sd: np.full_like(level_sd, limit), _TYPICAL_SD * limit
         )
         _, above = self._logs.model.evidence(lambda level_sd: np.full_like(level_sd, log_limit), _TYPICAL_SD)
-        self._evidence = Evidence(float(below) - _SKEWED, float(above), float(self._rates.model.effective()))
+        self._evidence = Evidence(float(below) - _SKEWED, float(above), float(self._rates.model.n_eff()))
         return self._evidence
 
     def needed_factor(self, needed: float) -> float:
@@ -471,7 +470,7 @@ class MeanTest:
         scatter = float(values.std() / max(float(values.mean()), limit_ms))
         is_enough = len(values) / window.in_flight >= _FEWEST_VALUES + _SCATTER_NEEDS * scatter**2
         both = min(float(below), float(skewed)) if is_enough else 0.0
-        self._evidence = Evidence(both, float(above), float(self._means.model.effective()))
+        self._evidence = Evidence(both, float(above), float(self._means.model.n_eff()))
         return self._evidence
 
     def needed_factor(self, needed: float) -> float:
@@ -525,7 +524,7 @@ class PairedTest:
         typical_sd = _TYPICAL_SD * np.array([expected.mean(), 1.0])[:, None, None]
         both = self._model.evidence(lambda level_sd: limits + np.zeros_like(level_sd), typical_sd)
         below, above = (float(np.logaddexp(*each)) - math.log(2) for each in both)
-        self._evidence = Evidence(below, above, float(self._model.effective().max()))
+        self._evidence = Evidence(below, above, float(self._model.n_eff().max()))
         return self._evidence
 
     def needed_factor(self, needed: float) -> float:
@@ -550,7 +549,7 @@ class NeverTest:
 
     def look(self, window: Window) -> Evidence:
         """Return a proof if the event happened, else no evidence."""
-        return Evidence(above=math.inf, effective=1.0) if self._happened(window) else Evidence()
+        return Evidence(above=math.inf, n_eff=1.0) if self._happened(window) else Evidence()
 
     def needed_factor(self, needed: float) -> float:
         """Return infinity: a longer run does not prove that the event never happens."""
@@ -601,37 +600,12 @@ def _step(window: Window, at_s: Floats) -> int:
     return max(math.ceil(_block_s(window) / float(np.diff(at_s).mean()) - 0.1), 1)
 
 
-# --- the test of an SLO -----------------------------------------------------------------------------
+# --- latencies of a window -------------------------------------------------------------------------------
 
 
-def slo_test(slo: Slo, noise_memory_s: float, shared: SeriesSet) -> SloTest | None:
-    """Return the test of an SLO; None for a limit that every figure meets, or misses."""
-    limit = slo.limit * slo.unit.factor
-    if slo.metric == "max":
-        return NeverTest(lambda window: _over_max(slo, window))
-    if slo.metric == "errors":
-        return _errors_test(limit)
-    if limit <= 0:
-        return None
-    if slo.metric == CPU_PER_REQUEST:
-        return PairedTest(limit, cpu_pairs, noise_memory_s)
-    if slo.relative and slo.higher_is_better:
-        return PairedTest(limit, baseline_pairs, noise_memory_s)
-    return RateTest(limit, shared) if slo.metric == "rps" else _latency_test(slo, limit, shared)
-
-
-def _errors_test(limit: float) -> SloTest | None:
-    if limit <= 0:
-        return NeverTest(lambda window: bool(window.failed.any()))
-    return ErrorsTest(limit) if limit < 1 else None
-
-
-def _latency_test(slo: Slo, limit: float, shared: SeriesSet) -> SloTest:
-    latencies = relative_latencies if slo.relative else _latencies
-    percentile = percentile_of(slo.metric)
-    if percentile is None:
-        return MeanTest(limit, latencies, shared)
-    return PercentileTest(percentile, limit, latencies, shared, at_limit_counts=slo.op == "<")
+def latencies_of(*, relative: bool) -> Callable[[Window], Floats]:
+    """Return the function that takes a window's latencies: in ms, or in multiples of the baseline's call."""
+    return relative_latencies if relative else _latencies
 
 
 def relative_latencies(window: Window) -> Floats:
@@ -643,8 +617,12 @@ def _latencies(window: Window) -> Floats:
     return window.latencies_ms
 
 
-def _over_max(slo: Slo, window: Window) -> bool:
-    if not len(window.latencies_ms):
-        return False
-    values = relative_latencies(window) if slo.relative else window.latencies_ms / slo.unit.factor
-    return not slo.holds(float(values.max()))
+def any_failed(window: Window) -> bool:
+    """Return whether a request failed."""
+    return bool(window.failed.any())
+
+
+def any_beyond(limit: float, *, relative: bool, at_limit_counts: bool) -> Callable[[Window], bool]:
+    """Return the function that says whether a latency of a window is beyond a limit."""
+    beyond, latencies = np.greater_equal if at_limit_counts else np.greater, latencies_of(relative=relative)
+    return lambda window: bool(len(window.ended_s)) and bool(beyond(latencies(window), limit).any())

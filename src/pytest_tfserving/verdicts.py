@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_tfserving.errors import ConfigurationError, TFServingWarning
+from pytest_tfserving.errors import ConfigurationError, warn_user
+from pytest_tfserving.metrics import metric_of
 from pytest_tfserving.report import junit
-from pytest_tfserving.slo import Judgement, Slo, Verdict, check_metric
+from pytest_tfserving.slo import Judgement, Slo, Verdict, full_reason
 
 if TYPE_CHECKING:
     from pytest_tfserving.load.result import Result
@@ -31,8 +31,8 @@ def stop_unless_measured(item: pytest.Item, result: Result, settings: Settings) 
     """Fail or skip a test whose result has no valid figures."""
     __tracebackhide__ = True
     if cause := result.aborted:
-        happened = result.server.happened if result.server else ()
-        seen = (*happened, *result.warnings)
+        incidents = result.server.incidents if result.server else ()
+        seen = (*incidents, *result.warnings)
         lines = [f"{_who(result)}: FAIL: {cause}", *(f"  server: {each}" for each in seen)]
         _fail(item, Verdict.FAIL, "\n".join(lines))
     if cause := result.invalid:
@@ -66,7 +66,7 @@ def settle(
         _skip(item, _not_judged(result, answers, metrics))
     for each in strict:
         if each.verdict in (Verdict.INCONCLUSIVE, Verdict.NOT_JUDGED):
-            warnings.warn(TFServingWarning(f"{result.experiment}: {each}"), stacklevel=3)
+            warn_user(f"{result.experiment}: {each}")
     junit.add_verdict(item, Verdict.worst(each.verdict for each in strict))
 
 
@@ -76,15 +76,14 @@ def doubt_reading(result: Result, figure: str, problem: str, settings: Settings)
     text = f"{_who(result)}: {figure}: {problem}"
     if settings.inconclusive == "fail":
         pytest.fail(text, pytrace=False)
-    # The test is four calls away: what it read, its noting, and what was given to be called then.
-    warnings.warn(TFServingWarning(text), stacklevel=5)
+    warn_user(text)
 
 
 def _check_metrics(metrics: tuple[str, ...]) -> None:
     __tracebackhide__ = True
     for metric in metrics:
         try:
-            check_metric(metric)
+            metric_of(metric)
         except ConfigurationError as error:
             raise pytest.fail.Exception(f"check(): {error}", pytrace=False) from None
 
@@ -94,8 +93,8 @@ def explain(result: Result, judgements: list[Judgement]) -> str:
     worst = Verdict.worst(each.verdict for each in judgements if each.slo.strict)
     lines = [f"{_who(result)}: {worst}"]
     for each in judgements:
-        only_reported = "" if each.slo.strict else " (reported only)"
-        lines.append(f"  {each.verdict:12} {each.slo.text}: {each.reason}{only_reported}")
+        reason = full_reason(each.reason, strict=each.slo.strict)
+        lines.append(f"  {each.verdict:12} {each.slo.text}: {reason}")
     lines.append(
         f"  {result.requests} requests in a window of {result.window.length_s:.1f} s "
         f"from {result.window.start_s:.1f} s on, {result.load_text}"

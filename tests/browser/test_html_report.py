@@ -209,6 +209,60 @@ def test_an_experiment_opens_with_its_window_and_limits(show: Callable[..., Any]
     assert page.errors() == []
 
 
+def test_a_far_limit_is_named_at_the_edge_and_presses_nothing_flat(show: Callable[..., Any]) -> None:
+    entries = [planted.entry(planted.result(index), "rps>=90000", "p95<60s") for index in range(2)]
+    page = show(html_text(planted.document(*entries, searches=[{**planted.search(), "slos": ["p95<60s"]}])))
+    page.driver.find_element("css selector", "details > summary").click()
+    until(lambda: page.count("details[open] figure svg[role=img]") == 3, "the charts of an experiment")
+
+    def drawn(figure: str, axis: str) -> tuple[float, list[str]]:
+        """Return the highest tick of a chart's axis, and the texts that begin with an arrow."""
+        texts = f"[...document.querySelectorAll('{figure} svg[role=img] text')].map(each => each.textContent)"
+        ticks = f'{figure} svg[role=img] [aria-label="{axis}-axis tick label"] text'
+        highest = (
+            f"Math.max(...[...document.querySelectorAll('{ticks}')].map(each => Number(each.textContent)))"
+        )
+        arrows = [text for text in page.script(texts) if text.startswith(("→ ", "↑ "))]
+        return float(page.script(highest)), arrows
+
+    rps, latency, search = "figure:nth-child(1)", "figure:nth-child(2)", ".search figure:nth-child(1)"
+    for figure, axis, most, said in [
+        ("#chart-rps", "x", 100, ["→ rps>=90000"] * 2),
+        ("#chart-latency", "x", 1000, ["→ p95<60s"] * 2),
+        (f"details[open] {rps}", "y", 100, ["↑ rps>=90000"]),
+        (f"details[open] {latency}", "y", 1000, ["↑ p95<60s"]),
+        (search, "y", 10_000, ["↑ p95<60s"]),
+    ]:
+        highest, arrows = drawn(figure, axis)
+        assert 0 < highest <= most
+        assert arrows == said
+    assert page.errors() == []
+    page.screenshot("far-limits")
+
+
+def test_equal_costs_have_an_axis_and_short_latencies_plain_ticks(show: Callable[..., Any]) -> None:
+    results = [planted.result(index, rps=40 + index, p50_ms=0.3) for index in range(3)]
+    page = show(html_text(planted.document(*map(planted.entry, results))))
+
+    def ticks(chart: str, axis: str) -> list[str]:
+        labels = f'#{chart} svg[role=img] [aria-label="{axis}-axis tick label"] text'
+        return [
+            str(each)
+            for each in page.script(
+                f"[...document.querySelectorAll('{labels}')].map(each => each.textContent)"
+            )
+        ]
+
+    for chart in ("chart-cost-rps", "chart-cost-p95"):
+        assert len(set(ticks(chart, "x"))) >= 4
+    percentiles = [text for text in ticks("chart-percentiles", "y") if text]
+    assert percentiles
+    assert all(0.01 < float(text) < 10 for text in percentiles)
+    assert page.errors() == []
+    page.driver.execute_script("document.querySelector('#cost').scrollIntoView()")
+    page.screenshot("equal-costs")
+
+
 def test_dark_and_light_are_readable(show: Callable[..., Any], html: str) -> None:
     def luminance(page: Any, code: str) -> float:
         red, green, blue = page.script(f"{code}.match(/[0-9.]+/g).slice(0, 3).map(Number)")
@@ -289,7 +343,7 @@ def test_what_is_no_measurement_is_named_and_not_drawn(show: Callable[..., Any],
 
 def test_a_hostile_name_stays_text(show: Callable[..., Any]) -> None:
     name = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>"
-    document = planted.document(planted.entry(planted.result(experiment=name, reached=name)))
+    document = planted.document(planted.entry(planted.result(experiment=name, via=name)))
 
     page = show(html_text(document))
 
@@ -342,14 +396,14 @@ def test_stages_and_figures_have_tables(show: Callable[..., Any]) -> None:
             "p95_ms": 20.0 + number,
             "p99_ms": 30.0,
             "intervals": {"rps": (38.0, 42.0), "p95_ms": (19.0, 22.0), "error_rate": (0.0, 0.003)},
-            "effective": {"rps": 900.0, "p95_ms": 700.0, "error_rate": 1000.0},
+            "n_eff": {"rps": 900.0, "p95_ms": 700.0, "error_rate": 1000.0},
         }
         for number in range(3)
     ]
-    beside = {
-        "from_send": {"p50_ms": 9.0, "intervals": {"p50_ms": (8.5, 9.5)}, "effective": {"p50_ms": 800.0}}
+    alternatives = {
+        "from_send": {"p50_ms": 9.0, "intervals": {"p50_ms": (8.5, 9.5)}, "n_eff": {"p50_ms": 800.0}}
     }
-    result = planted.result(stages=stages, beside=beside)
+    result = planted.result(stages=stages, alternatives=alternatives)
     page = show(html_text(planted.document(planted.entry(result))))
     page.driver.find_element("css selector", "summary").click()
 

@@ -127,7 +127,7 @@ def test_the_reference_experiments_run(tmp_path: Path) -> None:
         assert result["target"] == "docker"
         assert result["total_errors"] == 0
         assert result["aborted"] == "", done.stdout
-        assert result["circumstances"]["image"]["id"].startswith("sha256:")
+        assert result["environment"]["image"]["id"].startswith("sha256:")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -189,7 +189,7 @@ def test_a_deployment_is_kept(  # noqa: PLR0913, PLR0917 - two fixtures beside t
 
     run, (result,) = real.results(*OPTIONS, f"--tfserving-keep={keep}", server=False)
 
-    name, told = f"tfserving-{result['circumstances']['run']}-0", result["circumstances"]["run"]
+    name, told = f"tfserving-{result['environment']['run']}-0", result["environment"]["run"]
     made.append(name)
     kept = engine.containers.list(filters={"name": name})
     assert bool(kept) == bool(stays)
@@ -212,7 +212,7 @@ def test_a_baked_model_is_served_from_the_image(
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == engine.images.get(made[0]).id
     run.assert_outcomes(passed=1)
-    assert result["circumstances"]["model"] == "in the image"
+    assert result["environment"]["model"] == "in the image"
 
 
 @pytest.mark.parametrize(

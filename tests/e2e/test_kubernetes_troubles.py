@@ -70,7 +70,7 @@ def pytest_tfserving_manifests(manifests):
     container["readinessProbe"] = probe
 
 def pytest_tfserving_result(result):
-    seen = result.circumstances
+    seen = result.environment
     where = [f"--context={seen['context']}", f"--namespace={seen['namespace']}"]
     ready = "{.items[*].status.conditions[?(@.type == 'Ready')].status}"
     look = [kubectl(), *where, "get", "pods", f"--output=jsonpath={ready}"]
@@ -305,7 +305,7 @@ def test_a_deployment_is_kept_with_how_to_look_and_how_to_delete(small: Project,
 
     run, (result,) = small.results(*cluster.options, "--tfserving-keep=always", server=False)
 
-    seen = result["circumstances"]
+    seen = result["environment"]
     look = f"kubectl --context {cluster.context} --namespace {seen['namespace']}"
     run.stdout.fnmatch_lines([f"kept 1cpu-1gb-1n-interop1: look at it with `{look} get all,events` *"])
     assert cluster.items("pods", f"--namespace={seen['namespace']}")

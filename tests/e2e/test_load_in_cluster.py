@@ -48,7 +48,7 @@ import time
 from pytest_tfserving.kube.kustomize import kubectl
 
 def kill(serving):
-    seen = serving.circumstances
+    seen = serving.environment
     where = [f"--context={seen['context']}", f"--namespace={seen['namespace']}"]
     which = f"--selector=pytest-tfserving/load-of={seen['run']}"
     look = [kubectl(), *where, "logs", which, "--tail=5"]
@@ -83,7 +83,7 @@ def test_it_measures_what_load_from_here_measures(small: Project, cluster: Kubec
         )
 
         run.assert_outcomes(passed=1)
-        assert there["reached"].endswith("load from Pods of the cluster")
+        assert there["via"].endswith("load from Pods of the cluster")
         assert there["generator"]["processes"] == processes
         assert (there["verdict"], there["total_errors"]) == ("PASS", 0)
         # The think time makes the rate: eight users, five times a second at most.

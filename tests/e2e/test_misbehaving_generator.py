@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,6 +28,9 @@ CAUSES = {
     "the only load process is killed": "the load generator was killed by signal 9",
     "a load process is stopped for 3 s": "the load generator stood still for ",
     "the only load process is stopped for 3 s": "the load generator stood still for ",
+    "the master is stopped for 3 s": "the load generator's master stood still for ",
+    "the master is stopped for 3 s, open loop": "the load generator's master stood still for ",
+    "the master is stopped until the end": "the load generator's master said nothing from ",
     "the load process is starved": "",
     "users quit": "of the 2 users asked for ran",
     "a user calls quit": "the load ended by itself",
@@ -65,6 +69,21 @@ def test_stages_that_were_not_reached_have_no_figures(tmp_path: Path, port: int)
     assert [stage["level"] for stage in result.stages] in ([1], [1, 2])
     assert result.run_record is not None
     assert max(result.run_record.reached) <= 2
+
+
+def test_a_stage_that_begins_while_the_master_is_stopped_is_not_measured(tmp_path: Path, port: int) -> None:
+    """The stage begins within what is allowed to users that come late."""
+    kind = replace(
+        KINDS["the master is stopped while a stage begins"],
+        profile=patient(shape="steps 1:2:+1", run_time_s=8.0),
+    )
+
+    result = misbehaved(kind, 1, tmp_path, port)
+
+    assert verdict(result) is Verdict.INVALID
+    assert result.invalid.startswith("the load generator's master stood still for ")
+    assert [stage["level"] for stage in result.stages] == [1]
+    assert result.stages[0]["end_s"] < 4
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_replicas_on_two_nodes_serve_half_of_the_requests_each(
     run, (result,) = small.results(*cluster.options, server=False)
 
     run.assert_outcomes(passed=1)
-    assert len(set(result["circumstances"]["replica_nodes"])) == 2
+    assert len(set(result["environment"]["replica_nodes"])) == 2
     served = json.loads((small.pytester.path / "served.json").read_text())
     assert len(served) == 2
     assert sum(served) == pytest.approx(result["total_requests"], rel=0.02)
@@ -95,7 +95,7 @@ def test_each_worker_of_xdist_has_a_cluster_of_its_own(
     run, results = small.results(*options, "-n2", "--dist=load", server=False)
 
     run.assert_outcomes(passed=2)
-    assert sorted(result["circumstances"]["context"] for result in results) == list(contexts)
+    assert sorted(result["environment"]["context"] for result in results) == list(contexts)
     # It is one cluster all the same, which the Lease in it knows.
     run.stderr.fnmatch_lines(["* waits for its turn on cluster kind-*: * is measuring 1cpu-1gb-1n-interop*"])
     run.stderr.no_fnmatch_line("*waits for its turn on this machine*")

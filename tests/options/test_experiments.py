@@ -20,4 +20,4 @@ def test_it_names_another_file(project: Project) -> None:
 def test_a_missing_file_is_named(project: Project) -> None:
     run = project.run("--tfserving-experiments=no.yaml")
 
-    run.stdout.fnmatch_lines(["cannot read the experiments file */no.yaml: No such file or directory."])
+    run.stdout.fnmatch_lines(["the experiments file */no.yaml cannot be read: No such file or directory."])

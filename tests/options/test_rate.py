@@ -20,7 +20,7 @@ def test_it_makes_an_open_loop_of_the_profile(project: Project, workers: list[st
     assert (result["profile"]["rate"], result["users"]) == (50, 0)
     assert result["arrivals"]["due_rps"] == pytest.approx(50, rel=0.5)
     assert result["arrivals"]["dropped"] == 0
-    assert result["beside"]["from_send"]["p50_ms"] <= result["metrics"]["p50_ms"]
+    assert result["alternatives"]["from_send"]["p50_ms"] <= result["metrics"]["p50_ms"]
 
 
 def test_users_of_a_mark_give_way(project: Project) -> None:

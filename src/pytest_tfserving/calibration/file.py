@@ -7,7 +7,6 @@ without loading anything heavy.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import os
 import platform
@@ -15,7 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.errors import ConfigurationError
+from pytest_tfserving.errors import ConfigurationError, shown
+from pytest_tfserving.own_file import read_own, write_own
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 # Raised whenever a calibration of before no longer says what is needed.
 VERSION = 1
 PLACE = "PYTEST_TFSERVING_CALIBRATION"
-_KEYS = ("machine", "measured_at", "noise_memory_s", "cores", "smallest_change", "answer")
 _MACHINE_IDS = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 _WORDS = {"cpu": "its CPU", "cores": "its usable cores", "ram_gb": "its RAM in GB", "id": "its identity"}
 
@@ -63,36 +62,30 @@ def _machine_id() -> str:
 
 def write_calibration(path: Path, content: Mapping[str, Any]) -> None:
     """Keep a calibration, as a whole or not at all."""
-    from pytest_tfserving.report.files import write_whole
-
-    write_whole(path, json.dumps({"version": VERSION, **content}, allow_nan=False) + "\n")
+    write_own(path, {"version": VERSION, **content})
 
 
 def read_calibration(path: Path) -> dict[str, Any] | None:
     """Return the calibration of this machine; None where there is none.
 
     Raises:
-        ConfigurationError: for one that is cut off, of another version or of another machine.
+        ConfigurationError: for one that is cut off or was changed, of another version or of another machine.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        content = read_own(path, "calibration")
+    except ConfigurationError as error:
+        raise ConfigurationError(str(error).removesuffix(".")) from None
+    if content is None:
         return None
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read ({error.strerror})") from None
-    except ValueError:
-        raise ConfigurationError(f"{path} is cut off or no JSON") from None
-    version = content.get("version") if isinstance(content, dict) else None
+    version = content.get("version")
     if version != VERSION:
-        raise ConfigurationError(f"{path} is of version {version!r}, this version reads {VERSION}")
-    if missing := [key for key in _KEYS if key not in content]:
-        raise ConfigurationError(f"{path} is not whole: it has no {missing[0]!r}")
+        raise ConfigurationError(f"{path} is of version {shown(version)}, this version reads {VERSION}")
     memory_s = content["noise_memory_s"]
     if not isinstance(memory_s, int | float) or not 0 < memory_s < math.inf:
         raise ConfigurationError(f"{path} has a noise_memory_s of {memory_s!r}, which is no time above 0")
     if difference := _difference(content["machine"], this_machine()):
         raise ConfigurationError(f"{path} is of another machine: {difference}")
-    return dict(content)
+    return content
 
 
 def _difference(its: Mapping[str, Any], ours: Mapping[str, Any]) -> str:

@@ -209,6 +209,6 @@ def _deployment(server: Server, profile: LoadProfile) -> Deployment:
         model=_MODEL,
         path=_PATH,
         endpoints=(Endpoint(_HOST, server.port),),
-        reached="loopback",
+        via="loopback",
         generator_cores=frozenset(available_cores()[:1]) if CAN_PIN else frozenset(),
     )

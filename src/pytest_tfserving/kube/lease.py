@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import TFServingError
+from pytest_tfserving.foreign_text import one_line
 from pytest_tfserving.kube.cluster import LEASES, ConflictError, NotFoundError, persistently
 from pytest_tfserving.targets.labels import MANAGED_BY, OWNER, US, Owner, owner_of
 
@@ -112,13 +113,13 @@ class ClusterTurn:
         while not done.wait(_RENEW_S):
             with suppress(TFServingError):
                 lease = self._cluster.find(LEASES, NAMESPACE, NAME)
-                if lease and lease["spec"].get("holderIdentity") == self._identity:
+                if lease and _holder(lease) == self._identity:
                     lease["spec"]["renewTime"] = _now()
                     self._cluster.replace(LEASES, NAMESPACE, lease)
 
     def _release(self) -> None:
         lease = self._cluster.find(LEASES, NAMESPACE, NAME)
-        if lease and lease["spec"].get("holderIdentity") == self._identity:
+        if lease and _holder(lease) == self._identity:
             self._remove(lease)
 
     def _remove(self, lease: Object) -> None:
@@ -129,9 +130,15 @@ class ClusterTurn:
 
 def held_by(lease: Object, left_s: float) -> str:
     """Who has the turn, for what, and when it would end if it were not renewed."""
-    holder = str(lease["spec"].get("holderIdentity", "somebody")).rsplit("-", 1)[0]
+    holder = _holder(lease).rsplit("-", 1)[0] or "somebody"
     purpose = (lease["metadata"].get("annotations") or {}).get(_PURPOSE, "something")
-    return f"{holder} is measuring {purpose} (its lease ends in {left_s:.0f} s unless renewed)"
+    measuring = one_line(f"{holder} is measuring {purpose}")
+    return f"{measuring} (its lease ends in {left_s:.0f} s unless renewed)"
+
+
+def _holder(lease: Object) -> str:
+    """Return who has the turn; empty where the Lease, which somebody else can have made, does not say."""
+    return str((lease.get("spec") or {}).get("holderIdentity") or "")
 
 
 def _holder_is_gone(lease: Object) -> bool:

@@ -176,6 +176,7 @@ class LoadPod:
         self._hear = hear
         self._heard = 0
         self._has_ended = False
+        self._is_leading = False
         self._asked_at = 0.0
         self._lost = ""
         self._words: deque[str] = deque(maxlen=_LAST_WORDS)
@@ -190,6 +191,10 @@ class LoadPod:
         if self._stdin is not None and not self._done.is_set():
             persistently(lambda: self._tell(text), AWAY_S)
 
+    def _tell_to_stop(self) -> None:
+        with suppress(TFServingError):
+            self._tell("stop")
+
     def _tell(self, text: str) -> None:
         assert self._stdin is not None
         try:
@@ -200,15 +205,16 @@ class LoadPod:
                 raise
 
     def end(self) -> None:
-        """Hear what a worker says until its end, if that comes soon; of a master nothing is waited for."""
+        """Hear what it says until its end, if that comes soon; a master ends when it is told to."""
         if self._done.is_set():
             return
-        if self._job == WORKERS:
+        if self._is_leading:
+            self._tell_to_stop()
+        if self._is_leading or self._job == WORKERS:
             self._reader.join(_END_S)
         self._done.set()
         if self._stdin:
-            with suppress(TFServingError):
-                self._tell("stop")
+            self._tell_to_stop()
             self._stdin.close()
         self._cluster.close()
 
@@ -335,7 +341,8 @@ class LoadPod:
             self.ready.set()
         else:
             self._hear(said)
-        self._has_ended = event in ("refused", "end")
+        self._is_leading = event == "leads"
+        self._has_ended = event in ("refused", "end", "led")
 
     def _ask_again(self) -> None:
         """Have it say again what follows the last line that was heard: a log can lose a part."""

@@ -76,7 +76,7 @@ class Watch:
         self.unseen = ""
         self.failure: Doomed | None = None
         self.usage: Usage | None = None
-        self.happened: list[str] = []
+        self.incidents: list[str] = []
 
     def __enter__(self) -> Self:
         self._look()
@@ -94,7 +94,7 @@ class Watch:
     def events(self) -> tuple[str, ...]:
         """What befell the replicas until now, a sentence each."""
         self._look()
-        return tuple(self.happened)
+        return tuple(self.incidents)
 
     def _look(self) -> None:
         # Whatever goes wrong here is looked at again; the run's own errors are the load's to tell.
@@ -104,7 +104,7 @@ class Watch:
             self._see_restarts(alive)
             self._see_failure(snapshot)
             if self.follow:
-                restore(self._cluster, alive, self._replicas, self.happened.append)
+                restore(self._cluster, alive, self._replicas, self.incidents.append)
             self._see_usage(alive)
 
     def _see_restarts(self, alive: list[Object]) -> None:
@@ -112,11 +112,11 @@ class Watch:
         present = {pod["metadata"]["uid"] for pod in alive}
         for uid in self._restarts.keys() - present - self._lost:
             self._lost.add(uid)
-            self.happened.append(f"Pod {self._names[uid]} was lost, seen at {at}")
+            self.incidents.append(f"Pod {self._names[uid]} was lost, seen at {at}")
         for pod in alive:
             name, uid, count = pod["metadata"]["name"], pod["metadata"]["uid"], restarts(pod)
             if count > self._restarts.get(uid, 0):
-                self.happened.append(f"Pod {name} was restarted, seen at {at}")
+                self.incidents.append(f"Pod {name} was restarted, seen at {at}")
             self._restarts[uid], self._names[uid] = count, name
 
     def _see_failure(self, snapshot: Snapshot) -> None:

@@ -1,1 +1,1 @@
-"""Load: profiles, payloads, the Locust child and what it measures."""
+"""Load: profiles, payloads, load processes and their results."""

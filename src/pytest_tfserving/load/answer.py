@@ -1,4 +1,4 @@
-"""Whether an answer is right: its status, its layout, and its values where they are known."""
+"""Checks of responses: their status, their layout, and their values where these are known."""
 
 from __future__ import annotations
 
@@ -36,28 +36,33 @@ _GRPC_CODES = (
     "DATA_LOSS",
     "UNAUTHENTICATED",
 )
-# A first answer is read up to this size, as JSON several times as much memory.
+# Largest first response that is read. Parsed JSON takes several times as much memory.
 MOST_BYTES = 1 << 28
-# Later answers may be so many times as large as the first ones, and errors have a page to say why.
+# Later responses may be this many times as large as the first ones, and at least 1 MB for an error page.
 _MOST_TIMES = 16
 _LEAST_ROOM_BYTES = 1 << 20
 _MESSAGE_LENGTH = 120
-# Different instruction sets and thread counts sum in different orders; a wrong model is off by far more.
+# CPUs with other instruction sets or thread counts sum in another order; a wrong model is off by far more.
 _RELATIVE_TOLERANCE = 1e-2
 _ABSOLUTE_TOLERANCE = 1e-5
 _NESTED = (list, dict)
-# No server of models answers with it.
+# A model server never returns null.
 NULL = "null"
 _KINDS = {int: "numbers", float: "numbers", str: "texts", bool: "true or false", type(None): NULL}
 
 
 @dataclass(frozen=True, slots=True)
 class ExpectedAnswer:
-    """What a right answer has under ``key``: the layout of `layout_of`, and the values if they are known.
+    """Content of a right response.
 
-    ``key`` is ``predictions`` in the row format and ``outputs`` in the columnar one, for gRPC too: there it
-    says how the answer's tensors are looked at. ``kinds`` are those of `kinds_of` that values may have, any
-    where it is None. An answer of more than ``most_bytes`` is not read to its end.
+    Attributes:
+        key: the JSON key of the output: ``predictions`` in the row format, ``outputs`` in the columnar one.
+            Over gRPC it says which of the two formats the tensors are converted into.
+        layout: the shape under ``key``, as `layout_of` returns it.
+        values: the values under ``key``; None where they are not known, so that they are not compared.
+        protocol: ``rest`` or ``grpc``.
+        kinds: the kinds of values allowed, as `kinds_of` returns them; None allows all.
+        most_bytes: a larger response is an error, and is not read to its end.
     """
 
     key: str
@@ -69,10 +74,10 @@ class ExpectedAnswer:
 
 
 def layout_of(value: Any) -> Any:
-    """The shape of nested JSON: ``[2, 3]`` for two rows of three, a dict of layouts for an object.
+    """Return the shape of nested JSON: ``[2, 3]`` for two rows of three, a dict of layouts for an object.
 
     Raises:
-        LoadError: for rows of different layouts.
+        LoadError: if rows have different layouts.
     """
     if isinstance(value, dict) and not _is_bytes(value):
         return {name: layout_of(part) for name, part in value.items()}
@@ -88,7 +93,7 @@ def layout_of(value: Any) -> Any:
 
 
 def kinds_of(value: Any) -> set[str]:
-    """Return what nested JSON is made of: numbers, texts (bytes are such, too), true or false, null."""
+    """Return the kinds of values in nested JSON: numbers, texts (also bytes), true or false, null."""
     if isinstance(value, dict):
         return {_KINDS[str]} if _is_bytes(value) else set().union(*map(kinds_of, value.values()))
     if not isinstance(value, list):
@@ -100,15 +105,21 @@ def kinds_of(value: Any) -> set[str]:
 
 
 def room_for(first_bytes: int) -> int:
-    """Return how large an answer may be where the first one has ``first_bytes``."""
+    """Return the size limit in bytes for a response, given that the first response had ``first_bytes``."""
     return min(max(_MOST_TIMES * first_bytes, _LEAST_ROOM_BYTES), MOST_BYTES)
 
 
 def answer_value(status: int, body: bytes, key: str, protocol: str = "rest") -> tuple[Any, Any]:
-    """Return what the answer has under ``key``, and its layout.
+    """Return the value of a response under ``key``, and the layout of this value.
+
+    Args:
+        status: the HTTP or gRPC status.
+        body: the response's body; over gRPC the serialized message, or the text of the error.
+        key: ``predictions`` or ``outputs``.
+        protocol: ``rest`` or ``grpc``.
 
     Raises:
-        LoadError: when it has nothing there, whatever it is; the text is a cause to count errors by.
+        LoadError: if the response has no value there, for any reason. Errors are counted by its text.
     """
     try:
         value = _value(status, body, key, protocol)
@@ -118,7 +129,7 @@ def answer_value(status: int, body: bytes, key: str, protocol: str = "rest") -> 
 
 
 def wrong(status: int, body: bytes, expected: ExpectedAnswer) -> str:
-    """Why the answer is wrong, as a cause to count errors by; empty when it is right."""
+    """Return why the response is wrong, as a text to count errors by; empty if the response is right."""
     try:
         value, layout = answer_value(status, body, expected.key, expected.protocol)
         if layout != expected.layout:
@@ -133,7 +144,7 @@ def wrong(status: int, body: bytes, expected: ExpectedAnswer) -> str:
 
 
 def unreadable(error: Exception) -> str:
-    """Return why an answer cannot be read or judged, as a cause to count errors by."""
+    """Return why a response cannot be read or judged, as a text to count errors by."""
     if isinstance(error, LoadError):
         return str(error)
     if isinstance(error, RecursionError):
@@ -161,19 +172,19 @@ def _value(status: int, body: bytes, key: str, protocol: str) -> Any:
 
 
 def _lacking(document: Any, key: str) -> str:
-    """Return what an answer without its ``key`` says."""
+    """Return the error text for a JSON response that lacks ``key``."""
     if isinstance(document, dict) and document.get("error"):
         return f"HTTP {HTTPStatus.OK:d} with an error inside{_told(_text(document['error']))}"
     return f"the answer has no {key!r}"
 
 
 def _is_bytes(value: dict[str, Any]) -> bool:
-    """Return whether an object is how JSON has bytes, which are one value."""
+    """Return whether a JSON object stands for bytes, which count as one value."""
     return len(value) == 1 and isinstance(value.get("b64"), str)
 
 
 def _kind(kind: type) -> str:
-    """Return what values of a type of Python's are; those that JSON has not are numbers of a tensor."""
+    """Return the kind of values of a Python type; a type that JSON lacks is a number of a tensor."""
     return _KINDS.get(kind, _KINDS[float])
 
 

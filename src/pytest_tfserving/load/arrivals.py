@@ -1,4 +1,4 @@
-"""When requests of an open loop are to start: decided before the run, by a rate and a seed."""
+"""Schedule of an open loop: when each request starts, fixed before the run by a rate and a seed."""
 
 from __future__ import annotations
 
@@ -16,11 +16,16 @@ DISTRIBUTIONS = ("constant", "poisson")
 
 
 def arrivals(stages: Sequence[Stage], distribution: str, seed: int) -> Iterator[float]:
-    """The intended start of every request, in seconds since the run's start.
+    """Yield the intended start of every request, in seconds since the run's start.
 
-    The rate's integral over time counts the requests that are due. ``constant`` starts one whenever it
-    grows by 1; ``poisson`` whenever it grows by an exponential variate of mean 1, which makes a Poisson
-    process of a rate that may change (time rescaling: Lewis and Shedler 1979, section 2).
+    The rate's integral over time counts the requests that are due. ``constant`` starts a request whenever
+    the integral grows by 1; ``poisson`` whenever the integral grows by an exponential variate of mean 1,
+    which makes a Poisson process whose rate may change (time rescaling: Lewis and Shedler 1979, section 2).
+
+    Args:
+        stages: the rate over the run, in requests a second.
+        distribution: one of `DISTRIBUTIONS`.
+        seed: the seed of the exponential variates; ``constant`` ignores it.
     """
     steps = _exponential(seed) if distribution == "poisson" else repeat(1.0)
     due = next(steps) if distribution == "poisson" else 0.5
@@ -40,6 +45,6 @@ def _exponential(seed: int) -> Iterator[float]:
 
 
 def _time_of(count: float, stage: Stage) -> float:
-    """When so many requests have been due in a stage: the root of its rate's integral minus ``count``."""
+    """Return the seconds from a stage's start until ``count`` requests are due: a root of the integral."""
     slope = (stage.last - stage.first) / (stage.end_s - stage.start_s)
     return 2 * count / (stage.first + math.sqrt(stage.first**2 + 2 * slope * count))

@@ -1,4 +1,4 @@
-"""Compares the load that is reached with the load that is asked for, all the time. Pure."""
+"""Comparison of the load reached with the load requested, during the whole run. No I/O."""
 
 from __future__ import annotations
 
@@ -15,24 +15,27 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.profile import LoadProfile
     from pytest_tfserving.load.result import Window
 
-# Locust looks once a second what its shape asks for, and load processes speak twice a second.
+# Locust evaluates its load shape once a second, and load processes report twice a second.
 _FOLLOW_S = 1.5
 _GRACE_S = 2.0
 _MOMENT_S = 0.3
-# Nothing is measured before all users run: load processes may take that long to find each other.
+# Load processes may take this long to connect. Nothing is measured before all users run.
 _START_S = 10.0
-# So long a stop of a load process is no hiccup.
+# A load process that stands still for longer makes the run INVALID.
 _LONGEST_HICCUP_MS = 1000.0
-# Of a shape that changes at each look, what was asked for within minutes is all that is compared with.
+_MASTER = "the load generator's master"
+# Latest changes of the requested level that are kept. With one change a second that is ten minutes.
 _MOST_CHANGES = 600
+# The events of lines that Locust's master says.
+OF_THE_MASTER = ("leads", "led")
 # A level that takes longer to spawn than this share of its stage is not reached.
 _SPAWNED_BY = 0.5
 
 
 class AskedLevel:
-    """The level of load that is asked for over the time of a run, and the one that can be reached by then.
+    """The requested level of load over a run, and the level that can be reached by a given time.
 
-    Users come at the spawn rate, so that a level that goes up is reached some time later.
+    Users start at the spawn rate, so a level that rises is reached some time later.
     """
 
     def __init__(self) -> None:
@@ -40,7 +43,7 @@ class AskedLevel:
         self._reachable: deque[Stage] = deque(maxlen=2 * _MOST_CHANGES)
 
     def ask(self, stage: Stage, spawn_rate: float) -> None:
-        """Ask for what ``stage`` says, from its start on."""
+        """Request the level of ``stage`` from the stage's start on, with ``spawn_rate`` in users a second."""
         before = self.reachable_at(stage.start_s)
         _end(self._asked, stage.start_s)
         _end(self._reachable, stage.start_s)
@@ -55,26 +58,26 @@ class AskedLevel:
         self._reachable.append(stage)
 
     def at(self, at_s: float) -> float:
-        """Return the level that is asked for."""
+        """Return the requested level at ``at_s``; 0 as long as no level was requested."""
         return level_at(tuple(self._asked), at_s) if self._asked else 0.0
 
     def reachable_at(self, at_s: float) -> float:
-        """Return the level that can be reached by then."""
+        """Return the level that can be reached by ``at_s``."""
         return level_at(tuple(self._reachable), at_s) if self._reachable else 0.0
 
     def least(self, from_s: float, until_s: float) -> float:
-        """Return the lowest level that could be reached in that time; 0 from before the first stage on."""
+        """Return the lowest reachable level between two times; 0 if ``from_s`` is before the first stage."""
         if not self._reachable or from_s < self._reachable[0].start_s:
             return 0.0
         return min(_ends(self._reachable, from_s, until_s))
 
     def most(self, from_s: float, until_s: float) -> float:
-        """Return the highest level that was asked for in that time."""
+        """Return the highest level requested between two times."""
         return max(_ends(self._asked, from_s, until_s), default=0.0)
 
 
 def _end(stages: deque[Stage], end_s: float) -> None:
-    """Let stages end where another one follows."""
+    """Cut off ``stages`` at ``end_s``, where another stage begins."""
     while stages and stages[-1].start_s >= end_s:
         stages.pop()
     if stages and stages[-1].end_s > end_s:
@@ -83,7 +86,7 @@ def _end(stages: deque[Stage], end_s: float) -> None:
 
 
 def _ends(stages: Sequence[Stage], from_s: float, until_s: float) -> list[float]:
-    """Return the levels at both ends of what of each stage lies in a time."""
+    """Return the levels at both ends of the part of each stage that lies between two times."""
     inside = [each for each in stages if each.start_s <= until_s and each.end_s > from_s]
     return [
         level
@@ -93,10 +96,19 @@ def _ends(stages: Sequence[Stage], from_s: float, until_s: float) -> list[float]
 
 
 class LoadWatch:
-    """Watches a run of load for time that was not loaded as the profile asks, or a locustfile's own shape.
+    """Watcher that finds time in which the load was not as the profile, or a locustfile's shape, requests.
 
-    ``cause`` is why there was such time, a sentence, and ``loaded_until_s`` when it began. Load has the level
-    that is judged since ``steady_since_s``, NaN while it has not; ``unit`` is what levels are counted in.
+    Args:
+        profile: the requested load.
+        processes: the number of load processes that send requests.
+        silence_s: a load process that reports nothing for this many seconds is lost.
+        own_shape: a locustfile's shape sets the level, not the profile.
+
+    Attributes:
+        cause: a sentence that says why load was not as requested; empty while it is.
+        loaded_until_s: the second of the run from which load was not as requested; infinite while it is.
+        unit: the unit of levels, `USERS` or `RATE`.
+        steady_since_s: the second from which load has the level that is judged; NaN before.
     """
 
     def __init__(
@@ -112,6 +124,7 @@ class LoadWatch:
         self._own_shape = own_shape
         self._is_flat = (profile.is_constant or profile.is_open) and not own_shape
         self._lag_s = profile.max_lag_ms / 1e3
+        self._longest_stop_s = max(_LONGEST_HICCUP_MS, profile.max_lag_ms) / 1e3
         self._asked = AskedLevel()
         self._running: dict[int, tuple[float, int]] = dict.fromkeys(range(processes), (0.0, 0))
         self._good_until_s = 0.0
@@ -119,27 +132,30 @@ class LoadWatch:
         self._few_since_s = self._many_since_s = math.inf
         self._was_reached = False
         self._settled_s = math.nan
+        self._ended_s = math.inf
+        # A single process has no master.
+        self._led_until_s = 0.0 if processes > 1 else math.inf
         self._reached_s: dict[float, float] = {}
         self._stops: list[tuple[float, float]] = []
         for stage in () if own_shape else _stages(profile, processes):
             self._asked.ask(stage, math.inf if profile.is_open else profile.spawn_rate)
 
     def asked_at(self, at_s: float) -> float:
-        """Return the level asked for: requests a second of an open loop, else users, as they are spawned."""
+        """Return the requested level: requests a second in an open loop, else users at the spawn rate."""
         if self._profile.is_open:
             return level_at(self._profile.stages, at_s)
         return float(math.ceil(self._asked.reachable_at(at_s)))
 
     def reached_s(self, stage: Stage) -> float:
-        """Return since when the level of a stage of the profile was reached, NaN where it was not."""
+        """Return the second at which a stage of the profile reached its level; NaN if it never did."""
         return stage.start_s if self._profile.is_open else self._reached_s.get(stage.start_s, math.nan)
 
     def stood_s(self, window: Window) -> float:
-        """Return for how many seconds of a window processes stood still, of several all together."""
+        """Return for how many seconds of a window load processes stood still, summed over all of them."""
         return sum(stood_ms for ended_s, stood_ms in self._stops if ended_s >= window.start_s) / 1e3
 
     def hear(self, line: Mapping[str, Any]) -> None:
-        """Take in a line of the load processes."""
+        """Process one line of the load processes, or of Locust's master."""
         match line["event"]:
             case "asked":
                 self._ask(line)
@@ -147,11 +163,21 @@ class LoadWatch:
                 self._compare(line)
             case "settled":
                 self._settled_s = line["at_s"]
-        for began_s, ended_s, stood_ms in line.get("stops", ()):
-            self._stop(began_s, ended_s, stood_ms)
+            case "end":
+                self._ended_s = line["at_s"]
+        stops, who = line.get("stops", ()), "the load generator"
+        if line["event"] in OF_THE_MASTER:
+            self._led_until_s, who = line["at_s"], _MASTER
+        else:
+            self._stops += [(ended_s, stood_ms) for _, ended_s, stood_ms in stops]
+        for began_s, ended_s, stood_ms in stops:
+            self._stop(who, began_s, ended_s, stood_ms)
 
     def end(self, at_s: float) -> None:
-        """Take in that the run is over: what was to be reached by then must have been."""
+        """Check at the end of the run that load reached the requested level, and that the master led."""
+        if at_s - self._led_until_s > self._longest_stop_s:
+            silent = f"{_MASTER} said nothing from {self._led_until_s:.1f} s into the load on"
+            self._find(silent, self._led_until_s)
         reached = self._reached
         follow_s = 0.0 if self._is_flat else _FOLLOW_S + self._lag_s
         least = math.ceil(self._asked.least(at_s - follow_s, at_s))
@@ -192,9 +218,10 @@ class LoadWatch:
             self._reached_s.setdefault(stage.start_s, at_s)
 
     def _wrong(self, reached: int, at_s: float) -> str:
-        """Return what is wrong with the level reached, once it has been wrong for a moment.
+        """Return what is wrong with the level reached, if it has been wrong for a moment; else an empty text.
 
-        Who leads and who loads speak over different pipes: a level may be seen before it is asked for.
+        Locust's master and the workers report over different pipes, so the parent may read a new level
+        before it reads the request for this level.
         """
         may_fall = self._may_fall(at_s)
         self._highest = reached if may_fall else max(self._highest, reached)
@@ -209,7 +236,7 @@ class LoadWatch:
         return self._of_asked(reached, at_s) if at_s - self._many_since_s > _GRACE_S else ""
 
     def _least(self, at_s: float) -> int:
-        """Return how many have to run by now, however slowly they follow what is asked for."""
+        """Return how many users must run by now, with time to follow the requested level."""
         grace_s = _START_S if self._is_flat and not self._was_reached else _GRACE_S
         return math.ceil(self._asked.least(at_s - grace_s - self._lag_s, at_s))
 
@@ -221,13 +248,14 @@ class LoadWatch:
             if at_s - heard_at_s > self._silence_s:
                 which = f"load process {process + 1} of {self._processes}"
                 self._find(f"{which} said nothing for {self._silence_s:g} s", heard_at_s)
+        if at_s - self._led_until_s > self._silence_s:
+            self._find(f"{_MASTER} said nothing for {self._silence_s:g} s", self._led_until_s)
 
-    def _stop(self, began_s: float, ended_s: float, stood_ms: float) -> None:
-        """Find that a process stood still for long in time that is measured."""
-        self._stops.append((ended_s, stood_ms))
+    def _stop(self, who: str, began_s: float, ended_s: float, stood_ms: float) -> None:
+        """Note that a process stood still; a long stop in measured time makes the run INVALID."""
         is_measured = ended_s > self._settled_s if self._is_flat else ended_s > 0
-        if is_measured and stood_ms >= max(_LONGEST_HICCUP_MS, self._profile.max_lag_ms):
-            stood = f"the load generator stood still for {stood_ms / 1e3:.1f} s"
+        if is_measured and began_s < self._ended_s and stood_ms >= 1e3 * self._longest_stop_s:
+            stood = f"{who} stood still for {stood_ms / 1e3:.1f} s"
             why = "it was stopped, or its machine was, or its locustfile computed without a pause"
             self._find(f"{stood}, {began_s:.1f} s into the load: {why}", began_s)
 
@@ -241,7 +269,7 @@ class LoadWatch:
 
     @property
     def _leave_s(self) -> float:
-        """For how long users stay that are not asked for any more: they wait for an answer, and pause."""
+        """Longest time in seconds until a surplus user is gone: it still gets its response, and pauses."""
         profile = self._profile
         pause_s = max(profile.think_time_s, profile.pace_s)
         return _GRACE_S + self._lag_s + profile.request_timeout_s + pause_s
@@ -252,7 +280,7 @@ class LoadWatch:
 
 
 def _stages(profile: LoadProfile, processes: int) -> Sequence[Stage]:
-    """Return what a profile asks of Locust: users, or in an open loop one sender a process."""
+    """Return the stages that a profile requests of Locust: users, or in an open loop one sender a process."""
     if profile.is_open:
         return (Stage(0.0, math.inf, processes, processes),)
     if profile.is_constant:

@@ -1,4 +1,4 @@
-"""What the baseline did beside a run of load, and what the load did between its pulses."""
+"""Baseline figures of a run of load, and the load's figures between the baseline's pulses."""
 
 from __future__ import annotations
 
@@ -15,21 +15,26 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from pytest_tfserving.bare import PulseRow
     from pytest_tfserving.statistics.intervals import Interval
+    from pytest_tfserving.targets.pulses import PulseRow
 
     Floats = NDArray[np.float64]
 
-# A result keeps so many pulses at most: those of five minutes or so one by one.
+# Most pulses that a result keeps. Up to about five minutes of load, pulses are not joined.
 MOST_PULSES = 400
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What the same model did in process on the same cores, in pulses during the load, one value a pulse.
+    """Figures of the same model in process on the same cores, measured in pulses during the load.
 
-    ``at_s`` is when, ``rps`` in calls a second of all replicas together, ``latency_ms`` the median call of
-    the slowest one, ``calls`` how many there were. Where there were too many pulses neighbours are joined.
+    Each attribute has one value for each pulse. Neighbours are joined if there are more than `MOST_PULSES`.
+
+    Attributes:
+        at_s: the time of the pulse, in seconds of the run.
+        rps: calls a second of all replicas together.
+        latency_ms: the median call of the slowest replica, in ms.
+        calls: the number of calls of all replicas.
     """
 
     at_s: tuple[float, ...]
@@ -39,7 +44,7 @@ class Baseline:
 
     @classmethod
     def of(cls, pulses: Sequence[PulseRow]) -> Self | None:
-        """Return the baseline that made ``pulses``, None without any."""
+        """Return the baseline with these ``pulses``, None if there are no pulses."""
         import numpy as np
 
         if not pulses:
@@ -61,11 +66,11 @@ class Baseline:
 
     @property
     def mean_latency_ms(self) -> float:
-        """The mean of the pulses' median calls."""
+        """Mean of the pulses' median latencies, in ms."""
         return sum(self.latency_ms) / len(self.latency_ms)
 
     def within(self, start_s: float, end_s: float) -> Self:
-        """Return the pulses between the two times; all, where none is."""
+        """Return the pulses between the two times; all pulses if there are none between them."""
         inside = [start_s <= at_s <= end_s for at_s in self.at_s]
         if not any(inside):
             return self
@@ -73,7 +78,7 @@ class Baseline:
 
 
 class Stretches:
-    """The load between the pulses in a window, each stretch beside what the baseline did at its two ends."""
+    """Counts of successes between neighbouring pulses in a window, compared with the baseline's pulses."""
 
     def __init__(self, pulses: Sequence[PulseRow], start_s: float, end_s: float) -> None:
         import numpy as np
@@ -85,17 +90,17 @@ class Stretches:
         self._successes = np.zeros(len(self._baseline_rps))
 
     def add(self, finished_s: Floats) -> None:
-        """Count successes by when they ended."""
+        """Count successes, given the seconds of the run at which they ended."""
         import numpy as np
 
         if len(self._successes):
             self._successes += np.histogram(finished_s, self._edges_s)[0]
 
     def interval(self, noise_memory_s: float) -> Interval | None:
-        """Return the 95 % interval of the efficiency, None for too few stretches.
+        """Return the 95 % interval of the efficiency, None if there are too few stretches.
 
-        It is a ratio of sums: of successes, and of what the baseline would have done meanwhile. Both go up
-        and down with the machine, so that hardly anything but the server is left in their ratio.
+        The efficiency is a ratio of sums: successes, over the calls of the baseline in the same time. Both
+        rise and fall with the machine's speed, so their ratio shows almost only the server.
         """
         import numpy as np
 

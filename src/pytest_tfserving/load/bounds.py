@@ -1,10 +1,10 @@
-"""What the load generator's own trouble can have done to each figure of a result. Pure.
+"""Bounds on the effect of the load generator's own trouble on each figure of a result. No I/O.
 
-A generator that waits for a core sends late and reads late. How much of each latency that can be was measured
-request by request (`lateness`). In a closed loop it also sends less: users that were kept waiting for the
-share w of the time would have sent 1/(1 - w) times as many requests. As a bound w is taken twice, since a
-user that is late begins its next pause late, too. A server that gets so many times the load answers at most
-so many times as slowly: as many users as before wait for it.
+A generator that waits for a core sends late and reads late. The share of this lateness in each latency is
+measured for each request (`lateness`). In a closed loop the generator also sends less: users that were kept
+waiting for the share w of the time would have sent 1/(1 - w) times as many requests. The bound uses twice w,
+since a late user begins its next pause late, too. Under n times the load, a server responds at most n times
+as slowly, because the same number of users wait for it.
 """
 
 from __future__ import annotations
@@ -14,30 +14,34 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.load.recorder import DROPPED
-from pytest_tfserving.slo import CPU_PER_REQUEST, Doubt, Slo, percentile_of
+from pytest_tfserving.metrics import KEPT_PERCENTILES, Disturbance, Metric, percentile_key, percentile_of
+from pytest_tfserving.slo import Doubt, Slo
 
 if TYPE_CHECKING:
     from pytest_tfserving.load.result import Result
 
-# Where results have the percentiles of latencies that were cleared of the generator's lateness.
+# Key in a result's `alternatives` for percentiles of latencies without the generator's lateness.
 CLEARED = "without_lateness"
-# When the host takes more, neither side had the cores that it is said to have.
+# If the host takes a larger share of the cores, neither side had the cores it was given.
 _MOST_STEAL = 0.1
-# Latencies are late by the lag of the event loop: a tenth of the median is lost in it.
+# A lag of the event loop up to this share of the median latency does no harm.
 _LAG_SHARE = 0.1
-# Requests that fail so may have been answered, and the answer read too late.
+# Failures that lateness can explain: the response may have come in time, and been read too late.
 _MAYBE_LATE = ("no answer", "DEADLINE_EXCEEDED", DROPPED)
 _SAFETY = 2.0
-_INTERVALS = {"rps": "rps", "mean": "mean_ms", "errors": "error_rate"}
 
 Factors = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What kept the load generator from its work, a sentence; for which share of the time; what helps.
+    """The load generator's trouble: what kept it from its work.
 
-    ``is_servers_too`` says whether it struck all cores of the machine.
+    Attributes:
+        cause: a sentence.
+        share: the fraction of the time that was lost.
+        remedy: a phrase that says what helps.
+        is_servers_too: the trouble struck all cores of the machine, the server's too.
     """
 
     cause: str
@@ -47,7 +51,7 @@ class Trouble:
 
 
 def trouble(result: Result) -> Trouble | None:
-    """Return what kept the load generator from its work for longer than its profile allows."""
+    """Return what kept the load generator from its work for longer than the profile allows, or None."""
     generator, profile = result.generator, result.profile
     allowed_ms = max(profile["max_lag_ms"], _LAG_SHARE * result.p50_ms)
     late_ms = max(generator.lag_p95_ms, result.arrivals.delay_p95_ms if result.arrivals else 0.0)
@@ -92,12 +96,12 @@ def _who(result: Result) -> str:
 
 
 def doubt(result: Result, slo: Slo) -> Doubt | None:
-    """Return between what values the figure of ``slo`` lies for all that is known, None without trouble."""
+    """Return the bounds of the figure of ``slo`` under the generator's trouble, None without trouble."""
     found = trouble(result)
     low, value, high = result.metric_range(slo)
     if found is None or math.isnan(value):
         return None
-    least, most = factors(result, slo.metric, found)
+    least, most = factors(result, slo.definition, found)
     if not slo.relative:
         low, high = _interval(result, slo) or (value, value)
     return Doubt(
@@ -110,56 +114,53 @@ def doubt(result: Result, slo: Slo) -> Doubt | None:
     )
 
 
-def factors(result: Result, metric: str, found: Trouble) -> Factors:
-    """Return how many times its value a figure may be, at least and at most, without the trouble found.
+def factors(result: Result, metric: Metric, found: Trouble) -> Factors:
+    """Return the least and the most by which a figure would be multiplied without the trouble ``found``.
 
-    A server whose host took its cores, too, may be better by any amount.
+    If the host took the server's cores too, the server may be better by any amount.
     """
     kept_waiting = _SAFETY * found.share
     more = 1 / (1 - kept_waiting) if kept_waiting < 1 else math.inf
     if result.profile.get("rate"):
         more = 1.0
-    if metric == CPU_PER_REQUEST:
-        return 1.0, 1.0
-    if metric in ("rps", "efficiency"):
-        return 1.0, math.inf if found.is_servers_too else more
-    if metric == "errors":
-        return 0.0 if found.is_servers_too else _surely_failed(result), 1.0
-    return 0.0 if found.is_servers_too else _cleared(result, metric), more
+    match metric.disturbance:
+        case Disturbance.NONE:
+            return 1.0, 1.0
+        case Disturbance.LOWERS_RATE:
+            return 1.0, math.inf if found.is_servers_too else more
+        case Disturbance.ADDS_FAILURES:
+            return 0.0 if found.is_servers_too else _surely_failed(result), 1.0
+        case Disturbance.ADDS_LATENCY:
+            return 0.0 if found.is_servers_too else _cleared(result, metric), more
 
 
 def _surely_failed(result: Result) -> float:
-    """Return which share of the failures no lateness can explain."""
+    """Return the share of failures that lateness cannot explain."""
     late = sum(count for cause, count in result.errors.items() if cause.startswith(_MAYBE_LATE))
     failed = sum(result.errors.values())
     return 1 - late / failed if late else 1.0
 
 
-def _cleared(result: Result, metric: str) -> float:
-    """Return which share of a latency no lateness can explain.
+def _cleared(result: Result, metric: Metric) -> float:
+    """Return the share of a latency that lateness cannot explain.
 
-    Of a percentile that was not kept it is the least of its neighbours'.
+    For a percentile that was not kept, this is the lower share of its two neighbours.
     """
-    from pytest_tfserving.load.latencies import SCHEMA_PERCENTILES, percentile_name
-
-    cleared = result.beside.get(CLEARED, {})
-    percentile = percentile_of(metric)
+    cleared = result.alternatives.get(CLEARED, {})
+    percentile = percentile_of(metric.name)
     if percentile is None:
-        names = [f"{metric}_ms"]
+        names = [metric.key]
     else:
-        below = [each for each in SCHEMA_PERCENTILES if each <= percentile]
-        above = [each for each in SCHEMA_PERCENTILES if each >= percentile]
-        names = [percentile_name(each) for each in {*below[-1:], *above[:1]}]
+        below = [each for each in KEPT_PERCENTILES if each <= percentile]
+        above = [each for each in KEPT_PERCENTILES if each >= percentile]
+        names = [percentile_key(each) for each in {*below[-1:], *above[:1]}]
     values = {**result.latencies.named_percentiles(), "mean_ms": result.mean_ms}
     found = [cleared[name] / values[name] for name in names if cleared.get(name) is not None and values[name]]
     return min(found, default=1.0)
 
 
 def _interval(result: Result, slo: Slo) -> tuple[float, float] | None:
-    from pytest_tfserving.load.latencies import percentile_name
-
-    percentile = percentile_of(slo.metric)
-    name = percentile_name(percentile) if percentile is not None else _INTERVALS.get(slo.metric, "")
+    name = slo.definition.key
     if name not in result.intervals:
         return None
     low, high = result.intervals[name]

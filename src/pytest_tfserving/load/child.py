@@ -1,4 +1,4 @@
-"""The load generator, as its parent has it: started, told its plan, heard, ended."""
+"""Parent-side handle of the load generator: start it, send the plan, receive its lines, stop it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from pytest_tfserving import __version__
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.load.chorus import Chorus
 from pytest_tfserving.load.clock import LoadClock
 from pytest_tfserving.load.local import Local, LocalProcess
+from pytest_tfserving.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,15 +28,23 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.profile import LoadProfile
     from pytest_tfserving.targets.deployment import Deployment
 
+# Seconds from sending the plan to the start of load: one process reads its plan, several also connect.
 READ_THE_PLAN_S = 0.1
 FIND_EACH_OTHER_S = 1.5
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the child is to do; times in seconds, ``body`` is sent with every request.
+    """Plan of one run of load.
 
-    Where ``clock`` has a file, all times of the load are on that clock.
+    Attributes:
+        profile: the load.
+        body: the bytes that are sent with every request.
+        path: the path of requests, as ``/v1/models/NAME:predict``.
+        expected: the content of a right response.
+        stall_s: a run without any response for this many seconds is stopped.
+        whole_run_counts: the window is the whole run, not only its steady part.
+        clock: the clock of the load. With a file, all load processes share it.
     """
 
     profile: LoadProfile
@@ -49,10 +57,19 @@ class Plan:
 
 
 class LoadChild:
-    """The load generator: a process, or several and Locust's master, started on entering the context.
+    """The load generator: one load process, or several and Locust's master.
 
-    Leaving it ends them, however it was left. They import Locust first, which takes most of a second, and
-    then wait for their plan. ``lines`` is what they say, merged, and None once one of them has ended.
+    Entering the context starts the processes, and leaving the context always ends them. The processes import
+    Locust first, which takes most of a second, and then wait for their plan.
+
+    Args:
+        folder: the folder for records and logs; it is created.
+        processes: how many load processes send requests.
+        locustfile: the locustfile whose users make the load; None for the users of this package.
+        place: where the processes run; None for this machine.
+
+    Attributes:
+        lines: the merged lines of all processes, then None once one of them has ended.
     """
 
     def __init__(
@@ -83,19 +100,20 @@ class LoadChild:
 
     @property
     def records(self) -> list[Path]:
-        """The files that requests are recorded in, one a process."""
+        """Files with the records of requests, one for each process."""
         return [worker.records for worker in self._team.workers]
 
     @property
     def pids(self) -> list[int]:
-        """The process ids of those on this machine."""
+        """Ids of the load processes on this machine; empty if load comes from elsewhere."""
         return [each.process.pid for each in self._all if isinstance(each, LocalProcess)]
 
     def wait_until_ready(self) -> None:
-        """Wait until all do nothing but wait for their plan, or are gone, which `run` finds out.
+        """Wait until every process is ready for its plan. A process that exited is reported by `run`.
 
         Raises:
-            ConfigurationError: when one cannot be used, as for its locustfile, whose traceback is a note.
+            ConfigurationError: if a process cannot be used, for example because of its locustfile, whose
+                traceback is a note; or if its version of this package is another one.
         """
         deadline = time.monotonic() + self.place.start_s
         for process in self._all:
@@ -110,26 +128,29 @@ class LoadChild:
             if version != __version__:
                 raise ConfigurationError(
                     f"load comes from pytest-tfserving {version}, and this is {__version__}; both have to be "
-                    "the same: build the image of the load processes anew."
+                    "the same: rebuild the image of the load processes."
                 )
 
     @property
     def count(self) -> int:
-        """How many processes send requests."""
+        """Number of processes that send requests."""
         return self._count
 
     @property
     def has_own_users(self) -> bool:
-        """Whether the users are those of a locustfile."""
+        """True if the users are those of a locustfile."""
         return self._locustfile is not None
 
     @property
     def has_own_shape(self) -> bool:
-        """Whether the locustfile says how the level of load goes over time."""
+        """True if the locustfile has a shape, which sets the level of load over time."""
         return bool(self._team.workers[0].first.get("has_shape"))
 
     def send(self, plan: Plan, deployment: Deployment) -> datetime:
-        """Give all their plan, and tell when they begin: as soon as they are sure to have read it."""
+        """Send the plan to all processes; return when load begins.
+
+        Load begins once all processes have had the time to read the plan and to find each other.
+        """
         master = self._team.master
         spec = {
             "profile": asdict(plan.profile),
@@ -162,19 +183,23 @@ class LoadChild:
         return datetime.fromtimestamp(origin, UTC)
 
     def end(self) -> None:
-        """End all; what they said until then can still be read from ``lines``."""
+        """End all processes; their lines until then can still be read from ``lines``."""
         self._was_told_to_end = True
         for process in self._all:
             process.end()
 
     def stop(self, order: str = "stop") -> None:
-        """Ask all to end their run and say their last line; ``decided`` ends it as its time would."""
+        """Ask all processes to end their run and to write their last line.
+
+        Args:
+            order: ``stop``, or ``decided`` to end the run as its run time would.
+        """
         self._was_told_to_end = True
         for process in self._all:
             process.write(order)
 
     def death(self) -> str:
-        """How the first of them to be found dead has died; empty when all live."""
+        """Return how the first dead process ended; empty if all are alive."""
         return next(filter(None, (process.death() for process in self._all)), "")
 
     @property
@@ -182,10 +207,10 @@ class LoadChild:
         return [*self._team.workers, *([self._team.master] if self._team.master else [])]
 
     def _hear(self, index: int, line: dict[str, Any] | None) -> None:
-        """Merge a line of a worker, or of the master, whose index comes after theirs.
+        """Merge a line of a process; None is the end of its lines.
 
-        The first worker to end without its last line ends the lines of all, and so does the master while
-        it leads: load is not what was asked for any more.
+        The master's index follows those of the workers. A worker that ends without its last line ends the
+        lines of all, and so does a master that ends while workers run: load is no longer as requested.
         """
         with self._lock:
             if line is not None:

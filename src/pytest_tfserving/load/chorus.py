@@ -1,4 +1,4 @@
-"""Several load processes heard as one: their lines, merged into those that a single one would have said."""
+"""Merging of the lines of several load processes into the lines of one."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ _USAGE = ("cpu_s", "wait_s", "steal_s")
 _SUMS = ("users", "running", "sent", "to_record", "under_way", "requests", "failures", "rps")
 _LISTS = ("late", "stops")
 _PART = ("at_s", "users", "running", "sent", "requests", "ended_itself")
-# Of processes that ended for several reasons, the first of these is the run's.
+# If processes ended for several reasons, the first of these is the run's.
 _REASONS = ("failures", "stalled", "stopped", "decided", "time")
 
 
 class Chorus:
-    """Takes in the lines of ``processes`` load processes and gives out merged ones.
+    """Merges the lines of ``processes`` load processes.
 
-    What needs no merging is given out at once, causes under an index that no other process has; ticks, once
-    each process has said one since the last; ``settled`` and ``end``, once every process has. ``processes``
-    in these is what each of them used. Of each tick a ``part`` is given out at once: how much load comes
-    from its ``process``.
+    - A line that needs no merging is returned at once; a ``cause`` gets an index that no other process uses.
+    - A ``tick`` is returned once each process has written one since the last merged tick.
+    - ``settled`` and ``end`` are returned once every process has written them.
+    - The list ``processes`` in merged lines has the resource usage of each process.
+    - A ``part`` is returned at once for each tick: how much load comes from its ``process``.
     """
 
     def __init__(self, processes: int) -> None:
@@ -28,7 +29,7 @@ class Chorus:
         self._said: dict[str, dict[int, dict[str, Any]]] = {"tick": {}, "settled": {}, "end": {}}
 
     def hear(self, process: int, line: dict[str, Any]) -> list[dict[str, Any]]:
-        """Take in a line of one process; return what there is to give out then."""
+        """Process one line of a process; return the merged lines that are complete now."""
         event = line["event"]
         if event == "cause":
             return [{**line, "index": line["index"] + process * CAUSES_OF_A_PROCESS}]
@@ -49,7 +50,7 @@ def _part(process: int, line: dict[str, Any]) -> dict[str, Any]:
 
 
 def _joined(before: dict[str, Any], line: dict[str, Any]) -> dict[str, Any]:
-    """Return a line of one process with what the one before it, which was not given out, has alone."""
+    """Return a line of one process, with the lists of the line before, which was not returned yet."""
     return {**line, **{name: [*before[name], *line[name]] for name in _LISTS if name in line}}
 
 

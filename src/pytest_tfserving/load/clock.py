@@ -1,4 +1,4 @@
-"""The clock of a run of load, which stands still while the baseline is measured."""
+"""Clock of a run of load, which stands still while the baseline is measured."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ if TYPE_CHECKING:
 _NS = 10**9
 _WORD_BYTES = 8
 # The layout of the file, in words of 64 bits. One word has the whole state, so that no reader sees half of a
-# change: by how much the clock is behind the system's or, while it stands, minus what it shows.
+# change: how far this clock is behind the system's or, while it stands, minus its reading.
 _STATE, _ORIGIN, _STOPS, _FIRST_STOP = range(4)
-# The latest stops are kept, as pairs of the system's times: more than there are during any request.
+# How many of the latest stops are kept, as pairs of the system's times: more than occur during any request.
 _STOPS_KEPT = 1024
 _BYTES = _WORD_BYTES * (_FIRST_STOP + 2 * _STOPS_KEPT)
 
 
 class LoadClock:
-    """Shows for how long load has run; all processes that open the same file have the same clock.
+    """Clock that shows for how long load has run. All processes that open the same file share the clock.
 
-    Without a file the clock is this process's own. The system's clock beneath is `time.perf_counter_ns`,
-    which is one for all processes of a machine. Only one process may stop the clock.
+    Without a file the clock belongs to this process alone. The underlying clock is `time.perf_counter_ns`,
+    which is the same for all processes of a machine. Only one process may stop the clock.
 
     Attributes:
-        now_s: returns the seconds of load since the origin; negative before it.
+        path: the file; None without one.
+        now_s: a function that returns the seconds of load since the origin; negative before the origin.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -42,16 +43,16 @@ class LoadClock:
 
     @property
     def origin_s(self) -> float:
-        """The origin, comparable with `reading_s`."""
+        """Origin of the clock in seconds, comparable with `reading_s`."""
         return self._words[_ORIGIN] / _NS
 
     def reading_s(self) -> float:
-        """Return what the clock shows, counted from a moment before the origin is known."""
+        """Return the clock's reading in seconds, counted from a fixed moment; it needs no origin."""
         return self._read_ns() / _NS
 
     @property
     def stands(self) -> bool:
-        """Whether the clock stands still."""
+        """True while the clock stands still."""
         return self._words[_STATE] < 0
 
     def stop(self) -> None:
@@ -62,17 +63,17 @@ class LoadClock:
         words[_STATE] -= now
 
     def go_on(self) -> None:
-        """Let a clock that stands run again."""
+        """Start the clock again after `stop`."""
         words, now = self._words, time.perf_counter_ns()
         words[self._place(words[_STOPS] - 1) + 1] = now
         words[_STATE] += now
 
     def shown_at_s(self, moment_s: float) -> float:
-        """Return what the clock showed at a past moment of `time.perf_counter`, since the origin."""
+        """Return the seconds since the origin at ``moment_s``, a past moment of `time.perf_counter`."""
         return self._reading_at(moment_s) - self.origin_s
 
     def reading_at_s(self, at: float) -> float:
-        """Return what `reading_s` was at ``at``, a past moment of `time.time`."""
+        """Return the value of `reading_s` at ``at``, a past moment of `time.time`."""
         return self._reading_at(time.perf_counter() - (time.time() - at))
 
     def _reading_at(self, moment_s: float) -> float:
@@ -88,7 +89,7 @@ class LoadClock:
         return (moment - behind) / _NS
 
     def _latest_stops(self) -> Iterator[tuple[int, int]]:
-        """Yield when each stop began and ended on the system's clock, the latest first."""
+        """Yield the begin and the end of each stop on the system's clock in ns, the latest stop first."""
         count = self._words[_STOPS]
         for number in range(count - 1, max(count - _STOPS_KEPT, 0) - 1, -1):
             place = self._place(number)
@@ -99,14 +100,14 @@ class LoadClock:
 
 
 def _mapped(path: Path) -> memoryview:
-    """Return the words of the file, which is made if there is none."""
+    """Return the words of the file; create the file if it does not exist."""
     with path.open("a+b") as file:
         file.truncate(_BYTES)
         return memoryview(mmap.mmap(file.fileno(), 0)).cast("q")
 
 
 def _reader(words: memoryview) -> Callable[[], int]:
-    """Return a function that returns what the clock shows, in nanoseconds."""
+    """Return a function that returns the clock's reading in nanoseconds."""
     system_ns = time.perf_counter_ns
 
     def read_ns() -> int:
@@ -119,7 +120,7 @@ def _reader(words: memoryview) -> Callable[[], int]:
 
 
 def _shower(words: memoryview) -> Callable[[], float]:
-    """Return `now_s`, with everything in one function: every request asks it twice."""
+    """Return the function `now_s`. Every request calls it twice, so its code is in one function."""
     system_ns = time.perf_counter_ns
 
     def now_s() -> float:

@@ -1,4 +1,4 @@
-"""Predict requests and answers as protocol buffers, made of and into what the JSON of REST says."""
+"""Conversion of predict requests and responses between REST's JSON and protocol buffers."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 _PATH = re.compile(r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?")
 _SERVING = "tensorflow.serving."
-# A tensor may repeat its last value, so that a few bytes stand for any number of them.
+# A tensor may repeat its last value, so a few bytes can stand for any number of values.
 _MOST_REPEATED = 1 << 16
 _MOST_AXES = 64
 
 
 def fill_model_spec(spec: Any, path: str, signature_name: str = "") -> None:
-    """Write which model is asked: that of a REST path ``/v1/models/NAME[/versions/N|/labels/L]``."""
+    """Write the model of a REST path ``/v1/models/NAME[/versions/N|/labels/L]`` into a ``ModelSpec``."""
     match = _PATH.fullmatch(path)
     assert match is not None
     spec.name, spec.signature_name = match["name"], signature_name
@@ -36,7 +36,7 @@ def fill_model_spec(spec: Any, path: str, signature_name: str = "") -> None:
 
 
 def predict_request(payload: Payload, path: str, signatures: Mapping[str, Any]) -> bytes:
-    """The serialized ``PredictRequest`` that asks for what a REST body asks for.
+    """Return the serialized ``PredictRequest`` that is equivalent to a REST request.
 
     Args:
         payload: the REST request.
@@ -44,7 +44,7 @@ def predict_request(payload: Payload, path: str, signatures: Mapping[str, Any]) 
         signatures: ``SignatureDef`` messages by name.
 
     Raises:
-        ConfigurationError: when the model has no such signature, or what is sent does not fit its inputs.
+        ConfigurationError: if the model lacks the signature, or the payload does not fit its inputs.
     """
     from pytest_tfserving.model_server.protos import message
     from pytest_tfserving.model_server.tensor_proto import fill_proto
@@ -62,10 +62,11 @@ def predict_request(payload: Payload, path: str, signatures: Mapping[str, Any]) 
 
 
 def answer_document(content: bytes, key: str) -> Any:
-    """What the JSON of REST would have under ``key`` for a serialized ``PredictResponse``.
+    """Return the value that REST's JSON would have under ``key`` for a serialized ``PredictResponse``.
 
     Raises:
-        LoadError: when it is none; the text is a cause to count errors by.
+        LoadError: if ``content`` is not a ``PredictResponse``, or cannot be converted. Errors are counted by
+            its text.
     """
     from google.protobuf.message import DecodeError
 
@@ -78,7 +79,7 @@ def answer_document(content: bytes, key: str) -> Any:
             raise LoadError("the answer has a tensor that is larger than what was sent of it")
         outputs = {alias: _listed(to_array(proto)) for alias, proto in answer.outputs.items()}
     except (DecodeError, ValueError):
-        raise LoadError("the answer is no PredictResponse") from None
+        raise LoadError("the answer is not a PredictResponse") from None
     if not outputs:
         raise LoadError("the answer has no outputs")
     if len(outputs) == 1:
@@ -92,13 +93,13 @@ def answer_document(content: bytes, key: str) -> Any:
 
 
 def _is_written_out(proto: Any) -> bool:
-    """Return whether a tensor has about as many values as bytes; an empty one may have long axes, too."""
+    """Return whether a tensor has at most about as many values as bytes, axes of length 0 counted as 1."""
     sizes = [max(axis.size, 1) for axis in proto.tensor_shape.dim]
     return len(sizes) <= _MOST_AXES and math.prod(sizes) <= proto.ByteSize() + _MOST_REPEATED
 
 
 def _columns(request: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The value of each input, whichever format the request is in."""
+    """Return the value of each input of a request in the row or the columnar format."""
     columnar = "inputs" in request
     sent = request["inputs" if columnar else "instances"]
     rows = [sent] if columnar else sent
@@ -137,7 +138,9 @@ def _array(alias: str, value: Any, dtype_number: int) -> NDArray[Any]:
         array = np.empty(shape, object)
         array.reshape(-1)[:] = list(_flat(texts))
     except (ValueError, TypeError):
-        raise ConfigurationError(f"the payload's values for {alias!r} are no tensor of its type.") from None
+        raise ConfigurationError(
+            f"the payload's values for {alias!r} do not make a tensor of its type."
+        ) from None
     return array
 
 
@@ -167,7 +170,7 @@ def _flat(value: Any) -> Any:
 
 
 def _listed(array: NDArray[Any]) -> Any:
-    """Nested lists as JSON has them; bytes that are no text as base64."""
+    """Return nested lists as in JSON; bytes that are not UTF-8 become base64."""
     return _text(array.tolist())
 
 

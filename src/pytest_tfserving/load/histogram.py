@@ -2,8 +2,8 @@
 
 The buckets and the format, V2 compressed in base64, are those of HdrHistogram's libraries in Java, C, Go,
 Rust, JavaScript and Python, with nanoseconds as unit and three significant digits, so that any of them reads
-what is written here. The one for Python takes one value a call, fifteen times as long as numpy takes for
-many, and requires setuptools where it runs; tests hold the two against each other.
+these histograms. The library for Python is not used: it takes one value a call, which is fifteen times as
+slow as numpy with arrays, and it requires setuptools. Tests compare it with this module.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DIGITS = 3
-# Of any value and the middle of its bucket: half of what the digits promise.
+# Largest relative difference between a value and the middle of its bucket.
 PRECISION = 0.5 * 10**-DIGITS
 HIGHEST_NS = 3_600 * 10**9
 _NS_A_MS = 1e6
@@ -42,19 +42,24 @@ _MORE = 0x80
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Histogram:
-    """How many latencies are in each bucket: ``buckets`` ascend, ``counts`` are above 0."""
+    """Number of latencies in each bucket that is not empty.
+
+    Attributes:
+        buckets: the indices of the buckets, ascending; shape ``(n,)``.
+        counts: the number of latencies in each bucket, all above 0; shape ``(n,)``.
+    """
 
     buckets: NDArray[np.int64]
     counts: NDArray[np.int64]
 
     @classmethod
     def of(cls, latencies_ms: NDArray[np.float64]) -> Histogram:
-        """The histogram of latencies in any order."""
+        """Return the histogram of latencies in any order."""
         return cls(*np.unique(buckets_of(latencies_ms), return_counts=True))
 
     @classmethod
     def merged(cls, histograms: Iterable[Histogram]) -> Histogram:
-        """The histogram of all that is in any of them; nothing is lost."""
+        """Return the sum of ``histograms``; nothing is lost."""
         parts = list(histograms)
         if not parts:
             return cls.of(np.empty(0))
@@ -69,11 +74,11 @@ class Histogram:
 
     @property
     def values_ms(self) -> NDArray[np.float64]:
-        """The middle of each bucket."""
+        """Middle of each bucket in ms."""
         return middles_ms(self.buckets)
 
     def percentile_ms(self, percentile: float) -> float:
-        """The middle of the bucket that the nearest-rank percentile is in; NaN of nothing."""
+        """Return the middle of the bucket with the nearest-rank percentile; NaN if the histogram is empty."""
         if not len(self.counts):
             return math.nan
         rank = max(math.ceil(round(percentile / 100 * len(self), 9)), 1)
@@ -81,7 +86,7 @@ class Histogram:
         return float(middles_ms(self.buckets[at : at + 1])[0])
 
     def encoded(self) -> str:
-        """HdrHistogram's V2 format, compressed, in base64."""
+        """Return the histogram in HdrHistogram's V2 format, compressed, in base64."""
         body = b"".join(_words(self.buckets.tolist(), self.counts.tolist()))
         head = _HEAD.pack(_COOKIE, len(body), 0, DIGITS, 1, HIGHEST_NS, 1.0)
         packed = zlib.compress(head + body)
@@ -89,10 +94,10 @@ class Histogram:
 
     @classmethod
     def decoded(cls, text: str) -> Histogram:
-        """What `encoded` wrote.
+        """Return the histogram that `encoded` wrote.
 
         Raises:
-            ValueError: for anything else.
+            ValueError: if ``text`` is not such a histogram.
         """
         try:
             raw = base64.b64decode(text, validate=True)
@@ -108,21 +113,21 @@ class Histogram:
 
 
 def buckets_of(latencies_ms: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The index of each latency's bucket; what is longer than an hour is in the last one."""
+    """Return the index of each latency's bucket; latencies above an hour are in the last bucket."""
     values = np.clip(np.rint(latencies_ms * _NS_A_MS), 0, HIGHEST_NS).astype(np.int64)
     doublings = np.maximum(np.frexp(values.astype(float))[1] - (_HALF_MAGNITUDE + 1), 0)
     return np.asarray((doublings << _HALF_MAGNITUDE) + (values >> doublings))
 
 
 def middles_ms(buckets: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The middle of each bucket."""
+    """Return the middle of each bucket in ms."""
     doublings = np.maximum((buckets >> _HALF_MAGNITUDE) - 1, 0)
     lowest = (buckets - (doublings << _HALF_MAGNITUDE)) << doublings
     return np.asarray((lowest + ((1 << doublings) >> 1)) / _NS_A_MS)
 
 
 def _words(buckets: list[int], counts: list[int]) -> Iterator[bytes]:
-    """The counts of all buckets, a run of empty ones as a negative number."""
+    """Yield the encoded counts of all buckets, a run of empty buckets as a negative number."""
     after = 0
     for bucket, count in zip(buckets, counts, strict=True):
         if bucket > after:
@@ -132,7 +137,7 @@ def _words(buckets: list[int], counts: list[int]) -> Iterator[bytes]:
 
 
 def _zigzag(number: int) -> bytes:
-    """A number of at most 55 bits, in ZigZag and LEB128."""
+    """Return a number of at most 55 bits in ZigZag and LEB128 encoding."""
     left = 2 * number if number >= 0 else -2 * number - 1
     found = bytearray()
     while left > _SEVEN_BITS:
@@ -142,7 +147,7 @@ def _zigzag(number: int) -> bytes:
 
 
 def _counted(body: bytes) -> Iterator[tuple[int, int]]:
-    """Each bucket that is not empty, and its count."""
+    """Yield each bucket that is not empty, and its count."""
     bucket = 0
     for number in _numbers(body):
         if number > 0:
@@ -161,10 +166,10 @@ def _numbers(body: bytes) -> Iterator[int]:
 
 
 def packed_floats(values: NDArray[np.float64]) -> str:
-    """Numbers as text, none rounded."""
+    """Return numbers as text, without rounding."""
     return base64.b64encode(zlib.compress(values.astype("<f8").tobytes())).decode()
 
 
 def unpacked_floats(text: str) -> NDArray[Any]:
-    """What `packed_floats` wrote."""
+    """Return the numbers that `packed_floats` wrote."""
     return np.frombuffer(zlib.decompress(base64.b64decode(text)), "<f8").astype(float)

@@ -1,4 +1,4 @@
-"""Whether the load generator measured the server, or itself."""
+"""Checks that the load generator measured the server, and not itself."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.result import Result, Window
     from pytest_tfserving.load.story import Story
 
-# A generator this busy measures itself; see Locust's own warning, which needs 20 s to notice.
+# Above this share of a core a generator measures itself. Locust's own warning needs 20 s to appear.
 _BUSIEST_CPU = 0.9
-# Fewer requests than this share of those due were sent.
+# Least share of the due requests that a generator must have sent.
 _LEAST_SENT = 0.98
 
 
 def generator_state(story: Story, window: Window) -> Generator:
-    """What the generator used in the window; NaN where it did not live long enough to say."""
+    """Return the generator's state in the window; NaN if it did not live long enough to report it."""
     if not (story.end and story.ticks):
         return Generator(math.nan, math.nan)
     before = story.settled if story.settled and window.start_s else story.ticks[0]
@@ -53,9 +53,9 @@ def is_waiting(story: Story, most: float) -> bool:
 
 
 def limited_by_generator(result: Result) -> str:
-    """Return why the load that was asked for was not offered, so that no figure is of it; empty when it was.
+    """Return why the requested load was not offered, which makes all figures INVALID; empty if it was.
 
-    What the generator's trouble can have done to the figures of a load that was offered: see `bounds`.
+    If the load was offered, `bounds` says how the generator's trouble can have changed its figures.
     """
     if result.generator.cpu > _BUSIEST_CPU:
         used = f"it used {100 * result.generator.cpu:.0f} % of its core"
@@ -73,9 +73,9 @@ def limited_by_generator(result: Result) -> str:
 
 
 def unrecorded(story: Story, read: int) -> str:
-    """Return why the records, of which ``read`` were read, are not all requests; empty when they are.
+    """Return why the ``read`` records do not have every request; empty if they do.
 
-    Of a locustfile's users exceptions are recorded, too, which are no requests.
+    With a locustfile's users, exceptions are recorded too, which are not requests.
     """
     end = story.end
     if end is None:

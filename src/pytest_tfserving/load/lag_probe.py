@@ -1,4 +1,4 @@
-"""How late a load process ran, found by a greenlet that wakes up again and again."""
+"""Lateness of a load process, measured by a greenlet that wakes up every few milliseconds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PROBE_S = 0.02
-# Shorter stops are lags like any other.
+# A shorter stop counts as lag only.
 LEAST_STOP_S = 0.1
 # gevent's timers end up to a millisecond late in a process that is never late.
 _USUAL_LAG_MS = 1.0
@@ -24,13 +24,19 @@ Late = tuple[float, float, float]
 
 
 class LagProbe:
-    """Wakes up every `PROBE_S` seconds and notes how late that was.
+    """Probe that wakes up every `PROBE_S` seconds and notes how late each wake-up was.
 
-    It notes how much longer the event loop took to come back to it (lag), or how long the process waited for
-    a core meanwhile (schedstat(7), on Linux alone), whichever is more. ``now_s`` is the run's clock.
+    A wake-up is late by the lag of the event loop, or by the time that the process waited for a core since
+    the last wake-up (schedstat(7), only on Linux), whichever is more.
 
-    Lag that no waiting for a core explains is a stop: something stopped the process, or all of the machine,
-    or the process did nothing but compute.
+    Lag that waiting for a core does not explain is a stop: something stopped the process or the whole
+    machine, or the process computed without a pause.
+
+    Args:
+        now_s: the run's clock.
+
+    Attributes:
+        counts: whether lags count for the p95 now.
     """
 
     def __init__(self, now_s: Callable[[], float]) -> None:
@@ -46,7 +52,7 @@ class LagProbe:
         self._waited_ms = self.waited_ms()
 
     def run(self) -> None:
-        """Probe without end; lags count for the p95 while ``counts`` is true."""
+        """Probe until the greenlet is killed; lags count for the p95 while ``counts`` is true."""
         self._waited_ms = self.waited_ms()
         while True:
             self._began_s = self._now_s()
@@ -56,34 +62,34 @@ class LagProbe:
                 self._lags_ms.append(lag_ms)
 
     def waited_ms(self) -> float:
-        """Return for how long this process has waited for a core so far; 0 where the system does not tell."""
+        """Return how many ms this process has waited for a core so far; 0 if the system does not say."""
         if self._schedstat < 0:
             return 0.0
         return int(os.pread(self._schedstat, 128, 0).split()[1]) / _NS_A_MS
 
     def look(self) -> None:
-        """Note the lag that there is by now: one that a process wakes up from is seen at once."""
+        """Note the lag so far, so that a stop is seen as soon as the process runs again."""
         if self._now_s() - self._began_s > LEAST_STOP_S:
             self._note()
 
     def take(self) -> list[Late]:
-        """Return when it was late since the last call: from and until which second, and for how many ms."""
+        """Return the late wake-ups since the last call, each as its first and last second, and its ms."""
         late, self._late = self._late, []
         return late
 
     def take_stops(self) -> list[Late]:
-        """Return when it stood still since the last call, in the same way."""
+        """Return the stops since the last call, each as its first and last second, and its ms."""
         stops, self._stops = self._stops, []
         return stops
 
     @property
     def lag_p95_ms(self) -> float:
-        """The 95th percentile of the lags that count."""
+        """95th percentile in ms of the lags that count; 0 if there are none."""
         lags = sorted(self._lags_ms)
         return lags[int(len(lags) * 0.95)] if lags else 0.0
 
     def _note(self) -> float:
-        """Note by how much this wake-up is late, in ms; the next one is counted from now on."""
+        """Note and return how many ms this wake-up is late; the next wake-up is counted from now on."""
         began_s, ended_s = self._began_s, self._now_s()
         lag_ms = (ended_s - began_s - PROBE_S) * 1e3
         before_ms, self._waited_ms = self._waited_ms, self.waited_ms()

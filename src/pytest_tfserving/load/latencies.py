@@ -1,4 +1,4 @@
-"""Latencies of any number of requests in bounded memory: exact up to a number, beyond it a histogram."""
+"""Latencies of any number of requests in bounded memory: exact up to a limit, then a histogram."""
 
 from __future__ import annotations
 
@@ -9,24 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_tfserving.load.histogram import Histogram
+from pytest_tfserving.metrics import KEPT_PERCENTILES, percentile_key
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
 
-SCHEMA_PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9)
 # Of more latencies than this, percentiles are those of the histogram.
 MOST_EXACT = 1_000_000
 
 
-def percentile_name(percentile: float) -> str:
-    """``p99_9_ms``, as a percentile is called where units are in names."""
-    return f"p{percentile:g}_ms".replace(".", "_")
-
-
 def nearest_rank(ordered: Floats, percentile: float) -> float:
-    """The least of ``ordered`` values that so many per cent do not exceed; NaN of none."""
+    """Return the least of ``ordered`` values that ``percentile`` per cent do not exceed; NaN if empty."""
     if not len(ordered):
         return math.nan
     return float(ordered[max(math.ceil(round(percentile / 100 * len(ordered), 9)), 1) - 1])
@@ -34,10 +29,14 @@ def nearest_rank(ordered: Floats, percentile: float) -> float:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Latencies:
-    """Latencies of successful requests.
+    """Latencies of successful requests, in ms.
 
-    ``exact_ms`` holds them all, sorted, or is None where there were more than `MOST_EXACT`: percentiles are
-    then those of ``histogram``, within 0.05 %. Mean and highest are exact always.
+    Attributes:
+        histogram: all latencies.
+        mean_ms: the exact mean; NaN if there are none.
+        max_ms: the exact highest latency; NaN if there are none.
+        exact_ms: all latencies, sorted, shape ``(n,)``. None if there were more than `MOST_EXACT`; then
+            percentiles come from ``histogram``, within 0.05 %.
     """
 
     histogram: Histogram
@@ -47,7 +46,7 @@ class Latencies:
 
     @classmethod
     def of(cls, latencies_ms: Floats) -> Latencies:
-        """Those of latencies in any order."""
+        """Return the object for latencies in any order."""
         collected = Collected()
         collected.add(latencies_ms)
         return collected.latencies()
@@ -57,25 +56,25 @@ class Latencies:
 
     @property
     def values_ms(self) -> Floats:
-        """All of them, sorted; where they are not kept, each as the middle of its bucket."""
+        """All latencies in ms, sorted; if exact ones are not kept, each is the middle of its bucket."""
         if self.exact_ms is not None:
             return self.exact_ms
         return np.repeat(self.histogram.values_ms, self.histogram.counts)
 
     def percentile_ms(self, percentile: float) -> float:
-        """The nearest-rank percentile: the least latency that so many per cent do not exceed."""
+        """Return the nearest-rank percentile in ms: that many per cent of latencies do not exceed it."""
         if self.exact_ms is not None:
             return nearest_rank(self.exact_ms, percentile)
         return min(self.histogram.percentile_ms(percentile), self.max_ms)
 
     def named_percentiles(self) -> dict[str, float]:
-        """Every percentile of the results' schema, by name, and the highest value."""
-        found = {percentile_name(each): self.percentile_ms(each) for each in SCHEMA_PERCENTILES}
+        """Return every percentile of the results' schema by name, and the highest latency; all in ms."""
+        found = {percentile_key(each): self.percentile_ms(each) for each in KEPT_PERCENTILES}
         return found | {"max_ms": self.max_ms}
 
 
 class Collected:
-    """Latencies that come block by block."""
+    """Collector of latencies that come block by block."""
 
     def __init__(self, most_exact: int = MOST_EXACT) -> None:
         self._most_exact = most_exact
@@ -86,7 +85,7 @@ class Collected:
         self._max_ms = -math.inf
 
     def add(self, latencies_ms: Floats) -> None:
-        """Take in some more, in any order."""
+        """Add latencies in any order."""
         if not len(latencies_ms):
             return
         self._count += len(latencies_ms)
@@ -98,7 +97,7 @@ class Collected:
             self._exact = []
 
     def latencies(self) -> Latencies:
-        """All that came."""
+        """Return all latencies added so far."""
         if not self._count:
             return Latencies(Histogram.of(np.empty(0)), math.nan, math.nan, np.empty(0))
         exact = None if self._histogram else _sorted(self._exact)
@@ -110,7 +109,7 @@ class Collected:
 
 
 def _sorted(blocks: list[Floats]) -> Floats:
-    """The values of all blocks, which are emptied as they are taken."""
+    """Return the sorted values of all blocks."""
     whole = np.empty(sum(map(len, blocks)))
     filled = len(whole)
     for block in reversed(blocks):

@@ -1,4 +1,4 @@
-"""How much of each latency the load generator's own lateness can be. Pure."""
+"""Share of the load generator's own lateness in each latency. No I/O."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ _MS = 1_000
 
 
 class Lateness:
-    """When load processes were late: from and until which second of the run, and for how many ms of that."""
+    """Times at which load processes were late.
+
+    Args:
+        late: rows of three numbers: the first and the last second of the run, and for how many ms of them
+            the process was late.
+    """
 
     def __init__(self, late: Iterable[Sequence[float]]) -> None:
         seen = np.array([*late], float).reshape(-1, 3)
@@ -28,10 +33,14 @@ class Lateness:
         return len(self._over_s) > 0
 
     def cleared(self, sent_s: Floats, latencies_ms: Floats) -> Floats:
-        """Return the least that latencies, which count from when requests were sent, can be without lateness.
+        """Return lower bounds in ms of latencies without the generator's lateness.
 
-        Taken off is all lateness from one latency before a request was sent until it ended: requests that
-        were sent late together make a queue, which those behind them wait in.
+        All lateness is subtracted from one latency before the request was sent until the request ended:
+        requests that were sent late together make a queue, in which later requests wait.
+
+        Args:
+            sent_s: when each request was sent, in seconds of the run; shape ``(n,)``.
+            latencies_ms: each latency, counted from when the request was sent; shape ``(n,)``.
         """
         begun = np.searchsorted(self._begun_s, sent_s + latencies_ms / _MS, "left")
         over = np.searchsorted(self._over_s, sent_s - latencies_ms / _MS, "right")
@@ -40,6 +49,6 @@ class Lateness:
 
 
 def _totals(at_s: Floats, late_ms: Floats) -> tuple[Floats, Floats]:
-    """Return the times in their order, and the lateness of none, of the first, of the first two and so on."""
+    """Return the times in order, and the cumulative lateness before the first time and after each time."""
     order = np.argsort(at_s, kind="stable")
     return at_s[order], np.concatenate([[0.0], np.cumsum(late_ms[order])])

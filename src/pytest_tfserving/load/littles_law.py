@@ -1,18 +1,19 @@
-"""Little's law: as many users as are asked for spend all their time waiting for answers and pausing. Pure.
+"""Check by Little's law: the users of a closed loop wait for responses or pause all the time. No I/O.
 
-Their number is the mean number of requests under way plus the mean number of pauses, both of which follow
-from the records alone: requests a second, times the time that each takes with the pause after it. Where that
-is not the number of users, requests or users are missing, or times are wrong.
+The number of users is the mean number of requests under way plus the mean number of pauses. Both follow from
+the records: requests a second, times the time that a request takes with the pause after it. If the result is
+not the number of users, then requests or users are missing, or times are wrong.
 
-Counted is what of each request and each pause lies in the window, so that its edges cost nothing, however
-short it is. What makes the sum too small in a right run is time that is neither: the load generator's own.
+Only the part of each request and each pause inside the window counts, so the edges of even a short window
+cause no error. In a right run the sum can still be too small, by the time that is neither a request nor a
+pause, but the load generator's own:
 
-- Between an answer and what follows it the generator computes. At any moment at most one user a process is
-  in its code, and only while the process uses CPU or waits for a core.
+- Between a response and the next pause or request, the generator computes. At any moment at most one user of
+  a process runs code, and only while the process uses CPU or waits for a core.
 - A pause ends late. Timers are up to two milliseconds late in a process that is never late, and as late as
-  the event loop in one that is; how late that was is known from the generator's probe.
+  the event loop in a process that is. The generator's probe measures this lateness.
 
-For fast answers and short pauses these are more than 2 %: then they are the tolerance, not the 2 %.
+For fast responses and short pauses, these times are more than 2 %. Then these times are the tolerance.
 """
 
 from __future__ import annotations
@@ -34,16 +35,16 @@ if TYPE_CHECKING:
     Bools = NDArray[np.bool_]
 
 TOLERANCE = 0.02
-# Users whose request had no answer pause for so long, before any other pause; see `users.closed`.
+# Users pause for this long after a request without a response, before any other pause; see `users.closed`.
 _PAUSE_AFTER_NO_ANSWER_S = 0.1
 _TIMERS_LATE_S = 0.002
 _MS = 1_000
 
 
 class LittlesLaw:
-    """Counts how many users the requests of a closed loop make, as they come block by block.
+    """Counts how many users the requests of a closed loop need. Requests come block by block.
 
-    The pause after a failed request is not known to the tenth of a second: there are two counts.
+    The pause after a failed request is uncertain by a tenth of a second, so there are two counts.
     """
 
     def __init__(self, profile: LoadProfile, window: Window) -> None:
@@ -54,7 +55,13 @@ class LittlesLaw:
         self._maybe_s = 0.0
 
     def add(self, sent_s: Floats, latencies_ms: Floats, failed: Bools) -> None:
-        """Take in requests in any order; latencies count from when they were sent."""
+        """Add requests in any order.
+
+        Args:
+            sent_s: when each request was sent, in seconds of the run; shape ``(n,)``.
+            latencies_ms: each latency, counted from when the request was sent; shape ``(n,)``.
+            failed: whether each request failed; shape ``(n,)``.
+        """
         taken_s = latencies_ms / _MS
         ended_s = sent_s + taken_s
         paused_s = np.maximum(self._think_s, self._pace_s - taken_s if self._pace_s else 0.0)
@@ -66,7 +73,13 @@ class LittlesLaw:
         self._maybe_s += float((longest_s - spent_s)[failed].sum())
 
     def contradiction(self, users: int, generator: Generator, late: Iterable[Sequence[float]]) -> str:
-        """Return why requests and ``users`` do not fit, a sentence with both figures; empty when they do."""
+        """Return a sentence that says why requests and ``users`` do not fit; empty if they fit.
+
+        Args:
+            users: the requested number of users.
+            generator: the generator's state in the window.
+            late: rows of the generator's lateness; see `Lateness`.
+        """
         length_s = self._window.length_s
         if length_s <= 0 or not self._requests:
             return ""
@@ -82,7 +95,7 @@ class LittlesLaw:
         )
 
     def _own_time(self, users: int, generator: Generator, late: Iterable[Sequence[float]]) -> float:
-        """Return how many users at most were neither waiting nor pausing, on average."""
+        """Return the highest mean number of users that neither waited nor paused."""
         length_s, processes = self._window.length_s, generator.processes
         computing = (generator.cpu + generator.wait + generator.steal) * processes
         late_s = sum(row[2] for row in late if row[1] >= self._window.start_s) / _MS

@@ -1,4 +1,4 @@
-"""Load processes on this machine, beside pytest."""
+"""Load processes on this machine."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 WORKER = Path(__file__).with_name("worker.py")
 STOP_S = 3.0
 
-# They would change Locust itself, which load is measured with.
+# Variables that change Locust itself, with which load is measured.
 _OF_LOCUST_ITSELF = {"LOCUST_SKIP_MONKEY_PATCH", "LOCUST_SKIP_URLLIB3_PATCH", "LOCUST_PLAYWRIGHT"}
 
 
 class LocalProcess:
-    """One process, started at once, and what it is ``called``; see `place.Process`."""
+    """A load process, started at once; see `place.Process`. ``called`` is its name in messages."""
 
     called = "the load generator"
 
@@ -55,21 +55,21 @@ class LocalProcess:
         self._reader.start()
 
     def write(self, text: str) -> None:
-        """Write one line to it."""
+        """Write one line to the process."""
         assert self.process.stdin is not None
         try:
             self.process.stdin.write(f"{text}\n")
             self.process.stdin.flush()
         except (BrokenPipeError, ValueError):
-            pass  # it has ended, which is seen where its lines are read, or was ended from here
+            pass  # the process has ended; the reader of its lines notices this
 
     def end(self) -> None:
-        """End it, and hear what it said until then."""
+        """End the process, and read its lines until then."""
         end_by_closing(self.process, STOP_S)
         self._reader.join()
 
     def death(self) -> str:
-        """How it ended, empty while it runs."""
+        """Return how the process ended; empty while it runs."""
         try:
             code = self.process.wait(1)
         except subprocess.TimeoutExpired:
@@ -93,7 +93,7 @@ class LocalProcess:
 
 
 def _environment(*, for_locustfile: bool) -> dict[str, str]:
-    """Return the environment variables for a load process; those of Locust are for locustfiles alone."""
+    """Return the environment variables of a load process; only locustfiles get those of Locust."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -102,7 +102,7 @@ def _environment(*, for_locustfile: bool) -> dict[str, str]:
 
 
 class LocalTeam:
-    """Processes of this machine; see `place.Team`."""
+    """Load processes of one run on this machine; see `place.Team`."""
 
     def __init__(
         self, folder: Path, processes: int, locustfile: Path | None, hear: Callable[[int], Hear]
@@ -116,32 +116,32 @@ class LocalTeam:
             self.master.called = "the load generator's master"
 
     def master_address(self) -> tuple[str, int]:
-        """A port of this machine that nothing listens on."""
+        """Return a loopback address with a free port."""
         with socket.socket() as found:
             found.bind(("127.0.0.1", 0))
             return "127.0.0.1", int(found.getsockname()[1])
 
 
 class Local:
-    """This machine; see `place.Place`."""
+    """This machine as a host of load processes; see `place.Place`."""
 
     start_s = 60.0
     silence_s = 15.0
     same_clock = True
 
     def most_processes(self, deployment: Deployment) -> int:
-        """One on each core that is the generator's."""
+        """Return the number of the generator's cores: one load process on each."""
         return len(deployment.generator_cores)
 
     def endpoints(self, deployment: Deployment) -> Sequence[Endpoint]:
-        """The addresses of its replicas."""
+        """Return the addresses of the deployment's replicas."""
         return deployment.loaded
 
     @contextmanager
     def team(
         self, folder: Path, processes: int, locustfile: Path | None, hear: Callable[[int], Hear]
     ) -> Iterator[LocalTeam]:
-        """Processes that were started, and end with the context."""
+        """Start processes, and end them when the context is left."""
         found = LocalTeam(folder, processes, locustfile, hear)
         try:
             yield found

@@ -1,4 +1,4 @@
-"""What else ran on the load generator's cores, as far as /proc shows it from here."""
+"""Other processes on the load generator's cores, as far as /proc shows them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 _PROC = Path("/proc")
-# Hundreds of processes are read in some 10 ms.
+# Reading hundreds of processes takes about 10 ms.
 _EVERY_S = 1.0
 _MOST_NAMED = 3
 _LEAST_SHARE = 0.03
@@ -24,7 +24,7 @@ _LEAST_SHARE = 0.03
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """One process: the CPU it has used, the core it ran on last, whether it can be on several at once."""
+    """A process: its CPU time so far, the core it ran on last, whether it can use several cores at once."""
 
     name: str
     started: int
@@ -34,7 +34,10 @@ class _Seen:
 
 
 class Neighbours:
-    """Adds up who used ``cores`` beside the processes ``own``; where /proc does not tell, there is nobody."""
+    """Adds up the CPU time that other processes than ``own`` used on ``cores``.
+
+    Without /proc there are no other processes.
+    """
 
     def __init__(self, cores: Collection[int], own: Collection[int]) -> None:
         self._cores = frozenset(cores)
@@ -46,14 +49,14 @@ class Neighbours:
         self._last = dict(self._look()) if self._cores else {}
 
     def look(self) -> None:
-        """Look who has run since the last time, unless that was just now."""
+        """Read the processes' CPU times, unless the last reading is less than a second old."""
         if self._cores and time.monotonic() - self._looked_s >= _EVERY_S:
             self._add()
 
     def named(self) -> tuple[str, ...]:
-        """Return who used most, as ``python (pid 123) used 46 % of core 1``.
+        """Return the processes that used most, as ``python (pid 123) used 46 % of core 1``.
 
-        Those that were seen on the cores come before those that may have been elsewhere part of the time.
+        Processes that were seen on the cores come before processes that may also have run on other cores.
         """
         if self._cores:
             self._add()
@@ -100,7 +103,7 @@ class Neighbours:
 
 
 def _seen(folder: Path) -> _Seen | None:
-    """Return what proc(5) says of a process in ``stat``; None where it is gone."""
+    """Return the values in a process's ``stat`` (proc(5)); None if the process is gone."""
     try:
         head, _, tail = (folder / "stat").read_text(errors="replace").rpartition(")")
     except OSError:

@@ -1,4 +1,4 @@
-"""Builds a result from what a run of load recorded and said."""
+"""Construction of a result from the records and the reports of a run of load."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 SHORTEST_WINDOW_S = 1.0
-# Results keep histograms of at most so many slices of a run, of whole seconds each.
+# Most slices of a run whose histograms a result keeps; slices are whole seconds.
 MOST_SLICES = 60
 _MS = 1_000
 
@@ -55,26 +55,24 @@ def outcome(  # noqa: PLR0913, PLR0917 - what a result is made of
     started_at: str,
     cpu: CpuCurve | None = None,
 ) -> Result:
-    """The result of a run that has ended, from what its child said and recorded, and its replicas' CPU."""
+    """Return the result of a run that has ended.
+
+    Args:
+        plan: the plan of the run.
+        deployment: the deployment that was loaded.
+        story: the reports of the load processes, and the decisions made during the run.
+        records: the files of records, one for each load process.
+        started_at: the start of the run, in ISO 8601.
+        cpu: the CPU time of the replicas; None if it was not read.
+    """
     window = _window(plan, story)
-    inside = (cpu or CpuHistory().curve(0.0)).within(window.start_s, window.end_s)
-    blocks = inside.blocks() if inside.is_enough else inside
+    blocks = _blocks(cpu or CpuHistory().curve(0.0), window)
     lateness = Lateness(story.late_rows)
     stretches = Stretches(story.pulses, window.start_s, window.end_s)
     seen = _Seen(plan.profile, window, story, blocks.at_s, lateness, stretches)
-    for block in record_blocks(records):
-        seen.add(block)
-    seen.close()
-    for block in record_blocks(records):
-        seen.see_again(block)
-    intervals, effective = seen.window.intervals()
+    seen.read(records)
     used = _cpu_use(blocks, seen.successes_by_block, window, deployment)
-    memory_s = story.decider.noise_memory_s
-    if not used.unknown and (interval := _cpu_interval(blocks, seen.successes_by_block, memory_s)):
-        intervals["cpu_per_request_ms"] = interval
-    if interval := stretches.interval(memory_s):
-        intervals["efficiency"], effective["efficiency"] = interval, effective.get("rps", 0.0)
-    slice_s, slices = _slices(seen.seconds, story)
+    intervals, n_eff = _intervals(seen, blocks, used, stretches, story.decider.noise_memory_s)
     result = Result(
         experiment=deployment.label,
         target=deployment.experiment.target,
@@ -89,38 +87,52 @@ def outcome(  # noqa: PLR0913, PLR0917 - what a result is made of
         total_errors=seen.errors.total(),
         generator=generator_state(story, window),
         cpu=used,
-        bare=Baseline.of(story.pulses),
-        reached=deployment.reached,
+        baseline=Baseline.of(story.pulses),
+        via=deployment.via,
         endpoints=[str(endpoint) for endpoint in deployment.loaded],
         intervals=intervals,
-        effective=effective,
+        n_eff=n_eff,
         decided=story.decider.decisions,
         undecided=story.decider.undecided(story.ended_at_s),
         arrivals=_arrivals(plan, seen, story, window),
-        beside={name: _percentiles(part) for name, part in seen.beside.items()}
-        | ({CLEARED: _plain(seen.cleared.latencies())} if lateness else {}),
+        alternatives=_all_alternatives(seen, lateness),
         stages=[_stage(*each) for each in seen.stages],
         configuration=deployment.configuration,
-        slice_s=slice_s,
-        slices=slices,
-        series=_series(seen.seconds, story),
-        circumstances=deployment.circumstances,
+        environment=deployment.environment,
         incomplete=story.incomplete,
         tracebacks=tuple(story.tracebacks),
         run_record=_run_record(story, seen.requests),
         warnings=tuple(filter(None, [seen.shedding.found()])),
     )
-    return _with_causes(_without_needless(result), plan, story, seen)
+    return _with_causes(_without_needless(_with_series(result, seen, story)), plan, story, seen)
+
+
+def _blocks(cpu: CpuCurve, window: Window) -> CpuCurve:
+    """Return the readings of the replicas' CPU that cut the window into blocks."""
+    inside = cpu.within(window.start_s, window.end_s)
+    return inside.blocks() if inside.is_enough else inside
+
+
+def _intervals(
+    seen: _Seen, blocks: CpuCurve, used: CpuUse, stretches: Stretches, noise_memory_s: float
+) -> tuple[dict[str, Interval], dict[str, float]]:
+    """Return the 95 % intervals of the window's figures, and how many independent requests each rests on."""
+    intervals, n_eff = seen.window.intervals()
+    if not used.unknown and (interval := _cpu_interval(blocks, seen.successes_by_block, noise_memory_s)):
+        intervals["cpu_per_request_ms"] = interval
+    if interval := stretches.interval(noise_memory_s):
+        intervals["efficiency"], n_eff["efficiency"] = interval, n_eff.get("rps", 0.0)
+    return intervals, n_eff
 
 
 def _cpu_interval(blocks: CpuCurve, successes: Floats, noise_memory_s: float) -> Interval | None:
-    """Return the 95 % interval of the CPU ms of a request."""
+    """Return the 95 % interval of the CPU ms per request."""
     used_ms = np.diff(blocks.cpu_s) * _MS
     return ratio_interval(used_ms, successes, float(np.diff(blocks.at_s).mean()), noise_memory_s)
 
 
 class _Seen:
-    """What is made of a run's records, whose blocks are seen twice."""
+    """All figures that are computed from a run's records, whose blocks are read twice."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - what records are seen for
         self,
@@ -140,7 +152,9 @@ class _Seen:
         self._stretches = stretches
         self.cleared = Collected()
         self.window = Part(window.start_s, window.end_s, memory_s)
-        self.beside = {name: Part(window.start_s, window.end_s, memory_s) for name in _beside(profile)}
+        self.alternatives = {
+            name: Part(window.start_s, window.end_s, memory_s) for name in _alternatives(profile)
+        }
         self.stages = [
             (stage, Part(from_s, min(stage.end_s, story.loaded_until_s), memory_s))
             for stage, from_s in _loaded_stages(profile, story)
@@ -154,13 +168,21 @@ class _Seen:
         self.due: Counter[int] = Counter()
         self.delays_ms = Collected()
 
+    def read(self, records: Sequence[Path]) -> None:
+        """See all blocks of records, twice."""
+        for block in record_blocks(records):
+            self.add(block)
+        self.close()
+        for block in record_blocks(records):
+            self.see_again(block)
+
     def add(self, records: Floats) -> None:
-        """See a block of records for the first time."""
+        """Add a block of records in the first pass."""
         finished_s = records[:, 0] + records[:, 1] / _MS
         latencies_ms, failed = records[:, 1] + records[:, 3], records[:, 2] != SUCCESS
         for part in self._judged:
             part.add(finished_s, latencies_ms, failed)
-        for name, part in self.beside.items():
+        for name, part in self.alternatives.items():
             part.add(*_from_elsewhere(name, self._profile, records[~failed]))
         self.seconds.add(finished_s, latencies_ms, failed)
         self.littles_law.add(records[:, 0], records[:, 1], failed)
@@ -177,17 +199,17 @@ class _Seen:
         self.delays_ms.add(records[due, 3])
 
     def close(self) -> None:
-        """All were seen once."""
+        """End the first pass."""
         for part in self._parts:
             part.close()
 
     def see_again(self, records: Floats) -> None:
-        """See a block of records for the second time."""
+        """Add a block of records in the second pass."""
         finished_s = records[:, 0] + records[:, 1] / _MS
         latencies_ms, failed = records[:, 1] + records[:, 3], records[:, 2] != SUCCESS
         for part in self._judged:
             part.see_again(finished_s, latencies_ms, failed)
-        for name, part in self.beside.items():
+        for name, part in self.alternatives.items():
             part.see_again(*_from_elsewhere(name, self._profile, records[~failed]))
         if self._lateness:
             inside = (finished_s >= self._window.start_s) & (finished_s <= self._window.end_s) & ~failed
@@ -199,7 +221,7 @@ class _Seen:
 
     @property
     def _parts(self) -> list[Part]:
-        return [*self._judged, *self.beside.values()]
+        return [*self._judged, *self.alternatives.values()]
 
 
 def _counts(outcomes: Floats) -> Counter[int]:
@@ -215,7 +237,7 @@ def _by_cause(outcomes: Counter[int], story: Story) -> Counter[str]:
 
 
 def _window(plan: Plan, story: Story) -> Window:
-    """From when load is steady, every user running and answered, while it is as asked; else the whole run."""
+    """Return the steady part of the run, in which load is as requested; else the whole run."""
     start_s, until_s = story.decider.start_s, story.loaded_until_s
     is_steady = not (math.isnan(story.settled_s) or plan.whole_run_counts or story.aborted or story.early_end)
     if is_steady and not (story.invalid and start_s >= until_s):
@@ -246,7 +268,7 @@ def _with_causes(result: Result, plan: Plan, story: Story, seen: _Seen) -> Resul
 
 
 def _against_littles_law(result: Result, plan: Plan, story: Story, seen: _Seen) -> str:
-    """Return why requests and users of a closed loop do not fit, where there is a level to compare with."""
+    """Return why requests and users of a closed loop do not fit; empty if they fit, or users vary."""
     profile = plan.profile
     if profile.is_open or story.own_users or not profile.has_plateau:
         return ""
@@ -254,17 +276,25 @@ def _against_littles_law(result: Result, plan: Plan, story: Story, seen: _Seen) 
 
 
 def _run_record(story: Story, read: int) -> RunRecord:
-    """Return what was asked for and reached, and whether all of it was recorded."""
+    """Return the load requested and reached, with the counts of requests sent and recorded."""
     found = story.recorder.record(story.ended_at_s, story.watch.asked_at)
     end = story.end or {"to_record": -1, "under_way": 0}
     return replace(found, to_record=end["to_record"], under_way=end["under_way"], recorded=read)
 
 
+def _with_series(result: Result, seen: _Seen, story: Story) -> Result:
+    """Return the result with what it was second by second, and with the histograms of its slices."""
+    slice_s, slices = _slices(seen.seconds, story)
+    return replace(result, slice_s=slice_s, slices=slices, series=_series(seen.seconds, story))
+
+
 def _without_needless(result: Result) -> Result:
-    """Return the result less what only a verdict on a load generator in trouble needs."""
+    """Return the result; without trouble of the load generator, drop the percentiles cleared of lateness."""
     if result.trouble:
         return result
-    return replace(result, beside={name: found for name, found in result.beside.items() if name != CLEARED})
+    return replace(
+        result, alternatives={name: found for name, found in result.alternatives.items() if name != CLEARED}
+    )
 
 
 def _abort_text(result: Result, plan: Plan, story: Story, all_errors: Counter[str]) -> str:
@@ -282,7 +312,7 @@ def _most_frequent(errors: Counter[str]) -> str:
 
 
 def _arrivals(plan: Plan, seen: _Seen, story: Story, window: Window) -> Arrivals | None:
-    """How an open loop kept to its schedule in the window: requests count by when they were due."""
+    """Return how an open loop kept to its schedule for the requests due in the window; None if not open."""
     profile = plan.profile
     if not profile.is_open or not window.length_s:
         return None
@@ -301,7 +331,7 @@ def _arrivals(plan: Plan, seen: _Seen, story: Story, window: Window) -> Arrivals
 
 
 def _cpu_use(blocks: CpuCurve, successes: Floats, window: Window, deployment: Deployment) -> CpuUse:
-    """Return the CPU used between the first and the last reading in the window, or why it is unknown."""
+    """Return the CPU time between the first and the last reading in the window, or why it is unknown."""
     if unknown := _cpu_unknown(blocks, window, deployment.experiment.target):
         return CpuUse(unknown=unknown)
     if not successes.sum():
@@ -324,8 +354,8 @@ def _cpu_unknown(blocks: CpuCurve, window: Window, target: str) -> str:
     return f"the server's CPU was not read twice in the window of {window.length_s:.1f} s"
 
 
-def _beside(profile: LoadProfile) -> list[str]:
-    """What percentiles stand beside those that are judged, by what they are from; see `Result`."""
+def _alternatives(profile: LoadProfile) -> list[str]:
+    """Return the names of the percentiles beside those that are judged; see `Result.alternatives`."""
     if profile.is_open:
         return ["from_send"]
     return ["corrected"] if profile.pace_s else []
@@ -334,7 +364,7 @@ def _beside(profile: LoadProfile) -> list[str]:
 def _from_elsewhere(
     name: str, profile: LoadProfile, records: Floats
 ) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-    """When successes ended, and how long they took as seen from elsewhere."""
+    """Return when successes ended, their latencies counted as ``name`` says, and that none failed."""
     finished_s, latencies_ms = records[:, 0] + records[:, 1] / _MS, records[:, 1]
     if name == "corrected":
         missing = _missing(latencies_ms, profile.pace_s * _MS)
@@ -344,27 +374,33 @@ def _from_elsewhere(
 
 
 def _percentiles(part: Part) -> dict[str, Any]:
-    """Percentiles of a part, with their intervals and effective sizes."""
+    """Return percentiles of a part, with their intervals and effective sizes."""
     if not len(part.latencies):
         return {}
-    intervals, effective = part.intervals()
+    intervals, n_eff = part.intervals()
     found = part.latencies.named_percentiles()
     return {
         **found,
         "intervals": {name: interval for name, interval in intervals.items() if name in found},
-        "effective": {name: value for name, value in effective.items() if name in found},
+        "n_eff": {name: value for name, value in n_eff.items() if name in found},
     }
 
 
+def _all_alternatives(seen: _Seen, lateness: Lateness) -> dict[str, dict[str, Any]]:
+    """Return all percentiles that stand beside those that are judged."""
+    found = {name: _percentiles(part) for name, part in seen.alternatives.items()}
+    return found | ({CLEARED: _plain(seen.cleared.latencies())} if lateness else {})
+
+
 def _plain(latencies: Latencies) -> dict[str, Any]:
-    """Percentiles and mean without intervals."""
+    """Return percentiles and mean without intervals."""
     if not len(latencies):
         return {}
-    return {**latencies.named_percentiles(), "mean_ms": latencies.mean_ms, "intervals": {}, "effective": {}}
+    return {**latencies.named_percentiles(), "mean_ms": latencies.mean_ms, "intervals": {}, "n_eff": {}}
 
 
 def _loaded_stages(profile: LoadProfile, story: Story) -> list[tuple[Stage, float]]:
-    """The stages of several whose level was reached, and since when."""
+    """Return the stages whose level was reached, and the second it was reached; none of a single stage."""
     if len(profile.stages) == 1:
         return []
     found = [(stage, story.watch.reached_s(stage)) for stage in profile.stages]
@@ -372,21 +408,21 @@ def _loaded_stages(profile: LoadProfile, story: Story) -> list[tuple[Stage, floa
 
 
 def _stage(stage: Stage, part: Part) -> dict[str, Any]:
-    """The figures of one stage of several."""
-    intervals, effective = part.intervals()
+    """Return the figures of one stage."""
+    intervals, n_eff = part.intervals()
     row = {"start_s": stage.start_s, "loaded_from_s": part.start_s, "end_s": part.end_s}
     row |= {"level": stage.last, "requests": part.requests, "errors": part.failures}
     row["rps"] = len(part.latencies) / (part.end_s - part.start_s)
     percentiles = part.latencies.named_percentiles() if len(part.latencies) else {}
     rounded = {name: round(value, 3) for name, value in percentiles.items()}
-    return {**row, **rounded, "intervals": intervals, "effective": effective}
+    return {**row, **rounded, "intervals": intervals, "n_eff": n_eff}
 
 
 def corrected(latencies_ms: Floats, pace_ms: float) -> Floats:
-    """Latencies and those of the requests that a slow answer kept from being sent at their pace.
+    """Return latencies, and those of the requests that slow responses kept from being sent at their pace.
 
-    While a user waits for longer than its pace, the requests it should have sent meanwhile would have waited
-    too, each a pace less (HdrHistogram, copyCorrectedForCoordinatedOmission).
+    If a user waits for longer than its pace, the requests that it should have sent in that time would have
+    waited too, each by one pace less (HdrHistogram, copyCorrectedForCoordinatedOmission).
     """
     missing = _missing(latencies_ms, pace_ms)
     steps = np.arange(missing.sum()) - np.repeat(np.cumsum(missing) - missing, missing) + 1
@@ -394,12 +430,12 @@ def corrected(latencies_ms: Floats, pace_ms: float) -> Floats:
 
 
 def _missing(latencies_ms: Floats, pace_ms: float) -> NDArray[np.int64]:
-    """How many requests each latency kept from being sent."""
+    """Return how many requests each slow response kept from being sent."""
     return np.maximum(np.ceil(latencies_ms / pace_ms).astype(np.int64) - 1, 0)
 
 
 def _series(seconds: Seconds, story: Story) -> list[dict[str, float]]:
-    """Second by second: successes, errors, median and p95 of the requests that ended in it, users."""
+    """Return a row for each second: users, and successes, errors, median and p95 of requests that ended."""
     series = []
     for second in range(int(story.ticks[-1]["at_s"]) + 1 if story.ticks else 0):
         found = seconds.histogram(second, second + 1)
@@ -417,7 +453,7 @@ def _series(seconds: Seconds, story: Story) -> list[dict[str, float]]:
 
 
 def _slices(seconds: Seconds, story: Story) -> tuple[int, list[Histogram]]:
-    """Histograms of all successes, slice by slice of so many seconds."""
+    """Return the seconds in a slice, and a histogram of the successes in each slice of the run."""
     length_s = int(story.ended_at_s) + 1
     slice_s = -(-length_s // MOST_SLICES)
     return slice_s, [seconds.histogram(at, at + slice_s) for at in range(0, length_s, slice_s)]

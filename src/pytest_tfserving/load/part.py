@@ -1,7 +1,7 @@
-"""The figures of a part of a run, with their intervals, from requests that come block by block.
+"""Figures of a part of a run, with their intervals, from requests that come block by block.
 
-Whatever their number, memory stays bounded: requests are seen twice, once to know the percentiles, once to
-know how much those vary.
+Memory stays bounded for any number of requests: the requests are read twice, first for the percentiles, then
+for the variation of these percentiles.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import numpy as np
 
 from pytest_tfserving import noise_memory
 from pytest_tfserving.load.histogram import Histogram, buckets_of
-from pytest_tfserving.load.latencies import SCHEMA_PERCENTILES, Collected, Latencies, percentile_name
+from pytest_tfserving.load.latencies import Collected, Latencies
+from pytest_tfserving.metrics import KEPT_PERCENTILES, percentile_key
 from pytest_tfserving.statistics.block_latencies import BlockLatencies
 from pytest_tfserving.statistics.dependence import MOST_VALUES, inefficiency
 from pytest_tfserving.statistics.intervals import (
@@ -32,15 +33,15 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Bools = NDArray[np.bool_]
 
-# Enough for any bucket; above it a key has the second.
+# The low bits of a key hold the bucket, the high bits the second. These bits are enough for any bucket.
 _BUCKET_BITS = 16
 _MOST_WAITING = 1 << 18
 
 
 class Part:
-    """The requests that ended from ``start_s`` to ``end_s``, in equal blocks of that time.
+    """Statistics of the requests that ended from ``start_s`` to ``end_s``, in equal blocks of this time.
 
-    The machine is taken to forget within ``noise_memory_s``.
+    ``noise_memory_s`` is the longest time over which the machine's speed is correlated, by assumption.
     """
 
     def __init__(self, start_s: float, end_s: float, noise_memory_s: float = noise_memory.DEFAULT_S) -> None:
@@ -56,7 +57,13 @@ class Part:
         self.latencies: Latencies
 
     def add(self, finished_s: Floats, latencies_ms: Floats, failed: Bools) -> None:
-        """See a block of requests for the first time, in any order."""
+        """Add a block of requests in the first pass, in any order.
+
+        Args:
+            finished_s: when each request ended, in seconds of the run; shape ``(n,)``.
+            latencies_ms: the latency of each request; shape ``(n,)``.
+            failed: whether each request failed; shape ``(n,)``.
+        """
         inside = self._inside(finished_s)
         finished_s, latencies_ms, failed = finished_s[inside], latencies_ms[inside], failed[inside]
         self._last.add(finished_s, latencies_ms, failed)
@@ -68,49 +75,49 @@ class Part:
         self._logs.add(block, good_ms)
 
     def close(self) -> None:
-        """All were seen once."""
+        """End the first pass."""
         self.latencies = self._collected.latencies()
         del self._collected
-        self._values = [self.latencies.percentile_ms(each) for each in SCHEMA_PERCENTILES]
+        self._values = [self.latencies.percentile_ms(each) for each in KEPT_PERCENTILES]
 
     def see_again(self, finished_s: Floats, latencies_ms: Floats, failed: Bools) -> None:
-        """See a block for the second time, when all were seen once."""
+        """Add a block of requests in the second pass, with the arguments of `add`."""
         good = self._inside(finished_s) & ~failed
         self._logs.add_again(self._block(finished_s[good]), latencies_ms[good])
 
     @property
     def requests(self) -> int:
-        """How many ended in it."""
+        """Number of requests that ended in this part."""
         return int(self._requests.sum())
 
     @property
     def failures(self) -> int:
-        """How many of them failed."""
+        """Number of requests that failed in this part."""
         return self.requests - len(self.latencies)
 
     def intervals(self) -> tuple[dict[str, Interval], dict[str, float]]:
-        """Return the interval of each figure, and as how many independent requests those rest on."""
+        """Return the interval of each figure, and the effective number of independent requests for each."""
         found = self._of_successes() if are_enough(self._successes) else {}
-        effective: dict[str, float] = {}
+        n_eff: dict[str, float] = {}
         last = self._last
         good = ~last.failed
         good_ms, successes = last.latencies_ms[good], len(self.latencies)
-        for percentile, value in zip(SCHEMA_PERCENTILES, self._values, strict=True):
-            effective[percentile_name(percentile)] = _effective(good_ms <= value, successes)
-        effective["rps"] = successes / _dispersion(last.finished_s[good], self.end_s)
-        effective["mean_ms"] = _effective(good_ms, successes)
-        effective["error_rate"] = _effective(last.failed, self.requests)
-        found["error_rate"] = share_interval(self.failures, effective["error_rate"], self.requests)
+        for percentile, value in zip(KEPT_PERCENTILES, self._values, strict=True):
+            n_eff[percentile_key(percentile)] = _effective(good_ms <= value, successes)
+        n_eff["rps"] = successes / _dispersion(last.finished_s[good], self.end_s)
+        n_eff["mean_ms"] = _effective(good_ms, successes)
+        n_eff["error_rate"] = _effective(last.failed, self.requests)
+        found["error_rate"] = share_interval(self.failures, n_eff["error_rate"], self.requests)
         known = {name: interval for name, interval in found.items() if interval}
-        return known, {name: round(effective[name], 1) for name in known}
+        return known, {name: round(n_eff[name], 1) for name in known}
 
     def _of_successes(self) -> dict[str, Interval | None]:
-        """Return the intervals of rate, mean and percentiles, from what each block is off by."""
+        """Return the intervals of rate, mean and percentiles, from the deviation of each block."""
         length_s = self.end_s - self.start_s
         if length_s <= 0:
             return {}
         block_s, counts, mean_ms = length_s / self._blocks, self._successes, self.latencies.mean_ms
-        spreads, surplus = self._logs.beyond(SCHEMA_PERCENTILES)
+        spreads, surplus = self._logs.beyond(KEPT_PERCENTILES)
         typical = counts.mean()
         off = np.vstack(
             [counts / block_s, (self._taken_ms - mean_ms * counts) / typical, surplus / typical],
@@ -122,12 +129,10 @@ class Part:
             "mean_ms": (max(mean_ms - float(below[1]), 0.0), mean_ms + float(above[1])),
         }
         shares = zip(below[2:].tolist(), above[2:].tolist(), strict=True)
-        down, up = level_widths(self._logs, SCHEMA_PERCENTILES, spreads, block_s, self._noise_memory_s)
+        down, up = level_widths(self._logs, KEPT_PERCENTILES, spreads, block_s, self._noise_memory_s)
         factors = zip(down.tolist(), up.tolist(), strict=True)
-        for percentile, share, factor in zip(SCHEMA_PERCENTILES, shares, factors, strict=True):
-            found[percentile_name(percentile)] = percentile_interval(
-                self.latencies, percentile, share, factor
-            )
+        for percentile, share, factor in zip(KEPT_PERCENTILES, shares, factors, strict=True):
+            found[percentile_key(percentile)] = percentile_interval(self.latencies, percentile, share, factor)
         return found
 
     def _inside(self, finished_s: Floats) -> Bools:
@@ -140,7 +145,7 @@ class Part:
 
 
 class _Last:
-    """The last requests to end, in their order: as many as dependence is measured on."""
+    """The last requests to end, in this order: as many as autocorrelation is measured on."""
 
     def __init__(self) -> None:
         self._rows = np.empty((0, 3))
@@ -174,12 +179,12 @@ class _Last:
 
 
 def _effective(values: NDArray[Any], count: int) -> float:
-    """As how many independent values ``count`` like these last ones are."""
+    """Return how many independent values ``count`` values are worth, judged by the last ``values``."""
     return count / float(inefficiency(values.astype(float))[0]) if len(values) else 0.0
 
 
 def _dispersion(finished_s: Floats, end_s: float) -> float:
-    """How many times as much counts in slices of time scatter as independent requests' would; at least 1."""
+    """Return the variance of counts over time, divided by that of independent requests; at least 1."""
     if not len(finished_s):
         return 1.0
     slices = max(len(finished_s) // 5, 1)
@@ -189,7 +194,7 @@ def _dispersion(finished_s: Floats, end_s: float) -> float:
 
 
 class Seconds:
-    """A histogram of the successes of every second of a run, and how many requests failed in it."""
+    """Histogram of the successes, and number of the failures, of every second of a run."""
 
     def __init__(self) -> None:
         self._known = Histogram.of(np.empty(0))
@@ -197,7 +202,7 @@ class Seconds:
         self._failed = np.zeros(0, np.int64)
 
     def add(self, finished_s: Floats, latencies_ms: Floats, failed: Bools) -> None:
-        """Take in a block of requests, in any order."""
+        """Add a block of requests in any order; the arguments are those of `Part.add`."""
         if not len(finished_s):
             return
         seconds = finished_s.astype(np.int64)
@@ -210,11 +215,11 @@ class Seconds:
             self._merge()
 
     def errors(self, second: int) -> int:
-        """How many failed in a second."""
+        """Return how many requests failed in a second."""
         return int(self._failed[second]) if second < len(self._failed) else 0
 
     def histogram(self, first: int, last: int) -> Histogram:
-        """The successes from second ``first`` to before ``last``."""
+        """Return the histogram of successes from second ``first`` up to, but without, second ``last``."""
         self._merge()
         keys = self._known.buckets
         low, high = np.searchsorted(keys, [first << _BUCKET_BITS, last << _BUCKET_BITS])

@@ -1,4 +1,4 @@
-"""What is sent: the bytes of one request, built once and sent again and again."""
+"""Payloads: the bytes of one request, built once and sent again and again."""
 
 from __future__ import annotations
 
@@ -22,10 +22,14 @@ SIDE = 224
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """The body of a predict request, and what its answer must have.
+    """The body of a predict request, and the form of its response.
 
-    ``key`` is where the answer is (``predictions`` of ``instances``, ``outputs`` of ``inputs``); ``rows`` is
-    the number of instances, None in the columnar format.
+    Attributes:
+        body: the JSON that is sent, as bytes.
+        signature_name: the model's signature that is called.
+        key: the response's key with the output: ``predictions`` in the row format (``instances``),
+            ``outputs`` in the columnar format (``inputs``).
+        rows: the number of instances; None in the columnar format.
     """
 
     body: bytes
@@ -35,7 +39,12 @@ class Payload:
 
     @classmethod
     def from_instances(cls, instances: Sequence[Any], signature_name: str = "serving_default") -> Payload:
-        """The row format: one element an instance; anything JSON can hold."""
+        """Return a payload in the row format.
+
+        Args:
+            instances: one element for each instance, of any values that JSON can hold.
+            signature_name: the model's signature.
+        """
         body = json.dumps({"signature_name": signature_name, "instances": list(instances)})
         return cls(body.encode(), signature_name, "predictions", len(instances))
 
@@ -43,16 +52,21 @@ class Payload:
     def from_inputs(
         cls, inputs: Mapping[str, Any] | Sequence[Any], signature_name: str = "serving_default"
     ) -> Payload:
-        """The columnar format: a tensor, or a tensor a name."""
+        """Return a payload in the columnar format.
+
+        Args:
+            inputs: one tensor as nested lists, or a tensor for each input's name.
+            signature_name: the model's signature.
+        """
         body = json.dumps({"signature_name": signature_name, "inputs": inputs})
         return cls(body.encode(), signature_name, "outputs", None)
 
     @classmethod
     def from_body(cls, body: bytes) -> Payload:
-        """A request as it is sent, in either format.
+        """Return the payload of a request's body, in the row or the columnar format.
 
         Raises:
-            ConfigurationError: when it is not a JSON object with ``instances`` or ``inputs``.
+            ConfigurationError: if ``body`` is not a JSON object with ``instances`` or ``inputs``.
         """
         try:
             request = json.loads(body)
@@ -69,7 +83,7 @@ def _reject() -> Payload:
 
 
 def picture() -> NDArray[np.uint8]:
-    """One made picture, uint8 of shape ``(224, 224, 3)``: gradients, rings and a fixed grain."""
+    """Return a generated picture, uint8 of shape ``(224, 224, 3)``: gradients, rings and a fixed grain."""
     import numpy as np
 
     y, x = np.mgrid[0:SIDE, 0:SIDE] / (SIDE - 1)
@@ -80,15 +94,17 @@ def picture() -> NDArray[np.uint8]:
 
 
 def picture_jpeg() -> bytes:
-    """The same picture as a JPEG file."""
+    """Return the same picture as a JPEG file."""
     return resources.files("pytest_tfserving.load").joinpath("picture.jpg").read_bytes()
 
 
 def picture_payload(kind: str) -> Payload:
-    """One picture as a REST request.
+    """Return a REST request with one picture.
 
-    ``json`` is the study's: numbers, about 1 MB. ``jpeg`` is base64 of a JPEG file for the signature that
-    decodes in the graph. ``raw`` is base64 of the pixels' bytes, the smallest form without loss.
+    Args:
+        kind: ``json`` sends numbers, about 1 MB, as the study did. ``jpeg`` sends a JPEG file in base64, for
+            the signature that decodes in the graph. ``raw`` sends the pixels' bytes in base64, the smallest
+            form without loss.
     """
     if kind == "json":
         return Payload.from_instances([picture().astype(float).tolist()])
@@ -97,10 +113,14 @@ def picture_payload(kind: str) -> Payload:
 
 
 def default_payload(model: str, kind: str) -> Payload:
-    """The request for a model of ours, or the one in the file that ``kind`` names.
+    """Return the request for a bundled model, or the request in a file.
+
+    Args:
+        model: the name of a bundled model, or the path of another model.
+        kind: ``json``, ``jpeg`` or ``raw`` for pictures, or the path of a ``.json`` file with a request.
 
     Raises:
-        ConfigurationError: when the file does not hold a request, and for a model whose request is not known.
+        ConfigurationError: if the file has no request in it, or the model is not a bundled one.
     """
     if kind.endswith(".json"):
         return _payload_file(Path(kind))
@@ -108,7 +128,7 @@ def default_payload(model: str, kind: str) -> Payload:
         return Payload.from_instances([[1.0], [2.0], [5.0]])
     if "/" in model:
         raise ConfigurationError(
-            f"what to send to the model {model} is not known; give its experiment a 'payload: request.json', "
+            f"the request for the model {model} is not known; give its experiment a 'payload: request.json', "
             "or override the fixture request_payload."
         )
     return picture_payload(kind)

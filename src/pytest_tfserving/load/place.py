@@ -1,4 +1,4 @@
-"""Where load comes from: what a place gives of each process, and of all of them."""
+"""Protocols for the hosts that run load processes."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.targets.deployment import Deployment, Endpoint
 
-# Called with each line that a process says, and with None at their end.
+# Called with each line that a process writes, then with None.
 Hear: TypeAlias = "Callable[[dict[str, Any] | None], None]"
 
 
 class Process(Protocol):
-    """One load process, which was started.
+    """A load process that was started.
 
-    ``ready`` is set once it has said its ``first`` line, or never will. What it records comes to the file
-    ``records``; it is told to write it to ``sink``, or to say it where that is empty.
+    Attributes:
+        records: the local file that gets the process's records.
+        sink: the file that the process writes its records to. Empty: it writes them into its lines.
+        ready: set once the process has written its first line, or has ended without one.
+        first: the first line; empty before.
     """
 
     records: Path
@@ -29,55 +32,60 @@ class Process(Protocol):
     first: dict[str, Any]
 
     def write(self, text: str) -> None:
-        """Write one line to it."""
+        """Write one line to the process."""
 
     def end(self) -> None:
-        """End it, and hear what it said until then."""
+        """End the process, and read its lines until then."""
 
     def death(self) -> str:
-        """How it ended, empty while it runs."""
+        """Return how the process ended; empty while it runs."""
 
 
 class Team(Protocol):
-    """The processes of one run of load: one, or several workers and a master of Locust's."""
+    """The processes of one run of load: one process, or several workers and Locust's master."""
 
     @property
     def workers(self) -> Sequence[Process]:
-        """Those that send requests."""
+        """Processes that send requests."""
 
     @property
     def master(self) -> Process | None:
-        """Who leads them, where there are several."""
+        """Locust's master; None with a single worker."""
 
     def master_address(self) -> tuple[str, int]:
-        """Where the workers reach the master."""
+        """Return the host and the port at which workers reach the master."""
 
 
 class Place(Protocol):
-    """Somewhere that load processes can run."""
+    """A host that can run load processes."""
 
     @property
     def start_s(self) -> float:
-        """How long they may take to say their first line."""
+        """Seconds that processes may take to write their first line."""
 
     @property
     def silence_s(self) -> float:
-        """How long they may say nothing later on."""
+        """Seconds that processes may be silent after their first line."""
 
     @property
     def same_clock(self) -> bool:
-        """Whether their clock is this machine's."""
+        """True if the processes share this machine's clock."""
 
     def most_processes(self, deployment: Deployment) -> int:
-        """How many there is room for beside a deployment."""
+        """Return how many processes may run beside a deployment."""
 
     def endpoints(self, deployment: Deployment) -> Sequence[Endpoint]:
-        """The addresses of its replicas, as they are seen from there."""
+        """Return the addresses of a deployment's replicas as seen from this host."""
 
     def team(
         self, folder: Path, processes: int, locustfile: Path | None, hear: Callable[[int], Hear]
     ) -> AbstractContextManager[Team]:
-        """Start processes; leaving the context ends what is left of them.
+        """Start processes; leaving the context ends those that still run.
 
-        ``hear(index)`` is what hears the lines of a worker, and of the master as of the one after the last.
+        Args:
+            folder: the folder for records and logs.
+            processes: the number of workers.
+            locustfile: the locustfile; None without one.
+            hear: called with the index of each process, returns the listener for its lines. The master's
+                index follows that of the last worker.
         """

@@ -1,4 +1,4 @@
-"""Load profiles: how requests come. Frozen data, no I/O."""
+"""Load profiles: how requests arrive. Frozen data, no I/O."""
 
 from __future__ import annotations
 
@@ -23,20 +23,40 @@ _NO_NUMBERS = {"name", "shape", "arrivals", "early_stop"}
 
 @dataclass(frozen=True, slots=True)
 class LoadProfile:
-    """How requests come: a closed loop of ``users``, or an open loop of ``rate`` requests a second.
+    """A closed loop of ``users``, or an open loop of ``rate`` requests a second.
 
-    In a closed loop each user sends, waits for the answer, and sends again after ``think_time_s``, or
-    ``pace_s`` after it last began, whichever is later. ``spawn_rate`` is in users a second; a run's first
-    ``users / spawn_rate`` seconds are its ramp. In an open loop requests start when they are due, whatever
-    becomes of those before: evenly or as a Poisson process (``arrivals``, with a ``seed``), unless
-    ``max_in_flight`` wait for their answers. ``shape`` is how the level, users or rate, goes over the run;
-    its highest is ``users`` or ``rate``; ``users`` need not be given then. Over gRPC the users of a load
-    process share ``grpc_channels`` connections to each replica, or with 0 have one each.
+    In a closed loop each user sends a request, waits for the response, pauses, and sends again. In an open
+    loop each request starts when it is due, even if earlier requests have no response yet. A profile has
+    either ``users`` or a ``rate``.
 
-    The run ends when every SLO is decided, unless ``early_stop`` is false, and when more than
-    ``max_failure_ratio`` (0 to 1) of the requests failed. Verdicts have to allow for the generator's trouble
-    when its event loop was late (p95) by more than ``max_lag_ms`` and a tenth of the median, and when it
-    waited for a core, or stood still, for more than ``max_cpu_wait`` (0 to 1) of the time.
+    Attributes:
+        name: the profile's name.
+        run_time_s: the longest duration of a run, in seconds.
+        users: the number of users of a closed loop; 0 in an open loop.
+        spawn_rate: how many users start in a second. With more ``users`` than this, the first
+            ``users / spawn_rate`` seconds of a run are its ramp.
+        rate: the requests a second of an open loop; 0 in a closed loop.
+        arrivals: how an open loop spaces its requests: ``poisson`` or ``constant``.
+        seed: the seed of the Poisson process.
+        max_in_flight: an open loop does not send a request while this many wait for their response; the
+            request then counts as failed.
+        grpc_channels: how many connections to each replica the users of a load process share over gRPC; with
+            0 each user has its own.
+        shape: how the level, users or rate, changes over the run; ``constant`` for no change. The highest
+            level of a shape is the profile's ``users``, or its ``rate`` if that is given.
+        think_time_s: the pause of a user after each response, in seconds; 0 for none.
+        pace_s: the least time from a user's request to its next one, in seconds; 0 for none. The longer of
+            think time and pace counts.
+        request_timeout_s: a request without a response for this many seconds has failed.
+        max_failure_ratio: the run is stopped if a larger share of its requests failed, from 0 to 1.
+        max_lag_ms: the generator is in trouble if its event loop was late (p95) by more than this and by more
+            than a tenth of the median latency. Verdicts allow for such trouble.
+        max_cpu_wait: the generator is in trouble if it waited for a core, or stood still, for a larger share
+            of the time, from 0 to 1.
+        early_stop: the run ends as soon as every SLO is decided.
+
+    Raises:
+        ConfigurationError: if a value is not valid, or values contradict each other.
     """
 
     name: str
@@ -86,7 +106,7 @@ class LoadProfile:
             raise ConfigurationError(f"{name} of a load profile must be {least}, not {value:g}.")
 
     def _take_level_of_shape(self) -> None:
-        """The highest level of a shape is the profile's users, or its rate if that is given."""
+        """Set the users, or the rate if it is given, to the highest level of the shape."""
         highest = Shape.parse(self.shape).highest
         if not highest:
             return
@@ -108,8 +128,8 @@ class LoadProfile:
             )
         if self.rate and (self.think_time_s or self.pace_s):
             raise ConfigurationError(
-                f"load profile {self.name!r} has a rate, which no user's think_time_s or pace_s changes; "
-                "drop one of them."
+                f"load profile {self.name!r} sets both rate and think_time_s/pace_s; an open loop has no "
+                "pauses: drop one of them."
             )
         if self.ramp_s >= self.run_time_s:
             raise ConfigurationError(
@@ -125,27 +145,27 @@ class LoadProfile:
 
     @property
     def is_open(self) -> bool:
-        """Whether requests start when they are due, not when others have been answered."""
+        """True for an open loop, in which requests start when they are due."""
         return self.rate > 0
 
     @property
     def is_constant(self) -> bool:
-        """Whether the level stays what it is once it is reached."""
+        """True if the level does not change once it is reached."""
         return self.shape == CONSTANT
 
     @property
     def has_plateau(self) -> bool:
-        """Whether the part of the run that is judged has one level."""
+        """True if the part of the run that is judged has one level."""
         return Shape.parse(self.shape).kind in (CONSTANT, "steps")
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """The parts of the run and their levels."""
+        """Parts of the run with their levels."""
         return Shape.parse(self.shape).stages(self.rate or self.users, self.run_time_s)
 
     @property
     def judged_from_s(self) -> float:
-        """Where the part of the run begins that is judged: of steps it is the last one."""
+        """Second at which the judged part of the run begins: the last step of steps, else 0."""
         return self.stages[-1].start_s if Shape.parse(self.shape).kind == "steps" else 0.0
 
     @property
@@ -154,11 +174,10 @@ class LoadProfile:
         return 0.0 if self.users <= self.spawn_rate or not self.is_constant else self.users / self.spawn_rate
 
     def with_overrides(self, overrides: Mapping[str, Any]) -> LoadProfile:
-        """The same profile with some fields replaced; users take the place of a rate, and a rate of users.
+        """Return the profile with some fields replaced; new users replace a rate, and a new rate users.
 
         Raises:
-            ConfigurationError: for an unknown field, one whose value does not fit, and fields that
-                contradict each other.
+            ConfigurationError: if a field is unknown, a value is not valid, or fields contradict each other.
         """
         valid = [part.name for part in fields(self) if part.name != "name"]
         for name in overrides:
@@ -168,7 +187,7 @@ class LoadProfile:
 
 
 def _other_loop(profile: LoadProfile, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """What of ``profile`` gives way to ``overrides``."""
+    """Return the fields of ``profile`` that are reset, because ``overrides`` contradict them."""
     if "rate" in overrides and "users" not in overrides:
         given_way = {"users": 0, "think_time_s": 0.0, "pace_s": 0.0}
     elif "users" in overrides and "rate" not in overrides:
@@ -191,10 +210,10 @@ PROFILES = {
 
 
 def find_profile(name: str, own: dict[str, LoadProfile] | None = None) -> LoadProfile:
-    """A profile by its name, from ``own`` ones or the built-in ones.
+    """Return a profile by its name, from ``own`` profiles or the built-in ones.
 
     Raises:
-        ConfigurationError: for an unknown name.
+        ConfigurationError: if no profile has this name.
     """
     known = {**PROFILES, **(own or {})}
     if name not in known:

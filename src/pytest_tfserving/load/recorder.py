@@ -1,9 +1,14 @@
-"""Records every request exactly: when it was sent, how long it took, how it ended, how late it was sent.
+"""Exact records of all requests: when each was sent, its latency, its outcome, and its delay.
 
-A record is four float64: when it was sent, in seconds since the run's origin; latency from then on in ms;
-outcome; by how many ms it was sent after it was due, 0 where nothing says when it is due. Outcome 0 is a
-success, any other number is the index of an error's cause. Records are written away while load runs, so the
-child's memory does not grow with the number of requests, and what was measured outlives the child.
+A record is four float64:
+
+- when the request was sent, in seconds since the run's origin
+- its latency in ms, counted from when it was sent
+- its outcome: 0 for a success, else the index of the error's cause
+- its delay: how many ms after its due time it was sent; 0 without a due time
+
+Records are written to the sink while load runs. So the memory of a load process does not grow with the number
+of requests, and the records outlive the process.
 """
 
 from __future__ import annotations
@@ -20,23 +25,23 @@ if TYPE_CHECKING:
 FIELDS = 4
 RECORD_BYTES = 8 * FIELDS
 SUCCESS = 0
-# Records are looked at so many at once.
+# Number of records in a block.
 _BLOCK = 1 << 14
-# Texts of errors can carry ever new details; beyond this many they are counted together.
+# Error texts can have ever new details; further causes are counted together.
 MOST_CAUSES = 100
-# How the cause of a request begins that was due and never sent.
+# Begin of the cause of a request that was due and never sent.
 DROPPED = "not sent"
 OTHER_CAUSE = "other errors"
 
 
 class Sink(Protocol):
-    """Where records go."""
+    """Destination of records."""
 
     def write(self, data: Any, /) -> object:
-        """Take some whole records, as bytes."""
+        """Write whole records, as bytes."""
 
     def close(self) -> object:
-        """Take no more."""
+        """Close the sink."""
 
 
 class Recorder:
@@ -51,11 +56,18 @@ class Recorder:
         self.failures = 0
 
     def record(self, sent_s: float, latency_ms: float, outcome: int = SUCCESS, delay_ms: float = 0.0) -> None:
-        """Keep one finished request."""
+        """Record one finished request.
+
+        Args:
+            sent_s: when the request was sent, in seconds of the run.
+            latency_ms: the latency, counted from ``sent_s``.
+            outcome: `SUCCESS`, or the number that `cause` returned.
+            delay_ms: how many ms after its due time the request was sent.
+        """
         self._pending.extend((sent_s, latency_ms, outcome, delay_ms))
 
     def cause(self, text: str) -> int:
-        """The outcome that stands for the error ``text``, which may come from anywhere."""
+        """Return the outcome number for the error ``text``; any text is allowed, also one of a server."""
         text = one_line(text)
         if text not in self._causes:
             if len(self._causes) >= MOST_CAUSES:
@@ -66,7 +78,7 @@ class Recorder:
         return self._causes[text]
 
     def flush(self) -> list[float]:
-        """Write what is pending and count it; return the successes' latencies in ms."""
+        """Write and count the pending records; return the latencies of their successes in ms."""
         pending, self._pending = self._pending, array("d")
         self._sink.write(pending)
         outcomes = pending[2::FIELDS]
@@ -78,13 +90,13 @@ class Recorder:
         return latencies
 
     def close(self) -> None:
-        """Write what is pending, and no more."""
+        """Write the pending records and close the sink."""
         self.flush()
         self._sink.close()
 
 
 def read_records(path: Path) -> Any:
-    """All whole records of a file as a float64 array of shape ``(n, 4)``, mapped, not copied."""
+    """Return all whole records of a file as a memory-mapped float64 array of shape ``(n, 4)``."""
     import numpy as np
 
     count = path.stat().st_size // RECORD_BYTES if path.exists() else 0
@@ -93,19 +105,19 @@ def read_records(path: Path) -> Any:
     return np.memmap(path, dtype="<f8", mode="r", shape=(count, FIELDS))
 
 
-# Each process numbers its causes by itself; in records of several they lie so far apart.
+# Each process numbers its causes itself. In merged records, the numbers of two processes are this far apart.
 CAUSES_OF_A_PROCESS = 1000
 
 
 class RecordStream:
-    """The records of files that are still written to, as they come; one file a load process."""
+    """Reader of the records in growing files, one file for each load process."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = paths
         self._read = [0] * len(paths)
 
     def new(self) -> Any:
-        """The whole records since the last call, a float64 array of shape ``(n, 4)``."""
+        """Return the whole records since the last call, a float64 array of shape ``(n, 4)``."""
         import numpy as np
 
         return np.concatenate([self._new_of(index) for index in range(len(self._paths))])
@@ -117,7 +129,7 @@ class RecordStream:
 
 
 def record_blocks(paths: Sequence[Path]) -> Iterator[Any]:
-    """All whole records of a run in blocks of shape ``(n, 4)``, however many there are."""
+    """Yield all whole records of a run in blocks of shape ``(n, 4)``."""
     for index, path in enumerate(paths):
         count = path.stat().st_size // RECORD_BYTES if path.exists() else 0
         for first in range(0, count, _BLOCK):
@@ -132,7 +144,7 @@ def _read(path: Path, first: int, count: int) -> Any:
 
 
 def of_process(records: Any, index: int) -> Any:
-    """Records of one of several processes, with outcomes that no other process has."""
+    """Return the records of process ``index``, with outcome numbers that no other process uses."""
     import numpy as np
 
     if not index:

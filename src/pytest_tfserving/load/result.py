@@ -1,4 +1,4 @@
-"""What one run of load measured: exact latencies, percentiles that are values observed."""
+"""Results: the figures of one run of load, from exact latencies; percentiles are observed values."""
 
 from __future__ import annotations
 
@@ -7,17 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.load.bounds import doubt, trouble
+from pytest_tfserving.metrics import Source, metric_of
 from pytest_tfserving.server_side.observed import findings
-from pytest_tfserving.slo import (
-    CPU_PER_REQUEST,
-    Decision,
-    Doubt,
-    Judgement,
-    Slo,
-    Undecided,
-    Verdict,
-    percentile_of,
-)
+from pytest_tfserving.slo import Decision, Doubt, Judgement, Slo, Undecided, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.histogram import Histogram
     from pytest_tfserving.load.latencies import Latencies
     from pytest_tfserving.load.run_record import RunRecord
+    from pytest_tfserving.metrics import Metric
     from pytest_tfserving.server_side.observed import ServerSide
 
     OnCheck = Callable[["Result", list[Judgement], tuple[str, ...]], None]
@@ -36,26 +29,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The part of the run that counts, in seconds since its start: the ramp is left out."""
+    """The part of the run that figures are computed from, without the ramp; in seconds of the run."""
 
     start_s: float
     end_s: float
 
     @property
     def length_s(self) -> float:
-        """Seconds in the window."""
+        """Length of the window in seconds."""
         return self.end_s - self.start_s
 
 
 @dataclass(frozen=True, slots=True)
 class Generator:
-    """The load generator's own state in the window.
+    """State of the load generator in the window; of several processes, the worst of each figure.
 
-    ``cpu`` is what it used as a fraction of a core, ``wait`` the fraction of the time that it waited for one,
-    ``steal`` the fraction of its cores' time that the machine's host took, ``lag_p95_ms`` how late its event
-    loop was; of several ``processes`` the worst of each. ``stood`` is the fraction of the time that it stood
-    still for another cause, as a signal, a mean of its processes. ``taken_by`` is what else used its cores,
-    where it had to wait for one.
+    Attributes:
+        cpu: the CPU time used, as a fraction of one core; NaN if no process lived long enough.
+        lag_p95_ms: the 95th percentile of the event loop's lag, in ms; NaN like ``cpu``.
+        wait: the fraction of the time that the process waited for a core.
+        steal: the fraction of its cores' time that the machine's host took.
+        processes: the number of load processes.
+        stood: the fraction of the time that processes stood still for another cause, as a signal; a mean of
+            all processes.
+        taken_by: a phrase for each other process that used the generator's cores while the generator waited
+            for one.
     """
 
     cpu: float
@@ -69,10 +67,14 @@ class Generator:
 
 @dataclass(frozen=True, slots=True)
 class CpuUse:
-    """CPU seconds that all replicas used from ``start_s`` to ``end_s``, and the successes that ended then.
+    """CPU time of all replicas in the window, and the successes in the same time.
 
-    These are the times of the first and the last reading of the CPU in the window. ``unknown`` is a sentence
-    where there are no two: why.
+    Attributes:
+        start_s: when the CPU time was first read in the window, in seconds of the run.
+        end_s: when the CPU time was last read in the window.
+        used_s: CPU seconds that all replicas used from ``start_s`` to ``end_s``.
+        successes: the number of successful requests that ended from ``start_s`` to ``end_s``.
+        unknown: a sentence that says why the CPU time is not known; empty if it is.
     """
 
     start_s: float = 0.0
@@ -84,10 +86,15 @@ class CpuUse:
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """How an open loop kept to its schedule in the window.
+    """Adherence of an open loop to its schedule, for the requests that were due in the window.
 
-    Requests a second that were due and that were sent; how many were not, since too many were under way;
-    how long after they were due the others were sent.
+    Attributes:
+        due_rps: requests due, a second.
+        sent_rps: requests sent, a second.
+        dropped: the number of requests that were not sent, because too many were under way.
+        delay_p50_ms: the median delay from when a request was due until it was sent, in ms.
+        delay_p95_ms: the 95th percentile of this delay, in ms.
+        delay_max_ms: the longest delay, in ms.
     """
 
     due_rps: float
@@ -100,31 +107,56 @@ class Arrivals:
 
 @dataclass(frozen=True, repr=False)
 class Result:
-    """One run of load on one deployment.
+    """Result of one run of load on one deployment.
 
-    ``latencies`` are those of the successful requests that ended in the window; ``slices`` are histograms of
-    all of the run, ``slice_s`` seconds each. ``aborted``, ``invalid``
-    and ``incomplete`` are sentences, empty when there is nothing to say: why the run ended as a failure, why
-    the generator cannot be believed, why it ended before it could tell. ``server`` is what was seen of the
-    replicas meanwhile, ``cpu`` what requests took of their CPU.
+    Latencies are in ms. They count from when a request was sent; in an open loop, from when it was due.
 
-    In an open loop latencies count from when a request was due, ``arrivals`` is how it kept to that, and
-    ``beside["from_send"]`` has the percentiles from when it was sent. Where users have a pace,
-    ``beside["corrected"]`` has those with the requests in it that slow answers kept from being sent.
-
-    Where the level of load changes, ``stages`` has the figures of each part of the run, from its start to its
-    end: what was under way when it began is in them.
-
-    ``run_record`` is what load was asked for and what was reached, second by second. ``warnings`` are
-    sentences on what else the figures rest on, as on a server that sheds load.
-
-    ``intervals`` are the 95 % confidence intervals of the metrics they are named after, ``effective`` how
-    many independent requests those rest on. ``decided`` and ``undecided`` say, by an SLO's text, what was
-    proved of it while load ran, and what was not, given that the machine's speed forgets within
-    ``noise_memory_s``, None where nothing was measured. ``configuration`` is the experiment's, empty where
-    the target has none to offer. ``tracebacks`` are those of exceptions in a locustfile, one of each kind.
-    ``identity`` is what was served and sent, ``origin`` where the experiment comes from: neither is part of a
-    name, and both tell results of one name apart.
+    Attributes:
+        experiment: the label of the deployment, see `Deployment.label`.
+        target: the name of the target, as ``local``.
+        profile: the fields of the load profile, by name.
+        started_at: the start of the load, in ISO 8601 and UTC.
+        window: the part of the run that figures are computed from.
+        latencies: latencies of the successful requests that ended in the window.
+        errors: the number of failed requests that ended from the window's start on, by cause.
+        users: the number of users of a closed loop; 0 in an open loop.
+        run_s: the duration of the load in seconds.
+        total_requests: the number of requests in the whole run.
+        total_errors: the number of failed requests in the whole run.
+        generator: the state of the load generator in the window.
+        via: the way from the load generator to the replicas, in words.
+        endpoints: the addresses that were loaded, one for each replica, or one for all.
+        baseline: the baseline's pulses in the whole run; None if the baseline was not measured.
+        aborted: a sentence that says why the run failed; empty if it did not.
+        invalid: a sentence that says why the load generator's figures cannot be believed; empty if they can.
+        incomplete: a sentence that says why the run ended too early to judge; empty if it did not.
+        not_judged: a sentence that says why nothing can be judged; empty if something can.
+        server: resources and metrics of the replicas during the run; None if nothing was seen.
+        cpu: the CPU time of the replicas, and the successes in the same time.
+        arrivals: the adherence of an open loop to its schedule; None in a closed loop.
+        alternatives: further percentiles that are not judged, by name. ``from_send`` (open loop): counted
+            from when requests were sent. ``corrected`` (with a pace): with the requests that slow responses
+            kept from being sent. ``without_lateness``: without the load generator's own lateness.
+        stages: the figures of each part of the run, if the level of load changes; requests that were under
+            way when a part began are in it. Empty without such parts.
+        intervals: the lower and the upper end of the 95 % confidence intervals, by metric, as ``p95_ms``.
+        n_eff: the number of independent requests that each interval rests on, by metric.
+        decided: what was proved while load ran, by the text of the SLO.
+        undecided: what was not proved while load ran, by the text of the SLO.
+        noise_memory_s: the longest time in seconds over which the machine's speed is correlated, by
+            assumption; None if nothing was measured.
+        configuration: the experiment's configuration; empty if the target did not deploy it.
+        origin: where the experiment comes from, as its file. Not a part of its name.
+        identity: what was served and what was sent. It tells results with the same name apart.
+        slice_s: the length of a slice, in whole seconds.
+        slices: a histogram of the successes of each slice, over the whole run.
+        series: a row for each second of the run: users, successes, errors, percentiles, the server's CPU.
+        run_record: the load requested and the load reached, step by step; None if it was not recorded.
+        warnings: sentences on what else the figures rest on, as a server that sheds load.
+        environment: machine, versions, commit, cores and how the server ran.
+        tracebacks: the first traceback of each kind of exception in a locustfile.
+        slos: the SLOs that `check` judges.
+        on_check: called by `check` with the result, the judgements and the metrics; None outside of a test.
     """
 
     experiment: str
@@ -139,9 +171,9 @@ class Result:
     total_requests: int
     total_errors: int
     generator: Generator
-    reached: str
+    via: str
     endpoints: Sequence[str]
-    bare: Baseline | None = None
+    baseline: Baseline | None = None
     aborted: str = ""
     invalid: str = ""
     incomplete: str = ""
@@ -149,10 +181,10 @@ class Result:
     server: ServerSide | None = None
     cpu: CpuUse = CpuUse(unknown="the server's CPU was not read")
     arrivals: Arrivals | None = None
-    beside: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    alternatives: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     stages: Sequence[Mapping[str, Any]] = ()
     intervals: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    effective: Mapping[str, float] = field(default_factory=dict)
+    n_eff: Mapping[str, float] = field(default_factory=dict)
     decided: Mapping[str, Decision] = field(default_factory=dict)
     undecided: Mapping[str, Undecided] = field(default_factory=dict)
     noise_memory_s: float | None = None
@@ -164,20 +196,20 @@ class Result:
     series: Sequence[Mapping[str, float]] = ()
     run_record: RunRecord | None = None
     warnings: Sequence[str] = ()
-    circumstances: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
     tracebacks: Sequence[str] = field(default=(), compare=False)
     slos: tuple[Slo, ...] = field(default=(), compare=False)
     on_check: OnCheck | None = field(default=None, compare=False)
 
     @property
     def is_measured(self) -> bool:
-        """Whether its figures are a measurement of the server under its whole load."""
+        """True if the figures are a measurement of the server under the whole load requested."""
         spoilt = self.aborted or self.invalid or self.incomplete or self.not_judged
         return bool(self.successes) and not spoilt
 
     @property
     def load_text(self) -> str:
-        """The level of load, in words."""
+        """Level of load in words."""
         return (
             f"{self.profile['rate']:g} requests a second due"
             if self.profile.get("rate")
@@ -186,144 +218,135 @@ class Result:
 
     @property
     def latencies_ms(self) -> NDArray[np.float64]:
-        """Latencies of the successes in the window, sorted; see `Latencies`."""
+        """Latencies in ms of the successes in the window, sorted, shape ``(n,)``; see `Latencies`."""
         return self.latencies.values_ms
 
     @property
     def successes(self) -> int:
-        """Successful requests in the window."""
+        """Number of successful requests in the window."""
         return len(self.latencies)
 
     @property
     def requests(self) -> int:
-        """All requests that ended in the window."""
+        """Number of requests that ended in the window."""
         return self.successes + sum(self.errors.values())
 
     @property
     def rps(self) -> float:
-        """Successful responses a second in the window."""
+        """Successful responses a second in the window; 0 if the window is empty."""
         return self.successes / self.window.length_s if self.window.length_s > 0 else 0.0
 
     @property
     def error_rate(self) -> float:
-        """Failed requests as a fraction of all in the window; 1 when there was none at all."""
+        """Failed requests as a fraction of all requests in the window; 1 if there were no requests."""
         return sum(self.errors.values()) / self.requests if self.requests else 1.0
 
     @property
     def p50_ms(self) -> float:
-        """Median latency."""
+        """Median latency in ms."""
         return self.percentile_ms(50)
 
     @property
     def p90_ms(self) -> float:
-        """90th percentile of latency."""
+        """90th percentile of the latency in ms."""
         return self.percentile_ms(90)
 
     @property
     def p95_ms(self) -> float:
-        """95th percentile of latency."""
+        """95th percentile of the latency in ms."""
         return self.percentile_ms(95)
 
     @property
     def p99_ms(self) -> float:
-        """99th percentile of latency."""
+        """99th percentile of the latency in ms."""
         return self.percentile_ms(99)
 
     @property
     def p99_9_ms(self) -> float:
-        """99.9th percentile of latency."""
+        """99.9th percentile of the latency in ms."""
         return self.percentile_ms(99.9)
 
     @property
     def mean_ms(self) -> float:
-        """Mean latency."""
+        """Mean latency in ms."""
         return self.latencies.mean_ms
 
     @property
     def max_ms(self) -> float:
-        """Highest latency."""
+        """Highest latency in ms."""
         return self.latencies.max_ms
 
     @property
     def efficiency(self) -> float:
-        """``rps`` as a fraction of the baseline's, NaN where that was not measured."""
-        baseline = self.baseline
+        """Efficiency: ``rps`` as a fraction of the baseline's; NaN without a baseline."""
+        baseline = self.baseline_in_window
         return self.rps / baseline.mean_rps if baseline else math.nan
 
     @property
-    def baseline(self) -> Baseline | None:
-        """The baseline's pulses in the window; all, where none is in it."""
-        return self.bare.within(self.window.start_s, self.window.end_s) if self.bare else None
+    def baseline_in_window(self) -> Baseline | None:
+        """Baseline's pulses in the window, or all pulses if none is in it; None without a baseline."""
+        return self.baseline.within(self.window.start_s, self.window.end_s) if self.baseline else None
 
     @property
     def cpu_per_request_ms(self) -> float:
-        """CPU milliseconds of all replicas for each success, NaN where that is not known."""
+        """CPU milliseconds of all replicas per success; NaN if the CPU time is not known."""
         return 1e3 * self.cpu.used_s / self.cpu.successes if self.cpu.successes else math.nan
 
     @property
     def server_findings(self) -> list[str]:
-        """Sentences on what may have slowed the server down, the surest causes first."""
+        """Sentences on causes that may have slowed the server down, the surest causes first."""
         if not self.server:
             return []
         vcpus = self.configuration.get("vcpus", 0) * self.configuration.get("nodes", 0) or None
         return list(findings(self.server, length_s=self.window.length_s, vcpus=vcpus, errors=self.errors))
 
     def percentile_ms(self, percentile: float) -> float:
-        """The nearest-rank percentile: the least latency that so many per cent do not exceed."""
+        """Return the nearest-rank percentile in ms: that many per cent of latencies do not exceed it."""
         return self.latencies.percentile_ms(percentile)
 
     def metric(self, name: str) -> float:
-        """A metric of the SLO language in its own unit: ms, requests a second, or a fraction."""
-        percentile = percentile_of(name)
-        if percentile is not None:
-            return self.percentile_ms(percentile)
-        names = {
-            "rps": "rps",
-            "errors": "error_rate",
-            "efficiency": "efficiency",
-            "mean": "mean_ms",
-            "max": "max_ms",
-            CPU_PER_REQUEST: "cpu_per_request_ms",
-        }
-        return float(getattr(self, names[name]))
+        """Return a metric of the SLO language in its own unit: ms, requests a second, or a fraction."""
+        return metric_of(name).read(self)
 
     def metric_range(self, slo: Slo) -> tuple[float, float, float]:
-        """Lowest, best and highest estimate of what ``slo`` limits, in the limit's unit."""
-        value = self.metric(slo.metric)
-        if slo.metric == CPU_PER_REQUEST:
-            low, high = self.intervals.get("cpu_per_request_ms", (0.0, math.inf))
-            return low / slo.unit.factor, value / slo.unit.factor, high / slo.unit.factor
-        if not slo.relative:
-            return (value / slo.unit.factor,) * 3
-        baseline = self.baseline
-        if not baseline:
-            return (math.nan,) * 3
-        if slo.metric == "efficiency":
-            return (value / slo.unit.factor,) * 3
-        return (value / (baseline.mean_rps if slo.metric == "rps" else baseline.mean_latency_ms),) * 3
+        """Return the lowest, best and highest estimate of the figure that ``slo`` limits, in its unit."""
+        metric = slo.definition
+        value = metric.read(self) / slo.unit.factor
+        if metric.needs is Source.CPU:
+            low, high = self.intervals.get(metric.key, (0.0, math.inf))
+            return low / slo.unit.factor, value, high / slo.unit.factor
+        if slo.relative and metric.needs is not Source.BASELINE:
+            value /= self._baseline_figure(metric)
+        return value, value, value
 
-    def unknown(self, slo: Slo) -> str:
-        """Return why there is no figure for ``slo``."""
-        if slo.metric == CPU_PER_REQUEST:
+    def _baseline_figure(self, metric: Metric) -> float:
+        baseline = self.baseline_in_window
+        if not baseline:
+            return math.nan
+        return baseline.mean_latency_ms if metric.is_in_ms else baseline.mean_rps
+
+    def unknown(self, metric: Metric) -> str:
+        """Return why a metric is not known."""
+        if metric.needs is Source.CPU:
             return self.cpu.unknown
         return "the bare in-process session was not measured here"
 
     def decision(self, slo: Slo) -> Decision | Undecided | None:
-        """What was proved of ``slo`` while load ran; None where it was not watched."""
+        """Return what was proved of ``slo`` while load ran; None if it was not tested then."""
         return self.decided.get(slo.text) or self.undecided.get(slo.text)
 
     def doubt(self, slo: Slo) -> Doubt | None:
-        """Return what the load generator's own trouble did to what ``slo`` limits, at most, if it had any."""
+        """Return the effect that the load generator's trouble can have on ``slo``; None without trouble."""
         return doubt(self, slo)
 
     @property
     def trouble(self) -> str:
-        """What kept the load generator from its work for longer than its profile allows, if anything did."""
+        """Trouble of the load generator that is longer than the profile allows; empty without trouble."""
         found = trouble(self)
         return found.cause if found else ""
 
     def judge(self, slos: Sequence[Slo]) -> list[Judgement]:
-        """The verdict on each of ``slos``."""
+        """Return the judgement of each of ``slos``."""
         return [slo.judge(self) for slo in slos]
 
     def check(self, *metrics: str) -> None:
@@ -331,7 +354,7 @@ class Result:
 
         Args:
             metrics: judge only the SLOs of these metrics, as ``"rps"``, ``"efficiency"`` or ``"p95"``, and
-                the one on errors with them.
+                the SLO on errors. Without metrics, judge all.
         """
         __tracebackhide__ = True
         chosen = [slo for slo in self.slos if not metrics or slo.metric in (*metrics, "errors")]
@@ -339,7 +362,7 @@ class Result:
             self.on_check(self, self.judge(chosen), metrics)
 
     def bound(self, slos: tuple[Slo, ...], on_check: OnCheck) -> Result:
-        """The same result with the SLOs that `check` judges, and what is done with their verdicts."""
+        """Return the result with the SLOs that `check` judges, and the function that acts on verdicts."""
         return replace(self, slos=slos, on_check=on_check)
 
     def __repr__(self) -> str:
@@ -351,7 +374,7 @@ class Result:
 
 
 def verdict_of(result: Result, slos: Sequence[Slo]) -> Verdict:
-    """The verdict on ``result`` as a whole: the worst of its strict SLOs."""
+    """Return the verdict on ``result`` as a whole: the worst of its strict SLOs."""
     for verdict, cause in (
         (Verdict.FAIL, result.aborted),
         (Verdict.INVALID, result.invalid),

@@ -1,4 +1,4 @@
-"""The load that a run was asked for and the load that it reached, kept while it runs, in bounded memory."""
+"""Record of the load that was requested and the load that was reached, in bounded memory."""
 
 from __future__ import annotations
 
@@ -9,24 +9,31 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-# A run of more seconds than this is kept in longer steps.
+# A run of more seconds than this is recorded in longer steps.
 MOST_STEPS = 1800
 USERS, RATE = "users", "requests a second"
-# A process speaks so often of what it did since it last spoke.
+# The counts of a tick belong to the time since the last tick, so they are added at the middle of this time.
 _HALF_A_TICK_S = 0.25
-# A run of five seconds ends so much later, and has no sixth one.
+# A run of five seconds may end this much later without a sixth step.
 _LATE_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """The load asked for and reached, step by step of ``step_s`` whole seconds each.
+    """Load requested and reached, one value for each step of the run.
 
-    ``asked`` and ``reached`` are levels of load in ``unit``: users, or in an open loop requests a second.
-    ``sent`` and ``ended`` are requests a second, ``processes`` how many load processes spoke in the step.
-    ``to_record`` is how many requests of the whole run were sent, or were due and not sent: each is to be in
-    the records; -1 where no process lived to tell. ``under_way`` of them were not waited for, since the run
-    was stopped. ``recorded`` is how many were read.
+    Attributes:
+        unit: the unit of levels: users, or requests a second in an open loop.
+        step_s: the length of a step, in whole seconds.
+        asked: the level requested at the end of each step.
+        reached: the level reached in each step.
+        sent: requests sent in each step, a second.
+        ended: requests that ended in each step, a second.
+        processes: the number of load processes that reported in each step.
+        to_record: the number of requests of the whole run that must be in the records: those that were sent,
+            and those that were due and not sent. -1 if no process lived to report it.
+        under_way: how many of these had no response when the run was stopped, and are not recorded.
+        recorded: the number of records that were read.
     """
 
     unit: str
@@ -43,7 +50,7 @@ class RunRecord:
 
 @dataclass(slots=True)
 class _Step:
-    """One step: the level asked for at its end, each process's users then, and counts of requests."""
+    """A step: the level requested at its end, the users of each process then, and counts of requests."""
 
     asked: float = 0.0
     users: dict[int, int] = field(default_factory=dict)
@@ -51,7 +58,7 @@ class _Step:
     ended: int = 0
 
     def joined(self, later: _Step) -> _Step:
-        """Return this step and the one after it as one."""
+        """Return this step and the ``later`` step, which follows it, as one step."""
         return _Step(
             later.asked if later.users else self.asked,
             {**self.users, **later.users},
@@ -61,9 +68,9 @@ class _Step:
 
 
 class RunRecorder:
-    """Takes in what each load process says of itself while load runs.
+    """Recorder of the reports of load processes while load runs.
 
-    An open loop's ``unit`` is `RATE`, and its level what was sent.
+    In an open loop ``unit`` is `RATE`, and the level reached is the rate of sent requests.
     """
 
     def __init__(self, unit: str) -> None:
@@ -73,7 +80,7 @@ class RunRecorder:
         self._before: dict[int, tuple[int, int]] = {}
 
     def add(self, part: Mapping[str, Any], asked: float) -> None:
-        """Take in how much load came from a process until now, and what was asked of all."""
+        """Add a process's report of its load until now, and the level requested of all processes."""
         process, at_s = part["process"], part["at_s"]
         step = self._step(at_s)
         step.asked, step.users[process] = asked, part["users"]
@@ -84,12 +91,17 @@ class RunRecorder:
         self._before[process] = part["sent"], part["requests"]
 
     def users(self, second: int) -> int:
-        """Return how many users ran at the end of a second; 0 where nothing is known."""
+        """Return how many users ran at the end of a second; 0 if no process reported."""
         index = second // self.step_s
         return sum(self._steps[index].users.values()) if index < len(self._steps) else 0
 
     def record(self, run_s: float, asked_at: Callable[[float], float]) -> RunRecord:
-        """Return the record of a run that took so long; what was asked while nobody spoke is `asked_at`."""
+        """Return the record of a run.
+
+        Args:
+            run_s: the duration of the run, in seconds.
+            asked_at: returns the level requested at a second, for steps without any report.
+        """
         length = max(math.ceil((run_s - _LATE_S) / self.step_s), 1)
         steps = [*self._steps[:length], *[_Step()] * (length - len(self._steps))]
         sent = tuple(round(step.sent / self.step_s, 3) for step in steps)
@@ -109,7 +121,7 @@ class RunRecorder:
         )
 
     def _step(self, at_s: float) -> _Step:
-        """Return the step that a time lies in."""
+        """Return the step that contains ``at_s``; double the length of steps if there are too many."""
         while (index := max(int(at_s), 0) // self.step_s) >= MOST_STEPS:
             pairs = zip(self._steps[::2], [*self._steps[1::2], _Step()], strict=False)
             self._steps = [first.joined(second) for first, second in pairs]

@@ -1,4 +1,4 @@
-"""Runs a load plan: watches the Locust child and the deployment until the run is over."""
+"""Execution of a load plan: watch the load generator and the deployment until the run is over."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from pytest_tfserving.deciding import DEFAULT_ALPHA, Decider
 from pytest_tfserving.interruption import forget_interruption, raise_if_interrupted
-from pytest_tfserving.load.asked import LoadWatch
+from pytest_tfserving.load.asked import OF_THE_MASTER, LoadWatch
 from pytest_tfserving.load.honesty import is_waiting
 from pytest_tfserving.load.local import STOP_S
 from pytest_tfserving.load.neighbours import Neighbours
@@ -26,15 +26,15 @@ from pytest_tfserving.server_side.cpu import CpuHistory
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pytest_tfserving.bare import Pulses
     from pytest_tfserving.load.child import LoadChild, Plan
     from pytest_tfserving.load.result import Result
     from pytest_tfserving.server_side.cpu import CpuCurve
     from pytest_tfserving.targets.deployment import Deployment
+    from pytest_tfserving.targets.pulses import Pulses
 
 
 def as_text(moment: datetime) -> str:
-    """A time as results carry it: ISO 8601 in UTC."""
+    """Return a time in the format of results: ISO 8601 in UTC."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
@@ -47,14 +47,19 @@ def run(  # noqa: PLR0913, PLR0917 - what a run is made of
     cpu: CpuHistory | None = None,
     pulses: Pulses | None = None,
 ) -> tuple[Result, bool]:
-    """Put load on ``deployment`` with a child that was started, and measure it; the child ends.
+    """Put load on ``deployment`` and measure it, then end the load generator.
 
-    A ``decider`` finds the steady window and decides SLOs meanwhile; when it has decided all, load ends.
-    ``cpu`` is what the replicas have used so far; something else adds to it while load runs. ``pulses`` are
-    the baseline's, on the plan's clock.
+    Args:
+        child: the load generator; it was started.
+        plan: the plan of the run.
+        deployment: the deployment to load.
+        progress: called with every tick of the load.
+        decider: finds the steady window and decides SLOs while load runs; load ends when all are decided.
+        cpu: the CPU readings of the replicas; another thread adds to it while load runs.
+        pulses: the baseline's pulses, on the plan's clock; None without a baseline.
 
     Returns:
-        The result, and whether the user interrupted the run: what was measured until then is kept.
+        The result, and whether the user interrupted the run. An interrupted run has the figures until then.
     """
     watch = LoadWatch(plan.profile, child.count, child.place.silence_s, own_shape=child.has_own_shape)
     decider = decider or Decider((), DEFAULT_ALPHA, has_baseline=False)
@@ -79,6 +84,7 @@ def run(  # noqa: PLR0913, PLR0917 - what a run is made of
             _drain(child, story)
     child.end()
     _hear_the_rest(child, story)
+    _compare_at_the_end(story)
     story.taken_by = neighbours.named()
     curve = cpu.curve(origin_s)
     _decided(story, stream, curve, pulses, last=True)
@@ -90,15 +96,23 @@ def run(  # noqa: PLR0913, PLR0917 - what a run is made of
 
 
 def _hear_the_rest(child: LoadChild, story: Story) -> None:
-    """Hear what the processes said after the run, as Locust's master does at its end."""
+    """Process the lines after the end of the run, as Locust's master writes them."""
     while not child.lines.empty():
         line = child.lines.get()
-        if line and line["event"] in ("cause", "traceback", "fault"):
+        if line and line["event"] in ("cause", "traceback", "fault", *OF_THE_MASTER):
             story.hear(line)
 
 
+def _compare_at_the_end(story: Story) -> None:
+    """Compare the load reached with the load asked for, once a run has taken its time."""
+    has_found = story.early_end or story.aborted or story.incomplete or story.invalid
+    if story.end and not has_found:
+        story.watch.end(story.ended_at_s)
+        story.invalid = story.watch.cause
+
+
 def _neighbours(child: LoadChild, deployment: Deployment) -> Neighbours:
-    """Return who looks what else runs on the generator's cores; where that is another machine, nobody."""
+    """Return the watcher of other processes on the generator's cores; it watches no other machine."""
     cores = deployment.generator_cores or frozenset(available_cores())
     return Neighbours(cores if child.pids else (), child.pids)
 
@@ -110,7 +124,7 @@ def _watch(
     progress: Callable[[dict[str, Any]], None],
     pulses: Pulses | None,
 ) -> Iterator[None]:
-    """Hear the child until its end, yielding after every tick."""
+    """Process the load generator's lines until their end; yield after every tick."""
     for line in _lines(child, child.place.silence_s, pulses):
         if line is not None:
             story.hear(line)
@@ -123,15 +137,12 @@ def _watch(
             return
     if story.end is None:
         story.invalid = child.death() or f"the load generator said nothing for {child.place.silence_s:g} s"
-    elif not story.early_end:
-        story.watch.end(story.ended_at_s)
-        story.invalid = story.watch.cause
-    elif failure := deployment.failure_soon():
+    elif story.early_end and (failure := deployment.failure_soon()):
         story.aborted = f"{failure}, {story.ended_at_s:.1f} s into the load"
 
 
 def _has_gone_wrong(story: Story, deployment: Deployment, pulses: Pulses | None) -> bool:
-    """Return whether something ends the run, which the story tells from now on."""
+    """Return whether something ends the run early, and note the cause in ``story``."""
     when = f"{story.ended_at_s:.1f} s into the load"
     if failure := deployment.failure():
         story.aborted = f"{failure}, {when}"
@@ -145,7 +156,7 @@ def _has_gone_wrong(story: Story, deployment: Deployment, pulses: Pulses | None)
 def _decided(
     story: Story, stream: RecordStream, cpu: CpuCurve, pulses: Pulses | None, *, last: bool = False
 ) -> bool:
-    """Decide what can be decided by now; whether that is all there is to decide."""
+    """Decide the SLOs that can be decided now; return whether the run may end."""
     if math.isnan(story.settled_s):
         return False
     new = stream.new()
@@ -161,9 +172,10 @@ def _decided(
 def _lines(
     child: LoadChild, silence_s: float, pulses: Pulses | None = None
 ) -> Iterator[dict[str, Any] | None]:
-    """The child's lines until its end, with None now and then so that the caller looks around.
+    """Yield the load generator's lines until its end, and None now and then for the caller's own checks.
 
-    The child has nothing to say while the clock of ``pulses`` stands.
+    The load generator may be silent while the clock of ``pulses`` stands. The lines of Locust's master do not
+    count: the master writes them even if no load process writes any.
     """
     heard_at = time.monotonic()
     while True:
@@ -179,7 +191,8 @@ def _lines(
             continue
         if line is None:
             return
-        heard_at = time.monotonic()
+        if line["event"] not in OF_THE_MASTER:
+            heard_at = time.monotonic()
         yield line
 
 

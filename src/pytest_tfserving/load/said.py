@@ -1,4 +1,4 @@
-"""What a load process has said, kept for a parent to whom it comes by a way that may lose some of it."""
+"""Replay buffer: the lines of a load process, kept for a parent that reads over a lossy channel."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ MOST_BYTES = 64 << 20
 
 
 class Said:
-    """The newest lines, numbered one after another from 1, up to ``most_bytes`` of them."""
+    """Buffer of the newest lines, up to ``most_bytes`` bytes. Lines are numbered from 1."""
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
         self._most_bytes = most_bytes
@@ -17,7 +17,7 @@ class Said:
         self._last = 0
 
     def add(self, line: str) -> None:
-        """Keep the next line, and forget the oldest ones that there is no more room for."""
+        """Add the next line, and drop the oldest lines beyond the limit."""
         self._lines.append(line)
         self._bytes += len(line)
         self._last += 1
@@ -25,13 +25,13 @@ class Said:
             self._bytes -= len(self._lines.popleft())
 
     def since(self, number: int) -> list[str] | None:
-        """The line of that number and those after it, None if some of them are forgotten."""
+        """Return the lines from ``number`` on; None if some of these lines were dropped."""
         count = self._last - number + 1
         if count > len(self._lines):
             return None
         return list(self._lines)[len(self._lines) - max(count, 0) :]
 
     def forget(self) -> None:
-        """Keep nothing from now on: the parent hears every line."""
+        """Drop all lines and keep none from now on, because the parent reads every line."""
         self._most_bytes = self._bytes = 0
         self._lines.clear()

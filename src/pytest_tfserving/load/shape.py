@@ -1,4 +1,4 @@
-"""How the level of load, users or requests a second, goes over the time of a run."""
+"""Shapes: the level of load, users or requests a second, over the time of a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_STEPS = 100
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A part of a run, in which the level goes straight from ``first`` to ``last``."""
+    """A part of a run, in which the level changes linearly from ``first`` to ``last``."""
 
     start_s: float
     end_s: float
@@ -25,14 +25,19 @@ class Stage:
     last: float
 
     def level(self, at_s: float) -> float:
-        """The level at a time within the stage."""
+        """Return the level at ``at_s``, a second of the run within the stage."""
         share = (at_s - self.start_s) / (self.end_s - self.start_s)
         return self.first + (self.last - self.first) * share
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A shape and its levels: of a ramp both ends, of steps each one, of a spike low and high."""
+    """A shape and its levels.
+
+    Attributes:
+        kind: ``constant``, ``ramp``, ``steps`` or ``spike``.
+        levels: both ends of a ramp, each level of steps, low and high level of a spike; empty for a constant.
+    """
 
     kind: str
     levels: tuple[float, ...]
@@ -42,7 +47,7 @@ class Shape:
         """Read ``constant``, ``ramp 1:100``, ``steps 1:32:x2``, ``steps 10:50:+10`` or ``spike 10:100``.
 
         Raises:
-            ConfigurationError: for anything else.
+            ConfigurationError: if ``text`` is not such a shape.
         """
         if text == CONSTANT:
             return cls(CONSTANT, ())
@@ -55,11 +60,11 @@ class Shape:
 
     @property
     def highest(self) -> float:
-        """The highest level; 0 of a constant one, whose level is the profile's."""
+        """Highest level; 0 for a constant shape, whose level is the profile's."""
         return max(self.levels, default=0.0)
 
     def stages(self, level: float, run_time_s: float) -> tuple[Stage, ...]:
-        """The parts of a run of ``run_time_s``; a constant one stays at ``level``."""
+        """Return the stages of a run of ``run_time_s``; a constant shape stays at ``level``."""
         if self.kind == CONSTANT:
             return (Stage(0.0, run_time_s, level, level),)
         if self.kind == "ramp":
@@ -84,6 +89,6 @@ def _steps(text: str, first: float, last: float, sign: str, by: float) -> tuple[
 
 
 def level_at(stages: tuple[Stage, ...], at_s: float) -> float:
-    """The level at a time of the run; after its end the last one."""
+    """Return the level at a second of the run; after the end of the run, the last level."""
     stage = next((each for each in stages if at_s < each.end_s), None)
     return stage.level(at_s) if stage else stages[-1].last

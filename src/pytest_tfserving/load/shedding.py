@@ -1,4 +1,4 @@
-"""A server that sheds load: it refuses requests at once, which looks fast and serves nobody. Pure."""
+"""Detection of a server that sheds load: it refuses requests at once, which looks fast. No I/O."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-# How the causes of refusals begin: those of REST and of gRPC, and those that Locust's clients tell.
+# Begin of the causes of refusals: over REST and gRPC, and from Locust's HTTP clients.
 _REFUSALS = re.compile(
     r"HTTP (429|503)\b|HTTP 200 with an error|RESOURCE_EXHAUSTED|UNAVAILABLE|(429|503) |.*code=(429|503)\b"
 )
-# Refusals that take longer than this share of an answer's time are no shedding, but an overload.
+# Refusals that take longer than this share of a response's time are an overload, not shedding.
 _AT_ONCE = 0.5
 
 
 class Shedding:
-    """Collects how long refusals and answers took; ``causes`` are those of failures, by their outcome."""
+    """Collector of the latencies of refusals and responses; ``causes`` are those of failures, by outcome."""
 
     def __init__(self, causes: Mapping[int, str]) -> None:
         self._refusals = {index: text for index, text in causes.items() if _REFUSALS.match(text)}
@@ -33,7 +33,7 @@ class Shedding:
         self._counts = dict.fromkeys(self._refusals, 0)
 
     def add(self, latencies_ms: Floats, outcomes: Floats) -> None:
-        """Take in requests in any order."""
+        """Add requests in any order: latencies in ms and outcomes, both of shape ``(n,)``."""
         for outcome in self._refusals:
             refused = outcomes == outcome
             self._counts[outcome] += int(refused.sum())
@@ -42,7 +42,7 @@ class Shedding:
             self._answered_ms.add(latencies_ms[outcomes == 0])
 
     def found(self) -> str:
-        """Return that the server sheds load, a sentence with the figures; empty where it does not."""
+        """Return a sentence with the figures if the server sheds load; else an empty text."""
         refused, answered = self._refused_ms.latencies(), self._answered_ms.latencies()
         if not len(refused):
             return ""

@@ -1,4 +1,4 @@
-"""What the load child said while it ran."""
+"""State of a run of load: the load generator's reports, and the decisions made during the run."""
 
 from __future__ import annotations
 
@@ -17,20 +17,32 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_tfserving.bare import PulseRow
     from pytest_tfserving.deciding import Decider
     from pytest_tfserving.load.asked import LoadWatch
+    from pytest_tfserving.targets.pulses import PulseRow
 
     Floats = NDArray[np.float64]
 
 
 @dataclass
 class Story:
-    """What the child said while it ran, what was decided meanwhile, and whether load was as asked.
+    """State of a run of load.
 
-    ``ticks`` are the first one and the last two. ``late`` is when it was late, three numbers each time, see
-    `Lateness`; ``taken_by`` who took its cores, a few words each. ``own_users`` says whether a locustfile's
-    users made the load.
+    Attributes:
+        decider: the tests of the SLOs while load runs.
+        watch: the comparison of the load reached with the load requested.
+        own_users: a locustfile's users made the load.
+        causes: the causes of errors, by outcome number.
+        tracebacks: the tracebacks of a locustfile's exceptions, one of each kind.
+        ticks: the first tick and the last two.
+        late: the generator's lateness, three numbers each time; see `Lateness`.
+        taken_by: a phrase for each process that used the generator's cores.
+        settled: the line ``settled``; None before.
+        end: the line ``end``; None before.
+        aborted: a sentence that says why the run failed; empty while it has not.
+        invalid: a sentence that says why figures cannot be believed; empty while they can.
+        incomplete: a sentence that says why the run ended too early; empty while it has not.
+        pulses: the baseline's pulses.
     """
 
     decider: Decider
@@ -52,7 +64,7 @@ class Story:
         self.recorder = RunRecorder(self.watch.unit)
 
     def hear(self, line: dict[str, Any]) -> None:
-        """Take in one line of the child."""
+        """Process one line of the load generator."""
         for row in line.get("late", ()):
             self.late.extend(row)
         self.watch.hear(line)
@@ -74,29 +86,29 @@ class Story:
 
     @property
     def late_rows(self) -> Floats:
-        """When it was late, a row each time."""
+        """Lateness of the generator, shape ``(n, 3)``; see `Lateness`."""
         return np.array(self.late).reshape(-1, 3)
 
     @property
     def ended_at_s(self) -> float:
-        """When the load ended, as far as the child could say."""
+        """Second at which the load ended, by the last report."""
         last = self.end or (self.ticks[-1] if self.ticks else None)
         return float(last["at_s"]) if last else 0.0
 
     @property
     def loaded_until_s(self) -> float:
-        """Until when load was as asked."""
+        """Second until which load was as requested."""
         return min(self.ended_at_s, self.watch.loaded_until_s)
 
     @property
     def settled_s(self) -> float:
-        """Since when load is at the level that is judged and is answered; NaN where it is not."""
+        """Second from which load has the judged level and gets responses; NaN if it never does."""
         if not self.settled or math.isnan(self.watch.steady_since_s):
             return math.nan
         return max(float(self.settled["at_s"]), self.watch.steady_since_s)
 
     @property
     def early_end(self) -> str:
-        """Why the child ended the run before its time, empty when it did not."""
+        """Reason why the generator ended the run early, ``failures`` or ``stalled``; empty if it did not."""
         reason = self.end["reason"] if self.end else ""
         return reason if reason in ("failures", "stalled") else ""

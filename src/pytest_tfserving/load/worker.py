@@ -1,33 +1,35 @@
-"""The Locust child: reads its plan from standard input, loads, records, and speaks JSON lines.
+"""The load process: reads its plan from standard input, makes load, records, and writes JSON lines.
 
-It is started by its path and never imported: Locust patches the process it is imported into, and does so
-before anything else is loaded here. Lines it writes, each with ``event`` and its number ``n``:
+This program is started by its path and never imported: Locust patches the process that imports it, and must
+do so before anything else is loaded. Each line that the process writes has an ``event`` and a number ``n``:
 
-``ready``    everything is imported, the plan may come; ``has_shape``: the locustfile's own; ``version``
-``refused``  the locustfile cannot be used: ``text``, and its own traceback as ``details``; nothing follows
-``cause``    a new cause of errors: ``index``, ``text``
+``ready``     everything is imported, the plan may come: ``has_shape`` (the locustfile has one), ``version``
+``refused``   the locustfile cannot be used: ``text``, and its traceback as ``details``; nothing follows
+``cause``     a new cause of errors: ``index``, ``text``
 ``traceback`` an exception of the locustfile's code, the first of its kind: ``text``
-``fault``    the run fails, whatever was measured: ``text``
-``tick``     twice a second: ``at_s``, ``users``, ``running``, Locust's users, of which an open loop has one a
-             process, ``ended_itself``, whether Locust has stopped them, requests ``sent``, ``requests``
-             recorded, ``failures``, ``rps``, ``p95_ms``, ``late`` and ``stops``, when the
-             process was late or stood still since the last one, see `LagProbe`, and what it used, see `used`
-``settled``  load is at its level and is answered: ``at_s``, and what the process used
-``records``  records, where the plan names no file for them: ``data``, in base64
-``asked``    what the locustfile's shape asks for has changed, said by who leads: ``at_s``, ``users``,
-             ``spawn_rate``, and ``failed``, with what error its `tick` failed
-``end``      the last line: ``reason`` (`time`, `decided`, `failures`, `stalled`, `stopped`), ``at_s``,
-             ``to_record``, requests that were sent, or were due and not sent, ``under_way``, those of them
-             that nobody waits for any more, ``requests`` recorded, ``lag_p95_ms``, ``late``, ``stops``, and
-             what the process used
-``forgotten`` lines were to be said again that are not kept any more; what they said is lost
+``fault``     the run fails, even if measurements were good: ``text``
+``tick``      twice a second: ``at_s``, ``users``, ``running`` (Locust's users; an open loop has one user in
+              each process), ``ended_itself`` (Locust has stopped the users), requests ``sent``, ``requests``
+              recorded, ``failures``, ``rps``, ``p95_ms``, ``late`` and ``stops`` (when the process was late
+              or stood still since the last tick, see `LagProbe`), and the resources used, see `used`
+``settled``   load has its level and gets responses: ``at_s``, and the resources used
+``records``   records, if the plan names no file for them: ``data``, in base64
+``asked``     the locustfile's shape requests another level (only from the process that leads): ``at_s``,
+              ``users``, ``spawn_rate``, and ``failed``, the error of the shape's `tick`
+``leads``     twice a second, from Locust's master: ``at_s``, and ``stops``, as in a `tick`
+``led``       the same at the end of the run: after the master's first order, or the end of standard input
+``end``       the last line: ``reason`` (`time`, `decided`, `failures`, `stalled`, `stopped`), ``at_s``,
+              ``to_record`` (requests that were sent, or were due and not sent), ``under_way`` (requests
+              that were given up without a response), ``requests`` recorded, ``lag_p95_ms``, ``late``,
+              ``stops``, and the resources used
+``forgotten`` requested lines were dropped from the replay buffer and are lost
 
-The first line of standard input is the plan. The second one says when load begins: ``origin`` on the clock
-of who writes it, which says ``now``, and whether that is this process's clock too. A line ``stop`` after them
-ends the run, as does the end of standard input: then the parent has died. ``decided`` ends it as its time
-would. ``again N`` has the lines from number ``N`` on said again, with the numbers they had: a parent that
-hears this process through the logs of a cluster may find some missing. For such a one it stays a while after
-its last line, until it is told to stop.
+The first line of standard input is the plan. The second line says when load begins: ``origin`` on the
+parent's clock, the parent's time ``now``, and whether the parent and this process have the same clock. A line
+``stop`` after these two ends the run, as does the end of standard input, which says that the parent has died.
+``decided`` ends the run as its run time would. ``again N`` repeats the lines from number ``N`` on with their
+old numbers: a parent that reads the lines from a cluster's logs may find some missing. For such a parent the
+process stays for a while after its last line, until it gets ``stop``.
 """
 
 # ruff: noqa: I001 - Locust comes first: importing it patches the standard library
@@ -51,7 +53,6 @@ from gevent.os import make_nonblocking, nb_read
 from locust import LoadTestShape
 from locust.env import Environment
 
-from pytest_tfserving import __version__
 from pytest_tfserving.load.clock import LoadClock
 from pytest_tfserving.load.lag_probe import LagProbe
 from pytest_tfserving.load.recorder import Recorder, Sink
@@ -62,6 +63,7 @@ from pytest_tfserving.load.users.exceptions import CONTROL, own_traceback, typed
 from pytest_tfserving.load.users.locustfile import Locustfile, LocustfileError
 from pytest_tfserving.load.users.open import OpenLoop, OpenUser
 from pytest_tfserving.load.users.own import OwnUsers, address
+from pytest_tfserving.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,7 +72,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.users.requester import Loop
 
 TICK_S = 0.5
-# What Locust's master tells its workers once every user of the profile has been started.
+# Message of Locust's master to its workers once every user of the profile has been started.
 LEVEL = "tfserving-level"
 # Below this many requests a failure ratio says little about the server.
 FEWEST_TO_GIVE_UP_ON = 10
@@ -78,15 +80,15 @@ _LATENCIES_SHOWN = 2000
 _LOOK_S = 0.02
 _NS = 10**9
 _READ_BYTES = 1 << 16
-# As long as an API server that is away is waited for.
+# As long as the parent waits for an API server that does not respond.
 _STAY_S = 60.0
 _AGAIN = b"again "
 
 _numbers = itertools.count(1)
 _said = Said()
-# What was read of standard input and is not used yet.
+# Bytes of standard input that were read and not used yet.
 _unread = bytearray()
-# Lines for the parent; what a locustfile prints goes where errors go.
+# Lines for the parent. The output of a locustfile's prints goes to standard error.
 _lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
 os.dup2(2, 1)
 
@@ -100,7 +102,7 @@ def say(event: str, **values: Any) -> None:
 
 
 def say_again(number: int) -> None:
-    """Write the lines from a number on once more."""
+    """Repeat the lines from ``number`` on."""
     lines = _said.since(number)
     if lines is None:
         say("forgotten")
@@ -110,26 +112,27 @@ def say_again(number: int) -> None:
 
 
 class SaidRecords:
-    """A sink that says records, for a parent on another machine."""
+    """Sink that writes records into the lines, for a parent on another machine."""
 
     def write(self, data: Any, /) -> None:
-        """Say them, if there are any."""
+        """Write records as a line, if there are any."""
         if len(data):
             say("records", data=base64.b64encode(data).decode("ascii"))
 
     def close(self) -> None:
-        """Nothing is left to be done."""
+        """Do nothing: all records were written."""
 
 
 def sink(path: str) -> Sink:
-    """Where records go: the file at ``path``, or what is said."""
+    """Return the sink of records: the file at ``path``, or the lines if ``path`` is empty."""
     return Path(path).open("ab", buffering=0) if path else SaidRecords()
 
 
 def used(cores: list[int]) -> dict[str, float]:
-    """What this process used so far, in seconds: CPU, waiting for a core, and its cores stolen by the host.
+    """Return in seconds the CPU time, the waiting for a core, and the host's steal of ``cores``, so far.
 
-    Linux tells the last two (schedstat(7) and proc(5)); elsewhere they are 0.
+    Waiting and steal come from Linux (schedstat(7) and proc(5)); on other systems they are 0. Steal is the
+    mean of the cores.
     """
     wait_s = steal_s = 0.0
     with contextlib.suppress(OSError, IndexError):
@@ -142,7 +145,7 @@ def used(cores: list[int]) -> dict[str, float]:
 
 
 def staged(stages: list[Stage], spawn_rate: float, now_s: Any) -> LoadTestShape:
-    """A shape of Locust's that follows ``stages``."""
+    """Return a load shape for Locust that follows ``stages``."""
 
     class Staged(LoadTestShape):  # type: ignore[misc]
         def tick(self) -> tuple[int, float]:
@@ -152,7 +155,7 @@ def staged(stages: list[Stage], spawn_rate: float, now_s: Any) -> LoadTestShape:
 
 
 def new_environment(plan: dict[str, Any], file: Locustfile | None, *ours: type) -> Any:
-    """Return Locust's environment for a run: the locustfile's, else one of users of ours."""
+    """Return Locust's environment for a run: that of the locustfile, else one with the users ``ours``."""
     if not file:
         return Environment(user_classes=list(ours))
     file.prepare(plan, address(plan["endpoints"][0]))
@@ -160,7 +163,7 @@ def new_environment(plan: dict[str, Any], file: Locustfile | None, *ours: type) 
 
 
 def new_runner(environment: Any, plan: dict[str, Any]) -> Any:
-    """Locust's runner for this process's role in the plan."""
+    """Return Locust's runner for this process's role in the plan."""
     if plan["role"] == "alone":
         return environment.create_local_runner()
     host, port = plan["master"]
@@ -170,7 +173,7 @@ def new_runner(environment: Any, plan: dict[str, Any]) -> Any:
 
 
 def told(tick: Callable[[], Any], now_s: Callable[[], float]) -> Callable[[], Any]:
-    """Return the same `tick` of a shape, which says what it asks for whenever that changes."""
+    """Return the `tick` of a shape, extended by a line ``asked`` whenever the requested level changes."""
     last: dict[str, Any] = {}
 
     def tell(users: int, spawn_rate: float, failed: str = "") -> None:
@@ -194,7 +197,7 @@ def told(tick: Callable[[], Any], now_s: Callable[[], float]) -> Callable[[], An
 
 
 def start(runner: Any, plan: dict[str, Any], file: Locustfile | None, now_s: Any) -> None:
-    """Start the users of the plan, all of this process or all of its workers."""
+    """Start the users of the plan: those of this process, or as Locust's master those of all workers."""
     profile = plan["profile"]
     if file and file.shape:
         runner.environment.shape_class = file.shape
@@ -214,7 +217,7 @@ def start(runner: Any, plan: dict[str, Any], file: Locustfile | None, now_s: Any
 
 
 def load_clock(plan: dict[str, Any]) -> LoadClock:
-    """The clock of the run: the one that the plan names, else one of this process's own."""
+    """Return the clock of the run: the clock that the plan names, else a clock of this process."""
     if plan["clock"]:
         return LoadClock(Path(plan["clock"]))
     clock = LoadClock()
@@ -223,7 +226,7 @@ def load_clock(plan: dict[str, Any]) -> LoadClock:
 
 
 def lead(plan: dict[str, Any], file: Locustfile | None) -> None:
-    """Be Locust's master: share users out among the workers, and tell them once all are started."""
+    """Run as Locust's master: spread users over the workers, and tell the workers once all users run."""
     environment = new_environment(plan, file, OpenUser if plan["profile"]["rate"] else ClosedUser)
     runner = new_runner(environment, plan)
     if file:
@@ -234,8 +237,14 @@ def lead(plan: dict[str, Any], file: Locustfile | None) -> None:
     while len(runner.clients.ready) < plan["processes"]:
         gevent.sleep(_LOOK_S)
     now_s = load_clock(plan).now_s
+    probe = LagProbe(now_s)
+    gevent.spawn(probe.run)
+    speaking = gevent.spawn(say_leading, probe, now_s)
     gevent.sleep(max(-now_s(), 0.0))
     start(runner, plan, file, now_s)
+    next_order()
+    speaking.kill()
+    say_stops("led", probe, now_s)
     while next_order():
         pass  # the workers end first
     if file:
@@ -244,8 +253,22 @@ def lead(plan: dict[str, Any], file: Locustfile | None) -> None:
             say("fault", text=file.exit_fault)
 
 
+def say_leading(probe: LagProbe, now_s: Callable[[], float]) -> None:
+    """Say without end that the master leads, and when it stood still."""
+    while True:
+        gevent.sleep(TICK_S)
+        say_stops("leads", probe, now_s)
+
+
+def say_stops(event: str, probe: LagProbe, now_s: Callable[[], float]) -> None:
+    """Say when the master stood still since the last time."""
+    probe.look()
+    probe.take()  # the master sends no requests, so none of them is late
+    say(event, at_s=now_s(), stops=probe.take_stops())
+
+
 def leave(file: Locustfile, error: BaseException, _: object, trace: TracebackType | None) -> None:
-    """Fail the run for an exception in Locust's master: it has no requests to count one with."""
+    """Fail the run for an exception in Locust's master, which has no requests to count the exception in."""
     if not isinstance(error, CONTROL):
         text = f"the locustfile {file.path} raised {typed_cause_of(error)} in Locust's master"
         say("traceback", text=own_traceback(error, trace or error.__traceback__))
@@ -256,7 +279,7 @@ def leave(file: Locustfile, error: BaseException, _: object, trace: TracebackTyp
 
 
 class Run:
-    """One run of load, from the first user to the last line."""
+    """A run of load, from the first user to the last line."""
 
     def __init__(self, plan: dict[str, Any], file: Locustfile | None) -> None:
         self.plan = plan
@@ -284,7 +307,7 @@ class Run:
         return (OpenLoop if self.profile["rate"] else ClosedLoop)(self.plan, self.recorder, body, clock)
 
     def execute(self) -> None:
-        """Load until the time is spent, too much fails, nothing comes back, or the parent says stop."""
+        """Make load until the run time is over, too much fails, responses cease, or the parent stops it."""
         environment = new_environment(self.plan, self.file, *self.loop.user_classes)
         environment.load_loop = self.loop
         environment.events.test_stopping.add_listener(self._on_test_stopping)
@@ -334,7 +357,7 @@ class Run:
         self.reason = self.reason or self._reason_to_end(now)
 
     def _is_answered(self) -> bool:
-        """Whether load has reached its level, and has been answered since."""
+        """Return whether load has reached its level, and has got responses since."""
         at_level = self.has_level and self.loop.now_s() >= self.level_since
         return at_level and self.loop.answered_since(self.level_since)
 
@@ -381,7 +404,7 @@ class Run:
         self.is_over = True
 
     def _await_answers(self) -> None:
-        """Let the requests under way be answered; those that never are count as errors, not as nothing."""
+        """Wait for the responses to requests under way; requests that get none are recorded as failed."""
         under_way = self.loop.waiting()
         deadline = self.loop.now_s() + self.stall_s
         while self.reason != "stalled" and self.loop.waiting() and self.loop.now_s() < deadline:
@@ -393,7 +416,7 @@ class Run:
             self.loop.abandon()
 
     def _on_test_stopping(self, **_: Any) -> None:
-        """Note that users are stopped: nothing of ours does that while load runs."""
+        """Note that something stops the users; this package never does while load runs."""
         self.ended_itself = True
 
     def _on_spawned(self, **_: Any) -> None:
@@ -410,20 +433,20 @@ class Run:
 
 
 def next_order() -> bytes:
-    """What the parent orders next, nothing once it has died; other greenlets run meanwhile."""
+    """Return the parent's next order, empty once the parent has died; let other greenlets run until then."""
     make_nonblocking(sys.stdin.fileno())
     return _next_line(nb_read)
 
 
 def _next_line(read: Callable[[int, int], bytes] = os.read) -> bytes:
-    """The next line of standard input but those that lines are asked for again by; nothing at its end."""
+    """Return the next line of stdin, and serve ``again N`` requests on the way; empty at the end of stdin."""
     while (line := _line(read)).startswith(_AGAIN):
         say_again(int(line.removeprefix(_AGAIN)))
     return line
 
 
 def _line(read: Callable[[int, int], bytes]) -> bytes:
-    """The next line of standard input, all that there was when that ends first."""
+    """Return the next line of stdin, or the rest of stdin if it ends first."""
     while b"\n" not in _unread and (data := read(sys.stdin.fileno(), _READ_BYTES)):
         _unread.extend(data)
     line, _, rest = bytes(_unread).partition(b"\n")
@@ -432,7 +455,7 @@ def _line(read: Callable[[int, int], bytes]) -> bytes:
 
 
 def next_plan() -> dict[str, Any]:
-    """The plan, with the origin on this process's clock."""
+    """Return the plan, with the origin on this process's clock."""
     plan, begins = _next_line(), _next_line()
     if not begins:
         os._exit(1)
@@ -443,7 +466,7 @@ def next_plan() -> dict[str, Any]:
 
 
 def _locustfile() -> Locustfile | None:
-    """The locustfile that the command line names."""
+    """Return the locustfile that the command line names, None without one."""
     if not sys.argv[1:]:
         return None
     try:
@@ -454,7 +477,7 @@ def _locustfile() -> Locustfile | None:
 
 
 def main() -> None:
-    """Run the plan on standard input, then leave without waiting for users that wait for answers."""
+    """Run the plan on standard input, then exit without waiting for users that still wait for responses."""
     file = _locustfile()
     say("ready", has_shape=bool(file and file.shape), version=__version__)
     plan = next_plan()

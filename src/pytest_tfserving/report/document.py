@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfserving import __version__
 from pytest_tfserving.cost import Prices, Pricing
 from pytest_tfserving.experiment import Shape
 from pytest_tfserving.recommendation import Candidate, recommend
 from pytest_tfserving.report.json import judgement_as_dict, metrics, result_as_dict
 from pytest_tfserving.report.labels import labelled, labelled_searches
 from pytest_tfserving.slo import Verdict
+from pytest_tfserving.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.latencies import Latencies
     from pytest_tfserving.report.runlog import Entry
 
-SCHEMA_VERSION = 1
-# The percentiles of the distribution of latencies, finer towards the tail.
+SCHEMA_VERSION = 2
+# Where the distribution of latencies is told, in per cent: finer towards the tail.
 _DISTRIBUTION = (*range(0, 90, 2), *np.arange(90, 99, 0.5), *np.arange(99, 100, 0.05), 99.99, 100)
 _ORDER = ("vcpus", "ram_gb", "nodes", "protocol", "payload", "batching", "inter_op", "model")
 # Runs that agree in these fields are the same: the latest one counts.

@@ -6,8 +6,13 @@ import math
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from pytest_tfserving.metrics import METRICS
+from pytest_tfserving.slo import full_reason
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from pytest_tfserving.metrics import Metric
 
 
 def figure(value: float | None) -> str:
@@ -64,72 +69,70 @@ def curve_lines(probes: Sequence[Mapping[str, Any]], found: str) -> list[str]:
     return [*("  ".join(row) for row in cells), found]
 
 
-# The metrics that have intervals, by name: their name in tables, and whether they are fractions.
-_MEASURED = {
-    "rps": ("rps", False),
-    "p50_ms": ("p50", False),
-    "p75_ms": ("p75", False),
-    "p90_ms": ("p90", False),
-    "p95_ms": ("p95", False),
-    "p99_ms": ("p99", False),
-    "p99_9_ms": ("p99.9", False),
-    "mean_ms": ("mean", False),
-    "error_rate": ("errors", True),
-    "efficiency": ("eff.", True),
-    "cpu_per_request_ms": ("CPU a request", False),
-}
+def columns() -> list[Metric]:
+    """Return the metrics that tables have a column of."""
+    return [each for each in METRICS.values() if each.column]
+
+
+def written(metric: Metric, value: float | None) -> str:
+    """Return the figure of a metric as text: fractions in per cent."""
+    return percent(value) if metric.is_fraction else figure(value)
+
+
+def written_with_interval(metric: Metric, value: float | None, interval: Sequence[float] | None) -> str:
+    """Return the figure of a metric with its interval."""
+    return (percent_with_interval if metric.is_fraction else with_interval)(value, interval)
 
 
 def measured_text(
-    name: str,
+    metric: Metric,
     metrics: Mapping[str, float | None],
     intervals: Mapping[str, Sequence[float]],
-    effective: Mapping[str, float],
+    n_eff: Mapping[str, float],
 ) -> str:
     """Format a metric: ``p95 210 [201, 224] n_eff 310``, without unknown parts; empty without a figure."""
-    called, is_fraction = _MEASURED[name]
+    name = metric.key
     value = metrics.get(name)
     if value is None or not math.isfinite(value):
         return ""
-    written = percent_with_interval if is_fraction else with_interval
-    told = f" n_eff {figure(effective[name])}" if name in effective and name in intervals else ""
-    return f"{called} {written(value, intervals.get(name))}{told}"
+    size = f" n_eff {figure(n_eff[name])}" if name in n_eff and name in intervals else ""
+    return f"{metric.label} {written_with_interval(metric, value, intervals.get(name))}{size}"
 
 
 def all_measured(
     metrics: Mapping[str, float | None],
     intervals: Mapping[str, Sequence[float]],
-    effective: Mapping[str, float],
+    n_eff: Mapping[str, float],
 ) -> list[str]:
     """Return the text of every figure that has an interval."""
-    return [measured_text(name, metrics, intervals, effective) for name in _MEASURED if name in intervals]
+    known = [each for each in METRICS.values() if each.key in intervals]
+    return [measured_text(each, metrics, intervals, n_eff) for each in known]
 
 
 def measured_cells(
-    metrics: Mapping[str, Any], intervals: Mapping[str, Sequence[float]], effective: Mapping[str, float]
+    metrics: Mapping[str, Any], intervals: Mapping[str, Sequence[float]], n_eff: Mapping[str, float]
 ) -> Iterator[tuple[str, tuple[str, str, str]]]:
     """Yield, for every known figure, its name, and its value, interval and effective sample size."""
-    for name, (called, is_fraction) in _MEASURED.items():
-        value, interval = metrics.get(name), intervals.get(name)
-        if value is None or not math.isfinite(value):
+    for metric in METRICS.values():
+        value, interval = metrics.get(metric.key), intervals.get(metric.key)
+        if value is None or not math.isfinite(value) or not metric.has_interval:
             continue
-        unit = " ms" if name.endswith("_ms") else ""
-        written = percent if is_fraction else figure
-        between = f"{written(interval[0])} to {written(interval[1])}" if interval else "-"
-        yield f"{called}{unit}", (written(value), between, figure(effective.get(name)))
+        unit = " ms" if metric.is_in_ms else ""
+        ends = f"{written(metric, interval[0])} to {written(metric, interval[1])}" if interval else "-"
+        yield f"{metric.label}{unit}", (written(metric, value), ends, figure(n_eff.get(metric.key)))
 
 
 def stage_text(stage: Mapping[str, Any]) -> tuple[str, str]:
     """Return a stage's time and load, and its figures."""
     title = f"{figure(stage['start_s'])} s to {figure(stage['end_s'])} s, load {figure(stage['level'])}"
     failed = stage["errors"] / stage["requests"] if stage["requests"] else None
-    metrics = {**{name: stage.get(name) for name in _STAGE_FIGURES}, "error_rate": failed}
-    texts = [measured_text(name, metrics, stage["intervals"], {}) for name in (*_STAGE_FIGURES, "error_rate")]
+    metrics = {**stage, METRICS["errors"].key: failed}
+    texts = [measured_text(METRICS[name], metrics, stage["intervals"], {}) for name in _STAGE_FIGURES]
     return title, ", ".join(filter(None, texts))
 
 
 _MOST_LEVELS = 8
-_STAGE_FIGURES = ("rps", "p50_ms", "p95_ms", "p99_ms")
+_STAGE_FIGURES = ("rps", "p50", "p95", "p99", "errors")
 
 
 def load_reached(record: Mapping[str, Any]) -> str:
@@ -167,7 +170,13 @@ def _causes(result: Mapping[str, Any]) -> list[str]:
     if not result["slos"]:
         return ["no SLO for this target"]
     missed = [each for each in result["slos"] if each["verdict"] not in ("PASS", "NOT JUDGED")]
-    return list(dict.fromkeys(f"{each['verdict']}: {each['slo']}: {each['reason']}" for each in missed))
+    texts = [f"{each['verdict']}: {each['slo']}: {slo_reason(each)}" for each in missed]
+    return list(dict.fromkeys(texts))
+
+
+def slo_reason(slo: Mapping[str, Any]) -> str:
+    """Return what the verdict on an SLO rests on."""
+    return full_reason(slo["reason"], strict=slo["strict"])
 
 
 _ROLES = {"cheapest": "as cheap", "fastest": "as fast"}

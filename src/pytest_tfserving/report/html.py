@@ -14,6 +14,7 @@ from markupsafe import Markup
 from pytest_tfserving.calibration.words import figures as calibration_lines
 from pytest_tfserving.report import card
 from pytest_tfserving.report.figures import (
+    columns,
     curve_lines,
     figure,
     measured_cells,
@@ -21,8 +22,10 @@ from pytest_tfserving.report.figures import (
     percent_with_interval,
     reasons,
     roles,
+    slo_reason,
     usd,
     with_interval,
+    written,
 )
 from pytest_tfserving.report.json import finite
 from pytest_tfserving.report.markdown import verdict_line
@@ -31,10 +34,9 @@ from pytest_tfserving.slo import Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from pytest_tfserving.metrics import Metric
+
 _ASSETS = Path(__file__).with_name("assets")
-_COLUMNS = ("experiment", "verdict", "rps", "p50", "p95", "p99", "errors", "eff.", "CPU ms", "USD a million")
-_MEASURED = ("rps", "p50_ms", "p95_ms", "p99_ms", "error_rate", "efficiency", "cpu_per_request_ms")
-_FRACTIONS = ("error_rate", "efficiency")
 _MOST_REASONS = 5
 # Characters that could end a script element, or a line of one.
 _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
@@ -81,9 +83,10 @@ def html_text(document: Mapping[str, Any]) -> str:
         calibrated=calibration_lines(document["calibration"]) if document["calibration"] else {},
         began=times[0] if times else "",
         ended=times[-1] if times else "",
-        columns=_COLUMNS,
+        columns=("experiment", "verdict", *(each.column for each in columns()), "USD a million"),
         cells=_cells,
         slos=_slos,
+        slo_reason=slo_reason,
         facts=lambda result: list(_facts(result)),
         figures=_figures,
         stages=lambda result: list(map(_stage, result["stages"])),
@@ -119,29 +122,28 @@ def _cells(result: Mapping[str, Any]) -> list[Cell]:
     name = Cell(result["label"], result["label"])
     verdict = Cell(result["verdict"], result["verdict"], result["verdict"])
     if result["not_judged"] or not metrics["requests"]:
-        return [name, verdict, *[Cell("-", None)] * (len(_COLUMNS) - 2)]
+        return [name, verdict, *[Cell("-", None)] * (len(columns()) + 1)]
     million = (result["cost"] or {}).get("million_usd")
     return [
         name,
         verdict,
-        *(_measured(key, metrics[key], intervals.get(key)) for key in _MEASURED),
+        *(_measured(each, metrics.get(each.key), intervals.get(each.key)) for each in columns()),
         Cell(usd(million), million),
     ]
 
 
-def _measured(key: str, value: float | None, interval: Sequence[float] | None) -> Cell:
+def _measured(metric: Metric, value: float | None, interval: Sequence[float] | None) -> Cell:
     """Return the cell of a figure; the interval has a line of its own, to keep the table narrow."""
-    written = percent if key in _FRACTIONS else figure
-    shown = f"[{written(interval[0])}, {written(interval[1])}]" if value is not None and interval else ""
-    return Cell(written(value), value, interval=shown)
+    ends = ", ".join(written(metric, each) for each in interval or ())
+    return Cell(written(metric, value), value, interval=f"[{ends}]" if value is not None and ends else "")
 
 
 def _slos(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return each SLO once, even if several tests have judged it."""
-    return list({(slo["slo"], slo["verdict"]): slo for slo in result["slos"]}.values())
+    return list({(slo["slo"], slo["verdict"], slo["strict"]): slo for slo in result["slos"]}.values())
 
 
-_BESIDE = {
+_ALTERNATIVES = {
     "": "",
     "from_send": " from when it was sent",
     "corrected": " corrected",
@@ -153,11 +155,11 @@ def _figures(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """Return each figure: its name, its value, its interval and its effective sample size."""
     if result["not_judged"] or not result["metrics"]["requests"]:
         return []
-    sources = {"": {**result, **result["metrics"]}, **result["beside"]}
+    sources = {"": {**result, **result["metrics"]}, **result["alternatives"]}
     return [
-        (f"{name}{_BESIDE[beside]}", *cells)
-        for beside, source in sources.items()
-        for name, cells in measured_cells(source, source.get("intervals", {}), source.get("effective", {}))
+        (f"{name}{_ALTERNATIVES[kind]}", *cells)
+        for kind, source in sources.items()
+        for name, cells in measured_cells(source, source.get("intervals", {}), source.get("n_eff", {}))
     ]
 
 
@@ -193,10 +195,10 @@ def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if arrivals := result["arrivals"]:
         yield "arrivals", ", ".join(f"{name} {figure(value)}" for name, value in arrivals.items())
     yield from _server_facts(result["server"] or {})
-    yield "reached", result["reached"] or "-"
+    yield "reached", result["via"] or "-"
     if result["errors"]:
         yield "errors", ", ".join(f"{count} x {cause}" for cause, count in result["errors"].items())
-    yield from _flat("", {**result["configuration"], **result["circumstances"]})
+    yield from _flat("", {**result["configuration"], **result["environment"]})
 
 
 def _waiting(generator: Mapping[str, Any]) -> str:
@@ -210,8 +212,8 @@ def _server_facts(server: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     figures = {name: value for name, value in server.items() if isinstance(value, int | float)}
     if figures:
         yield "server", ", ".join(f"{name} {figure(value)}" for name, value in figures.items())
-    if server.get("happened"):
-        yield "what happened to replicas", "; ".join(server["happened"])
+    if server.get("incidents"):
+        yield "what happened to replicas", "; ".join(server["incidents"])
     if server.get("tf_metrics"):
         grown = server["tf_metrics"].items()
         yield "TF Serving's metrics", ", ".join(f"{name} {figure(value)}" for name, value in grown)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.load.baseline import Baseline
 from pytest_tfserving.load.histogram import Histogram, packed_floats, unpacked_floats
-from pytest_tfserving.load.latencies import SCHEMA_PERCENTILES, Latencies, percentile_name
+from pytest_tfserving.load.latencies import Latencies
 from pytest_tfserving.load.result import Arrivals, CpuUse, Generator, Result, Window
 from pytest_tfserving.load.run_record import RunRecord
+from pytest_tfserving.metrics import METRICS
 from pytest_tfserving.noise import Noise, NoiseKind
 from pytest_tfserving.server_side.observed import ServerSide
 from pytest_tfserving.slo import Decision, Undecided
@@ -38,19 +39,13 @@ def json_text(content: dict[str, Any]) -> str:
 
 def metrics(result: Result) -> dict[str, float]:
     """Return every metric by its name, which has the unit in it; ratios are fractions of 1."""
-    found: dict[str, float] = {"rps": result.rps}
-    for percentile in SCHEMA_PERCENTILES:
-        found[percentile_name(percentile)] = result.percentile_ms(percentile)
-    found |= {"mean_ms": result.mean_ms, "max_ms": result.max_ms, "error_rate": result.error_rate}
-    found |= {"requests": result.requests, "efficiency": result.efficiency}
-    found |= {"cpu_per_request_ms": result.cpu_per_request_ms}
-    return found
+    return {**{each.key: each.read(result) for each in METRICS.values()}, "requests": result.requests}
 
 
 def result_as_dict(result: Result) -> dict[str, Any]:
     """Return a result as plain values, its latencies as a recording."""
     values = {name: getattr(result, name) for name in result.__dataclass_fields__ if name not in NOT_WRITTEN}
-    for name in ("window", "generator", "bare", "server", "cpu", "arrivals", "run_record"):
+    for name in ("window", "generator", "baseline", "server", "cpu", "arrivals", "run_record"):
         values[name] = asdict(values[name]) if values[name] is not None else None
     for name in ("decided", "undecided"):
         values[name] = {text: asdict(each) for text, each in values[name].items()}
@@ -85,7 +80,7 @@ def recorded_latencies(recording: dict[str, Any], exact_ms: NDArray[np.float64] 
 
 def result_from_dict(values: dict[str, Any], exact_ms: NDArray[np.float64] | None = None) -> Result:
     """Return the result from the values that `result_as_dict` made; see `recorded_latencies`."""
-    bare, server, generator = values["bare"], values["server"], values["generator"]
+    baseline, server, generator = values["baseline"], values["server"], values["generator"]
     recording = values["recording"]
     return Result(
         **{
@@ -97,8 +92,8 @@ def result_from_dict(values: dict[str, Any], exact_ms: NDArray[np.float64] | Non
             "generator": Generator(**{**generator, "taken_by": tuple(generator["taken_by"])}),
             "decided": {text: Decision(**_known(each)) for text, each in values["decided"].items()},
             "undecided": {text: _undecided(each) for text, each in values["undecided"].items()},
-            "bare": _baseline(bare) if bare else None,
-            "server": ServerSide(**{**server, "happened": tuple(server["happened"])}) if server else None,
+            "baseline": _baseline(baseline) if baseline else None,
+            "server": ServerSide(**{**server, "incidents": tuple(server["incidents"])}) if server else None,
             "cpu": CpuUse(**values["cpu"]),
             "arrivals": Arrivals(**values["arrivals"]) if values["arrivals"] else None,
             "run_record": _run_record(values.get("run_record")),

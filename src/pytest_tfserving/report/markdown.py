@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.report.figures import (
     all_measured,
+    columns,
     figure,
-    percent_with_interval,
     reasons,
     usd,
     with_interval,
+    written_with_interval,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+
+    from pytest_tfserving.metrics import Metric
 
 _SIGNS = {"PASS": "✅", "FAIL": "❌", "INVALID": "❌", "INCONCLUSIVE": "⚠️", "NOT JUDGED": "⚪"}
 _SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|#~"})
@@ -33,11 +36,9 @@ def markdown_text(document: Mapping[str, Any]) -> str:
     names = {result["label"] for result in results}
     lines += [f"**{_sentence(document['recommendation']['sentence'], names)}**", ""]
     month = f"USD for {prices['hours_a_month']:g} h"
-    lines.append(
-        "| experiment | verdict | rps | p50 ms | p95 ms | p99 ms | errors | eff. | CPU ms "
-        f"| {month} | USD a million |"
-    )
-    lines.append("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
+    figures = [_heading(each) for each in columns()]
+    lines.append(f"| experiment | verdict | {' | '.join(figures)} | {month} | USD a million |")
+    lines.append("|---|---|" + "--:|" * (len(figures) + 2))
     lines += [_row(result) for result in results]
     told = [f"- {_code(each['label'])}: {_code(reason)}" for each in results for reason in reasons(each)]
     if told:
@@ -61,18 +62,19 @@ def verdict_line(document: Mapping[str, Any]) -> str:
     return f"{told} (incomplete: the run was interrupted)" if document["interrupted"] else told
 
 
+def _heading(metric: Metric) -> str:
+    """Return the heading of a column, with the unit of its figures."""
+    return metric.column if metric.column.endswith(" ms") or not metric.is_in_ms else f"{metric.column} ms"
+
+
 def _row(result: Mapping[str, Any]) -> str:
     metrics, intervals, cost = result["metrics"], result["intervals"], result["cost"] or {}
     cells = [_code_in_table(result["label"]), f"{_SIGNS[result['verdict']]} {result['verdict']}"]
     if result["not_judged"] or not metrics["requests"]:
-        cells += ["-"] * 7
+        cells += ["-"] * len(columns())
     else:
         cells += [
-            with_interval(metrics["rps"], intervals.get("rps")),
-            *(with_interval(metrics[name], intervals.get(name)) for name in ("p50_ms", "p95_ms", "p99_ms")),
-            percent_with_interval(metrics["error_rate"], intervals.get("error_rate")),
-            percent_with_interval(metrics["efficiency"], intervals.get("efficiency")),
-            with_interval(metrics["cpu_per_request_ms"], intervals.get("cpu_per_request_ms")),
+            written_with_interval(each, metrics.get(each.key), intervals.get(each.key)) for each in columns()
         ]
     cells += [usd(cost.get("month_usd")), usd(cost.get("million_usd"))]
     return f"| {' | '.join(cells)} |"
@@ -80,12 +82,12 @@ def _row(result: Mapping[str, Any]) -> str:
 
 def _sizes(results: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return every figure with its interval and effective sample size, in a folded section."""
-    measured = [each for each in results if not each["not_judged"] and each["effective"]]
+    measured = [each for each in results if not each["not_judged"] and each["n_eff"]]
     if not measured:
         return []
     lines = ["", "<details><summary>Intervals and effective sample sizes (n_eff)</summary>", ""]
     for each in measured:
-        texts = all_measured(each["metrics"], each["intervals"], each["effective"])
+        texts = all_measured(each["metrics"], each["intervals"], each["n_eff"])
         lines.append(f"- {_code(each['label'])}: {', '.join(texts)}")
     return [*lines, "", "</details>"]
 

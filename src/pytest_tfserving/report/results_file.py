@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from pytest_tfserving.addresses import without_secrets
 from pytest_tfserving.errors import ConfigurationError, shown
 from pytest_tfserving.foreign_text import one_line, printable
+from pytest_tfserving.report import schema_1
 from pytest_tfserving.report.document import SCHEMA_VERSION
 from pytest_tfserving.report.json import finite
+from pytest_tfserving.text_file import json_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 
 _SCHEMA = Path(__file__).with_name("results.schema.json")
 _MOST_BYTES = 1 << 28
-_DEEPEST = 64
 # Results have no longer numbers, and longer ones take long to read.
 _MOST_DIGITS = 18
 
@@ -31,14 +32,16 @@ def read_document(path: Path) -> dict[str, Any]:
         ConfigurationError: when the file cannot be read, is truncated, has an unknown schema version, or
             does not match the schema.
     """
-    content = _json(path)
+    content = json_of(path, "result file", _MOST_BYTES, _whole, _refuse)
     version = content.get("schema_version") if isinstance(content, dict) else None
-    if version != SCHEMA_VERSION:
+    if version not in (schema_1.VERSION, SCHEMA_VERSION) or isinstance(version, bool):
         raise ConfigurationError(
             f"{path} is not a result file of this version: its schema_version is {shown(version)}, "
-            f"this version reads {SCHEMA_VERSION}."
+            f"this version reads {schema_1.VERSION} and {SCHEMA_VERSION}."
         )
     document: dict[str, Any] = finite(_cleaned(content))
+    if version == schema_1.VERSION:
+        document = schema_1.upgraded(document)
     document.setdefault("searches", [])
     document.setdefault("calibration", None)
     if not (document.get("results") or document["searches"]):
@@ -50,29 +53,11 @@ def read_document(path: Path) -> dict[str, Any]:
 
 def _without_secrets(document: dict[str, Any]) -> dict[str, Any]:
     """Return a document without the credentials that older versions recorded with an address."""
-    addresses = {"results": "reached", "searches": "experiment"}
+    addresses = {"results": "via", "searches": "experiment"}
     return document | {
         part: [{**each, name: without_secrets(str(each[name]))} for each in document[part]]
         for part, name in addresses.items()
     }
-
-
-def _json(path: Path) -> Any:
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
-    if len(content) > _MOST_BYTES:
-        raise ConfigurationError(f"{path} is not a result file: it has more than {_MOST_BYTES >> 20} MB.")
-    try:
-        found = json.loads(content.decode(), parse_int=_whole, parse_constant=_refuse)
-        _check_depth(found)
-    except ValueError as error:
-        raise ConfigurationError(f"{path} is not whole JSON: {one_line(str(error))}.") from None
-    except RecursionError:
-        raise ConfigurationError(f"{path} is not a result file: it is nested too deeply.") from None
-    return found
 
 
 def _whole(digits: str) -> float:
@@ -81,20 +66,6 @@ def _whole(digits: str) -> float:
 
 def _refuse(name: str) -> float:
     raise ValueError(f"JSON has no {name}")
-
-
-def _check_depth(content: Any) -> None:
-    """Raise a RecursionError for values that are nested too deeply for recursive functions."""
-    level = [content]
-    for _ in range(_DEEPEST):
-        level = [part for each in level for part in _parts(each)]
-    if level:
-        raise RecursionError
-
-
-def _parts(value: Any) -> list[Any]:
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return [part for part in parts if isinstance(part, dict | list)]
 
 
 def _cleaned(value: Any) -> Any:

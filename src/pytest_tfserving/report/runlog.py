@@ -221,9 +221,11 @@ class RunLog:
             file.write(json.dumps(line) + "\n")
 
     def _lines(self) -> Iterator[dict[str, Any]]:
+        """Yield all whole lines: one that another process is writing, or died over, is none yet."""
         for path in sorted(self.folder.glob("*.jsonl")):
-            for line in path.read_text(encoding="utf-8").splitlines():
-                yield json.loads(line)
+            for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+                if line.endswith("\n"):
+                    yield json.loads(line)
 
     def _result(self, line: dict[str, Any]) -> Result:
         import numpy as np

@@ -4,33 +4,36 @@ from __future__ import annotations
 
 import math
 import shutil
+import sys
 import time
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_tfserving.report.figures import (
+    columns,
     curve_lines,
     figure,
     measured_text,
-    percent,
     reasons,
     roles,
     stage_text,
     usd,
+    written,
 )
 from pytest_tfserving.slo import Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     import pytest
     from _pytest.terminal import TerminalReporter
 
-    from pytest_tfserving.schedule import Schedule
+    from pytest_tfserving.metrics import Metric
 
 _NAME_WIDTH = 27
 _SIMPLE_EVERY_S = 10.0
 # The first line on a run of load comes sooner: it shows that there are answers.
 _FIRST_S = 2.0
-_COLUMNS = (("rps", 6), ("p50", 5), ("p95", 6), ("p99", 6), ("errors", 6), ("eff.", 5))
-_WITH_INTERVALS = ("rps", "p50_ms", "p95_ms", "p99_ms", "error_rate", "efficiency", "cpu_per_request_ms")
 _FIGURES_A_LINE = 3
 _COLOURS = {
     Verdict.PASS: {"green": True},
@@ -41,38 +44,53 @@ _COLOURS = {
 }
 
 
+class TimeLeft(Protocol):
+    """The time that a session may still take, as text; it is told what load is at work."""
+
+    def begin_load(self, run_time_s: float) -> None:
+        """Note that a run of load begins."""
+
+    def go_on(self, load_left_s: float) -> None:
+        """Note for how long the run of load goes on, at most."""
+
+    def end_load(self) -> None:
+        """Note that the run of load is over."""
+
+
 class Progress:
-    """A line about the current work: rewritten in place on a terminal, else printed now and then."""
+    """A line about the current work: rewritten in place on a terminal, else printed now and then.
+
+    A worker of pytest-xdist has no terminal. It prints to standard error, which is the controller's, and says
+    its name in the place of how far the session is: it does not know what other workers do.
+    """
 
     def __init__(self, config: pytest.Config, ui: str) -> None:
         self._reporter: TerminalReporter | None = config.pluginmanager.get_plugin("terminalreporter")
         self._capture = config.pluginmanager.get_plugin("capturemanager")
+        self._worker = str(getattr(config, "workerinput", {}).get("workerid", ""))
         is_terminal = bool(self._reporter and self._reporter.isatty)
         self._ui = ui or ("live" if is_terminal else "simple")
-        if self._reporter is None or hasattr(config, "workerinput") or config.get_verbosity() < 0:
+        if self._worker and self._ui == "live":
+            self._ui = "simple"
+        if not (self._reporter or self._worker) or config.get_verbosity() < 0:
             self._ui = "none"
         self._shown_at = -math.inf
         self._open = False
-        self.schedule: Schedule | None = None
+        # Returns how far the session is, empty until that is known.
+        self.how_far: Callable[[], str] = str
 
     def __call__(self, text: str, *, often: bool = False) -> None:
         """Show ``text``; texts that come ``often`` replace each other, or are thinned out in simple mode."""
         if self._ui == "none" or (self._ui == "simple" and often and not self._due()):
             return
         self._shown_at = time.monotonic()
-        assert self._reporter is not None
-        if left := str(self.schedule or ""):
-            text = f"{left}: {text}"
+        if before := self._worker or str(self.schedule or ""):
+            text = f"{before}: {text}"
         with self._uncaptured():
             if self._ui == "live":
-                # A line that goes on below it would not be rewritten as a whole.
-                width = shutil.get_terminal_size().columns - 1
-                self._reporter.rewrite(text[:width], erase=True)
-                self._open = True
+                self._rewrite(text)
             else:
-                self._reporter.ensure_newline()
-                self._reporter.write_line(f"  {text}")
-                self._reporter.flush()
+                self._write_line(f"  {text}")
 
     def close(self) -> None:
         """Clear the line."""
@@ -81,8 +99,9 @@ class Progress:
                 self._reporter.rewrite("", erase=True)
             self._open = False
 
-    def load(self, experiment: str, run_time_s: float) -> Any:
-        """Return a function that shows one tick of a run of load."""
+    @contextmanager
+    def load(self, experiment: str, run_time_s: float) -> Iterator[Callable[[dict[str, Any]], None]]:
+        """Note that load is put on ``experiment``; give a function that shows one tick of the load."""
         has_begun = False
 
         def show(tick: dict[str, Any]) -> None:
@@ -90,6 +109,8 @@ class Progress:
             p95 = "no answer yet" if tick["p95_ms"] is None else f"p95 {figure(tick['p95_ms'])} ms"
             users = f"{tick['users']} user{'' if tick['users'] == 1 else 's'}"
             failed = f", {tick['failures']} errors" if tick["failures"] else ""
+            if self.schedule:
+                self.schedule.go_on(run_time_s - tick["at_s"])
             self(
                 f"{experiment}: {tick['at_s']:.0f} s of at most {run_time_s:.0f} s, {users}, "
                 f"{tick['rps']:.0f} rps, {p95}{failed}",
@@ -97,14 +118,34 @@ class Progress:
             )
             has_begun = tick["at_s"] >= _FIRST_S
 
-        return show
+        if self.schedule:
+            self.schedule.begin_load(run_time_s)
+        try:
+            yield show
+        finally:
+            if self.schedule:
+                self.schedule.end_load()
 
     def _due(self) -> bool:
         return time.monotonic() - self._shown_at >= _SIMPLE_EVERY_S
 
-    def _uncaptured(self) -> Any:
-        from contextlib import nullcontext
+    def _rewrite(self, text: str) -> None:
+        assert self._reporter is not None
+        # A line that goes on below it would not be rewritten as a whole.
+        width = shutil.get_terminal_size().columns - 1
+        self._reporter.rewrite(text[:width], erase=True)
+        self._open = True
 
+    def _write_line(self, line: str) -> None:
+        if self._reporter:
+            self._reporter.ensure_newline()
+            self._reporter.write_line(line)
+            self._reporter.flush()
+        else:
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
+
+    def _uncaptured(self) -> Any:
         return self._capture.global_and_fixture_disabled() if self._capture else nullcontext()
 
 
@@ -138,7 +179,7 @@ def write_table(reporter: TerminalReporter, document: dict[str, Any]) -> None:
         "=", f"{title}, incomplete: the run was interrupted" if document["interrupted"] else title
     )
     width = max([_NAME_WIDTH, *(len(result["label"]) for result in results)])
-    head = " ".join(f"{name:>{size}}" for name, size in _COLUMNS)
+    head = " ".join(f"{each.column:>{each.terminal_width}}" for each in _columns())
     reporter.write_line(f"{'':{width}} {head} verdict")
     for result in results:
         reporter.write(f"{result['label']:{width}} {_cells(result)} ")
@@ -152,6 +193,8 @@ def write_table(reporter: TerminalReporter, document: dict[str, Any]) -> None:
             reporter.write_line(f"{result['label']}: {reason}")
     if any(result["metrics"]["requests"] for result in results):
         reporter.write_line("in ms; [95 % interval]; eff. = rps as a share of the bare in-process session's")
+    if any(" n_eff " in _intervals(result) for result in results):
+        reporter.write_line("n_eff: how many independent requests carry as much information")
 
 
 def write_curve(reporter: TerminalReporter, search: dict[str, Any]) -> None:
@@ -182,19 +225,24 @@ def write_costs(reporter: TerminalReporter, document: dict[str, Any]) -> None:
 def _intervals(result: dict[str, Any]) -> str:
     """Return ``  rps 148 [141, 156] n_eff 120, p95 210 [201, 224] n_eff 310``; empty without intervals."""
     texts = [
-        measured_text(name, result["metrics"], result["intervals"], result["effective"])
-        for name in _WITH_INTERVALS
-        if name in result["intervals"]
+        measured_text(each, result["metrics"], result["intervals"], result["n_eff"])
+        for each in columns()
+        if each.key in result["intervals"]
     ]
     lines = [", ".join(texts[at : at + _FIGURES_A_LINE]) for at in range(0, len(texts), _FIGURES_A_LINE)]
     return "\n".join(f"  {line}" for line in lines) if not result["not_judged"] else ""
 
 
 def _cells(result: dict[str, Any]) -> str:
+    return " ".join(f"{_cell(result, each):>{each.terminal_width}}" for each in _columns())
+
+
+def _cell(result: dict[str, Any], metric: Metric) -> str:
     metrics = result["metrics"]
-    latencies = (metrics["p50_ms"], metrics["p95_ms"], metrics["p99_ms"])
-    errors = percent(metrics["error_rate"]) if metrics["requests"] else "-"
-    shown = [figure(metrics["rps"]), *map(figure, latencies), errors, percent(metrics["efficiency"])]
-    if result["not_judged"]:
-        shown = ["-"] * len(_COLUMNS)
-    return " ".join(f"{text:>{size}}" for text, (_, size) in zip(shown, _COLUMNS, strict=True))
+    is_known = not result["not_judged"] and (metrics["requests"] or metric.name != "errors")
+    return written(metric, metrics.get(metric.key)) if is_known else "-"
+
+
+def _columns() -> list[Metric]:
+    """Return the metrics that the terminal has room for."""
+    return [each for each in columns() if each.terminal_width]

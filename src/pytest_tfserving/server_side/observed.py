@@ -27,7 +27,7 @@ class ServerSide:
 
     ``cores`` is the mean number of cores in use, ``rss_bytes`` the highest seen. ``throttled`` is the
     fraction of the scheduler's periods in which a CPU limit held a replica back, and ``throttled_s`` for how
-    long. ``restarts`` are those of the whole run, ``happened`` what befell replicas in it, a sentence each.
+    long. ``restarts`` are those of the whole run, ``incidents`` what befell replicas in it, a sentence each.
     ``tf_metrics`` is what TF Serving's own metrics grew by
     from before the run's first request to after its last.
     """
@@ -39,7 +39,7 @@ class ServerSide:
     context_switches_per_s: float | None = None
     major_faults: int | None = None
     restarts: int | None = None
-    happened: tuple[str, ...] = ()
+    incidents: tuple[str, ...] = ()
     tf_metrics: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -113,7 +113,7 @@ def findings(
         vcpus: those of all replicas together, None where that is not known.
         errors: how often each cause of failure came.
     """
-    yield from server.happened
+    yield from server.incidents
     if server.restarts:
         yield f"containers restarted {server.restarts} times during the load"
     if full := sum(count for cause, count in errors.items() if _QUEUE_IS_FULL in cause):

@@ -40,7 +40,7 @@ class ServerWatch:
 
     def __enter__(self) -> Self:
         self._before = read_metrics(self._deployment)
-        self._happened_before = len(self._deployment.happened())
+        self._happened_before = len(self._deployment.incidents())
         self._thread.start()
         return self
 
@@ -61,8 +61,8 @@ class ServerWatch:
             for row in result.series
         ]
         server = observed(samples, window.start_s, window.end_s, self._metrics)
-        if happened := tuple(self._deployment.happened()[self._happened_before :]):
-            server = replace(server or ServerSide(), happened=happened)
+        if incidents := tuple(self._deployment.incidents()[self._happened_before :]):
+            server = replace(server or ServerSide(), incidents=incidents)
         return replace(result, server=server, series=series)
 
     def _look(self) -> None:

@@ -177,16 +177,16 @@ def ratio_interval(
     return max(ratio - float(below[0]), 0.0), ratio + float(above[0])
 
 
-def share_interval(hits: int, effective: float, count: int) -> Interval | None:
-    """The 95 % interval of the share ``hits / count``, as much as ``effective`` independent values tell.
+def share_interval(hits: int, n_eff: float, count: int) -> Interval | None:
+    """The 95 % interval of the share ``hits / count``, as much as ``n_eff`` independent values tell.
 
     Wilson's score interval (Journal of the American Statistical Association 22, 1927).
     """
-    if not count or effective <= 0:
+    if not count or n_eff <= 0:
         return None
-    share, spread = hits / count, _Z**2 / effective
+    share, spread = hits / count, _Z**2 / n_eff
     centre = (share + spread / 2) / (1 + spread)
-    half = _Z / (1 + spread) * math.sqrt(share * (1 - share) / effective + spread / (4 * effective))
+    half = _Z / (1 + spread) * math.sqrt(share * (1 - share) / n_eff + spread / (4 * n_eff))
     # The ends are exact where all are hits, or none is: rounding would leave a trace of a share.
     return max(centre - half, 0.0) if hits else 0.0, min(centre + half, 1.0) if hits < count else 1.0
 

@@ -187,7 +187,7 @@ class LevelModel:
             prior - sums.log_variance[:, None] / 2 - self.blocks * np.log(scale) - squares / (2 * scale**2)
         )
 
-    def effective(self) -> Floats:
+    def n_eff(self) -> Floats:
         """Return how many independent blocks the mean rests on."""
         weights, _, _ = self.components()
         return np.asarray((weights * self._sums.ones).sum(axis=-1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.bare import BarePlan, BareReady, BareSession, Pulses, start_sessions
+from pytest_tfserving.bare import BarePlan, BareReady, BareSession, SessionPulses, start_sessions
 from pytest_tfserving.errors import DeploymentError
 from pytest_tfserving.freeze import can_be_frozen
 from pytest_tfserving.targets.served_model import latest_version
@@ -41,12 +41,12 @@ class BareSessions:
             ]
             self._sessions = start_sessions(plans, order.folder)
 
-    def pulses(self, clock_path: Path) -> Pulses | None:
+    def pulses(self, clock_path: Path) -> SessionPulses | None:
         """The pulses of one run of load, not yet begun; the file of its clock is ``clock_path``."""
         if not self._wait_until_ready():
             return None
         servers = self._servers()
-        return Pulses(self._sessions, servers, clock_path) if can_be_frozen(servers) else None
+        return SessionPulses(self._sessions, servers, clock_path) if can_be_frozen(servers) else None
 
     def right_answer(self) -> Any:
         """What the model answers in process, None when that is not known or never the same twice."""

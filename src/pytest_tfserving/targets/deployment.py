@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from pytest_tfserving.bare import Pulses
     from pytest_tfserving.experiment import Experiment
     from pytest_tfserving.load.place import Place
+    from pytest_tfserving.targets.pulses import Pulses
     from pytest_tfserving.targets.usage import Usage
 
 _LOOK_S = 0.05
@@ -66,7 +66,7 @@ class Deployment:
     """One experiment running on one target.
 
     ``label`` is what results call it: the experiment's name where its shape was deployed. ``failure()`` is
-    a sentence once something in it has died, known at most ``known_after_s`` later. ``happened()`` has one
+    a sentence once something in it has died, known at most ``known_after_s`` later. ``incidents()`` has one
     for each thing that happened to its replicas, oldest first. ``pulses(path)`` are the baseline's in a run
     of load whose clock has that file, and ``right_answer()`` is what the baseline answers, both None where
     there is none. ``load_place`` is where load processes run, this machine where there is none.
@@ -80,15 +80,15 @@ class Deployment:
     model: str
     path: str
     endpoints: tuple[Endpoint, ...]
-    reached: str
+    via: str
     grpc_endpoints: tuple[Endpoint, ...] = ()
     generator_cores: frozenset[int] = frozenset()
     load_place: Place | None = None
     unfit: str = ""
-    circumstances: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
     failure: Callable[[], str] = _nothing_failed
     known_after_s: float = 0.5
-    happened: Callable[[], Sequence[str]] = _nothing_happened
+    incidents: Callable[[], Sequence[str]] = _nothing_happened
     evidence: Callable[[], Evidence] = _no_evidence
     pulses: Callable[[Path], Pulses | None] = _no_pulses
     right_answer: Callable[[], Any] = _unknown

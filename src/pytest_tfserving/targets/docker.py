@@ -111,10 +111,10 @@ def deploy(order: Order) -> Iterator[Deployment]:
             path=f"/v1/models/{plan.model}",
             endpoints=tuple(replica.rest for replica in replicas),
             grpc_endpoints=tuple(replica.grpc for replica in replicas),
-            reached=replicas[0].reached,
+            via=replicas[0].via,
             generator_cores=placement.generator if CAN_PIN else frozenset(),
             unfit=placement.unfit,
-            circumstances=_circumstances(plan, image, facts, placement),
+            environment=_environment(plan, image, facts, placement),
             failure=lambda: _failure(replicas),
             evidence=lambda: _evidence(replicas),
             pulses=bare.pulses,
@@ -169,7 +169,7 @@ def _who_can_read(base_path: Path, *, rootless: bool) -> str | None:
     return "0:0" if rootless else f"{owner.st_uid}:{owner.st_gid}"
 
 
-def _circumstances(plan: Plan, image: Image, facts: dict[str, Any], placement: Placement) -> dict[str, Any]:
+def _environment(plan: Plan, image: Image, facts: dict[str, Any], placement: Placement) -> dict[str, Any]:
     return {
         "server": "container",
         "image": {"id": image.id, "tags": image.tags, "digests": image.attrs.get("RepoDigests") or []},
@@ -227,7 +227,7 @@ class Replica:
     container: Container
     rest: Endpoint
     grpc: Endpoint
-    reached: str
+    via: str
     ram_bytes: int
 
     @property
@@ -267,8 +267,8 @@ def _start(engine: Engine, plan: Plan, index: int, cores: tuple[int, ...]) -> Re
         )
         container.start()
         container.reload()
-        rest, grpc, reached = _addresses(container)
-    return Replica(index, cores, engine, container, rest, grpc, reached, plan.ram_bytes)
+        rest, grpc, via = _addresses(container)
+    return Replica(index, cores, engine, container, rest, grpc, via, plan.ram_bytes)
 
 
 def _addresses(container: Container) -> tuple[Endpoint, Endpoint, str]:

@@ -282,13 +282,13 @@ def _deployment(
         path=f"/v1/models/{model}",
         endpoints=reached.rest,
         grpc_endpoints=reached.grpc,
-        reached=f"{reached.how}, load from Pods of the cluster" if place else reached.how,
+        via=f"{reached.how}, load from Pods of the cluster" if place else reached.how,
         load_place=place,
         unfit=space.unfit,
-        circumstances=_circumstances(order, placed, space),
+        environment=_environment(order, placed, space),
         failure=failure,
         known_after_s=_KNOWN_AFTER_S,
-        happened=watch.events,
+        incidents=watch.events,
         evidence=lambda: _evidence(cluster, namespace, tags, watch.throttling),
         usage=lambda: watch.usage,
     )
@@ -307,7 +307,7 @@ def _load_place(order: Order, placed: Placed, reached: Reach) -> PodPlace:
     )
 
 
-def _circumstances(order: Order, placed: Placed, space: Room) -> dict[str, Any]:
+def _environment(order: Order, placed: Placed, space: Room) -> dict[str, Any]:
     version = json.loads(placed.cluster.text("/version"))
     status = placed.pods[0]["status"]["containerStatuses"]
     image = next(each for each in status if each["name"] == CONTAINER)

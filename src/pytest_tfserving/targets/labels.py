@@ -73,7 +73,7 @@ class Owner:
             process = psutil.Process(self.pid)
             only_waits_to_be_reaped = process.status() == psutil.STATUS_ZOMBIE
             apart_s = abs(process.create_time() - self.started_s)
-        except (psutil.NoSuchProcess, ValueError):
+        except (psutil.NoSuchProcess, ValueError, OverflowError):
             return False
         return not only_waits_to_be_reaped and apart_s < _CLOCK_TOLERANCE_S
 
@@ -147,7 +147,7 @@ def owner_of(carried: Mapping[str, str]) -> Owner | None:
     try:
         written = json.loads(carried[OWNER])
         return Owner(str(written["host"]), int(written["pid"]), float(written["started_s"]))
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, OverflowError, RecursionError):
         return None
 
 

@@ -74,10 +74,10 @@ def deploy(order: Order) -> Iterator[Deployment]:
             path=f"/v1/models/{replicas[0].model}",
             endpoints=tuple(replica.endpoint for replica in replicas),
             grpc_endpoints=tuple(replica.grpc_endpoint for replica in replicas),
-            reached="loopback, each replica's own port",
+            via="loopback, each replica's own port",
             generator_cores=placement.generator if CAN_PIN else frozenset(),
             unfit=placement.unfit,
-            circumstances={
+            environment={
                 "server": replicas[0].command[0] if order.settings.server else "embedded",
                 "server_flags": order.experiment.options.flags("batching_config.txt"),
                 "pinned": CAN_PIN,

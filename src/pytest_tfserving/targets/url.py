@@ -70,6 +70,19 @@ def unfit(settings: Settings, experiment: Experiment) -> str:  # noqa: ARG001 - 
     return ""
 
 
+def refusal(settings: Settings, experiment: Experiment) -> str:
+    """Return why the address is none for an experiment; empty where it is one."""
+    endpoint, _, _ = parse_url(settings.url)
+    if endpoint.protocol == experiment.protocol:
+        return ""
+    example = GRPC_EXAMPLE if experiment.protocol == "grpc" else EXAMPLE
+    return (
+        f"--tfserving-url: {settings.url} is an address of {endpoint.protocol}, and experiment "
+        f"{experiment.name!r} is loaded over {experiment.protocol}; write it as {example}, or choose "
+        f"experiments whose protocol is {endpoint.protocol}."
+    )
+
+
 def served(settings: Settings, experiment: Experiment, say: Callable[[str], None]) -> dict[str, Any]:  # noqa: ARG001 - every target has this function
     """Return the address and the protocol: all else is whatever it is there."""
     return {"server": settings.url, "model": "at the address", "protocol": experiment.protocol}
@@ -78,14 +91,10 @@ def served(settings: Settings, experiment: Experiment, say: Callable[[str], None
 @contextmanager
 def deploy(order: Order) -> Iterator[Deployment]:
     """Check that the model at the address is AVAILABLE and yield it as a deployment."""
+    if problem := refusal(order.settings, order.experiment):
+        raise ConfigurationError(problem)
     endpoint, path, model = parse_url(order.settings.url)
     protocol = order.experiment.protocol
-    if endpoint.protocol != protocol:
-        example = GRPC_EXAMPLE if protocol == "grpc" else EXAMPLE
-        raise ConfigurationError(
-            f"{order.experiment.name} is loaded over {protocol}, and {order.settings.url} is an address of "
-            f"{endpoint.protocol}; write it as {example}."
-        )
     wait_until_available(
         endpoint,
         path,
@@ -100,5 +109,5 @@ def deploy(order: Order) -> Iterator[Deployment]:
         path=path,
         endpoints=() if protocol == "grpc" else (endpoint,),
         grpc_endpoints=(endpoint,) if protocol == "grpc" else (),
-        reached=f"the address given, {order.settings.url}",
+        via=f"the address given, {order.settings.url}",
     )

@@ -1,1 +1,1 @@
-"""The Locust users that put load on an endpoint; imported in the load child only."""
+"""Locust users that put load on an endpoint; only load processes import them."""

@@ -1,4 +1,4 @@
-"""The user of a closed loop: sends, waits for the answer, thinks, sends again."""
+"""Users of a closed loop: each sends a request, waits for the response, pauses, and sends again."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from locust.exception import StopUser
 
 from pytest_tfserving.load.users.requester import Loop
 
-# A refused connection comes back at once; without a pause its users would only count refusals.
+# A connection is refused at once; without a pause users would only count refusals.
 PAUSE_AFTER_NO_ANSWER_S = 0.1
 
 
 class ClosedUser(User):
-    """One of a closed loop's users."""
+    """A user of a closed loop."""
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
@@ -24,7 +24,7 @@ class ClosedUser(User):
 
     @task
     def predict(self) -> None:
-        """Send, think, send again, until the run ends or the user is stopped."""
+        """Send requests with pauses until the run ends or the user is stopped."""
         state, send, now_s = self._shared, self._requester.send, self._shared.now_s
         think_time_s, pace_s = state.profile["think_time_s"], state.profile["pace_s"]
         while not (state.stopping or self._leaves):
@@ -37,22 +37,22 @@ class ClosedUser(User):
         raise StopUser
 
     def stop(self, force: bool = False) -> bool:  # noqa: FBT001, FBT002, ARG002 - Locust's signature
-        """Leave after the answer that is waited for: a request that was sent is recorded."""
+        """Stop after the response to the request under way, so that this request is recorded."""
         self._leaves = True
         return False
 
 
 class ClosedLoop(Loop):
-    """Users that wait for each other's turn at the server."""
+    """Closed loop: a fixed number of users, each with at most one request under way."""
 
     user_classes = (ClosedUser,)
 
     def answered_since(self, at_s: float) -> bool:
-        """Whether every user has had an answer since."""
+        """Return whether every user has got a response since ``at_s``."""
         return bool(self.requesters) and all(each.finished_at > at_s for each in self.requesters)
 
     def waits_since(self) -> float | None:
-        """When the last user began to wait or to think, if any of them waits."""
+        """Return when the last user began to wait or to pause; None if no user waits."""
         if not self.waiting():
             return None
         return max(max(each.finished_at, each.waiting_since) for each in self.requesters)

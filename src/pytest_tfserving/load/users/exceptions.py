@@ -1,4 +1,4 @@
-"""Exceptions of a locustfile's code, wherever they end up: Locust and gevent only log most of them."""
+"""Exceptions of a locustfile's code, from all places: Locust and gevent only log most of them."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
     OnException = Callable[[BaseException, "Place", TracebackType | None], None]
 
-# Raised to tell Locust what a user does next.
+# Exceptions that tell Locust what a user does next.
 CONTROL = (GreenletExit, InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately, StopTest, StopUser)
-# More would hide the verdict they belong to.
+# More tracebacks would hide the verdict.
 _MOST_SHOWN = 10
 _MOST_LINES = 40
 _LONGEST_LINE = 300
 _LONGEST_CAUSE = 200
 _SEEN_AT = "_pytest_tfserving_seen_at"
-# These log an exception that they also tell of by an event.
+# Loggers of Locust for exceptions that Locust also reports by an event.
 _LOGGERS = ("locust.user.task", "locust.user.users")
 
 
@@ -54,7 +54,7 @@ _INSTALLED = f"{sysconfig.get_path('purelib')}{os.sep}"
 
 
 class Place(IntEnum):
-    """A place where an exception is seen: one on its way up passes these places in this order."""
+    """Place where an exception is seen. An exception on its way up passes the places in this order."""
 
     BLOCK = 0  # leaves a `with` block of a response, or a listener of an event
     GREENLET = 1  # ends a greenlet or a thread that a user started
@@ -64,9 +64,9 @@ class Place(IntEnum):
 
 
 def is_new(error: BaseException, place: Place) -> bool:
-    """Return whether an exception seen at ``place`` was not seen before on its way there.
+    """Return whether an exception at ``place`` was not seen before on its way there.
 
-    The same object can be raised again, and is new each time: it then is back at an earlier place.
+    The same object can be raised again. Then it is back at an earlier place, and counts as new.
     """
     before = vars(error).get(_SEEN_AT, place)
     vars(error)[_SEEN_AT] = place
@@ -74,14 +74,14 @@ def is_new(error: BaseException, place: Place) -> bool:
 
 
 def cause_of(error: Any) -> str:
-    """Return what a request has failed with, in one line of limited length; a text is its own cause."""
+    """Return the cause of a failed request, an exception or a text, as one line of limited length."""
     if isinstance(error, str):
         return one_line(error, _LONGEST_CAUSE)
     return one_line(_text(error), _LONGEST_CAUSE) or type(error).__name__
 
 
 def typed_cause_of(error: BaseException) -> str:
-    """Return an exception's type and text, in one line of limited length."""
+    """Return an exception's type and text as one line of limited length."""
     text = _text(error)
     return one_line(f"{type(error).__name__}: {text}" if text else type(error).__name__, _LONGEST_CAUSE)
 
@@ -94,10 +94,10 @@ def _text(error: Any) -> str:
 
 
 class Tracebacks:
-    """The first traceback of each kind of exception, without the frames of others' code.
+    """Collector of the first traceback of each kind of exception, with the frames of the user's own code.
 
-    A kind is a type and the lines of the user's own code that it comes through. ``show`` is called with each
-    text.
+    A kind is the type of the exception and the lines of the user's own code in its traceback. ``show`` is
+    called with each text.
     """
 
     def __init__(self, show: Callable[[str], object]) -> None:
@@ -116,7 +116,7 @@ class Tracebacks:
 
 
 def own_traceback(error: BaseException, trace: TracebackType | None) -> str:
-    """Return the text of a traceback with the frames of the user's own code alone."""
+    """Return the text of a traceback with only the frames of the user's own code."""
     found = traceback.TracebackException(type(error), error, trace)
     for each in _chain(found):
         each.stack = traceback.StackSummary.from_list([row for row in each.stack if _is_own(row.filename)])
@@ -128,7 +128,7 @@ def own_traceback(error: BaseException, trace: TracebackType | None) -> str:
 
 
 def _chain(found: traceback.TracebackException) -> Iterator[traceback.TracebackException]:
-    """Yield an exception and those that it comes from."""
+    """Yield an exception, its causes, contexts and members of groups."""
     left = [found]
     while left:
         each = left.pop()
@@ -138,27 +138,27 @@ def _chain(found: traceback.TracebackException) -> Iterator[traceback.TracebackE
 
 
 def _own_lines(trace: TracebackType | None) -> tuple[tuple[str, int], ...]:
-    """Return the lines of the user's own code that an exception has come through, the innermost ones."""
+    """Return the innermost lines of the user's own code in a traceback."""
     lines = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(trace)]
     return tuple(line for line in lines if _is_own(line[0]))[-_MOST_LINES:]
 
 
 def has_own_part(error: BaseException) -> bool:
-    """Return whether an exception has come through the user's own code."""
+    """Return whether the traceback of an exception has a line of the user's own code."""
     return bool(_own_lines(error.__traceback__))
 
 
 def _is_own(filename: str) -> bool:
-    """Return whether a file is the locustfile, or code that it brings along."""
+    """Return whether a file is the locustfile, or other code of the user."""
     if filename.startswith(_OTHERS) or not Path(filename).is_absolute():
         return False
     return filename.startswith(_INSTALLED) or not filename.startswith(_STANDARD_LIBRARY)
 
 
 class ExceptionHooks:
-    """Hooks that call ``on_exception`` with each exception that Locust or gevent hears of, and its place.
+    """Hooks that call ``on_exception`` with each exception that Locust or gevent sees, and its place.
 
-    What Locust would log, and gevent print, is not written anywhere else then.
+    Locust then does not log these exceptions, and gevent does not print them.
     """
 
     def __init__(self, on_exception: OnException) -> None:
@@ -170,9 +170,9 @@ class ExceptionHooks:
             logging.getLogger(name).addFilter(self._take_logged)
 
     def watch(self, environment: Any) -> None:
-        """Hear of exceptions in the users and greenlets of an environment, which has its runner."""
+        """Install the hooks for the users and greenlets of an environment, which must have its runner."""
         self._runner = environment.runner
-        # The first listener hears of a request or an error whatever those of the user's raise.
+        # The first listener is called even if a listener of the user raises an exception.
         environment.events.user_error._handlers.insert(0, self._on_user_error)  # noqa: SLF001 - no other way
         hub = gevent.get_hub()
         self._print, hub.print_exception = hub.print_exception, self._on_greenlet_error
@@ -200,7 +200,7 @@ class ExceptionHooks:
             self.on_exception(ended.exc_value, Place.GREENLET, ended.exc_traceback)
 
     def _place_of(self, context: Any) -> Place | None:
-        """Return what the greenlet is that ended with an error; None for those that only Locust is in."""
+        """Return the place of the greenlet that ended with an error; None for Locust's own greenlets."""
         runner = self._runner
         if context is None:
             return None
@@ -211,7 +211,7 @@ class ExceptionHooks:
         return None if context in runner.greenlet else Place.GREENLET
 
     def _take_logged(self, record: logging.LogRecord) -> bool:
-        """Take an exception that Locust logs while it handles it; return whether to log the record."""
+        """Report an exception that Locust handles and logs; return whether Locust may log the record."""
         error = sys.exc_info()[1]
         if error is None or record.levelno < logging.ERROR or not record.pathname.startswith(_LOCUST):
             return True

@@ -1,4 +1,4 @@
-"""Unary gRPC calls, each the same prebuilt request, over connections that are shared or a user's own."""
+"""Unary gRPC calls with one prebuilt request, over connections that users share or own."""
 
 from __future__ import annotations
 
@@ -24,15 +24,21 @@ _HTTP_OK = b"200"
 _PREFIX_BYTES = 5
 _STATUS = re.compile(rb"[0-9]{1,4}")
 _STATUS_SHOWN = 20
-# A server counts a call for a moment after its end, and may refuse one more than once.
+# A server counts a call for a moment after its end, so it may refuse a new call more than once.
 _TRIES = 5
 _FIRST_PAUSE_S = 0.001
 
 
 class GrpcChannel:
-    """A connection to one endpoint for any number of users, opened when it is needed, again and again.
+    """Connection to one endpoint for any number of users, opened and reopened when it is needed.
 
-    ``message`` is the serialized request, ``deadline_s`` what the server is told each call may take.
+    Args:
+        host: the endpoint's host.
+        port: the endpoint's port.
+        message: the serialized request.
+        tls: whether to use TLS.
+        deadline_s: the timeout of each call that is sent to the server, in seconds.
+        most_bytes: a larger response is an error.
     """
 
     def __init__(  # noqa: PLR0913 - what a channel is made of
@@ -65,10 +71,10 @@ class GrpcChannel:
         self._connection: Http2Connection | None = None
 
     def call(self, call: Call) -> None:
-        """Send the request and wait for its answer.
+        """Send the request and wait for its response.
 
         Raises:
-            ExchangeError: when there is no whole answer; its text is the cause.
+            ExchangeError: if no whole response comes; its text is the cause.
         """
         connection = self._connection
         if connection is None or not connection.usable:
@@ -76,24 +82,32 @@ class GrpcChannel:
         connection.call(self._block, self._body, call)
 
     def _connected(self) -> Http2Connection:
-        with self._connecting:  # the others wait for the one who connects
+        with self._connecting:  # only one user connects, the others wait
             if self._connection is None or not self._connection.usable:
                 self._connection = Http2Connection(*self._address, tls=self._tls, most_bytes=self._most_bytes)
             return self._connection
 
     def cancel(self, call: Call, cause: str) -> None:
-        """End a call under way."""
+        """End a call under way, which fails with ``cause``."""
         if self._connection is not None:
             self._connection.cancel(call, cause)
 
     def close(self) -> None:
-        """Close the connection there is."""
+        """Close the connection, if it is open."""
         if self._connection is not None:
             self._connection.close()
 
 
 class Channels:
-    """Gives each user a connection: on a channel of its own, or on one of ``shared`` to each endpoint."""
+    """Factory of connections: each user has its own channel, or shares one of ``shared`` to each endpoint.
+
+    Args:
+        endpoints: the replicas, with ``host``, ``port`` and ``tls``; users are spread evenly over them.
+        message: the serialized request.
+        shared: the number of shared channels to each endpoint; 0 for a channel for each user.
+        deadline_s: the timeout of each call that is sent to the server, in seconds.
+        most_bytes: a larger response is an error.
+    """
 
     def __init__(
         self,
@@ -111,7 +125,7 @@ class Channels:
         self._channels: dict[tuple[int, int], GrpcChannel] = {}
 
     def __call__(self, number: int) -> GrpcConnection:
-        """The connection of the user of some number."""
+        """Return the connection of user ``number``."""
         turn, index = divmod(number, len(self._endpoints))
         if not self._shared:
             return GrpcConnection(self._channel(index))
@@ -133,20 +147,21 @@ class Channels:
 
 
 class GrpcConnection:
-    """One user's calls, one at a time, on a channel that others may use too."""
+    """Calls of one user, one at a time, on a channel that other users may share."""
 
     def __init__(self, channel: GrpcChannel) -> None:
         self._channel = channel
         self._call: Call | None = None
 
     def exchange(self) -> tuple[int, bytes]:
-        """Send the request; return gRPC's status and the answer's message, or what the status says.
+        """Send the request; return the gRPC status, and the response's message or the status's text.
 
-        What the server has surely not begun with is sent again, as by any client of gRPC, and takes so much
-        longer: a call refused for the number of those under way, or one of a connection that grew too old.
+        A request that the server has certainly not begun to process is sent again, as gRPC clients do: the
+        server refused it because of too many calls under way, or closed an old connection. The latency
+        includes all tries.
 
         Raises:
-            ExchangeError: when there is no whole answer; its text is the cause.
+            ExchangeError: if no whole response comes; its text is the cause.
         """
         for number in range(_TRIES - 1):
             with suppress(NotTakenError):
@@ -185,10 +200,10 @@ class GrpcConnection:
 
 
 def _status(headers: Headers, trailers: Headers) -> tuple[int, bytes]:
-    """The status and its text.
+    """Return the gRPC status and its text.
 
     Raises:
-        ExchangeError: when the answer is none of gRPC's.
+        ExchangeError: if the response is not a gRPC response.
     """
     found = dict(trailers)
     told = {value for name, value in trailers if name == b"grpc-status"}

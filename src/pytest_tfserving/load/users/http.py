@@ -1,4 +1,4 @@
-"""One keep-alive HTTP connection with nothing on it that a load generator does not need."""
+"""Keep-alive HTTP/1.1 connection with only what a load generator needs."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.users.stream import PlainStream
 
 _HEAD_END = b"\r\n\r\n"
-# What tells a client how long a body is; without them it goes to the end of the connection.
+# Headers with the length of the body; without them the body ends with the connection.
 _LENGTHS = (b"\r\ncontent-length:", b"\r\ntransfer-encoding:")
 _FIRST_FINAL = 200
 
 
 class HttpConnection:
-    """Sends the same prebuilt request again and again over one connection, reconnecting where it must.
+    """Connection that sends the same prebuilt request again and again, and reconnects if necessary.
 
-    An answer of more than ``most_bytes`` is none, nor is one that nothing was asked for.
+    A response of more than ``most_bytes`` is an error, and so is a response without a request.
     """
 
     def __init__(
@@ -44,10 +44,10 @@ class HttpConnection:
         self._status = 0
 
     def exchange(self) -> tuple[int, bytes]:
-        """Send the request and return the answer's status and body.
+        """Send the request and return the response's status and body.
 
         Raises:
-            ExchangeError: when there is no whole answer; its text is the cause.
+            ExchangeError: if no whole response comes; its text is the cause.
         """
         try:
             if self._stream is None:
@@ -62,25 +62,25 @@ class HttpConnection:
         return self._status, body[0] if len(body) == 1 else b"".join(body)
 
     def on_message_begin(self) -> None:
-        """Note an answer after the answer (called by the parser)."""
+        """Note whether this response follows a complete one (called by the parser)."""
         self._surplus = self._complete
 
     def on_body(self, data: bytes) -> None:
-        """Keep a part of the body (called by the parser)."""
+        """Add a part of the body (called by the parser)."""
         self._body.append(data)
 
     def on_message_complete(self) -> None:
-        """Note the end of the answer (called by the parser, which forgets both once this returns)."""
+        """Note the status and the end of the response (called by the parser, which then forgets both)."""
         parser = self._parser
         assert parser is not None
         status = parser.get_status_code()
-        if status >= _FIRST_FINAL:  # those before it announce the answer
+        if status >= _FIRST_FINAL:  # lower ones announce the final response
             self._complete = True
             self._status = status
             self._keep_alive = parser.should_keep_alive()
 
     def abort(self) -> None:
-        """Make a waiting `exchange` end at once."""
+        """End a waiting `exchange` at once."""
         if self._stream is not None:
             with contextlib.suppress(OSError):
                 self._stream.shutdown(gevent.socket.SHUT_RDWR)
@@ -100,7 +100,7 @@ class HttpConnection:
         assert stream is not None
         assert parser is not None
         if stream.pending():
-            raise ExchangeError("the server sends what it was not asked for")
+            raise ExchangeError("the server sends data without a request")
         self._complete = self._surplus = False
         self._body.clear()
         stream.sendall(self._request)
@@ -113,7 +113,7 @@ class HttpConnection:
             raise ExchangeError("more than one answer to a request")
 
     def _read_on(self, data: bytes) -> None:
-        """Read the rest of an answer that did not come in one piece."""
+        """Read the rest of a response that did not come in one piece."""
         stream, parser = self._stream, self._parser
         assert stream is not None
         assert parser is not None
@@ -129,7 +129,11 @@ class HttpConnection:
             self._end(head, parser.get_status_code())
 
     def _end(self, head: bytes, status: int) -> None:
-        """Take the end of the connection for that of the answer, where nothing else tells how long it is."""
+        """End the response at the end of the connection, if the headers do not say its length.
+
+        Raises:
+            ExchangeError: if the response is cut off.
+        """
         fields, found, _ = head.lower().partition(_HEAD_END)
         if not found or status < _FIRST_FINAL or any(length in fields for length in _LENGTHS):
             part = "half an answer" if head else "no answer"

@@ -1,4 +1,4 @@
-"""One HTTP/2 connection for unary gRPC calls (RFC 9113), with prebuilt requests and nothing else on it."""
+"""HTTP/2 connection (RFC 9113) with only what unary gRPC calls with prebuilt requests need."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _FRAME_BYTES = 9
 _DEFAULT_WINDOW = 65_535
 _DEFAULT_FRAME = 16_384
 _LARGEST_FRAME = 1 << 20
-# As much as hpack takes of headers.
+# The limit that hpack has for headers.
 _LARGEST_BLOCK = 1 << 16
 _LARGEST_WINDOW = 2**31 - 1
 _REFILL_AT = 2**30
@@ -48,7 +48,7 @@ _HEAD = struct.Struct(">BHBBI")  # the length in 24 bits, the type, flags, the s
 _SETTING = struct.Struct(">HI")
 _NUMBER = struct.Struct(">I")
 _GOAWAY_HEAD = struct.Struct(">II")
-# The peer is to compress headers without a memory, so that a block is the same each time.
+# The server must compress headers without a dynamic table, so that equal headers make equal blocks.
 _PREFACE = (
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     {_TABLE_SIZE: 0, _ENABLE_PUSH: 0, _INITIAL_WINDOW: _LARGEST_WINDOW, _FRAME_SIZE: _LARGEST_FRAME},
@@ -58,13 +58,13 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    """One frame."""
+    """Return a frame."""
     size = len(payload)
     return _HEAD.pack(size >> 16, size & 0xFFFF, kind, flags, stream) + payload
 
 
 def header_block(headers: Sequence[tuple[str, str]]) -> bytes:
-    """Headers, compressed without a memory: the same block serves any number of requests."""
+    """Return headers, compressed without the dynamic table, so that one block serves all requests."""
     encoder = Encoder()
     block: bytes = encoder.encode([NeverIndexedHeaderTuple(name, value) for name, value in headers])
     return block
@@ -72,7 +72,19 @@ def header_block(headers: Sequence[tuple[str, str]]) -> bytes:
 
 @dataclass(slots=True)
 class Call:
-    """One request under way, and what came of it."""
+    """A request under way, and its response.
+
+    Attributes:
+        window: how many bytes may still be sent on the stream.
+        stream: the id of the stream; 0 before the request is sent.
+        headers: the response's headers; empty before they came.
+        trailers: the response's trailers; empty before they came.
+        body: the parts of the body so far.
+        received: the bytes received so far.
+        error: the cause of the failure; empty without one.
+        taken: False if the server says that it has not begun to process the request.
+        done: set at the end of the call.
+    """
 
     window: int
     stream: int = 0
@@ -85,15 +97,15 @@ class Call:
     done: Event = field(default_factory=Event)
 
     def finish(self, error: str = "", *, taken: bool = True) -> None:
-        """Wake who waits for it. It is not ``taken`` where the server says that it has not begun with it."""
+        """End the call, and wake the user that waits for it."""
         self.error, self.taken = error, taken
         self.done.set()
 
 
 class Http2Connection:
-    """A connection that many calls share. It is used up once ``usable`` is false.
+    """Connection that many calls share, until ``usable`` is false.
 
-    A call is ended whose answer has more than ``most_bytes``.
+    A call whose response has more than ``most_bytes`` is cancelled.
     """
 
     def __init__(self, host: str, port: int, *, tls: bool = False, most_bytes: int = MOST_BYTES) -> None:
@@ -106,7 +118,7 @@ class Http2Connection:
         self._window = _DEFAULT_WINDOW
         self._first_window = _DEFAULT_WINDOW
         self._frame_size = _DEFAULT_FRAME
-        self._most_calls = 0  # until the server has said what it takes
+        self._most_calls = 0  # until the server has sent its settings
         self._received = 0
         self._unread = bytearray()
         self._block: tuple[int, int, bytes] | None = None
@@ -124,11 +136,16 @@ class Http2Connection:
         gevent.spawn(self._read)
 
     def call(self, block: bytes, body: bytes, call: Call | None = None) -> Call:
-        """Send a request and wait for its answer.
+        """Send a request and wait for its response.
+
+        Args:
+            block: the compressed headers.
+            body: the request's body.
+            call: the object that gets the response; a new one by default.
 
         Raises:
-            ExchangeError: when there is no whole answer; its text is the cause.
-            NotTakenError: when the server has not begun with the request, either.
+            ExchangeError: if no whole response comes; its text is the cause.
+            NotTakenError: if the server has certainly not begun to process the request.
         """
         call = call or Call(0)
         self._begin(call)
@@ -143,7 +160,7 @@ class Http2Connection:
         return call
 
     def cancel(self, call: Call, cause: str) -> None:
-        """End a call that is waited for; what still comes for it is passed over."""
+        """End a call under way, which fails with ``cause``; later frames of the call are ignored."""
         if self._calls.get(call.stream) is call:
             self._try_to_write(frame(_RST_STREAM, 0, call.stream, _NUMBER.pack(_CANCEL)))
             self._finish(call.stream, cause)
@@ -152,7 +169,7 @@ class Http2Connection:
             self._changed.set()
 
     def close(self, cause: str = "connection closed") -> None:
-        """Close the connection; calls under way end for ``cause``."""
+        """Close the connection; calls under way fail with ``cause``."""
         if self._closed:
             return
         self._closed, self.usable, self._cause = True, False, cause
@@ -211,7 +228,7 @@ class Http2Connection:
             raise ExchangeError(described(error)) from None
 
     def _try_to_write(self, data: bytes) -> None:
-        """Write what nobody waits for; a connection that is broken is seen where it is read."""
+        """Write in another greenlet; the reader notices a broken connection."""
         gevent.spawn(self._write_quietly, data)
 
     def _write_quietly(self, data: bytes) -> None:
@@ -312,7 +329,7 @@ class Http2Connection:
 
     def _decode(self, block: bytes) -> Headers:
         headers = tuple((bytes(name), bytes(value)) for name, value in self._decoder.decode(block, raw=True))
-        # Only where the table is empty does a block always mean the same.
+        # A block has a fixed meaning only while the dynamic table is empty.
         if not self._decoder.header_table.dynamic_entries and len(self._decoded) < _BLOCKS_REMEMBERED:
             self._decoded[block] = headers
         return headers
@@ -322,7 +339,7 @@ class Http2Connection:
         gevent.spawn(self._agree_to, dict(_SETTING.iter_unpack(payload)))
 
     def _agree_to(self, settings: dict[int, int]) -> None:
-        """Acknowledge settings, then use them: before that the server does not."""
+        """Acknowledge the server's settings, then use them: the server applies them at the same time."""
         self._write_quietly(frame(_SETTINGS, _ACK, 0, b""))
         window = settings.get(_INITIAL_WINDOW, self._first_window)
         for call in self._calls.values():
@@ -340,7 +357,7 @@ class Http2Connection:
         self._changed.set()
 
     def _take_goaway(self, payload: bytes) -> None:
-        """No new calls; those that the server has not taken end at once."""
+        """Begin no more calls, and end the calls that the server will not process."""
         last, code = _GOAWAY_HEAD.unpack_from(payload)
         text = payload[_GOAWAY_HEAD.size :].decode(errors="replace")
         why = f", HTTP/2 error {code}" + (f": {text}" if text else "") if code else ""
@@ -349,12 +366,12 @@ class Http2Connection:
             self._finish(stream, self._cause, taken=False)
 
     def _retire(self, cause: str) -> None:
-        """Begin no more calls, for ``cause``; those under way go on."""
+        """Begin no more calls, because of ``cause``; calls under way go on."""
         self.usable, self._retired, self._cause = False, True, cause
         self._changed.set()
 
     def _finish(self, stream: int, error: str = "", *, taken: bool = True) -> None:
-        """End a call that is under way; what comes for it later is passed over."""
+        """End a call under way; later frames of the call are ignored."""
         if call := self._calls.pop(stream, None):
             call.finish(error, taken=taken)
             self._changed.set()

@@ -1,7 +1,8 @@
-"""Requests of Locust's HTTP clients, followed from when they are sent: each of them is recorded.
+"""Tracking of the requests of Locust's HTTP clients, so that each request is recorded.
 
-Locust itself tells of a request when the block of its response ends well, or has marked it. It says nothing
-where an exception leaves the block, where there is none, and where no response has come when the run is over.
+Locust reports a request when the ``with`` block of its response ends without an exception, or has marked the
+response. Locust reports nothing if an exception leaves the block, if there is no block, and if no response
+has come at the end of the run.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     Meta = dict[str, Any]
-    # Is told of a request by what Locust knows of it, and of the exception that has left its block.
+    # Called with Locust's data on a request, and with the exception that left the block of its response.
     OnLeft = Callable[[Meta, BaseException], None]
 
 UNMARKED = "the response was never marked: catch_response=True needs a with block"
@@ -29,10 +30,12 @@ UNANSWERED = "no answer until the end"
 
 
 class HttpRequests:
-    """All requests of Locust's two HTTP clients in this process.
+    """Tracker of all requests of Locust's two HTTP clients in this process.
 
-    ``on_left`` is called where an exception leaves the block of a response that it makes a failed one, and
-    ``on_marked`` where the block had marked it as failed before.
+    Args:
+        is_over: returns whether the run is over.
+        on_left: called if an exception leaves the block of a response, which makes the request fail.
+        on_marked: called if an exception leaves the block of a response that was marked as failed before.
     """
 
     def __init__(
@@ -46,7 +49,7 @@ class HttpRequests:
         self._dropped: deque[Meta] = deque()
 
     def watch(self, now_s: Callable[[], float]) -> None:
-        """Follow all requests from now on."""
+        """Track all requests from now on."""
         for session in (clients.HttpSession, fasthttp.FastHttpSession):
             session.request = self._followed(session.request, now_s)
         for response in (clients.ResponseContextManager, fasthttp.ResponseContextManager):
@@ -54,17 +57,17 @@ class HttpRequests:
 
     @property
     def under_way(self) -> int:
-        """The number of requests without a response yet, but for those sent after the run was over."""
+        """Number of requests without a response yet; requests sent after the run do not count."""
         return len(self._under_way)
 
     def give_up(self) -> list[float]:
-        """Return when the requests were sent that are under way, and forget them."""
+        """Return the seconds of the run at which requests under way were sent, and forget these requests."""
         sent_s = list(self._under_way.values())
         self._under_way.clear()
         return sent_s
 
     def unmarked(self) -> list[Meta]:
-        """Return the requests whose response is gone and had no block; at the end all that had none."""
+        """Return the requests whose response had no block: those deleted so far; after the run all."""
         found = [self._dropped.popleft() for _ in range(len(self._dropped))]
         if self._is_over():
             for key, finalizer in list(self._without_block.items()):
@@ -75,7 +78,7 @@ class HttpRequests:
         return found
 
     def _followed(self, send: Callable[..., Any], now_s: Callable[[], float]) -> Callable[..., Any]:
-        """Return the method of a client that sends, followed."""
+        """Return a client's method ``send``, extended by the tracking of each request."""
 
         @functools.wraps(send)
         def request(*args: Any, **kwargs: Any) -> Any:
@@ -93,18 +96,18 @@ class HttpRequests:
         return request
 
     def _expect_block(self, response: Any) -> None:
-        """Note what is known of the request, but for the response, which would live as long."""
+        """Note the times of a request until its block begins; keep no reference to the response."""
         known = {name: response.request_meta.get(name) for name in ("response_time", "start_time")}
         key = id(response)
         self._without_block[key] = weakref.finalize(response, self._drop, key, known)
 
     def _drop(self, key: int, known: Meta) -> None:
-        """Note a response that has gone; it is told of later: anything may be going on at this moment."""
+        """Note a response that was deleted. It is reported later: a finalizer may run at any moment."""
         self._without_block.pop(key, None)
         self._dropped.append(known)
 
     def _left(self, leave: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the method of a response that ends its block, which tells of each request."""
+        """Return a response's ``__exit__``, extended by a report of each exception."""
 
         @functools.wraps(leave)
         def exit_block(response: Any, kind: Any, error: BaseException | None, trace: Any) -> Any:

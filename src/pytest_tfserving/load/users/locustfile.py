@@ -1,4 +1,4 @@
-"""A locustfile, imported and given its environment as by ``locust -f``."""
+"""Locustfile, imported and run in the same environment as by ``locust -f``."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-# Of Locust's own options these say what users do; the load profile and the target rule the others.
+# Locust's options about its users' behaviour. The load profile and the target set all other options.
 _TAKEN = {"LOCUST_TAGS", "LOCUST_EXCLUDE_TAGS", "LOCUST_CONFIG_USERS", "LOCUST_STOP_TIMEOUT"}
 
-# The parent waits 3 s for it.
+# The parent waits 3 s for the end of the master.
 _END_OF_MASTER_S = 2.0
-# A worker's last message, and the answer to it.
+# A worker's last message, and the master's confirmation.
 _LAST = "tfserving-last"
 _HEARD_S = 1.0
 
 
 class LocustfileError(Exception):
-    """A locustfile that cannot be used; ``details`` is its own traceback, if it has one."""
+    """Error of a locustfile that cannot be used; ``details`` is its traceback, empty without one."""
 
     def __init__(self, text: str, details: str = "") -> None:
         super().__init__(one_line(text))
@@ -43,9 +43,18 @@ class LocustfileError(Exception):
 
 
 class Locustfile:
-    """The users and the shape of a locustfile, and the environment that they find.
+    """Users and shape of a locustfile, and their environment.
 
-    ``hooks`` hear of its exceptions.
+    Attributes:
+        path: the path of the locustfile.
+        hooks: the hooks that get the exceptions of the locustfile's code.
+        shape: the locustfile's load shape; None without one.
+        options: Locust's options, parsed.
+        users: the classes of the users that run.
+        environment: Locust's environment.
+
+    Raises:
+        LocustfileError: if the locustfile cannot be used.
     """
 
     def __init__(self, path: str) -> None:
@@ -67,7 +76,12 @@ class Locustfile:
         self.environment = self._environment(users)
 
     def prepare(self, plan: dict[str, Any], host: str) -> None:
-        """Tell the environment of a run's load and its target, which its options show as well."""
+        """Set the load and the target of a run in the environment and its options.
+
+        Args:
+            plan: the plan of the run.
+            host: the ``host`` of users.
+        """
         profile, options = plan["profile"], self.options
         options.host = self.environment.host = host
         options.num_users, options.spawn_rate = profile["users"], profile["spawn_rate"]
@@ -76,7 +90,7 @@ class Locustfile:
         options.expect_workers = plan["processes"]
 
     def begin(self, runner: Any) -> None:
-        """Let the listeners of ``init`` run."""
+        """Run the listeners of ``init``."""
         if self.options.master:
             runner.register_message(_LAST, lambda msg, **_: runner.send_message(_LAST, client_id=msg.node_id))
         if self.options.worker:
@@ -84,14 +98,14 @@ class Locustfile:
         self.fire(self.environment.events.init.fire, runner=runner, web_ui=None, environment=self.environment)
 
     def fire(self, how: Callable[..., object], **more: Any) -> None:
-        """Have Locust call listeners, of which one may want to exit."""
+        """Call ``how``, which runs listeners; report a listener's `SystemExit` as its exception."""
         try:
             how(**more)
         except SystemExit as error:
             self.hooks.on_exception(error, Place.BLOCK, error.__traceback__)
 
     def end(self) -> None:
-        """Let the listeners of Locust's end run, when the users are stopped."""
+        """Run the listeners of ``quitting`` and ``quit``, after the users are stopped."""
         events, environment = self.environment.events, self.environment
         if self.options.worker:
             self._tell_master(environment.runner)
@@ -104,7 +118,7 @@ class Locustfile:
         self._has_quit = True
 
     def end_leading(self) -> None:
-        """Do as Locust's master does at the end, but for ending the workers, which end by themselves."""
+        """Run the listeners of a master's end; do not stop the workers, which end by themselves."""
         events, environment = self.environment.events, self.environment
         with gevent.Timeout(_END_OF_MASTER_S, False):
             if environment.runner.state not in (STATE_STOPPING, STATE_STOPPED):
@@ -114,14 +128,17 @@ class Locustfile:
 
     @property
     def exit_fault(self) -> str:
-        """The reason why what listeners of the end did fails the run; a worker's exit code does not count."""
+        """Reason why the listeners of the end fail the run; empty without one.
+
+        A worker's exit code does not count.
+        """
         if not self._has_quit:
             return f"the listeners of quitting and quit in the locustfile {self.path} took too long"
         code = 0 if self.options.worker else self.environment.process_exit_code
         return f"the locustfile {self.path} set environment.process_exit_code to {code}" if code else ""
 
     def _tell_master(self, runner: Any) -> None:
-        """Send the last statistics, as a worker of Locust's does, and wait until they are there."""
+        """Send the last statistics as Locust's workers do, and wait until the master has confirmed them."""
         runner._send_stats()  # noqa: SLF001 - no other way
         runner.send_message(_LAST)
         self._is_heard.wait(_HEARD_S)
@@ -139,7 +156,7 @@ class Locustfile:
         return users, shapes
 
     def _parsed(self) -> Any:
-        """Return the options that its listeners of ``init_command_line_parser`` find and add to, parsed."""
+        """Return Locust's options, with those added by listeners of ``init_command_line_parser``, parsed."""
         parser = get_parser()
         if error := self._first_error:
             text = f"the locustfile {self.path} cannot add its options: {typed_cause_of(error)}"
@@ -155,11 +172,11 @@ class Locustfile:
         )
 
     def _chosen(self, users: dict[str, Any]) -> list[Any]:
-        """Return the users that LOCUST_USER_CLASSES names, else all."""
+        """Return the users that LOCUST_USER_CLASSES names, else all users."""
         names = self.options.user_classes or list(users)
         if missing := [name for name in names if name not in users]:
             raise LocustfileError(
-                f"LOCUST_USER_CLASSES names {', '.join(missing)}, which the locustfile {self.path} has not; "
+                f"LOCUST_USER_CLASSES names {', '.join(missing)}, which the locustfile {self.path} lacks; "
                 f"it has {', '.join(users)}."
             )
         return [users[name] for name in names]
@@ -191,7 +208,7 @@ class Locustfile:
 
 
 def _ruled() -> set[str]:
-    """Return the environment variables of Locust's own options that a run of load rules itself."""
+    """Return the environment variables of Locust's options that the load profile or the target sets."""
     parser = get_empty_argument_parser(add_help=False)
     setup_parser_arguments(parser)
     actions = parser._actions  # noqa: SLF001 - no other way
@@ -199,7 +216,7 @@ def _ruled() -> set[str]:
 
 
 def _forget_runner(hook: Any) -> None:
-    """Take Locust's own listeners off: a worker that quits has its users given to the others."""
+    """Remove Locust's own listeners: at a worker's ``quitting`` they give its users to other workers."""
     for listener in list(hook._handlers):  # noqa: SLF001 - no other way
         if getattr(listener, "__module__", "") == "locust.runners":
             hook.remove_listener(listener)

@@ -1,4 +1,4 @@
-"""The user of an open loop: starts every request when it is due, whatever became of those before."""
+"""User of an open loop: starts every request when it is due, even if earlier ones have no response yet."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class OpenUser(User):
-    """All requests of one load process; of several processes each takes every so manieth arrival."""
+    """Sender of all requests of one load process; with n processes, each takes every n-th arrival."""
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
@@ -58,16 +58,16 @@ class OpenUser(User):
 
 
 class OpenLoop(Loop):
-    """Requests that start when they are due."""
+    """Open loop: requests start when they are due."""
 
     user_classes = (OpenUser,)
 
     def answered_since(self, at_s: float) -> bool:
-        """Whether an answer has come since."""
+        """Return whether a response has come since ``at_s``."""
         return any(each.finished_at > at_s for each in self.requesters)
 
     def waits_since(self) -> float | None:
-        """When the last answer came, or the first request was sent, if any waits."""
+        """Return when the last response came, or else the first request was sent; None if none waits."""
         if not self.waiting():
             return None
         return max(self.requesters[0].began_at, *(each.finished_at for each in self.requesters))

@@ -1,4 +1,4 @@
-"""A user's own Locust users: whatever they send is recorded as exactly as what ours send."""
+"""Users of a locustfile: their requests are recorded as exactly as those of this package's users."""
 
 from __future__ import annotations
 
@@ -35,17 +35,26 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.users.locustfile import Locustfile
 
 _MS = 1e3
-# For users to stop, and for the listeners of the end; the parent waits longer than both for a line.
+# Time for users to stop, and time for the listeners of the end. The parent waits longer than both for a line.
 _STOP_S = 3.0
 _LISTENERS_S = 5.0
-# It waits 3 s where the run was stopped.
+# Time for each of both if the run was stopped; the parent then waits 3 s.
 _AT_ONCE_S = 1.0
 
 
 class OwnUsers(Loop):
-    """Users of a locustfile, spread over the endpoints by their ``host``.
+    """Loop of the users of a locustfile, spread over the endpoints by their ``host``.
 
-    ``say`` writes a line to the parent. ``fault`` is why the run cannot go on, empty while it can.
+    Args:
+        plan: the plan of the run.
+        recorder: records the requests.
+        body: the request's body of the plan; users of a locustfile do not send it.
+        clock: the clock of the load.
+        file: the locustfile.
+        say: writes a line to the parent.
+
+    Attributes:
+        fault: the reason why the run cannot go on; empty while it can.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - those of every loop, the locustfile, and who hears of it
@@ -69,11 +78,11 @@ class OwnUsers(Loop):
         self._imported_at = time.time()
 
     def begin(self, environment: Any) -> None:
-        """Record all requests and exceptions from now on, and let the listeners of ``init`` run."""
-        # Users wait on the load clock. Locust itself has every wait of a user done by this.
+        """Record all requests and exceptions from now on, and run the listeners of ``init``."""
+        # Users wait on the load clock: Locust calls this method for every wait of a user.
         TaskSet._sleep = lambda _, length_s: self.sleep_until(self.now_s() + length_s)  # noqa: SLF001 - Locust has no other way
         _give_hosts(itertools.islice(itertools.cycle(map(address, self.endpoints)), self.index, None))
-        # The first listener hears of a request even where one of the user's stops the user.
+        # The first listener is called even if a listener of the locustfile stops the user.
         environment.events.request._handlers.insert(0, self._on_request)  # noqa: SLF001 - no other way
         self._http.watch(self.now_s)
         self._file.hooks.on_exception = self._on_exception
@@ -81,19 +90,19 @@ class OwnUsers(Loop):
         self._file.begin(environment.runner)
 
     def answered_since(self, at_s: float) -> bool:
-        """Whether an answer has come since."""
+        """Return whether a response has come since ``at_s``."""
         return self._answered_at > at_s
 
     def waits_since(self) -> float | None:
-        """Not known of users that we have not written: their own timeouts end what waits."""
+        """Return None: the waiting of a locustfile's users is not known, and their own timeouts end it."""
         return None
 
     def waiting(self) -> int:
-        """Return how many requests of Locust's HTTP clients are under way, at the end of earlier ones."""
+        """Return how many requests of Locust's HTTP clients are under way; those sent later do not count."""
         return self._http.under_way
 
     def expire(self, limit_s: float) -> int:
-        """Record what Locust will not tell of any more; without a limit also what is under way."""
+        """Record the requests that Locust will never report; with the limit 0 also those under way."""
         for known in self._http.unmarked():
             self._record(known, UNMARKED)
         if limit_s:
@@ -104,7 +113,7 @@ class OwnUsers(Loop):
         return len(left)
 
     def end(self, *, at_once: bool) -> None:
-        """Stop the users and let the listeners of the test's end run, for a few seconds at most."""
+        """Stop the users and run the listeners of the test's end, for a few seconds at most."""
         runner = self._file.environment.runner
         if runner.state == STATE_INIT:
             return
@@ -129,7 +138,7 @@ class OwnUsers(Loop):
             self._answered_at = self.now_s()
 
     def _record(self, known: Meta, cause: str) -> None:
-        """Record a request, successful without a ``cause``, by the times that Locust knows."""
+        """Record a request at the times that Locust reports; without a ``cause`` it is a success."""
         response_ms = known["response_time"]
         if not _is_time(response_ms):
             cause = cause or f"response_time is {response_ms!r:.50}, not a number of milliseconds"
@@ -152,12 +161,12 @@ class OwnUsers(Loop):
         self._record(known, typed_cause_of(error))
 
     def _on_marked(self, error: BaseException) -> None:
-        """Show an exception that left a block whose request was marked as failed, which counts it."""
+        """Show an exception that left the block of a response marked as failed; the mark counts it."""
         is_new(error, Place.BLOCK)
         self._tracebacks.add(error)
 
     def _on_exception(self, error: BaseException, place: Place, trace: TracebackType | None) -> None:
-        """Count an exception as a failed request; one that keeps users from starting ends the run."""
+        """Count an exception as a failed request; end the run if the exception keeps users from starting."""
         if isinstance(error, CONTROL) or not is_new(error, place):
             return
         cause = typed_cause_of(error)
@@ -181,7 +190,7 @@ class OwnUsers(Loop):
 
 
 def no_web_ui(error: BaseException) -> str:
-    """Return a hint for code that takes it for granted that there is Locust's web UI."""
+    """Return a hint if the error comes from code that needs Locust's web UI; else an empty text."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     code = frames[-1].f_code if frames else None
     if isinstance(error, AttributeError) and code and "web_ui" in (*code.co_names, *code.co_varnames):
@@ -190,7 +199,7 @@ def no_web_ui(error: BaseException) -> str:
 
 
 def address(endpoint: dict[str, Any]) -> str:
-    """Return an endpoint as the ``host`` of a user: a URL, for gRPC as gRPC's own clients take it."""
+    """Return an endpoint as the ``host`` of a user: a URL, or ``host:port`` for gRPC clients."""
     host = f"[{endpoint['host']}]" if ":" in endpoint["host"] else endpoint["host"]
     found = f"{host}:{endpoint['port']}"
     if endpoint["protocol"] == "grpc":
@@ -203,7 +212,7 @@ def _is_time(value: Any) -> bool:
 
 
 def _give_hosts(hosts: Any) -> None:
-    """Let each user have the next host, before its client is made."""
+    """Give each user the next host, before its client is created."""
     begin = User.__init__
 
     @functools.wraps(begin)

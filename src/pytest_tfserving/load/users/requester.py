@@ -1,4 +1,4 @@
-"""What the users of one load process share, and one connection that sends, checks and records."""
+"""Shared state of the users of one load process, and the senders that check and record requests."""
 
 from __future__ import annotations
 
@@ -19,33 +19,38 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.clock import LoadClock
     from pytest_tfserving.load.recorder import Recorder
 
-# A clock that stands is looked at so often.
+# Interval at which a clock that stands still is read.
 _LOOK_S = 2e-4
 _ANSWERS_REMEMBERED = 32
-# Larger ones would fill the memory.
+# Limit of the memory for remembered responses.
 _MOST_REMEMBERED_BYTES = 1 << 26
 
 
 class Connection(Protocol):
-    """What sends a request again and again, whatever the protocol."""
+    """Connection of any protocol that sends one request again and again."""
 
     def exchange(self) -> tuple[int, bytes]:
-        """Send the request; return the answer's status and its body.
+        """Send the request; return the response's status and body.
 
         Raises:
-            ExchangeError: when there is no whole answer; its text is the cause.
+            ExchangeError: if no whole response comes; its text is the cause.
         """
 
     def abort(self) -> None:
-        """Make a waiting `exchange` end at once."""
+        """End a waiting `exchange` at once."""
 
 
 def connections(
     endpoints: Sequence[dict[str, Any]], body: bytes, profile: dict[str, Any], most_bytes: int
 ) -> Callable[[int], Connection]:
-    """What makes the connection of the user of some number: users are spread evenly over the endpoints.
+    """Return a function that makes the connection of a user, given the user's number.
 
-    An answer of more than ``most_bytes`` is none.
+    Args:
+        endpoints: the replicas, with ``host``, ``port``, ``path``, ``tls`` and ``protocol``; users are spread
+            evenly over them.
+        body: the request's body, or for gRPC the serialized message.
+        profile: the fields of the load profile.
+        most_bytes: a larger response is an error.
     """
     if endpoints[0]["protocol"] == "grpc":
         from pytest_tfserving.load.users.grpc import Channels
@@ -63,7 +68,7 @@ def connections(
 
 
 class AnswerJudge:
-    """Checks answers at the price of a comparison: an answer seen and found right is not parsed again."""
+    """Check of responses that does not parse a response again which was right before."""
 
     def __init__(self, expected: ExpectedAnswer) -> None:
         self._expected = expected
@@ -73,7 +78,7 @@ class AnswerJudge:
         self._last = b""
 
     def wrong(self, status: int, body: bytes) -> str:
-        """Why the answer is wrong, or nothing."""
+        """Return why the response is wrong; empty if it is right."""
         if status == self._successful and body and (body == self._last or body in self._right):
             self._last = body
             return ""
@@ -87,9 +92,12 @@ class AnswerJudge:
 
 
 class Loop(ABC):
-    """How the users of one process send, and what they share; all times are those of the load clock."""
+    """Base of the open and the closed loop: the state that the users of a load process share.
 
-    # Locust's users that it is made of.
+    All times are in seconds of the load clock.
+    """
+
+    # The classes of Locust's users.
     user_classes: Sequence[type]
 
     def __init__(self, plan: dict[str, Any], recorder: Recorder, body: bytes, clock: LoadClock) -> None:
@@ -107,16 +115,16 @@ class Loop(ABC):
         self.max_in_flight = max(self.profile["max_in_flight"] // self.processes, 1)
         self.requesters: list[Requester] = []
         self.stopping = False
-        # Each request that was sent, or was due and not sent, has to be recorded.
+        # Requests that were sent, and requests that were due and not sent: each must be recorded.
         self.sent = self.dropped = 0
 
     @abstractmethod
     def answered_since(self, at_s: float) -> bool:
-        """Whether load that reached its level at ``at_s`` has been answered since."""
+        """Return whether load that reached its level at ``at_s`` has got responses since."""
 
     @abstractmethod
     def waits_since(self) -> float | None:
-        """Since when all that is under way has had no answer; None where nothing waits."""
+        """Return since when the requests under way have had no response; None if no request waits."""
 
     def sleep_until(self, at_s: float, sleep: Callable[[float], object] = gevent.sleep) -> None:
         """Let other greenlets run until the load clock shows ``at_s``, at least once."""
@@ -125,20 +133,20 @@ class Loop(ABC):
             sleep(max(left_s, _LOOK_S) if self.clock.stands else left_s)
 
     def requester(self) -> Requester:
-        """One more connection: they are spread evenly over the endpoints."""
+        """Add a requester with a new connection; connections are spread evenly over the endpoints."""
         connection = self._connections(self.index + len(self.requesters))
         self.requesters.append(Requester(self, connection))
         return self.requesters[-1]
 
     def drop(self, due_s: float) -> None:
-        """Count a request that is due and not sent, since too many are under way: it has failed."""
+        """Record a due request as failed that is not sent, because too many requests are under way."""
         in_flight = self.profile["max_in_flight"]
         cause = self.recorder.cause(f"{DROPPED}: {in_flight} requests were under way, the profile's most")
         self.dropped += 1
         self.recorder.record(due_s, 0.0, cause)
 
     def expire(self, limit_s: float) -> int:
-        """End the requests that have waited longer than ``limit_s``; return how many."""
+        """End the requests that have waited for longer than ``limit_s``; return the number of them."""
         now = self.now_s()
         late = [each for each in self.requesters if each.waiting_since and now - each.waiting_since > limit_s]
         for requester in late:
@@ -146,17 +154,17 @@ class Loop(ABC):
         return len(late)
 
     def waiting(self) -> int:
-        """How many requests are under way."""
+        """Return how many requests are under way."""
         return sum(1 for requester in self.requesters if requester.waiting_since)
 
     def abandon(self) -> None:
-        """Record the requests under way as failed, at the end, when nothing is waited for any more."""
+        """Record all requests under way as failed, at the end of the run."""
         for requester in self.requesters:
             requester.abandon("no answer until the end")
 
 
 class Requester:
-    """One connection with one request under way at a time."""
+    """Sender with one connection and at most one request under way."""
 
     def __init__(self, state: Loop, connection: Connection) -> None:
         self.began_at = state.now_s()
@@ -173,10 +181,13 @@ class Requester:
         self._now_s = state.now_s
 
     def send(self, due_s: float | None = None) -> bool:
-        """Send, wait, check and record one request, due when it is sent or at ``due_s``.
+        """Send one request, wait for the response, check and record it.
+
+        Args:
+            due_s: when the request was due, in seconds of the run; None if it is due now.
 
         Returns:
-            Whether an answer came, right or wrong.
+            Whether a response came, right or wrong.
         """
         now_s = self._now_s
         sent_s = now_s()
@@ -199,12 +210,12 @@ class Requester:
         return answered
 
     def give_up(self, cause: str) -> None:
-        """End the waiting request as failed by ``cause``."""
+        """End the waiting request, which fails with ``cause``."""
         self._given_up = cause
         self._connection.abort()
 
     def abandon(self, cause: str) -> None:
-        """Record the waiting request, if there is one, as failed by ``cause``."""
+        """Record the waiting request, if there is one, as failed with ``cause``."""
         if sent_s := self.waiting_since:
             self.waiting_since = 0.0
             self._record(sent_s, (self._now_s() - sent_s) * 1e3, self._cause(cause), self._delay_ms)

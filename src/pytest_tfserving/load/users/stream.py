@@ -1,4 +1,4 @@
-"""Connections as the load loop uses them: opened with a deadline, then never slower than they must be."""
+"""TCP and TLS connections of the load loop: opened with a timeout, then as fast as possible."""
 
 from __future__ import annotations
 
@@ -23,18 +23,24 @@ _NOTHING = bytes(4)
 
 
 class ExchangeError(Exception):
-    """A request without a whole answer; the text is its cause."""
+    """Failure of a request without a whole response; the text is the cause."""
 
 
 class NotTakenError(ExchangeError):
-    """A request that the server has surely not begun to answer, so that it can be sent again."""
+    """Failure of a request that the server has certainly not begun to process; it can be sent again."""
 
 
 def connected(host: str, port: int, *, tls: bool, protocols: Sequence[str] = ()) -> PlainStream | socket:
-    """A new connection, over TLS if that is asked for, where ``protocols`` are offered by ALPN.
+    """Return a new connection.
+
+    Args:
+        host: the server's host.
+        port: the server's port.
+        tls: whether to use TLS.
+        protocols: the protocols to offer by ALPN, over TLS only.
 
     Raises:
-        ExchangeError: when there is none within a few seconds.
+        ExchangeError: if there is no connection within `CONNECT_TIMEOUT_S` seconds.
     """
     try:
         sock = gevent.socket.create_connection((host, port), timeout=CONNECT_TIMEOUT_S)
@@ -52,15 +58,15 @@ def connected(host: str, port: int, *, tls: bool, protocols: Sequence[str] = ())
 
 
 def described(error: OSError) -> str:
-    """An error of the operating system, as a cause to count by."""
+    """Return an error of the operating system as a text to count errors by."""
     return (error.strerror or str(error) or type(error).__name__).lower()
 
 
 class PlainStream:
-    """A connected TCP socket whose waits go to gevent's hub with the fewest calls on the way.
+    """Connected TCP socket that waits in gevent's hub with few calls.
 
-    gevent's own socket tries to read before it waits; an answer is never there yet when a request has just
-    been sent, so this one waits first.
+    gevent's own socket tries to read before it waits. A response is never there just after the request was
+    sent, so this class waits first.
     """
 
     def __init__(self, connected: socket) -> None:
@@ -75,7 +81,7 @@ class PlainStream:
         self._number = self._native.fileno()
 
     def pending(self) -> bool:
-        """Return whether something has come that was not read."""
+        """Return whether received bytes were not read yet."""
         return ioctl(self._number, FIONREAD, _NOTHING) != _NOTHING
 
     def sendall(self, data: bytes) -> None:
@@ -91,7 +97,7 @@ class PlainStream:
                 rest = rest[self._send(rest) :]
 
     def recv(self, size: int) -> bytes:
-        """At most ``size`` bytes, nothing at the end of the stream."""
+        """Return at most ``size`` bytes, none at the end of the stream."""
         while True:
             self._wait(self._readable)
             try:
@@ -100,7 +106,7 @@ class PlainStream:
                 continue
 
     def shutdown(self, how: int) -> None:
-        """Shut the connection down, which wakes a waiting `recv`."""
+        """Shut down the connection, which wakes a waiting `recv`."""
         self._native.shutdown(how)
 
     def close(self) -> None:

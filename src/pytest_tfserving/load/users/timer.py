@@ -1,4 +1,4 @@
-"""Sleeps that end on time: gevent's own end up to a millisecond late, which is most of a fast answer."""
+"""Sleeps that end on time: gevent's end up to a millisecond late, which is long for a fast response."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import gevent
 _CLOCK_MONOTONIC = 1
 _TFD_NONBLOCK = 0o4000
 _NANOSECONDS = 10**9
-# Shorter than this, the call itself takes as long.
+# The call itself takes about as long as a shorter sleep.
 _SHORTEST_S = 2e-5
 
 
@@ -24,7 +24,7 @@ class _TimerSpec(ctypes.Structure):
 
 
 class Timer:
-    """A timer that wakes one greenlet through a file descriptor (timerfd_create(2)); elsewhere gevent's."""
+    """Timer that wakes a greenlet by a file descriptor (timerfd_create(2)), or gevent's if not on Linux."""
 
     def __init__(self) -> None:
         self._fd = -1

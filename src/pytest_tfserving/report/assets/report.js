@@ -65,10 +65,20 @@
     }
   }
 
-  const limits = (result, pattern) =>
-    result.slos.filter((slo) => pattern.test(slo.slo) && slo.unit !== "x" && slo.unit !== "%");
+  // In ms, or requests a second.
+  const onAxis = (slo) => slo.limit * ({ s: 1000, us: 0.001 }[slo.unit] ?? 1);
 
-  const inMs = (slo) => slo.limit * ({ s: 1000, us: 0.001 }[slo.unit] ?? 1);
+  // Each once, though several tests have judged it.
+  function limits(result, pattern) {
+    const found = result.slos.filter((slo) => pattern.test(slo.slo) && slo.unit !== "x" && slo.unit !== "%");
+    return [...new Map(found.map((slo) => [slo.slo, { name: result.name, text: slo.slo, at: onAxis(slo) }])).values()];
+  }
+
+  // A limit far above all that was measured would press it flat: it is named at the edge, not drawn.
+  const FAR = 3;
+  const isFar = (limit, values) => d3.max(values) > 0 && limit.at > FAR * d3.max(values);
+  const withLimits = (caption, of) =>
+    (of.length ? `${caption}; dashed: the SLO's limit, with an arrow where it is far above` : caption);
 
   // Figures share their box's width: all of them are in it before the first is drawn.
   function newFigure(box) {
@@ -166,17 +176,24 @@
     return middle > 0 ? `${name.slice(0, middle + 1)}\n${name.slice(middle + 1)}` : `${name.slice(0, most - 1)}…`;
   };
 
-  function rows(shown, width, label, value, marks) {
+  // `highest` is what a row reaches.
+  function rows(shown, width, label, highest, slos, marks) {
     const most = width < 480 ? 18 : 30;
+    const values = shown.filter((r) => r.measured).map(highest);
+    const far = d3.groups(slos.filter((limit) => isFar(limit, values)), (limit) => limit.name)
+      .map(([name, of]) => ({ name, text: `→ ${of.map((limit) => limit.text).join(", ")}` }));
     return {
       height: 50 + 30 * shown.length,
       marginLeft: Math.min(12 + 7.2 * Math.min(most, d3.max(shown, (r) => r.name.length)), width * 0.45),
-      marginRight: 24,
+      marginRight: Math.min(24 + NAME_WIDTH * (d3.max(far, (each) => each.text.length) ?? 0), width * 0.3),
       x: { label, grid: true, nice: true, zero: true, ticks: width < 480 ? 4 : 8 },
       y: { label: null, domain: shown.map((r) => r.name), tickFormat: (name) => wrapped(name, most), tickSize: 0 },
       color: colourScale(shown, true),
       marks: [
         ...marks,
+        Plot.tickX(slos.filter((limit) => !isFar(limit, values)), {
+          y: "name", x: "at", strokeWidth: 3, strokeDasharray: "3,2" }),
+        Plot.text(far, { y: "name", text: "text", frameAnchor: "right", textAnchor: "start", dx: 8 }),
         Plot.text(shown.filter((r) => !r.measured), {
           y: "name", text: "verdict", frameAnchor: "left", dx: 6, fillOpacity: 0.75, fontStyle: "italic",
         }),
@@ -185,28 +202,36 @@
     };
   }
 
+  // Marks of limits in a picture whose values go up.
+  function limitLines(slos, values) {
+    const far = slos.filter((limit) => isFar(limit, values)).map((limit) => limit.text);
+    return [
+      Plot.ruleY(slos.filter((limit) => !isFar(limit, values)), { y: "at", strokeDasharray: "4,3" }),
+      Plot.text(far.length ? [`↑ ${far.join(", ")}`] : [], {
+        text: (text) => text, frameAnchor: "top-right", dx: -4, dy: 4 }),
+    ];
+  }
+
   function drawPlateau(shown) {
     const measured = shown.filter((r) => r.measured);
     const withInterval = (name) => measured.filter((r) => r.intervals[name]);
-    draw(byId("chart-rps"), "Requests a second at the plateau, with 95 % intervals", (width) =>
-      rows(shown, width, "requests a second", "rps", [
+    const [ofRates, ofLatencies] = [/^rps/, /^p\d/].map((of) => measured.flatMap((r) => limits(r, of)));
+    const rates = "Requests a second at the plateau, with 95 % intervals";
+    draw(byId("chart-rps"), withLimits(rates, ofRates), (width) =>
+      rows(shown, width, "requests a second", (r) => r.rps, ofRates, [
         Plot.barX(measured, { y: "name", x: "rps", fill: group, fillOpacity: 0.8, insetTop: 5, insetBottom: 5,
           title: (r) => `${r.name}\n${number(r.rps)} requests a second`, tip: true }),
         Plot.ruleY(withInterval("rps"), { y: "name", x1: (r) => r.intervals.rps[0], x2: (r) => r.intervals.rps[1],
           strokeWidth: 2 }),
-        Plot.tickX(measured.flatMap((r) => limits(r, /^rps/).map((slo) => ({ name: r.name, limit: slo.limit }))), {
-          y: "name", x: "limit", strokeWidth: 3, strokeDasharray: "3,2" }),
       ]));
-    draw(byId("chart-latency"), "Latency at the plateau: a dot is p95, the line runs from p50 to p99", (width) =>
-      rows(shown, width, "ms", "p95", [
+    const latencies = "Latency at the plateau: a dot is p95, the line runs from p50 to p99";
+    draw(byId("chart-latency"), withLimits(latencies, ofLatencies), (width) =>
+      rows(shown, width, "ms", (r) => r.metrics.p99_ms, ofLatencies, [
         Plot.ruleY(measured, { y: "name", x1: (r) => r.metrics.p50_ms, x2: (r) => r.metrics.p99_ms, stroke: group,
           strokeWidth: 2 }),
         Plot.dot(measured, { y: "name", x: "p95", fill: group, r: 5,
           title: (r) => `${r.name}\np50 ${ms(r.metrics.p50_ms)}, p95 ${ms(r.p95)}, p99 ${ms(r.metrics.p99_ms)}`,
           tip: true }),
-        Plot.tickX(measured.flatMap((r) => limits(r, /^p\d/).map((slo) => ({ name: r.name,
-          limit: inMs(slo) }))), {
-          y: "name", x: "limit", strokeWidth: 3, strokeDasharray: "3,2" }),
       ]));
   }
 
@@ -271,7 +296,7 @@
         marginRight,
         x: { label: "share of requests", ticks: [0, 50, 90, 95, 99, 99.9, 99.99].map(place),
           tickFormat: (x) => `${Number((100 * (1 - 10 ** -x)).toFixed(2))} %` },
-        y: { label: "ms", type: "log", grid: true, ticks: 5, tickFormat: "~s" },
+        y: { label: "ms", type: "log", grid: true, ticks: 5, tickFormat: "~f" },
         color: colourScale(shown, named),
         ends: named ? lineEnds(points, "x", "value") : null,
         marks: [
@@ -295,11 +320,14 @@
         continue;
       }
       const best = shown.filter((r) => front.includes(r.name));
+      const [least, most] = d3.extent(shown, (r) => r.cost);
+      // Equal costs alone would be an axis of one tick.
+      const domain = least < most ? undefined : [0, 2 * most || 1];
       const taken = data.recommendation.cheapest ? data.recommendation.cheapest.name : null;
       draw(byId(id), null, (width) => ({
         height: 320,
         marginLeft: 52,
-        x: { label: `USD for ${data.prices.hours_a_month} h a month`, grid: true, nice: true, inset: 12,
+        x: { label: `USD for ${data.prices.hours_a_month} h a month`, domain, grid: true, nice: true, inset: 12,
           ticks: width < 480 ? 4 : 8 },
         y: { label, grid: true, nice: true, zero: true },
         color: colourScale(shown),
@@ -321,13 +349,13 @@
     const box = section.querySelector(".charts");
     box.replaceChildren();
     const limit = search.slos.map((text) => /^p95<=?([\d.]+)(us|ms|s)$/.exec(text.replaceAll(" ", "")))
-      .filter(Boolean).map((match) => inMs({ limit: Number(match[1]), unit: match[2] }));
+      .filter(Boolean).map((match) => ({ text: match[0], at: onAxis({ limit: Number(match[1]), unit: match[2] }) }));
     const panels = [
       ["p95_ms", "p95_interval", "p95, ms", limit], ["rps", "rps_interval", "requests a second", []],
     ].map((panel) => [newFigure(box), ...panel]);
     for (const [figure, field, interval, label, dashed] of panels) {
       const probes = search.probes.filter((probe) => probe[field] !== null);
-      const caption = `${label} by ${search.over}; the upright line is the knee${dashed.length ? ", dashed the SLO" : ""}`;
+      const caption = withLimits(`${label} by ${search.over}; the upright line is the knee`, dashed);
       draw(figure, caption, (width) => ({
         height: 260,
         marginLeft: 52,
@@ -341,7 +369,7 @@
             y2: (probe) => probe[interval][1], strokeOpacity: 0.6 }),
           Plot.dot(probes, { x: "load", y: field, r: 4, fill: (probe) => (probe.holds ? "holds" : "does not hold"),
             title: (probe) => `${number(probe.load)} ${search.over}\n${number(probe[field])} ${label}`, tip: true }),
-          Plot.ruleY(dashed, { strokeDasharray: "4,3" }),
+          ...limitLines(dashed, probes.map((probe) => probe[field])),
           Plot.ruleX(search.knee ? [search.knee] : [], { strokeWidth: 1.5 }),
           Plot.ruleY([0]),
         ],
@@ -411,18 +439,19 @@
         Plot.ruleY([0]),
       ],
     });
-    const rpsLimits = limits(result, /^rps/).map((slo) => slo.limit);
-    panel("Successes in each second; dashed: the SLO's limit", frame("successes a second", [
+    const rpsLimits = limits(result, /^rps/);
+    panel(withLimits("Successes in each second", rpsLimits), frame("successes a second", [
       Plot.lineY(series, { x: "at_s", y: "successes", stroke: colour, tip: true }),
-      Plot.ruleY(rpsLimits, { strokeDasharray: "4,3" }),
+      ...limitLines(rpsLimits, series.map((second) => second.successes)),
     ]));
     const known = series.filter((second) => second.p95_ms !== undefined);
-    panel("Latency of each second, p50 and p95; dashed: the SLO's limit", frame("ms", [
+    const latencyLimits = limits(result, /^p\d/);
+    panel(withLimits("Latency of each second, p50 and p95", latencyLimits), frame("ms", [
       Plot.lineY(known, { x: "at_s", y: "p50_ms", stroke: colour, strokeOpacity: 0.55, tip: true }),
       Plot.lineY(known, { x: "at_s", y: "p95_ms", stroke: colour, tip: true }),
       Plot.text(known.slice(-1), { x: "at_s", y: "p95_ms", text: () => "p95", textAnchor: "start", dx: 5, dy: -4 }),
       Plot.text(known.slice(-1), { x: "at_s", y: "p50_ms", text: () => "p50", textAnchor: "start", dx: 5, dy: 4 }),
-      Plot.ruleY(limits(result, /^p\d/).map(inMs), { strokeDasharray: "4,3" }),
+      ...limitLines(latencyLimits, known.map((second) => second.p95_ms)),
     ]));
     const record = result.run_record;
     if (record) {
