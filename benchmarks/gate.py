@@ -1,7 +1,7 @@
 """How soon a gate on ResNet50 is decided: an easy SLO, a hopeless one, a close one.
 
 Two users load the experiment 1cpu-2gb-1n-interop1 of the embedded server over REST and keep its core busy,
-each time by a pytest of its own. The easy limit of p95 is 60 times the bare session's median call, the
+each time by a pytest of its own. The easy limit of p95 is 60 times the in-process baseline's median call, the
 hopeless one half of it, the close one the p95 that the easy run measured. The first two are to end in
 seconds, the last one takes its run time. The easy one needs 120 independent requests, and the two in flight
 together count as one: as long as 240 requests take.
