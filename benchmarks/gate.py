@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def judged(folder: Path, slo: str, run_time_s: int) -> dict[str, Any]:
-    """The result of a pytest run with one SLO."""
+    """Return the result of a pytest run with one SLO."""
     common.note(f"{slo}, at most {run_time_s} s of load")
     text = _EXPERIMENTS.format(run_time_s=run_time_s, slo=slo)
     (folder / "experiments.yaml").write_text(text, encoding="utf-8")
@@ -83,7 +83,7 @@ def judged(folder: Path, slo: str, run_time_s: int) -> dict[str, Any]:
 
 
 def slo_of(result: dict[str, Any]) -> str:
-    """The SLO that was asked for."""
+    """Return the requested SLO."""
     return str(next(each["slo"] for each in result["slos"] if not each["guard"]))
 
 
