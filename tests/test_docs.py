@@ -1,4 +1,4 @@
-"""Everything README and docs show is tried: examples, commands, options, SLOs, links, names."""
+"""Everything README and docs show is tried: examples, commands, options, SLOs, tables, links, names."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ from pytest_tfserving.experiment import Experiment, ServingOptions, Shape
 from pytest_tfserving.experiments_file import _EXPERIMENT_KEYS, _TOP_KEYS, read_file
 from pytest_tfserving.load.profile import PROFILES, LoadProfile
 from pytest_tfserving.measure import nothing_measured
-from pytest_tfserving.model_server.flags import parse_flags
+from pytest_tfserving.metrics import KEPT_PERCENTILES, METRICS
+from pytest_tfserving.model_server.flags import FLAGS, Kind, parse_flags
 from pytest_tfserving.options import ALLOWED_INI, OPTIONS, Settings
 from pytest_tfserving.report.document import document_of
 from pytest_tfserving.report.runlog import Entry
 from pytest_tfserving.slo import Slo, Verdict
+from pytest_tfserving.targets import TARGETS
 
 if TYPE_CHECKING:
     from harness import Project
@@ -303,6 +305,30 @@ def test_the_options_are_described() -> None:
         assert default == (option.shown_default or option.default)
 
 
+def test_the_flags_of_the_embedded_server_are_described() -> None:
+    flags = [flag for flag in FLAGS if flag.kind is Kind.USED and flag.name not in ("version", "help")]
+    *rows, (last, *_) = table("model-server.md", "flag", "default")
+
+    assert last == "`--version`, `--help`"
+    assert [(f"--{flag.name}", flag.help) for flag in flags] == [(name, text) for name, _, text in rows]
+    for flag, (_, default, _) in zip(flags, rows, strict=True):
+        shown = str(flag.default).lower() if isinstance(flag.default, bool) else str(flag.default)
+        assert default in (shown, "4 a CPU", "the CPUs")
+
+
+def test_the_targets_are_described() -> None:
+    assert list(TARGETS) == [row[0] for row in table("targets.md", "target", "deployment")]
+    assert list(TARGETS) == [
+        row[0].removesuffix(" (default)").strip("`") for row in table("../README.md", "`--tfserving-target`")
+    ]
+
+
+def test_the_commands_are_described() -> None:
+    commands_row = dict(table("design.md", "kind", "names"))["commands"]
+
+    assert set(cli._COMMANDS) == set(re.findall(r"`(?:pytest-tfserving )?([a-z-]+)`", commands_row))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_options_named_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
@@ -334,6 +360,19 @@ def test_the_language_is_described() -> None:
             for operator in re.findall(r"[<>]=?", operators):
                 for unit in re.findall(r"us|ms|%|/s|x|\bs\b|none", units):
                     assert Slo.parse(f"{metric}{operator}1{unit.replace('none', '')}")
+
+
+def test_every_metric_is_described() -> None:
+    described = {
+        name: (re.findall(r"[<>]=?", operators), re.findall(r"us|ms|%|/s|x|\bs\b|none", units))
+        for names, operators, units in table("slos.md", "metric", "operators")
+        for name in re.findall(r"[a-z][\w.]*", names.replace("any other percentile", ""))
+    }
+
+    assert METRICS.keys() - described.keys() <= {f"p{each:g}" for each in KEPT_PERCENTILES}
+    for metric in (METRICS[name] for name in described):
+        operators = [">", ">="] if metric.higher_is_better else ["<", "<="]
+        assert described[metric.name] == (operators, [text or "none" for text in metric.units])
 
 
 def test_every_verdict_is_described() -> None:
@@ -382,6 +421,13 @@ def test_the_source_tree_is_described() -> None:
     }
 
     assert here == set(re.findall(r"^  (\S+)", tree, re.MULTILINE))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_lines_of_prose_are_short(page: Path) -> None:
+    long = [line for line in prose(page).splitlines() if len(line) > 120 and not line.startswith("|")]
+
+    assert not long
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
