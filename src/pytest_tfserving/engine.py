@@ -110,7 +110,11 @@ class Engine:
 
     @contextmanager
     def asked(self, what: str) -> Iterator[None]:
-        """Turn errors inside the context into a `DeploymentError`: ``what`` failed, and why."""
+        """Turn errors inside the context into one sentence: ``what`` failed, and why.
+
+        Raises:
+            DeploymentError: for any error of the engine or of the connection.
+        """
         import docker
         import requests
 

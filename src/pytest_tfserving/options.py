@@ -52,7 +52,7 @@ _DIGEST = re.compile(r"@[A-Za-z0-9+._-]+:[0-9a-fA-F]{32,}$")
 
 
 def parse_duration(text: str) -> float:
-    """Return the seconds of ``90``, ``90s``, ``1.5m`` or ``1h``."""
+    """Return the seconds of ``90``, ``90s``, ``1.5m`` or ``1h``; other texts raise an ArgumentTypeError."""
     match = _DURATION.fullmatch(text.strip())
     seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
     if not seconds > 0:
@@ -61,7 +61,7 @@ def parse_duration(text: str) -> float:
 
 
 def parse_count(text: str) -> int:
-    """Return a whole number of 1 or more."""
+    """Return a whole number of 1 or more; other texts raise an ArgumentTypeError."""
     try:
         count = int(text) if text.strip().isdecimal() else 0
     except ValueError:  # more digits than Python reads
@@ -72,7 +72,7 @@ def parse_count(text: str) -> int:
 
 
 def parse_rate(text: str) -> float:
-    """Return a number above 0."""
+    """Return a number above 0; other texts raise an ArgumentTypeError."""
     try:
         rate = float(text)
     except ValueError:
@@ -89,7 +89,7 @@ def _not_too_much(value: Number, text: str) -> Number:
 
 
 def parse_processes(text: str) -> int:
-    """Return a number of processes; 0 for ``auto``."""
+    """Return a number of processes, 0 for ``auto``; other texts raise an ArgumentTypeError."""
     if text.strip() == "auto":
         return 0
     try:
@@ -100,7 +100,7 @@ def parse_processes(text: str) -> int:
 
 
 def parse_alpha(text: str) -> float:
-    """Return a probability above 0 and below 0.5."""
+    """Return a probability above 0 and below 0.5; other texts raise an ArgumentTypeError."""
     try:
         alpha = float(text)
     except ValueError:
@@ -111,14 +111,14 @@ def parse_alpha(text: str) -> float:
 
 
 def parse_yes_no(text: str) -> bool:
-    """Return whether ``text`` is ``yes`` or ``true``, not ``no`` or ``false``."""
+    """Return True for ``yes`` and ``true``, False for ``no`` and ``false``, or raise an ArgumentTypeError."""
     if text.lower() not in _YES_NO:
         raise argparse.ArgumentTypeError(f"{text!r} is not one of: yes, no.")
     return _YES_NO[text.lower()]
 
 
 def parse_hours(text: str) -> float:
-    """Return a number of hours of a month: above 0, at most 744."""
+    """Return hours of a month, above 0 and at most 744; other texts raise an ArgumentTypeError."""
     hours = parse_rate(text)
     if hours > _HOURS_OF_A_MONTH:
         raise argparse.ArgumentTypeError(f"{text!r} is more than a month's {_HOURS_OF_A_MONTH} hours.")
@@ -126,7 +126,7 @@ def parse_hours(text: str) -> float:
 
 
 def parse_access(text: str) -> str:
-    """Return the access to replicas: the name of a way, or an address."""
+    """Return the access to replicas, a name or an address; other texts raise an ArgumentTypeError."""
     from pytest_tfserving.kube.access import EXAMPLE, WAYS, is_way
 
     if not is_way(parse_text(text)):
@@ -137,7 +137,7 @@ def parse_access(text: str) -> str:
 
 
 def parse_text(text: str) -> str:
-    """Return ``text``; control characters and secrets in an address are errors."""
+    """Return ``text``; control characters, and secrets in an address, raise an ArgumentTypeError."""
     if any(unicodedata.category(letter) == "Cc" for letter in text):
         raise argparse.ArgumentTypeError(f"{text!r} has a control character in it.")
     if "://" in text and may_have_secrets(text):
@@ -146,7 +146,7 @@ def parse_text(text: str) -> str:
 
 
 def parse_image(text: str) -> str:
-    """Return the name of an image; credentials in the name are an error."""
+    """Return the name of an image; credentials in the name raise an ArgumentTypeError."""
     if "@" in _DIGEST.sub("", text):
         raise argparse.ArgumentTypeError(
             f"the image's name {NOT_TAKEN}; log in to the registry by docker login, or an imagePullSecret."

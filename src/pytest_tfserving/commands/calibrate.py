@@ -21,7 +21,7 @@ _INTERRUPTED = 130
 
 
 def parse_time(text: str) -> float:
-    """Return the seconds of a time from 5 s to 5 min."""
+    """Return the seconds of a time from 5 s to 5 min; other texts raise an ArgumentTypeError."""
     seconds = parse_duration(text)
     if not _LEAST_S <= seconds <= _MOST_S:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time from {_LEAST_S:g}s to {_MOST_S / 60:g}m.")

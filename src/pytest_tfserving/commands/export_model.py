@@ -28,7 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Export the model and print its folder."""
+    """Export the model and print its folder.
+
+    Raises:
+        TFServingError: for weights of a model that has none to choose, and for a missing library.
+    """
     module = importlib.import_module(MODELS[options.model])
     own = {} if options.weights == "random" else {"weights": options.weights}
     if own and options.model != "resnet50":

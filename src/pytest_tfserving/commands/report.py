@@ -30,7 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the reports and print their paths."""
+    """Write the reports and print their paths.
+
+    Raises:
+        TFServingError: when no report is requested, or a file cannot be read.
+    """
     from pytest_tfserving.report.document import merged, priced, pricing_of
     from pytest_tfserving.report.files import write_reports
     from pytest_tfserving.report.results_file import read_document
