@@ -259,7 +259,7 @@ def test_control_codes_of_a_purpose_are_not_said(tmp_path: Path) -> None:
 
 
 def waits_for(temporary: Path, holder: bytes) -> str:
-    """Return whom one waits for while the holder file says this."""
+    """Return the holder that a waiting session reports for this content of the holder file."""
     said: list[str] = []
     own = private_folder(temporary)
     (own / "holder.json").write_bytes(holder)

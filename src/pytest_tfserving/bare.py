@@ -168,7 +168,7 @@ def start_sessions(plans: Sequence[BarePlan], folder: Path) -> list[BareSession]
 
 
 class SessionPulses:
-    """The pulses that sessions make beside one run of load.
+    """The pulses of sessions during one run of load.
 
     A server never stays frozen: if the process that makes the pulses dies during a pulse, the clock and the
     servers go on at once.

@@ -23,12 +23,12 @@ _ANSWERS = {"failed", "rerun", "xfailed"}
 class ExitStatus:
     """A pytest plugin that fails a session whose tests passed although the table, or an option, does not.
 
-    What it has to say comes after pytest's own last line, and is a failed testcase in JUnit's XML.
+    Its sentences come after pytest's own last line, and are a failed testcase in JUnit's XML.
     """
 
     def __init__(self, perf: PerfSession) -> None:
         self._perf = perf
-        # Of tests that did not simply pass: their outcomes, by node id.
+        # Outcomes of tests that did not simply pass, by node id.
         self._outcomes: dict[str, set[str]] = defaultdict(set)
         self._failures: list[str] = []
         self._notes: list[str] = []

@@ -160,7 +160,7 @@ def load(request: pytest.FixtureRequest, experiment: Experiment) -> Iterator[Loa
 class Load:
     """The value of the fixture ``load``.
 
-    Where the same is served and the same is sent, ``load()`` runs once a session; its result is shared.
+    If the same is served and the same is sent, ``load()`` runs once a session, and tests share its result.
     """
 
     def __init__(self, request: pytest.FixtureRequest, experiment: Experiment) -> None:
@@ -206,11 +206,12 @@ class Load:
     ) -> Found:
         """Search for the largest load that meets ``slos``, or the test's own SLOs if none are given.
 
-        The load is doubled until it no longer holds, then halved between, and confirmed where it is found and
-        a tenth below. Each load is a run of its own, ended as soon as its SLOs are decided.
+        The load is doubled until it no longer holds, then approached by bisection. The load found, and a load
+        a tenth lower, are confirmed. Each load is a run of its own, which ends as soon as its SLOs are
+        decided.
 
         Args:
-            slos: as ``"p95<200ms"``; one on errors is added.
+            slos: SLOs as ``"p95<200ms"``; one on errors is added.
             over: the field of the load profile that is raised, as ``users``.
             start: where to begin.
             most: what is not exceeded.

@@ -46,7 +46,7 @@ _CPU_TIME = MappingProxyType(_TIMES)
 
 
 class Source(Enum):
-    """The measurement beside the requests that a metric needs."""
+    """The measurement besides the requests that a metric needs."""
 
     NOTHING = auto()
     BASELINE = auto()

@@ -643,7 +643,7 @@ class _Files:
         """Return the path of a file that is read.
 
         Raises:
-            pytest.UsageError: where there is no such file.
+            pytest.UsageError: when there is no such file.
         """
         if (found := self.path(name)) and not found.is_file():
             raise pytest.UsageError(f"--{PREFIX}-{name}: there is no file {found}.")
@@ -653,7 +653,7 @@ class _Files:
         """Return the path of a file that is written at the end.
 
         Raises:
-            pytest.UsageError: where it could not be.
+            pytest.UsageError: when the file cannot be written.
         """
         _check_writable(f"--{PREFIX}-{name}", target := self.path(name))
         return target

@@ -453,7 +453,7 @@ class MeanTest:
         self._evidence = Evidence()
 
     def look(self, window: Window) -> Evidence:
-        """Return the evidence of both series, where there are enough values."""
+        """Return the evidence of both series, if there are enough values."""
         if not len(window.ended_s):
             return Evidence()
         self._means.advance(window)

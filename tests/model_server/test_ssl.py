@@ -32,7 +32,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Certificates:
-    """An authority, whom it certified, and a client that another one certified."""
+    """An authority, a server and a client with its certificates, and a client of another authority."""
 
     ours: Pair
     server: Pair

@@ -175,7 +175,7 @@ def _causes(result: Mapping[str, Any]) -> list[str]:
 
 
 def slo_reason(slo: Mapping[str, Any]) -> str:
-    """Return what the verdict on an SLO rests on."""
+    """Return the reason of the verdict on an SLO."""
     return full_reason(slo["reason"], strict=slo["strict"])
 
 

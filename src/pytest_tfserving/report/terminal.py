@@ -45,13 +45,13 @@ _COLOURS = {
 
 
 class TimeLeft(Protocol):
-    """The time that a session may still take, as text; it is told what load is at work."""
+    """The remaining time of a session, as text; its methods report the current load."""
 
     def begin_load(self, run_time_s: float) -> None:
-        """Note that a run of load begins."""
+        """Record that a run of load begins."""
 
     def go_on(self, load_left_s: float) -> None:
-        """Note for how long the run of load goes on, at most."""
+        """Record the longest remaining time of the run of load."""
 
     def end_load(self) -> None:
         """Note that the run of load is over."""
