@@ -167,7 +167,18 @@ def parse_choice(*valid: str) -> Callable[[str], str]:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """An option: ``--tfserving-NAME`` on the command line, ``tfserving_NAME`` in an ini file."""
+    """An option: ``--tfserving-NAME`` on the command line, ``tfserving_NAME`` in an ini file.
+
+    Attributes:
+        name: the option's name without prefix, with hyphens.
+        metavar: the value in the help; empty for a flag.
+        help: the help text without the default.
+        parse: converts a text to the value, or raises an ArgumentTypeError.
+        default: the value of an option that is not given; None if `Settings` sets it.
+        shown_default: the default in the help; empty to show ``default``.
+        repeatable: whether the option can be given several times, with a list as value.
+        is_flag: whether the option has no value on the command line.
+    """
 
     name: str
     metavar: str
@@ -504,7 +515,12 @@ class LoadOverrides:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The options' values: from the command line, else the ini file, else the defaults."""
+    """The options' values: from the command line, else the ini file, else the defaults.
+
+    A field has the name of its option. A path or a noise memory is None, and a text is empty, if the option
+    is not given and has no default. ``cli_load`` and ``ini_load`` are the load that the options of both
+    places set.
+    """
 
     target: str
     server: str

@@ -42,7 +42,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """A recommendation: ``sentence`` in words, and the choices behind it.
+    """A recommendation: ``sentence`` in words, and the choices behind it, None if there are no candidates.
 
     ``front_rps`` names the configurations that no other one beats in both cost and rps, ``front_p95`` those
     in cost and p95.
