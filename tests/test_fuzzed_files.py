@@ -89,7 +89,7 @@ GOOD = "experiments:\n- shape: 1cpu-2gb-1n\n  inter_op: 1\n"
         ("? [a]\n: b\n" + GOOD, ":1: a key is a text on one line."),
         ('"a\\nb": c\n' + GOOD, ":1: a key is a text on one line."),
         ('a: "\\UFFFFFFFF"\n' + GOOD, "not YAML"),
-        (GOOD + "  slo: ['p95<1e999ms']\n", "a limit is never negative, nor infinite."),
+        (GOOD + "  slo: ['p95<1e999ms']\n", "a limit is neither negative nor infinite."),
         (GOOD + "  name: ''\n", ":4: a name has from 1 to 200 characters, not 0."),
         (GOOD + f"  name: {'x' * 201}\n", ":4: a name has from 1 to 200 characters, not 201."),
         (GOOD + "load_pods: {cpu: 1.2.3}\n", "'1.2.3' is not a valid cpu for a Pod"),

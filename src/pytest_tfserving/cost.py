@@ -114,7 +114,7 @@ def _text(path: Path, values: Mapping[str, Any], name: str) -> str:
     text = one_line(str(value)) if isinstance(value, str | int | float | date) else ""
     if not text:
         raise ConfigurationError(
-            f"{path}: {name} is missing; say where the prices are from, and of which day."
+            f"{path}: {name} is missing; say where the prices are from, and of what date."
         )
     return text
 

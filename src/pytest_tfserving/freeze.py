@@ -98,7 +98,7 @@ class Containers:
                         f"the engine cannot pause a container: {error.explanation}"
                     ) from None
             except requests.RequestException as error:
-                raise DeploymentError(f"the engine does not answer any more: {error}") from None
+                raise DeploymentError(f"the engine no longer answers: {error}") from None
 
 
 def can_be_frozen(servers: Freezer) -> bool:

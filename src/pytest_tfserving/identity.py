@@ -110,7 +110,7 @@ class ServedModel:
 
     @property
     def has_changed(self) -> bool:
-        """Whether the folder now has another model."""
+        """True if the folder now has another model."""
         return self.path is not None and model_digest(self.path) != self.digest
 
 

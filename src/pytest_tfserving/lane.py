@@ -1,4 +1,4 @@
-"""One measurement at a time on one machine: the turn that every deployment waits for."""
+"""The lock of the machine: one measurement at a time, for which every deployment waits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _LOOK_S = 0.25
 _SAY_AGAIN_S = 30.0
-# Whatever another user has put there is not followed, waited for or written to.
+# A link or a pipe that another user put there is not followed or waited for, and nothing is written.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FOR_ALL = 0o444
 _MOST_BYTES = 1 << 16
@@ -35,11 +35,11 @@ _SOMEBODY = "another measurement is running"
 
 
 class Lane:
-    """The turn on this machine; taking it again in the process that has it is free.
+    """The machine lock; the process that holds the lock may take it again at once.
 
-    It takes two locks: the first is this user's, in a folder of their own, with a file that says who has it.
-    The second is all users', a file in the temporary folder that is only ever locked. Where another user has
-    put something else there, a warning says that their measurements are not waited for.
+    The lock consists of two file locks. The first is this user's, in a private folder, beside a file that
+    names the holder. The second is for all users, on an empty file in the temporary folder. If another user
+    has put something else in its place, a warning says that measurements of other users are not waited for.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -52,7 +52,7 @@ class Lane:
 
     @contextmanager
     def turn(self, purpose: str, say: Callable[[str], None], length_s: float | None = None) -> Iterator[None]:
-        """Wait for the turn, saying who has it, and keep it inside the context, for about ``length_s``.
+        """Hold the machine lock inside the context, for about ``length_s``; ``say`` the holder while waiting.
 
         Raises:
             ConfigurationError: when this user's own lock cannot be taken.
@@ -104,24 +104,24 @@ class Lane:
 
 
 class FileLock:
-    """A lock of one process on a file, which it makes if there is none, and never writes to."""
+    """A lock of one process on a file; the file is made if it is missing, and never written to."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: int | None = None
 
     def take(self) -> bool:
-        """Take the lock if nobody has it; return whether it is taken.
+        """Take the lock if it is free; return whether this process has the lock.
 
         Raises:
-            OSError: when there is no file to lock.
+            OSError: when the file cannot be opened.
         """
         with ExitStack() as stack:
             file = _opened(self.path)
             stack.callback(os.close, file)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # A file that was deleted meanwhile locks nobody out.
+                # A lock on a file that another process has deleted since would lock nobody out.
                 taken = os.path.samestat(os.fstat(file), self.path.lstat())
             except (BlockingIOError, FileNotFoundError):
                 return False
@@ -131,13 +131,13 @@ class FileLock:
             return taken
 
     def release(self) -> None:
-        """Give the lock back, if it was taken."""
+        """Release the lock if this process has it."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
 
     def held_by(self) -> str:
-        """Return who has the lock, as far as this system tells."""
+        """Return the holder of the lock, as far as the system shows it."""
         with suppress(OSError, ValueError, psutil.Error):
             place = str(self.path.stat().st_ino)
             for line in Path("/proc/locks").read_text(encoding="utf-8").splitlines():
@@ -160,15 +160,15 @@ def _holder_text(holder: Any) -> str:
 
 
 def _opened(path: Path) -> int:
-    """Open a file only to lock it.
+    """Open a file for locking only.
 
     Raises:
-        OSError: when something else is there.
+        OSError: when the path is not a regular file.
     """
     try:
         file = os.open(path, _READ)
     except FileNotFoundError:
-        # Opened in two steps: to make what is there already is refused by Linux if it is another user's.
+        # In two steps, because Linux refuses O_CREAT on an existing file of another user.
         try:
             file = os.open(path, _READ | os.O_CREAT | os.O_EXCL, _FOR_ALL)
         except FileExistsError:
@@ -182,7 +182,7 @@ def _opened(path: Path) -> int:
 
 
 def _wait_for(lock: FileLock, say: Callable[[], None]) -> None:
-    """Wait until ``lock`` is taken; ``say`` is called now and then meanwhile."""
+    """Wait until this process has ``lock``; call ``say`` now and then while waiting."""
     said_at = -math.inf
     while not lock.take():
         if time.monotonic() - said_at > _SAY_AGAIN_S:

@@ -1,4 +1,4 @@
-"""The marks ``slo``, ``load_profile`` and ``experiments``: what they take, and what they say of a test."""
+"""The marks ``slo``, ``load_profile`` and ``experiments``: their arguments, and their meaning for a test."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DESCRIPTIONS = (
 
 
 def slos(item: pytest.Item) -> tuple[Slo, ...]:
-    """The SLOs of a test's marks."""
+    """Return the SLOs of a test's marks."""
     from pytest_tfserving.slo import parse_slos
 
     found: list[Slo] = []
@@ -36,7 +36,7 @@ def slos(item: pytest.Item) -> tuple[Slo, ...]:
 
 
 def load_overrides(item: pytest.Item) -> LoadOverrides:
-    """What a test's nearest ``load_profile`` mark says about load."""
+    """Return the load that a test's nearest ``load_profile`` mark sets."""
     mark = item.get_closest_marker("load_profile")
     if mark is None:
         return LoadOverrides()
@@ -44,10 +44,10 @@ def load_overrides(item: pytest.Item) -> LoadOverrides:
 
 
 def wanted(experiments: list[Experiment], marks: Iterable[pytest.Mark]) -> list[Experiment]:
-    """Return the experiments that every ``experiments`` mark lets through.
+    """Return the experiments that match every ``experiments`` mark.
 
     Raises:
-        ConfigurationError: for a pattern that matches none, and for marks that together let none through.
+        ConfigurationError: for a pattern that matches no experiment, and if no experiment matches all marks.
     """
     names = [experiment.name for experiment in experiments]
     groups = [_patterns(mark, names) for mark in marks]
@@ -63,7 +63,7 @@ def wanted(experiments: list[Experiment], marks: Iterable[pytest.Mark]) -> list[
 
 
 def _patterns(mark: pytest.Mark, names: list[str]) -> tuple[str, ...]:
-    """Return the patterns of a mark, each of which matches one of ``names`` at least."""
+    """Return the patterns of a mark, each of which must match at least one of ``names``."""
     for pattern in mark.args:
         if not any(fnmatchcase(name, pattern) for name in names):
             raise ConfigurationError(f"{pattern!r} matches no experiment; {nearest(pattern, names)}.")
@@ -71,7 +71,7 @@ def _patterns(mark: pytest.Mark, names: list[str]) -> tuple[str, ...]:
 
 
 def mistakes(test: pytest.Item) -> Iterator[str]:
-    """Say what is wrong with the arguments of our marks on a test that gets our fixtures."""
+    """Yield the mistakes in the arguments of this plugin's marks on a test."""
     for mark in test.iter_markers():
         if checker := _CHECKERS.get(mark.name):
             try:
@@ -81,10 +81,10 @@ def mistakes(test: pytest.Item) -> Iterator[str]:
 
 
 def check(items: Iterable[pytest.Item]) -> None:
-    """Check the arguments of our marks, on tests that get our fixtures: elsewhere they are someone else's.
+    """Check the arguments of marks on tests with this plugin's fixtures; other tests' marks are not its own.
 
     Raises:
-        pytest.UsageError: for the wrong ones of the first test that has some.
+        pytest.UsageError: with the mistakes of the first test that has any.
     """
     for item in items:
         if is_ours(item, EXPERIMENT) and (wrong := list(mistakes(item))):

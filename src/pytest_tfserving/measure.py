@@ -1,4 +1,4 @@
-"""One measurement: a deployment, a load profile and a payload become a result."""
+"""A measurement: from a deployment, a load profile and a payload to a result."""
 
 from __future__ import annotations
 
@@ -42,21 +42,26 @@ if TYPE_CHECKING:
     from pytest_tfserving.targets.pulses import Pulses
 
 _LONGEST_FIRST_ANSWER_S = 20.0
-# No answer for so many times what a warm one takes, and for at least so long, and none will come.
+# A load has stalled if no answer comes for this many times a warm one's time, and for at least this long.
 _STALL_FACTOR = 20
 _SHORTEST_STALL_S = 5.0
-# Far from what a process can do, so that a busy moment does not make it late.
+# Far below the capacity of a process, so that a busy moment does not make the load late.
 _USERS_OF_A_PROCESS = 100
 _RATE_OF_A_PROCESS = 2000
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What one run of load is to be: ``slos`` are to be decided, wrongly with a probability of ``alpha``.
+    """The request for one run of load.
 
-    That probability holds given that the machine's speed forgets within ``noise_memory_s``.
-    ``processes`` is how many load comes from, 0 for as many as the profile needs. ``locustfile`` has the
-    users that send, None for ours.
+    Attributes:
+        profile: the load.
+        payload: the request that load sends.
+        slos: SLOs to decide while load runs; the run may end once they are decided.
+        alpha: largest probability of a wrong PASS, and of a wrong FAIL.
+        processes: number of load processes; 0 for as many as the profile needs.
+        locustfile: file with the users that send; None for the built-in users.
+        noise_memory_s: time in seconds within which the machine is assumed to forget its speed.
     """
 
     profile: LoadProfile
@@ -69,13 +74,13 @@ class Asked:
 
 
 def deploy(order: Order) -> AbstractContextManager[Deployment]:
-    """The deployment of an order on its target, as a context."""
+    """Return a context that deploys an order on its target."""
     opened: AbstractContextManager[Deployment] = _target(order.settings).deploy(order)
     return opened
 
 
 def unfit(settings: Settings, experiment: Experiment) -> str:
-    """What the target lacks for the experiment's shape; empty when it has it all."""
+    """Return what the target lacks for the experiment's shape; empty if it lacks nothing."""
     lacking: str = _target(settings).unfit(settings, experiment)
     return lacking
 
@@ -87,7 +92,7 @@ def refusal(settings: Settings, experiment: Experiment) -> str:
 
 
 def served(settings: Settings, experiment: Experiment, say: Callable[[str], None]) -> dict[str, Any]:
-    """Return what the target serves for an experiment, with ``model`` only where no folder is served."""
+    """Return what the target serves for an experiment; ``model`` is among it only if no folder is served."""
     found: dict[str, Any] = _target(settings).served(settings, experiment, say)
     return found
 
@@ -95,7 +100,7 @@ def served(settings: Settings, experiment: Experiment, say: Callable[[str], None
 def cluster_turn(
     settings: Settings, purpose: str, say: Callable[[str], None]
 ) -> AbstractContextManager[None]:
-    """The turn of the cluster that the target measures on, as a context; at once where it has none."""
+    """Return a context that holds the lock of the target's cluster; without a cluster it does nothing."""
     turn = getattr(_target(settings), "turn", None)
     held: AbstractContextManager[None] = turn(settings).held(purpose, say) if turn else nullcontext()
     return held
@@ -111,10 +116,13 @@ def measure(
     folder: Path,
     progress: Progress,
 ) -> tuple[Result, bool]:
-    """Measure ``deployment`` as ``asked``; an unfit one is only smoke-run.
+    """Measure ``deployment`` as ``asked``; an unfit deployment gets a smoke run only.
 
     Returns:
         The result, and whether the user interrupted the run.
+
+    Raises:
+        ConfigurationError: for a locustfile together with a rate or with a second load shape.
     """
     profile, payload = asked.profile, asked.payload
     if deployment.unfit:
@@ -179,7 +187,7 @@ def _refuse_rate_of_own_users(profile: LoadProfile, asked: Asked) -> None:
 
 
 def _refuse_two_shapes(generator: LoadChild, asked: Asked) -> None:
-    """Raise where the profile and the locustfile both say how the level of load goes."""
+    """Raise a ConfigurationError if both the profile and the locustfile have a load shape."""
     if generator.has_own_shape and not asked.profile.is_constant:
         raise ConfigurationError(
             f"load profile {asked.profile.name!r} has the shape {asked.profile.shape!r}, and the locustfile "
@@ -188,7 +196,7 @@ def _refuse_two_shapes(generator: LoadChild, asked: Asked) -> None:
 
 
 def processes_for(profile: LoadProfile, most: int) -> int:
-    """How many load processes a profile needs, at most ``most``, and at least one."""
+    """Return the number of load processes that a profile needs, from 1 to ``most``."""
     needed = math.ceil(max(profile.users / _USERS_OF_A_PROCESS, profile.rate / _RATE_OF_A_PROCESS))
     return max(min(needed, most), 1)
 
@@ -206,7 +214,7 @@ def _smoke_only(result: Result, deployment: Deployment) -> Result:
 def nothing_measured(
     experiment: Experiment, profile: LoadProfile, *, aborted: str = "", not_judged: str = ""
 ) -> Result:
-    """The result of an experiment that never came to be loaded, and why."""
+    """Return the result of an experiment that was not loaded, with the cause."""
     import numpy as np
 
     from pytest_tfserving.load.latencies import Latencies
@@ -233,6 +241,6 @@ def nothing_measured(
 
 
 def describe_target(settings: Settings) -> str:
-    """Where a session's experiments will run, in a few words."""
+    """Return in a few words where a session's experiments will run."""
     text: str = _target(settings).describe(settings)
     return text

@@ -1,4 +1,4 @@
-"""What kept a test from deciding an SLO: which noise, how much of it, and what would help most."""
+"""The noise that kept a test from deciding an SLO: its kind, its amount, its remedy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class NoiseKind(StrEnum):
-    """Where noise comes from."""
+    """The source of noise."""
 
     MACHINE = "machine"
     SERVER = "server"
@@ -19,12 +19,14 @@ class NoiseKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """The noise that a test would need more time for than for any other.
+    """The noise that costs a test the most time. Unknown numbers are NaN.
 
-    ``sd`` is the standard deviation of the level, as a fraction, 0 where it is not seen to wander,
-    ``memory_s`` how long the level remembers,
-    ``in_flight`` how many requests share their fate, ``resolution`` the least distance from a limit, as a
-    fraction, that the run could tell. What is not known is NaN.
+    Attributes:
+        kind: source of the noise.
+        sd: standard deviation of the level, as a fraction of the level; 0 if it does not seem to wander.
+        memory_s: time in seconds for which the level remembers.
+        in_flight: number of requests under way together, which count as one.
+        resolution: smallest distance from a limit that the run can detect, as a fraction of the limit.
     """
 
     kind: NoiseKind
@@ -35,12 +37,12 @@ class Noise:
 
     @property
     def is_level(self) -> bool:
-        """Whether a speed that wanders is what it comes from, rather than how few requests there were."""
+        """True if the noise is a wandering speed, and not too few independent requests."""
         return self.kind not in (NoiseKind.QUEUE, NoiseKind.COUNT)
 
     @property
     def cause(self) -> str:
-        """What it is, a part of a sentence."""
+        """The cause of the noise, as a part of a sentence."""
         if self.kind is NoiseKind.QUEUE:
             return f"{self.in_flight:.0f} requests in flight share their fate, and count as one"
         if self.kind is NoiseKind.COUNT:
@@ -56,7 +58,7 @@ class Noise:
 
     @property
     def remedy(self) -> str:
-        """What would help most besides a longer run; empty when nothing would."""
+        """The change that would help most besides a longer run; empty if there is none."""
         if self.kind is NoiseKind.QUEUE:
             return "fewer users"
         if self.kind is NoiseKind.MACHINE:

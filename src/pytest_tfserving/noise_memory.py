@@ -1,7 +1,6 @@
-"""The noise memory: for how long, at most, the machine's speed of a moment goes on to matter.
+"""The noise memory: the longest time for which the machine's speed at a moment affects its later speed.
 
-Verdicts speak of the server under the noise seen in its run, given that the machine's speed forgets within
-this time.
+Verdicts are about the server under the noise of its run, if the machine forgets its speed within this time.
 """
 
 from __future__ import annotations
@@ -11,12 +10,12 @@ from dataclasses import dataclass
 from pytest_tfserving.errors import ConfigurationError
 
 DEFAULT_S = 10.0
-# Before a run is so many times as long, too few of its moments are independent to tell a close limit.
+# A shorter run, in noise memories, has too few independent moments to decide a close limit.
 _MEMORIES_OF_A_RUN = 10
 
 
 def too_short(length_s: float, noise_memory_s: float) -> str:
-    """Return that a window is short for its noise memory, empty where it is not, or not known to be."""
+    """Return a sentence if a window is short for its noise memory; empty if not, or if one is unknown."""
     enough_s = _MEMORIES_OF_A_RUN * noise_memory_s
     if not length_s < enough_s:
         return ""
@@ -28,9 +27,9 @@ def too_short(length_s: float, noise_memory_s: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class NoiseMemory:
-    """A noise memory in ``seconds``, and where it is from: an option, a calibration, the default.
+    """A noise memory in ``seconds``, and its source: an option, a calibration, or the default.
 
-    ``place`` is the option that set it, empty when nobody did.
+    ``place`` is the option that set the noise memory; empty if no option did.
     """
 
     seconds: float = DEFAULT_S
@@ -41,10 +40,10 @@ class NoiseMemory:
         return f"noise memory {self.seconds:.3g} s ({self.source})"
 
     def check(self, profile: str, run_time_s: float) -> None:
-        """Refuse a memory that somebody set and that is longer than the run of the load profile of that name.
+        """Refuse a noise memory that an option set and that is longer than the run of ``profile``.
 
         Raises:
-            ConfigurationError: no run can show what its noise does over a longer time.
+            ConfigurationError: for such a noise memory, since a run cannot show longer noise than itself.
         """
         if self.place and self.seconds > run_time_s:
             raise ConfigurationError(

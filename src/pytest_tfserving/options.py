@@ -1,4 +1,4 @@
-"""Every option of the plugin in one table, and the settings read from it."""
+"""The plugin's options in one table, and the settings that are read with it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _DIGEST = re.compile(r"@[A-Za-z0-9+._-]+:[0-9a-fA-F]{32,}$")
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of ``90``, ``90s``, ``1.5m`` or ``1h``."""
+    """Return the seconds of ``90``, ``90s``, ``1.5m`` or ``1h``."""
     match = _DURATION.fullmatch(text.strip())
     seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
     if not seconds > 0:
@@ -61,7 +61,7 @@ def parse_duration(text: str) -> float:
 
 
 def parse_count(text: str) -> int:
-    """A whole number of 1 or more."""
+    """Return a whole number of 1 or more."""
     try:
         count = int(text) if text.strip().isdecimal() else 0
     except ValueError:  # more digits than Python reads
@@ -72,7 +72,7 @@ def parse_count(text: str) -> int:
 
 
 def parse_rate(text: str) -> float:
-    """A number above 0."""
+    """Return a number above 0."""
     try:
         rate = float(text)
     except ValueError:
@@ -89,7 +89,7 @@ def _not_too_much(value: Number, text: str) -> Number:
 
 
 def parse_processes(text: str) -> int:
-    """A number of processes; 0 for ``auto``."""
+    """Return a number of processes; 0 for ``auto``."""
     if text.strip() == "auto":
         return 0
     try:
@@ -100,7 +100,7 @@ def parse_processes(text: str) -> int:
 
 
 def parse_alpha(text: str) -> float:
-    """A probability above 0 and below 0.5."""
+    """Return a probability above 0 and below 0.5."""
     try:
         alpha = float(text)
     except ValueError:
@@ -118,7 +118,7 @@ def parse_yes_no(text: str) -> bool:
 
 
 def parse_hours(text: str) -> float:
-    """Hours of a month: above 0, at most 744."""
+    """Return a number of hours of a month: above 0, at most 744."""
     hours = parse_rate(text)
     if hours > _HOURS_OF_A_MONTH:
         raise argparse.ArgumentTypeError(f"{text!r} is more than a month's {_HOURS_OF_A_MONTH} hours.")
@@ -126,7 +126,7 @@ def parse_hours(text: str) -> float:
 
 
 def parse_access(text: str) -> str:
-    """How replicas are reached: a way of the cluster's, or an address."""
+    """Return the access to replicas: the name of a way, or an address."""
     from pytest_tfserving.kube.access import EXAMPLE, WAYS, is_way
 
     if not is_way(parse_text(text)):
@@ -137,7 +137,7 @@ def parse_access(text: str) -> str:
 
 
 def parse_text(text: str) -> str:
-    """Return ``text``, which neither control characters nor the secrets of an address may be in."""
+    """Return ``text``; control characters and secrets in an address are errors."""
     if any(unicodedata.category(letter) == "Cc" for letter in text):
         raise argparse.ArgumentTypeError(f"{text!r} has a control character in it.")
     if "://" in text and may_have_secrets(text):
@@ -146,7 +146,7 @@ def parse_text(text: str) -> str:
 
 
 def parse_image(text: str) -> str:
-    """Return the name of an image, which has no credentials of its registry in it."""
+    """Return the name of an image; credentials in the name are an error."""
     if "@" in _DIGEST.sub("", text):
         raise argparse.ArgumentTypeError(
             f"the image's name {NOT_TAKEN}; log in to the registry by docker login, or an imagePullSecret."
@@ -155,7 +155,7 @@ def parse_image(text: str) -> str:
 
 
 def parse_choice(*valid: str) -> Callable[[str], str]:
-    """A parser for one of ``valid``."""
+    """Return a parser that accepts one of ``valid``."""
 
     def parse(text: str) -> str:
         if text not in valid:
@@ -167,7 +167,7 @@ def parse_choice(*valid: str) -> Callable[[str], str]:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option: ``--tfserving-NAME`` on the command line, ``tfserving_NAME`` in an ini file."""
+    """An option: ``--tfserving-NAME`` on the command line, ``tfserving_NAME`` in an ini file."""
 
     name: str
     metavar: str
@@ -180,17 +180,17 @@ class Option:
 
     @property
     def dest(self) -> str:
-        """The name of its value and of its ini twin."""
+        """The name of the option's value, and of the option in an ini file."""
         return f"{PREFIX}_{self.name.replace('-', '_')}"
 
     @property
     def flag(self) -> str:
-        """How it is spelt on the command line."""
+        """The option's spelling on the command line."""
         return f"--{PREFIX}-{self.name}"
 
     @property
     def declaration(self) -> dict[str, Any]:
-        """How the command line takes it."""
+        """The option's arguments for argparse."""
         text = self.full_help.replace("%", "%%")
         if self.is_flag:
             return {"action": "store_const", "const": True, "help": text}
@@ -199,7 +199,7 @@ class Option:
 
     @property
     def full_help(self) -> str:
-        """The help text, which ends with the default."""
+        """The help text with the default at its end."""
         return f"{self.help} Default: {self.shown_default or self.default}"
 
     def of_text(self, text: str) -> Any:
@@ -214,7 +214,7 @@ class Option:
             raise argparse.ArgumentTypeError(without_secrets(str(error))) from None
 
     def of_ini(self, value: object) -> Any:
-        """Return the option's value for one of an ini file: a text, or a native value of TOML.
+        """Return the option's value for a value of an ini file, which is a text or a native value of TOML.
 
         Raises:
             argparse.ArgumentTypeError: for one that does not fit.
@@ -225,7 +225,7 @@ class Option:
         return [self.of_text(part) for text in texts for part in text.split()]
 
     def _text(self, value: object) -> str:
-        """Return a native value as the command line would have it."""
+        """Return a native value as text, as on the command line."""
         only_text = self.parse in (parse_text, parse_image)
         if isinstance(value, str):
             return value
@@ -267,7 +267,7 @@ OPTIONS = (
         "keep",
         "{never,on-failure,always}",
         "Which deployments of targets `docker` and `kubernetes` stay when their tests are over: none, those "
-        "of a failed test, or all; how to look at them and how to delete them is shown.",
+        "of a failed test, or all; pytest then shows how to inspect and delete them.",
         parse_choice("never", "on-failure", "always"),
         "never",
     ),
@@ -344,14 +344,14 @@ OPTIONS = (
     Option(
         "locustfile",
         "FILE",
-        "A Locust file whose users, and shape if it has one, make the load instead of ours.",
+        "A Locust file whose users, and shape if it has one, replace the built-in ones.",
         shown_default="none",
     ),
     Option(
         "load-processes",
         "{N,auto}",
-        "Processes that load comes from, each on a core of its own where there are so many; `auto` takes "
-        "another one for every 100 users, or 2000 requests a second, that the cores beside it allow.",
+        "Number of load processes, each on a core of its own if there are enough; `auto` takes one for "
+        "every 100 users, or 2000 requests a second, as far as there are free cores.",
         parse_processes,
         0,
         "auto",
@@ -359,7 +359,7 @@ OPTIONS = (
     Option(
         "load-in-cluster",
         "",
-        "Load comes from Pods of the cluster of target `kubernetes` instead of from this machine.",
+        "Send load from Pods in the cluster of target `kubernetes` instead of from this machine.",
         parse_yes_no,
         default=False,
         shown_default="no",
@@ -368,7 +368,7 @@ OPTIONS = (
     Option(
         "load-image",
         "IMAGE",
-        "The image of Pods that load comes from; it has this version of pytest-tfserving in it.",
+        "The image of Pods that send load; it must contain this version of pytest-tfserving.",
         parse_image,
         shown_default="that of --tfserving-image",
     ),
@@ -382,7 +382,7 @@ OPTIONS = (
     Option(
         "alpha",
         "ALPHA",
-        "How often a PASS, or a FAIL, may be wrong at most: above 0, below 0.5.",
+        "Largest probability of a wrong PASS, and of a wrong FAIL: above 0, below 0.5.",
         parse_alpha,
         0.01,
         "0.01",
@@ -390,8 +390,8 @@ OPTIONS = (
     Option(
         "noise-memory",
         "TIME",
-        "For how long the machine's speed of a moment matters, at most: what verdicts take for granted of "
-        "the noise.",
+        "Longest time for which the machine's speed at a moment affects its later speed; verdicts rest on "
+        "this assumption.",
         parse_duration,
         shown_default="as `pytest-tfserving calibrate` has measured, else 10s",
     ),
@@ -406,7 +406,7 @@ OPTIONS = (
     Option(
         "unfit",
         "{smoke,skip,fail}",
-        "What to do with an experiment that the target has not the vCPUs or RAM for: run it for a few "
+        "What to do with an experiment whose vCPUs or RAM the target cannot provide: run it for a few "
         "seconds without judging it, skip it, or fail.",
         parse_choice("smoke", "skip", "fail"),
         "smoke",
@@ -480,7 +480,7 @@ _LOAD_FIELDS = {
 
 
 def add_options(parser: pytest.Parser) -> None:
-    """Declare every option and its ini twin."""
+    """Declare every option, for the command line and for ini files."""
     group = parser.getgroup(PREFIX, "TensorFlow Serving performance (pytest-tfserving)")
     for option in OPTIONS:
         group.addoption(option.flag, dest=option.dest, default=None, **option.declaration)
@@ -496,7 +496,7 @@ def add_options(parser: pytest.Parser) -> None:
 
 @dataclass(frozen=True, slots=True)
 class LoadOverrides:
-    """What one source says about load: a profile's name, and fields of it."""
+    """The load that one source sets: the name of a profile (None if not set), and fields of a profile."""
 
     profile: str | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
@@ -504,7 +504,7 @@ class LoadOverrides:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The options' values: the command line's, else the ini file's, else the defaults."""
+    """The options' values: from the command line, else the ini file, else the defaults."""
 
     target: str
     server: str
@@ -542,7 +542,7 @@ class Settings:
 
     @classmethod
     def from_config(cls, config: pytest.Config) -> Settings:
-        """Read the settings.
+        """Read the settings of a pytest configuration.
 
         Raises:
             pytest.UsageError: for an ini value that does not fit, and for options that contradict each other.
@@ -590,7 +590,7 @@ class Settings:
         return settings
 
     def pricing(self) -> Pricing:
-        """The price list, and the hours of a month.
+        """Return the price list, and the hours of a month.
 
         Raises:
             ConfigurationError: when the list cannot be read.
@@ -601,7 +601,7 @@ class Settings:
 
     @property
     def report_files(self) -> list[Path]:
-        """The files a run writes its results to."""
+        """The files to which a run writes its results."""
         return [path for path in (self.json, self.html, self.markdown) if path]
 
 
@@ -610,7 +610,7 @@ def resolve_profile(
     own_profiles: Mapping[str, LoadProfile],
     sources: tuple[LoadOverrides, ...],
 ) -> LoadProfile:
-    """The profile after every source has had its say, the strongest source first.
+    """Return the profile after all ``sources`` are applied, of which the first is the strongest.
 
     Raises:
         ConfigurationError: for an unknown profile, an unknown field or a value that does not fit.
@@ -664,7 +664,7 @@ def _is_ci() -> bool:
 
 
 def _beaten(weaker: Mapping[str, Any], stronger: Mapping[str, Any]) -> dict[str, Any]:
-    """What is left of ``weaker`` fields: users give way to a rate, a rate to users."""
+    """Return the remaining ``weaker`` fields: users give way to a rate, and a rate to users."""
     gives_way = {"users": {"rate"}, "rate": {"users", "think_time_s", "pace_s"}}
     gone = {name for given in stronger for name in gives_way.get(given, ())}
     return {name: value for name, value in weaker.items() if name not in gone}
@@ -701,7 +701,7 @@ def _allowed_contexts(config: pytest.Config) -> tuple[str, ...]:
 
 
 def _raw_ini(config: pytest.Config, name: str) -> Any:
-    """Return what stands in the ini file: a text, a list of texts, or from pytest 9 on any value of TOML."""
+    """Return a value of the ini file: a text, a list of texts, or since pytest 9 any value of TOML."""
     try:
         return config.getini(name)
     except (TypeError, pytest.UsageError):
@@ -730,7 +730,7 @@ def _overrides(values: Mapping[str, Any]) -> LoadOverrides:
 
 
 def _noise_memory(cli: Mapping[str, Any], ini: Mapping[str, Any]) -> NoiseMemory | None:
-    """Return the noise memory that somebody set, with the place where it stands."""
+    """Return the noise memory that an option sets, with the option's place; None without one."""
     name = "noise-memory"
     for given, place in ((cli, f"--{PREFIX}-{name}"), (ini, f"{PREFIX}_noise_memory in the ini file")):
         if given[name] is not None:
@@ -749,19 +749,19 @@ def _check_prices(settings: Settings) -> None:
 
 
 def _check_writable(flag: str, path: Path | None) -> None:
-    """Find out before the run, not after it, that a file cannot be written."""
+    """Check before the run that a file can be written."""
     if path is None:
         return
     folder = next(parent for parent in path.parents if parent.exists())
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        problem = "is a folder" if path.is_dir() else f"cannot be written: {folder} is no folder to write to"
+        problem = "is a folder" if path.is_dir() else f"cannot be written: {folder} is not a writable folder"
         raise pytest.UsageError(f"{flag}: {path} {problem}.")
 
 
 def _check_conflicts(target: str, cli: Mapping[str, Any], ini: Mapping[str, Any]) -> None:
-    """Refuse an option that ``target`` has no use for.
+    """Refuse an option that ``target`` does not use.
 
-    The ini file's may stay there while the command line chooses another target.
+    An option in the ini file is ignored while the command line chooses another target.
     """
     for name, targets in _TARGETS_OF.items():
         given = cli[name] if cli[name] is not None or cli["target"] else ini[name]

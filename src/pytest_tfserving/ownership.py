@@ -1,4 +1,4 @@
-"""Which fixtures and parameters of a test are this plugin's own; all others are left alone."""
+"""The distinction between this plugin's fixtures and parameters and those of others."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _FIXTURES = "pytest_tfserving.fixtures"
 
 
 def give_way(config: pytest.Config) -> None:
-    """Let fixtures of every other plugin win over ours of the same name.
+    """Let fixtures of every other plugin win over this plugin's fixtures of the same name.
 
-    Of plugins' fixtures the one registered last wins. Pytest reads them in the order of this history.
+    Among plugins' fixtures the last registered one wins. Pytest reads them in the order of this history.
     """
     history = config.hook.pytest_plugin_registered._call_history  # noqa: SLF001 - pytest has no other order
     if history is not None:
@@ -26,7 +26,7 @@ def give_way(config: pytest.Config) -> None:
 
 
 def is_ours(item: pytest.Item, fixture: str) -> bool:
-    """Return whether a test gets our ``fixture``, or one that overrides ours and asks for it."""
+    """Return whether a test gets this plugin's ``fixture``, or an override that requests it."""
     if fixture not in getattr(item, "fixturenames", ()):
         return False
     known = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
@@ -39,13 +39,13 @@ def is_ours(item: pytest.Item, fixture: str) -> bool:
 
 
 def needs_experiments(metafunc: pytest.Metafunc) -> bool:
-    """Return whether a test gets our ``experiment``, and no one else has given it values for that."""
+    """Return whether a test gets this plugin's ``experiment`` and has no values for it yet."""
     given = any(EXPERIMENT in call.params for call in metafunc._calls)  # noqa: SLF001 - not public anywhere
     return not given and is_ours(metafunc.definition, EXPERIMENT)
 
 
 def experiment_of(item: pytest.Item) -> Experiment | None:
-    """Return the experiment that a test runs for; None where it runs for none of ours."""
+    """Return the experiment that a test runs for; None if the test has none of this plugin."""
     if not is_ours(item, EXPERIMENT):
         return None
     from pytest_tfserving.experiment import Experiment

@@ -1,4 +1,4 @@
-"""Parametrises tests by experiments, and says which were chosen."""
+"""Parametrisation of tests by experiments, and the lines about them in pytest's header."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 
 def parametrize(metafunc: pytest.Metafunc) -> None:
-    """Give a test every experiment its marks let through, under the experiment's name."""
+    """Parametrise a test by every experiment that matches its marks, with experiments' names as ids.
+
+    Raises:
+        pytest.Collector.CollectError: for a missing or mistaken experiments file.
+    """
     perf, test = PerfSession.of(metafunc.config), metafunc.definition
     try:
         experiments = perf.experiments(test)
@@ -34,7 +38,7 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
 
 
 def experiments_of(items: list[pytest.Item]) -> list[Experiment]:
-    """The experiments that the collected tests run for, in their order."""
+    """Return the experiments that the collected tests load, in their order."""
     loading = [item for item in items if is_ours(item, "load")]
     return list(dict.fromkeys(filter(None, map(experiment_of, loading))))
 
@@ -59,7 +63,11 @@ def check_target(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 
 def summary(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
-    """What is about to be measured, where, and given what noise; nothing without perf tests."""
+    """Return the lines about the experiments, the target and the noise memory; none without perf tests.
+
+    Raises:
+        pytest.UsageError: when the target cannot be used.
+    """
     experiments = experiments_of(items)
     if not experiments:
         return []

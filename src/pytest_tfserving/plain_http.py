@@ -1,4 +1,4 @@
-"""Requests to a server that may do anything: bounded in time and size, never redirected, never by a proxy."""
+"""HTTP requests to a server that may misbehave: limited in time and size, without redirects and proxies."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.targets.deployment import Endpoint
 
-# Answers of status, metadata and metrics.
+# The largest answer with status, metadata or metrics.
 MOST_BYTES = 1 << 24
 
 
 class PlainHttp:
-    """A connection to one endpoint, opened when it is needed, again and again."""
+    """A connection to one endpoint, opened when it is needed, and again after it was closed."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._connection = (
@@ -35,16 +35,16 @@ class PlainHttp:
         self._expired = threading.Event()
 
     def close(self) -> None:
-        """Close the connection there is."""
+        """Close the connection, if it is open."""
         self._connection.close()
 
     def ask(
         self, path: str, timeout_s: float, *, body: bytes | None = None, most_bytes: int = MOST_BYTES
     ) -> tuple[int, bytes]:
-        """Get ``path``, or post ``body`` to it; return the status and the body of the answer.
+        """Get ``path``, or post ``body`` to ``path``; return the status and the body of the answer.
 
         Raises:
-            LoadError: when no whole answer comes within ``timeout_s``, or one of more than ``most_bytes``.
+            LoadError: when no whole answer comes within ``timeout_s``, or the answer exceeds ``most_bytes``.
         """
         self._expired.clear()
         timer = threading.Timer(timeout_s, self._expire)
@@ -52,7 +52,7 @@ class PlainHttp:
         timer.start()
         try:
             return self._asked(path, timeout_s, body, most_bytes)
-        except Exception as error:  # noqa: BLE001 - a server can send anything, and http.client raise anything
+        except Exception as error:  # noqa: BLE001 - for arbitrary answers http.client can raise any error
             self._connection.close()
             late = self._expired.is_set() or isinstance(error, TimeoutError)
             raise LoadError(f"no answer within {timeout_s:g} s" if late else _cause(error)) from None
@@ -64,7 +64,7 @@ class PlainHttp:
         self._connection.timeout = timeout_s
         if self._connection.sock is None:
             self._connection.connect()
-        # The connection forgets it once it knows that the server will close it.
+        # Kept here, because the connection drops its socket when the server announces a close.
         self._socket = self._connection.sock
         self._socket.settimeout(timeout_s)
         headers = {"Content-Type": "application/json"} if body is not None else {}
@@ -82,7 +82,7 @@ class PlainHttp:
         return answer.status, content
 
     def _expire(self) -> None:
-        """Wake whoever waits for the answer: each part of it may come in time, and the whole never."""
+        """Wake the thread that waits for the answer: each part may come in time, but the whole never."""
         self._expired.set()
         if self._socket is not None:
             with suppress(OSError):
@@ -90,7 +90,7 @@ class PlainHttp:
 
 
 def _finish(answer: HTTPResponse) -> None:
-    """Read the end of the last chunk, without which the connection takes no other request."""
+    """Read the end of the last chunk; otherwise the connection takes no further request."""
     if not answer.isclosed() and answer.read(1):
         raise LoadError("the answer goes on after its end")
 

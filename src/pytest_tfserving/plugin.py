@@ -1,4 +1,4 @@
-"""Pytest's hooks, in the order pytest calls them; each delegates."""
+"""Pytest's hooks, in the order in which pytest calls them; each hook delegates."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell a pytest-xdist worker where the run's folder is."""
+    """Send a pytest-xdist worker the path of the run's folder."""
     from pytest_tfserving.session import WORKER_FOLDER, PerfSession
 
     node.workerinput[WORKER_FOLDER] = str(PerfSession.of(node.config).folder_path)
@@ -64,7 +64,7 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Parametrise every test that gets our experiments, once everyone else has had the chance to."""
+    """Parametrise every test that gets this plugin's experiments, after all other plugins."""
     if needs_experiments(metafunc):
         from pytest_tfserving.parametrize import parametrize
 
@@ -73,7 +73,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
-    """Tell pytest which tests share a deployment before it orders them; check marks, and what is chosen."""
+    """Set the home of each experiment before pytest orders the tests; check the marks' arguments."""
     from pytest_tfserving.marks import check
     from pytest_tfserving.session import PerfSession
 
@@ -93,7 +93,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
-    """Say what is about to be measured, and where."""
+    """Return the lines about the experiments and the target."""
     from pytest_tfserving.parametrize import summary
 
     return summary(config, items)
@@ -101,7 +101,7 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Have the deployment set up again if it is not what the test needs."""
+    """Make pytest set up the deployment again if it is not what the test needs."""
     if "experiment" in getattr(item, "fixturenames", ()):
         from pytest_tfserving.session import PerfSession
 
@@ -110,7 +110,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Any:
-    """Remember whose test failed, and let a NOT JUDGED skip point to the test, not into the plugin."""
+    """Remember the experiment of a failed test; let a NOT JUDGED skip point to the test, not the plugin."""
     report = yield
     if report.passed or not (experiment := experiment_of(item)):
         return report
@@ -127,7 +127,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
 def pytest_terminal_summary(
     terminalreporter: TerminalReporter, exitstatus: int, config: pytest.Config
 ) -> None:
-    """Write the table of what was measured."""
+    """Write the table of results."""
     from pytest_tfserving.session import PerfSession
 
     if PerfSession.of(config).is_idle:
@@ -138,7 +138,7 @@ def pytest_terminal_summary(
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Forget the run's folder."""
+    """Delete the run's folder."""
     from pytest_tfserving.session import STASH_KEY
 
     if perf := config.stash.get(STASH_KEY, None):

@@ -1,4 +1,4 @@
-"""A folder of this user in the temporary folder, which no other user can enter or has put things into."""
+"""A private folder of this user in the temporary folder, which no other user can enter."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _OTHERS = 0o077
 
 
 def private_folder(temporary: Path) -> Path:
-    """Return the folder in ``temporary``, made if there is none.
+    """Return the user's private folder in ``temporary``; make the folder if it is missing.
 
     Raises:
-        ConfigurationError: when something else is in its place.
+        ConfigurationError: when the path is not a private folder of this user, or cannot be made.
     """
     path = temporary / f"pytest-tfserving-of-{os.getuid()}"
     try:

@@ -1,4 +1,4 @@
-"""Asks a deployment about itself before it is loaded: model state, signature, a first answer."""
+"""Requests to a deployment before load: model state, signature, first answers."""
 
 from __future__ import annotations
 
@@ -30,31 +30,31 @@ WARM_UP_REQUESTS = 3
 
 
 class Asker(Protocol):
-    """Asks one endpoint about one model, in its protocol."""
+    """A client of one model at one endpoint, in the endpoint's protocol."""
 
     def state(self) -> tuple[str, str]:
-        """`best_state` of the model, or what is there in its stead."""
+        """Return `best_state` of the model; if there is no valid status, a text about that and no error."""
 
     def request(self, payload: Payload) -> bytes:
-        """What is sent for ``payload``.
+        """Return the request for ``payload`` as bytes.
 
         Raises:
-            LoadError: when the model does not say what it takes.
+            LoadError: when the model's signature is not known.
         """
 
     def predict(self, request: bytes, timeout_s: float) -> tuple[int, bytes]:
-        """The status and the body of the answer.
+        """Send ``request``; return the status and the body of the answer.
 
         Raises:
-            LoadError: when none comes.
+            LoadError: when no answer comes.
         """
 
 
 @dataclass(frozen=True)
 class FirstAnswers:
-    """What first requests told: what every later answer must look like, and what a warm one takes.
+    """The outcome of first requests: the expectation on later answers, and the time of a warm answer.
 
-    ``request`` is what was sent, as load will send it.
+    ``request`` has the bytes that were sent, which load will send too.
     """
 
     expected: ExpectedAnswer
@@ -63,7 +63,7 @@ class FirstAnswers:
 
 
 def asker(endpoint: Endpoint, path: str) -> AbstractContextManager[Asker]:
-    """What asks ``endpoint`` about the model at the REST path ``path``, whatever the endpoint's protocol."""
+    """Return a client for the model at ``path``, a REST path also for gRPC, as a context."""
     if endpoint.protocol == "grpc":
         from pytest_tfserving.probe_grpc import GrpcAsker
 
@@ -79,7 +79,7 @@ def wait_until_available(
     """Wait until the model behind ``endpoint`` is AVAILABLE.
 
     Raises:
-        DeploymentError: as soon as ``failure()`` says so or the model ended, and after ``timeout_s``.
+        DeploymentError: as soon as ``failure()`` returns a cause or the model ends, and after ``timeout_s``.
     """
     deadline, state = time.monotonic() + timeout_s, "no answer"
     with asker(endpoint, path) as asked:
@@ -98,7 +98,7 @@ def wait_until_available(
 
 
 def best_state(answer: Any) -> tuple[str, str]:
-    """The best state among the versions of a model's status, and the error that goes with it."""
+    """Return the best state among the versions in a model's status, with its error message."""
     try:
         states = {
             one_line(str(version["state"])): one_line(str(version.get("status", {}).get("error_message", "")))
@@ -116,7 +116,7 @@ def first_answers(deployment: Deployment, payload: Payload, timeout_s: float) ->
     """Send first requests to every replica and check their answers.
 
     Raises:
-        LoadError: when an answer does not come or is wrong, with its cause.
+        LoadError: when an answer does not come or is wrong, with the cause.
         ConfigurationError: when the payload does not fit the model.
     """
     found: FirstAnswers | None = None
@@ -135,7 +135,7 @@ def first_answers(deployment: Deployment, payload: Payload, timeout_s: float) ->
 def _asked(
     asked: Asker, deployment: Deployment, payload: Payload, timeout_s: float, known: FirstAnswers | None
 ) -> FirstAnswers:
-    """What one replica answers, checked against what is ``known`` of those before."""
+    """Return the first answers of one replica, checked against those ``known`` from earlier replicas."""
     request = known.request if known else asked.request(payload)
     expected = known.expected if known else None
     taken_s = 0.0
@@ -151,9 +151,9 @@ def _asked(
 
 
 def _expectation(payload: Payload, answer: tuple[int, bytes], deployment: Deployment) -> ExpectedAnswer:
-    """Return the in-process model's answer where it is known, else what the first one looks like.
+    """Return the in-process model's answer as the expectation if it is known, else the first answer's layout.
 
-    TensorFlow Serving holds no answer to the shape of its signature, so neither is one here.
+    TensorFlow Serving does not check answers against the shape in the signature, so this function does not.
     """
     protocol = deployment.experiment.protocol
     value, layout = answer_value(*answer, payload.key, protocol)

@@ -1,4 +1,4 @@
-"""Asks a model over gRPC, by the official library: before load begins nothing has to be fast."""
+"""A client of a model over gRPC, with the official library, which is fast enough before load begins."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 _STATUS_TIMEOUT_S = 5.0
 _PREDICTION = "/tensorflow.serving.PredictionService/"
 _MODEL = "/tensorflow.serving.ModelService/"
-# Versions' states by number (get_model_status.proto).
+# The states of versions by number (get_model_status.proto).
 _STATES = {0: "UNKNOWN", 10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}
 
 
 class GrpcAsker:
-    """See `probe.Asker`."""
+    """A `probe.Asker` over gRPC."""
 
     def __init__(self, endpoint: Endpoint, path: str) -> None:
         try:
             import grpc
-            import hpack  # noqa: F401 - what load needs is asked for before anything is deployed
+            import hpack  # noqa: F401 - load needs hpack, and a missing library must fail before the deployment
         except ModuleNotFoundError as error:
             raise missing_extra(str(error.name), "grpc", "load over gRPC") from None
         from pytest_tfserving.model_server.protos import message
@@ -50,7 +50,7 @@ class GrpcAsker:
         self._channel.close()
 
     def state(self) -> tuple[str, str]:
-        """What the model's status says."""
+        """Return the model's best state and its error message."""
         request = self._message("tensorflow.serving.GetModelStatusRequest")()
         fill_model_spec(request.model_spec, self._path)
         try:
@@ -72,11 +72,15 @@ class GrpcAsker:
         return best_state({"model_version_status": versions})
 
     def request(self, payload: Payload) -> bytes:
-        """The payload as a ``PredictRequest``, its numbers in the types of the model's signature."""
+        """Return the payload as a ``PredictRequest``, with numbers in the types of the model's signature."""
         return predict_request(payload, self._path, self._signature_defs())
 
     def predict(self, request: bytes, timeout_s: float) -> tuple[int, bytes]:
-        """The code of gRPC, and the answer's message or the code's text."""
+        """Return gRPC's code, and the answer's message or the error's details.
+
+        Raises:
+            LoadError: when no answer comes within ``timeout_s``.
+        """
         try:
             return 0, self._call(f"{_PREDICTION}Predict", request, timeout_s)
         except self._grpc.RpcError as error:
@@ -105,9 +109,9 @@ class GrpcAsker:
         try:
             return self._message(f"tensorflow.serving.{name}").FromString(content)
         except DecodeError:
-            raise LoadError(f"the answer is no {name}") from None
+            raise LoadError(f"the answer is not a {name}") from None
 
     def _call(self, method: str, request: bytes, timeout_s: float) -> bytes:
-        # Bytes go in and come out: what load sends is what is tried here.
+        # Bytes in and bytes out: the first requests must be the same bytes as the load's.
         found: bytes = self._channel.unary_unary(method)(request, timeout=timeout_s)
         return found

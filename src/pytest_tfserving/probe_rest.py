@@ -1,4 +1,4 @@
-"""Asks a model over REST."""
+"""A client of a model over REST."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STATUS_TIMEOUT_S = 5.0
 
 
 class RestAsker:
-    """See `probe.Asker`."""
+    """A `probe.Asker` over REST."""
 
     def __init__(self, endpoint: Endpoint, path: str) -> None:
         self._path = path
@@ -31,7 +31,7 @@ class RestAsker:
         self._http.close()
 
     def state(self) -> tuple[str, str]:
-        """What the model's status says."""
+        """Return the model's best state and its error message."""
         try:
             _, body = self._http.ask(self._path, _STATUS_TIMEOUT_S)
         except LoadError:
@@ -42,9 +42,13 @@ class RestAsker:
             return "no model status", ""
 
     def request(self, payload: Payload) -> bytes:
-        """The payload itself."""
+        """Return the payload's body."""
         return payload.body
 
     def predict(self, request: bytes, timeout_s: float) -> tuple[int, bytes]:
-        """The HTTP status and the body of the answer."""
+        """Return the HTTP status and the body of the answer.
+
+        Raises:
+            LoadError: when no answer comes within ``timeout_s``.
+        """
         return self._http.ask(f"{self._path}:predict", timeout_s, body=request, most_bytes=MOST_BYTES)

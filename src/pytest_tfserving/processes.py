@@ -1,8 +1,8 @@
 """Child processes that never outlive pytest, pinned to cores of their own.
 
-A child is started through `_WATCHER`, a process that holds one end of a pipe whose other end pytest has. When
-the pipe breaks, however pytest ended, the watcher ends the child, a stopped one, too. It needs nothing of the
-child's program.
+`_WATCHER` is a process that starts a child and holds one end of a pipe, whose other end pytest has. When the
+pipe breaks, in whatever way pytest ended, the watcher ends the child, even a stopped one. The watcher needs
+no help from the child's program.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 CAN_PIN = hasattr(os, "sched_setaffinity")
 _TERM_S = 5.0
 
-# Standard library only, and little of it: it starts in a few milliseconds and sleeps in a read.
+# The watcher imports little, so it starts in a few milliseconds. Then it sleeps in a read.
 _WATCHER = """
 import os, signal, subprocess, sys, threading
 cores, command = sys.argv[1], sys.argv[2:]
@@ -57,20 +57,20 @@ code = child.wait()
 os._exit(code if code >= 0 else 128 - code)
 """.replace("TERM_S", str(_TERM_S))
 _SIGNALLED = 128
-# Of Linux's CPU clocks the one that counts what the scheduler gave.
+# The CPU clock of Linux that counts the time from the scheduler.
 _CPUCLOCK_SCHED = 2
 _NS = 10**9
 
 
 def available_cores() -> list[int]:
-    """The cores this process may use, in order; all of the machine's where the OS cannot say."""
+    """Return the cores that this process may use, in order; all cores if the OS cannot tell."""
     if CAN_PIN:
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
 
 
 def end_by_closing(process: subprocess.Popen[Any], timeout_s: float) -> None:
-    """End a child that leaves when its standard input does; insist after ``timeout_s``."""
+    """End a child that ends with its standard input; kill it after ``timeout_s``."""
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):
         process.stdin.close()
@@ -83,7 +83,7 @@ def end_by_closing(process: subprocess.Popen[Any], timeout_s: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a child ended."""
+    """The end of a child: its exit code, above 128 for a signal."""
 
     code: int
 
@@ -94,7 +94,7 @@ class Exit:
 
 
 class ChildProcess:
-    """A program running in the background, its output kept in ``log``."""
+    """A program that runs in the background and writes its output to ``log``."""
 
     def __init__(
         self, command: Sequence[str], log: Path, cores: Iterable[int] = (), env: dict[str, str] | None = None
@@ -112,19 +112,19 @@ class ChildProcess:
             )
 
     def exit(self) -> Exit | None:
-        """How the child ended, None while it runs."""
+        """Return how the child ended; None while the child runs."""
         code = self._watcher.poll()
         return None if code is None else Exit(code)
 
     def resident_bytes(self) -> int:
-        """RAM in use by the child and the processes it started."""
+        """Return the RAM in use by the child and its descendants, in bytes."""
         total = 0
         with contextlib.suppress(psutil.Error):
             total = sum(process.memory_info().rss for process in self._family())
         return total
 
     def usage(self) -> Usage:
-        """What the child and the processes it started have used; nothing known once they are gone."""
+        """Return the resource usage of the child and its descendants; an empty usage once they have ended."""
         try:
             family = self._family()
             at_s = time.time()
@@ -141,7 +141,7 @@ class ChildProcess:
             return Usage()
 
     def groups(self) -> set[int]:
-        """Return the process groups of the child and the processes it started; none once they are gone."""
+        """Return the process groups of the child and its descendants; empty once they have ended."""
         found = set()
         with contextlib.suppress(psutil.Error):
             for process in self._family():
@@ -150,17 +150,17 @@ class ChildProcess:
         return found
 
     def last_lines(self, count: int = 30) -> str:
-        """The end of its output."""
+        """Return the last ``count`` lines of the output."""
         return last_lines(self.log, count)
 
     def kill(self) -> None:
-        """End the child at once, as an out-of-memory kill would."""
+        """Kill the child and its descendants at once, as an out-of-memory kill would."""
         with contextlib.suppress(psutil.Error):
             for process in self._family():
                 process.kill()
 
     def stop(self) -> None:
-        """Ask the child to end, insist after a few seconds, and wait until it is gone."""
+        """Ask the child to end, kill it after a few seconds, and wait for its end."""
         end_by_closing(self._watcher, _TERM_S + 2)
         self.kill()
 
@@ -170,9 +170,10 @@ class ChildProcess:
 
 
 def _cpu_s(process: psutil.Process) -> float:
-    """Return the CPU seconds of ``process``, of its threads that ended too, and of its children that ended.
+    """Return the CPU seconds of ``process``, including its ended threads and ended children.
 
-    Linux tells the first two in ns (clock_getcpuclockid(3)), where psutil has them in ticks of 10 ms.
+    On Linux the time of the process and its threads is read in ns (clock_getcpuclockid(3)), because psutil
+    has it in ticks of 10 ms.
     """
     times = process.cpu_times()
     own_s = times.user + times.system
@@ -184,7 +185,7 @@ def _cpu_s(process: psutil.Process) -> float:
 
 
 def _major_faults(family: list[psutil.Process]) -> int | None:
-    """Pages that were read from disk for ``family``, where /proc tells (proc(5), field 12 of stat)."""
+    """Return the pages read from disk for ``family`` (proc(5), field 12 of stat); None without /proc."""
     try:
         stats = [Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8") for process in family]
     except OSError:

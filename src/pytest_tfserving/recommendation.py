@@ -1,4 +1,4 @@
-"""Which configuration to take: the cheapest that passes, the fastest, and what no other one beats."""
+"""Recommendation of a configuration: the cheapest that passes, the fastest, and the unbeaten ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A configuration that was measured and passed: a month's cost in USD, None where it has none."""
+    """A configuration that was measured and passed.
+
+    Attributes:
+        name: label of the configuration.
+        rps: successes a second.
+        p95_ms: 95th percentile of the latencies.
+        month_usd: cost of a month in US dollars; None if unknown.
+        rps_interval: 95 % confidence interval of ``rps``; None if unknown.
+        p95_interval: 95 % confidence interval of ``p95_ms``; None if unknown.
+    """
 
     name: str
     rps: float
@@ -25,7 +34,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The best by some measure, and those that are as good as far as the data can tell."""
+    """The best configuration by some measure, and those that the data cannot distinguish from it."""
 
     name: str
     ties: tuple[str, ...] = ()
@@ -33,7 +42,11 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """``sentence`` says it all; the fronts name who is beaten by nobody in cost and rps, in cost and p95."""
+    """A recommendation: ``sentence`` in words, and the choices behind it.
+
+    ``front_rps`` names the configurations that no other one beats in both cost and rps, ``front_p95`` those
+    in cost and p95.
+    """
 
     sentence: str
     cheapest: Choice | None = None
@@ -43,7 +56,7 @@ class Recommendation:
 
 
 def recommend(candidates: Sequence[Candidate], measured: int) -> Recommendation:
-    """Choose among the ``candidates``, those of ``measured`` configurations that passed."""
+    """Choose among ``candidates``, the passing ones of ``measured`` configurations."""
     if not candidates:
         return Recommendation(_nothing(measured))
     fastest = _fastest(candidates)
@@ -69,14 +82,14 @@ def _fastest(candidates: Sequence[Candidate]) -> Choice:
 
 
 def _cheapest(priced: Sequence[Candidate]) -> Choice:
-    """Of those that cost least the fastest; the others that cost as much tie when their rates do."""
+    """Return the fastest among the cheapest; others of the same cost tie if their rates do."""
     least = min(_usd(each) for each in priced)
     equal = [each for each in priced if round(_usd(each), 2) == round(least, 2)]
     return _fastest(equal)
 
 
 def _front(priced: Sequence[Candidate], badness: Callable[[Candidate], float]) -> tuple[str, ...]:
-    """Those that no other is at least as good as in both cost and ``badness``, and better in one."""
+    """Return the configurations that none beats: as good in cost and ``badness``, and better in one."""
 
     def beats(one: Candidate, other: Candidate) -> bool:
         ours, theirs = (_usd(one), badness(one)), (_usd(other), badness(other))

@@ -1,4 +1,4 @@
-"""The progress of a session: which experiment is at work, and for how long the session may still take."""
+"""The progress of a session: the current experiment, and the remaining time."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.profile import LoadProfile
     from pytest_tfserving.session import PerfSession
 
-# What an experiment takes beside its load, to start with: servers start and end.
+# The first estimate of an experiment's time besides its load: servers start and end.
 _USUAL_REST_S = 10.0
 _MINUTE_S, _HOUR_S = 60, 3600
 _STEP_S = 5
 
 
 class Schedule:
-    """Experiments in the order that tests run for them, each with the seconds of its runs of load, at most.
+    """The experiments in the order of their tests, each with the longest time of its load in seconds.
 
-    What an experiment takes beside its load is the mean of those that are over. Load that ends early makes
-    the time that is left shorter than said, load that a test asks for in its code makes it longer.
+    The time of an experiment besides its load is estimated by the mean of finished experiments. The real
+    remaining time is shorter if load ends early, and longer if a test's code sets a longer load.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Schedule:
         self._rests_s: list[float] = []
 
     def begin(self, experiment: Experiment) -> None:
-        """Note that ``experiment`` is at work from now on, and the one before it is over."""
+        """Record that ``experiment`` is the current one, and that the one before is over."""
         if experiment not in self._experiments or self._is_now(experiment):
             return
         if self._now >= 0:
@@ -77,7 +77,7 @@ class Schedule:
 
     @property
     def this_left_s(self) -> float:
-        """For how long the experiment that is at work may still take."""
+        """The remaining time of the current experiment in seconds."""
         if self._now < 0:
             return 0.0
         rest_left_s = max(self._rest_s - self._rest_spent_s, 0.0)
@@ -121,7 +121,7 @@ class Schedule:
 
 
 def length_text(seconds: float) -> str:
-    """Return a length of time as ``45 s``, ``3 min`` or ``1.5 h``, rounded up where it is in seconds."""
+    """Return a length of time as ``45 s``, ``3 min`` or ``1.5 h``; seconds are rounded up to 5 s."""
     if seconds <= _MINUTE_S - _STEP_S:
         return f"{max(math.ceil(seconds / _STEP_S), 1) * _STEP_S} s"
     if seconds < _HOUR_S:
@@ -146,10 +146,10 @@ def planned(perf: PerfSession, items: Iterable[pytest.Item]) -> list[tuple[Exper
 
 
 def _profile(perf: PerfSession, item: pytest.Item, experiment: Experiment) -> LoadProfile:
-    """Return the load of a test that asks for no other in its code."""
+    """Return the load profile of a test, without changes in the test's code."""
     settings = perf.settings
     sources = (settings.cli_load, marks.load_overrides(item), settings.ini_load)
     try:
         return resolve_profile(experiment.profile, perf.profiles(item), sources)
-    except ConfigurationError:  # which the test itself will say
+    except ConfigurationError:  # which the test itself will report
         return experiment.profile

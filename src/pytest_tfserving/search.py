@@ -1,7 +1,7 @@
-"""The largest load that still holds its SLOs: doubling, bisection, confirmation.
+"""Search for the largest load that still meets its SLOs: doubling, bisection, confirmation.
 
-The search knows nothing of servers: it is given a function that tries one load and says whether it held.
-What was tried is kept in a state file, so that an interrupted search goes on where it was.
+The search gets a function that tries one load and returns whether the load met the SLOs. A state file keeps
+the loads tried so far, so that an interrupted search can go on.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-# Confirmed again with a fresh run at the found load, and a little below it.
+# The load found is confirmed by a new run, and by a run at this fraction of it.
 _BELOW = 0.9
 _MOST_PROBES = 40
 _MOST_HALVINGS = 10
@@ -27,7 +27,17 @@ _MOST_HALVINGS = 10
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One load that was tried; ``load`` is in requests a second, or in users."""
+    """A load that was tried.
+
+    Attributes:
+        load: requests a second, users, or another field of the load profile.
+        holds: whether the load met every SLO.
+        rps: successes a second; NaN if unknown.
+        p95_ms: 95th percentile of the latencies; NaN if unknown.
+        reason: the first SLO that was not met; empty if all were met.
+        rps_interval: 95 % confidence interval of ``rps``; None if unknown.
+        p95_interval: 95 % confidence interval of ``p95_ms``; None if unknown.
+    """
 
     load: float
     holds: bool
@@ -40,9 +50,9 @@ class Probe:
 
 @dataclass(frozen=True)
 class Found:
-    """What a search found: ``knee`` is the largest load that held, and held again; 0 if none did.
+    """The outcome of a search: ``knee`` is the largest load that met the SLOs when confirmed; 0 if none did.
 
-    ``confirmed`` says whether it held twice, and a tenth below it too.
+    ``confirmed`` says whether the first load found met the SLOs twice, and a load a tenth lower too.
     """
 
     knee: float
@@ -51,11 +61,11 @@ class Found:
 
     @property
     def curve(self) -> list[Probe]:
-        """What was tried, the smallest load first."""
+        """The loads that were tried, the smallest first."""
         return sorted(self.probes, key=lambda probe: probe.load)
 
     def table(self) -> str:
-        """What was tried, one line a load, and what was found."""
+        """Return a text with a line for each load that was tried, and the outcome."""
         return "".join(f"{line}\n" for line in curve_lines(asdict(self)["probes"], str(self)))
 
     def __str__(self) -> str:
@@ -67,9 +77,18 @@ class Found:
 
 @dataclass
 class Search:
-    """Looks for the knee from ``start`` on, to within ``precision``; ``whole`` loads only, as users are.
+    """A search for the largest load that meets SLOs.
 
-    ``name`` says what is searched, so that a state file is not taken for another one's.
+    Attributes:
+        start: first load to try.
+        precision: largest gap to the next load that fails, as a fraction.
+        most: largest load to try.
+        whole: whether loads are whole numbers, as users are.
+        name: identity of the search, so that a state file is not used for another search.
+        probes: loads tried so far.
+
+    Raises:
+        ConfigurationError: for a start, a precision or a largest load that does not fit.
     """
 
     start: float
@@ -90,14 +109,14 @@ class Search:
             )
 
     def run(self, attempt: Callable[[float], Probe], state: Path | None = None) -> Found:
-        """Try loads until the knee is known.
+        """Try loads until the largest one that meets the SLOs is known.
 
         Args:
-            attempt: puts a load on the server and says whether it held.
-            state: a file that keeps what was tried; what it holds already is not tried again.
+            attempt: tries a load and returns the outcome.
+            state: a file that keeps the loads tried; loads in the file are not tried again.
 
         Raises:
-            ConfigurationError: when ``state`` is of another search.
+            ConfigurationError: when ``state`` cannot be read or is from another search.
         """
         self.probes, self._attempt, self._state = [], attempt, state
         self._known = _read(state, self._key()) if state else []
@@ -107,7 +126,7 @@ class Search:
         return self._confirmed(low)
 
     def _doubled(self) -> tuple[float, float]:
-        """The last load that held and the first that did not, up or down from the start by factors of 2."""
+        """Return the last load that held and the first that did not, by factors of 2 from the start."""
         load = self._rounded(self.start)
         if self._holds(load):
             while load < self.most:
@@ -124,12 +143,12 @@ class Search:
         return 0.0, load
 
     def _between(self, low: float, high: float) -> float:
-        """The load to try next, 0 when the two are as near as they need be."""
+        """Return the load to try next; 0 if ``low`` and ``high`` are close enough."""
         middle = self._rounded((low + high) / 2)
         return 0.0 if high <= low * (1 + self.precision) or middle in (low, high) else middle
 
     def _confirmed(self, knee: float) -> Found:
-        """Try ``knee`` again, and a tenth less; where it does not hold again, what lies below counts."""
+        """Try ``knee`` again, and a load a tenth lower, which counts if ``knee`` does not hold again."""
         if not knee:
             return Found(0.0, confirmed=False, probes=tuple(self.probes))
         again, below = self._holds(knee), self._rounded(_BELOW * knee)
@@ -173,7 +192,7 @@ def _read(path: Path, key: dict[str, Any]) -> list[Probe]:
 
 
 def _known_numbers(probe: dict[str, Any]) -> dict[str, Any]:
-    """What JSON has no word for: numbers that are not known, and pairs."""
+    """Return the values that JSON cannot express: unknown numbers, and pairs."""
     numbers = {name: math.nan for name in ("rps", "p95_ms") if probe[name] is None}
     names = ("rps_interval", "p95_interval")
     return numbers | {name: tuple(probe[name]) for name in names if probe.get(name)}

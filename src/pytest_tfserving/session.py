@@ -1,4 +1,4 @@
-"""What one pytest process knows of its perf tests: settings, experiments, log, turn."""
+"""The state of the perf tests in one pytest process: settings, experiments, log, locks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _ON_THIS_MACHINE = ("local", "docker")
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The deployment that runs, of which experiment it is, and the model folder that it serves."""
+    """The running deployment, with its experiment and the model folder that it serves."""
 
     experiment: Experiment
     deployment: Deployment
@@ -45,7 +45,7 @@ class Running:
 
 
 class PerfSession:
-    """Made at configure time; everything that costs something is made when it is first asked for."""
+    """The session's state, made at configure time; costly parts are made on first use."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
@@ -65,7 +65,7 @@ class PerfSession:
         self._made: dict[tuple[str, ...], list[Experiment]] = {}
 
     def _for_this_worker(self, settings: Settings) -> Settings:
-        """Of several clusters each worker takes one."""
+        """Return the settings of this process: of several clusters each worker gets one."""
         if not self.is_worker or len(settings.contexts) < 2:  # noqa: PLR2004 - several
             return settings
         number = int(self.config.workerinput["workerid"].removeprefix("gw"))  # type: ignore[attr-defined]
@@ -74,12 +74,12 @@ class PerfSession:
 
     @classmethod
     def of(cls, config: pytest.Config) -> PerfSession:
-        """The session of a pytest configuration."""
+        """Return the session of a pytest configuration."""
         return config.stash[STASH_KEY]
 
     @property
     def is_worker(self) -> bool:
-        """Whether this is a worker of pytest-xdist."""
+        """True if this process is a worker of pytest-xdist."""
         return hasattr(self.config, "workerinput")
 
     @cached_property
@@ -91,18 +91,18 @@ class PerfSession:
 
     @property
     def folder(self) -> Path:
-        """The run's folder, shared by all its processes; whoever needs it first makes it."""
+        """The run's folder, shared by all its processes; the first process that needs the folder makes it."""
         self.folder_path.mkdir(mode=0o700, exist_ok=True)
         return self.folder_path
 
     @property
     def has_folder(self) -> bool:
-        """Whether any process of the run has needed its folder yet."""
+        """True if a process of the run has made the run's folder."""
         return "folder_path" in self.__dict__ and self.folder_path.is_dir()
 
     @property
     def is_idle(self) -> bool:
-        """Whether there is nothing to show at the end."""
+        """True if there is nothing to show at the end."""
         return not (self.has_folder or "progress" in self.__dict__ or self.settings.report_files)
 
     @cached_property
@@ -114,15 +114,15 @@ class PerfSession:
         return RunLog(self.folder, writer)
 
     def entries(self) -> list[Entry]:
-        """What is measured so far, in the order of every table."""
+        """Return the results so far, in the order of tables."""
         return self.log.entries() if self.has_folder else []
 
     def searches(self) -> list[dict[str, Any]]:
-        """The searches for the largest load so far."""
+        """Return the searches for the largest load so far."""
         return self.log.searches() if self.has_folder else []
 
     def prepare(self, item: pytest.Item) -> None:
-        """Have a test's deployment set up again, unless the one that pytest keeps is what the test needs.
+        """Make pytest set up a test's deployment again if the one that pytest keeps does not fit the test.
 
         The model of a deployment can have changed. A test that is run again needs a deployment that has not
         failed, and on which no run of load was given up.
@@ -149,7 +149,7 @@ class PerfSession:
 
     @contextmanager
     def running(self, experiment: Experiment, deployment: Deployment, model: ServedModel) -> Iterator[None]:
-        """Know of a deployment for as long as it runs."""
+        """Record a deployment for as long as it runs."""
         self._running = Running(experiment, deployment, model)
         try:
             yield
@@ -157,25 +157,25 @@ class PerfSession:
             self._running = None
 
     def running_of(self, experiment: Experiment) -> Running | None:
-        """Return the deployment that runs, if it is the experiment's."""
+        """Return the running deployment if it is the experiment's; else None."""
         return self._running if self._running and self._running.experiment == experiment else None
 
     def refuse(self, *mistakes: str) -> None:
-        """Remember what is wrong with a test's marks, for a usage error once all tests are collected.
+        """Remember mistakes in a test's marks, for a usage error once all tests are collected.
 
-        A worker of pytest-xdist has no usage errors: there it is an error of the collection.
+        A worker of pytest-xdist has no usage errors, so there the mistakes are an error of the collection.
         """
         if self.is_worker:
             raise pytest.Collector.CollectError("\n".join(mistakes))
         self.mistakes += mistakes
 
     def notes(self) -> list[str]:
-        """Lines to show when the run is over."""
+        """Return the lines to show when the run is over."""
         return self.log.notes() if self.has_folder else []
 
     @cached_property
     def lane(self) -> Lane:
-        """The machine's turn."""
+        """The lock of the machine."""
         from pytest_tfserving.lane import Lane
 
         return Lane()
@@ -192,7 +192,7 @@ class PerfSession:
 
     @cached_property
     def calibration(self) -> dict[str, Any] | None:
-        """What `pytest-tfserving calibrate` has measured of this machine, if servers run on it."""
+        """This machine's calibration by `pytest-tfserving calibrate`, if servers run here; else None."""
         from pytest_tfserving.calibration.file import calibration_path, read_calibration
 
         if self.settings.target not in _ON_THIS_MACHINE:
@@ -205,13 +205,13 @@ class PerfSession:
 
     @cached_property
     def progress(self) -> Progress:
-        """The line that shows what is going on."""
+        """The line that shows the current work."""
         from pytest_tfserving.report.terminal import Progress
 
         return Progress(self.config, self.settings.ui)
 
     def begin(self, experiment: Experiment, items: Iterable[pytest.Item]) -> None:
-        """Let the progress say from now on how far ``experiment`` is among all that ``items`` load."""
+        """Set ``experiment`` as the current one, so that the progress shows its place among all."""
         from pytest_tfserving.schedule import Schedule, planned
 
         if self._schedule is None:
@@ -221,7 +221,7 @@ class PerfSession:
 
     @contextmanager
     def turn(self, purpose: str) -> Iterator[None]:
-        """The turn of the machine and of the cluster, taken for ``purpose``; who waits for one says so."""
+        """Hold the locks of the machine and of the cluster for ``purpose``; report the wait for a lock."""
         from pytest_tfserving.measure import cluster_turn
 
         with ExitStack() as stack:
@@ -236,7 +236,7 @@ class PerfSession:
         return self.is_worker and len(self.settings.kept.get("all_contexts", ())) > 1
 
     def experiments(self, test: pytest.Item) -> list[Experiment]:
-        """The experiments of a test, for this session's target.
+        """Return the experiments of a test, for this session's target.
 
         Raises:
             ConfigurationError: for a missing, mistaken or empty file, and for a name used twice.
@@ -258,11 +258,11 @@ class PerfSession:
         return [replace(each, target=self.settings.target) for each in found.values()]
 
     def profiles(self, test: pytest.Item) -> Mapping[str, LoadProfile]:
-        """The load profiles of a test's experiments file."""
+        """Return the load profiles of a test's experiments file."""
         return self._file(test).profiles
 
     def close(self) -> None:
-        """Forget the run's folder, which only the process that made it may do."""
+        """Delete the run's folder, unless this process is a worker."""
         if self.has_folder and not self.is_worker:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -282,7 +282,7 @@ class PerfSession:
         return self._files[path]
 
     def _from_hook(self, test: pytest.Item) -> list[Experiment]:
-        """Return what the hook makes for a test: a conftest's hook is for the tests below its folder."""
+        """Return the experiments of the hook for a test: a conftest's hook is for tests below its folder."""
         from pytest_tfserving.experiment import Home
         from pytest_tfserving.homes import conftest_folder
 

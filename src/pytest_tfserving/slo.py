@@ -31,13 +31,13 @@ class Verdict(StrEnum):
 
     @classmethod
     def worst(cls, verdicts: Iterable[Verdict]) -> Verdict:
-        """The verdict that decides a group; of nothing it is NOT JUDGED."""
+        """Return the verdict that decides a group; NOT JUDGED for an empty group."""
         order = list(cls)
         return max(verdicts, key=order.index, default=cls.NOT_JUDGED)
 
 
 class Measured(Protocol):
-    """What a verdict reads of a result; ``aborted``, ``invalid`` and ``incomplete`` are causes or empty."""
+    """The parts of a result that a verdict needs; the texts are causes, empty if they do not apply."""
 
     @property
     def successes(self) -> int: ...  # noqa: D102
@@ -48,33 +48,37 @@ class Measured(Protocol):
     @property
     def incomplete(self) -> str: ...  # noqa: D102
     def metric(self, name: str) -> float:
-        """A metric in its own unit: ms, requests a second, or a ratio of 1; NaN when it is not known."""
+        """Return a metric in its own unit: ms, requests a second, or a ratio of 1; NaN if unknown."""
         ...
 
     def decision(self, slo: Slo) -> Decision | Undecided | None:
-        """What was proved of ``slo`` while load ran; None where it was not watched."""
+        """Return the decision on ``slo`` while load ran; None if the run did not watch ``slo``."""
         ...
 
     def unknown(self, metric: Metric) -> str:
-        """Return why a metric is not known."""
+        """Return why the figure for ``slo`` is unknown."""
         ...
 
     def doubt(self, slo: Slo) -> Doubt | None:
-        """Return what the load generator's own trouble did to what ``slo`` limits, at most, if it had any."""
+        """Return the possible effect of the load generator's own trouble on ``slo``'s figure, if any."""
         ...
 
     def metric_range(self, slo: Slo) -> tuple[float, float, float]:
-        """Lowest, best and highest estimate of what ``slo`` limits, in the limit's unit."""
+        """Return the lowest, the best and the highest estimate of ``slo``'s figure, in the limit's unit."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a sequential test proved while load ran: that an SLO ``holds``, or that it does not.
+    """The proof of a sequential test while load ran.
 
-    It took ``after_s`` seconds of steady load, until ``at_s`` of the run, and as much as ``n_eff``
-    independent requests, or blocks of time; ``alpha`` is how often such a proof is wrong at most, given that
-    the machine's speed forgets within ``noise_memory_s``, which is NaN where it is not known.
+    Attributes:
+        holds: whether the SLO holds.
+        alpha: largest probability that such a proof is wrong.
+        after_s: steady load that the proof took, in seconds.
+        at_s: time of the proof since the run's start, in seconds.
+        n_eff: independent requests, or blocks of time, that the proof rests on.
+        noise_memory_s: assumed noise memory in seconds; NaN if unknown.
     """
 
     holds: bool
@@ -94,10 +98,15 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Undecided:
-    """What no test could prove: about ``more_s`` more seconds of the same load would likely decide it.
+    """An SLO that no sequential test could decide while load ran.
 
-    ``noise`` is what it would take that time for, None where nothing is known of it. ``length_s`` is how much
-    steady load there was. What is not known is NaN.
+    Attributes:
+        alpha: largest probability that a proof would be wrong.
+        more_s: seconds of the same load that would likely decide the SLO.
+        unsteady: why the load never became steady; empty if it did.
+        noise: the noise that costs this time; None if unknown.
+        length_s: steady load so far, in seconds; NaN if unknown.
+        noise_memory_s: assumed noise memory in seconds; NaN if unknown.
     """
 
     alpha: float
@@ -127,10 +136,15 @@ class Undecided:
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """What the load generator's own trouble, ``cause``, can have done to a figure, in its limit's unit.
+    """The possible effect of the load generator's own trouble on a figure. Numbers are in the limit's unit.
 
-    Without that trouble the figure measured would have been from ``lowest`` to ``highest``. The figure
-    itself, of which a sample was measured, would be from ``low`` to ``high``. ``remedy`` is what would help.
+    Attributes:
+        cause: the trouble, as a part of a sentence.
+        remedy: a change that would help, as a part of a sentence.
+        low: lower end of the server's figure without the trouble, with the uncertainty of a sample.
+        high: upper end of that figure.
+        lowest: lower end of the measured figure without the trouble.
+        highest: upper end of that figure.
     """
 
     cause: str
@@ -148,18 +162,25 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
 }
 _SLO = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(<=|>=|==|=|<|>)\s*([+-]?[\d._]+(?:[eE][+-]?\d+)?)\s*(\D*?)\s*")
-# Longer texts take the pattern long.
+# The pattern takes long on longer texts.
 _LONGEST = 200
-# No one waits longer for a verdict.
+# The longest remaining time that is worth a number.
 _LONGEST_S = 3600
 EXAMPLE = '"p95<200ms", "rps>=120", "errors<0.1%" or "efficiency>=80%"'
 
 
 @dataclass(frozen=True, slots=True)
 class Slo:
-    """One requirement on a result.
+    """A requirement on a result.
 
-    ``limit`` is in ``unit``; ``strict=False`` reports without failing. No run is prolonged for a ``guard``.
+    Attributes:
+        metric: name of the metric, as ``p95``.
+        op: ``<``, ``<=``, ``>`` or ``>=``.
+        limit: the limit in ``unit``.
+        unit: unit of the limit as it was written.
+        text: the SLO as it was written.
+        strict: whether a violation fails the test; if not, the SLO is only reported.
+        guard: whether the SLO is one that no run waits for.
     """
 
     metric: str
@@ -175,7 +196,7 @@ class Slo:
         """Read one SLO.
 
         Raises:
-            ConfigurationError: naming the part that does not parse and what would.
+            ConfigurationError: with the part that does not parse, and what is valid.
         """
         match = _SLO.fullmatch(text) if isinstance(text, str) and len(text) <= _LONGEST else None
         if not match:
@@ -196,7 +217,7 @@ class Slo:
 
     @property
     def relative(self) -> bool:
-        """Whether the limit is a multiple of what the baseline on the same cores does."""
+        """True if the limit is relative to the in-process baseline on the same cores."""
         return self.unit == RELATIVE or self.definition.needs is Source.BASELINE
 
     @property
@@ -206,12 +227,12 @@ class Slo:
 
     @property
     def higher_is_better(self) -> bool:
-        """Whether the limit is a least one."""
+        """True if the limit is a lower limit."""
         return self.definition.higher_is_better
 
     @property
     def needs_whole_run(self) -> bool:
-        """Whether it is about everything that happened, so that nothing less can prove it."""
+        """True if only the whole run can prove the SLO, because the SLO is about every request."""
         return self.definition.whole_run(self.limit * self.unit.factor)
 
     def sequential_test(self, noise_memory_s: float, shared: SeriesSet) -> SloTest | None:
@@ -228,11 +249,11 @@ class Slo:
         return self.definition.test(Limit(limit, self.relative, at_limit_counts, noise_memory_s, shared))
 
     def holds(self, value: float) -> bool:
-        """Whether ``value``, in the limit's unit, meets the limit."""
+        """Return whether ``value``, in the limit's unit, meets the limit."""
         return _OPERATORS[self.op](value, self.limit)
 
     def judge(self, result: Measured) -> Judgement:
-        """The verdict on ``result``, with a sentence that says by how much."""
+        """Return the verdict on ``result``, with a sentence that gives the distance from the limit."""
         judgement = self._judged(result)
         if math.isnan(judgement.value) or (doubt := result.doubt(self)) is None:
             return judgement
@@ -248,7 +269,7 @@ class Slo:
         return replace(judgement, reason=f"{judgement.reason}; {although}")
 
     def _effect(self, value: float, doubt: Doubt) -> str:
-        """Return what the generator's trouble can have done in favour of the verdict that ``value`` has."""
+        """Return the possible effect of the generator's trouble in favour of the verdict on ``value``."""
         favoured = doubt.highest if self.higher_is_better != self.holds(value) else doubt.lowest
         amount = f"at most {self.show(abs(favoured - value))}" if math.isfinite(favoured) else "any amount"
         if doubt.lowest == doubt.highest:
@@ -259,7 +280,7 @@ class Slo:
         return f"which can have {'lowered' if favoured > value else 'raised'} {self.metric} by {amount}"
 
     def _judged(self, result: Measured) -> Judgement:
-        """Return the verdict on figures that are taken to be the server's."""
+        """Return the verdict under the assumption that the figures are the server's own."""
         for verdict, cause in (
             (Verdict.FAIL, result.aborted),
             (Verdict.INVALID, result.invalid),
@@ -282,10 +303,10 @@ class Slo:
     def _doubt(
         self, values: tuple[float, float, float], successes: int, decision: Decision | Undecided | None
     ) -> str:
-        """Why the data cannot tell; empty when they can.
+        """Return why the data cannot decide the SLO; empty if they can.
 
-        What was proved has to be what the whole window says, too. What could not be proved is in doubt, but
-        for what only the whole run can tell, and for a guard, which the estimate decides.
+        The whole window must agree with a decision. An undecided SLO is in doubt, except for a guard and for
+        an SLO that needs the whole run, both of which the estimate decides.
         """
         low, value, high = values
         if isinstance(decision, Decision):
@@ -299,13 +320,13 @@ class Slo:
         return self._spread(low, high) if self.holds(low) != self.holds(high) else ""
 
     def _spread(self, low: float, high: float) -> str:
-        """Return what the limit lies inside of."""
+        """Return the interval that contains the limit, in words."""
         if math.isinf(high):
             return "two readings of the server's CPU do not tell how much it varies"
         return f"its 95 % interval is from {self.show(low)} to {self.show(high)}"
 
     def show(self, value: float) -> str:
-        """``value``, which is in the limit's unit, as text with its unit."""
+        """Return ``value``, which is in the limit's unit, as text with its unit."""
         gap = "" if self.unit.text in ("%", "x", "/s", "") else " "
         unit = self.unit.text or ("/s" if self.metric == "rps" else "")
         return f"{value:.4g}{gap}{unit}" if abs(value) < 1e4 else f"{value:.0f}{gap}{unit}"  # noqa: PLR2004
@@ -319,7 +340,7 @@ class Slo:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """One SLO's verdict; ``value`` is in the limit's unit, NaN when there is none."""
+    """The verdict on an SLO; ``value`` is in the limit's unit, NaN if unknown."""
 
     slo: Slo
     verdict: Verdict
@@ -328,12 +349,12 @@ class Judgement:
 
     @property
     def holds(self) -> bool:
-        """Whether it is met, by proof or, where that is lacking, by the best estimate."""
+        """True if the SLO is met: by proof, or by the best estimate if the verdict is INCONCLUSIVE."""
         return self.verdict is Verdict.PASS or (self.verdict is Verdict.INCONCLUSIVE and self.estimate_holds)
 
     @property
     def estimate_holds(self) -> bool:
-        """Whether the best estimate meets the limit, whatever doubt there is."""
+        """True if the best estimate meets the limit, regardless of doubt."""
         return not math.isnan(self.value) and self.slo.holds(self.value)
 
     def __str__(self) -> str:
@@ -347,13 +368,13 @@ def full_reason(reason: str, *, strict: bool) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SloSet:
-    """The SLOs that one experiment has on one target; ``owner`` names both in texts."""
+    """The SLOs of one experiment on one target; ``owner`` names both in texts."""
 
     slos: tuple[Slo, ...] = ()
     owner: str = "this experiment"
 
     def of(self, owner: str) -> SloSet:
-        """The same SLOs under the name of their owner."""
+        """Return the same SLOs with another owner."""
         return replace(self, owner=owner)
 
     def __iter__(self) -> Iterator[Slo]:
@@ -364,17 +385,17 @@ class SloSet:
 
     @property
     def min_rps(self) -> float:
-        """The least requests a second; skips the test as NOT JUDGED where there is no such SLO."""
+        """The least requests a second; skips the test as NOT JUDGED if there is no such SLO."""
         return self._absolute("rps")
 
     @property
     def max_p95_ms(self) -> float:
-        """The highest p95 in ms; skips the test as NOT JUDGED where there is no such SLO."""
+        """The highest p95 in ms; skips the test as NOT JUDGED if there is no such SLO."""
         return self._absolute("p95")
 
     @property
     def max_p99_ms(self) -> float:
-        """The highest p99 in ms; skips the test as NOT JUDGED where there is no such SLO."""
+        """The highest p99 in ms; skips the test as NOT JUDGED if there is no such SLO."""
         return self._absolute("p99")
 
     def _absolute(self, metric: str) -> float:
@@ -387,7 +408,7 @@ class SloSet:
 
 
 def parse_slos(texts: Iterable[str], *, strict: bool = True) -> tuple[Slo, ...]:
-    """Every text read by `Slo.parse`."""
+    """Return the SLOs of ``texts``, each read by `Slo.parse`."""
     return tuple(Slo.parse(text, strict=strict) for text in texts)
 
 
@@ -416,5 +437,5 @@ def _limit(number: str, text: str) -> float:
             f"SLO {text!r}: {number!r} is not a number; write it as {EXAMPLE}."
         ) from None
     if not 0 <= limit < math.inf:
-        raise ConfigurationError(f"SLO {text!r}: a limit is never negative, nor infinite.")
+        raise ConfigurationError(f"SLO {text!r}: a limit is neither negative nor infinite.")
     return limit

@@ -1,9 +1,9 @@
 """The sequential test of each metric: evidence that an SLO holds, and that it does not.
 
-All tests take the window of requests seen so far. Each rests on two things. A `LevelModel` of blocks of time
-says where the machine and the server may still wander, given that their memory is bounded. A count of
-requests, or of requests that are in flight together, says what is rarer than that: stalls, and the tail of
-fast noise. A verdict needs both.
+All tests take the window of requests so far, and rest on two things. A `LevelModel` of blocks of time bounds
+how far the speed of machine and server may still wander, if their memory is bounded. A count of requests, or
+of groups of requests in flight together, covers rarer events: stalls, and the tail of fast noise. A verdict
+needs both.
 """
 
 from __future__ import annotations
@@ -29,37 +29,37 @@ if TYPE_CHECKING:
     Floats = NDArray[np.floating[Any]]
 
 SHORTEST_BLOCK_S = 0.5
-# So many requests a block on average make its mean nearly Gaussian.
+# With this mean number of requests a block, the block's mean is nearly Gaussian.
 REQUESTS_IN_A_BLOCK = 5
-# Blocks get another length when they hold so many times too many requests, or too few.
+# Blocks get another length if they hold this many times too many requests, or too few.
 _MISFIT = 3.0
 _MS = 1000
-# A normal approximation of a mean needs so many values, and more the more they scatter (skewness).
+# A normal approximation of a mean needs this many values, and more for a larger scatter (skewness).
 _FEWEST_VALUES = 20
 _SCATTER_NEEDS = 300
-# So many requests in flight are a queue.
+# From this number on, requests in flight are a queue.
 _QUEUE = 2
-# A level that is as likely not to wander is not said to.
+# A level counts as wandering if the probability of a still level is below this.
 _LIKELY = 0.5
-# The level of a speed seldom has a larger standard deviation than this, as a fraction: a neighbour that
-# halves the speed for a third of the time makes one of 0.33.
+# The level of a speed seldom has a larger standard deviation than this fraction. For example, a neighbour
+# that halves the speed for a third of the time causes 0.33.
 _TYPICAL_SD = 0.35
-# How much more evidence rates take that are skewed, and taken to be Gaussian.
+# The additional evidence required of rates, because they are skewed and modelled as Gaussian.
 _SKEWED = 1.2
-# What is counted of a block without requests: a logarithm needs more than nothing.
+# The count for a block without requests, because a logarithm needs a positive number.
 _HALF_A_REQUEST = 0.5
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """Pulses of the in-process baseline: seconds of load, calls a second, the median call in ms."""
+    """Pulses of the in-process baseline: times in seconds of load, calls a second, median calls in ms."""
 
     at_s: Floats = field(default_factory=lambda: np.empty(0))
     rps: Floats = field(default_factory=lambda: np.empty(0))
     latency_ms: Floats = field(default_factory=lambda: np.empty(0))
 
     def latency_at(self, at_s: Floats) -> Floats:
-        """Return the median call in ms beside moments of load: of three pulses, between those in a line."""
+        """Return the median call in ms at times of load: means of three pulses, linearly interpolated."""
         logs = np.log(self.latency_ms)
         smooth = np.convolve(np.pad(logs, 1, mode="edge"), np.full(3, 1 / 3), mode="valid")
         return np.asarray(np.exp(np.interp(at_s, self.at_s, smooth)))
@@ -67,10 +67,16 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Window:
-    """The requests that ended in the steady window so far, in the order they ended.
+    """The requests that ended in the steady window so far, in the order of their ends.
 
-    ``latencies_ms`` and ``ended_s``, since the window's start, are those of successes. ``baseline`` and the
-    CPU seconds used at ``cpu_at_s`` count from the window's start, too.
+    Attributes:
+        latencies_ms: latencies of the successes.
+        failed: for each request, whether it failed.
+        ended_s: ends of the successes, in seconds since the window's start.
+        length_s: length of the window in seconds.
+        baseline: pulses of the baseline, with times since the window's start; empty without a baseline.
+        cpu_at_s: times of the CPU readings, in seconds since the window's start; empty without readings.
+        cpu_s: cumulative CPU seconds of the replicas at these times.
     """
 
     latencies_ms: Floats
@@ -96,9 +102,9 @@ class Window:
 
     @property
     def in_flight(self) -> float:
-        """How many requests are under way together, by Little's law; at least 1.
+        """The mean number of requests under way together, by Little's law; at least 1.
 
-        A stall takes all of them over a limit at once.
+        A stall takes all these requests over a limit at once.
         """
         busy_s = float(self.latencies_ms.sum()) / _MS
         return max(busy_s / self.length_s, 1.0) if self.length_s > 0 else 1.0
@@ -106,9 +112,9 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Logarithms of the evidence that the truth is below its limit, and above it.
+    """Logarithms of the evidence that the true value is below its limit, and above it.
 
-    ``n_eff`` is how many independent values it rests on.
+    ``n_eff`` is the number of independent values behind the evidence.
     """
 
     below: float = 0.0
@@ -117,11 +123,11 @@ class Evidence:
 
     @property
     def most(self) -> float:
-        """The stronger of both."""
+        """The stronger evidence of both."""
         return max(self.below, self.above)
 
     def both(self, other: Evidence) -> Evidence:
-        """Return what two tests agree on."""
+        """Return the evidence that two tests agree on."""
         return Evidence(
             min(self.below, other.below),
             min(self.above, other.above),
@@ -130,23 +136,23 @@ class Evidence:
 
 
 class SloTest(Protocol):
-    """What an SLO asks of a window."""
+    """A sequential test of an SLO on a window."""
 
     def look(self, window: Window) -> Evidence:
-        """Return the evidence that what the SLO limits is below its limit, and that it is above."""
+        """Return the evidence that the SLO's figure is below the limit, and that it is above."""
         ...
 
     def needed_factor(self, needed: float) -> float:
-        """Return how many times the requests seen would likely be ``needed`` evidence."""
+        """Return the multiple of the requests so far that would likely give the ``needed`` evidence."""
         ...
 
     def noise(self, needed: float) -> Noise | None:
-        """Return what keeps the test from deciding."""
+        """Return the noise that keeps the test from deciding; None if unknown."""
         ...
 
 
 class _Series:
-    """Blocks of a window, each with one value, and the `LevelModel` of these.
+    """Blocks of a window, each with one value, and a `LevelModel` of the values.
 
     ``values(window, edges_s)`` returns the values of the blocks between consecutive edges.
     """
@@ -159,11 +165,11 @@ class _Series:
 
     @property
     def block_s(self) -> float:
-        """How long a block is."""
+        """The length of a block in seconds."""
         return self._block_s
 
     def advance(self, window: Window) -> None:
-        """Take in the whole blocks that are new."""
+        """Add the new whole blocks of the window."""
         block_s = _block_s(window)
         if not 1 / _MISFIT < block_s / self._block_s < _MISFIT:
             self._block_s = block_s
@@ -177,7 +183,7 @@ class _Series:
 
 
 def _block_s(window: Window) -> float:
-    """Return how long blocks have to be for `REQUESTS_IN_A_BLOCK`."""
+    """Return the length of blocks in seconds that gives `REQUESTS_IN_A_BLOCK` on average."""
     count = len(window.ended_s)
     return max(SHORTEST_BLOCK_S, REQUESTS_IN_A_BLOCK * window.length_s / count if count else math.inf)
 
@@ -191,7 +197,7 @@ def _sums(window: Window, edges_s: Floats, weights: Floats | None = None) -> Flo
 
 
 def _block_means(values_of: Callable[[Window], Floats]) -> Callable[[Window, Floats], Floats]:
-    """Return what gives the mean of each block's requests; a block without any has the one before."""
+    """Return a function for the mean of each block's requests; an empty block repeats the one before."""
 
     def means(window: Window, edges_s: Floats) -> Floats:
         before = max(int(np.searchsorted(window.ended_s, edges_s[0])) - 1, 0)
@@ -221,7 +227,7 @@ class SeriesSet:
         self._known: dict[object, _Series] = {}
 
     def series(self, values: Callable[[Window, Floats], Floats], key: object = None) -> _Series:
-        """Return the series of ``values``, made once for each ``key``, or function where there is none."""
+        """Return the series of ``values``, made once for each ``key``, which defaults to the function."""
         key = key or values
         if key not in self._known:
             self._known[key] = _Series(values, self._noise_memory_s)
@@ -238,7 +244,7 @@ class SeriesSet:
 
 
 def _level_noise(model: LevelModel, needed: float) -> Noise:
-    """Return what a level's wandering hides, of the last of the model's series: one of logarithms."""
+    """Return the noise of a level's wandering, in the model's last series, which is of logarithms."""
     found = model.estimate()
     error, level_sd, memory_s, still = (
         float(each.flat[-1]) for each in (found.error, found.level_sd, found.memory_s, found.still)
@@ -248,7 +254,7 @@ def _level_noise(model: LevelModel, needed: float) -> Noise:
 
 
 def _level_factor(model: LevelModel, evidence: float, needed: float) -> float:
-    """Return how many times the blocks seen it takes: evidence grows with them, after what it costs."""
+    """Return the multiple of the blocks so far that is needed; evidence plus its cost grows with blocks."""
     grown = evidence + EVIDENCE_COST
     if evidence >= needed:
         return 1.0
@@ -256,12 +262,12 @@ def _level_factor(model: LevelModel, evidence: float, needed: float) -> float:
 
 
 class PercentileTest:
-    """Too many latencies over the limit, or not.
+    """A test of whether too many latencies are over the limit.
 
-    Blocks have the mean log latency. With q of the requests allowed over the limit, k the distance from a
-    block's mean that q of the requests in it exceed, and a level of standard deviation s, the mean of the
-    level is at ``ln(limit) - hypot(k, z s)`` when the percentile is the limit: exact for a Gaussian level and
-    noise.
+    The value of a block is the mean log latency. A share q of the requests may be over the limit. Let k be
+    the distance from a block's mean that a share q of its requests exceeds, and s the standard deviation of
+    the level. If the percentile equals the limit, the mean of the level is ``ln(limit) - hypot(k, z s)``,
+    exactly so for a Gaussian level and Gaussian noise.
     """
 
     def __init__(
@@ -284,26 +290,26 @@ class PercentileTest:
         self._window: Window | None = None
 
     def look(self, window: Window) -> Evidence:
-        """Return the evidence of both tests."""
+        """Return the evidence on which the level and the count agree."""
         if not len(window.ended_s):
             return Evidence()
         self._window = window
         self._series.advance(window)
         self._level = self._of_level(self._latencies(window), window)
-        # Counting takes longer than asking the level, and most of the time there is no need for it.
+        # Counting takes longer than the level's evidence, and is mostly unnecessary.
         return self._level.both(self._counted(window)) if self._level.most > 0 else Evidence()
 
     def _counted(self, window: Window) -> Evidence:
-        """Return the evidence of the requests over the limit, those in flight together counted as one."""
+        """Return the evidence of the requests over the limit; requests in flight together count as one."""
         counts = self._counts(window)
         below, above = share_evidence(self._share, *counts)
         return Evidence(float(below), float(above), sum(counts))
 
     def _counts(self, window: Window) -> tuple[float, float]:
-        """Return how many requests are over the limit and how many are not, as if they were independent.
+        """Return the effective numbers of independent requests over the limit and not over it.
 
-        A stall takes all in flight over the limit. Once some are over it, and some are not, how many of them
-        come together is measured, too.
+        A stall takes all requests in flight over the limit. Once some requests are over the limit and some
+        are not, the number that come together is also measured.
         """
         over = self._over(self._latencies(window), self._limit)
         hits, total = int(over.sum()), len(over)
@@ -325,13 +331,13 @@ class PercentileTest:
         return Evidence(float(below), float(above), math.inf)
 
     def _spread(self, values: Floats, window: Window) -> float:
-        """Return how far above its block's mean log latency a request is that the percentile names."""
+        """Return the distance of the percentile from a block's mean, in log latencies."""
         logs = np.log(values[-MOST_VALUES:])
         at = (window.ended_s[-MOST_VALUES:] / self._series.block_s).astype(np.int64)
         at -= at[0]
         counts = np.bincount(at)
         means = np.bincount(at, weights=logs) / np.maximum(counts, 1)
-        # A block's mean is made of its own requests: its variance is missing from theirs.
+        # A block's mean contains its own requests, so the distances from it are too small by this factor.
         inside = counts[at] > 1
         if not inside.any():
             return 0.0
@@ -339,18 +345,18 @@ class PercentileTest:
         return float(np.quantile(from_mean, self._percentile / 100))
 
     def needed_factor(self, needed: float) -> float:
-        """Return the larger factor of both tests."""
+        """Return the larger factor of the level and the count."""
         return max(self._factors(needed))
 
     def _factors(self, needed: float) -> tuple[float, float]:
-        """Return those of the level and of the count."""
+        """Return the factors of the level and of the count."""
         level = _level_factor(self._series.model, self._level.most, needed)
         if self._window is None:
             return level, math.inf
         return level, needed_factor(self._share, self._counts(self._window), needed)
 
     def noise(self, needed: float) -> Noise | None:
-        """Return the noise of the test that would take longer."""
+        """Return the noise of the level or of the count, whichever takes longer to decide."""
         if self._series.model.blocks < LEAST_BLOCKS or self._window is None:
             return None
         level, counted = self._factors(needed)
@@ -361,7 +367,7 @@ class PercentileTest:
 
 
 class ErrorsTest:
-    """Too many failures, or not. Failures come in bursts, so several of them count as one."""
+    """A test of whether there are too many failures. Failures come in bursts, so several count as one."""
 
     def __init__(self, share: float) -> None:
         self._share = share
@@ -381,21 +387,21 @@ class ErrorsTest:
         return Evidence(float(below), float(above), sum(self._counts))
 
     def needed_factor(self, needed: float) -> float:
-        """Return what the counts say."""
+        """Return the factor of the counts."""
         return needed_factor(self._share, self._counts, needed)
 
     def noise(self, needed: float) -> Noise | None:
-        """Return that there are too few requests."""
+        """Return the noise of too few requests."""
         del needed
         return Noise(NoiseKind.COUNT)
 
 
 class RateTest:
-    """Successes a second against a rate.
+    """A test of successes a second against a limit.
 
-    That it is above is shown by the logarithms of the blocks' rates: their mean is below the logarithm of
-    the mean rate, whatever its law (Jensen), and no wandering of a speed takes them far. That it is below is
-    shown by the rates themselves, which are skewed: it takes more evidence.
+    The logarithms of the blocks' rates show that the rate is above the limit: their mean is below the
+    logarithm of the mean rate under any distribution (Jensen), and a wandering speed does not take them far.
+    The rates themselves show that the rate is below the limit. They are skewed, so more evidence is required.
     """
 
     def __init__(self, limit: float, shared: SeriesSet) -> None:
@@ -421,21 +427,22 @@ class RateTest:
         return self._evidence
 
     def needed_factor(self, needed: float) -> float:
-        """Return what the level says."""
+        """Return the factor of the level."""
         return _level_factor(self._rates.model, self._evidence.most, needed)
 
     def noise(self, needed: float) -> Noise | None:
-        """Return the level's."""
+        """Return the noise of the level."""
         return _level_noise(self._logs.model, needed) if self._logs.model.blocks >= LEAST_BLOCKS else None
 
 
 class MeanTest:
-    """The mean latency against a limit.
+    """A test of the mean latency against a limit.
 
-    That it is below is shown by the blocks' means, and by their mean log latencies: latencies are skewed, and
-    the mean of log-Gaussian ones is above their median by half the variance. That it is above is shown by
-    the logarithms: they are below the logarithm of the mean, except that requests are fewer where a closed
-    loop is slow, which takes half the level's variance off at most.
+    The blocks' means and their mean log latencies together show that the mean is below the limit. Latencies
+    are skewed, and the logarithm of the mean of log-Gaussian ones is above their mean logarithm by half the
+    variance. The logarithms alone show that the mean is above the limit: they are below the logarithm of the
+    mean. But a closed loop sends fewer requests while it is slow, which takes off at most half the level's
+    variance.
     """
 
     def __init__(self, limit: float, latencies: Callable[[Window], Floats], shared: SeriesSet) -> None:
@@ -467,25 +474,26 @@ class MeanTest:
         return self._evidence
 
     def needed_factor(self, needed: float) -> float:
-        """Return what the level says."""
+        """Return the factor of the level."""
         return _level_factor(self._means.model, self._evidence.most, needed)
 
     def noise(self, needed: float) -> Noise | None:
-        """Return the level's."""
+        """Return the noise of the level."""
         return _level_noise(self._logs.model, needed) if self._logs.model.blocks >= LEAST_BLOCKS else None
 
 
 class PairedTest:
-    """A ratio against a limit, from pairs of values that were taken beside each other.
+    """A test of a ratio against a limit, from pairs of values that were measured together.
 
-    What a machine does to both is neither in ``numerator - limit * denominator``, whose mean is 0 where the
-    ratio of the sums is the limit, nor in the logarithms of the single ratios, which far from the limit do
-    not wander with the machine either. The evidence is the mean of both.
+    A machine's influence on both values cancels out of two series. One is ``numerator - limit *
+    denominator``, whose mean is 0 if the ratio of the sums is the limit. The other is the logarithms of the
+    single ratios, which do not wander with the machine far from the limit either. The evidence is the mean of
+    both.
 
     Args:
-        limit: of the ratio.
-        pairs: returns a window's numerators, denominators, and the seconds that each pair took.
-        noise_memory_s: how long ratios may remember.
+        limit: limit of the ratio.
+        pairs: returns a window's numerators, its denominators, and the seconds of a pair.
+        noise_memory_s: longest time in seconds for which ratios may remember.
     """
 
     def __init__(
@@ -520,45 +528,45 @@ class PairedTest:
         return self._evidence
 
     def needed_factor(self, needed: float) -> float:
-        """Return what the level says."""
+        """Return the factor of the level."""
         return _level_factor(self._model, self._evidence.most, needed)
 
     def noise(self, needed: float) -> Noise | None:
-        """Return the level's, as a fraction."""
+        """Return the noise of the level, as a fraction."""
         return _level_noise(self._model, needed) if self._model.blocks >= LEAST_BLOCKS else None
 
 
 def _above_nothing(values: Floats) -> Floats:
-    """Return values that have logarithms: nothing is taken to be a twentieth of the mean."""
+    """Return values that have logarithms: small ones are raised to a twentieth of the mean."""
     return np.asarray(np.maximum(values, values.mean() / 20))
 
 
 class NeverTest:
-    """Something that must not happen once: that it did is proof; that it did not is known at the end only."""
+    """A test of an event that must never happen; one event is a proof, its absence shows only at the end."""
 
     def __init__(self, happened: Callable[[Window], bool]) -> None:
         self._happened = happened
 
     def look(self, window: Window) -> Evidence:
-        """Return proof, or nothing."""
+        """Return a proof if the event happened, else no evidence."""
         return Evidence(above=math.inf, n_eff=1.0) if self._happened(window) else Evidence()
 
     def needed_factor(self, needed: float) -> float:
-        """Return that no longer run proves it."""
+        """Return infinity: a longer run does not prove that the event never happens."""
         del needed
         return math.inf
 
     def noise(self, needed: float) -> Noise | None:
-        """Return nothing: it is no noise that keeps it from being decided."""
+        """Return None: noise is not the reason that the SLO is open."""
         del needed
         return None
 
 
-# --- what is paired ---------------------------------------------------------------------------------
+# --- pairs ------------------------------------------------------------------------------------------
 
 
 def baseline_pairs(window: Window) -> tuple[Floats, Floats, float]:
-    """Return successes a second between pulses, and the mean calls a second of the pulses around them."""
+    """Return successes a second between pulses, mean calls a second of the pulses, and a pair's seconds."""
     at_s, rps = window.baseline.at_s, window.baseline.rps
     inside = (at_s >= 0) & (at_s <= window.length_s)
     at_s, rps = at_s[inside], rps[inside]
@@ -573,7 +581,7 @@ def baseline_pairs(window: Window) -> tuple[Floats, Floats, float]:
 
 
 def cpu_pairs(window: Window) -> tuple[Floats, Floats, float]:
-    """Return the CPU ms that replicas used between samples, and the successes that ended meanwhile."""
+    """Return the replicas' CPU ms between readings, the successes in between, and a pair's seconds."""
     at_s, cpu_s = window.cpu_at_s, window.cpu_s
     inside = (at_s >= 0) & (at_s <= window.length_s)
     at_s, cpu_s = at_s[inside], cpu_s[inside]
@@ -586,7 +594,7 @@ def cpu_pairs(window: Window) -> tuple[Floats, Floats, float]:
 
 
 def _step(window: Window, at_s: Floats) -> int:
-    """Return how many samples make a block that has enough requests."""
+    """Return the number of samples that make a block with enough requests."""
     if len(at_s) < 2:  # noqa: PLR2004 - a gap has two ends
         return 1
     return max(math.ceil(_block_s(window) / float(np.diff(at_s).mean()) - 0.1), 1)
@@ -601,7 +609,7 @@ def latencies_of(*, relative: bool) -> Callable[[Window], Floats]:
 
 
 def relative_latencies(window: Window) -> Floats:
-    """Return latencies as multiples of the baseline's call beside them."""
+    """Return latencies as multiples of the baseline's call at the same time."""
     return window.latencies_ms / window.baseline.latency_at(window.ended_s)
 
 

@@ -1,4 +1,4 @@
-"""What verdicts do to a test: pass, fail, skip as NOT JUDGED, or warn."""
+"""The effect of verdicts on a test: pass, fail, skip as NOT JUDGED, or warn."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ DEFAULT_ERRORS_SLO = replace(Slo.parse("errors<1%"), guard=True)
 
 
 def with_errors(slos: tuple[Slo, ...]) -> tuple[Slo, ...]:
-    """The SLOs, with one on errors unless they have one, or are none at all."""
+    """Return ``slos``, with one on errors unless they have one or are empty."""
     if not slos or any(slo.metric == "errors" for slo in slos):
         return slos
     return (*slos, DEFAULT_ERRORS_SLO)
 
 
 def stop_unless_measured(item: pytest.Item, result: Result, settings: Settings) -> None:
-    """Fail or skip a test whose result has no figures that could be believed."""
+    """Fail or skip a test whose result has no valid figures."""
     __tracebackhide__ = True
     if cause := result.aborted:
         incidents = result.server.incidents if result.server else ()
@@ -53,7 +53,7 @@ def settle(
     judgements: list[Judgement],
     metrics: tuple[str, ...],
 ) -> None:
-    """Turn the verdicts on what a test asked for into its outcome."""
+    """Turn the verdicts on the SLOs that a test checked into the test's outcome."""
     __tracebackhide__ = True
     _check_metrics(metrics)
     junit.add_judgements(item, judgements)
@@ -71,7 +71,7 @@ def settle(
 
 
 def doubt_reading(result: Result, figure: str, problem: str, settings: Settings) -> None:
-    """Warn of a figure that a test reads and that rests on too little; fail where that is asked for."""
+    """Warn of a figure that a test reads and that rests on too few data; fail if an option says so."""
     __tracebackhide__ = True
     text = f"{_who(result)}: {figure}: {problem}"
     if settings.inconclusive == "fail":
@@ -89,7 +89,7 @@ def _check_metrics(metrics: tuple[str, ...]) -> None:
 
 
 def explain(result: Result, judgements: list[Judgement]) -> str:
-    """Every verdict with its figures, and what they were measured on."""
+    """Return every verdict with its figures, and the requests and the load behind them."""
     worst = Verdict.worst(each.verdict for each in judgements if each.slo.strict)
     lines = [f"{_who(result)}: {worst}"]
     for each in judgements:
@@ -107,7 +107,7 @@ def explain(result: Result, judgements: list[Judgement]) -> str:
 
 
 def _answers(judgement: Judgement, metrics: tuple[str, ...]) -> bool:
-    """Whether an SLO is one that was asked for, not one that is judged along with it."""
+    """Return whether a test asked for the judged SLO, which may also be judged only along with others."""
     return judgement.slo.metric in metrics if metrics else judgement.slo is not DEFAULT_ERRORS_SLO
 
 

@@ -110,4 +110,4 @@ def test_with_a_rate_it_contradicts_itself(project: Project) -> None:
     done = run(project, CLIENT, "--tfserving-rate=50")
 
     done.assert_outcomes(failed=1)
-    done.stdout.fnmatch_lines(["load profile 'tiny' has a rate, which only users of ours keep to; *"])
+    done.stdout.fnmatch_lines(["load profile 'tiny' has a rate, which only the built-in users keep to; *"])

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     # Gives each result of a group a text; different texts tell the results apart.
     Facet = Callable[[Sequence[Mapping[str, Any]]], Sequence[str]]
 
-# A digest, of which eight digits suffice to tell it from others.
+# A digest; its first eight digits suffice to tell it from others.
 _DIGEST = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{56}\b")
 
 
