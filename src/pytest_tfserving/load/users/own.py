@@ -8,6 +8,7 @@ import math
 import time
 import traceback
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import gevent
 from locust import TaskSet, User
@@ -63,7 +64,9 @@ class OwnUsers(Loop):
         self._file = file
         self._say = say
         self._tracebacks = Tracebacks(lambda text: say("traceback", text=text))
-        self._http = HttpRequests(lambda: self.stopping, self._on_left_block, self._on_marked)
+        self._http = HttpRequests(lambda: self.stopping, self._on_left_block, self._on_counted)
+        # Greenlets whose last request of the task that they execute has failed.
+        self._failed: WeakSet[Any] = WeakSet()
         self._answered_at = 0.0
         self._have_begun = False
         self._imported_at = time.time()
@@ -72,6 +75,8 @@ class OwnUsers(Loop):
         """Record all requests and exceptions from now on, and let the listeners of ``init`` run."""
         # Users wait on the load clock. Locust itself has every wait of a user done by this.
         TaskSet._sleep = lambda _, length_s: self.sleep_until(self.now_s() + length_s)  # noqa: SLF001 - Locust has no other way
+        execute = TaskSet.execute_next_task
+        TaskSet.execute_next_task = lambda tasks: self._execute(functools.partial(execute, tasks))
         _give_hosts(itertools.islice(itertools.cycle(map(address, self.endpoints)), self.index, None))
         # The first listener hears of a request even where one of the user's stops the user.
         environment.events.request._handlers.insert(0, self._on_request)  # noqa: SLF001 - no other way
@@ -125,7 +130,10 @@ class OwnUsers(Loop):
             {"response_time": response_time, "start_time": start_time},
             cause_of(exception) if exception else "",
         )
-        if not exception:
+        if exception:
+            self._failed.add(gevent.getcurrent())
+        else:
+            self._failed.discard(gevent.getcurrent())
             self._answered_at = self.now_s()
 
     def _record(self, known: Meta, cause: str) -> None:
@@ -149,10 +157,24 @@ class OwnUsers(Loop):
     def _on_left_block(self, known: Meta, error: BaseException) -> None:
         is_new(error, Place.BLOCK)
         self._tracebacks.add(error)
+        self._failed.add(gevent.getcurrent())
         self._record(known, typed_cause_of(error))
 
-    def _on_marked(self, error: BaseException) -> None:
-        """Show an exception that left a block whose request was marked as failed, which counts it."""
+    def _execute(self, execute: Callable[[], None]) -> None:
+        """Have a task executed; an exception that leaves it right after a failed request counts with that."""
+        user = gevent.getcurrent()
+        self._failed.discard(user)
+        try:
+            execute()
+        except Exception as error:
+            if user in self._failed and not isinstance(error, CONTROL):
+                self._on_counted(error)
+            raise
+        finally:
+            self._failed.discard(user)
+
+    def _on_counted(self, error: BaseException) -> None:
+        """Show an exception that comes of a request which counts as failed without it."""
         is_new(error, Place.BLOCK)
         self._tracebacks.add(error)
 
