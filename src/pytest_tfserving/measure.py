@@ -181,7 +181,7 @@ def _refuse_rate_of_own_users(profile: LoadProfile, asked: Asked) -> None:
     """Raise where the users of a locustfile are to keep to a rate."""
     if asked.locustfile and profile.is_open:
         raise ConfigurationError(
-            f"load profile {profile.name!r} has a rate, which only users of ours keep to; the users of "
+            f"load profile {profile.name!r} has a rate, which only the built-in users keep to; the users of "
             f"{asked.locustfile} need a profile with users."
         )
 

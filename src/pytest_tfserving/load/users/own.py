@@ -169,8 +169,21 @@ class OwnUsers(Loop):
         self._failed.add(gevent.getcurrent())
         self._record(known, typed_cause_of(error))
 
-    def _on_marked(self, error: BaseException) -> None:
-        """Show an exception that left the block of a response marked as failed; the mark counts it."""
+    def _execute(self, execute: Callable[[], None]) -> None:
+        """Execute a task; an exception that leaves it right after a failed request counts with that request."""
+        user = gevent.getcurrent()
+        self._failed.discard(user)
+        try:
+            execute()
+        except Exception as error:
+            if user in self._failed and not isinstance(error, CONTROL):
+                self._on_counted(error)
+            raise
+        finally:
+            self._failed.discard(user)
+
+    def _on_counted(self, error: BaseException) -> None:
+        """Show an exception that comes of a request which counts as failed without it."""
         is_new(error, Place.BLOCK)
         self._tracebacks.add(error)
 
