@@ -128,7 +128,7 @@ def first_answers(deployment: Deployment, payload: Payload, timeout_s: float) ->
                 raise LoadError(f"a first request to {endpoint}{deployment.path} failed: {error}") from None
     if found is None:
         protocol = deployment.experiment.protocol
-        raise LoadError(f"no address for {protocol} is known of what is reached by {deployment.via}")
+        raise LoadError(f"no {protocol} address is known of the deployment reached by {deployment.via}")
     return found
 
 

@@ -424,7 +424,7 @@ def _check_operator(metric: Metric, op: str, text: str) -> None:
     if op not in valid:
         better = "higher" if metric.higher_is_better else "lower"
         raise ConfigurationError(
-            f"SLO {text!r}: {op!r} does not fit {metric.name}, of which {better} is better; "
+            f"SLO {text!r}: {op!r} does not fit {metric.name}, where {better} is better; "
             f"valid: {valid[0]} and {valid[1]}."
         )
 
