@@ -509,19 +509,21 @@ def test_a_model_in_an_image_is_told_by_the_image(
     monkeypatch.setattr(docker, "connect", lambda: nullcontext(Engine(labels)))
     settings: Any = SimpleNamespace(image="image:1")
 
-    found = docker.served(settings, EXPERIMENT, print)
+    found = docker.DockerTarget(settings).served(EXPERIMENT, print)
 
     assert (found["server"], found.get("model")) == ("sha256:1", told)
 
 
-def test_hooks_that_change_manifests_tell_runs_apart() -> None:
+def test_hooks_that_change_manifests_tell_runs_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     settings: Any = SimpleNamespace(
-        image="image:1", base=None, kept={"context": SimpleNamespace(name="kind")}, load_in_cluster=False
+        image="image:1", base=None, contexts=(), kubeconfig=None, allowed_contexts=(), load_in_cluster=False
     )
+    monkeypatch.setattr(kubernetes, "pinned", lambda *_: SimpleNamespace(name="kind"))
+    target = kubernetes.KubernetesTarget(settings)
 
     def served(name: str, *hooks: str) -> dict[str, Any]:
         experiment = replace(EXPERIMENT, name=name, home=Home(manifest_hooks=hooks))
-        return kubernetes.served(settings, experiment, print)
+        return target.served(experiment, print)
 
     assert served("one") == served("other")
     assert served("one") != served("one", "fraud/conftest.py")

@@ -13,8 +13,8 @@ import pytest
 
 from pytest_tfserving.addresses import NOT_TAKEN, RIGHT_WAY, may_have_secrets, without_secrets
 from pytest_tfserving.errors import ConfigurationError
+from pytest_tfserving.experiment import TARGET_NAMES
 from pytest_tfserving.noise_memory import NoiseMemory
-from pytest_tfserving.targets import TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -238,10 +238,10 @@ class Option:
 OPTIONS = (
     Option(
         "target",
-        f"{{{','.join(TARGETS)}}}",
+        f"{{{','.join(TARGET_NAMES)}}}",
         "Where experiments run: `local` starts processes on this machine and `docker` containers, "
         "`kubernetes` deploys to a cluster, `url` judges an endpoint that exists.",
-        parse_choice(*TARGETS),
+        parse_choice(*TARGET_NAMES),
         "local",
     ),
     Option(
@@ -537,8 +537,6 @@ class Settings:
     ui: str
     cli_load: LoadOverrides
     ini_load: LoadOverrides
-    # What a target keeps for the session.
-    kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def from_config(cls, config: pytest.Config) -> Settings:

@@ -1,19 +1,30 @@
-"""Targets: the places where an experiment can run.
+"""Targets: the places where an experiment can run, a class each; see `Target`."""
 
-A target is a module with these functions:
+from __future__ import annotations
 
-- ``describe(settings)``: a text for the terminal
-- ``unfit(settings, experiment)``: what the target lacks for the experiment; empty if nothing
-- ``served(settings, experiment, say)``: values that identify the served model and the server
-- ``deploy(order)``: a context manager that yields a `Deployment`
-- ``sweep(leftovers, settings, say)``: only if objects can outlive the process that made them; it deletes the
-  objects that `Leftovers` includes, and says so with a line for each
-- ``turn(settings)``: only if the target is not on this machine; a lock against two measurements at once
-"""
+from typing import TYPE_CHECKING
 
-TARGETS = {
-    "local": "pytest_tfserving.targets.local",
-    "docker": "pytest_tfserving.targets.docker",
-    "kubernetes": "pytest_tfserving.targets.kubernetes",
-    "url": "pytest_tfserving.targets.url",
-}
+if TYPE_CHECKING:
+    from pytest_tfserving.options import Settings
+    from pytest_tfserving.targets.target import Target
+
+
+def target_of(settings: Settings) -> Target:
+    """Return the target that the settings name; only its own libraries are imported."""
+    match settings.target:
+        case "docker":
+            from pytest_tfserving.targets.docker import DockerTarget
+
+            return DockerTarget(settings)
+        case "kubernetes":
+            from pytest_tfserving.targets.kubernetes import KubernetesTarget
+
+            return KubernetesTarget(settings)
+        case "url":
+            from pytest_tfserving.targets.url import UrlTarget
+
+            return UrlTarget(settings)
+        case _:
+            from pytest_tfserving.targets.local import LocalTarget
+
+            return LocalTarget(settings)

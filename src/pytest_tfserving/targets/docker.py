@@ -28,6 +28,7 @@ from pytest_tfserving.targets.labels import Leftovers, Tags
 from pytest_tfserving.targets.placement import lacking, place
 from pytest_tfserving.targets.served_model import check_mounted, model_name
 from pytest_tfserving.targets.server_files import write_server_files
+from pytest_tfserving.targets.target import Target
 from pytest_tfserving.targets.usage import CpuReading, Usage
 
 if TYPE_CHECKING:
@@ -48,83 +49,87 @@ _LOG_LINES = 30
 _SIGNALLED = 128
 
 
-def describe(settings: Settings) -> str:
-    """Return the image, and the engine that runs it, in words."""
-    try:
-        return f"{settings.image} on the engine at {without_secrets(address())}"
-    except ModuleNotFoundError:
-        return settings.image  # the first test says what is missing
-
-
-def unfit(settings: Settings, experiment: Experiment) -> str:  # noqa: ARG001 - every target has this function
-    """Return what this machine, or its engine, lacks for the experiment; empty if nothing."""
-    with connect() as engine:
-        cores, ram_bytes = _machine(engine.facts())
-    return lacking(experiment.shape, len(cores), ram_bytes)
-
-
-def served(settings: Settings, experiment: Experiment, say: Callable[[str], None]) -> dict[str, Any]:
-    """Return the image's id, how the server serves, and the model if the image has it."""
-    with connect() as engine:
-        image = engine.image(settings.image, say)
-    found = {"server": str(image.id), **experiment.served}
-    model = model_name(experiment.model)
-    return {**found, "model": f"{model} in the image"} if model_in(image) == model else found
-
-
-def sweep(leftovers: Leftovers, _: Settings, say: Callable[[str], None]) -> None:
-    """Remove the containers that are left over, and say so with a line for each."""
-    with connect() as engine:
-        for each in engine.sweep(leftovers):
-            say(f"deleted {each}")
-
-
 def _machine(facts: dict[str, Any]) -> tuple[list[int], int]:
     """Return the cores, and the bytes of RAM, that both this process and the engine can use."""
     cores = available_cores() if CAN_PIN else list(range(facts["cores"]))
     return cores, min(psutil.virtual_memory().total, facts["ram_bytes"])
 
 
-@contextmanager
-def deploy(order: Order) -> Iterator[Deployment]:
-    """Start the containers, wait until each has its model AVAILABLE, and remove the containers afterwards.
+class DockerTarget(Target):
+    """Target ``docker``: containers of an engine on this machine."""
 
-    Raises:
-        DeploymentError: if a container ends, or its model is not AVAILABLE in time.
-    """
-    experiment, settings = order.experiment, order.settings
-    with connect() as engine, ExitStack() as stack:
-        engine.sweep(Leftovers())
-        facts = engine.facts()
-        image = engine.image(settings.image, order.progress)
-        placement = place(experiment.shape, *_machine(facts))
-        plan = _plan(order, image, facts)
-        stack.enter_context(_Containers(engine, order, plan.tags))
-        count = len(placement.replicas)
-        most_s = count * settings.ready_timeout_s
-        about = f"{count} x {experiment.shape.vcpus} vCPUs, at most {most_s:g} s"
-        order.progress(f"{experiment.name}: starting {about}")
-        replicas = [_start(engine, plan, index, cores) for index, cores in enumerate(placement.replicas)]
-        bare = BareSessions(order, placement, lambda: _freezer(replicas))
-        stack.callback(bare.close)
-        _wait(order, replicas)
-        yield Deployment(
-            experiment=experiment,
-            label=experiment.name,
-            model=plan.model,
-            path=f"/v1/models/{plan.model}",
-            endpoints=tuple(replica.rest for replica in replicas),
-            grpc_endpoints=tuple(replica.grpc for replica in replicas),
-            via=replicas[0].via,
-            generator_cores=placement.generator if CAN_PIN else frozenset(),
-            unfit=placement.unfit,
-            environment=_environment(plan, image, facts, placement),
-            failure=lambda: _failure(replicas),
-            evidence=lambda: _evidence(replicas),
-            pulses=bare.pulses,
-            right_answer=bare.right_answer,
-            usage=lambda: _usage(replicas),
-        )
+    leaves_objects = True
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def describe(self) -> str:
+        """Return the image, and the engine that runs it, in words."""
+        try:
+            return f"{self._settings.image} on the engine at {without_secrets(address())}"
+        except ModuleNotFoundError:
+            return self._settings.image  # the first test says what is missing
+
+    def unfit(self, experiment: Experiment) -> str:
+        """Return what this machine, or its engine, lacks for the experiment; empty if nothing."""
+        with connect() as engine:
+            cores, ram_bytes = _machine(engine.facts())
+        return lacking(experiment.shape, len(cores), ram_bytes)
+
+    def served(self, experiment: Experiment, say: Callable[[str], None]) -> dict[str, Any]:
+        """Return the image's id, how the server serves, and the model if the image has it."""
+        with connect() as engine:
+            image = engine.image(self._settings.image, say)
+        found = {"server": str(image.id), **experiment.served}
+        model = model_name(experiment.model)
+        return {**found, "model": f"{model} in the image"} if model_in(image) == model else found
+
+    @contextmanager
+    def deploy(self, order: Order) -> Iterator[Deployment]:
+        """Start the containers, wait until each has its model AVAILABLE, and remove them afterwards.
+
+        Raises:
+            DeploymentError: if a container ends, or its model is not AVAILABLE in time.
+        """
+        experiment, settings = order.experiment, order.settings
+        with connect() as engine, ExitStack() as stack:
+            engine.sweep(Leftovers())
+            facts = engine.facts()
+            image = engine.image(settings.image, order.progress)
+            placement = place(experiment.shape, *_machine(facts))
+            plan = _plan(order, image, facts)
+            stack.enter_context(_Containers(engine, order, plan.tags))
+            count = len(placement.replicas)
+            most_s = count * settings.ready_timeout_s
+            about = f"{count} x {experiment.shape.vcpus} vCPUs, at most {most_s:g} s"
+            order.progress(f"{experiment.name}: starting {about}")
+            replicas = [_start(engine, plan, index, cores) for index, cores in enumerate(placement.replicas)]
+            bare = BareSessions(order, placement, lambda: _freezer(replicas))
+            stack.callback(bare.close)
+            _wait(order, replicas)
+            yield Deployment(
+                experiment=experiment,
+                label=experiment.name,
+                model=plan.model,
+                path=f"/v1/models/{plan.model}",
+                endpoints=tuple(replica.rest for replica in replicas),
+                grpc_endpoints=tuple(replica.grpc for replica in replicas),
+                via=replicas[0].via,
+                generator_cores=placement.generator if CAN_PIN else frozenset(),
+                unfit=placement.unfit,
+                environment=_environment(plan, image, facts, placement),
+                failure=lambda: _failure(replicas),
+                evidence=lambda: _evidence(replicas),
+                pulses=bare.pulses,
+                right_answer=bare.right_answer,
+                usage=lambda: _usage(replicas),
+            )
+
+    def sweep(self, leftovers: Leftovers, say: Callable[[str], None]) -> None:
+        """Remove the containers that are left over, and say so with a line for each."""
+        with connect() as engine:
+            for each in engine.sweep(leftovers):
+                say(f"deleted {each}")
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from pytest_tfserving.targets.deployment import Deployment, Endpoint, Evidence
 from pytest_tfserving.targets.placement import lacking, place
 from pytest_tfserving.targets.served_model import latest_version, model_name
 from pytest_tfserving.targets.server_files import write_server_files
+from pytest_tfserving.targets.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -38,62 +39,77 @@ _MEMORY_LOOK_S = 0.2
 _LOG_LINES = 30
 
 
-def unfit(settings: Settings, experiment: Experiment) -> str:  # noqa: ARG001 - every target has this function
-    """Return what this machine lacks for the experiment; empty if nothing."""
-    return lacking(experiment.shape, len(available_cores()), psutil.virtual_memory().total)
+class LocalTarget(Target):
+    """Target ``local``: processes of this machine."""
 
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
 
-def served(settings: Settings, experiment: Experiment, say: Callable[[str], None]) -> dict[str, Any]:  # noqa: ARG001 - every target has this function
-    """Return the server's program, and how it serves."""
-    return {"server": settings.server or "embedded", **experiment.served}
+    def describe(self) -> str:
+        """Return in words the server, the machine's cores, and whether processes cannot be pinned."""
+        server = self._settings.server or "the embedded server"
+        text = f"{server} on this machine's {len(available_cores())} cores"
+        if not CAN_PIN:
+            text += (
+                f"; {platform.system()} cannot pin processes to cores, so replicas and load share all of them"
+            )
+        return text
 
+    def unfit(self, experiment: Experiment) -> str:
+        """Return what this machine lacks for the experiment; empty if nothing."""
+        return lacking(experiment.shape, len(available_cores()), psutil.virtual_memory().total)
 
-@contextmanager
-def deploy(order: Order) -> Iterator[Deployment]:
-    """Start the replicas, wait until each has its model AVAILABLE, and end the replicas afterwards.
+    def served(self, experiment: Experiment, say: Callable[[str], None]) -> dict[str, Any]:  # noqa: ARG002 - part of Target
+        """Return the server's program, and how it serves."""
+        return {"server": self._settings.server or "embedded", **experiment.served}
 
-    Raises:
-        ConfigurationError: if the model's folder has no version.
-        DeploymentError: if a replica ends, or its model is not AVAILABLE in time.
-    """
-    placement = place(order.experiment.shape, available_cores(), psutil.virtual_memory().total)
-    base_path = order.model_path()
-    latest_version(base_path)  # reports a folder without a version before any server is started
-    with ExitStack() as stack:
-        replicas = [
-            _start(order, base_path, index, cores, stack) for index, cores in enumerate(placement.replicas)
-        ]
-        bare = BareSessions(order, placement, lambda: _processes(replicas))
-        stack.callback(bare.close)
-        watch = stack.enter_context(MemoryWatch(replicas, order.experiment.shape.ram_bytes))
-        try:
-            _wait(order, replicas, watch)
-        except DeploymentError as error:
-            for title, text in _evidence(replicas):
-                error.add_note(f"--- {title} ---\n{text}")
-            raise
-        yield Deployment(
-            experiment=order.experiment,
-            label=order.experiment.name,
-            model=replicas[0].model,
-            path=f"/v1/models/{replicas[0].model}",
-            endpoints=tuple(replica.endpoint for replica in replicas),
-            grpc_endpoints=tuple(replica.grpc_endpoint for replica in replicas),
-            via="loopback, each replica's own port",
-            generator_cores=placement.generator if CAN_PIN else frozenset(),
-            unfit=placement.unfit,
-            environment={
-                "server": replicas[0].command[0] if order.settings.server else "embedded",
-                "server_flags": order.experiment.options.flags("batching_config.txt"),
-                "pinned": CAN_PIN,
-                "replica_cores": [list(replica.cores) for replica in replicas],
-            },
-            failure=lambda: _failure(replicas, watch),
-            evidence=lambda: _evidence(replicas),
-            pulses=bare.pulses,
-            right_answer=bare.right_answer,
-            usage=lambda: _usage(replicas),
-        )
+    @contextmanager
+    def deploy(self, order: Order) -> Iterator[Deployment]:
+        """Start the replicas, wait until each has its model AVAILABLE, and end the replicas afterwards.
+
+        Raises:
+            ConfigurationError: if the model's folder has no version.
+            DeploymentError: if a replica ends, or its model is not AVAILABLE in time.
+        """
+        placement = place(order.experiment.shape, available_cores(), psutil.virtual_memory().total)
+        base_path = order.model_path()
+        latest_version(base_path)  # reports a folder without a version before any server is started
+        with ExitStack() as stack:
+            replicas = [
+                _start(order, base_path, index, cores, stack)
+                for index, cores in enumerate(placement.replicas)
+            ]
+            bare = BareSessions(order, placement, lambda: _processes(replicas))
+            stack.callback(bare.close)
+            watch = stack.enter_context(MemoryWatch(replicas, order.experiment.shape.ram_bytes))
+            try:
+                _wait(order, replicas, watch)
+            except DeploymentError as error:
+                for title, text in _evidence(replicas):
+                    error.add_note(f"--- {title} ---\n{text}")
+                raise
+            yield Deployment(
+                experiment=order.experiment,
+                label=order.experiment.name,
+                model=replicas[0].model,
+                path=f"/v1/models/{replicas[0].model}",
+                endpoints=tuple(replica.endpoint for replica in replicas),
+                grpc_endpoints=tuple(replica.grpc_endpoint for replica in replicas),
+                via="loopback, each replica's own port",
+                generator_cores=placement.generator if CAN_PIN else frozenset(),
+                unfit=placement.unfit,
+                environment={
+                    "server": replicas[0].command[0] if order.settings.server else "embedded",
+                    "server_flags": order.experiment.options.flags("batching_config.txt"),
+                    "pinned": CAN_PIN,
+                    "replica_cores": [list(replica.cores) for replica in replicas],
+                },
+                failure=lambda: _failure(replicas, watch),
+                evidence=lambda: _evidence(replicas),
+                pulses=bare.pulses,
+                right_answer=bare.right_answer,
+                usage=lambda: _usage(replicas),
+            )
 
 
 @dataclass(frozen=True)
@@ -230,12 +246,3 @@ class MemoryWatch:
                         f"{self._limit_bytes / BYTES_PER_GB:g} GB, and was stopped as out of memory"
                     )
                     replica.process.kill()
-
-
-def describe(settings: Settings) -> str:
-    """Return in words the server, the machine's cores, and whether processes cannot be pinned to cores."""
-    server = settings.server or "the embedded server"
-    text = f"{server} on this machine's {len(available_cores())} cores"
-    if not CAN_PIN:
-        text += f"; {platform.system()} cannot pin processes to cores, so replicas and load share all of them"
-    return text

@@ -11,6 +11,7 @@ from pytest_tfserving.addresses import NOT_TAKEN, RIGHT_WAY, may_have_secrets
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.probe import wait_until_available
 from pytest_tfserving.targets.deployment import Deployment, Endpoint
+from pytest_tfserving.targets.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,61 +59,58 @@ def parse_url(text: str) -> tuple[Endpoint, str, str]:
     return endpoint, f"/v1/models/{match['path']}", match["model"]
 
 
-def describe(settings: Settings) -> str:
-    """Return the address that is loaded, in words."""
-    return (
-        f"{settings.url} (nothing is deployed; the shapes and options of experiments are not checked there)"
-    )
+class UrlTarget(Target):
+    """Target ``url``: a server that somebody else has started; nothing is deployed."""
 
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
 
-def unfit(settings: Settings, experiment: Experiment) -> str:  # noqa: ARG001 - every target has this function
-    """Return an empty text: the shape behind an address is not checked."""
-    return ""
+    def describe(self) -> str:
+        """Return the address that is loaded, in words."""
+        checks = "the shapes and options of experiments are not checked there"
+        return f"{self._settings.url} (nothing is deployed; {checks})"
 
+    def refusal(self, experiment: Experiment) -> str:
+        """Return why the address is none for an experiment; empty where it is one."""
+        endpoint, _, _ = parse_url(self._settings.url)
+        if endpoint.protocol == experiment.protocol:
+            return ""
+        example = GRPC_EXAMPLE if experiment.protocol == "grpc" else EXAMPLE
+        return (
+            f"--tfserving-url: {self._settings.url} is an address of {endpoint.protocol}, and experiment "
+            f"{experiment.name!r} is loaded over {experiment.protocol}; write it as {example}, or choose "
+            f"experiments whose protocol is {endpoint.protocol}."
+        )
 
-def refusal(settings: Settings, experiment: Experiment) -> str:
-    """Return why the address is none for an experiment; empty where it is one."""
-    endpoint, _, _ = parse_url(settings.url)
-    if endpoint.protocol == experiment.protocol:
-        return ""
-    example = GRPC_EXAMPLE if experiment.protocol == "grpc" else EXAMPLE
-    return (
-        f"--tfserving-url: {settings.url} is an address of {endpoint.protocol}, and experiment "
-        f"{experiment.name!r} is loaded over {experiment.protocol}; write it as {example}, or choose "
-        f"experiments whose protocol is {endpoint.protocol}."
-    )
+    def served(self, experiment: Experiment, say: Callable[[str], None]) -> dict[str, Any]:  # noqa: ARG002 - part of Target
+        """Return the address and the protocol; nothing else is known."""
+        return {"server": self._settings.url, "model": "at the address", "protocol": experiment.protocol}
 
+    @contextmanager
+    def deploy(self, order: Order) -> Iterator[Deployment]:
+        """Check that the model at the address is AVAILABLE, and yield it as a deployment.
 
-def served(settings: Settings, experiment: Experiment, say: Callable[[str], None]) -> dict[str, Any]:  # noqa: ARG001 - every target has this function
-    """Return the address and the protocol; nothing else is known."""
-    return {"server": settings.url, "model": "at the address", "protocol": experiment.protocol}
-
-
-@contextmanager
-def deploy(order: Order) -> Iterator[Deployment]:
-    """Check that the model at the address is AVAILABLE, and yield it as a deployment.
-
-    Raises:
-        ConfigurationError: if the address is not of the experiment's protocol.
-        DeploymentError: if the model is not AVAILABLE within a few seconds.
-    """
-    if problem := refusal(order.settings, order.experiment):
-        raise ConfigurationError(problem)
-    endpoint, path, model = parse_url(order.settings.url)
-    protocol = order.experiment.protocol
-    wait_until_available(
-        endpoint,
-        path,
-        timeout_s=min(order.settings.ready_timeout_s, _ANSWERS_WITHIN_S),
-        failure=lambda: "",
-        advice="is --tfserving-url right?",
-    )
-    yield Deployment(
-        experiment=order.experiment,
-        label=f"{model} at {endpoint.host}:{endpoint.port}",
-        model=model,
-        path=path,
-        endpoints=() if protocol == "grpc" else (endpoint,),
-        grpc_endpoints=(endpoint,) if protocol == "grpc" else (),
-        via=f"the address given, {order.settings.url}",
-    )
+        Raises:
+            ConfigurationError: if the address is not of the experiment's protocol.
+            DeploymentError: if the model is not AVAILABLE within a few seconds.
+        """
+        if problem := self.refusal(order.experiment):
+            raise ConfigurationError(problem)
+        endpoint, path, model = parse_url(order.settings.url)
+        protocol = order.experiment.protocol
+        wait_until_available(
+            endpoint,
+            path,
+            timeout_s=min(order.settings.ready_timeout_s, _ANSWERS_WITHIN_S),
+            failure=lambda: "",
+            advice="is --tfserving-url right?",
+        )
+        yield Deployment(
+            experiment=order.experiment,
+            label=f"{model} at {endpoint.host}:{endpoint.port}",
+            model=model,
+            path=path,
+            endpoints=() if protocol == "grpc" else (endpoint,),
+            grpc_endpoints=(endpoint,) if protocol == "grpc" else (),
+            via=f"the address given, {order.settings.url}",
+        )

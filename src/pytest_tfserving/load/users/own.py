@@ -170,7 +170,7 @@ class OwnUsers(Loop):
         self._record(known, typed_cause_of(error))
 
     def _execute(self, execute: Callable[[], None]) -> None:
-        """Execute a task; an exception that leaves it right after a failed request counts with that request."""
+        """Execute a task; an exception right after a failed request counts with the request."""
         user = gevent.getcurrent()
         self._failed.discard(user)
         try:
