@@ -1,10 +1,14 @@
-"""Targets: where an experiment runs.
+"""Targets: the places where an experiment can run.
 
-Each is a module with ``describe(settings)``, ``unfit(settings, experiment)``,
-``served(settings, experiment, say)``, what tells results apart, and ``deploy(order)``, a context manager that
-yields a `Deployment`. One whose objects can outlive the process that made them has
-``sweep(leftovers, settings, say)`` too: it deletes those that `Leftovers` includes, and says so, a line each.
-One that lies elsewhere has ``turn(settings)``: what keeps two runs from measuring there at once.
+A target is a module with these functions:
+
+- ``describe(settings)``: a text for the terminal
+- ``unfit(settings, experiment)``: what the target lacks for the experiment; empty if nothing
+- ``served(settings, experiment, say)``: values that identify the served model and the server
+- ``deploy(order)``: a context manager that yields a `Deployment`
+- ``sweep(leftovers, settings, say)``: only if objects can outlive the process that made them; it deletes the
+  objects that `Leftovers` includes, and says so with a line for each
+- ``turn(settings)``: only if the target is not on this machine; a lock against two measurements at once
 """
 
 TARGETS = {

@@ -1,4 +1,4 @@
-"""The target ``kubernetes``: one Pod a node, on nodes of a cluster that a kubeconfig reaches."""
+"""Target ``kubernetes``: a Pod for each node of the shape, in a cluster of a kubeconfig."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.targets.order import Order
 
 _LOOK_S = 0.25
-# A kubelet looks at its containers once a second and then tells, and we ask twice a second.
+# A kubelet checks its containers once a second and then reports; this process reads twice a second.
 _KNOWN_AFTER_S = 3.0
 _ADVICE = "raise --tfserving-ready-timeout if it only needs longer"
 
@@ -59,7 +59,11 @@ _ADVICE = "raise --tfserving-ready-timeout if it only needs longer"
 
 
 def pinned_context(settings: Settings) -> Context:
-    """The cluster of this session, read once: what happens to the kubeconfig later moves nothing."""
+    """Return the context of this session, read once: later changes of the kubeconfig have no effect.
+
+    Raises:
+        ConfigurationError: if there is no such context, or deployments to it are not allowed.
+    """
     if "context" not in settings.kept:
         paths = kubeconfig_paths(settings.kubeconfig)
         name = settings.contexts[0] if settings.contexts else ""
@@ -76,7 +80,7 @@ def _cluster(settings: Settings) -> Cluster:
 
 
 def describe(settings: Settings) -> str:
-    """The image, the context and its server; every context where several are to be used."""
+    """Return in words the image, and each context with its server."""
     where = " and ".join(map(str, _pinned_contexts(settings)))
     return f"{settings.image} in context {where}"
 
@@ -88,7 +92,10 @@ def _pinned_contexts(settings: Settings) -> list[Context]:
 
 
 def turn(settings: Settings) -> ClusterTurn:
-    """What keeps two runs from measuring on the cluster at once; who has it sweeps what was left there."""
+    """Return the lock against two measurements on the cluster at once.
+
+    The session that acquires the lock deletes the leftovers in the cluster.
+    """
     if "turn" not in settings.kept:
         cluster = _cluster(settings)
 
@@ -96,7 +103,7 @@ def turn(settings: Settings) -> ClusterTurn:
             try:
                 sweep_cluster(cluster, Leftovers(), settings.namespace)
             except DeploymentError as problem:
-                text = f"what a run that was killed has left is still there: {problem}"
+                text = f"leftovers of a killed run are still there: {problem}"
                 warnings.warn(TFServingWarning(text), stacklevel=2)
 
         settings.kept["turn"] = ClusterTurn(cluster, tidy)
@@ -105,18 +112,18 @@ def turn(settings: Settings) -> ClusterTurn:
 
 
 def sweep(leftovers: Leftovers, settings: Settings, say: Callable[[str], None]) -> None:
-    """Delete what is left over in the clusters of all contexts; only what runs of this package made."""
+    """Delete the leftovers of runs of this package in the clusters of all contexts."""
     for context in _pinned_contexts(settings):
         sweep_cluster(Cluster(context), leftovers, settings.namespace, say)
 
 
 def unfit(settings: Settings, experiment: Experiment) -> str:
-    """What the cluster lacks for the experiment; empty when it has it all."""
+    """Return what the cluster lacks for the experiment; empty if nothing."""
     return _room(settings, experiment).unfit
 
 
 def served(settings: Settings, experiment: Experiment, say: Callable[[str], None]) -> dict[str, Any]:  # noqa: ARG001 - every target has this function
-    """Return the image, which has the model in it, how it serves, and where."""
+    """Return the image, which contains the model, how the server serves, and on which nodes."""
     hooks = experiment.home.manifest_hooks
     return {
         "server": settings.image,
@@ -125,7 +132,7 @@ def served(settings: Settings, experiment: Experiment, say: Callable[[str], None
         "base": str(settings.base or ""),
         "nodes": asdict(experiment.nodes),
         "load_pods": asdict(experiment.load_pods) if settings.load_in_cluster else None,
-        # What a hook makes of manifests can depend on all that it is given.
+        # The changes that a hook makes to manifests can depend on every argument of the hook.
         "manifests": [experiment.name, *hooks] if hooks else None,
         **experiment.served,
     }
@@ -138,7 +145,7 @@ def _room(settings: Settings, experiment: Experiment) -> Room:
 
 
 def _is_ours(pod: Any) -> bool:
-    """Whether this process made a Pod."""
+    """Return whether this process created a Pod."""
     annotations = pod["metadata"].get("annotations") or {}
     return OWNER in annotations and owner_of(annotations) == Tags("").owner
 
@@ -148,7 +155,11 @@ def _is_ours(pod: Any) -> bool:
 
 @contextmanager
 def deploy(order: Order) -> Iterator[Deployment]:
-    """Apply the manifests, wait until each replica has its model AVAILABLE, and delete all afterwards."""
+    """Apply the manifests, wait until each replica has its model AVAILABLE, and delete all afterwards.
+
+    Raises:
+        DeploymentError: if the cluster has no node for the shape, or a replica does not become ready.
+    """
     cluster = _cluster(order.settings)
     tags = Tags(order.experiment.name, order.settings.keep)
     space = _room(order.settings, order.experiment)
@@ -178,12 +189,12 @@ def deploy(order: Order) -> Iterator[Deployment]:
 def _manifests(order: Order, space: Room) -> list[Object]:
     settings = order.settings
     base = settings.base or own_base()
-    # A base of one's own may name its image; the option's default is for ours.
+    # A user's own base may name its image; the option's default belongs to the base of this package.
     image = "" if settings.base and settings.image == DEFAULT_IMAGE else settings.image
     variant = Variant(base, image, space.replicas, space.resources, max(round(settings.ready_timeout_s), 1))
     manifests = render(order.experiment, variant, order.folder / "overlay")
     order.adjust(manifests)
-    check_deployment(manifests, "what pytest_tfserving_manifests left")
+    check_deployment(manifests, "the result of the hook pytest_tfserving_manifests")
     return manifests
 
 
@@ -193,7 +204,11 @@ def _given(space: Room) -> str:
 
 
 def _placed(order: Order, cluster: Cluster, namespace: str, tags: Tags) -> Placed:
-    """The deployment once all its Pods are ready."""
+    """Wait until all Pods are ready; return the deployment.
+
+    Raises:
+        DeploymentError: if a Pod can never become ready, or the Pods are not ready in time.
+    """
     deadline, said = time.monotonic() + order.settings.ready_timeout_s, ""
     while True:
         snapshot: Snapshot = persistently(lambda: look(cluster, namespace, tags), AWAY_S)
@@ -217,7 +232,13 @@ def _too_late(state: Waiting, timeout_s: float) -> str:
 
 
 def _wait_for_models(order: Order, placed: Placed, reached: Reach) -> None:
-    """A Pod that is ready may serve no model: ask each replica, and the way that load will take."""
+    """Wait until the model is AVAILABLE in each Pod, and at each address that gets load.
+
+    A Pod can be ready before its model is.
+
+    Raises:
+        DeploymentError: if the model does not become AVAILABLE in time.
+    """
     model = model_name(order.experiment.model)
     deadline = time.monotonic() + order.settings.ready_timeout_s
     for pod in placed.pods:
@@ -255,10 +276,10 @@ def _wait_for_model(placed: Placed, pod: str, model: str, deadline: float) -> No
 
 
 def _tell_unseen(order: Order, watch: Watch) -> None:
-    """Say once why the server's side of results is empty, if it is."""
+    """Note once why the server's side of results is empty, if it is."""
     if watch.unseen and "unseen" not in order.settings.kept:
         order.settings.kept["unseen"] = watch.unseen
-        order.note(f"what servers use is not shown: {watch.unseen}")
+        order.note(f"the resources used by servers are not shown: {watch.unseen}")
 
 
 def _deployment(

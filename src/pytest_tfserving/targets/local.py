@@ -1,4 +1,4 @@
-"""The target ``local``: one server process a node, each on cores of its own, on this machine."""
+"""Target ``local``: a server process for each node, on cores of its own, on this machine."""
 
 from __future__ import annotations
 
@@ -39,21 +39,26 @@ _LOG_LINES = 30
 
 
 def unfit(settings: Settings, experiment: Experiment) -> str:  # noqa: ARG001 - every target has this function
-    """What this machine lacks for the experiment; empty when it has it all."""
+    """Return what this machine lacks for the experiment; empty if nothing."""
     return lacking(experiment.shape, len(available_cores()), psutil.virtual_memory().total)
 
 
 def served(settings: Settings, experiment: Experiment, say: Callable[[str], None]) -> dict[str, Any]:  # noqa: ARG001 - every target has this function
-    """Return the program and how it serves."""
+    """Return the server's program, and how it serves."""
     return {"server": settings.server or "embedded", **experiment.served}
 
 
 @contextmanager
 def deploy(order: Order) -> Iterator[Deployment]:
-    """Start the replicas, wait until each has its model AVAILABLE, and end them afterwards."""
+    """Start the replicas, wait until each has its model AVAILABLE, and end the replicas afterwards.
+
+    Raises:
+        ConfigurationError: if the model's folder has no version.
+        DeploymentError: if a replica ends, or its model is not AVAILABLE in time.
+    """
     placement = place(order.experiment.shape, available_cores(), psutil.virtual_memory().total)
     base_path = order.model_path()
-    latest_version(base_path)  # a folder without one is said before anything is started
+    latest_version(base_path)  # reports a folder without a version before any server is started
     with ExitStack() as stack:
         replicas = [
             _start(order, base_path, index, cores, stack) for index, cores in enumerate(placement.replicas)
@@ -93,7 +98,17 @@ def deploy(order: Order) -> Iterator[Deployment]:
 
 @dataclass(frozen=True)
 class Replica:
-    """One server process."""
+    """A server process.
+
+    Attributes:
+        index: the number of the replica, from 0.
+        cores: the cores that the process is pinned to.
+        endpoint: the REST address.
+        grpc_endpoint: the gRPC address.
+        model: the name under which the model is served.
+        command: the command that was started.
+        process: the process.
+    """
 
     index: int
     cores: tuple[int, ...]
@@ -105,7 +120,7 @@ class Replica:
 
     @property
     def name(self) -> str:
-        """How it is called in texts."""
+        """Name of the replica in messages."""
         return f"replica {self.index}"
 
 
@@ -184,7 +199,11 @@ def _evidence(replicas: Sequence[Replica]) -> Evidence:
 
 
 class MemoryWatch:
-    """Ends a replica that uses more RAM than its node has, as an out-of-memory kill would, and names it."""
+    """Watcher that kills a replica which uses more RAM than its node has, as an out-of-memory killer does.
+
+    Attributes:
+        exceeded: a sentence about the replica that was killed; empty before.
+    """
 
     def __init__(self, replicas: Sequence[Replica], limit_bytes: int) -> None:
         self._replicas = replicas
@@ -214,7 +233,7 @@ class MemoryWatch:
 
 
 def describe(settings: Settings) -> str:
-    """The machine's cores, the server, and what this system cannot do."""
+    """Return in words the server, the machine's cores, and whether processes cannot be pinned to cores."""
     server = settings.server or "the embedded server"
     text = f"{server} on this machine's {len(available_cores())} cores"
     if not CAN_PIN:

@@ -1,4 +1,4 @@
-"""The target ``url``: an endpoint that exists already is loaded and judged; nothing is deployed."""
+"""Target ``url``: an existing endpoint is loaded and judged; nothing is deployed."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from pytest_tfserving.options import Settings
     from pytest_tfserving.targets.order import Order
 
-# What exists already answers at once, or is not there.
+# An endpoint that exists responds quickly.
 _ANSWERS_WITHIN_S = 10.0
 EXAMPLE = "http://host:8501/v1/models/NAME"
 GRPC_EXAMPLE = "grpc://host:8500/NAME"
 _MODEL = r"(?P<path>(?P<model>[^/:]+)(/(versions/\d+|labels/[^/:]+))?)"
-# Schemes, and for each how the rest is written, the port that goes without saying, and whether it is TLS.
+# Protocol, pattern of the path, default port and TLS of each scheme.
 _HTTP, _GRPC = re.compile(rf"/v1/models/{_MODEL}(:predict|/)?"), re.compile(rf"/{_MODEL}/?")
 _SCHEMES = {
     "http": ("rest", _HTTP, 80, False),
@@ -35,10 +35,10 @@ _SCHEMES = {
 
 
 def parse_url(text: str) -> tuple[Endpoint, str, str]:
-    """The endpoint, the path in REST and the model of a TF Serving address, of REST or gRPC.
+    """Return the endpoint, the path in REST and the model of a TF Serving address, of REST or gRPC.
 
     Raises:
-        ConfigurationError: for anything else.
+        ConfigurationError: if ``text`` is not such an address, or may contain a secret.
     """
     examples = f"write it as {EXAMPLE} or {GRPC_EXAMPLE}"
     if may_have_secrets(text):
@@ -47,7 +47,7 @@ def parse_url(text: str) -> tuple[Endpoint, str, str]:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
-        # What is no port may be a password, so nothing of it is shown.
+        # A text that is not a port may be a password, so no part of it is shown.
         problem = "this is not an address: its host or its port cannot be read"
         raise ConfigurationError(f"{problem}; {examples}.") from None
     protocol, pattern, usual_port, tls = _SCHEMES.get(parts.scheme, ("", _HTTP, 0, False))
@@ -59,25 +59,30 @@ def parse_url(text: str) -> tuple[Endpoint, str, str]:
 
 
 def describe(settings: Settings) -> str:
-    """The address that is loaded."""
+    """Return the address that is loaded, in words."""
     return (
         f"{settings.url} (nothing is deployed; the shapes and options of experiments are not checked there)"
     )
 
 
 def unfit(settings: Settings, experiment: Experiment) -> str:  # noqa: ARG001 - every target has this function
-    """Nothing: the shape behind an address is whatever it is."""
+    """Return an empty text: the shape behind an address is not checked."""
     return ""
 
 
 def served(settings: Settings, experiment: Experiment, say: Callable[[str], None]) -> dict[str, Any]:  # noqa: ARG001 - every target has this function
-    """Return the address and the protocol: all else is whatever it is there."""
+    """Return the address and the protocol; nothing else is known."""
     return {"server": settings.url, "model": "at the address", "protocol": experiment.protocol}
 
 
 @contextmanager
 def deploy(order: Order) -> Iterator[Deployment]:
-    """Check that the model at the address is AVAILABLE and yield it as a deployment."""
+    """Check that the model at the address is AVAILABLE, and yield it as a deployment.
+
+    Raises:
+        ConfigurationError: if the address is not of the experiment's protocol.
+        DeploymentError: if the model is not AVAILABLE within a few seconds.
+    """
     endpoint, path, model = parse_url(order.settings.url)
     protocol = order.experiment.protocol
     if endpoint.protocol != protocol:
