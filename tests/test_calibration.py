@@ -207,7 +207,7 @@ def test_an_option_beats_it(project: Project) -> None:
         ),
         ({"machine": None}, "* is of another machine: *"),
         ({"version": 0}, "* is of version 0, this version reads 1"),
-        ({"noise_memory_s": -1}, "* has a noise_memory_s of -1, which is no time above 0"),
+        ({"noise_memory_s": -1}, "* has a noise_memory_s of -1, which is not a time above 0"),
     ],
 )
 def test_one_that_is_no_use_is_said_and_the_default_is_taken(
@@ -228,7 +228,7 @@ def test_one_that_is_cut_off_is_said(project: Project) -> None:
 
     run = project.run("--collect-only")
 
-    run.stdout.fnmatch_lines(["*noise memory 10 s (the default: * is cut off or no JSON; run *"])
+    run.stdout.fnmatch_lines(["*noise memory 10 s (the default: * is cut off or not JSON; run *"])
 
 
 def test_servers_elsewhere_are_not_under_this_machines_noise(project: Project) -> None:
@@ -287,7 +287,7 @@ def test_it_says_what_the_machine_is_fit_for(calibrated: Calibrated) -> None:
 
 
 def test_it_measures_again_where_the_file_is_no_use(calibrated: Calibrated) -> None:
-    assert "kept.json is cut off or no JSON; measuring again." in calibrated.done.stderr
+    assert "kept.json is cut off or not JSON; measuring again." in calibrated.done.stderr
     assert calibrated.json("kept.json") == calibrated.json("out.json")
     assert sorted(path.name for path in calibrated.folder.iterdir() if path.suffix in (".json", ".html")) == [
         "kept.json",
