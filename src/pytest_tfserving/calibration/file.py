@@ -84,7 +84,7 @@ def read_calibration(path: Path) -> dict[str, Any] | None:
         raise ConfigurationError(f"{path} is cut off or not JSON") from None
     version = content.get("version") if isinstance(content, dict) else None
     if version != VERSION:
-        raise ConfigurationError(f"{path} is of version {version!r}, this version reads {VERSION}")
+        raise ConfigurationError(f"{path} has version {version!r}; this release reads version {VERSION}")
     if missing := [key for key in _KEYS if key not in content]:
         raise ConfigurationError(f"{path} is incomplete: it has no {missing[0]!r}")
     memory_s = content["noise_memory_s"]

@@ -97,7 +97,7 @@ def measure_pieces(
             while not out.exists():
                 if child.exit() or time.monotonic() - began_s > length_s + _START_S:
                     raise ConfigurationError(
-                        f"the pieces of work did not come to their end: {child.last_lines(1) or 'no output'}"
+                        f"the pieces of work did not finish: {child.last_lines(1) or 'no output'}"
                     )
                 progress()
                 time.sleep(_LOOK_S)

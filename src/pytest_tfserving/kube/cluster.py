@@ -204,7 +204,7 @@ class Cluster:
             return self._kinds[api_version][name]
         except KeyError:
             raise ConfigurationError(
-                f"context {self.context.name!r} knows no kind {name!r} of {api_version}."
+                f"the cluster of context {self.context.name!r} has no kind {name!r} of {api_version}."
             ) from None
 
     # --- the wire ---

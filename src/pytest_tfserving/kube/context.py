@@ -104,7 +104,7 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigurationError(f"{path} is not a kubeconfig: {str(error).splitlines()[0]}.") from None
     if not isinstance(config, dict):
-        raise ConfigurationError(f"{path} is not a kubeconfig: it holds no mapping.")
+        raise ConfigurationError(f"{path} is not a kubeconfig: it is not a mapping.")
     return config
 
 

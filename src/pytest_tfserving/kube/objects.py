@@ -96,7 +96,7 @@ class Objects:
         if found is None:
             raise ConfigurationError(
                 f"there is no namespace {name!r} in context {self._cluster.context.name!r}; create it, "
-                "or drop --tfserving-namespace for one of the run's own."
+                "or drop --tfserving-namespace, and the run creates its own."
             )
         if (found["metadata"].get("labels") or {}).get(MANAGED_BY) == US:
             raise ConfigurationError(f"namespace {name!r} belongs to another run, which will delete it.")
