@@ -33,6 +33,7 @@ class StandardInput:
 
         Raises:
             UnreachableError: if ``data`` cannot be written; a part of it may have been written.
+            ConfigurationError: if the library for WebSockets is not installed.
         """
         try:
             self._send(data)
