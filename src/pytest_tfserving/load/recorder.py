@@ -27,7 +27,7 @@ RECORD_BYTES = 8 * FIELDS
 SUCCESS = 0
 # Number of records in a block.
 _BLOCK = 1 << 14
-# Error texts can have ever new details; further causes are counted together.
+# Error texts can differ in every request; beyond this number, causes are counted together.
 MOST_CAUSES = 100
 # Begin of the cause of a request that was due and never sent.
 DROPPED = "not sent"
