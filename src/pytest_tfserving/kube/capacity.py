@@ -49,6 +49,18 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class _Node:
+    """A node of the cluster, with its CPUs and its bytes of RAM.
+
+    Attributes:
+        name: the name of the node.
+        cpus: the CPUs of the machine.
+        ram_bytes: the RAM of the machine.
+        free_cpus: the allocatable CPUs without the requests of all Pods.
+        free_bytes: the allocatable RAM without the requests of all Pods.
+        undisturbed_cpus: the allocatable CPUs without the requests of system Pods.
+        undisturbed_bytes: the allocatable RAM without the requests of system Pods.
+    """
+
     name: str
     cpus: float
     ram_bytes: float
