@@ -301,10 +301,10 @@ class _Steps:
 
 @dataclass(frozen=True, slots=True)
 class _Sums:
-    """Sums over blocks of the filter's surprises, over their variances: of the values and of a constant 1.
+    """Sums over blocks of the filter's innovations, divided by their variances, for the values and for a 1.
 
     ``square``, ``product`` and ``ones`` are the quadratic forms y'Vy, y'V1 and 1'V1 with the inverse
-    covariance V, ``log_variance`` is its determinant's logarithm.
+    covariance V. ``log_variance`` is the logarithm of the covariance's determinant.
     """
 
     square: Floats

@@ -71,7 +71,7 @@ class Owner:
 
     @property
     def is_running(self) -> bool:
-        """True if the owner's process is seen to run; False if it cannot be seen from here."""
+        """True if the owner's process runs; False also if this process cannot see the owner's."""
         if not self.is_here:
             return False
         try:
