@@ -17,7 +17,7 @@ before anything else is loaded here. Lines it writes, each with ``event`` and it
 ``asked``    what the locustfile's shape asks for has changed, said by who leads: ``at_s``, ``users``,
              ``spawn_rate``, and ``failed``, with what error its `tick` failed
 ``leads``    twice a second, said by Locust's master: ``at_s``, and ``stops``, as in a `tick`
-``led``      the same at the end of the run: the master's first order has come, or the end of standard input
+``led``      the same at the end of the run: the master was told to stop, or standard input has ended
 ``end``      the last line: ``reason`` (`time`, `decided`, `failures`, `stalled`, `stopped`), ``at_s``,
              ``to_record``, requests that were sent, or were due and not sent, ``under_way``, those of them
              that nobody waits for any more, ``requests`` recorded, ``lag_p95_ms``, ``late``, ``stops``, and
@@ -241,11 +241,12 @@ def lead(plan: dict[str, Any], file: Locustfile | None) -> None:
     speaking = gevent.spawn(say_leading, probe, now_s)
     gevent.sleep(max(-now_s(), 0.0))
     start(runner, plan, file, now_s)
-    next_order()
+    while next_order() == b"decided":
+        pass  # the workers end first
     speaking.kill()
     say_stops("led", probe, now_s)
     while next_order():
-        pass  # the workers end first
+        pass  # some workers may not have ended yet
     if file:
         file.end_leading()
         if file.exit_fault:
