@@ -137,7 +137,7 @@ def finish(args: argparse.Namespace, figures: dict[str, Any], targets: Sequence[
 
 
 def machine() -> dict[str, Any]:
-    """What figures depend on."""
+    """Return the conditions of the figures."""
     cpuinfo = Path("/proc/cpuinfo")
     models = [
         line.partition(":")[2].strip()
@@ -196,7 +196,7 @@ def interleaved(takers: dict[str, Callable[[], float]], rounds: int) -> dict[str
 
 
 def ratio(taken: dict[str, list[float]], of: str, to: str) -> float:
-    """The median of the rounds' ratios: each compares figures taken within the same minute."""
+    """Return the median of the rounds' ratios: each compares figures taken within the same minute."""
     return statistics.median(mine / theirs for mine, theirs in zip(taken[of], taken[to], strict=True))
 
 
@@ -208,13 +208,13 @@ def note(text: str) -> None:
 
 
 def other_plugins() -> list[str]:
-    """The names of the environment's other pytest plugins."""
+    """Return the names of the environment's other pytest plugins."""
     found = {point.name for point in importlib.metadata.entry_points(group="pytest11")}
     return sorted(found - {"tfserving"})
 
 
 def cores() -> list[int]:
-    """The cores this process may use."""
+    """Return the cores that this process may use."""
     return sorted(os.sched_getaffinity(0))
 
 
@@ -255,13 +255,13 @@ def bare_load_s(version: Path, core: int) -> float:
 
 @contextlib.contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder that is removed afterwards."""
+    """Make a folder that is removed at the end of the context."""
     with tempfile.TemporaryDirectory(prefix="tfserving-benchmark-") as folder:
         yield Path(folder)
 
 
 def free_port() -> int:
-    """A TCP port nobody listens on."""
+    """Return a TCP port on which no process listens."""
     with socket.socket() as sock:
         sock.bind((HOST, 0))
         port: int = sock.getsockname()[1]
@@ -341,7 +341,7 @@ class Nginx:
             pass
 
     def requests(self) -> int:
-        """Requests answered so far, by nginx's own count."""
+        """Return the requests answered so far, by nginx's own count."""
         with socket.create_connection((HOST, self.port), timeout=5) as sock:
             sock.sendall(b"GET /counters HTTP/1.0\r\n\r\n")
             with sock.makefile("rb") as answer:
@@ -354,7 +354,7 @@ class Nginx:
         return sum(map(cpu_s, self.workers()))
 
     def workers(self) -> list[int]:
-        """The process ids of those that answer."""
+        """Return the ids of the processes that answer."""
         return [process.pid for process in psutil.Process(self._process.pid).children()]
 
 
@@ -381,7 +381,7 @@ def grpc_answer() -> bytes:
 
 
 def deployment(port: int, generator_core: int, protocol: str = "rest") -> Deployment:
-    """What the load path is told about a server that is already there."""
+    """Return the deployment of a server that runs already, for the load path."""
     profile = LoadProfile("benchmark", users=1, spawn_rate=1, run_time_s=2)
     experiment = Experiment(
         "benchmark", Shape(1, 1, 1), ServingOptions(1, 1), "half_plus_two", "json", profile, protocol
@@ -400,13 +400,13 @@ def deployment(port: int, generator_core: int, protocol: str = "rest") -> Deploy
 
 
 def grpc_plan(users: int, run_time_s: float) -> Plan:
-    """The same closed loop over gRPC."""
+    """Return the plan of the same closed loop over gRPC."""
     same = plan(users, run_time_s)
     return replace(same, body=grpc_request(), expected=replace(same.expected, protocol="grpc"))
 
 
 def plan(users: int, run_time_s: float, think_time_s: float = 0.0) -> Plan:
-    """A closed loop that sends `REQUEST`."""
+    """Return the plan of a closed loop that sends `REQUEST`."""
     profile = LoadProfile(
         "benchmark", users=users, spawn_rate=users, run_time_s=run_time_s, think_time_s=think_time_s
     )
@@ -416,13 +416,13 @@ def plan(users: int, run_time_s: float, think_time_s: float = 0.0) -> Plan:
 def measured(
     plan: Plan, deployment: Deployment, folder: Path, progress: Callable[[dict[str, Any]], None]
 ) -> Result:
-    """What the real load path makes of a plan."""
+    """Run a plan on the real load path and return the result."""
     with LoadChild(folder) as child:
         return run(child, plan, deployment, progress)[0]
 
 
 def load_child() -> psutil.Process | None:
-    """The Locust child of this process that runs now."""
+    """Return the Locust child of this process that runs now."""
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.Error):
             if str(WORKER) in child.cmdline():

@@ -97,7 +97,7 @@ def _text(chance: random.Random) -> str:
 
 
 def mutated(chance: random.Random, content: bytes) -> bytes:
-    """Some bytes changed, taken away, doubled, or tokens put between them."""
+    """Change, remove or double some bytes, or put tokens between them."""
     changed = bytearray(content)
     for _ in range(chance.randint(1, 4)):
         place = chance.randrange(len(changed) + 1)
@@ -123,14 +123,14 @@ def _valid(chance: random.Random) -> bytes:
 
 
 def any_json(chance: random.Random) -> Rest:
-    """A document of the right form with anything in it."""
+    """Return a document of the right form with arbitrary content."""
     key = chance.choice(("instances", "inputs"))
     body = {"signature_name": chance.choice(_SIGNATURES), key: _json(chance)}
     return Rest(json.dumps(body).encode())
 
 
 def any_examples(chance: random.Random) -> Rest:
-    """The same for classify and regress."""
+    """Return a document of the right form for classify and regress, with arbitrary content."""
     verb = chance.choice(("classify", "regress"))
     body = {"signature_name": verb, "examples": [_json(chance) for _ in range(chance.randint(1, 3))]}
     if chance.randrange(2):
@@ -139,14 +139,14 @@ def any_examples(chance: random.Random) -> Rest:
 
 
 def changed_json(chance: random.Random) -> Rest:
-    """A good request with some bytes changed."""
+    """Return a good request with some bytes changed."""
     if chance.randrange(4):
         return Rest(mutated(chance, _valid(chance)))
     return Rest(mutated(chance, json.dumps(_EXAMPLES).encode()), f"{_MODEL}:classify")
 
 
 def truncated_json(chance: random.Random) -> Rest:
-    """The beginning of a good request."""
+    """Return the beginning of a good request."""
     content = _valid(chance)
     return Rest(content[: chance.randrange(len(content))])
 
@@ -157,7 +157,7 @@ def random_bytes(chance: random.Random) -> Rest:
 
 
 def wrong_type(chance: random.Random) -> Rest:
-    """A value of a type that the input has not."""
+    """Return a request with a value of another type than the input's."""
     value: Any = chance.choice(
         (None, True, "1", {}, {"b64": "YQ"}, [], [[]], 1.5, -1, 2**64, [1, [2]], [[1], 2])
     )
@@ -183,7 +183,7 @@ def huge_number(chance: random.Random) -> Rest:
 
 
 def deep_nesting(chance: random.Random) -> Rest:
-    """Lists or objects in each other."""
+    """Return nested lists or objects."""
     depth = chance.choice((10, 63, 64, 65, 300, 1000, 5000))
     opening, closing = chance.choice(((b"[", b"]"), (b'{"x":', b"}"), (b'{"b64":', b"}")))
     inside = chance.choice((b"1", b'"a"', b"", b"[]"))
@@ -200,7 +200,7 @@ def ragged(chance: random.Random) -> Rest:
 
 
 def bad_gzip(chance: random.Random) -> Rest:
-    """A compressed body that was damaged, or is none."""
+    """Return a damaged compressed body, or a body that is not compressed."""
     content = gzip.compress(_valid(chance) * chance.choice((1, 1000)))
     content = chance.choice((mutated(chance, content), content[: chance.randrange(len(content))], b"{}"))
     return Rest(content, headers={"Content-Encoding": chance.choice(("gzip", "gzip, gzip", "x-gzip"))})
@@ -238,7 +238,7 @@ def odd_path(chance: random.Random) -> Rest:
 
 
 def odd_head(chance: random.Random) -> Raw:
-    """What is no HTTP, or stops in the middle."""
+    """Return bytes that are not HTTP, or that stop in the middle."""
     body = _valid(chance)
     head = f"POST {_MODEL}:predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     match chance.randrange(4):
@@ -278,7 +278,7 @@ def _request(chance: random.Random, method: str) -> Any:
 
 
 def grpc_message(chance: random.Random) -> Grpc:
-    """A message of the right kind with something wrong in it."""
+    """Return a message of the right kind with an error in it."""
     method = chance.choice(list(_GRPC))
     request = _request(chance, method)
     if method == "GetModelMetadata":
@@ -293,7 +293,7 @@ def grpc_message(chance: random.Random) -> Grpc:
 
 
 def grpc_tensor(chance: random.Random) -> Grpc:
-    """A tensor whose parts contradict each other."""
+    """Return a tensor whose parts contradict each other."""
     request = _request(chance, "Predict")
     tensor = request.inputs[chance.choice(("x", "value", "text", "pair", "count"))]
     tensor.dtype = chance.randrange(30)
@@ -308,7 +308,7 @@ def grpc_tensor(chance: random.Random) -> Grpc:
 
 
 def odd_http2(chance: random.Random) -> Raw:
-    """What is no HTTP/2, or stops in the middle."""
+    """Return bytes that are not HTTP/2, or that stop in the middle."""
     preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
     match chance.randrange(3):
         case 0:

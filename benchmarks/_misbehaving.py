@@ -156,7 +156,7 @@ def moment_s(kind: Kind, seed: int) -> float:
 
 
 def misbehaved(kind: Kind, seed: int, folder: Path, port: int) -> Result:
-    """The result of a run whose generator misbehaves."""
+    """Return the result of a run whose generator misbehaves."""
     at_s = moment_s(kind, seed)
     locustfile = folder / "locustfile.py" if kind.locustfile else None
     if locustfile:
@@ -181,13 +181,13 @@ def misbehaved(kind: Kind, seed: int, folder: Path, port: int) -> Result:
 
 
 def verdict(result: Result) -> Verdict:
-    """The verdict on a run."""
+    """Return the verdict on a run."""
     return verdict_of(result, SLOS)
 
 
 @contextmanager
 def server() -> Iterator[int]:
-    """A server that answers in a millisecond: its port."""
+    """Run a server that answers in a millisecond; yield its port."""
     port = common.free_port()
     process = subprocess.Popen(
         [sys.executable, str(SERVER), f"--rest_api_port={port}"], stderr=subprocess.DEVNULL

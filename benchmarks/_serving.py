@@ -44,7 +44,7 @@ class Ports:
 def embedded(
     core: int | None, name: str, base_path: Path, *flags: str, log: int | IO[bytes] = subprocess.DEVNULL
 ) -> Iterator[Ports]:
-    """The embedded server on one core, or on all for None, which writes its log to ``log``."""
+    """Run the embedded server on one core, or on all for None; the server writes its log to ``log``."""
     rest, rpc = common.free_port(), common.free_port()
     command = [
         *(sys.executable, "-m", "pytest_tfserving.model_server", f"--port={rpc}", f"--rest_api_port={rest}"),
@@ -65,7 +65,7 @@ class RestCaller:
         self._path, self._body = path, body
 
     def __call__(self) -> bytes:
-        """The answer's body; an error ends the benchmark."""
+        """Return the answer's body; an error ends the benchmark."""
         self._connection.request("POST", self._path, self._body)
         response = self._connection.getresponse()
         content = response.read()
@@ -88,7 +88,7 @@ class GrpcCaller:
         self._request = request.SerializeToString()
 
     def __call__(self) -> bytes:
-        """The serialized answer; an error ends the benchmark."""
+        """Return the serialized answer; an error ends the benchmark."""
         answer: bytes = self._ask(self._request, timeout=_TIMEOUT_S, wait_for_ready=True)
         return answer
 
@@ -102,7 +102,7 @@ class Calls:
     failures: list[str] = field(default_factory=list)
 
     def p99_ms(self, spans: list[tuple[float, float]] | None = None) -> float:
-        """The 99th percentile, of the calls that touch one of some spans of time where these are given."""
+        """Return the 99th percentile, of the calls that touch one of ``spans`` if there are any."""
         began, latencies = np.array(self.began), np.array(self.latencies_s)
         if spans is not None:
             touching = [(began < end) & (began + latencies > start) for start, end in spans]
@@ -140,7 +140,7 @@ def calling(callers: list[Callable[[], bytes]], *, right: Callable[[bytes], bool
 
 
 def rate(callers: list[Callable[[], bytes]], length_s: float) -> float:
-    """Calls a second of all callers together; a call that fails ends the benchmark."""
+    """Return the calls a second of all callers together; a call that fails ends the benchmark."""
     for caller in callers:
         caller()
     started = time.perf_counter()
@@ -165,7 +165,7 @@ def wrk(port: int, length_s: float) -> dict[str, Any]:
 
 
 def states(port: int, model: str) -> dict[str, str]:
-    """The state of each version of a model."""
+    """Return the state of each version of a model."""
     connection = http.client.HTTPConnection(common.HOST, port, timeout=_TIMEOUT_S)
     with contextlib.closing(connection):
         connection.request("GET", f"/v1/models/{model}")
@@ -197,7 +197,7 @@ class Bare:
             pass
 
     def rate(self, length_s: float) -> float:
-        """Calls a second."""
+        """Return the calls a second."""
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(f"{length_s}\n")

@@ -46,7 +46,7 @@ def pytest_runtest_logreport(report):
 
 
 def available() -> dict[str, list[str]]:
-    """The options of pytest for every target that can be used here; ``local`` is the first."""
+    """Return the options of pytest for every usable target; ``local`` is the first."""
     found = {"local": ["--tfserving-target=local"]}
     try:
         with connect() as engine:
@@ -68,7 +68,7 @@ def available() -> dict[str, list[str]]:
 
 
 def run_experiment(folder: Path, options: list[str], run_time_s: float) -> dict[str, Any]:
-    """The result of one run of pytest with the tests of `EXPERIMENT`."""
+    """Return the result of one run of pytest with the tests of `EXPERIMENT`."""
     shutil.copy(PERF_TESTS / "test_resnet50.py", folder)
     report = folder / "results.json"
     report.unlink(missing_ok=True)

@@ -32,7 +32,7 @@ _MOST_WRONG = 0.05
 
 
 def calibrated(folder: Path, time_s: int) -> dict[str, Any]:
-    """What the command says of this machine; what it has kept before stays."""
+    """Return the command's calibration of this machine; the calibration that was kept before stays."""
     out = folder / "calibration.json"
     command = [sys.executable, "-m", "pytest_tfserving.cli", "calibrate", f"--time={time_s}s"]
     subprocess.run(command, check=True, env={**os.environ, PLACE: str(out)})

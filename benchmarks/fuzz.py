@@ -55,7 +55,7 @@ class Http:
         self._socket: socket.socket | None = None
 
     def ask(self, request: Rest) -> tuple[int, bytes]:
-        """The status and body of the answer."""
+        """Return the status and the body of the answer."""
         fresh = self._socket is None
         if self._socket is None:
             self._socket = socket.create_connection((common.HOST, self._port), _TIMEOUT_S)

@@ -1,7 +1,7 @@
 """How soon a gate on ResNet50 is decided: an easy SLO, a hopeless one, a close one.
 
 Two users load the experiment 1cpu-2gb-1n-interop1 of the embedded server over REST and keep its core busy,
-each time by a pytest of its own. The easy limit of p95 is 60 times the bare session's median call, the
+each time by a pytest of its own. The easy limit of p95 is 60 times the in-process baseline's median call, the
 hopeless one half of it, the close one the p95 that the easy run measured. The first two are to end in
 seconds, the last one takes its run time. The easy one needs 120 independent requests, and the two in flight
 together count as one: as long as 240 requests take.
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def judged(folder: Path, slo: str, run_time_s: int) -> dict[str, Any]:
-    """The result of a pytest run with one SLO."""
+    """Return the result of a pytest run with one SLO."""
     common.note(f"{slo}, at most {run_time_s} s of load")
     text = _EXPERIMENTS.format(run_time_s=run_time_s, slo=slo)
     (folder / "experiments.yaml").write_text(text, encoding="utf-8")
@@ -83,7 +83,7 @@ def judged(folder: Path, slo: str, run_time_s: int) -> dict[str, Any]:
 
 
 def slo_of(result: dict[str, Any]) -> str:
-    """The SLO that was asked for."""
+    """Return the requested SLO."""
     return str(next(each["slo"] for each in result["slos"] if not each["guard"]))
 
 

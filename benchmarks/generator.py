@@ -57,12 +57,12 @@ class Bench:
         self.nginx_cpu: dict[str, list[float]] = {}
 
     def ours(self) -> float:
-        """The real load path: the Locust child with the lean user, driven by `runner.run`."""
+        """Run the real load path: the Locust child with the plugin's user, driven by `runner.run`."""
         plan = common.plan(USERS, WARM_S + self._length_s + 2)
         return self._ours(OURS, plan, common.deployment(self._nginx.port, self._core))
 
     def ours_over_grpc(self) -> float:
-        """The same over gRPC."""
+        """Run the real load path over gRPC."""
         plan = common.grpc_plan(USERS, WARM_S + self._length_s + 2)
         return self._ours(OURS_GRPC, plan, common.deployment(self._nginx.grpc_port, self._core, "grpc"))
 
@@ -117,7 +117,7 @@ class Bench:
         return rate, output
 
     def _rate(self, name: str, pid: int, before: int) -> float:
-        """Requests a second in the steady part, by nginx's count, and the CPU both sides used in it."""
+        """Return requests a second of the steady part, by nginx's count, and the CPU of both sides in it."""
         nginx = self._nginx
         deadline = time.monotonic() + _START_S
         while nginx.requests() - before < _FIRST_REQUESTS:

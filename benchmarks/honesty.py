@@ -195,7 +195,7 @@ def judged(text: str, result: Result) -> str:
 
 @contextlib.contextmanager
 def busy(core: int, count: int, pause_s: float) -> Iterator[None]:
-    """Processes that want all of a core, or with a pause some of it, and then before any other.
+    """Run processes that want all of a core, or with a pause some of it, and then before any other.
 
     Each has a session of its own, so that Linux gives it as much as it gives the load generator.
     """
@@ -223,7 +223,7 @@ while True:
 
 @contextlib.contextmanager
 def slow_server(core: int) -> Iterator[int]:
-    """A server that takes `SLOW_S` for every request: its port."""
+    """Run a server that takes `SLOW_S` for every request; yield its port."""
     port = common.free_port()
     with common.pinned(core):
         command = [sys.executable, str(common.HERE / "_slow.py"), str(port), str(SLOW_S)]

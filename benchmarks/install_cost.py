@@ -133,12 +133,12 @@ class Pytest:
         return length_ms
 
     def modules(self, name: str) -> set[str]:
-        """What is imported at the end of one run."""
+        """Return the modules that are imported at the end of one run."""
         said = self._said([sys.executable, "-c", _LOOK, *self._options[name]])
         return set(json.loads(said[said.index("JSON") + 4 :]))
 
     def outcomes(self, name: str) -> list[str]:
-        """What became of each test of one run."""
+        """Return the outcome of each test of one run."""
         words = ("PASSED", "FAILED", "SKIPPED", "XFAIL", "XPASS", "ERROR")
         said = self._said([sys.executable, "-m", "pytest", *self._options[name], "-rA", "--tb=no"])
         return sorted(line for line in said.splitlines() if line.startswith(words))

@@ -100,7 +100,7 @@ def run(report: Path) -> Job:
 
 
 def narrowing(result: dict[str, Any]) -> float | None:
-    """The width of the efficiency's interval over that of two looks at the baseline."""
+    """Return the width of the efficiency's interval over that of two looks at the baseline."""
     baseline, window = result["baseline"], result["window"]
     if not baseline or "efficiency" not in result["intervals"] or "rps" not in result["intervals"]:
         return None
@@ -162,12 +162,12 @@ def finish(args: Any, jobs: dict[str, list[Job]]) -> None:
 
 
 def share(jobs: list[Job]) -> float:
-    """The share of jobs that passed."""
+    """Return the share of jobs that passed."""
     return statistics.fmean(job.passed for job in jobs)
 
 
 def narrowed(jobs: list[Job]) -> float:
-    """The median over all experiments."""
+    """Return the median over all experiments."""
     found = [each for job in jobs for each in job.narrower]
     return statistics.median(found) if found else math.nan
 

@@ -78,7 +78,7 @@ class ChildWatch:
             raise KeyboardInterrupt
 
     def after(self, requests: int) -> list[tuple[int, int]]:
-        """The samples with at least so many requests."""
+        """Return the samples with at least this number of requests."""
         return [sample for sample in self.samples if sample[0] >= requests]
 
 

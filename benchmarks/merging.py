@@ -47,7 +47,7 @@ _BUCKET = 0.0005
 
 
 def loaded(folder: Path, port: int, run_time_s: float) -> tuple[Result, Floats]:
-    """The result of a run, and the raw records of both processes."""
+    """Return the result of a run, and the raw records of both processes."""
     raw: list[Floats] = []
 
     def kept(plan: Plan, deployment: Deployment, story: Story, records: Sequence[Path], *rest: Any) -> Result:
@@ -64,7 +64,7 @@ def loaded(folder: Path, port: int, run_time_s: float) -> tuple[Result, Floats]:
 
 
 def pooled(records: Floats, result: Result) -> Floats:
-    """The latencies of the window's successes, in ms."""
+    """Return the latencies of the window's successes, in ms."""
     ended_s = records[:, 0] + records[:, 1] / 1e3
     inside = (ended_s >= result.window.start_s) & (ended_s <= result.window.end_s)
     good = records[inside & (records[:, 2] == SUCCESS)]

@@ -44,7 +44,7 @@ class Scenario:
     tail_ms: float = 0.0
 
     def latencies_ms(self) -> NDArray[np.float64]:
-        """The latencies in the order they are served: lognormal, or with a tenth in a second point."""
+        """Return the latencies in the order of serving: lognormal, or with a tenth in a second point."""
         rng = np.random.default_rng(_SEED)
         spread = self.centre_ms * rng.lognormal(0.0, 0.02, _LATENCIES)
         if not self.tail_ms:
@@ -65,13 +65,13 @@ def scenarios(seconds: float) -> list[Scenario]:
 
 
 def measured(scenario: Scenario, server_core: int, core: int, folder: Path) -> dict[str, float]:
-    """The p95 of one scenario, four times."""
+    """Return the p95 of one scenario, four times."""
     source, told, kept = folder / "latencies", folder / "told", folder / "kept"
     source.write_bytes(scenario.latencies_ms().tobytes())
     port = common.free_port()
 
     def keep_records(_: dict[str, Any]) -> None:
-        """A second name for the child's file, which the load path removes once it has its result."""
+        """Make a second name for the child's file, because the load path removes the file at its end."""
         if not kept.exists():
             os.link(folder / "load" / "records0.f64", kept)
 

@@ -147,7 +147,7 @@ class LeftOutError(Exception):
 
 @contextlib.contextmanager
 def serving(core: int, folder: Path, peer: Peer, version: Path) -> Iterator[int]:
-    """The port of a peer that answers; its program is run as a file, since some start processes from it."""
+    """Run a peer and yield its port; its program is a file, because some peers start processes from it."""
     missing = [name for name in peer.packages if importlib.util.find_spec(name) is None]
     if missing:
         raise LeftOutError(f"not installed: pip install {' '.join(missing)}")
@@ -205,7 +205,7 @@ def wait_for_answer(port: int, process: subprocess.Popen[bytes], log: Path) -> N
 
 
 def version_of(base: Path) -> Path:
-    """The folder of the only version."""
+    """Return the folder of the only version."""
     return next(path for path in base.iterdir() if path.name.isdecimal())
 
 
@@ -249,7 +249,7 @@ def _only_input(server: Ports) -> str:
 def half(
     core: int, folder: Path, rounds: int, length_s: float
 ) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """The embedded server and others, under wrk: requests a second, and the 99th percentiles in ms."""
+    """Compare the embedded server and others under wrk: requests a second, 99th percentiles in ms."""
     base = exported("half_plus_two", common.note)
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(embedded(core, "half_plus_two", base, *ONE_THREAD))
@@ -274,7 +274,7 @@ def half(
 
 
 def batching(core: int, folder: Path, rounds: int, length_s: float) -> dict[str, list[float]]:
-    """The dense model with batching and without."""
+    """Compare the dense model with batching and without."""
     base, config = folder / "dense", folder / "batching.txt"
     quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
     subprocess.run([sys.executable, "-c", _DENSE, base / "1", str(_WIDTH)], check=True, env=quiet)

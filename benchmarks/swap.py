@@ -54,7 +54,7 @@ def exchange(server: Ports, base: Path, version: int, model: str = MODEL) -> tup
 
 
 def measured(server: Ports, base: Path, count: int) -> tuple[Calls, list[tuple[float, float]]]:
-    """What callers saw, and the spans of time in which versions were exchanged."""
+    """Return the calls, and the spans of time in which versions were exchanged."""
     inputs = {"x": np.array([1, 2, 5], np.float32)}
     callers: list[Callable[[], bytes]] = [
         *(RestCaller(server.rest, common.PREDICT_PATH, common.REQUEST) for _ in range(2)),

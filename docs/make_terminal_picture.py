@@ -19,7 +19,7 @@ COLUMNS = 80
 
 
 def shown(command: list[str]) -> str:
-    """What ``command`` writes to a terminal."""
+    """Return the output of ``command`` on a terminal."""
     parts: list[bytes] = []
 
     def keep(fd: int) -> bytes:
@@ -33,7 +33,7 @@ def shown(command: list[str]) -> str:
 
 
 def final(text: str) -> str:
-    """The text as it stood at the end: of a line that was rewritten, its last state; paths are relative."""
+    """Return the text at the end: rewritten lines in their last state, and relative paths."""
     text = text.replace(f"{Path.cwd()}/", "")
     lines = [line.rstrip("\r").rsplit("\r", 1)[-1].rstrip() for line in text.split("\n")]
     return "\n".join(line for line in lines if "rootdir" not in line and "cachedir" not in line).strip()

@@ -102,7 +102,7 @@ def test_what_a_search_found_is_reported_likewise() -> None:
         (NINETY, "p95_ms", "90 requests in a window of 10.0 s are too few to tell how far off p95 is"),
         (NINETY, "rps", "90 requests in a window of 10.0 s are too few to tell how far off rps is"),
         (NINETY, "error_rate", "90 requests in a window of 10.0 s are too few to tell how far off errors is"),
-        (NINETY, "efficiency", "it is not known: the bare in-process session was not measured here"),
+        (NINETY, "efficiency", "it is not known: the in-process baseline was not measured here"),
         (
             replace(NINETY, cpu=CpuUse(unknown="target url cannot see the server's CPU")),
             "cpu_per_request_ms",
@@ -228,7 +228,7 @@ def test_a_relative_figure_that_is_not_known_says_so_before_it_is_compared(proje
     run = project.run()
 
     run.assert_outcomes(passed=1, warnings=1)
-    run.stdout.fnmatch_lines(["*efficiency: it is not known: the bare in-process session was not measured*"])
+    run.stdout.fnmatch_lines(["*efficiency: it is not known: the in-process baseline was not measured*"])
 
 
 def staged(_: LoadProfile) -> dict[str, Any]:

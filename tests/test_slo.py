@@ -129,7 +129,7 @@ def test_figures_that_cannot_be_believed_are_not_judged(
 def test_a_relative_slo_without_a_bare_session_is_not_judged() -> None:
     found, why = judged("efficiency>=1%", baseline=None)
 
-    assert (found, why) == (Verdict.NOT_JUDGED, "the bare in-process session was not measured here")
+    assert (found, why) == (Verdict.NOT_JUDGED, "the in-process baseline was not measured here")
 
 
 @given(

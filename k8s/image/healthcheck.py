@@ -16,7 +16,7 @@ TIMEOUT_S = 4.0
 
 
 def problem(flags: dict[str, Any]) -> str:
-    """What is wrong; empty when nothing is."""
+    """Return the problem; empty if there is none."""
     if not flags["rest_api_port"]:
         socket.create_connection(("127.0.0.1", flags["port"]), TIMEOUT_S).close()
         return ""

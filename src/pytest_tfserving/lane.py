@@ -148,7 +148,7 @@ class FileLock:
 
 
 def _holder_text(holder: Any) -> str:
-    """Return who measures, as far as the content of the holder file says."""
+    """Return the holder of the lock, as far as the content of the holder file shows it."""
     match holder:
         case {"pid": int(pid), "purpose": str(purpose)}:
             until = holder.get("until")

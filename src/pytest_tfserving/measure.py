@@ -120,7 +120,7 @@ def measure(
 
 
 def _plan(deployment: Deployment, profile: LoadProfile, first: FirstAnswers, pulses: Pulses | None) -> Plan:
-    """Return what load processes are to do, after the first answers of a deployment."""
+    """Return the plan of the load processes, based on the first answers of a deployment."""
     return Plan(
         profile=profile,
         body=first.request,
@@ -133,7 +133,7 @@ def _plan(deployment: Deployment, profile: LoadProfile, first: FirstAnswers, pul
 
 
 def _refuse_rate_of_own_users(profile: LoadProfile, asked: Asked) -> None:
-    """Raise where the users of a locustfile are to keep to a rate."""
+    """Raise a ConfigurationError if the profile of a locustfile's users has a rate."""
     if asked.locustfile and profile.is_open:
         raise ConfigurationError(
             f"load profile {profile.name!r} has a rate, which only the built-in users keep to; the users of "

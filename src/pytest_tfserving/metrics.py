@@ -1,4 +1,4 @@
-"""The metrics that SLOs limit: one row each, with all that verdicts and reports need to know of it."""
+"""The metrics that SLOs limit: a row for each, with all that verdicts and reports need."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Unit:
     factor: float
 
 
-# A multiple of what the in-process baseline does on the same cores, right beside the load.
+# A multiple of the in-process baseline's figure, on the same cores at the same time.
 RELATIVE = Unit("x", 1.0)
 _TIMES = {"us": Unit("us", 0.001), "ms": Unit("ms", 1.0), "s": Unit("s", 1000.0)}
 _LATENCY = MappingProxyType({**_TIMES, "x": RELATIVE})
@@ -63,7 +63,7 @@ class Disturbance(Enum):
 
 
 class Figures(Protocol):
-    """The part of a result that metrics are read from; a figure that is not known is NaN."""
+    """The part of a result that metrics are read from; an unknown figure is NaN."""
 
     @property
     def rps(self) -> float: ...  # noqa: D102 - see Result
@@ -78,7 +78,7 @@ class Figures(Protocol):
     @property
     def cpu_per_request_ms(self) -> float: ...  # noqa: D102
     def percentile_ms(self, percentile: float) -> float:
-        """Return a latency in ms that so many per cent of the successes do not exceed."""
+        """Return the latency in ms that ``percentile`` % of the successes do not exceed."""
         ...
 
 
@@ -90,7 +90,7 @@ class Limit:
         value: in the metric's own unit, or in multiples of the baseline.
         relative: whether it is a multiple of the baseline.
         at_limit_counts: whether a value that equals the limit misses it.
-        noise_memory_s: for how many seconds the machine's speed remembers at most.
+        noise_memory_s: longest time in seconds for which the machine's speed remembers.
         shared: the series that all tests of one window share.
     """
 
@@ -107,22 +107,22 @@ def _never(_: float) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """One metric.
+    """A metric, with all that verdicts and reports need.
 
     Attributes:
         name: as in an SLO, ``p95``.
-        key: its name in results, in the JSON and in JUnit properties, with its unit: ``p95_ms``.
-        label: its name in texts and in tables.
+        key: the name in results, in the JSON and in JUnit properties, with the unit: ``p95_ms``.
+        label: the name in texts and in tables.
         units: the units that a limit may have, by their text.
-        read: returns its value from a result, in its own unit: ms, requests a second, or a fraction of 1.
-        test: returns its sequential test, None for a limit that all meet or miss.
+        read: returns the value from a result, in its own unit: ms, requests a second, or a fraction of 1.
+        test: returns the sequential test; None for a limit that every value meets or misses.
         higher_is_better: whether a limit is a least value.
-        needs: what must be measured beside the requests for it to be known.
-        disturbance: what a load generator that runs late does to it.
-        whole_run: whether only the whole run can prove that a limit, in its own unit, is held.
-        has_interval: whether results have a 95 % interval of it.
-        column: its heading where reports have a column of it, empty where they have none.
-        terminal_width: the width of its column in the terminal's table, 0 where there is no room for one.
+        needs: the measurement besides the requests that the metric needs.
+        disturbance: the effect of a load generator that runs late on the metric.
+        whole_run: whether only the whole run can prove that a limit, in the metric's own unit, is met.
+        has_interval: whether results have a 95 % interval of the metric.
+        column: heading of the metric's column in reports; empty without a column.
+        terminal_width: width of the column in the terminal's table; 0 without a column.
     """
 
     name: str
@@ -141,12 +141,12 @@ class Metric:
 
     @property
     def is_fraction(self) -> bool:
-        """Whether it is written in per cent."""
+        """True if the metric is written in per cent."""
         return self.units is _FRACTION
 
     @property
     def is_in_ms(self) -> bool:
-        """Whether its own unit is a millisecond."""
+        """True if the metric's own unit is a millisecond."""
         return self.key.endswith("_ms")
 
 
@@ -310,7 +310,7 @@ def metric_of(name: str) -> Metric:
     """Return the metric of a name, one of `METRICS` or any other percentile.
 
     Raises:
-        ConfigurationError: naming what would be valid.
+        ConfigurationError: for an unknown name, with the valid ones.
     """
     if name in METRICS:
         return METRICS[name]
@@ -330,7 +330,7 @@ def percentile_of(name: str) -> float | None:
 
 
 def too_few(name: str, successes: int) -> str:
-    """Return that the successes are too few for a percentile; empty for enough, and for other metrics."""
+    """Return a sentence if there are too few ``successes`` for a percentile; else empty."""
     percentile = percentile_of(name)
     if percentile is None or percentile >= _ALL:
         return ""

@@ -1,4 +1,4 @@
-"""Files that this plugin alone writes, for a later run; a digest shows whether somebody changed one."""
+"""Files that only this plugin writes, for a later run; a digest shows whether a file was changed."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _MOST_BYTES = 1 << 24
 
 
 def write_own(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON values to a file, as a whole or not at all."""
+    """Write JSON values to a file, completely or not at all."""
     from pytest_tfserving.report.files import write_whole
 
     write_whole(path, json.dumps({**content, "digest": _digest(content)}, allow_nan=False) + "\n")
 
 
 def read_own(path: Path, kind: str) -> dict[str, Any] | None:
-    """Return what was written to a file of this ``kind``; None where there is none.
+    """Return the content of a file of this ``kind``; None if there is no such file.
 
     Raises:
-        ConfigurationError: when it cannot be read, or has anything else in it.
+        ConfigurationError: when the file cannot be read, or was not written by this version.
     """
     try:
         content = json_of(path, kind, _MOST_BYTES)

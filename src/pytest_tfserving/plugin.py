@@ -73,7 +73,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
-    """Set the home of each experiment before pytest orders the tests; check the marks' arguments."""
+    """Set the home of each experiment before pytest orders the tests; check marks, and the chosen tests."""
     from pytest_tfserving.marks import check
     from pytest_tfserving.session import PerfSession
 

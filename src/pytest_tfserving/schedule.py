@@ -27,7 +27,7 @@ _STEP_S = 5
 
 
 class Schedule:
-    """The experiments in the order of their tests, each with the longest time of its load in seconds.
+    """The experiments in the order of their tests, each with the longest time of its runs of load.
 
     The time of an experiment besides its load is estimated by the mean of finished experiments. The real
     remaining time is shorter if load ends early, and longer if a test's code sets a longer load.
@@ -97,7 +97,7 @@ class Schedule:
 
     @property
     def _is_late(self) -> bool:
-        """Whether what is going on takes longer than it should, so that nobody knows how much longer."""
+        """True if the current step takes longer than expected, so that the remaining time is unknown."""
         if self._load_began_s is not None:
             return not self._load_left_s
         return self._rest_spent_s > self._rest_s

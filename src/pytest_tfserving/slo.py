@@ -56,7 +56,7 @@ class Measured(Protocol):
         ...
 
     def unknown(self, metric: Metric) -> str:
-        """Return why the figure for ``slo`` is unknown."""
+        """Return why a metric is unknown."""
         ...
 
     def doubt(self, slo: Slo) -> Doubt | None:
@@ -222,7 +222,7 @@ class Slo:
 
     @property
     def is_paired(self) -> bool:
-        """Whether the figure is a ratio that the machine's speed cancels out of."""
+        """True if the figure is a ratio from which the machine's speed cancels out."""
         return self.relative or self.definition.needs is not Source.NOTHING
 
     @property
@@ -236,10 +236,10 @@ class Slo:
         return self.definition.whole_run(self.limit * self.unit.factor)
 
     def sequential_test(self, noise_memory_s: float, shared: SeriesSet) -> SloTest | None:
-        """Return the test that watches a run of load; None for a limit that all meet, or miss.
+        """Return the test that watches a run of load; None for a limit that every figure meets, or misses.
 
         Args:
-            noise_memory_s: for how many seconds the machine's speed remembers at most.
+            noise_memory_s: longest time in seconds for which the machine's speed remembers.
             shared: the series that all tests of one window share.
         """
         limit = self.limit * self.unit.factor
@@ -362,7 +362,7 @@ class Judgement:
 
 
 def full_reason(reason: str, *, strict: bool) -> str:
-    """Return the reason of a verdict, and that the verdict fails nothing where its SLO is not strict."""
+    """Return the reason of a verdict, with the remark that it fails nothing if its SLO is not strict."""
     return reason if strict else f"{reason} (reported only)"
 
 

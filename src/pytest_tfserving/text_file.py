@@ -1,4 +1,4 @@
-"""Files that people or other processes wrote: UTF-8 text or JSON, and no more of it than such a file has."""
+"""Files that people or other processes wrote: UTF-8 text or JSON, limited in size."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _DEEPEST = 64
 
 
 class MissingFileError(ConfigurationError):
-    """There is no such file."""
+    """A file that does not exist."""
 
 
 def text_of(path: Path, kind: str, most_bytes: int) -> str:
     """Return the text in a file of this ``kind``, as "price file".
 
     Raises:
-        MissingFileError: when there is none.
-        ConfigurationError: when it cannot be read, has more than ``most_bytes``, or is not UTF-8.
+        MissingFileError: when the file does not exist.
+        ConfigurationError: when the file cannot be read, has more than ``most_bytes``, or is not UTF-8.
     """
     try:
         with path.open("rb") as file:
@@ -54,8 +54,8 @@ def json_of(
     """Return the value in a JSON file of this ``kind``; the last two arguments are those of `json.loads`.
 
     Raises:
-        MissingFileError: when there is none.
-        ConfigurationError: when it cannot be read, has more than ``most_bytes``, or is not whole JSON.
+        MissingFileError: when the file does not exist.
+        ConfigurationError: when the file cannot be read, has more than ``most_bytes``, or is not whole JSON.
     """
     text = text_of(path, kind, most_bytes)
     try:
@@ -71,7 +71,7 @@ def json_of(
 
 
 def _is_deep(content: Any) -> bool:
-    """Return whether values are in each other that others could not walk through."""
+    """Return whether values are nested too deeply for recursive functions."""
     level = [content]
     for _ in range(_DEEPEST):
         level = [part for each in level for part in _parts(each)]

@@ -329,7 +329,7 @@ class Result:
         """Return why a metric is not known."""
         if metric.needs is Source.CPU:
             return self.cpu.unknown
-        return "the bare in-process session was not measured here"
+        return "the in-process baseline was not measured here"
 
     def decision(self, slo: Slo) -> Decision | Undecided | None:
         """Return what was proved of ``slo`` while load ran; None if it was not tested then."""

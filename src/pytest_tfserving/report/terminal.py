@@ -58,7 +58,7 @@ class TimeLeft(Protocol):
 
 
 class Progress:
-    """One line about what is going on: rewritten in place on a terminal, else printed now and then.
+    """A line about the current work: rewritten in place on a terminal, else printed now and then.
 
     A worker of pytest-xdist has no terminal. It prints to standard error, which is the controller's, and says
     its name in the place of how far the session is: it does not know what other workers do.
@@ -192,7 +192,7 @@ def write_table(reporter: TerminalReporter, document: dict[str, Any]) -> None:
         for reason in reasons(result):
             reporter.write_line(f"{result['label']}: {reason}")
     if any(result["metrics"]["requests"] for result in results):
-        reporter.write_line("in ms; [95 % interval]; eff. = rps as a share of the bare in-process session's")
+        reporter.write_line("in ms; [95 % interval]; eff. = rps as a share of the in-process baseline's")
     if any(" n_eff " in _intervals(result) for result in results):
         reporter.write_line("n_eff: how many independent requests carry as much information")
 
