@@ -101,14 +101,7 @@ def measure(
         _refuse_two_shapes(generator, asked)
         plateau = profile.has_plateau and not generator.has_own_shape
         slos = asked.slos if plateau and not deployment.unfit else ()
-        decider = Decider(
-            slos,
-            asked.alpha,
-            has_baseline=pulses is not None,
-            early_stop=profile.early_stop,
-            plateau=plateau,
-            noise_memory_s=asked.noise_memory_s,
-        )
+        decider = _decider(asked, profile, slos, has_baseline=pulses is not None, plateau=plateau)
         name = deployment.experiment.name
         with ServerWatch(deployment, plan.clock) as server, progress.load(name, profile.run_time_s) as shown:
             result, interrupted = run(generator, plan, deployment, shown, decider, server.cpu, pulses)
@@ -129,6 +122,20 @@ def _plan(deployment: Deployment, profile: LoadProfile, first: FirstAnswers, pul
         stall_s=min(profile.request_timeout_s, max(_SHORTEST_STALL_S, _STALL_FACTOR * first.warm_s)),
         whole_run_counts=bool(deployment.unfit),
         clock=pulses.clock if pulses else LoadClock(),
+    )
+
+
+def _decider(
+    asked: Asked, profile: LoadProfile, slos: tuple[Slo, ...], *, has_baseline: bool, plateau: bool
+) -> Decider:
+    """Return what decides ``slos`` while load runs."""
+    return Decider(
+        slos,
+        asked.alpha,
+        has_baseline=has_baseline,
+        early_stop=profile.early_stop,
+        plateau=plateau,
+        noise_memory_s=asked.noise_memory_s,
     )
 
 
