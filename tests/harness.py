@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from pytest_tfserving.experiment import TARGET_NAMES
 from pytest_tfserving.load.baseline import Baseline
 from pytest_tfserving.load.latencies import Latencies
 from pytest_tfserving.load.result import Generator, Result, Window
-from pytest_tfserving.targets import TARGETS
 
 # Pytester forgets what a run in this process imported, and some of it cannot be imported twice.
-for _module in ("requests", "pytest_tfserving.measure", *TARGETS.values()):
+for _module in (
+    "requests",
+    "pytest_tfserving.measure",
+    *(f"pytest_tfserving.targets.{name}" for name in TARGET_NAMES),
+):
     import_module(_module)
 
 if TYPE_CHECKING:

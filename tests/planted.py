@@ -23,6 +23,10 @@ from pytest_tfserving.report.json import json_text
 from pytest_tfserving.report.runlog import Entry
 from pytest_tfserving.slo import Slo
 from pytest_tfserving.targets.deployment import Deployment
+from pytest_tfserving.targets.docker import DockerTarget
+from pytest_tfserving.targets.kubernetes import KubernetesTarget
+from pytest_tfserving.targets.local import LocalTarget
+from pytest_tfserving.targets.url import UrlTarget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -130,7 +134,7 @@ def instead_of_load(
     def measured(deployment: Deployment, asked: Asked, *_: Any) -> tuple[Result, bool]:
         return result(**_about(deployment, asked), **special(asked.profile)), False
 
-    project.monkeypatch.setattr(measure, "deploy", deployed)
+    _instead_of_deploying(project, deployed)
     project.monkeypatch.setattr(measure, "measure", measured)
 
 
@@ -152,9 +156,16 @@ def instead_of_servers(project: Project) -> list[tuple[str, str]]:
         runs.append((weights, asked.payload.body.decode()))
         return result(**_about(deployment, asked), p50_ms=float(weights)), False
 
-    project.monkeypatch.setattr(measure, "deploy", deployed)
+    _instead_of_deploying(project, deployed)
     project.monkeypatch.setattr(measure, "measure", measured)
     return runs
+
+
+def _instead_of_deploying(
+    project: Project, deployed: Callable[[Order], AbstractContextManager[Deployment]]
+) -> None:
+    for target in (LocalTarget, DockerTarget, KubernetesTarget, UrlTarget):
+        project.monkeypatch.setattr(target, "deploy", lambda _, order: deployed(order))
 
 
 def _about(deployment: Deployment, asked: Asked) -> dict[str, Any]:

@@ -206,8 +206,8 @@ def test_an_option_beats_it(project: Project) -> None:
             "* is of another machine: its identity was x, here it is *",
         ),
         ({"machine": None}, "* is of another machine: *"),
-        ({"version": 0}, "* is of version 0, this version reads 1"),
-        ({"noise_memory_s": -1}, "* has a noise_memory_s of -1, which is no time above 0"),
+        ({"version": 0}, "* has version 0; this release reads version 1"),
+        ({"noise_memory_s": -1}, "* has a noise_memory_s of -1, which is not a time above 0"),
     ],
 )
 def test_one_that_is_no_use_is_said_and_the_default_is_taken(

@@ -219,9 +219,9 @@ def test_an_api_server_may_have_a_name_of_its_own(
     [
         ("client", {"client-key-data": "hunter2"}, "its client-key-data is not base64"),
         ("client", {"client-key-data": 7}, "its client-key-data is not base64"),
-        ("client", {"client-key-data": "aHVudGVyMg=="}, "its certificates are of no use: "),
-        ("other", {"client-key-data": "client"}, "its certificates are of no use: "),
-        ("encrypted", {}, "its certificates are of no use: "),
+        ("client", {"client-key-data": "aHVudGVyMg=="}, "its certificates cannot be loaded: "),
+        ("other", {"client-key-data": "client"}, "its certificates cannot be loaded: "),
+        ("encrypted", {}, "its certificates cannot be loaded: "),
         (
             "client",
             {"client-key-data": None, "client-key": "nowhere"},

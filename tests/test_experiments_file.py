@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pytest_tfserving.errors import ConfigurationError
+from pytest_tfserving.experiment import TARGET_NAMES
 from pytest_tfserving.experiments_file import find_file, read_file
-from pytest_tfserving.targets import TARGETS
 
 STUDY = Path(__file__).parents[1] / "perf_tests" / "experiments.yaml"
 
@@ -87,7 +87,7 @@ def test_slos_are_by_target(tmp_path: Path) -> None:
     assert [slo.text for slo in experiment.slo] == ["rps>=3"]
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", TARGET_NAMES)
 def test_slos_can_be_for_any_target(tmp_path: Path, target: str) -> None:
     path = tmp_path / "experiments.yaml"
     path.write_text(f"{GOOD}  slo: {{{target}: [rps>=3]}}\n", encoding="utf-8")

@@ -333,6 +333,46 @@ def test_a_run_is_not_shared_by_an_slo_that_it_was_not_measured_for(
     assert verdicts(results) == {f"{NAME} (fraud/)": "PASS", f"{NAME} (search/)": "FAIL"}
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "count"),
+    [
+        ([GATE], [GATE], 1),
+        ([GATE], [GATE, "rps>=1"], 2),
+        ([GATE, "rps>=1"], [GATE], 1),
+        ([GATE], ["p95<60ms"], 2),
+        ([GATE], [f"{GATE} "], 1),
+    ],
+    ids=["equal", "more later", "more before", "another limit", "a space"],
+)
+def test_experiments_share_a_run_that_was_measured_for_the_slos_of_both(
+    project: Project, runs: list[tuple[str, str]], first: list[str], second: list[str], count: int
+) -> None:
+    model(project.pytester.path, FAST)
+    one, other = (EXPERIMENTS % ", ".join(map(repr, slos)) for slos in (first, second))
+    project.write(
+        one.replace("{shape", "{name: gate, shape")
+        + other.rpartition("\n  - ")[2].replace("{shape", "  - {name: budget, shape")
+    )
+
+    project.run().assert_outcomes(passed=2)
+
+    assert len(runs) == count
+
+
+def test_tests_of_an_experiment_share_a_run_whatever_slos_their_marks_add(
+    project: Project, runs: list[tuple[str, str]]
+) -> None:
+    model(project.pytester.path, FAST)
+    tests = ""
+    for index, slo in enumerate(("p95<60ms", "p90<1s", "rps>=1")):
+        tests += f"@pytest.mark.slo({slo!r})\ndef test_{index}(load):\n    load().check()\n"
+    project.write(EXPERIMENTS % GATE, f"import pytest\n{tests}")
+
+    project.run().assert_outcomes(passed=3)
+
+    assert len(runs) == 1
+
+
 def test_options_that_no_name_tells_make_two_runs(project: Project, runs: list[tuple[str, str]]) -> None:
     for name, size in (("fraud", 8), ("search", 64)):
         file = part(project, name, FAST) / "experiments.yaml"
@@ -509,19 +549,21 @@ def test_a_model_in_an_image_is_told_by_the_image(
     monkeypatch.setattr(docker, "connect", lambda: nullcontext(Engine(labels)))
     settings: Any = SimpleNamespace(image="image:1")
 
-    found = docker.served(settings, EXPERIMENT, print)
+    found = docker.DockerTarget(settings).served(EXPERIMENT, print)
 
     assert (found["server"], found.get("model")) == ("sha256:1", told)
 
 
-def test_hooks_that_change_manifests_tell_runs_apart() -> None:
+def test_hooks_that_change_manifests_tell_runs_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     settings: Any = SimpleNamespace(
-        image="image:1", base=None, kept={"context": SimpleNamespace(name="kind")}, load_in_cluster=False
+        image="image:1", base=None, contexts=(), kubeconfig=None, allowed_contexts=(), load_in_cluster=False
     )
+    monkeypatch.setattr(kubernetes, "pinned", lambda *_: SimpleNamespace(name="kind"))
+    target = kubernetes.KubernetesTarget(settings)
 
     def served(name: str, *hooks: str) -> dict[str, Any]:
         experiment = replace(EXPERIMENT, name=name, home=Home(manifest_hooks=hooks))
-        return kubernetes.served(settings, experiment, print)
+        return target.served(experiment, print)
 
     assert served("one") == served("other")
     assert served("one") != served("one", "fraud/conftest.py")

@@ -81,7 +81,7 @@ def test_a_cluster_that_is_not_to_be_touched_is_refused_before_any_test(
     ("text", "said"),
     [
         ("a: [", "* is not a kubeconfig: while parsing *"),
-        ("- a", "* is not a kubeconfig: it holds no mapping."),
+        ("- a", "* is not a kubeconfig: it is not a mapping."),
         ("{}", "* has no current context; choose one with --tfserving-context: *"),
     ],
 )

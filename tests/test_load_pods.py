@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from fake_cluster import POD, FakeCluster
+from harness import until
 from pytest_tfserving.experiment import Experiment, LoadPods, ServingOptions, Shape
-from pytest_tfserving.kube.load_pods import PodPlace
+from pytest_tfserving.kube.load_manifests import MASTER
+from pytest_tfserving.kube.load_pods import LoadPod, PodPlace
 from pytest_tfserving.load import runner
 from pytest_tfserving.load.child import LoadChild
 from pytest_tfserving.load.profile import LoadProfile
 from pytest_tfserving.load.said import Said
 from pytest_tfserving.targets.deployment import Deployment, Endpoint
 from pytest_tfserving.targets.labels import Tags
-from server_process import Server, half_plus_two_plan
+from server_process import Server, free_port, half_plus_two_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,6 +105,32 @@ def test_a_pod_that_is_deleted_is_lost_also_if_its_log_lost_lines_before(
 
     with FakeCluster(lose) as cluster:
         assert measured(cluster).invalid == f"the load Pod {POD} was lost"
+
+
+def test_of_a_master_all_is_heard_that_it_says_of_how_it_led(tmp_path: Path) -> None:
+    heard: list[dict[str, Any] | None] = []
+    plan = {
+        "role": "master",
+        "master": ("127.0.0.1", free_port()),
+        "processes": 0,  # so that it leads at once
+        "profile": asdict(LoadProfile("p", users=1, run_time_s=60)),
+        "cores": [],
+        "clock": "",
+    }
+    with FakeCluster() as cluster:
+        cluster.start_pod()
+        place = PodPlace(cluster.connect(), "n", Tags("e"), (), "image:1", LoadPods(), start_s=60.0)
+        pod = LoadPod(place, tmp_path, MASTER, 0, heard.append)
+        until(pod.ready.is_set, "the first line")
+        pod.write(json.dumps(plan))
+        pod.write(json.dumps({"origin": time.time(), "now": time.time(), "same_clock": True}))
+        until(lambda: len(heard) > 1, "lines of one that leads")
+        pod.end()
+
+    assert heard.pop() is None
+    *leads, led = [line["event"] for line in heard if line]
+    assert led == "led"
+    assert set(leads) == {"leads"}
 
 
 def test_lines_are_kept_up_to_a_limit() -> None:

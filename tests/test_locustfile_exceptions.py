@@ -158,6 +158,49 @@ class Client({client}):
     wait_time = constant(0)
     tasks = [Steps]
 """
+# What the server answers the first requests of a user with: 503 but for the third.
+AFTER_FAILURES = """
+class Steps(SequentialTaskSet):
+    def send(self, **more):
+        return self.client.post(PATH, json=BODY, **more)
+
+    @task
+    def reads_what_failed(self):
+        self.send().json()["predictions"]
+
+    @task
+    def sends_nothing(self):
+        raise ValueError("sends nothing")
+
+    @task
+    def after_a_success(self):
+        self.send()
+        self.send()
+        raise ValueError("after a success")
+
+    @task
+    def after_its_block(self):
+        with self.send(catch_response=True) as answer:
+            answer.failure("marked")
+        raise ValueError("after its block")
+
+    @task
+    def in_a_greenlet(self):
+        def fail():
+            raise ValueError("in a greenlet")
+
+        self.send()
+        gevent.spawn(fail).join()
+
+    @task
+    def done(self):
+        self.client.post(DONE, json=BODY)
+        gevent.sleep(60)
+
+class Client({client}):
+    wait_time = constant(0)
+    tasks = [Steps]
+"""
 ELSEWHERE = """
 happened = set()
 
@@ -314,6 +357,32 @@ def test_each_exception_counts_once(tmp_path: Path, client: str) -> None:
     ]
     assert len(ran.story.tracebacks) == 10
     assert all(len(text) < 1000 and "/locust/" not in text for text in ran.story.tracebacks)
+
+
+@pytest.mark.parametrize("client", ["FastHttpUser", "HttpUser"])
+def test_an_exception_right_after_a_failed_request_is_shown_and_counts_with_it(
+    tmp_path: Path, client: str
+) -> None:
+    with answers(lambda number: 503 if number in (1, 2, 4, 5) else 200) as server:
+        ran = run_locustfile(AFTER_FAILURES.replace("{client}", client), tmp_path, server)
+
+    known = {
+        "": 2,
+        "marked": 1,
+        "ValueError: sends nothing": 1,
+        "ValueError: after a success": 1,
+        "ValueError: in a greenlet": 1,
+    }
+    assert ran.causes.total() == len(server.paths) + 3
+    assert {cause: ran.causes[cause] for cause in known} == known
+    last_lines = [text.splitlines()[-1] for text in ran.story.tracebacks]
+    assert last_lines == [
+        "KeyError: 'predictions'",
+        "ValueError: sends nothing",
+        "ValueError: after a success",
+        "ValueError: after its block",
+        "ValueError: in a greenlet",
+    ]
 
 
 def test_exceptions_outside_of_tasks_count_too(tmp_path: Path) -> None:

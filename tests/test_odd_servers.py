@@ -72,7 +72,7 @@ CAUSES = {
     "compressed": "the answer is compressed, which was not asked for",
     "no_message": "the answer is not a PredictResponse",
     "no_outputs": "the answer has no outputs",
-    "tensor_bomb": "the answer has a tensor that is larger than what was sent of it",
+    "tensor_bomb": "the answer has a tensor with more values than were sent",
     "missing_value": "the answer's shape is [2], not [3]",
     "endless_message": "the answer is larger than 1048576 bytes",
     "endless_trailers": "not an HTTP/2 answer: headers without end",

@@ -105,7 +105,6 @@ def serving(
     """Start the experiment's deployment once for all its tests; end it before the next one starts."""
     from pytest_tfserving.identity import ServedModel
     from pytest_tfserving.interruption import ended_by_signals
-    from pytest_tfserving.measure import deploy
     from pytest_tfserving.targets.order import Order
 
     with plain_failures():
@@ -133,7 +132,7 @@ def serving(
             stack.enter_context(perf.turn(experiment.name))
         stack.enter_context(ended_by_signals())
         with plain_failures():
-            deployment = stack.enter_context(deploy(order))
+            deployment = stack.enter_context(perf.target.deploy(order))
         stack.enter_context(perf.running(experiment, deployment, model))
         yield deployment
         perf.progress(f"{experiment.name}: stopping")
@@ -325,14 +324,14 @@ class Load:
 
     def _skipped(self, nothing: Wanted) -> Run | None:
         """Return the run of an experiment for which the target is unfit and which is not tried; else None."""
-        from pytest_tfserving.measure import nothing_measured, unfit
+        from pytest_tfserving.measure import nothing_measured
 
         perf, experiment = self._perf, self._experiment
         if perf.settings.unfit == "smoke":
             return None
         # Outside of its turn a cluster is full of what others measure.
         with perf.turn(experiment.name), self._recorded(nothing):
-            if (run := self._found(nothing)) or not (lacking := unfit(perf.settings, experiment)):
+            if (run := self._found(nothing)) or not (lacking := perf.target.unfit(experiment)):
                 return run
             return self._kept(nothing, nothing_measured(experiment, nothing.profile, not_judged=lacking))
 

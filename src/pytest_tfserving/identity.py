@@ -35,10 +35,8 @@ def identify(perf: PerfSession, experiment: Experiment, fixture: Callable[[str],
         experiment: the test's.
         fixture: gives the value that a fixture has for the test.
     """
-    from pytest_tfserving.measure import served
-
     settings = perf.settings
-    found = {"target": settings.target, **served(settings, experiment, perf.progress)}
+    found = {"target": settings.target, **perf.target.served(experiment, perf.progress)}
     if "model" not in found:
         found["model"] = _model(perf, experiment, fixture)
     if namespace := fixture("serving_namespace"):

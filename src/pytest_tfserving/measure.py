@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving import noise_memory
 from pytest_tfserving.cache_probe import cache_found
@@ -22,23 +20,17 @@ from pytest_tfserving.load.result import Generator, Result, Window
 from pytest_tfserving.load.runner import as_text, run
 from pytest_tfserving.probe import WARM_UP_REQUESTS, first_answers
 from pytest_tfserving.server_side.watch import ServerWatch
-from pytest_tfserving.targets import TARGETS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
     from pathlib import Path
-    from types import ModuleType
 
     from pytest_tfserving.experiment import Experiment
     from pytest_tfserving.load.payload import Payload
     from pytest_tfserving.load.profile import LoadProfile
-    from pytest_tfserving.options import Settings
     from pytest_tfserving.probe import FirstAnswers
     from pytest_tfserving.report.terminal import Progress
     from pytest_tfserving.slo import Slo
     from pytest_tfserving.targets.deployment import Deployment
-    from pytest_tfserving.targets.order import Order
     from pytest_tfserving.targets.pulses import Pulses
 
 _LONGEST_FIRST_ANSWER_S = 20.0
@@ -71,43 +63,6 @@ class Asked:
     processes: int = 1
     locustfile: Path | None = None
     noise_memory_s: float = noise_memory.DEFAULT_S
-
-
-def deploy(order: Order) -> AbstractContextManager[Deployment]:
-    """Return a context that deploys an order on its target."""
-    opened: AbstractContextManager[Deployment] = _target(order.settings).deploy(order)
-    return opened
-
-
-def unfit(settings: Settings, experiment: Experiment) -> str:
-    """Return what the target lacks for the experiment's shape; empty if it lacks nothing."""
-    lacking: str = _target(settings).unfit(settings, experiment)
-    return lacking
-
-
-def refusal(settings: Settings, experiment: Experiment) -> str:
-    """Return why the target can never take an experiment; empty if it can."""
-    ask = getattr(_target(settings), "refusal", None)
-    return str(ask(settings, experiment)) if ask else ""
-
-
-def served(settings: Settings, experiment: Experiment, say: Callable[[str], None]) -> dict[str, Any]:
-    """Return what the target serves for an experiment; ``model`` is among it only if no folder is served."""
-    found: dict[str, Any] = _target(settings).served(settings, experiment, say)
-    return found
-
-
-def cluster_turn(
-    settings: Settings, purpose: str, say: Callable[[str], None]
-) -> AbstractContextManager[None]:
-    """Return a context that holds the lock of the target's cluster; without a cluster it does nothing."""
-    turn = getattr(_target(settings), "turn", None)
-    held: AbstractContextManager[None] = turn(settings).held(purpose, say) if turn else nullcontext()
-    return held
-
-
-def _target(settings: Settings) -> ModuleType:
-    return import_module(TARGETS[settings.target])
 
 
 def measure(
@@ -146,14 +101,7 @@ def measure(
         _refuse_two_shapes(generator, asked)
         plateau = profile.has_plateau and not generator.has_own_shape
         slos = asked.slos if plateau and not deployment.unfit else ()
-        decider = Decider(
-            slos,
-            asked.alpha,
-            has_baseline=pulses is not None,
-            early_stop=profile.early_stop,
-            plateau=plateau,
-            noise_memory_s=asked.noise_memory_s,
-        )
+        decider = _decider(asked, profile, slos, has_baseline=pulses is not None, plateau=plateau)
         name = deployment.experiment.name
         with ServerWatch(deployment, plan.clock) as server, progress.load(name, profile.run_time_s) as shown:
             result, interrupted = run(generator, plan, deployment, shown, decider, server.cpu, pulses)
@@ -174,6 +122,20 @@ def _plan(deployment: Deployment, profile: LoadProfile, first: FirstAnswers, pul
         stall_s=min(profile.request_timeout_s, max(_SHORTEST_STALL_S, _STALL_FACTOR * first.warm_s)),
         whole_run_counts=bool(deployment.unfit),
         clock=pulses.clock if pulses else LoadClock(),
+    )
+
+
+def _decider(
+    asked: Asked, profile: LoadProfile, slos: tuple[Slo, ...], *, has_baseline: bool, plateau: bool
+) -> Decider:
+    """Return what decides ``slos`` while load runs."""
+    return Decider(
+        slos,
+        asked.alpha,
+        has_baseline=has_baseline,
+        early_stop=profile.early_stop,
+        plateau=plateau,
+        noise_memory_s=asked.noise_memory_s,
     )
 
 
@@ -238,9 +200,3 @@ def nothing_measured(
         aborted=aborted,
         not_judged=not_judged,
     )
-
-
-def describe_target(settings: Settings) -> str:
-    """Return in a few words where a session's experiments will run."""
-    text: str = _target(settings).describe(settings)
-    return text

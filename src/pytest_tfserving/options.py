@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import re
 import unicodedata
@@ -13,8 +14,8 @@ import pytest
 
 from pytest_tfserving.addresses import NOT_TAKEN, RIGHT_WAY, may_have_secrets, without_secrets
 from pytest_tfserving.errors import ConfigurationError
+from pytest_tfserving.experiment import TARGET_NAMES
 from pytest_tfserving.noise_memory import NoiseMemory
-from pytest_tfserving.targets import TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -46,6 +47,7 @@ _HOURS_OF_A_MONTH = 744
 _SECONDS = {None: 1, "s": 1, "m": 60, "h": 3600}
 # Of users, requests and seconds alike.
 _MOST = 10**9
+_NOT_EMPTY = "write a value, or leave the option out"
 _YES_NO = {"yes": True, "true": True, "no": False, "false": False}
 # An image may end in a digest, which stands behind the only @ that it has.
 _DIGEST = re.compile(r"@[A-Za-z0-9+._-]+:[0-9a-fA-F]{32,}$")
@@ -137,7 +139,9 @@ def parse_access(text: str) -> str:
 
 
 def parse_text(text: str) -> str:
-    """Return ``text``; control characters, and secrets in an address, raise an ArgumentTypeError."""
+    """Return ``text``; an empty text, control characters and secrets raise an ArgumentTypeError."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is empty; {_NOT_EMPTY}.")
     if any(unicodedata.category(letter) == "Cc" for letter in text):
         raise argparse.ArgumentTypeError(f"{text!r} has a control character in it.")
     if "://" in text and may_have_secrets(text):
@@ -232,8 +236,11 @@ class Option:
         """
         if not self.repeatable:
             return self.of_text(self._text(value))
-        texts = [self._text(each) for each in (value if isinstance(value, list) else [value])]
-        return [self.of_text(part) for text in texts for part in text.split()]
+        values = value if isinstance(value, list) else [value]
+        if not values:
+            raise argparse.ArgumentTypeError(f"{value} is empty; {_NOT_EMPTY}.")
+        parts = (self._text(each).split() or [""] for each in values)
+        return [self.of_text(part) for part in itertools.chain.from_iterable(parts)]
 
     def _text(self, value: object) -> str:
         """Return a native value as text, as on the command line."""
@@ -249,10 +256,10 @@ class Option:
 OPTIONS = (
     Option(
         "target",
-        f"{{{','.join(TARGETS)}}}",
+        f"{{{','.join(TARGET_NAMES)}}}",
         "Where experiments run: `local` starts processes on this machine and `docker` containers, "
         "`kubernetes` deploys to a cluster, `url` judges an endpoint that exists.",
-        parse_choice(*TARGETS),
+        parse_choice(*TARGET_NAMES),
         "local",
     ),
     Option(
@@ -496,7 +503,7 @@ def add_options(parser: pytest.Parser) -> None:
     for option in OPTIONS:
         group.addoption(option.flag, dest=option.dest, default=None, **option.declaration)
         kind: Literal["linelist", "string"] = "linelist" if option.repeatable else "string"
-        parser.addini(option.dest, f"Default value for {option.flag}", type=kind, default="")
+        parser.addini(option.dest, f"Default value for {option.flag}", type=kind, default=None)
     parser.addini(
         ALLOWED_INI,
         "Contexts that target kubernetes may deploy to besides local clusters', one a line, * for anything",
@@ -553,8 +560,6 @@ class Settings:
     ui: str
     cli_load: LoadOverrides
     ini_load: LoadOverrides
-    # What a target keeps for the session.
-    kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def from_config(cls, config: pytest.Config) -> Settings:
@@ -698,7 +703,8 @@ def _strongest(cli: Mapping[str, Any], ini: Mapping[str, Any]) -> dict[str, Any]
 
 def _ini_value(config: pytest.Config, option: Option) -> Any:
     value = _raw_ini(config, option.dest)
-    if value in ("", []):
+    is_taken_back = value in ("", []) and _is_overridden(config, option.dest)
+    if value is None or is_taken_back:
         return None
     try:
         return option.of_ini(value)
@@ -731,9 +737,12 @@ def _raw_ini(config: pytest.Config, name: str) -> Any:
 
 
 def _ini_error(config: pytest.Config, name: str, text: str) -> pytest.UsageError:
-    overridden = any(each.partition("=")[0] == name for each in config.getoption("override_ini") or ())
-    place = "-o" if overridden else config.inipath
+    place = "-o" if _is_overridden(config, name) else config.inipath
     return pytest.UsageError(f"{name} in {place}: {text}")
+
+
+def _is_overridden(config: pytest.Config, name: str) -> bool:
+    return any(each.partition("=")[0] == name for each in config.getoption("override_ini") or ())
 
 
 def _as_toml(value: object) -> str:

@@ -56,9 +56,7 @@ def check_target(config: pytest.Config, items: list[pytest.Item]) -> None:
     experiments = dict.fromkeys(filter(None, map(experiment_of, deploying)))
     if perf.is_worker or not experiments:
         return
-    from pytest_tfserving.measure import refusal
-
-    if cause := next(filter(None, (refusal(perf.settings, each) for each in experiments)), None):
+    if cause := next(filter(None, (perf.target.refusal(each) for each in experiments)), None):
         raise pytest.UsageError(cause)
 
 
@@ -71,11 +69,9 @@ def summary(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
     experiments = experiments_of(items)
     if not experiments:
         return []
-    from pytest_tfserving.measure import describe_target
-
     perf = PerfSession.of(config)
     try:
-        where = describe_target(perf.settings)
+        where = perf.target.describe()
     except ConfigurationError as error:
         raise pytest.UsageError(str(error)) from None
     count = "1 experiment" if len(experiments) == 1 else f"{len(experiments)} experiments"

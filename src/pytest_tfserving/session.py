@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.report.terminal import Progress
     from pytest_tfserving.schedule import Schedule
     from pytest_tfserving.targets.deployment import Deployment
+    from pytest_tfserving.targets.target import Target
 
 STASH_KEY = pytest.StashKey["PerfSession"]()
 WORKER_FOLDER = "tfserving_folder"
@@ -49,6 +50,7 @@ class PerfSession:
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
+        self._shares_no_cluster = False
         self.settings = self._for_this_worker(Settings.from_config(config))
         self.interrupted = False
         self.calibration_problem = ""
@@ -69,7 +71,7 @@ class PerfSession:
         if not self.is_worker or len(settings.contexts) < 2:  # noqa: PLR2004 - several
             return settings
         number = int(self.config.workerinput["workerid"].removeprefix("gw"))  # type: ignore[attr-defined]
-        settings.kept["all_contexts"] = settings.contexts
+        self._shares_no_cluster = True
         return replace(settings, contexts=(settings.contexts[number % len(settings.contexts)],))
 
     @classmethod
@@ -181,6 +183,13 @@ class PerfSession:
         return Lane()
 
     @cached_property
+    def target(self) -> Target:
+        """The place where the session's experiments run."""
+        from pytest_tfserving.targets import target_of
+
+        return target_of(self.settings)
+
+    @cached_property
     def noise_memory(self) -> NoiseMemory:
         """The noise memory that verdicts rest on."""
         if self.settings.noise_memory:
@@ -222,18 +231,16 @@ class PerfSession:
     @contextmanager
     def turn(self, purpose: str) -> Iterator[None]:
         """Hold the locks of the machine and of the cluster for ``purpose``; report the wait for a lock."""
-        from pytest_tfserving.measure import cluster_turn
-
         with ExitStack() as stack:
             if not self._has_cluster_of_its_own:
                 length_s = self._schedule.this_left_s if self._schedule else None
                 stack.enter_context(self.lane.turn(purpose, self.progress, length_s))
-            stack.enter_context(cluster_turn(self.settings, purpose, self.progress))
+            stack.enter_context(self.target.held(purpose, self.progress))
             yield
 
     @property
     def _has_cluster_of_its_own(self) -> bool:
-        return self.is_worker and len(self.settings.kept.get("all_contexts", ())) > 1
+        return self._shares_no_cluster
 
     def experiments(self, test: pytest.Item) -> list[Experiment]:
         """Return the experiments of a test, for this session's target.

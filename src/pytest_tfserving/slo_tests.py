@@ -600,7 +600,7 @@ def _step(window: Window, at_s: Floats) -> int:
     return max(math.ceil(_block_s(window) / float(np.diff(at_s).mean()) - 0.1), 1)
 
 
-# --- latencies of a window -------------------------------------------------------------------------------
+# --- what is looked at -------------------------------------------------------------------------------
 
 
 def latencies_of(*, relative: bool) -> Callable[[Window], Floats]:

@@ -62,7 +62,7 @@ def test_a_namespace_of_another_run(small: Project, cluster: Kubectl, namespace:
 
     said = refusal(small, cluster, f"--tfserving-namespace={namespace}")
 
-    said.fnmatch_lines([f"namespace '{namespace}' is another run's own, and goes when that run ends."])
+    said.fnmatch_lines([f"namespace '{namespace}' belongs to another run, which will delete it."])
 
 
 def test_a_namespace_with_a_strangers_object_of_that_name(

@@ -128,7 +128,9 @@ def test_the_roles_for_a_given_namespace_are_enough(
     assert result["verdict"] == "PASS"
     if any(less):
         assert result["server"]["cores"] is None
-        run.stdout.fnmatch_lines(["what servers use is not shown: * lacks a permission: get nodes/proxy; *"])
+        run.stdout.fnmatch_lines(
+            ["the resources used by servers are not shown: * lacks a permission: get nodes/proxy; *"]
+        )
     else:
         assert result["server"]["cores"] > 0
     assert [each for each in grants.admin.ours() if each["metadata"]["namespace"] == namespace] == []

@@ -41,6 +41,16 @@ GATE = """
 def test_gate(load):
     load().check()
 """
+ROWS = """
+import requests
+
+def test_rows(serving):
+    with requests.Session() as session:
+        session.trust_env = False
+        url = f"{serving.endpoints[0]}{serving.path}:predict"
+        answer = session.post(url, json={"instances": [1.0, 2.0, 5.0]}, timeout=20)
+    assert answer.json()["predictions"] == [2.5, 3.0, 4.5]
+"""
 # A request above the largest batch is refused, and only a server that has read the batching file knows how
 # large that is.
 ASKED = """
@@ -282,6 +292,18 @@ def test_it_serves_is_loaded_is_judged_and_leaves_nothing(target: Target, real: 
     assert result["via"]
     assert len(result["endpoints"]) == 1
     assert target.left() == []
+
+
+@pytest.mark.parametrize("target", ALL, indirect=True)
+def test_rows_need_not_have_the_shape_of_the_signature(target: Target, real: Project) -> None:
+    """The signature says [-1, 1]; TensorFlow Serving holds neither requests nor answers to that."""
+    (real.pytester.path / "request.json").write_text('{"instances": [1.0, 2.0, 5.0]}')
+    real.write(EXPERIMENTS, GATE + ROWS)
+
+    run, (result,) = real.results(*target.options(), server=False)
+
+    run.assert_outcomes(passed=2)
+    assert (result["verdict"], result["total_errors"]) == ("PASS", 0)
 
 
 @pytest.mark.parametrize("target", DEPLOYING, indirect=True)

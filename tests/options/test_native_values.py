@@ -53,8 +53,8 @@ FIT = {
     "hours": ("730", "730"),
     "ui": ('"none"', "none"),
 }
-# What fits no option: a date, a table.
-UNFIT = ("2026-01-01", "{a = 1}")
+# What fits no option: a date, a table, and whatever is empty.
+UNFIT = ("2026-01-01", "{a = 1}", "{}", "[]", '""', '"  "', '[""]')
 
 
 def settings(project: Project, file: str, content: str, option: Option) -> Settings:
@@ -135,6 +135,16 @@ def test_a_run_takes_them(project: Project, file: str, table: str) -> None:
         ("tfserving_rate = 1e300", "tfserving_rate in *: '1e+300' is more than a billion."),
         ("tfserving_rate = inf", "tfserving_rate in *: 'inf' is not a number above 0."),
         (f'tfserving_run_time = "{"9" * 400}h"', "tfserving_run_time in *: '99*' is more than a billion."),
+        ("tfserving_users = []", "tfserving_users in *: [[][]] is not one value."),
+        ("tfserving_json = []", "tfserving_json in *: [[][]] is not a text in quotes."),
+        (
+            'tfserving_json = ""',
+            "tfserving_json in *: '' is empty; write a value, or leave the option out.",
+        ),
+        (
+            "tfserving_context = []",
+            "tfserving_context in *: [[][]] is empty; write a value, or leave the option out.",
+        ),
         ('tfserving_users = ["2"]', "tfserving_users in *: [[]'2'[]] is not one value."),
         ('tfserving_server = "a\\u0000"', "tfserving_server in *: 'a?x00' has a control character in it."),
         (f'tfserving_users = "{"9" * 5000}"', "tfserving_users in *: '999*' is not a whole number of *"),
@@ -194,6 +204,44 @@ def test_an_override_is_named_as_such(project: Project) -> None:
 
     assert run.ret == pytest.ExitCode.USAGE_ERROR
     run.stderr.fnmatch_lines(["ERROR: tfserving_users in -o: 'lots' is not a whole number of 1 or more."])
+
+
+@pytest.mark.parametrize("table", ["pytest", "tool:pytest"])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("users", "'' is not a whole number of 1 or more."),
+        ("early_stop", "'' is not one of: yes, no."),
+        ("html", "'' is empty; write a value, or leave the option out."),
+        ("context", "[] is empty; write a value, or leave the option out."),
+    ],
+)
+def test_a_line_without_a_value_is_refused(project: Project, name: str, said: str, table: str) -> None:
+    file = project.pytester.path / ("pytest.ini" if table == "pytest" else "setup.cfg")
+    file.write_text(f"[{table}]\ntfserving_{name} =\n")
+
+    run = project.run()
+
+    assert run.ret == pytest.ExitCode.USAGE_ERROR
+    assert f"ERROR: tfserving_{name} in {file}: {said}" in run.errlines
+
+
+def test_an_override_without_a_value_takes_back_what_the_file_says(project: Project) -> None:
+    planted.instead_of_load(project)
+    project.pytester.makeini("[pytest]\ntfserving_users = 7\ntfserving_html = out.html\n")
+
+    _, (result,) = project.results("-o", "tfserving_users=", "-o", "tfserving_html=")
+
+    assert result["users"] == 2
+    assert not (project.pytester.path / "out.html").exists()
+
+
+@pytest.mark.parametrize("option", ["--tfserving-html=", "--tfserving-html= ", "--tfserving-experiments="])
+def test_an_empty_value_on_the_command_line_is_refused(project: Project, option: str) -> None:
+    run = project.run(option)
+
+    assert run.ret == pytest.ExitCode.USAGE_ERROR
+    run.stderr.fnmatch_lines([f"*{option.partition('=')[0]}: '*' is empty; write a value, or leave *"])
 
 
 def test_every_option_is_tried() -> None:

@@ -1,1 +1,1 @@
-"""The noise of this machine: measured by `pytest-tfserving calibrate`, and kept for later runs on it."""
+"""Calibration: this machine's noise, measured by `pytest-tfserving calibrate` and kept for later runs."""

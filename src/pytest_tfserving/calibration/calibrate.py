@@ -1,4 +1,4 @@
-"""Calibration of this machine, from its pieces of work to what is kept of it."""
+"""Calibration of this machine, from the pieces of work to the content of the calibration file."""
 
 from __future__ import annotations
 
@@ -34,19 +34,28 @@ if TYPE_CHECKING:
     from pytest_tfserving.calibration.wander import Wander
 
 WINDOWS_S = (30, 60, 120)
-# What starting servers and load processes takes beside the load.
+# Time for the start of load processes, and for the start of servers.
 _LOAD_START_S = 1.5
 _SERVER_START_S = 6.0
-# In less time than this there is none for a second run to take the limits from.
+# A shorter calibration has only one run for the limits.
 _SHORT_S = 60
-# Less has no steady window of a second.
+# Shorter load has no steady window of a second.
 _SHORTEST_LOAD_S = 2.0
 _MS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Lengths of the parts, of ``whole_s`` in all."""
+    """Lengths of the parts of a calibration.
+
+    Attributes:
+        whole_s: the length of the calibration in seconds.
+        pieces_s: the seconds of pieces of work.
+        floor_s: the seconds of each of the two runs that measure the load generator.
+        known_runs: the number of runs that the limits come from.
+        gate_runs: the number of runs that are judged by these limits.
+        gate_run_s: the length of each of these runs in seconds.
+    """
 
     whole_s: float
     pieces_s: float
@@ -57,7 +66,7 @@ class Schedule:
 
     @classmethod
     def of(cls, whole_s: float) -> Schedule:
-        """Share a time out: most of it to the machine's wander."""
+        """Return the schedule for a calibration of ``whole_s`` seconds; pieces of work get most of it."""
         floor_s = min(max(0.02 * whole_s, _SHORTEST_LOAD_S), 5.0)
         known_runs = 1 if whole_s < _SHORT_S else 2
         gate_run_s = min(max(0.03 * whole_s, _SHORTEST_LOAD_S), 8.0)
@@ -68,7 +77,13 @@ class Schedule:
 
 
 class Calibrator:
-    """Measures this machine in a ``folder``; ``say`` is told what goes on, often."""
+    """Calibration of this machine.
+
+    Args:
+        schedule: the lengths of the parts.
+        folder: the folder for logs and records.
+        say: called often, with a text about the current part.
+    """
 
     def __init__(self, schedule: Schedule, folder: Path, say: Callable[[str], None]) -> None:
         self._schedule = schedule
@@ -77,7 +92,11 @@ class Calibrator:
         self._left_out: list[str] = []
 
     def measure(self) -> dict[str, Any]:
-        """Return what was measured, as JSON values."""
+        """Measure this machine; return the content of the calibration file as JSON values.
+
+        Raises:
+            ConfigurationError: if the pieces of work do not end.
+        """
         began_s = time.monotonic()
         measured_at = datetime.now(UTC).isoformat(timespec="seconds")
         pieces, neighbours = measure_pieces(
@@ -129,7 +148,7 @@ class Calibrator:
 
     @contextmanager
     def _optional(self, lost: str) -> Iterator[None]:
-        """Go on without what fails inside: the machine's wander is worth keeping alone."""
+        """Note an error inside the context and go on: the other parts of the calibration are still useful."""
         try:
             yield
         except (DeploymentError, LoadError) as error:
@@ -140,7 +159,7 @@ class Calibrator:
 
 
 def _core(pieces: Pieces) -> dict[str, Any]:
-    """Return what is kept of a core: figures, and the curves to draw."""
+    """Return the content for a core: figures, and curves to draw."""
     at_s, wall_s, cpu_s = pieces.rows.T
     wall = fit_wander(at_s, wall_s)
     slow = slowness(at_s, wall_s)
@@ -175,7 +194,7 @@ def _wander_as_dict(wander: Wander) -> dict[str, float]:
 
 
 def _smallest_changes(wall: Wander, cpu: Wander, length_s: float) -> dict[str, float]:
-    """Return the smallest relative change of each figure that a window can see."""
+    """Return the smallest relative change of each figure that a window of ``length_s`` can show."""
     return {
         "p95": wall.smallest_change(length_s, P95_NOISE),
         "rps": wall.smallest_change(length_s),

@@ -1,7 +1,7 @@
-"""The calibration file: which machine it is of, written as a whole, read with care.
+"""Calibration file: written as a whole, checked when it is read.
 
-It lives in the user's cache folder, since it is the machine's and no project's. A run of pytest reads it
-without loading anything heavy.
+The file is in the user's cache folder, because it belongs to the machine, not to a project. Reading the file
+needs no heavy imports.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pytest_tfserving.own_file import read_own, write_own
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Raised whenever a calibration of before no longer says what is needed.
+# Version of the file, raised whenever older files lack a value.
 VERSION = 1
 PLACE = "PYTEST_TFSERVING_CALIBRATION"
 _MACHINE_IDS = ("/etc/machine-id", "/var/lib/dbus/machine-id")
@@ -28,7 +28,7 @@ _WORDS = {"cpu": "its CPU", "cores": "its usable cores", "ram_gb": "its RAM in G
 
 
 def calibration_path() -> Path:
-    """Return where the calibration is kept: ``PYTEST_TFSERVING_CALIBRATION``, else in the user's cache."""
+    """Return the path of the file: ``PYTEST_TFSERVING_CALIBRATION``, else in the user's cache folder."""
     from pytest_tfserving.models.store import cache_folder
 
     own = os.environ.get(PLACE)
@@ -36,7 +36,7 @@ def calibration_path() -> Path:
 
 
 def this_machine() -> dict[str, Any]:
-    """Return what a calibration must have in common with the machine that uses it."""
+    """Return the identity of this machine, which a calibration must match."""
     import psutil
 
     from pytest_tfserving.circumstances import cpu_model
@@ -51,7 +51,7 @@ def this_machine() -> dict[str, Any]:
 
 
 def _machine_id() -> str:
-    """Return a digest of what stays the same over reboots; machine-id(5) asks not to show the id itself."""
+    """Return a digest of the machine's id; machine-id(5) says that the id itself must not be shown."""
     text = platform.node()
     for path in _MACHINE_IDS:
         with suppress(OSError):
@@ -61,15 +61,15 @@ def _machine_id() -> str:
 
 
 def write_calibration(path: Path, content: Mapping[str, Any]) -> None:
-    """Keep a calibration, as a whole or not at all."""
+    """Write a calibration, as a whole or not at all."""
     write_own(path, {"version": VERSION, **content})
 
 
 def read_calibration(path: Path) -> dict[str, Any] | None:
-    """Return the calibration of this machine; None where there is none.
+    """Return the calibration of this machine; None if the file does not exist.
 
     Raises:
-        ConfigurationError: for one that is cut off or was changed, of another version or of another machine.
+        ConfigurationError: if the file is damaged, of another version, or of another machine.
     """
     try:
         content = read_own(path, "calibration")
@@ -82,14 +82,14 @@ def read_calibration(path: Path) -> dict[str, Any] | None:
         raise ConfigurationError(f"{path} is of version {shown(version)}, this version reads {VERSION}")
     memory_s = content["noise_memory_s"]
     if not isinstance(memory_s, int | float) or not 0 < memory_s < math.inf:
-        raise ConfigurationError(f"{path} has a noise_memory_s of {memory_s!r}, which is no time above 0")
+        raise ConfigurationError(f"{path} has a noise_memory_s of {memory_s!r}, which is not a time above 0")
     if difference := _difference(content["machine"], this_machine()):
         raise ConfigurationError(f"{path} is of another machine: {difference}")
     return content
 
 
 def _difference(its: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
-    """Return the first thing in which two machines differ, in words; empty when there is none."""
+    """Return the first difference between two machines in words; empty if they are the same."""
     for name, value in ours.items():
         other = its.get(name) if isinstance(its, dict) else None
         if other != value:

@@ -1,4 +1,4 @@
-"""The real load path against a server on this machine: the generator's floor, and the gate's false alarms."""
+"""Runs of real load on this machine: the load generator's own figures, and wrong verdicts of the gate."""
 
 from __future__ import annotations
 
@@ -46,9 +46,13 @@ _GATE_USERS = 2
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """Figures of the load generator against a server that costs next to nothing.
+    """Figures of the load generator with a server that does almost nothing.
 
-    Latencies and lag are those of a single user; ``rps`` is what one load process sends at most.
+    Attributes:
+        p50_ms: the median latency with one user, in ms.
+        p95_ms: the 95th percentile of the latency with one user, in ms.
+        lag_p95_ms: the 95th percentile of the event loop's lag with one user, in ms.
+        rps: the requests a second that one load process can send, with many users.
     """
 
     p50_ms: float
@@ -59,9 +63,18 @@ class Floor:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """One server against itself: each verdict but INCONCLUSIVE on a limit that is its own figure is wrong.
+    """Verdicts on a server whose limits are its own figures: each verdict but INCONCLUSIVE is wrong.
 
-    ``runs`` has a row a run: its p95 in ms, its requests a second, its verdicts.
+    Attributes:
+        server: the name of the server.
+        run_time_s: the length of each run in seconds.
+        p95_limit_ms: the limit of the p95, in ms.
+        rps_limit: the limit of the requests a second.
+        runs: a row for each run: its p95 in ms, its requests a second, its verdicts.
+        passed: the number of verdicts PASS.
+        failed: the number of verdicts FAIL.
+        inconclusive: the number of verdicts INCONCLUSIVE.
+        invalid: the number of verdicts INVALID.
     """
 
     server: str
@@ -77,20 +90,24 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that answers, and how it is called."""
+    """A server that responds to requests, with its name in messages and its port."""
 
     name: str
     port: int
 
 
 def has_embedded_server() -> bool:
-    """Whether TensorFlow and the rest of the embedded server are installed."""
+    """Return whether TensorFlow and the other packages of the embedded server are installed."""
     return all(importlib.util.find_spec(name) for name in ("tensorflow", "grpc", "google.protobuf"))
 
 
 @contextmanager
 def stand_in(folder: Path) -> Iterator[Server]:
-    """Run the server that does nothing, on the core that servers get."""
+    """Run the stand-in server, which does nothing, on the core of servers.
+
+    Raises:
+        DeploymentError: if the server does not start.
+    """
     child = ChildProcess([sys.executable, "-P", str(_STAND_IN)], folder / "stand_in.log", _server_cores())
     with ExitStack() as stack:
         stack.callback(child.stop)
@@ -104,7 +121,11 @@ def stand_in(folder: Path) -> Iterator[Server]:
 
 @contextmanager
 def embedded(folder: Path, progress: Callable[[str], None]) -> Iterator[Server]:
-    """Run the embedded server with half_plus_two, on the core that servers get."""
+    """Run the embedded server with half_plus_two, on the core of servers.
+
+    Raises:
+        DeploymentError: if the server does not start.
+    """
     from pytest_tfserving.models.store import exported
 
     base_path = exported(_MODEL, progress)
@@ -126,7 +147,13 @@ def embedded(folder: Path, progress: Callable[[str], None]) -> Iterator[Server]:
 
 
 class LoadPath:
-    """The load path to one server; ``folder`` is where it records, ``progress`` is called while it runs."""
+    """Load on a server.
+
+    Args:
+        server: the server.
+        folder: the folder for records and logs.
+        progress: called often while load runs.
+    """
 
     def __init__(self, server: Server, folder: Path, progress: Callable[[], None]) -> None:
         self._server = server
@@ -134,13 +161,27 @@ class LoadPath:
         self._progress = progress
 
     def floor(self, length_s: float) -> Floor:
-        """Load a server that does nothing, first with one user, then with many, ``length_s`` each."""
+        """Measure the load generator, first with one user, then with many, for ``length_s`` seconds each.
+
+        Raises:
+            LoadError: if the server cannot be loaded.
+        """
         single = self._loaded(1, length_s)
         many = self._loaded(_USERS, length_s)
         return Floor(single.p50_ms, single.p95_ms, single.generator.lag_p95_ms, many.rps)
 
     def gate(self, known: int, runs: int, run_time_s: float, noise_memory_s: float) -> Gate:
-        """Make ``known`` runs, and judge ``runs`` more by the p95 and the rate of the first ones together."""
+        """Take limits from ``known`` runs, and judge ``runs`` more by these limits.
+
+        Args:
+            known: the number of runs that the limits come from, as the p95 and the rate of all of them.
+            runs: the number of runs to judge.
+            run_time_s: the length of each run in seconds.
+            noise_memory_s: the assumed longest memory of the machine's speed, in seconds.
+
+        Raises:
+            LoadError: if the server cannot be loaded.
+        """
         p95_ms, rps = _pooled([self._loaded(_GATE_USERS, run_time_s) for _ in range(known)])
         slos = [Slo.parse(f"p95<={p95_ms!r}ms"), Slo.parse(f"rps>={rps!r}")]
         rows: list[dict[str, Any]] = []
@@ -183,7 +224,7 @@ class LoadPath:
 
 
 def _pooled(results: list[Result]) -> tuple[float, float]:
-    """Return the p95 and the requests a second of several runs together, as they are written in an SLO."""
+    """Return the p95 in ms and the requests a second of several runs together, rounded as in an SLO."""
     p95_ms = np.quantile(np.concatenate([each.latencies_ms for each in results]), 0.95)
     rps = sum(each.successes for each in results) / sum(each.window.length_s for each in results)
     return float(f"{p95_ms:.4g}"), float(f"{rps:.4g}")

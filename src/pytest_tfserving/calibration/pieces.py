@@ -1,4 +1,4 @@
-"""Measures how this machine's speed wanders, and what else takes its cores meanwhile."""
+"""Measurement of pieces of work on this machine, and of other processes on its cores."""
 
 from __future__ import annotations
 
@@ -26,17 +26,20 @@ if TYPE_CHECKING:
 _CHILD = Path(__file__).with_name("pieces_child.py")
 _ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"), "1")
 _LOOK_S = 0.2
-# A child imports numpy first; one that takes longer than this on top of its time hangs.
+# A child imports numpy first. A child that needs this long beyond its time hangs.
 _START_S = 60.0
-# A process that uses less of a core than this disturbs nobody.
+# A process that uses a smaller fraction of a core disturbs no measurement.
 _LEAST_NEIGHBOUR = 0.02
 
 
 @dataclass(frozen=True)
 class Pieces:
-    """What pieces of work took on one core: rows of second, wall seconds, CPU seconds.
+    """Times of pieces of work on a core.
 
-    ``steal`` is the fraction of the core's time that the machine's host took, None where it does not say.
+    Attributes:
+        core: the number of the core.
+        rows: for each piece the second of its start, its wall seconds, its CPU seconds; shape ``(n, 3)``.
+        steal: the fraction of the core's time that the machine's host took; None if the system does not say.
     """
 
     core: int
@@ -45,13 +48,13 @@ class Pieces:
 
     @property
     def waited(self) -> float:
-        """The fraction of the pieces' time in which they did not run."""
+        """Fraction of the pieces' wall time in which they did not run."""
         return max(1 - float(self.rows[:, 2].sum() / self.rows[:, 1].sum()), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """Another process, and what it used as a fraction of a core."""
+    """Another process, with its CPU usage as a fraction of a core."""
 
     name: str
     pid: int
@@ -59,7 +62,7 @@ class Neighbour:
 
 
 def measured_cores() -> list[int]:
-    """Return the cores to look at: one that load would come from, and one that a server would run on."""
+    """Return the cores to measure: a core of the load generator, and a core of servers."""
     cores = available_cores()
     return sorted({cores[0], cores[-1]}) if CAN_PIN else cores[:1]
 
@@ -67,13 +70,18 @@ def measured_cores() -> list[int]:
 def measure_pieces(
     length_s: float, folder: Path, progress: Callable[[], None]
 ) -> tuple[list[Pieces], list[Neighbour]]:
-    """Do pieces of work on every core of `measured_cores` at once.
+    """Do pieces of work on all `measured_cores` at once.
+
+    Args:
+        length_s: the duration in seconds.
+        folder: the folder for the children's files.
+        progress: called often during the measurement.
 
     Returns:
-        What they took, and the other processes that used this machine's cores meanwhile, busiest first.
+        The times of the pieces, and the other processes that used this machine's cores, busiest first.
 
     Raises:
-        ConfigurationError: when a child did not come to its end.
+        ConfigurationError: if a child fails or hangs.
     """
     cores = measured_cores()
     steal_before, used_before, began_s = _steal(cores), _used(), time.monotonic()
@@ -89,7 +97,7 @@ def measure_pieces(
             while not out.exists():
                 if child.exit() or time.monotonic() - began_s > length_s + _START_S:
                     raise ConfigurationError(
-                        f"the pieces of work did not come to their end: {child.last_lines(1) or 'no output'}"
+                        f"the pieces of work did not finish: {child.last_lines(1) or 'no output'}"
                     )
                 progress()
                 time.sleep(_LOOK_S)
@@ -105,13 +113,13 @@ def measure_pieces(
 
 
 def _steal(cores: list[int]) -> dict[int, float]:
-    """Return the seconds that the host took of each core so far, where the system says."""
+    """Return the seconds that the host took of each core so far, if the system says."""
     times = psutil.cpu_times(percpu=True)
     return {core: times[core].steal for core in cores if core < len(times) and hasattr(times[core], "steal")}
 
 
 def _used() -> dict[tuple[int, float], float]:
-    """Return the CPU seconds of every process but ours, by its id and when it was started."""
+    """Return the CPU seconds of every other process, by its id and its start time."""
     ours = {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
     used = {}
     for process in psutil.process_iter():
@@ -123,7 +131,7 @@ def _used() -> dict[tuple[int, float], float]:
 
 
 def _neighbours(before: dict[tuple[int, float], float], length_s: float) -> list[Neighbour]:
-    """Return the processes that used a core since, the busiest first."""
+    """Return the processes that used a core since ``before``, the busiest first."""
     found = []
     for (pid, created), used_s in _used().items():
         cpu = (used_s - before.get((pid, created), 0.0)) / length_s

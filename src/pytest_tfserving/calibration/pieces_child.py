@@ -1,7 +1,7 @@
-"""A process that does a fixed piece of work every 100 ms and writes down what each took.
+"""Process that does a fixed piece of work every 100 ms and records the time of each piece.
 
-It is started by its path, with the file to write and the seconds to run. The file has rows: the second a
-piece began, its wall seconds, its CPU seconds. The work is a matrix product, as inference is.
+The process is started by its path, with the file to write and the seconds to run. The file has a row for each
+piece: the second it began, its wall seconds, its CPU seconds. The work is a matrix product, like inference.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _TRIALS = 30
 
 
 class Work:
-    """Products with a matrix of 2 MB, about `PIECE_S` of them."""
+    """A piece of work: products with a matrix of 2 MB, which take about `PIECE_S` seconds."""
 
     def __init__(self) -> None:
         random = np.random.default_rng(1)
@@ -31,7 +31,7 @@ class Work:
         self._products = max(round(PIECE_S / quickest_s), 1)
 
     def __call__(self) -> None:
-        """Do one piece."""
+        """Do a piece of work."""
         for _ in range(self._products):
             np.matmul(self._left, self._right, out=self._into)
 
@@ -42,7 +42,7 @@ class Work:
 
 
 def main(path: Path, length_s: float) -> None:
-    """Do pieces until the time is over."""
+    """Do pieces of work for ``length_s`` seconds, then write their times to ``path``."""
     work, rows = Work(), []
     start_s = time.perf_counter()
     while (now_s := time.perf_counter() - start_s) < length_s:

@@ -1,6 +1,6 @@
-"""A server that does nothing but answer half_plus_two's one request: what is left is the load generator.
+"""Stand-in server that only returns half_plus_two's response, so that runs measure the load generator.
 
-It is started by its path, pinned by its parent, and prints the port it listens on.
+The server is started by its path, pinned by its parent, and prints the port that it listens on.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 
 
 
 class Connection(asyncio.Protocol):
-    """One connection, whose every request gets the same answer."""
+    """Connection on which every request gets the same response."""
 
     def __init__(self) -> None:
         self._parser = httptools.HttpRequestParser(self)
@@ -29,11 +29,11 @@ class Connection(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came."""
+        """Parse the received bytes."""
         self._parser.feed_data(data)
 
     def on_message_complete(self) -> None:
-        """Answer a whole request."""
+        """Send the response to a request."""
         self._transport.write(ANSWER)
 
 

@@ -1,9 +1,9 @@
-"""How a machine's speed wanders: a slow level plus fast noise, fitted to pieces of work measured in turn.
+"""Wander of a machine's speed: a slow level plus fast noise, fitted to the times of pieces of work.
 
-The log of what a piece of work takes is a level, an Ornstein-Uhlenbeck process that forgets within
-``memory_s``, plus white noise. In means of `BLOCK_S` that is an AR(1) process plus noise. Its likelihood
-comes from a Kalman filter (Harvey, Forecasting, Structural Time Series Models and the Kalman Filter, 1989,
-ch. 3) with the mean and the scale profiled out, on a grid of memories and of level-to-noise ratios.
+The log of a piece's time is a level plus white noise. The level is an Ornstein-Uhlenbeck process with a
+memory of ``memory_s``. In means of `BLOCK_S` this is an AR(1) process plus noise. The likelihood comes from a
+Kalman filter (Harvey, Forecasting, Structural Time Series Models and the Kalman Filter, 1989, ch. 3) with the
+mean and the scale profiled out, on a grid of memories and of level-to-noise ratios.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 BLOCK_S = 0.5
-# No memory that is said is outside of these: less is no level but noise, more is not seen in minutes.
+# Limits of reported memories: a shorter one is noise, and minutes do not show a longer one.
 SHORTEST_S, LONGEST_S = 1.0, 60.0
 _MEMORIES_S = np.geomspace(0.25, 2 * LONGEST_S, 28)
 # Level to noise, as variances of a block's mean.
 _RATIOS = np.concatenate([[0.0], np.geomspace(0.003, 300, 24)])
-# By so much the log likelihood falls at a one-sided 95 % bound (Wilks): half of 1.645 squared.
+# Fall of the log likelihood at a one-sided 95 % bound (Wilks): half of 1.645 squared.
 _FALL = 1.353
-# A level that adds less log likelihood is none: of wanderless machines about one in a hundred has more.
+# A level that adds less log likelihood is ignored. About 1 % of machines without wander reach this value.
 _LEAST_GAIN = 3.0
-# Single accidents are not to decide: so many of the pieces at each end count as the next one.
+# This fraction of the pieces at each end counts as the next piece, so that single outliers do not matter.
 _TRIMMED = 0.005
 
-# One-sided alpha 1 % and a power of 50 %, in standard deviations, and what a test that may be looked at all
-# the time asks on top of a single one: the boundary of a normal mixture at alpha 1 % is at 3.4 to 3.6
+# One-sided alpha 1 % and a power of 50 %, in standard deviations, and the factor of a test that may be
+# evaluated at any time over a single test: the boundary of a normal mixture at alpha 1 % is at 3.4 to 3.6
 # standard deviations where it is narrowest (Robbins, Ann. Math. Stat. 41, 1970), a single test's at 2.33.
 _ONE_SIDED = 2.326
 _SEQUENTIAL = 1.5
@@ -47,11 +47,15 @@ P95_NOISE = 2.11
 
 @dataclass(frozen=True, slots=True)
 class Wander:
-    """How the log of a time wanders.
+    """Wander of the log of the pieces' times.
 
-    ``scatter`` is its standard deviation, ``level_sd`` that of the level and ``noise_sd`` that of a block's
-    mean around it. The level forgets within ``memory_s``, at most ``memory_high_s`` (95 %, one-sided); where
-    no level is seen the first is 0 and the second is the shortest.
+    Attributes:
+        scatter: the standard deviation of single pieces.
+        level_sd: the standard deviation of the level; 0 without a level.
+        noise_sd: the standard deviation of a block's mean around the level.
+        memory_s: the memory of the level in seconds; 0 without a level.
+        memory_high_s: the upper bound of the memory in seconds (95 %, one-sided); the shortest memory without
+            a level.
     """
 
     scatter: float
@@ -62,29 +66,33 @@ class Wander:
 
     @property
     def slow_share(self) -> float:
-        """The level's part of the variance."""
+        """Share of the level in the variance, from 0 to 1."""
         return min(self.level_sd**2 / self.scatter**2, 1.0) if self.scatter else 0.0
 
     def mean_sd(self, length_s: float, noise_factor: float = 1.0) -> float:
-        """Return the standard deviation of a mean over a window.
+        """Return the standard deviation of a figure over a window.
 
         The level's part is the variance of an Ornstein-Uhlenbeck process averaged over ``length_s``
         (Priestley, Spectral Analysis and Time Series, 1981, section 5.3): with x = length / memory,
-        2 / x (1 - (1 - exp(-x)) / x). Noise falls as one over the length; ``noise_factor`` is what a
-        figure's noise is over that of a mean.
+        2 / x (1 - (1 - exp(-x)) / x). The variance of noise falls as one over the length.
+
+        Args:
+            length_s: the length of the window in seconds.
+            noise_factor: the noise of the figure over that of a mean.
         """
         level = self.level_sd**2 * _averaged(length_s / self.memory_s) if self.memory_s else 0.0
         return math.sqrt(level + (noise_factor * self.noise_sd) ** 2 * BLOCK_S / length_s)
 
     def smallest_change(self, length_s: float, noise_factor: float = 1.0) -> float:
-        """Return the smallest relative change that a window can see, at alpha 1 % and a power of 50 %.
+        """Return the smallest relative change that a window can show, at alpha 1 % and a power of 50 %.
 
-        exp(2.326 x 1.5 x `mean_sd`) - 1: what a sequential verdict asks, in standard deviations.
+        The change is exp(2.326 x 1.5 x `mean_sd`) - 1, because a sequential verdict needs a difference of
+        2.326 x 1.5 standard deviations.
         """
         return math.expm1(_ONE_SIDED * _SEQUENTIAL * self.mean_sd(length_s, noise_factor))
 
     def autocorrelation(self, lags_s: Floats) -> Floats:
-        """Return what the fit says of the correlation of block means ``lags_s`` apart."""
+        """Return the fitted correlation of block means that are ``lags_s`` seconds apart; shape ``(n,)``."""
         if not self.memory_s:
             return np.zeros_like(lags_s)
         share = self.level_sd**2 / (self.level_sd**2 + self.noise_sd**2)
@@ -96,7 +104,12 @@ def _averaged(x: float) -> float:
 
 
 def fit_wander(at_s: Floats, took_s: Floats) -> Wander:
-    """Fit the wander of pieces of work that began at ``at_s`` and took ``took_s``."""
+    """Return the wander fitted to pieces of work.
+
+    Args:
+        at_s: the second at which each piece began; shape ``(n,)``.
+        took_s: the seconds that each piece took; shape ``(n,)``.
+    """
     logs = _logs(took_s)
     blocks = block_means(at_s, logs)
     likelihood, noise = _likelihood(blocks)
@@ -104,7 +117,7 @@ def fit_wander(at_s: Floats, took_s: Floats) -> Wander:
     highest = float(with_level.max())
     if highest - likelihood[0, 0] < _LEAST_GAIN:
         return Wander(float(logs.std()), 0.0, math.sqrt(noise[0, 0]), 0.0, SHORTEST_S)
-    # A longer memory than this is no estimate, only a bound.
+    # A longer memory cannot be estimated, only bounded.
     told = max(int(np.searchsorted(_MEMORIES_S, _told_s(BLOCK_S * len(blocks)), side="right")), 1)
     memory, ratio = np.unravel_index(likelihood[:told].argmax(), likelihood[:told].shape)
     noise_variance = float(noise[memory, ratio])
@@ -124,22 +137,22 @@ def _logs(took_s: Floats) -> Floats:
 
 
 def noise_memory_s(wanders: Sequence[Wander], length_s: float) -> float:
-    """Return the memory that verdicts may take for granted, of wanders measured for ``length_s``.
+    """Return the longest memory in seconds that verdicts may assume, from wanders measured for ``length_s``.
 
-    It is the upper bound of the longest. Memories above a third of the time measured cannot be told from any
-    longer ones, so that the bound stops there, or at the default if that is more.
+    This is the upper bound of the longest memory. A memory above a third of the measured time cannot be
+    distinguished from longer ones, so the bound is at most this third, or the default if that is longer.
     """
     most_s = max(_told_s(length_s), DEFAULT_S)
     return max(max(each.memory_s, min(each.memory_high_s, most_s), SHORTEST_S) for each in wanders)
 
 
 def _told_s(length_s: float) -> float:
-    """Return the longest memory that so long a measurement tells from longer ones."""
+    """Return the longest memory that a measurement of ``length_s`` can distinguish from longer ones."""
     return min(length_s / 3, LONGEST_S)
 
 
 def block_means(at_s: Floats, values: Floats) -> Floats:
-    """Return the means of blocks of `BLOCK_S`, NaN for those without a value."""
+    """Return the means of blocks of `BLOCK_S` seconds, NaN for a block without a value."""
     block = ((at_s - at_s[0]) / BLOCK_S).astype(np.int64)
     counts = np.bincount(block)
     sums = np.bincount(block, weights=values)
@@ -148,7 +161,7 @@ def block_means(at_s: Floats, values: Floats) -> Floats:
 
 
 def slowness(at_s: Floats, took_s: Floats) -> Floats:
-    """Return how many times the median the pieces of each block took."""
+    """Return the time of each block's pieces, as a multiple of the median piece."""
     logs = _logs(took_s)
     return np.asarray(np.exp(block_means(at_s, logs - np.median(logs))))
 
@@ -162,10 +175,10 @@ def seen_autocorrelation(at_s: Floats, took_s: Floats, lags: int) -> Floats:
 
 
 def _likelihood(blocks: Floats) -> tuple[Floats, Floats]:
-    """Return the log likelihood at every memory and ratio, and the noise's variance there.
+    """Return the log likelihood, and the variance of the noise, for every memory and ratio of the grid.
 
-    The filter runs for the blocks and for a constant, so that the best mean follows from both; it is the
-    restricted likelihood, which is not biased by the mean's being unknown.
+    The filter runs for the blocks and for a constant, and the best mean follows from both. The restricted
+    likelihood is used, because the unknown mean does not bias it.
     """
     memories_s, ratios = np.meshgrid(_MEMORIES_S, _RATIOS, indexing="ij")
     kept = np.exp(-BLOCK_S / memories_s)

@@ -1,4 +1,4 @@
-"""What a calibration says in plain words: what this machine is fit for, what disturbs it most, what helps."""
+"""Texts about a calibration: what this machine is fit for, what disturbs it most, what helps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _LIMITS = (0.05, 0.10, 0.20)
 _LENGTHS_S = (10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 300, 420, 600, 900, 1200, 1800)
-# A run that takes longer is no gate that anybody waits for.
+# A gate whose run takes longer is not practical.
 _PATIENCE_S = 120
 _STEADY_SD = 0.02
 _LEAST_STEAL = 0.01
@@ -23,13 +23,13 @@ _MOST_NAMED = 3
 
 
 def answer(content: Mapping[str, Any], wall: Wander, cpu: Wander) -> list[str]:
-    """Return sentences, what the machine is fit for first."""
+    """Return sentences: what the machine is fit for, advice, the largest disturbance, wrong verdicts."""
     sentences = (_fitness(wall), _cpu_advice(wall, cpu), _cause(content), _false_alarms(content["gate"]))
     return [sentence for sentence in sentences if sentence]
 
 
 def lines(content: Mapping[str, Any]) -> list[str]:
-    """Return all that a person reads at the terminal."""
+    """Return all lines for the terminal."""
     changes = [
         f"  {length:>4} s {_percent(found['p95']):>8} {_percent(found['rps']):>8} "
         f"{_percent(found['cpu_per_request']):>17}"
@@ -40,7 +40,7 @@ def lines(content: Mapping[str, Any]) -> list[str]:
         "",
         *[f"{name:<16}{text}" for name, text in figures(content).items()],
         "",
-        "smallest change that a run of so long can see (alpha 1 %, power 50 %)",
+        "smallest change that a run of this length can show (alpha 1 %, power 50 %)",
         f"{'p95':>15} {'rps':>8} {'cpu_per_request':>17}",
         *changes,
         *[f"left out: {each}" for each in content["left_out"]],
@@ -48,7 +48,7 @@ def lines(content: Mapping[str, Any]) -> list[str]:
 
 
 def figures(content: Mapping[str, Any]) -> dict[str, str]:
-    """Return what was measured, a line for each part of it by name."""
+    """Return a line of figures for each part of the calibration, by the part's name."""
     core = content["cores"][-1]
     wall, steal = core["wall"], core["steal"]
     return {
@@ -82,7 +82,7 @@ def _against_itself(gate: Mapping[str, Any] | None) -> str:
 
 
 def needed_s(wander: Wander, change: float, noise_factor: float = 1.0) -> float:
-    """Return how long a window must be to see a relative change; infinite beyond half an hour."""
+    """Return how many seconds a window needs to show a relative change; infinite beyond half an hour."""
     return next(
         (each for each in _LENGTHS_S if wander.smallest_change(each, noise_factor) <= change), math.inf
     )
@@ -118,7 +118,7 @@ def _cpu_advice(wall: Wander, cpu: Wander) -> str:
 
 
 def _cause(content: Mapping[str, Any]) -> str:
-    """Return what disturbs the machine most, and what would help most."""
+    """Return the largest disturbance of the machine, and what would help most, as sentences."""
     core = content["cores"][-1]
     wall, cpu = core["wall"]["scatter"], core["cpu"]["scatter"]
     if wall < _STEADY_SD:
@@ -126,7 +126,7 @@ def _cause(content: Mapping[str, Any]) -> str:
     if cpu**2 > wall**2 / 2:
         return (
             "The largest cause is the speed of the core itself: its frequency, or neighbours that share its "
-            "caches. A fixed frequency, or a machine that nobody shares, would help most."
+            "caches. A fixed frequency, or a machine of your own, would help most."
         )
     waited = f"work waits for a core for {_percent(core['waited'])} of its time"
     return _why_it_waits(waited, core["steal"], content["neighbours"])
@@ -145,12 +145,12 @@ def _why_it_waits(waited: str, steal: float | None, neighbours: Sequence[Mapping
     ]
     if busy:
         return (
-            f"The largest cause is other processes: {waited}, and {_listed(busy[:_MOST_NAMED])} ran "
-            "meanwhile. Ending them, or keeping them on other cores, would help most."
+            f"The largest cause is other processes: {waited}, and {_listed(busy[:_MOST_NAMED])} ran at the "
+            "same time. Ending them, or keeping them on other cores, would help most."
         )
     return (
         f"The largest cause is something that cannot be seen from here: {waited}, and neither the host nor a "
-        "process says that it took it. A machine that nobody shares would help most."
+        "process shows that it took this time. A machine of your own would help most."
     )
 
 

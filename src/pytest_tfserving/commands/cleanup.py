@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_tfserving.errors import ConfigurationError, TFServingError
+from pytest_tfserving.experiment import TARGET_NAMES
 from pytest_tfserving.options import Settings
-from pytest_tfserving.targets import TARGETS
+from pytest_tfserving.targets import target_of
 from pytest_tfserving.targets.labels import Leftovers
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--target",
-        choices=sorted(TARGETS),
+        choices=sorted(TARGET_NAMES),
         help="search only this target (default: all targets that can be searched)",
     )
     parser.add_argument("--kubeconfig", metavar="FILE", help="as --tfserving-kubeconfig")
@@ -41,13 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Sweep every target that can be swept; an unreachable target is an error only if it was requested."""
     leftovers = Leftovers(run=options.run_id, kept=options.kept)
-    for name in [options.target] if options.target else TARGETS:
-        sweep = getattr(importlib.import_module(TARGETS[name]), "sweep", None)
-        if sweep is None:
+    for name in [options.target] if options.target else TARGET_NAMES:
+        target = target_of(_settings(name, options))
+        if not target.leaves_objects:
             continue
         said: list[str] = []
         try:
-            sweep(leftovers, _settings(name, options), said.append)
+            target.sweep(leftovers, said.append)
         except TFServingError as error:
             if options.target:
                 raise

@@ -1,1 +1,1 @@
-"""What the target ``kubernetes`` is made of: pure functions decide, `cluster` asks and tells."""
+"""Parts of the target ``kubernetes``: pure functions decide, `cluster` talks to the API server."""

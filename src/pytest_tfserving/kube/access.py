@@ -1,4 +1,4 @@
-"""How load reaches replicas: never through a port-forward, which would be what is measured."""
+"""Addresses of replicas for load; never a port-forward, which would be the bottleneck."""
 
 from __future__ import annotations
 
@@ -25,16 +25,21 @@ WAYS = ("auto", "nodeport", "loadbalancer", "pod")
 EXAMPLE = "http://host:8501"
 _ADDRESS = re.compile(r"https?://[^/]+/?")
 _CONNECT_S = 1.0
-# A node's ports are programmed a moment after the Service is made.
+# The ports of nodes open a moment after the Service is created.
 _PORT_OPENS_S = 5.0
 _LOOK_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Addresses of replicas, one each or one for all, and how they are reached, in words.
+    """Addresses of the replicas of a deployment.
 
-    ``inside`` are REST addresses for who is in the cluster, one a replica.
+    Attributes:
+        rest: the REST addresses, one for each replica or one for all.
+        grpc: the gRPC addresses, one for each replica or one for all; empty if they are not known.
+        inside: the REST addresses inside the cluster, one for each replica.
+        how: the way to these addresses, in words.
+        one_a_replica: each address leads to one replica, by a Service of its own.
     """
 
     rest: tuple[Endpoint, ...]
@@ -46,7 +51,15 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A deployment that is ready: its Pods, one a replica, in the order of their addresses."""
+    """A deployment that is ready.
+
+    Attributes:
+        cluster: the cluster.
+        namespace: the namespace of the deployment.
+        tags: the labels of the deployment's objects.
+        pods: the Pods, one for each replica, in the order of their addresses.
+        timeout_s: the seconds to wait for an address or a model.
+    """
 
     cluster: Cluster
     namespace: str
@@ -56,18 +69,18 @@ class Placed:
 
 
 def is_way(text: str) -> bool:
-    """Whether ``text`` says how replicas are reached: a way, or an address."""
+    """Return whether ``text`` is a valid way to reach replicas: one of `WAYS`, or an address."""
     return text in WAYS or bool(_ADDRESS.fullmatch(text))
 
 
 def reach(way: str, placed: Placed) -> Reach:
-    """The addresses for load, the way that was asked for, or one that works.
+    """Return the addresses for load, by the requested way; ``auto`` takes a way that works.
 
     Raises:
-        DeploymentError: when none does.
+        DeploymentError: if the requested way does not work, or no way does.
     """
     if way == "nodeport":
-        return _required(_node_ports(placed), way, "no port of a node can be connected to from here")
+        return _required(_node_ports(placed), way, "no NodePort is reachable from this machine")
     if way == "loadbalancer":
         return _load_balancer(placed)
     if way == "pod":
@@ -104,7 +117,10 @@ def _rest_of(pods: Sequence[Object]) -> tuple[Endpoint, ...]:
 
 
 def _node_ports(placed: Placed) -> Reach | None:
-    """A NodePort Service a replica, by the first address of a node that answers; None where none does."""
+    """Create a NodePort Service for each replica; return the addresses at the first node that is reachable.
+
+    If no node is reachable, delete the Services and return None.
+    """
     services = []
     for index, pod in enumerate(placed.pods):
         adopt(placed.cluster, pod, index)
@@ -130,14 +146,14 @@ def _node_ports(placed: Placed) -> Reach | None:
 
 
 def adopt(cluster: Cluster, pod: Object, index: int) -> None:
-    """Make a Pod the one that the Service of a replica leads to."""
+    """Label a Pod, so that the Service of replica ``index`` leads to it."""
     meta = pod["metadata"]
     body = {"metadata": {"labels": {REPLICA: str(index)}}}
     cluster.patch(PODS, meta["namespace"], meta["name"], body)
 
 
 def _node_addresses(placed: Placed) -> list[str]:
-    """Where nodes may answer: their external addresses, their internal ones, the API server's host."""
+    """Return addresses to try: the nodes' external and internal addresses, and the API server's host."""
     from pytest_tfserving.kube.cluster import NODES
 
     wanted = [pod["spec"]["nodeName"] for pod in placed.pods]
@@ -184,13 +200,20 @@ def _load_balancer(placed: Placed) -> Reach:
                 return Reach((rest,), (grpc,), _rest_of(placed.pods), how)
         time.sleep(_LOOK_S * 10)
     raise DeploymentError(
-        "the replicas cannot be reached: no port of a node answers from here, and the cluster gave no "
-        f"LoadBalancer address within {placed.timeout_s:g} s; say how with --tfserving-access."
+        "the replicas cannot be reached: no NodePort is reachable from this machine, and the cluster gave no "
+        f"LoadBalancer address within {placed.timeout_s:g} s; choose a way with --tfserving-access."
     )
 
 
 def restore(cluster: Cluster, alive: Sequence[Object], replicas: int, say: Callable[[str], None]) -> None:
-    """Lead the Services of replicas that lost their Pod to the Pods that replace them."""
+    """Label the Pods that replace lost ones, so that the Services of these replicas lead to them.
+
+    Args:
+        cluster: the cluster.
+        alive: the Pods that run.
+        replicas: the number of replicas.
+        say: called with a sentence for each replaced Pod.
+    """
     taken = {(pod["metadata"].get("labels") or {}).get(REPLICA) for pod in alive}
     free = [index for index in range(replicas) if str(index) not in taken]
     new = [pod for pod in alive if REPLICA not in (pod["metadata"].get("labels") or {})]

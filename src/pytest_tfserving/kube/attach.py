@@ -1,4 +1,4 @@
-"""Writes to the standard input of a container, by Kubernetes' attach over a WebSocket."""
+"""Standard input of a container, written by Kubernetes' attach over a WebSocket."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pytest_tfserving.kube.cluster import CONNECT_S, PODS, UnreachableError
 if TYPE_CHECKING:
     from pytest_tfserving.kube.cluster import Cluster
 
-# The first byte of a message says which stream it is of.
+# The first byte of a message is the number of its stream.
 _STDIN = b"\x00"
 _PROTOCOL = "v4.channel.k8s.io"
 _MOST_BYTES = 1 << 15
 
 
 class StandardInput:
-    """The standard input of a running container; connected when it is first written to."""
+    """Standard input of a running container; the first write opens the connection."""
 
     def __init__(self, cluster: Cluster, namespace: str, pod: str, container: str) -> None:
         self._cluster = cluster
@@ -29,10 +29,11 @@ class StandardInput:
         self._socket: Any = None
 
     def write(self, data: bytes) -> None:
-        """Write ``data``, over a new connection if the one there was is gone.
+        """Write ``data``; open a connection if there is none.
 
         Raises:
-            UnreachableError: when it cannot be written; it may have been in part.
+            UnreachableError: if ``data`` cannot be written; a part of it may have been written.
+            ConfigurationError: if the library for WebSockets is not installed.
         """
         try:
             self._send(data)
@@ -57,7 +58,7 @@ class StandardInput:
         except (websocket.WebSocketException, OSError) as error:
             where = self._path.split("/")[-2]
             raise UnreachableError(
-                f"the load Pod {where} cannot be told anything: {without_secrets(str(error))}"
+                f"cannot write to the stdin of load Pod {where}: {without_secrets(str(error))}"
             ) from None
 
     def _connected(self) -> Any:

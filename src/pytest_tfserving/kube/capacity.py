@@ -1,4 +1,4 @@
-"""Which nodes can be a shape's, and what a replica gets there. Pure: objects in, an answer out."""
+"""Allocation of nodes to a shape, and of resources to its replicas. No I/O."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.experiment import NodeRequirements, Shape
 
-# The firmware and the kernel keep some of a machine's RAM: a node of 4 GB reports 3.9.
+# The firmware and the kernel reserve some of a machine's RAM: a node with 4 GB reports 3.9.
 _RAM_TOLERANCE = 0.9
-# What a cluster's own Pods and reservations take is part of being a node; what others take is not.
+# System Pods and reservations are expected overhead; other workloads are not.
 _LEAST_SHARE = 0.9
 _QUANTITY = re.compile(r"(?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)(?P<unit>[a-zA-Z]*)")
 _UNITS = {
@@ -34,7 +34,13 @@ _FINISHED = ("Succeeded", "Failed")
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What a shape gets: ``replicas`` of ``resources``. ``unfit`` says what the cluster lacks for it."""
+    """Allocation for a shape.
+
+    Attributes:
+        replicas: the number of replicas; 0 if no node is usable.
+        resources: the resources of each replica.
+        unfit: what the cluster lacks for the shape; empty if it lacks nothing.
+    """
 
     replicas: int
     resources: Resources
@@ -43,6 +49,18 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class _Node:
+    """A node of the cluster, with its CPUs and its bytes of RAM.
+
+    Attributes:
+        name: the name of the node.
+        cpus: the CPUs of the machine.
+        ram_bytes: the RAM of the machine.
+        free_cpus: the allocatable CPUs without the requests of all Pods.
+        free_bytes: the allocatable RAM without the requests of all Pods.
+        undisturbed_cpus: the allocatable CPUs without the requests of system Pods.
+        undisturbed_bytes: the allocatable RAM without the requests of system Pods.
+    """
+
     name: str
     cpus: float
     ram_bytes: float
@@ -52,14 +70,14 @@ class _Node:
     undisturbed_bytes: float
 
     def gives(self, shape: Shape) -> Resources:
-        """What a replica of ``shape`` can have here."""
+        """Return the resources that a replica of ``shape`` can get on this node."""
         return Resources(min(shape.vcpus, self.free_cpus), int(min(shape.ram_bytes, self.free_bytes)))
 
     def is_big_enough(self, shape: Shape) -> bool:
         return round(self.cpus, 3) >= shape.vcpus and self.ram_bytes >= _RAM_TOLERANCE * shape.ram_bytes
 
     def is_taken(self, shape: Shape) -> bool:
-        """Whether others' Pods use what a replica of ``shape`` would have."""
+        """Return whether other workloads use resources that a replica of ``shape`` would get."""
         cpus = min(shape.vcpus, self.undisturbed_cpus)
         memory = min(shape.ram_bytes, self.undisturbed_bytes)
         given = self.gives(shape)
@@ -73,9 +91,17 @@ def room(
     pods: Sequence[Mapping[str, Any]],
     is_ours: Callable[[Mapping[str, Any]], bool] = lambda _: False,
 ) -> Room:
-    """What ``nodes`` with ``pods`` on them have for ``shape``; Pods that ``is_ours`` do not count.
+    """Return the allocation for ``shape``.
 
-    An unfit shape gets one replica on what there is, enough to see that it works.
+    If the cluster is unfit for the shape, there is one replica on the node with the most free resources, to
+    see that it works.
+
+    Args:
+        shape: the shape of the experiment.
+        requirements: labels and tolerations of the nodes.
+        nodes: the cluster's nodes.
+        pods: the cluster's Pods.
+        is_ours: returns whether a Pod is of this process, and does not count.
     """
     counted = [pod for pod in pods if not is_ours(pod)]
     usable = [_node(each, counted) for each in nodes if _is_usable(each, requirements)]
@@ -133,7 +159,7 @@ def _taken(node: _Node) -> str:
 
 
 def quantity(text: object) -> float:
-    """The number a Kubernetes quantity stands for: ``250m``, ``2``, ``16Gi``; 0 for what is none."""
+    """Return the value of a Kubernetes quantity, as ``250m``, ``2`` or ``16Gi``; 0 if it is not valid."""
     match = _QUANTITY.fullmatch(str(text).strip())
     if not match or match["unit"] not in _UNITS:
         return 0.0
@@ -194,7 +220,10 @@ def _requested(pods: Sequence[Mapping[str, Any]], resource: str) -> float:
 
 
 def _request(spec: Mapping[str, Any], resource: str) -> float:
-    """What the scheduler counts: the containers' sum, or the biggest init container's if that is more."""
+    """Return the request that the scheduler counts.
+
+    This is the containers' sum, or the largest init container's request if that is more, plus the overhead.
+    """
 
     def of(containers: Sequence[Mapping[str, Any]]) -> list[float]:
         return [

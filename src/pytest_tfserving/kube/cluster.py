@@ -1,4 +1,4 @@
-"""Talks to one cluster's API server: plain objects in and out, and errors that are one sentence."""
+"""Client of a cluster's API server, with plain objects, and errors of one sentence."""
 
 from __future__ import annotations
 
@@ -37,36 +37,42 @@ _FORBIDDEN_TEXT = re.compile(
 
 
 class UnreachableError(DeploymentError):
-    """The API server did not answer; it may come back."""
+    """Error of an API server that does not respond now, but may respond later."""
 
 
 class NotFoundError(DeploymentError):
-    """There is no such object."""
+    """Error of an object that does not exist."""
 
 
 class ConflictError(DeploymentError):
-    """Another client was faster, or holds what was asked for."""
+    """Error of a request that conflicts with another client's."""
 
 
 class PermissionMissingError(ConfigurationError):
-    """The user of the context may not do what is needed."""
+    """Error of a context's user who lacks a permission."""
 
 
 _ERRORS: dict[int, type[DeploymentError]] = {404: NotFoundError, 409: ConflictError}
-# Too busy, or in front of an API server that is not there.
+# The API server is too busy, or a proxy does not reach the API server.
 _AWAY = (429, 502, 503, 504)
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """Where objects of one kind are found."""
+    """Location of the objects of a kind in the API.
+
+    Attributes:
+        prefix: the path of the API group, as ``/apis/apps/v1``.
+        plural: the name in paths, as ``deployments``.
+        namespaced: whether these objects are in namespaces.
+    """
 
     prefix: str
     plural: str
     namespaced: bool
 
     def path(self, namespace: str, name: str = "") -> str:
-        """The path of one object, or of all of a namespace."""
+        """Return the path of an object, or of all objects in a namespace if ``name`` is empty."""
         within = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
         return f"{self.prefix}{within}/{self.plural}" + (f"/{name}" if name else "")
 
@@ -84,7 +90,16 @@ LEASES = Kind("/apis/coordination.k8s.io/v1", "leases", namespaced=True)
 
 
 class Cluster:
-    """One API server, as the user of one context."""
+    """Client of an API server, as the user of a context.
+
+    All requests raise the same errors:
+
+    - `UnreachableError` if the API server does not respond
+    - `NotFoundError` if the object does not exist
+    - `ConflictError` if another client changed or created the object
+    - `PermissionMissingError` if the user lacks the permission
+    - `ConfigurationError` if the API server refuses the user or the request
+    """
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -93,51 +108,51 @@ class Cluster:
         self._kinds: dict[str, dict[str, Kind]] = {}
 
     def close(self) -> None:
-        """Drop the connections."""
+        """Close the connections."""
         self._pool.clear()
 
     # --- objects ---
 
     def get(self, path: str, **query: str) -> Object:
-        """The object at ``path``."""
+        """Return the object at ``path``."""
         found: Object = json.loads(self.text(path, **query))
         return found
 
     def items(self, kind: Kind, namespace: str = "", labels: Mapping[str, str] | None = None) -> list[Object]:
-        """All objects of a kind, those with ``labels`` if there are any."""
+        """Return all objects of a kind, or only those with ``labels``; an empty namespace means all."""
         selector = ",".join(f"{name}={value}" for name, value in (labels or {}).items())
         query = {"labelSelector": selector} if selector else {}
         found: list[Object] = self.get(kind.path(namespace), **query)["items"]
         return found
 
     def text(self, path: str, **query: str) -> str:
-        """What is at ``path``, as it comes."""
+        """Return the text at ``path``."""
         return self._request("GET", path, query=query)
 
     def find(self, kind: Kind, namespace: str, name: str) -> Object | None:
-        """One object, None where there is none."""
+        """Return an object, None if it does not exist."""
         try:
             return self.get(kind.path(namespace, name))
         except NotFoundError:
             return None
 
     def create(self, kind: Kind, namespace: str, body: Object) -> Object:
-        """Create an object."""
+        """Create an object; return it as it was created."""
         made: Object = json.loads(self._request("POST", kind.path(namespace), body=body))
         return made
 
     def replace(self, kind: Kind, namespace: str, body: Object) -> Object:
-        """Write an object over the version that was read."""
+        """Replace an object, if it still has the version in ``body``; return it."""
         path = kind.path(namespace, body["metadata"]["name"])
         made: Object = json.loads(self._request("PUT", path, body=body))
         return made
 
     def patch(self, kind: Kind, namespace: str, name: str, body: Object) -> None:
-        """Change some of an object."""
+        """Change parts of an object, by a merge patch."""
         self._request("PATCH", kind.path(namespace, name), body=body, content="application/merge-patch+json")
 
     def apply(self, manifest: Object, namespace: str, *, dry_run: bool = False) -> Object:
-        """Apply an object on the server's side, as our field manager."""
+        """Apply an object by server-side apply; return it."""
         kind = self.kind(manifest["apiVersion"], manifest["kind"])
         query = {"fieldManager": FIELD_MANAGER, "force": "true"} | ({"dryRun": "All"} if dry_run else {})
         path = kind.path(namespace, manifest["metadata"]["name"])
@@ -148,7 +163,15 @@ class Cluster:
     def delete(
         self, kind: Kind, namespace: str, name: str, *, version: str = "", grace_s: int | None = None
     ) -> bool:
-        """Delete an object, of that ``version`` if one is given, and what it owns; whether there was one."""
+        """Delete an object and the objects that it owns; return whether it existed.
+
+        Args:
+            kind: the kind of the object.
+            namespace: the namespace of the object.
+            name: the name of the object.
+            version: delete only this resource version; empty for any.
+            grace_s: the grace period in seconds; None for the object's own.
+        """
         body: Object = {"propagationPolicy": "Background"}
         if version:
             body["preconditions"] = {"resourceVersion": version}
@@ -161,10 +184,10 @@ class Cluster:
         return True
 
     def kind(self, api_version: str, name: str) -> Kind:
-        """Where the objects of a manifest's ``apiVersion`` and ``kind`` are found.
+        """Return the location of objects with a manifest's ``apiVersion`` and ``kind``.
 
         Raises:
-            ConfigurationError: when the cluster has no such kind.
+            ConfigurationError: if the cluster does not have this kind.
         """
         if api_version not in self._kinds:
             prefix = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
@@ -181,16 +204,16 @@ class Cluster:
             return self._kinds[api_version][name]
         except KeyError:
             raise ConfigurationError(
-                f"context {self.context.name!r} knows no kind {name!r} of {api_version}."
+                f"the cluster of context {self.context.name!r} has no kind {name!r} of {api_version}."
             ) from None
 
     # --- the wire ---
 
     def follow(self, path: str, quiet_s: float = ANSWER_S, **query: str) -> Iterator[str]:
-        """The lines at ``path`` as they come, until their end.
+        """Yield the lines at ``path`` as they come, until the end of the stream.
 
         Raises:
-            UnreachableError: when the connection breaks, or nothing comes for ``quiet_s``.
+            UnreachableError: if the connection breaks, or no line comes for ``quiet_s`` seconds.
         """
         import urllib3
 
@@ -206,7 +229,7 @@ class Cluster:
             answer.close()
 
     def websocket(self, path: str) -> tuple[str, dict[str, str], dict[str, Any]]:
-        """What a WebSocket at ``path`` is opened with: its URL, headers, and options for TLS."""
+        """Return the URL, the headers and the TLS options of a WebSocket at ``path``."""
         own = self._credentials
         url = own.host.replace("http", "ws", 1) + path
         tls = {"context": own.tls(), "server_hostname": own.server_name}
@@ -238,7 +261,7 @@ class Cluster:
         content: str = "application/json",
         answer_s: float = ANSWER_S,
     ) -> Any:
-        """The answer, its body still to be read."""
+        """Return the response, before its body is read."""
         import urllib3
 
         url = self._credentials.host + path + (f"?{urlencode(query)}" if query else "")
@@ -325,7 +348,11 @@ def _innermost(error: BaseException) -> str:
 
 
 def persistently(action: Callable[[], Any], within_s: float) -> Any:
-    """What ``action`` returns, tried again while the API server is away, for at most ``within_s``."""
+    """Return the result of ``action``, repeated for up to ``within_s`` while the API server is unreachable.
+
+    Raises:
+        UnreachableError: if the API server is still unreachable then.
+    """
     deadline = time.monotonic() + within_s
     while True:
         try:

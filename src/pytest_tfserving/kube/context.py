@@ -1,4 +1,4 @@
-"""Which cluster a run may touch, pinned at its start: nothing that happens to the kubeconfig moves it."""
+"""Contexts: the clusters that a run may use, read once, so that later changes of a kubeconfig do nothing."""
 
 from __future__ import annotations
 
@@ -16,13 +16,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 LOCAL_CONTEXTS = ("kind-*", "minikube", "k3d-*", "docker-desktop")
-# Values of clusters and users that name files, relative to the kubeconfig they stand in.
+# Keys of clusters and users whose values name files, relative to the kubeconfig.
 _FILES = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One cluster and how we authenticate; ``kubeconfig`` holds nothing else, and is secret."""
+    """A cluster, and the user for it.
+
+    Attributes:
+        name: the name of the context.
+        server: the address of the API server.
+        kubeconfig: a kubeconfig with only this context. It has secrets, and is never shown.
+    """
 
     name: str
     server: str
@@ -33,7 +39,7 @@ class Context:
 
 
 def kubeconfig_paths(option: Path | None) -> list[Path]:
-    """The files that are read: the option's, else those of ``KUBECONFIG``, else ``~/.kube/config``."""
+    """Return the kubeconfig files: the option's, else those of ``KUBECONFIG``, else ``~/.kube/config``."""
     if option:
         return [option]
     listed = os.environ.get("KUBECONFIG", "")
@@ -41,10 +47,15 @@ def kubeconfig_paths(option: Path | None) -> list[Path]:
 
 
 def pinned(paths: Sequence[Path], name: str, allowed: Sequence[str]) -> Context:
-    """The context called ``name``, or the current one, with nothing but its own cluster and user.
+    """Return the context ``name``, or the current context, with only its own cluster and user.
+
+    Args:
+        paths: the kubeconfig files.
+        name: the name of the context; empty for the current context.
+        allowed: patterns of contexts that may be deployed to, besides local ones.
 
     Raises:
-        ConfigurationError: when there is no such context, or it is not one that may be deployed to.
+        ConfigurationError: if there is no such context, or deployments to it are not allowed.
     """
     configs = [(path, _read(path)) for path in paths if path.is_file()]
     where = ", ".join(map(str, paths))
@@ -73,10 +84,10 @@ def pinned(paths: Sequence[Path], name: str, allowed: Sequence[str]) -> Context:
 
 
 def check_allowed(name: str, allowed: Sequence[str]) -> None:
-    """Refuse a context that is neither local nor listed.
+    """Check that a context is local or listed in ``allowed``.
 
     Raises:
-        ConfigurationError: naming the ini value that would allow it.
+        ConfigurationError: if it is not. The message names the ini value that would allow the context.
     """
     if not any(fnmatchcase(name, pattern) for pattern in (*LOCAL_CONTEXTS, *allowed)):
         raise ConfigurationError(
@@ -93,14 +104,14 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigurationError(f"{path} is not a kubeconfig: {str(error).splitlines()[0]}.") from None
     if not isinstance(config, dict):
-        raise ConfigurationError(f"{path} is not a kubeconfig: it holds no mapping.")
+        raise ConfigurationError(f"{path} is not a kubeconfig: it is not a mapping.")
     return config
 
 
 def _named(
     configs: Sequence[tuple[Path, Mapping[str, Any]]], plural: str, singular: str
 ) -> dict[str, dict[str, Any]]:
-    """The entries of a list of named ones; of those with one name the first counts, as for kubectl."""
+    """Return the entries of a list by name; of entries with the same name the first counts, as in kubectl."""
     found: dict[str, dict[str, Any]] = {}
     for path, config in configs:
         for entry in config.get(plural) or ():

@@ -1,4 +1,4 @@
-"""Credentials of a context's user, in memory: a file with a key would outlive a killed run."""
+"""Credentials of a context's user, kept in memory: a file with a key would outlive a killed run."""
 
 from __future__ import annotations
 
@@ -18,36 +18,40 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.kube.context import Context
 
-# What the official client would write to files that only an orderly end deletes.
+# Keys whose values the official client writes to files; if a run is killed, these files stay.
 _WITH_FILES = {
     "cluster": ("certificate-authority", "certificate-authority-data"),
     "user": ("client-certificate", "client-certificate-data", "client-key", "client-key-data", "exec"),
 }
-# A login is renewed before the old one ends, as the official client does.
+# A login is renewed this long before it expires, as in the official client.
 _BEFORE_ITS_END = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
 class ClientCertificate:
-    """A client's certificate and key for TLS, both as PEM."""
+    """Client certificate and key for TLS, both as PEM."""
 
     certificate: bytes = field(repr=False)
     key: bytes = field(repr=False)
 
     def load(self, tls: ssl.SSLContext) -> None:
-        """Hand it to OpenSSL, which takes nothing but paths from Python: those of files that have no name."""
+        """Load certificate and key into ``tls``, by temporary files without a name: Python needs paths."""
         with tempfile.TemporaryFile() as certificate, tempfile.TemporaryFile() as key:
             for file, content in ((certificate, self.certificate), (key, self.key)):
                 file.write(content)
                 file.flush()
                 file.seek(0)
-            # Without a password OpenSSL would ask for that of an encrypted key on the terminal.
+            # Without a password, OpenSSL would prompt for the password of an encrypted key on the terminal.
             paths = [f"/dev/fd/{file.fileno()}" for file in (certificate, key)]
             tls.load_cert_chain(paths[0], paths[1], password="")
 
 
 class Credentials:
-    """Address, TLS and login of one context."""
+    """Address, TLS options and login of a context.
+
+    Raises:
+        ConfigurationError: if the context cannot be used.
+    """
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -63,33 +67,37 @@ class Credentials:
 
     @property
     def host(self) -> str:
-        """The API server's address."""
+        """Address of the API server."""
         return str(self._official.host).rstrip("/")
 
     @property
     def server_name(self) -> str:
-        """The name that the API server's certificate has, empty where it is the host's."""
+        """Name in the API server's certificate; empty if it is the host's name."""
         return str(getattr(self._official, "tls_server_name", None) or "")
 
     @property
     def proxy(self) -> str:
-        """The proxy before the API server, empty without one."""
+        """Proxy to the API server; empty without one."""
         return str(getattr(self._official, "proxy", None) or "")
 
     @property
     def is_verified(self) -> bool:
-        """Whether the API server has to prove who it is."""
+        """True if the API server's certificate is verified."""
         return bool(self._official.verify_ssl)
 
     def authorization(self) -> dict[str, str]:
-        """Return the header that says who we are; a plug-in may be asked for it again."""
+        """Return the authorization header; log in again by the plug-in if the login expires soon."""
         if self._plugin and self._ends_at and datetime.now(UTC) > self._ends_at - _BEFORE_ITS_END:
             self._log_in()
         bearer = self._official.auth_settings().get("BearerToken")
         return {"Authorization": bearer["value"]} if bearer else self._authorization
 
     def tls(self) -> ssl.SSLContext | None:
-        """Return a new context for connections, None where they are not encrypted."""
+        """Return a new TLS context, None without TLS.
+
+        Raises:
+            ConfigurationError: if the certificates cannot be used.
+        """
         from urllib3.util import create_urllib3_context
 
         if not self.host.startswith("https"):
@@ -103,7 +111,7 @@ class Credentials:
             if self._certificate:
                 self._certificate.load(made)
         except (OSError, ValueError) as error:
-            raise self.unusable(f"its certificates are of no use: {error}") from None
+            raise self.unusable(f"its certificates cannot be loaded: {error}") from None
         return made
 
     def _read_certificate(self, user: Mapping[str, Any]) -> ClientCertificate | None:
@@ -111,7 +119,11 @@ class Credentials:
         return ClientCertificate(certificate, key or certificate) if certificate else None
 
     def _read(self, values: Mapping[str, Any], name: str) -> bytes | None:
-        """Return what a kubeconfig has under a name: the data in it, else those of the file that it names."""
+        """Return the value of a kubeconfig's key, from its data or from the file that it names; None without.
+
+        Raises:
+            ConfigurationError: if the data or the file cannot be read.
+        """
         try:
             if data := values.get(f"{name}-data"):
                 return base64.b64decode(data)
@@ -122,7 +134,11 @@ class Credentials:
             raise self.unusable(f"its {name}-data is not base64") from None
 
     def _log_in(self) -> None:
-        """Take what the plug-in gives; when it gives nothing, what there was until then stays."""
+        """Get credentials from the plug-in; without new ones, keep the old ones.
+
+        Raises:
+            ConfigurationError: if there are neither new nor old credentials.
+        """
         status = self._asked()
         if token := status.get("token"):
             self._authorization = {"Authorization": f"Bearer {token}"}
@@ -144,12 +160,12 @@ class Credentials:
         node: Any = ConfigNode
         try:
             status = make(node("exec", self._plugin), "", node("cluster", self._cluster)).run()
-        except Exception:  # noqa: BLE001 - whatever a plug-in, or its absence, makes of it
+        except Exception:  # noqa: BLE001 - a plug-in, or a missing one, can raise anything
             return {}
         return status if isinstance(status, dict) else {}
 
     def unusable(self, why: str) -> ConfigurationError:
-        """Return the error that says why the context cannot be used."""
+        """Return the error for a context that cannot be used."""
         return _unusable(self._context, why)
 
 
@@ -158,13 +174,13 @@ def _unusable(context: Context, why: str) -> ConfigurationError:
 
 
 def _only(kubeconfig: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    """Return the one cluster, or the one user, of a pinned context."""
+    """Return the cluster, or the user, of a pinned context's kubeconfig."""
     (entry,) = kubeconfig[f"{kind}s"]
     return dict(entry[kind])
 
 
 def _configuration(context: Context) -> Any:
-    """Return what the official client makes of a context, less what it would write to files."""
+    """Return the official client's configuration of a context, without the parts that it writes to files."""
     try:
         from kubernetes.client import Configuration
         from kubernetes.config import load_kube_config_from_dict
@@ -180,7 +196,7 @@ def _configuration(context: Context) -> Any:
         load_kube_config_from_dict(  # type: ignore[no-untyped-call]  # it has no types
             rest, client_configuration=configuration, persist_config=False
         )
-    except Exception as error:  # noqa: BLE001 - whatever an authentication plug-in raises
+    except Exception as error:  # noqa: BLE001 - an authentication plug-in can raise anything
         raise _unusable(context, str(error)) from None
     return configuration
 

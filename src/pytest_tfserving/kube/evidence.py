@@ -1,4 +1,4 @@
-"""What helps to see why a deployment failed: the cluster's words, and the containers' own."""
+"""Diagnostics of a failed deployment: events, Pod states, CPU limits, container logs."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from pytest_tfserving.targets.deployment import Evidence
 
 _LOG_LINES = 30
-# What always happens when a Pod starts.
+# Reasons of events that occur at every start of a Pod.
 _USUAL = ("Started", "Created", "Scheduled", "Pulling", "Pulled", "SuccessfulCreate", "ScalingReplicaSet")
 
 
 def with_last_words(cluster: Cluster, namespace: str, found: Doomed) -> str:
-    """Why a deployment is doomed, with the last line that its container wrote."""
+    """Return why a deployment is doomed, with the last line of its container's log."""
     if not found.pod:
         return found.reason
     last = container_log(cluster, namespace, found.pod, found.container, previous=found.previous)
@@ -34,7 +34,15 @@ def with_last_words(cluster: Cluster, namespace: str, found: Doomed) -> str:
 def container_log(
     cluster: Cluster, namespace: str, pod: str, container: str = "", *, previous: bool = False
 ) -> str:
-    """The end of a container's log, empty where there is none."""
+    """Return the last lines of a container's log; empty if there is no log.
+
+    Args:
+        cluster: the cluster.
+        namespace: the Pod's namespace.
+        pod: the name of the Pod.
+        container: the name of the container; empty if the Pod has only one.
+        previous: read the log of the container before its last restart.
+    """
     query = {"tailLines": str(_LOG_LINES), "previous": "true" if previous else "false"}
     if container:
         query["container"] = container
@@ -44,10 +52,13 @@ def container_log(
 
 
 def evidence(cluster: Cluster, namespace: str, snapshot: Snapshot, seen: dict[str, Throttling]) -> Evidence:
-    """Events, the Pods' state, what CPU limits did to them, and the end of every container's log.
+    """Return the events, the state of Pods, their throttling by CPU limits, and the last lines of logs.
 
-    ``seen`` is what limits did to containers as far as it is known, of which some may be gone; what is known
-    now is added.
+    Args:
+        cluster: the cluster.
+        namespace: the namespace of the deployment.
+        snapshot: the state of the deployment.
+        seen: the throttling known so far, also of containers that are gone; the current one is added.
     """
     found = [("events", events_text(snapshot)), ("Pods", pods_text(snapshot))]
     found += [("CPU limits", _limits_text(cluster, snapshot, seen))]
@@ -61,18 +72,18 @@ def evidence(cluster: Cluster, namespace: str, snapshot: Snapshot, seen: dict[st
 
 
 def _limits_text(cluster: Cluster, snapshot: Snapshot, seen: dict[str, Throttling]) -> str:
-    """A line a container."""
+    """Return a line for each container."""
     try:
         seen |= throttling(cluster, current_pods(snapshot))
     except PermissionMissingError as error:
         return f"not known: {error}"
     except TFServingError:
-        pass  # what was seen last is told
+        pass  # the last known values are shown
     return "\n".join(f"{name}: {each}" for name, each in seen.items())
 
 
 def events_text(snapshot: Snapshot) -> str:
-    """A line an event, the usual ones left out."""
+    """Return a line for each event, without the usual ones."""
     events = sorted((each for each in snapshot.events if each.get("reason") not in _USUAL), key=when)
     return "\n".join(_event_line(each) for each in events)
 
@@ -85,7 +96,7 @@ def _event_line(event: Object) -> str:
 
 
 def pods_text(snapshot: Snapshot) -> str:
-    """A line a Pod."""
+    """Return a line for each Pod."""
     return "\n".join(_pod_line(pod) for pod in snapshot.pods)
 
 

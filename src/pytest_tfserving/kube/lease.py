@@ -1,4 +1,4 @@
-"""One measurement at a time on one cluster: a Lease in it, renewed while it is held."""
+"""Exclusive lock on a cluster: a Lease object, renewed while the lock is held."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 NAME = "pytest-tfserving"
 _PURPOSE = "pytest-tfserving/purpose"
-# A namespace that every cluster has: runs in different ones would measure each other all the same.
+# A namespace that every cluster has. The lock is for the whole cluster, not for a namespace.
 NAMESPACE = "default"
 LASTS_S = 60
 _RENEW_S = 10.0
@@ -36,7 +36,7 @@ _AWAY_S = 30.0
 
 
 class ClusterTurn:
-    """The turn of one cluster, for this process; ``on_begin`` is called by who has just got it."""
+    """Exclusive lock on a cluster for this process. ``on_begin`` is called once the lock is acquired."""
 
     def __init__(self, cluster: Cluster, on_begin: Callable[[], None] = lambda: None) -> None:
         self._cluster = cluster
@@ -46,7 +46,12 @@ class ClusterTurn:
 
     @contextmanager
     def held(self, purpose: str, say: Callable[[str], None]) -> Iterator[None]:
-        """Wait for the turn, saying whom for, and keep it inside the context; again is free."""
+        """Hold the lock inside the context; while waiting, report the current holder. Nesting is allowed.
+
+        Args:
+            purpose: what will be measured, in words, for processes that wait.
+            say: called with a line of text while the lock is held elsewhere.
+        """
         if self._depth:
             yield
             return
@@ -69,7 +74,7 @@ class ClusterTurn:
         seen: tuple[str, float] = ("", 0.0)
         said_at = 0.0
         while (lease := self._try(purpose)) is not None:
-            # Clocks of machines differ: a lease that did not change for so long, as seen here, has expired.
+            # Clocks of machines differ, so this process measures for how long the lease has not changed.
             version = lease["metadata"]["resourceVersion"]
             if version != seen[0]:
                 seen = version, time.monotonic()
@@ -84,7 +89,7 @@ class ClusterTurn:
             time.sleep(_LOOK_S)
 
     def _try(self, purpose: str) -> Object | None:
-        """Take the Lease, or return the one that somebody else has."""
+        """Create the Lease and return None, or return the Lease that another process holds."""
         try:
             self._cluster.create(LEASES, NAMESPACE, self._lease(purpose))
         except ConflictError:
@@ -123,13 +128,13 @@ class ClusterTurn:
             self._remove(lease)
 
     def _remove(self, lease: Object) -> None:
-        """Delete the Lease if it is still what it was."""
+        """Delete the Lease, if it has not changed since it was read."""
         with suppress(ConflictError, NotFoundError):
             self._cluster.delete(LEASES, NAMESPACE, NAME, version=lease["metadata"]["resourceVersion"])
 
 
 def held_by(lease: Object, left_s: float) -> str:
-    """Who has the turn, for what, and when it would end if it were not renewed."""
+    """Return the holder of the lock, its purpose, and when the lease ends without a renewal, in words."""
     holder = _holder(lease).rsplit("-", 1)[0] or "somebody"
     purpose = (lease["metadata"].get("annotations") or {}).get(_PURPOSE, "something")
     measuring = one_line(f"{holder} is measuring {purpose}")

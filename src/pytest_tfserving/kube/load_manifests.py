@@ -1,4 +1,4 @@
-"""The Jobs that load comes from. Pure."""
+"""Manifests of the Jobs that make load. No I/O."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WORKERS = f"{APP}-load"
 MASTER = f"{APP}-load-master"
 LOCUSTFILE_MAP = f"{APP}-load-locustfile"
 CONTAINER = "load"
-# Starts what `load.local` starts, wherever the image has this package.
+# Program of the container: the same load process as on this machine, wherever the image has this package.
 _PROGRAM = (
     "import os, sys; from pytest_tfserving.load.local import WORKER; "
     "os.execv(sys.executable, [sys.executable, '-P', str(WORKER), *sys.argv[1:]])"
@@ -25,9 +25,14 @@ _PROGRAM = (
 
 @dataclass(frozen=True, slots=True)
 class LoadJobs:
-    """What load processes are made of: the image, how many workers, their nodes, the locustfile's name.
+    """Settings of the Jobs of a run of load.
 
-    ``indexed`` is whether the cluster knows indexed Jobs.
+    Attributes:
+        image: the image of load Pods.
+        workers: the number of workers.
+        pods: the resources and the nodes of load Pods.
+        indexed: whether the cluster has indexed Jobs.
+        locustfile: the file name of the locustfile; empty without one.
     """
 
     image: str
@@ -37,7 +42,7 @@ class LoadJobs:
     locustfile: str = ""
 
     def manifests(self, tags: Tags) -> list[Manifest]:
-        """The Job of the workers, and that of the master where there are several."""
+        """Return the Job of the workers, and with several workers the Job of the master."""
         made = [self._job(WORKERS, self.workers, tags)]
         return [*made, self._job(MASTER, 1, tags)] if self.workers > 1 else made
 
@@ -100,18 +105,18 @@ class LoadJobs:
 
 
 def labels(job: str, tags: Tags) -> dict[str, str]:
-    """What load Pods are found by; not the run's own labels, which its servers are found by."""
+    """Return the labels of load Pods; they differ from the labels of the run's servers."""
     return {LOAD: tags.run, "job": job}
 
 
 def locustfile_map(name: str, text: str, tags: Tags) -> Manifest:
-    """The ConfigMap that brings a locustfile."""
+    """Return the ConfigMap with a locustfile."""
     meta = {"name": LOCUSTFILE_MAP, "labels": tags.labels, "annotations": tags.annotations}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {name: text}}
 
 
 def _away_from_servers(tags: Tags) -> dict[str, Any]:
-    """On other nodes than the servers, if there is room: who shares a node shares its memory bandwidth."""
+    """Return an affinity for nodes without servers: processes on a node share its memory bandwidth."""
     term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": tags.labels}}
     preferred = [{"weight": 100, "podAffinityTerm": term}]
     return {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}

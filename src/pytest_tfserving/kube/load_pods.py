@@ -1,4 +1,4 @@
-"""Load from Pods of the cluster: Locust's master and workers as Jobs, told by attach, heard by their logs."""
+"""Load from Pods of the cluster: load processes in Jobs, with orders by attach and lines by logs."""
 
 from __future__ import annotations
 
@@ -52,23 +52,31 @@ if TYPE_CHECKING:
 _LOOK_S = 0.25
 _LAST_WORDS = 20
 _END_S = 5.0
-# Load processes that work say something twice a second.
+# A load process that works writes a line twice a second.
 _QUIET_S = 5.0
 _ASK_AGAIN_S = 2.0
 _MASTER_PORT = 5557
 _MOST_PROCESSES = 64
 _LARGEST_LOCUSTFILE = 900_000
-# The first versions of Kubernetes that know indexed Jobs without being asked to.
+# First version of Kubernetes that has indexed Jobs by default.
 _INDEXED_SINCE = (1, 22)
 _NEEDS_US = "the image of load Pods needs pytest-tfserving in it (--tfserving-load-image)"
 
 
 @dataclass(frozen=True, slots=True)
 class PodPlace:
-    """The cluster that a deployment is on; see `place.Place`.
+    """The cluster of a deployment as a host of load processes; see `place.Place`.
 
-    ``inside`` are the addresses of its replicas there, ``image`` what load Pods start, and ``start_s`` how
-    long they may take to.
+    Attributes:
+        cluster: the cluster.
+        namespace: the namespace of the deployment.
+        tags: the labels of the deployment's objects.
+        inside: the addresses of the replicas inside the cluster.
+        image: the image of load Pods.
+        pods: the resources and the nodes of load Pods.
+        start_s: the seconds that load Pods may take to start.
+        silence_s: the seconds that load Pods may be silent.
+        same_clock: False, because Pods have other clocks than this machine.
     """
 
     cluster: Cluster
@@ -82,11 +90,11 @@ class PodPlace:
     same_clock: bool = False
 
     def most_processes(self, _: Deployment) -> int:
-        """As many as are asked for: the scheduler knows."""
+        """Return a fixed limit; the cluster's scheduler decides whether Pods fit."""
         return _MOST_PROCESSES
 
     def endpoints(self, deployment: Deployment) -> Sequence[Endpoint]:
-        """The replicas' addresses in the cluster."""
+        """Return the addresses of the replicas inside the cluster."""
         if deployment.experiment.protocol == "grpc":
             return [Endpoint(each.host, GRPC_PORT, protocol="grpc") for each in self.inside]
         return self.inside
@@ -95,7 +103,11 @@ class PodPlace:
     def team(
         self, folder: Path, processes: int, locustfile: Path | None, hear: Callable[[int], Hear]
     ) -> Iterator[PodTeam]:
-        """Jobs that were created, and are gone with the context."""
+        """Create Jobs, and delete them when the context is left.
+
+        Raises:
+            ConfigurationError: if the locustfile is too large.
+        """
         jobs = LoadJobs(
             image=self.image,
             workers=processes,
@@ -119,7 +131,7 @@ class PodPlace:
     def _bring(self, locustfile: Path) -> None:
         text = locustfile.read_text(encoding="utf-8")
         if len(text) > _LARGEST_LOCUSTFILE:
-            raise ConfigurationError(f"{locustfile} is too large to be brought to load Pods: over 900 kB.")
+            raise ConfigurationError(f"{locustfile} is too large to be copied to load Pods: over 900 kB.")
         manifest = locustfile_map(locustfile.name, text, self.tags)
         self.cluster.apply(manifest, self.namespace)
 
@@ -129,7 +141,7 @@ class PodPlace:
         return tuple(map(int, numbers)) >= _INDEXED_SINCE
 
     def _delete(self) -> None:
-        """Delete the Jobs and wait for their Pods; the deployment's own end does it again if that fails."""
+        """Delete the Jobs and wait for their Pods; if this fails, the end of the deployment does it again."""
         with suppress(TFServingError):
             with without_interruption():
                 for name in (WORKERS, MASTER):
@@ -148,18 +160,18 @@ class PodTeam:
         self.master = LoadPod(place, folder, MASTER, 0, hear(processes)) if processes > 1 else None
 
     def master_address(self) -> tuple[str, int]:
-        """The master's Pod."""
+        """Return the address of the master's Pod, and its port."""
         assert self.master is not None
         return self.master.address, _MASTER_PORT
 
     def end(self) -> None:
-        """End what hears the Pods."""
+        """End the readers of the Pods' lines."""
         for process in (*self.workers, *([self.master] if self.master else [])):
             process.end()
 
 
 class LoadPod:
-    """The Pod number ``index`` of a Job, once there is one; see `place.Process`."""
+    """The load process in Pod number ``index`` of a Job; see `place.Process`."""
 
     sink = ""
 
@@ -187,7 +199,13 @@ class LoadPod:
         self._reader.start()
 
     def write(self, text: str) -> None:
-        """Write one line to it, waiting for an API server that is away; a Pod that is gone needs none."""
+        """Write one line to the process, and retry while the API server is unreachable.
+
+        Nothing is written if the Pod is gone.
+
+        Raises:
+            UnreachableError: if the API server stays unreachable.
+        """
         if self._stdin is not None and not self._done.is_set():
             persistently(lambda: self._tell(text), AWAY_S)
 
@@ -205,7 +223,7 @@ class LoadPod:
                 raise
 
     def end(self) -> None:
-        """Hear what it says until its end, if that comes soon; a master ends when it is told to."""
+        """End the process; read a worker's lines until its end, for a few seconds at most."""
         if self._done.is_set():
             return
         if self._is_leading:
@@ -219,7 +237,7 @@ class LoadPod:
         self._cluster.close()
 
     def death(self) -> str:
-        """How it ended, or why what it says is of no use any more; empty while it runs and is heard."""
+        """Return how the process ended, or why its lines are lost; empty while it runs."""
         if not self.name:
             return ""
         try:
@@ -251,10 +269,10 @@ class LoadPod:
         self._hear(None)
 
     def _wait_for_its_start(self) -> None:
-        """Wait for the container, and know its Pod.
+        """Wait until the container runs, and keep the name of its Pod.
 
         Raises:
-            DeploymentError: when it will never start.
+            DeploymentError: if the container can never start, or does not start in time.
         """
         place, deadline = self._place, time.monotonic() + self._place.start_s
         selector = labels(self._job, place.tags)
@@ -276,7 +294,7 @@ class LoadPod:
                 raise DeploymentError(text)
 
     def _follow(self) -> None:
-        """Hear its lines until its end; over a new connection, the old ones are passed over."""
+        """Read the process's lines until its end, over new connections if necessary; skip repeated lines."""
         path = f"{PODS.path(self._place.namespace, self.name)}/log"
         while not self._is_over:
             self._hear_log(path)
@@ -290,7 +308,7 @@ class LoadPod:
             self._refuse(f"no load from the cluster: {self.death()}; {_NEEDS_US}")
 
     def _hear_log(self, path: str) -> None:
-        """Hear what is in the log and comes to it, until its end or the end of the connection."""
+        """Read the log from its start, until the end of the process or of the connection."""
         try:
             for line in self._cluster.follow(path, _QUIET_S, container=CONTAINER, follow="true"):
                 self._take(line)
@@ -299,15 +317,15 @@ class LoadPod:
         except PermissionMissingError:
             raise
         except TFServingError:
-            return  # away, or not there for now: what has become of the Pod is looked at next
+            return  # the log is not readable now; the caller checks the Pod next
 
     @property
     def _is_over(self) -> bool:
-        """Whether nothing more is to be heard."""
+        """True if no more lines will be used."""
         return self._done.is_set() or self._has_ended or bool(self._lost)
 
     def _has_heard_all(self, path: str) -> bool:
-        """Whether nothing is in the log that was not heard, now that no more can come."""
+        """Read the whole log of a Pod that has ended; return False if the API server is unreachable."""
         try:
             for line in self._cluster.text(path, container=CONTAINER).splitlines():
                 self._take(line)
@@ -345,7 +363,7 @@ class LoadPod:
         self._has_ended = event in ("refused", "end", "led")
 
     def _ask_again(self) -> None:
-        """Have it say again what follows the last line that was heard: a log can lose a part."""
+        """Ask the process to repeat the lines after the last one read, because a log can lose lines."""
         if self._is_over or time.monotonic() - self._asked_at < _ASK_AGAIN_S:
             return
         self._asked_at = time.monotonic()

@@ -1,4 +1,4 @@
-"""What we change in rendered manifests before they are applied. Pure."""
+"""Changes of rendered manifests before they are applied, and further manifests. No I/O."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Manifest = dict[str, Any]
 
 
 def tagged(manifests: Sequence[Manifest], tags: Tags, namespace: str) -> list[Manifest]:
-    """Copies that carry whose they are, Pods' templates included, and live in ``namespace``."""
+    """Return copies of manifests, in ``namespace``, with the labels of ``tags``, also in Pod templates."""
     made = [copy.deepcopy(each) for each in manifests]
     for manifest in made:
         _tag(manifest, tags)
@@ -33,7 +33,7 @@ def _tag(thing: Manifest, tags: Tags) -> None:
 
 
 def namespace_manifest(name: str, tags: Tags) -> Manifest:
-    """A namespace of our own; its policy is the strictest one, which the base keeps to."""
+    """Return the manifest of a namespace, which warns of Pods against the strictest security standard."""
     labels = {**tags.labels, "pod-security.kubernetes.io/warn": "restricted"}
     return {
         "apiVersion": "v1",
@@ -43,10 +43,10 @@ def namespace_manifest(name: str, tags: Tags) -> Manifest:
 
 
 def replica_service(index: int, tags: Tags, namespace: str) -> Manifest:
-    """A Service for one replica alone, on a port of every node: an address that is always the same Pod.
+    """Return a NodePort Service for one replica, so that its address always leads to the same Pod.
 
-    Also while that is not ready: a server may be too busy to answer its probe, and refused connections would
-    be measured then.
+    The Service also leads to a Pod that is not ready: a server may be too busy to respond to its probe, and
+    refused connections would then be measured.
     """
     selector = {**tags.labels, REPLICA: str(index)}
     manifest = _service(f"{APP}-replica{index}", "NodePort", selector)
@@ -55,7 +55,7 @@ def replica_service(index: int, tags: Tags, namespace: str) -> Manifest:
 
 
 def balanced_service(tags: Tags, namespace: str) -> Manifest:
-    """A Service for all replicas together behind a load balancer of the cluster's provider."""
+    """Return a Service for all replicas together, behind a load balancer of the cluster's provider."""
     manifest = _service(f"{APP}-balanced", "LoadBalancer", dict(tags.labels))
     return tagged([manifest], tags, namespace)[0]
 

@@ -1,4 +1,4 @@
-"""What our objects are called in a cluster."""
+"""Names of this package's objects in a cluster."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ APP = "tfserving"
 CONTAINER = "serving"
 FIELD_MANAGER = "pytest-tfserving"
 REPLICA = "pytest-tfserving/replica"
-# Whose load a Pod makes.
+# Label of load Pods, with the id of the run.
 LOAD = "pytest-tfserving/load-of"
 LOCUSTFILE_FOLDER = "/etc/tfs-load"
 GRPC_PORT = 8500

@@ -1,4 +1,4 @@
-"""What the kubelets of a deployment's nodes tell of its Pods."""
+"""Metrics of a deployment's Pods from the kubelets of their nodes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 def throttling(cluster: Cluster, pods: Sequence[Object]) -> dict[str, Throttling]:
-    """What CPU limits did to each Pod's server until now, by its key, where the nodes tell."""
+    """Return the throttling of each Pod's server by its CPU limit so far, by `container_key`."""
     return seen_by_kubelets(cluster, pods)[0]
 
 
 def seen_by_kubelets(
     cluster: Cluster, pods: Sequence[Object]
 ) -> tuple[dict[str, Throttling], dict[str, CpuReading]]:
-    """Return what CPU limits did to each Pod's server, and the CPU it used, by its key."""
+    """Return the throttling and the CPU time of each Pod's server, both by `container_key`."""
     limited: dict[str, Throttling] = {}
     used: dict[str, CpuReading] = {}
     for pod, page in _pages(cluster, pods):
@@ -37,7 +37,7 @@ def seen_by_kubelets(
 
 
 def _pages(cluster: Cluster, pods: Sequence[Object]) -> Iterator[tuple[Object, str]]:
-    """Yield each Pod with what the kubelet of its node tells of all containers there."""
+    """Yield each Pod with the metrics page of its node's kubelet, which has all containers of the node."""
     for node, here in by_node(pods).items():
         page = cluster.text(f"/api/v1/nodes/{node}/proxy/metrics/cadvisor")
         for pod in here:
@@ -45,13 +45,13 @@ def _pages(cluster: Cluster, pods: Sequence[Object]) -> Iterator[tuple[Object, s
 
 
 def container_key(pod: Object) -> str:
-    """What tells apart all containers that a deployment's servers have been, in words."""
+    """Return a name for a Pod's current container, which differs from those before its restarts."""
     count = restarts(pod)
     return f"Pod {pod['metadata']['name']}" + (f" after {count} restarts" if count else "")
 
 
 def by_node(pods: Sequence[Object]) -> dict[str, list[Object]]:
-    """Pods by the node they are on, less those that are on none yet."""
+    """Return Pods by their node, without Pods that have no node yet."""
     found: defaultdict[str, list[Object]] = defaultdict(list)
     for pod in pods:
         if node := pod["spec"].get("nodeName"):

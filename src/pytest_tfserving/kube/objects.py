@@ -1,4 +1,4 @@
-"""The objects of one deployment: applied together, and gone together, whatever happened in between."""
+"""Objects of a deployment, which are created and deleted together."""
 
 from __future__ import annotations
 
@@ -33,19 +33,25 @@ if TYPE_CHECKING:
     from pytest_tfserving.targets.labels import Leftovers, Tags
     from pytest_tfserving.targets.order import Order
 
-# How long an API server that is away is waited for, and Pods and a namespace to be gone.
+# Longest wait for an API server that does not respond.
 AWAY_S = 60.0
-# A kubelet that missed the end of a Pod looks again after a minute or so.
+# Longest wait for Pods to end. A kubelet that missed the end of a Pod checks again after about a minute.
 _GONE_S = 120.0
 _LOOK_S = 0.25
 _OURS = {MANAGED_BY: US}
-# In a namespace that is not ours, what a killed run can have left.
+# Kinds of objects that are created during a run, and kinds that a killed run can leave behind.
 _MADE_MEANWHILE = (JOBS, SERVICES, CONFIG_MAPS)
 _SWEPT = (DEPLOYMENTS, JOBS, SERVICES, CONFIG_MAPS)
 
 
 class Objects:
-    """The context that the objects of a deployment live in, entered before the first of them is made."""
+    """Context that deletes a deployment's objects, or keeps them on request.
+
+    The context is entered before the first object is created.
+
+    Raises:
+        ConfigurationError: on entering, if the given namespace cannot be used.
+    """
 
     def __init__(self, cluster: Cluster, order: Order, tags: Tags) -> None:
         self._cluster = cluster
@@ -61,7 +67,11 @@ class Objects:
         return self
 
     def apply(self, manifests: Sequence[Object]) -> None:
-        """Make the namespace, if it is to be our own, and everything in it."""
+        """Create the namespace, unless one is given, and all objects in it.
+
+        Raises:
+            ConfigurationError: if a given namespace has an object of the same kind and name.
+        """
         made = tagged(manifests, self._tags, self.namespace)
         if self._own:
             self._cluster.apply(namespace_manifest(self.namespace, self._tags), "")
@@ -73,19 +83,23 @@ class Objects:
             self._cluster.apply(manifest, self.namespace)
 
     def _check_given(self) -> None:
-        """Refuse a namespace that is not there or that another run made for itself."""
+        """Check that the given namespace exists, and was not created by another run.
+
+        Raises:
+            ConfigurationError: if it does not exist, or was created by another run.
+        """
         name = self.namespace
         try:
             found = self._cluster.find(NAMESPACES, "", name)
         except PermissionMissingError:
-            return  # who may use a namespace need not be allowed to look at it
+            return  # a user of a namespace may lack the permission to read the namespace itself
         if found is None:
             raise ConfigurationError(
                 f"there is no namespace {name!r} in context {self._cluster.context.name!r}; create it, "
-                "or drop --tfserving-namespace for one of the run's own."
+                "or drop --tfserving-namespace, and the run creates its own."
             )
         if (found["metadata"].get("labels") or {}).get(MANAGED_BY) == US:
-            raise ConfigurationError(f"namespace {name!r} is another run's own, and goes when that run ends.")
+            raise ConfigurationError(f"namespace {name!r} belongs to another run, which will delete it.")
 
     def _refuse_strangers(self, manifest: Object) -> None:
         if self._own:
@@ -112,9 +126,9 @@ class Objects:
             warnings.warn(TFServingWarning(text), stacklevel=2)
 
     def _delete(self) -> None:
-        """Pods first: a namespace that finds some when it is deleted looks again much later.
+        """Delete Pods first: a namespace deleted while Pods exist is only re-checked much later.
 
-        What is left then measures nothing and is the cluster's to delete, so nobody waits for it.
+        The rest uses no resources, and the cluster deletes it, so this method does not wait for it.
         """
         try:
             with without_interruption():
@@ -133,7 +147,10 @@ class Objects:
                 self._cluster.delete(kind, self.namespace, each["metadata"]["name"])
 
     def _remaining(self) -> list[str]:
-        """What runs or may still run, servers and load: who makes Pods is asked for before them."""
+        """Return the names of all that still runs, servers and load.
+
+        ReplicaSets are listed before Pods, because they can create more.
+        """
         cluster, namespace, labels = self._cluster, self.namespace, self._tags.labels
         makers = list(map(_name, cluster.items(REPLICA_SETS, namespace, labels)))
         servers = cluster.items(PODS, namespace, labels)
@@ -153,20 +170,23 @@ class Objects:
 
 
 def wait_until_gone(remaining: Callable[[], list[str]]) -> None:
-    """Wait until nothing is ``remaining``: what still ends would be measured with the next experiment.
+    """Wait until nothing is ``remaining``, because it would disturb the next measurement.
+
+    Args:
+        remaining: returns the names of the objects that still exist.
 
     Raises:
-        DeploymentError: when that takes too long.
+        DeploymentError: if objects still exist after two minutes.
     """
     deadline = time.monotonic() + _GONE_S
     while names := persistently(remaining, AWAY_S):
         if time.monotonic() > deadline:
-            raise DeploymentError(f"after {_GONE_S:g} s there still is {', '.join(names)}")
+            raise DeploymentError(f"still present after {_GONE_S:g} s: {', '.join(names)}")
         time.sleep(_LOOK_S)
 
 
 def running(cluster: Cluster, pods: Sequence[Object]) -> list[str]:
-    """The Pods that run; of those that have ended only the objects are left, and nobody waits for them."""
+    """Return the names of the Pods that run, and delete the objects of Pods that have ended."""
     ended = [pod for pod in pods if has_ended(pod)]
     for pod in ended:
         cluster.delete(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"], grace_s=0)
@@ -183,14 +203,20 @@ def sweep(
     namespace: str = "",
     say: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Delete what is left over: what runs put into ``namespace`` or into all, then namespaces of runs.
+    """Delete the leftovers of runs: objects in one namespace or in all, then the namespaces of runs.
 
-    Pods are waited for in between: they would be measured with what comes next, and a namespace that finds
-    some when it is deleted looks again much later.
-    Where the user may not look nothing is deleted, which is said too; who has a namespace needs no others.
+    Before namespaces are deleted, Pods must have ended: Pods would disturb the next measurement, and a
+    namespace deleted while Pods exist is only re-checked much later. Kinds of objects that the user may not
+    list are skipped, which ``say`` reports.
+
+    Args:
+        cluster: the cluster.
+        leftovers: the rule for objects that are left over.
+        namespace: the only namespace to look into; empty for all.
+        say: called with a line for each deleted object.
 
     Raises:
-        DeploymentError: when Pods do not end.
+        DeploymentError: if Pods do not end.
     """
     runs: set[str] = set()
     for kind in _SWEPT:
@@ -204,7 +230,10 @@ def sweep(
 def _sweep_kind(
     cluster: Cluster, kind: Kind, namespace: str, leftovers: Leftovers, say: Callable[[str], None]
 ) -> set[str]:
-    """Delete the objects of a kind that are left over, and return whose they are, also if they go already."""
+    """Delete the objects of a kind that are left over; return the ids of their runs.
+
+    The ids include those of objects that are being deleted already.
+    """
     try:
         found = _left(cluster, kind, namespace, leftovers)
     except PermissionMissingError as error:
@@ -215,14 +244,14 @@ def _sweep_kind(
         meta = each["metadata"]
         where = meta.get("namespace", "")
         goes = "deletionTimestamp" not in meta and cluster.delete(kind, where, meta["name"])
-        if goes and where != f"{US}-{meta['labels'][RUN]}":  # who says that a namespace goes has said it all
+        if goes and where != f"{US}-{meta['labels'][RUN]}":  # the line on a namespace includes its objects
             within = f" in {where}" if where else ""
             say(f"deleted {kind.plural}/{meta['name']} of {_experiment(each)}{within}")
     return {each["metadata"]["labels"][RUN] for each in found}
 
 
 def _remaining(cluster: Cluster, namespace: str, leftovers: Leftovers, runs: set[str]) -> list[str]:
-    """What is left over and runs or may still run, and what loads ``runs``; see `Objects`."""
+    """Return the names of leftovers that still run, and of Pods that make load for ``runs``."""
     try:
         makers = list(map(_name, _left(cluster, REPLICA_SETS, namespace, leftovers)))
         pods = cluster.items(PODS, namespace)
@@ -233,7 +262,7 @@ def _remaining(cluster: Cluster, namespace: str, leftovers: Leftovers, runs: set
 
 
 def _left(cluster: Cluster, kind: Kind, namespace: str, leftovers: Leftovers) -> list[Object]:
-    """The objects of a kind that are left over."""
+    """Return the objects of a kind that are left over."""
     with suppress(NotFoundError):
         found = cluster.items(kind, namespace, _OURS)
         return [each for each in found if leftovers.include(_carried(each))]

@@ -1,4 +1,4 @@
-"""Whether a deployment is ready, will be, or never will. Pure: objects of the cluster in, an answer out."""
+"""Readiness of a deployment: ready, waiting, or doomed. Decided from the cluster's objects, without I/O."""
 
 from __future__ import annotations
 
@@ -15,24 +15,28 @@ if TYPE_CHECKING:
     from pytest_tfserving.kube.cluster import Object
 
 _TRANSIENT_EXIT = 128
-# Waiting for these never ends; what else a container waits for may.
+# Waiting reasons of containers that never start.
 _NEVER = ("InvalidImageName", "ErrImageNeverPull", "CreateContainerError", "RunContainerError")
 _PULL = ("ErrImagePull", "ImagePullBackOff")
 _STARTS = ("ContainerCreating", "PodInitializing")
 _NOT_THERE = re.compile(
     r"not found|does not exist|manifest unknown|access denied|unauthorized", re.IGNORECASE
 )
-# What TF Serving, and our server, write when they wait for a model that is not there.
+# Log lines of TF Serving, and of the embedded server, that wait for a missing model.
 _NO_MODEL = re.compile(r"(?:No versions of servable|Could not find base path) .*")
 _MISSING_VOLUME = re.compile(r'(configmap|secret|persistentvolumeclaim) "(?P<name>[^"]+)" not found')
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a cluster says of one deployment at one moment.
+    """State of a deployment in the cluster at one moment.
 
-    ``events`` are those of its namespace, ``logs`` the last lines of Pods that run and are not ready,
-    by name.
+    Attributes:
+        deployment: the Deployment object.
+        pods: the Pods of the deployment.
+        replica_sets: the ReplicaSets of the deployment.
+        events: the events of the namespace.
+        logs: the last lines of the Pods that run and are not ready, by the Pod's name.
     """
 
     deployment: Object
@@ -44,21 +48,28 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Every replica is; ``pods`` are their names, in order of age."""
+    """State of a deployment whose replicas are all ready; ``pods`` are the names of its Pods, by age."""
 
     pods: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Not yet, for ``reason``."""
+    """State of a deployment that may become ready; ``reason`` says what it waits for."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Doomed:
-    """Never, for ``reason``; ``pod`` whose log tells more, that of its ended container if ``previous``."""
+    """State of a deployment that can never become ready.
+
+    Attributes:
+        reason: a sentence.
+        pod: the Pod whose log says more; empty if no log does.
+        container: the container of this log; empty if the Pod has only one.
+        previous: whether the log is that of the container before its restart.
+    """
 
     reason: str
     pod: str = ""
@@ -70,28 +81,28 @@ State: TypeAlias = Ready | Waiting | Doomed
 
 
 def state_of(snapshot: Snapshot) -> State:
-    """What has become of a deployment."""
+    """Return the state of a deployment: ready, waiting or doomed."""
     return next(_reasons(snapshot), None) or _progress(snapshot)
 
 
 def doomed(snapshot: Snapshot) -> Doomed | None:
-    """Why a deployment has no future, None where it has one."""
+    """Return why the deployment can never become ready, or None."""
     return next(_reasons(snapshot), None)
 
 
 def current_pods(snapshot: Snapshot) -> list[Object]:
-    """The Pods that are not on their way out, in order of age."""
+    """Return the Pods that are not being deleted, by age."""
     alive = [pod for pod in snapshot.pods if "deletionTimestamp" not in pod["metadata"]]
     return sorted(alive, key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]))
 
 
 def is_ready(pod: Object) -> bool:
-    """Whether a Pod takes requests."""
+    """Return whether a Pod is ready for requests."""
     return any(each["type"] == "Ready" and each["status"] == "True" for each in _conditions(pod))
 
 
 def has_ended(pod: Object) -> bool:
-    """Whether a Pod is being deleted and none of its containers runs any more, or is just being started."""
+    """Return whether a Pod is being deleted, and no container of it runs or is just being started."""
     states = [each.get("state", {}) for each in _statuses(pod)]
     runs = any("running" in each or each.get("waiting", {}).get("reason") in _STARTS for each in states)
     is_taken_up = bool(pod.get("spec", {}).get("nodeName")) and not states
@@ -99,13 +110,13 @@ def has_ended(pod: Object) -> bool:
 
 
 def has_started(pod: Object) -> bool:
-    """Whether a Pod's containers run, or ran."""
+    """Return whether all containers of a Pod run or have ended."""
     states = [each.get("state", {}) for each in _statuses(pod)]
     return bool(states) and all("running" in each or "terminated" in each for each in states)
 
 
 def ended(pod: Object) -> str:
-    """How a Pod of one container that is not started again has ended; empty while it runs."""
+    """Return how a Pod with one container and without restarts has ended; empty while it runs."""
     for status in _statuses(pod):
         if end := status.get("state", {}).get("terminated"):
             if end.get("reason") == "OOMKilled":
@@ -115,14 +126,14 @@ def ended(pod: Object) -> str:
 
 
 def pod_doomed(pod: Object, events: Sequence[Object]) -> Doomed | None:
-    """Why a Pod will never start, None where it may; ``events`` are those of its namespace."""
+    """Return why a Pod can never start, or None; ``events`` are those of its namespace."""
     uid = pod["metadata"]["uid"]
     own = sorted((each for each in events if each["involvedObject"].get("uid") == uid), key=when)
     return next(_pod_reasons(pod, own, leaving=False), None)
 
 
 def restarts(pod: Object) -> int:
-    """How often a Pod's containers were started again."""
+    """Return how often a Pod's containers were restarted."""
     return sum(each.get("restartCount", 0) for each in _statuses(pod))
 
 
@@ -140,7 +151,7 @@ def _reasons(snapshot: Snapshot) -> Iterator[Doomed]:
 
 
 def _pod_reasons(pod: Object, events: Sequence[Object], *, leaving: bool) -> Iterator[Doomed]:
-    """Why a Pod has no future; while others are ``leaving`` it may wait for their room."""
+    """Yield why a Pod can never start; while other Pods are ``leaving``, it may wait for their resources."""
     name = pod["metadata"]["name"]
     if pod["status"].get("phase") == "Failed":
         why = ": ".join(part for part in (pod["status"].get("reason"), pod["status"].get("message")) if part)
@@ -197,7 +208,7 @@ def _event_reasons(pod: str, events: Sequence[Object]) -> Iterator[Doomed]:
 
 
 def _log_reasons(pod: Object, log: str) -> Iterator[Doomed]:
-    """A server alone in its Pod finds no model: nobody is there who would bring one."""
+    """Yield the log's line on a missing model, if the Pod has no other container that could bring it."""
     if (line := _no_model(log)) and len(pod["spec"]["containers"]) == 1:
         yield Doomed(f"the server in Pod {pod['metadata']['name']} has no model to load: {line}")
 
@@ -208,25 +219,25 @@ def _no_model(log: str) -> str:
 
 
 def _backs_off(reason: str, events: Sequence[Object]) -> bool:
-    """Whether a pull has been given up for a while; the event comes up to ten seconds before the state."""
+    """Return whether a pull backs off. The event comes up to ten seconds before the container's state."""
     told = any(_line(each.get("message", "")) == "Error: ImagePullBackOff" for each in events)
     return told or reason == "ImagePullBackOff"
 
 
 def _last_failed_pull(events: Sequence[Object]) -> str:
-    """Why the image came not: a container that backs off does not say."""
+    """Return why the last pull failed, from events, since the state of a container in back-off lacks it."""
     messages = [_line(each.get("message", "")) for each in events if each.get("reason") == "Failed"]
     return next((text for text in reversed(messages) if text.startswith("Failed to pull image")), "")
 
 
 def _last_probe_failure(events: Sequence[Object], kind: str = "") -> str:
-    """Return what the last probe that failed says, of one kind if that is given."""
+    """Return the message of the last failed probe, of a ``kind`` if it is given."""
     messages = [_line(each.get("message", "")) for each in events if each.get("reason") == "Unhealthy"]
     return next((text for text in reversed(messages) if text.startswith(kind)), "")
 
 
 def _kind_of_probe(killing: str) -> str:
-    """Return which kind of probe a container is killed for, as the messages of its failures begin."""
+    """Return the kind of probe that a container is killed for, as messages of failed probes begin."""
     return next((kind for kind in ("Liveness", "Startup") if kind.lower() in killing), "")
 
 
@@ -275,7 +286,7 @@ def _pod_waits(pod: Object, events: Sequence[Object]) -> str:
 
 
 def is_starting(pod: Object) -> bool:
-    """Whether a Pod's containers run, and it does not take requests yet."""
+    """Return whether a container of a Pod runs, and the Pod is not ready for requests yet."""
     return not is_ready(pod) and any("running" in each.get("state", {}) for each in _statuses(pod))
 
 
@@ -299,7 +310,7 @@ def _ended(status: Object) -> Object:
 
 
 def _previous(status: Object) -> bool:
-    """Whether the container that ended is not the newest one, whose log is another's."""
+    """Return whether a container that ended runs again, so that its log is the previous one."""
     return "terminated" not in status.get("state", {}) and "running" in status.get("state", {})
 
 
@@ -311,7 +322,7 @@ def _limit(pod: Object, container: str) -> str:
 
 
 def _events_of(snapshot: Snapshot, thing: Object) -> list[Object]:
-    """The events about an object, in order of time."""
+    """Return the events about an object, by time."""
     found = [
         event for event in snapshot.events if event["involvedObject"].get("uid") == thing["metadata"]["uid"]
     ]
@@ -319,7 +330,7 @@ def _events_of(snapshot: Snapshot, thing: Object) -> list[Object]:
 
 
 def when(event: Object) -> str:
-    """When an event was last seen, in ISO 8601."""
+    """Return when an event was last seen, in ISO 8601; empty if it is not known."""
     return str(
         event.get("lastTimestamp")
         or event.get("eventTime")
@@ -333,7 +344,7 @@ def _line(text: str) -> str:
 
 
 def deployment_of(manifests: Sequence[Object]) -> Object:
-    """The Deployment that experiments run in."""
+    """Return the Deployment that experiments run in."""
     return next(
         each for each in manifests if each["kind"] == "Deployment" and each["metadata"]["name"] == APP
     )

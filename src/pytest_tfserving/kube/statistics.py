@@ -1,4 +1,4 @@
-"""What replicas have used and how they were held back, as the kubelets of their nodes count it. Pure."""
+"""Resources and throttling of replicas, from the metrics of kubelets. No I/O."""
 
 from __future__ import annotations
 
@@ -21,7 +21,13 @@ _CPU = "container_cpu_usage_seconds_total"
 
 @dataclass(frozen=True, slots=True)
 class Throttling:
-    """What a container's CPU limit did to it since its start, in the scheduler's periods and in seconds."""
+    """Throttling of a container by its CPU limit since the container's start.
+
+    Attributes:
+        periods: the scheduler's periods so far.
+        throttled_periods: the periods in which the container was throttled.
+        throttled_s: the seconds for which the container was throttled.
+    """
 
     periods: int
     throttled_periods: int
@@ -36,7 +42,7 @@ class Throttling:
 
 
 def usage_of(summary: Mapping[str, Any], uid: str) -> Usage | None:
-    """One Pod's part of a kubelet's ``stats/summary``, None where it is not in it."""
+    """Return the usage of the Pod ``uid`` in a kubelet's ``stats/summary``, None if it is not there."""
     for pod in summary.get("pods") or ():
         if pod["podRef"]["uid"] == uid:
             for container in pod.get("containers") or ():
@@ -56,9 +62,9 @@ def _usage(container: Mapping[str, Any]) -> Usage:
 
 
 def throttling_of(page: str, pod: Object) -> Throttling | None:
-    """One Pod's part of a kubelet's ``metrics/cadvisor``, None where it is not in it, or not counted yet.
+    """Return the throttling of a Pod's server in a kubelet's ``metrics/cadvisor``; None if it is not there.
 
-    A container is found by its id: not every kubelet knows of a cgroup which Pod it is of.
+    The container is found by its id, because not every kubelet knows the Pod of a cgroup.
     """
     identity = _container_id(pod)
     for path, counts in _limits(page).items():
@@ -72,9 +78,15 @@ def throttling_of(page: str, pod: Object) -> Throttling | None:
 
 
 def cpu_reading_of(page: str, pod: Object, key: str) -> CpuReading | None:
-    """Return one Pod's CPU in a kubelet's ``metrics/cadvisor`` under ``key``, None where it is not in it.
+    """Return the CPU time of a Pod's server in a kubelet's ``metrics/cadvisor``; None if it is not there.
 
-    Kubelets count it every 10 to 20 s. This page has the time of counting in ms, ``stats/summary`` in s.
+    Kubelets read the CPU time every 10 to 20 s. This page has the time of the reading in ms;
+    ``stats/summary`` has it only in seconds.
+
+    Args:
+        page: the text of the page.
+        pod: the Pod.
+        key: the name of the replica in the result.
     """
     from prometheus_client.parser import text_string_to_metric_families
 
@@ -93,7 +105,7 @@ def cpu_reading_of(page: str, pod: Object, key: str) -> CpuReading | None:
 
 
 def _container_id(pod: Object) -> str:
-    """The id that the container runtime gave the server's container, empty before it has one."""
+    """Return the server container's id in the container runtime; empty before the container has one."""
     for status in pod.get("status", {}).get("containerStatuses") or ():
         if status["name"] == CONTAINER:
             return str(status.get("containerID", "")).rpartition("//")[2]
@@ -101,7 +113,7 @@ def _container_id(pod: Object) -> str:
 
 
 def _limits(page: str) -> dict[str, dict[str, float]]:
-    """The counts of CPU limits by the path of their cgroup; what else a page has is most of it."""
+    """Return the counts of CPU limits by cgroup path. Other lines, most of the page, are not parsed."""
     from prometheus_client.parser import text_string_to_metric_families
 
     lines = [line for line in page.splitlines() if line.startswith(_CFS)]

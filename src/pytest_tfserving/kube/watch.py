@@ -1,4 +1,4 @@
-"""Looks at a deployment again and again while it is loaded: what became of it, what it used."""
+"""Monitoring of a deployment while it is loaded: its incidents, its failure, its resources."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from pytest_tfserving.targets.usage import CpuReading
 
 _LOOK_S = 0.5
-# Kubelets count anew every ten seconds or so, and what they tell of that is long.
+# Kubelets update their counts about every ten seconds, and their pages are long.
 _KUBELETS_S = 5.0
 
 
 def look(cluster: Cluster, namespace: str, tags: Tags) -> Snapshot:
-    """What the cluster says of a deployment now."""
+    """Return the current state of a deployment in the cluster."""
     deployment = cluster.get(DEPLOYMENTS.path(namespace, APP))
     pods = cluster.items(PODS, namespace, tags.labels)
     starting = [pod["metadata"]["name"] for pod in pods if is_starting(pod)]
@@ -51,9 +51,23 @@ def look(cluster: Cluster, namespace: str, tags: Tags) -> Snapshot:
 
 
 class Watch:
-    """Sees what happens to a deployment that was ready with ``pods``.
+    """Monitor of a deployment, polled in a thread inside the context.
 
-    An API server that is away changes nothing: what was seen last stays, and is looked for again.
+    While the API server does not respond, all attributes keep their values.
+
+    Args:
+        cluster: the cluster.
+        namespace: the namespace of the deployment.
+        tags: the labels of the deployment's objects.
+        pods: the Pods that were ready, one for each replica.
+
+    Attributes:
+        throttling: the throttling of each container, by `container_key`.
+        follow: whether to lead the Services of replicas to Pods that replace lost ones.
+        unseen: why the resources used cannot be seen; empty if they can.
+        failure: why the deployment can never become ready; None while it can.
+        usage: the resources used so far; None before the first poll.
+        happened: a sentence for each incident, oldest first.
     """
 
     def __init__(self, cluster: Cluster, namespace: str, tags: Tags, pods: tuple[Object, ...]) -> None:
@@ -92,12 +106,12 @@ class Watch:
             self._look()
 
     def events(self) -> tuple[str, ...]:
-        """What befell the replicas until now, a sentence each."""
+        """Poll the deployment; return a sentence for each incident of a replica so far, oldest first."""
         self._look()
         return tuple(self.incidents)
 
     def _look(self) -> None:
-        # Whatever goes wrong here is looked at again; the run's own errors are the load's to tell.
+        # An error here is not reported: the next poll tries again, and load reports the run's errors.
         with self._looking, suppress(TFServingError):
             snapshot = look(self._cluster, self._namespace, self._tags)
             alive = current_pods(snapshot)
@@ -132,19 +146,19 @@ class Watch:
         )
 
     def _with_throttling(self, key: str) -> Usage:
-        """What a container used, with the share of periods; for how long is too old to be the window's."""
+        """Return the usage of a container with its periods; its throttled seconds are too old for windows."""
         found, used = self.throttling.get(key), self._used[key]
         if found is None:
             return used
         return replace(used, periods=found.periods, throttled_periods=found.throttled_periods)
 
     def _disruptions(self) -> int:
-        """Containers started again and Pods lost since the deployment was ready."""
+        """Return the number of restarted containers and lost Pods since the deployment was ready."""
         again: int = sum(count - self._first.get(uid, 0) for uid, count in self._restarts.items())
         return again + len(self._lost)
 
     def _see_nodes(self, alive: list[Object]) -> None:
-        """Ask the kubelets, unless this user may not; a Pod's share stays counted when it is gone."""
+        """Read the kubelets' metrics, if the user may; the usage of a Pod that is gone still counts."""
         if self.unseen:
             return
         try:
@@ -163,7 +177,7 @@ class Watch:
             return
 
     def _count(self, pod: Object, usage: Usage | None) -> None:
-        """Take in what a Pod has used; a container that was restarted counts on from there."""
+        """Keep the usage of a Pod's container; containers before a restart keep theirs."""
         if usage is None or usage.cpu_s is None:
             return
         self._used[container_key(pod)] = usage

@@ -15,7 +15,7 @@ _REASONS = ("failures", "stalled", "stopped", "decided", "time")
 
 
 class Chorus:
-    """Merges the lines of ``processes`` load processes.
+    """Merger of the lines of ``processes`` load processes.
 
     - A line that needs no merging is returned at once; a ``cause`` gets an index that no other process uses.
     - A ``tick`` is returned once each process has written one since the last merged tick.

@@ -76,7 +76,7 @@ def answer_document(content: bytes, key: str) -> Any:
     try:
         answer = message(f"{_SERVING}PredictResponse").FromString(content)
         if not all(map(_is_written_out, answer.outputs.values())):
-            raise LoadError("the answer has a tensor that is larger than what was sent of it")
+            raise LoadError("the answer has a tensor with more values than were sent")
         outputs = {alias: _listed(to_array(proto)) for alias, proto in answer.outputs.items()}
     except (DecodeError, ValueError):
         raise LoadError("the answer is not a PredictResponse") from None

@@ -42,7 +42,7 @@ _MS = 1_000
 
 
 class LittlesLaw:
-    """Counts how many users the requests of a closed loop need. Requests come block by block.
+    """Counter of the users that the requests of a closed loop need. Requests come block by block.
 
     The pause after a failed request is uncertain by a tenth of a second, so there are two counts.
     """

@@ -34,9 +34,11 @@ class _Seen:
 
 
 class Neighbours:
-    """Adds up the CPU time that other processes than ``own`` used on ``cores``.
+    """Counter of the CPU time that other processes used on the load generator's cores, as /proc shows it.
 
-    Without /proc there are no other processes.
+    Args:
+        cores: the cores of the load generator.
+        own: the ids of the load processes, which do not count.
     """
 
     def __init__(self, cores: Collection[int], own: Collection[int]) -> None:

@@ -67,12 +67,10 @@ def outcome(  # noqa: PLR0913, PLR0917 - what a result is made of
     """
     window = _window(plan, story)
     blocks = _blocks(cpu or CpuHistory().curve(0.0), window)
-    lateness = Lateness(story.late_rows)
-    stretches = Stretches(story.pulses, window.start_s, window.end_s)
-    seen = _Seen(plan.profile, window, story, blocks.at_s, lateness, stretches)
+    seen = _Seen(plan.profile, window, story, blocks.at_s)
     seen.read(records)
     used = _cpu_use(blocks, seen.successes_by_block, window, deployment)
-    intervals, n_eff = _intervals(seen, blocks, used, stretches, story.decider.noise_memory_s)
+    intervals, n_eff = _intervals(seen, blocks, used, story.decider.noise_memory_s)
     result = Result(
         experiment=deployment.label,
         target=deployment.experiment.target,
@@ -92,19 +90,12 @@ def outcome(  # noqa: PLR0913, PLR0917 - what a result is made of
         endpoints=[str(endpoint) for endpoint in deployment.loaded],
         intervals=intervals,
         n_eff=n_eff,
-        decided=story.decider.decisions,
-        undecided=story.decider.undecided(story.ended_at_s),
         arrivals=_arrivals(plan, seen, story, window),
-        alternatives=_all_alternatives(seen, lateness),
-        stages=[_stage(*each) for each in seen.stages],
         configuration=deployment.configuration,
         environment=deployment.environment,
         incomplete=story.incomplete,
-        tracebacks=tuple(story.tracebacks),
-        run_record=_run_record(story, seen.requests),
-        warnings=tuple(filter(None, [seen.shedding.found()])),
     )
-    return _with_causes(_without_needless(_with_series(result, seen, story)), plan, story, seen)
+    return _with_causes(_without_needless(_with_details(result, seen, story)), plan, story, seen)
 
 
 def _blocks(cpu: CpuCurve, window: Window) -> CpuCurve:
@@ -114,13 +105,13 @@ def _blocks(cpu: CpuCurve, window: Window) -> CpuCurve:
 
 
 def _intervals(
-    seen: _Seen, blocks: CpuCurve, used: CpuUse, stretches: Stretches, noise_memory_s: float
+    seen: _Seen, blocks: CpuCurve, used: CpuUse, noise_memory_s: float
 ) -> tuple[dict[str, Interval], dict[str, float]]:
     """Return the 95 % intervals of the window's figures, and how many independent requests each rests on."""
     intervals, n_eff = seen.window.intervals()
     if not used.unknown and (interval := _cpu_interval(blocks, seen.successes_by_block, noise_memory_s)):
         intervals["cpu_per_request_ms"] = interval
-    if interval := stretches.interval(noise_memory_s):
+    if interval := seen.stretches.interval(noise_memory_s):
         intervals["efficiency"], n_eff["efficiency"] = interval, n_eff.get("rps", 0.0)
     return intervals, n_eff
 
@@ -134,22 +125,14 @@ def _cpu_interval(blocks: CpuCurve, successes: Floats, noise_memory_s: float) ->
 class _Seen:
     """All figures that are computed from a run's records, whose blocks are read twice."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what records are seen for
-        self,
-        profile: LoadProfile,
-        window: Window,
-        story: Story,
-        block_edges_s: Floats,
-        lateness: Lateness,
-        stretches: Stretches,
-    ) -> None:
+    def __init__(self, profile: LoadProfile, window: Window, story: Story, block_edges_s: Floats) -> None:
         memory_s = story.decider.noise_memory_s
         self._profile = profile
         self._block_edges_s = block_edges_s
         self.successes_by_block = np.zeros(max(len(block_edges_s) - 1, 0))
         self._window = window
-        self._lateness = lateness
-        self._stretches = stretches
+        self.lateness = Lateness(story.late_rows)
+        self.stretches = Stretches(story.pulses, window.start_s, window.end_s)
         self.cleared = Collected()
         self.window = Part(window.start_s, window.end_s, memory_s)
         self.alternatives = {
@@ -187,7 +170,7 @@ class _Seen:
         self.seconds.add(finished_s, latencies_ms, failed)
         self.littles_law.add(records[:, 0], records[:, 1], failed)
         self.shedding.add(records[:, 1], records[:, 2])
-        self._stretches.add(finished_s[~failed])
+        self.stretches.add(finished_s[~failed])
         if len(self.successes_by_block):
             self.successes_by_block += np.histogram(finished_s[~failed], self._block_edges_s)[0]
         self.requests += len(records)
@@ -211,9 +194,9 @@ class _Seen:
             part.see_again(finished_s, latencies_ms, failed)
         for name, part in self.alternatives.items():
             part.see_again(*_from_elsewhere(name, self._profile, records[~failed]))
-        if self._lateness:
+        if self.lateness:
             inside = (finished_s >= self._window.start_s) & (finished_s <= self._window.end_s) & ~failed
-            self.cleared.add(self._lateness.cleared(records[inside, 0], records[inside, 1]))
+            self.cleared.add(self.lateness.cleared(records[inside, 0], records[inside, 1]))
 
     @property
     def _judged(self) -> list[Part]:
@@ -282,10 +265,22 @@ def _run_record(story: Story, read: int) -> RunRecord:
     return replace(found, to_record=end["to_record"], under_way=end["under_way"], recorded=read)
 
 
-def _with_series(result: Result, seen: _Seen, story: Story) -> Result:
-    """Return the result with what it was second by second, and with the histograms of its slices."""
+def _with_details(result: Result, seen: _Seen, story: Story) -> Result:
+    """Return the result with its decisions, and its figures by stage, slice and second."""
     slice_s, slices = _slices(seen.seconds, story)
-    return replace(result, slice_s=slice_s, slices=slices, series=_series(seen.seconds, story))
+    return replace(
+        result,
+        decided=story.decider.decisions,
+        undecided=story.decider.undecided(story.ended_at_s),
+        alternatives=_all_alternatives(seen),
+        stages=[_stage(*each) for each in seen.stages],
+        slice_s=slice_s,
+        slices=slices,
+        series=_series(seen.seconds, story),
+        tracebacks=tuple(story.tracebacks),
+        run_record=_run_record(story, seen.requests),
+        warnings=tuple(filter(None, [seen.shedding.found()])),
+    )
 
 
 def _without_needless(result: Result) -> Result:
@@ -386,10 +381,10 @@ def _percentiles(part: Part) -> dict[str, Any]:
     }
 
 
-def _all_alternatives(seen: _Seen, lateness: Lateness) -> dict[str, dict[str, Any]]:
+def _all_alternatives(seen: _Seen) -> dict[str, dict[str, Any]]:
     """Return all percentiles that stand beside those that are judged."""
     found = {name: _percentiles(part) for name, part in seen.alternatives.items()}
-    return found | ({CLEARED: _plain(seen.cleared.latencies())} if lateness else {})
+    return found | ({CLEARED: _plain(seen.cleared.latencies())} if seen.lateness else {})
 
 
 def _plain(latencies: Latencies) -> dict[str, Any]:

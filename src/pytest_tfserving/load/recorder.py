@@ -27,7 +27,7 @@ RECORD_BYTES = 8 * FIELDS
 SUCCESS = 0
 # Number of records in a block.
 _BLOCK = 1 << 14
-# Error texts can have ever new details; further causes are counted together.
+# Error texts can differ in every request; beyond this number, causes are counted together.
 MOST_CAUSES = 100
 # Begin of the cause of a request that was due and never sent.
 DROPPED = "not sent"
@@ -45,7 +45,16 @@ class Sink(Protocol):
 
 
 class Recorder:
-    """Writes records to ``sink``; ``announce(index, text)`` is called for every new cause of an error."""
+    """Writer of records.
+
+    Args:
+        sink: the destination of the records.
+        announce: called with the outcome number and the text of every new cause of an error.
+
+    Attributes:
+        requests: the number of requests written so far.
+        failures: the number of failed requests among them.
+    """
 
     def __init__(self, sink: Sink, announce: Callable[[int, str], None]) -> None:
         self._sink = sink

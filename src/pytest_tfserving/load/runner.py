@@ -24,7 +24,8 @@ from pytest_tfserving.processes import available_cores
 from pytest_tfserving.server_side.cpu import CpuHistory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from pytest_tfserving.load.child import LoadChild, Plan
     from pytest_tfserving.load.result import Result
@@ -64,11 +65,9 @@ def run(  # noqa: PLR0913, PLR0917 - what a run is made of
     watch = LoadWatch(plan.profile, child.count, child.place.silence_s, own_shape=child.has_own_shape)
     decider = decider or Decider((), DEFAULT_ALPHA, has_baseline=False)
     story, interrupted = Story(decider, watch, child.has_own_users), False
-    stream = RecordStream(child.records)
-    cpu = cpu or CpuHistory()
+    stream, cpu = RecordStream(child.records), cpu or CpuHistory()
     began = child.send(plan, deployment)
-    origin_s = plan.clock.origin_s
-    neighbours = _neighbours(child, deployment)
+    origin_s, neighbours = plan.clock.origin_s, _neighbours(child, deployment)
     with pulses or nullcontext():
         try:
             for _ in _watch(child, story, deployment, progress, pulses):
@@ -78,21 +77,30 @@ def run(  # noqa: PLR0913, PLR0917 - what a run is made of
                     child.stop("decided")
         except KeyboardInterrupt:
             interrupted = True
-            forget_interruption()
-            story.incomplete = "the run was interrupted"
-            child.stop()
-            _drain(child, story)
+            _give_up(child, story)
     child.end()
     _hear_the_rest(child, story)
-    _compare_at_the_end(story)
     story.taken_by = neighbours.named()
     curve = cpu.curve(origin_s)
     _decided(story, stream, curve, pulses, last=True)
     story.pulses = pulses.rows if pulses else ()
     result = outcome(plan, deployment, story, child.records, as_text(began), curve)
-    for path in child.records:
-        path.unlink(missing_ok=True)
+    _delete(child.records)
     return result, interrupted
+
+
+def _give_up(child: LoadChild, story: Story) -> None:
+    """End the load of a run that the user interrupted."""
+    forget_interruption()
+    story.incomplete = "the run was interrupted"
+    child.stop()
+    _drain(child, story)
+
+
+def _delete(records: Iterable[Path]) -> None:
+    """Delete the files of records, which nothing needs any more."""
+    for path in records:
+        path.unlink(missing_ok=True)
 
 
 def _hear_the_rest(child: LoadChild, story: Story) -> None:
@@ -101,6 +109,7 @@ def _hear_the_rest(child: LoadChild, story: Story) -> None:
         line = child.lines.get()
         if line and line["event"] in ("cause", "traceback", "fault", *OF_THE_MASTER):
             story.hear(line)
+    _compare_at_the_end(story)
 
 
 def _compare_at_the_end(story: Story) -> None:

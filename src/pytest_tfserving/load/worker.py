@@ -17,7 +17,7 @@ do so before anything else is loaded. Each line that the process writes has an `
 ``asked``     the locustfile's shape requests another level (only from the process that leads): ``at_s``,
               ``users``, ``spawn_rate``, and ``failed``, the error of the shape's `tick`
 ``leads``     twice a second, from Locust's master: ``at_s``, and ``stops``, as in a `tick`
-``led``       the same at the end of the run: after the master's first order, or the end of standard input
+``led``       the same at the end of the run: after ``stop``, or the end of standard input
 ``end``       the last line: ``reason`` (`time`, `decided`, `failures`, `stalled`, `stopped`), ``at_s``,
               ``to_record`` (requests that were sent, or were due and not sent), ``under_way`` (requests
               that were given up without a response), ``requests`` recorded, ``lag_p95_ms``, ``late``,
@@ -242,11 +242,12 @@ def lead(plan: dict[str, Any], file: Locustfile | None) -> None:
     speaking = gevent.spawn(say_leading, probe, now_s)
     gevent.sleep(max(-now_s(), 0.0))
     start(runner, plan, file, now_s)
-    next_order()
+    while next_order() == b"decided":
+        pass  # the workers end first
     speaking.kill()
     say_stops("led", probe, now_s)
     while next_order():
-        pass  # the workers end first
+        pass  # some workers may not have ended yet
     if file:
         file.end_leading()
         if file.exit_fault:

@@ -1,1 +1,1 @@
-"""The models this package can make."""
+"""Models that this package can export."""

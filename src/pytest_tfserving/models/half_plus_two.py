@@ -1,4 +1,4 @@
-"""The smallest model that is one: y = x / 2 + 2."""
+"""Smallest useful model: y = x / 2 + 2."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ if TYPE_CHECKING:
 def export(base_path: Path, version: int = 1) -> Path:
     """Write the model to ``base_path/version`` and return ``base_path``.
 
-    Its signature ``serving_default`` has the input ``x``, float32 ``(rows, 1)``, and the output ``y``.
+    The model's signature ``serving_default`` has the input ``x``, float32 of shape ``(rows, 1)``, and the
+    output ``y`` of the same shape.
+
+    Args:
+        base_path: the folder that a server's ``--model_base_path`` names.
+        version: the model's version.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import tensorflow as tf

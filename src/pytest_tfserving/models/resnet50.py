@@ -1,4 +1,4 @@
-"""The reference experiment's model: ResNet50 with its preprocessing inside, as a SavedModel."""
+"""Model of the reference experiment: ResNet50 with its preprocessing inside, as a SavedModel."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _SEED = 20220728
 def export(base_path: Path, version: int = 1, weights: str = "random") -> Path:
     """Write ResNet50 to ``base_path/version`` and return ``base_path``.
 
-    Signatures, each with an output ``output_0`` of shape ``(rows, 1000)``:
+    The signatures, each with an output ``output_0``, float32 of shape ``(rows, 1000)``:
 
     ``serving_default``  ``image_input``: float32 ``(rows, 224, 224, 3)``, pixels from 0 to 255
     ``jpeg``             ``image_bytes``: string ``(rows,)``, JPEG files, decoded and resized in the graph
     ``raw``              ``image_bytes``: string ``(rows,)``, uint8 pixels of 224x224x3
 
     Args:
-        base_path: the folder a server's ``--model_base_path`` names.
+        base_path: the folder that a server's ``--model_base_path`` names.
         version: the model's version.
         weights: ``random`` (the same every time; nothing is downloaded), ``imagenet`` (Keras downloads
-            them) or a Keras weights file.
+            these weights) or the path of a Keras weights file.
 
     Raises:
-        ConfigurationError: for weights that do not load.
+        ConfigurationError: if the weights cannot be loaded.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -64,7 +64,7 @@ def _network(weights: str) -> Any:
 
 
 def _signatures(network: Any, tf: Any) -> dict[str, tuple[Callable[[Any], dict[str, Any]], Any]]:
-    """Each signature's function and the spec of its input."""
+    """Return the function and the input's spec of each signature, by name."""
     from keras.applications.resnet50 import preprocess_input
 
     def pixels(image_input: Any) -> dict[str, Any]:

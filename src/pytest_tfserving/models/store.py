@@ -1,4 +1,4 @@
-"""The models this package can make, exported once and kept in the user's cache."""
+"""Bundled models, exported once and kept in the user's cache."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ MODELS = {
     "resnet50": "pytest_tfserving.models.resnet50",
     "half_plus_two": "pytest_tfserving.models.half_plus_two",
 }
-# Raised whenever an exporter changes what it writes.
+# Number of the exporters' edition, raised whenever an exporter writes another model.
 _EDITION = 1
 
 
 def cache_folder() -> Path:
-    """Where exported models are kept: ``PYTEST_TFSERVING_CACHE``, else the user's cache folder."""
+    """Return the folder of exported models: ``PYTEST_TFSERVING_CACHE``, else the user's cache folder."""
     import platformdirs
 
     own = os.environ.get("PYTEST_TFSERVING_CACHE")
@@ -34,12 +34,16 @@ def cache_folder() -> Path:
 
 
 def exported(name: str, progress: Callable[[str], None]) -> Path:
-    """The SavedModel base folder of a model of ours, exported with random weights if it is not there yet.
+    """Return the SavedModel base folder of a bundled model; export it with random weights if it is missing.
 
-    Safe when several processes want it at once: one exports, the others wait.
+    If several processes need the model at once, one process exports it and the others wait.
+
+    Args:
+        name: the name of the model.
+        progress: called with a line of text before an export.
 
     Raises:
-        ConfigurationError: for an unknown name, and where TensorFlow is not installed.
+        ConfigurationError: if there is no such model, TensorFlow is not installed, or the export fails.
     """
     import filelock
 
@@ -56,7 +60,11 @@ def exported(name: str, progress: Callable[[str], None]) -> Path:
 
 
 def check_name(name: str) -> None:
-    """Raise a ConfigurationError unless ``name`` is a model of ours."""
+    """Check that ``name`` is a bundled model.
+
+    Raises:
+        ConfigurationError: if ``name`` is not a bundled model.
+    """
     if name not in MODELS:
         raise ConfigurationError(
             f"no model {name!r}; {nearest(name, sorted(MODELS))}, or a folder, as ./{name}."
@@ -64,7 +72,11 @@ def check_name(name: str) -> None:
 
 
 def tensorflow_version() -> str:
-    """The installed TensorFlow's version, read without importing it."""
+    """Return the version of the installed TensorFlow, without importing TensorFlow.
+
+    Raises:
+        ConfigurationError: if TensorFlow is not installed.
+    """
     for distribution in ("tensorflow", "tensorflow-cpu", "tensorflow-macos", "tensorflow-intel"):
         try:
             return importlib.metadata.version(distribution)
@@ -74,7 +86,7 @@ def tensorflow_version() -> str:
 
 
 def _export_beside(name: str, target: Path) -> None:
-    """Export in another process and move the whole folder into place, so that no half model is ever seen."""
+    """Export in another process, then rename the folder, so that no incomplete model is ever visible."""
     unfinished = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         done = subprocess.run(

@@ -60,12 +60,7 @@ def html_text(document: Mapping[str, Any]) -> str:
         loader=jinja2.FileSystemLoader(_ASSETS), autoescape=True, undefined=jinja2.StrictUndefined
     )
     counts = Counter(result["verdict"] for result in results)
-    why = [
-        (result["verdict"], result["label"], reason.removeprefix(f"{result['verdict']}: "))
-        for result in results
-        if result["verdict"] in (Verdict.FAIL, Verdict.INVALID)
-        for reason in reasons(result)
-    ]
+    why = _why(results)
     times = sorted(result["started_at"][:16].replace("T", " ") + " UTC" for result in results)
     return environment.get_template("report.html.j2").render(
         document=document,
@@ -102,6 +97,16 @@ def html_text(document: Mapping[str, Any]) -> str:
         plot=_asset("plot.min.js"),
         script=_asset("report.js"),
     )
+
+
+def _why(results: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
+    """Return why results are FAIL or INVALID: the verdict, the label and the reason, a row each."""
+    return [
+        (result["verdict"], result["label"], reason.removeprefix(f"{result['verdict']}: "))
+        for result in results
+        if result["verdict"] in (Verdict.FAIL, Verdict.INVALID)
+        for reason in reasons(result)
+    ]
 
 
 def _without_recordings(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
     from pytest_tfserving.metrics import Metric
+    from pytest_tfserving.schedule import Schedule
 
 _NAME_WIDTH = 27
 _SIMPLE_EVERY_S = 10.0
@@ -76,8 +77,7 @@ class Progress:
             self._ui = "none"
         self._shown_at = -math.inf
         self._open = False
-        # Returns how far the session is, empty until that is known.
-        self.how_far: Callable[[], str] = str
+        self.schedule: Schedule | None = None
 
     def __call__(self, text: str, *, often: bool = False) -> None:
         """Show ``text``; texts that come ``often`` replace each other, or are thinned out in simple mode."""

@@ -1,1 +1,1 @@
-"""What the server's side shows while it is loaded: resources used, and TF Serving's own metrics."""
+"""Server side of a run: resources used under load, and TF Serving's own metrics."""

@@ -1,4 +1,4 @@
-"""CPU that the replicas used while they were loaded, from counts that only grow."""
+"""CPU time of the replicas while they were loaded, from counters that only grow."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _MOST_BLOCKS = 200
-# CPU of children that ended is counted in the kernel's ticks, other CPU in ns: a sum may step back by one.
+# CPU time of ended children is counted in kernel ticks, other CPU time in ns: a sum may fall by one tick.
 _TICK_S = 0.02
 _FEWEST_READINGS = 2
 
 
 @dataclass(frozen=True)
 class CpuCurve:
-    """CPU seconds of all replicas together, at seconds since the run's start.
+    """CPU time of all replicas together over a run.
 
-    ``unseen`` is why there is none, where that is known.
+    Attributes:
+        at_s: the times of the readings, in seconds of the run; shape ``(n,)``.
+        cpu_s: the CPU seconds used until each time; shape ``(n,)``.
+        unseen: why there are no readings; empty if there are, or if the cause is not known.
     """
 
     at_s: Floats
@@ -41,23 +44,23 @@ class CpuCurve:
 
     @property
     def is_enough(self) -> bool:
-        """Whether there is CPU between two readings."""
+        """True if there are at least two readings."""
         return len(self.at_s) >= _FEWEST_READINGS
 
     @property
     def began_anew(self) -> bool:
-        """Whether a count went back, as that of a restarted replica does."""
+        """True if a counter fell, as after the restart of a replica."""
         return bool((np.diff(self.cpu_s) < -_TICK_S).any())
 
     def blocks(self) -> CpuCurve:
-        """Return the readings that cut the time from the first to the last into `_MOST_BLOCKS` at most."""
+        """Return the readings that divide the time into at most `_MOST_BLOCKS` blocks."""
         last = len(self.at_s) - 1
         kept = np.unique(np.linspace(0, last, min(last, _MOST_BLOCKS) + 1).round().astype(int))
         return CpuCurve(self.at_s[kept], self.cpu_s[kept], self.unseen)
 
 
 class CpuHistory:
-    """The readings of each replica so far. A thread may add some while another one asks for the curve."""
+    """Readings of each replica so far. One thread may add readings while another one reads the curve."""
 
     def __init__(self) -> None:
         self._readings: dict[str, list[tuple[float, float]]] = {}
@@ -65,7 +68,7 @@ class CpuHistory:
         self._unseen = ""
 
     def add(self, usage: Usage, placed: Callable[[float], float] = float) -> None:
-        """Keep the readings of ``usage`` that are new, at the time that ``placed`` makes of theirs."""
+        """Add the new readings of ``usage``; ``placed`` converts their times, in seconds since the epoch."""
         self._unseen = usage.unseen
         for reading in usage.cpu:
             if reading.at_s > self._latest_s.get(reading.replica, -math.inf):
@@ -74,9 +77,13 @@ class CpuHistory:
                 known.append((placed(reading.at_s), reading.cpu_s))
 
     def curve(self, origin_s: float) -> CpuCurve:
-        """Return the sum of all replicas for the time in which each was read; ``origin_s`` is its second 0.
+        """Return the sum of all replicas over the time in which each replica was read.
 
-        It has the times of the replica that was read least often. The others' CPU at these is interpolated.
+        The curve has the times of the replica with the fewest readings; the CPU times of the other replicas
+        are interpolated.
+
+        Args:
+            origin_s: the time of the curve's second 0.
         """
         copied = [list(known) for known in list(self._readings.values())]
         if not copied:

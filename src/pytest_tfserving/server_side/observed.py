@@ -1,4 +1,4 @@
-"""What was seen of the replicas during a run of load, and what it explains."""
+"""Observations of the replicas during a run of load, and findings from them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from pytest_tfserving.targets.usage import Usage
 
 _GB = 2**30
-# Less than this explains nothing: a period now and then is throttled on any busy node.
+# A smaller share explains nothing: some periods are throttled on any busy node.
 _LEAST_THROTTLED = 0.02
 _LEAST_FAULTS_PER_S = 10.0
-# Waiting in a batch queue for so many times the inference itself is what a client notices.
+# Clients notice a wait in the batch queue that is longer than this many times the inference.
 _LONG_QUEUE = 0.5
 _QUEUE_IS_FULL = "batch scheduling queue"
 
@@ -23,13 +23,19 @@ Sample = tuple[float, "Usage"]
 
 @dataclass(frozen=True, slots=True)
 class ServerSide:
-    """All replicas together in the window; None is what cannot be seen on that target.
+    """Observations of all replicas together in the window; None if the target does not show the value.
 
-    ``cores`` is the mean number of cores in use, ``rss_bytes`` the highest seen. ``throttled`` is the
-    fraction of the scheduler's periods in which a CPU limit held a replica back, and ``throttled_s`` for how
-    long. ``restarts`` are those of the whole run, ``incidents`` what befell replicas in it, a sentence each.
-    ``tf_metrics`` is what TF Serving's own metrics grew by
-    from before the run's first request to after its last.
+    Attributes:
+        cores: the mean number of cores in use.
+        rss_bytes: the highest resident memory seen.
+        throttled: the fraction of the scheduler's periods in which a CPU limit throttled a replica.
+        throttled_s: the seconds for which CPU limits throttled replicas.
+        context_switches_per_s: involuntary context switches a second.
+        major_faults: the number of pages read from disk.
+        restarts: the number of restarted containers in the whole run.
+        incidents: a sentence for each incident of a replica in the whole run; empty without incidents.
+        tf_metrics: the growth of TF Serving's own metrics from before the first request of the run to after
+            the last one, by name; empty if they are not known.
     """
 
     cores: float | None = None
@@ -44,18 +50,18 @@ class ServerSide:
 
     @property
     def batch_size(self) -> float | None:
-        """The mean number of examples that were run together."""
+        """Mean number of examples in a batch; None if not known."""
         return self._mean("batching_session:processed_batch_size")
 
     @property
     def queue_ms(self) -> float | None:
-        """The mean time that a request waited for its batch."""
+        """Mean time in ms that a request waited for its batch; None if not known."""
         mean_us = self._mean("batching_session:queuing_latency")
         return None if mean_us is None else mean_us / 1e3
 
     @property
     def inference_ms(self) -> float | None:
-        """The mean time that the model ran for one request."""
+        """Mean time in ms that the model ran for a request; None if not known."""
         mean_us = self._mean("runtime_latency")
         return None if mean_us is None else mean_us / 1e3
 
@@ -67,7 +73,14 @@ class ServerSide:
 def observed(
     samples: Sequence[Sample], start_s: float, end_s: float, metrics: Mapping[str, float]
 ) -> ServerSide | None:
-    """What samples, as (seconds, usage), tell of the window; None when nothing was seen."""
+    """Return the observations in a window; None if there are none.
+
+    Args:
+        samples: pairs of a second of the run and the usage until then.
+        start_s: the start of the window, in seconds of the run.
+        end_s: the end of the window, in seconds of the run.
+        metrics: the growth of TF Serving's own metrics.
+    """
     inside = [each for each in samples if start_s <= each[0] <= end_s]
     if len(inside) < 2:  # noqa: PLR2004 - two ends
         inside = list(samples)
@@ -90,7 +103,7 @@ def observed(
 
 
 def cores_by_second(samples: Sequence[Sample]) -> dict[int, float]:
-    """How many cores the replicas used in each whole second, where that was seen."""
+    """Return the number of cores that the replicas used in each whole second, if it was seen."""
     import numpy as np
 
     seen = [(at_s, usage.cpu_s) for at_s, usage in samples if usage.cpu_s is not None and at_s >= 0]
@@ -105,13 +118,13 @@ def cores_by_second(samples: Sequence[Sample]) -> dict[int, float]:
 def findings(
     server: ServerSide, *, length_s: float, vcpus: int | None, errors: Mapping[str, int]
 ) -> Iterator[str]:
-    """Sentences on what may have slowed the server down, the surest causes first.
+    """Yield sentences on causes that may have slowed the server down, the surest causes first.
 
     Args:
-        server: what was seen.
-        length_s: the window's seconds.
-        vcpus: those of all replicas together, None where that is not known.
-        errors: how often each cause of failure came.
+        server: the observations.
+        length_s: the length of the window in seconds.
+        vcpus: the vCPUs of all replicas together; None if not known.
+        errors: the number of failed requests by cause.
     """
     yield from server.incidents
     if server.restarts:
@@ -156,7 +169,7 @@ def _rate(first: float | None, last: float | None, length_s: float) -> float | N
 
 
 def _share(counted: Sequence[Usage]) -> float | None:
-    """The fraction of periods that were throttled, between the first and the last that were counted."""
+    """Return the fraction of throttled periods between the first and the last count; None if not known."""
     if not counted:
         return None
     first, last = counted[0], counted[-1]

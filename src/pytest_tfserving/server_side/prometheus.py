@@ -1,4 +1,4 @@
-"""TF Serving's own metrics: read from every replica, and what they grew by between two readings."""
+"""TF Serving's own metrics: readings of every replica, and the growth between two readings."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ _TIMEOUT_S = 2.0
 
 
 def read_metrics(deployment: Deployment) -> dict[str, float] | None:
-    """Every counter, and every histogram's count and sum, of all replicas together; None unless all tell.
+    """Return every counter, and every histogram's count and sum, summed over all replicas.
 
-    The names are TF Serving's without their prefix and labels: ``request_count``, ``runtime_latency_sum``.
+    The names are TF Serving's without prefix and labels: ``request_count``, ``runtime_latency_sum``. The
+    result is None if a replica does not return its metrics.
     """
     if not deployment.endpoints:
         return None
@@ -50,17 +51,17 @@ def _page(endpoint: Endpoint) -> str:
 
 
 def parse_metrics(text: str) -> dict[str, float]:
-    """The sums over all labels of what a page of metrics holds of TF Serving's.
+    """Return TF Serving's metrics in a page, each summed over all labels.
 
     Raises:
-        ValueError: when it is not in Prometheus's text format.
+        ValueError: if ``text`` is not in Prometheus's text format.
     """
     from prometheus_client.parser import text_string_to_metric_families
 
     total: defaultdict[str, float] = defaultdict(float)
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            # The parser gives counters a suffix that TF Serving's do not have.
+            # The parser adds a suffix to the names of counters, which TF Serving's names lack.
             name = family.name if family.type == "counter" else sample.name
             if name.startswith(_PREFIX) and "le" not in sample.labels:
                 total[one_line(name.removeprefix(_PREFIX))] += sample.value
@@ -68,7 +69,7 @@ def parse_metrics(text: str) -> dict[str, float]:
 
 
 def growth(before: Mapping[str, float] | None, after: Mapping[str, float] | None) -> dict[str, float]:
-    """What every metric grew by; nothing where one reading is missing or a replica began anew in between."""
+    """Return the growth of every metric; empty if a reading is missing, or a replica restarted in between."""
     if before is None or after is None:
         return {}
     grown = {name: value - before.get(name, 0.0) for name, value in sorted(after.items())}

@@ -1,4 +1,4 @@
-"""Looks at a deployment now and then while it is loaded, in a thread that nothing waits for."""
+"""Observation of a deployment while it is loaded, in a thread of its own."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ if TYPE_CHECKING:
     from pytest_tfserving.targets.usage import Usage
 
 _EVERY_S = 0.5
-# A cluster that does not answer must not hold the run's end up.
+# A cluster that does not respond must not delay the end of the run.
 _LAST_LOOK_S = 3.0
 
 
 class ServerWatch:
-    """Watches from entering the context to leaving it; `seen` then adds to a result what was seen.
+    """Watcher of a deployment inside the context; `seen` then adds the observations to a result.
 
-    ``cpu`` is what was seen of the replicas' CPU so far. All times are those of the load's ``clock``.
+    All times are those of the load's ``clock``.
+
+    Attributes:
+        cpu: the CPU readings of the replicas so far.
     """
 
     def __init__(self, deployment: Deployment, clock: LoadClock) -> None:
@@ -51,7 +54,7 @@ class ServerWatch:
             self._metrics = growth(self._before, read_metrics(self._deployment))
 
     def seen(self, result: Result) -> Result:
-        """``result`` with the server's side in it, and the cores in use in its series."""
+        """Return ``result`` with the server's side, and with the cores in use in its series."""
         origin_s = self._clock.origin_s
         samples = [(at_s - origin_s, usage) for at_s, usage in list(self._samples)]
         window = result.window

@@ -1,1 +1,1 @@
-"""How far the figures of a run can be believed."""
+"""Statistics: intervals, sequential evidence and steady states of the figures of a run."""

@@ -1,4 +1,4 @@
-"""Log latencies of blocks of time: each block's mean, and how far from it single requests are."""
+"""Log latencies of blocks of time: the mean of each block, and the distances of requests from this mean."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHORTEST_MS = 1e-6
 
 
 class BlockLatencies:
-    """Requests that are seen twice: once to know each block's mean, once to know how far from it they are."""
+    """Statistics in two passes: the first finds the mean of each block, the second the distances from it."""
 
     def __init__(self, blocks: int) -> None:
         self.counts = np.zeros(blocks)
@@ -31,21 +31,29 @@ class BlockLatencies:
         self._squares = 0.0
 
     def add(self, block: Integers, latencies_ms: Floats) -> None:
-        """See requests for the first time, each with the index of its block."""
+        """Add requests in the first pass.
+
+        Args:
+            block: the index of each request's block; shape ``(n,)``.
+            latencies_ms: the latency of each request; shape ``(n,)``.
+        """
         blocks = len(self.counts)
         self.counts += np.bincount(block, minlength=blocks)
         self._sums += np.bincount(block, weights=_logs(latencies_ms), minlength=blocks)
 
     @property
     def means(self) -> Floats:
-        """Each block's mean log latency; a block without requests has the one before, or the first known."""
+        """Mean log latency of each block; a block without requests has that of the block before.
+
+        Blocks before the first block with requests have the mean of that block.
+        """
         known = self.counts > 0
         last = np.maximum.accumulate(np.where(known, np.arange(len(known)), -1))
         at = np.where(last < 0, int(np.argmax(known)), last)
         return np.asarray(self._sums[at] / np.maximum(self.counts[at], 1))
 
     def add_again(self, block: Integers, latencies_ms: Floats) -> None:
-        """See requests for the second time."""
+        """Add requests in the second pass, with the arguments of `add`."""
         blocks = len(self.counts)
         distances = _logs(latencies_ms) - self.means[block]
         bins = np.clip((distances + _FARTHEST) / _BIN, 0, _BINS - 1).astype(np.int64)
@@ -54,14 +62,14 @@ class BlockLatencies:
 
     @property
     def own_variance(self) -> float:
-        """The variance of single requests about their blocks' means."""
+        """Variance of single requests about the means of their blocks."""
         return self._squares / max(float(self.counts.sum()), 1.0)
 
     def beyond(self, percentiles: Sequence[float]) -> tuple[Floats, Floats]:
-        """Return how far above its block's mean each percentile is, and each block's surplus up to there.
+        """Return the distance of each percentile above its block's mean, and each block's surplus below it.
 
-        The surplus, shape ``(percentiles, blocks)``, is how many more of a block's requests are up to there
-        than of as many requests of all blocks.
+        The distances, shape ``(percentiles,)``, are logarithms. The surplus, shape ``(percentiles, blocks)``,
+        is the number of a block's requests up to this distance, minus the number expected from all blocks.
         """
         by_block = self._distances.reshape(len(self.counts), _BINS)
         up_to = np.cumsum(by_block.sum(axis=0)) / max(float(self.counts.sum()), 1.0)

@@ -1,4 +1,4 @@
-"""How much neighbouring values of a series resemble each other, and how many independent ones it is worth."""
+"""Autocorrelation of a series, and the number of independent values that the series is worth."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 _WINDOW = 5.0
 # How many standard errors above the estimate the upper bound is.
 _ERRORS_ABOVE = 2.0
-# Longer series are measured on their last so many values.
+# Only the last values of a longer series are used.
 MOST_VALUES = 1 << 16
 
 
 def inefficiency(series: Floats) -> tuple[Floats, Floats]:
-    """How many values of each series are worth one independent value, and an upper bound of that.
+    """Return how many values of each series are worth one independent value, and an upper bound of it.
 
-    The statistical inefficiency ``1 + 2 * sum(autocorrelation)``, summed up to a lag of 5 times itself
-    (Sokal, "Monte Carlo methods in statistical mechanics", 1997, section 3) and corrected for the mean that
-    was taken from the same data; its standard error is Wolff's (Computer Physics Communications 156, 2004,
-    eq. 42 and 49). Neither is ever below 1; a constant series has 1.
+    The statistical inefficiency is ``1 + 2 * sum(autocorrelation)``, summed up to a lag of 5 times itself
+    (Sokal, "Monte Carlo methods in statistical mechanics", 1997, section 3) and corrected for the mean, which
+    comes from the same data. Its standard error is Wolff's (Computer Physics Communications 156, 2004, eq. 42
+    and 49). Both results are at least 1; a constant series has 1.
 
     Args:
         series: shape ``(..., n)``.
@@ -47,7 +47,7 @@ def inefficiency(series: Floats) -> tuple[Floats, Floats]:
 
 
 def _autocorrelation(series: Floats, lags: int) -> Floats:
-    """At lags 1 to ``lags``."""
+    """Return the autocorrelation at lags 1 to ``lags``, shape ``(..., lags)``."""
     count = series.shape[-1]
     size = 1 << (count + lags).bit_length()
     spectrum = np.fft.rfft(series - series.mean(axis=-1, keepdims=True), size, axis=-1)

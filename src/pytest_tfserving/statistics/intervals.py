@@ -1,8 +1,8 @@
-"""Confidence intervals of a run's figures, not narrowed by neighbouring requests that resemble each other.
+"""Confidence intervals of a run's figures that allow for correlated requests.
 
-Requests of one run are not independent: a slow moment slows many. All intervals but that of errors are those
-of the mean of blocks of time under a `LevelModel`: the machine and the server may wander, given that their
-memory is bounded.
+Requests of one run are not independent: a slow moment slows many requests. All intervals except that of
+errors come from means of blocks of time under a `LevelModel`: the speed of machine and server may wander, if
+the memory of this wander is bounded.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.floating[Any]]
 
-# A part of a run is cut into so many blocks, of half a second at least where that leaves enough of them.
+# A part of a run is cut into at most this many blocks, of at least half a second if that makes enough blocks.
 MOST_BLOCKS = 200
 _FEWEST_BLOCKS = 20
 _SHORTEST_BLOCK_S = 0.5
 # Fewer requests than this say nothing about how they scatter.
 _FEWEST_REQUESTS = 100
-# With fewer blocks a level cannot be told from noise.
+# With fewer blocks a level cannot be distinguished from noise.
 _FEWEST_FOR_A_LEVEL = 8
 # Student's t for 95 %, from one degree of freedom on.
 _T_OF = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447)
 _Z = 1.96
-# Intervals rest on levels that remember a little longer than is taken for granted, in finer steps than those
-# of verdicts: a memory on its limit is likely thought to be shorter, and the interval would be too narrow.
+# Intervals allow for memories a little above the assumed bound, in finer steps than verdicts. Otherwise a
+# memory at the bound would often be estimated too short, and the interval would be too narrow.
 _LONGER = 1.15
 _STEP = 1.5
 _STILL = 0.8
-# What is counted of a block without requests: a logarithm needs more than nothing.
+# Count of a block without requests: a logarithm needs a positive number.
 _HALF_A_REQUEST = 0.5
 _SHORTEST_MS = 1e-6
 
@@ -47,22 +47,25 @@ Interval = tuple[float, float]
 
 
 def blocks_of(length_s: float) -> int:
-    """Return into how many blocks a part of a run is cut."""
+    """Return the number of blocks for a part of a run of ``length_s`` seconds."""
     return min(max(int(length_s / _SHORTEST_BLOCK_S), _FEWEST_BLOCKS), MOST_BLOCKS)
 
 
 def are_enough(counts: Floats) -> bool:
-    """Return whether the requests of all blocks are enough for an interval."""
+    """Return whether all blocks together have enough requests for an interval."""
     return bool(counts.sum() >= _FEWEST_REQUESTS)
 
 
 def half_widths(series: Floats, block_s: float, noise_memory_s: float) -> tuple[Floats, Floats]:
-    """Return how far the 95 % interval of each series' mean goes below and above the plain mean.
+    """Return the distances of each series' mean from the lower and the upper end of its 95 % interval.
 
     Args:
-        series: one a row, shape ``(series, blocks)``.
-        block_s: how long a block is.
-        noise_memory_s: how long the level remembers at most.
+        series: a series in each row, shape ``(series, blocks)``.
+        block_s: the length of a block in seconds.
+        noise_memory_s: the longest memory of the level in seconds.
+
+    Returns:
+        Two arrays of shape ``(series,)``, both at least 0.
     """
     import numpy as np
 
@@ -87,18 +90,22 @@ def level_widths(
     block_s: float,
     noise_memory_s: float,
 ) -> tuple[Floats, Floats]:
-    """Return how far the level alone takes percentiles down and up, as logarithms of factors.
+    """Return the uncertainty of percentiles downward and upward from the level alone, as logarithms.
 
     For a Gaussian level of mean m and standard deviation s, a percentile's logarithm is
-    ``m + hypot(spread, z s)``, with z the standard normal quantile. Users that wait for their answers send
-    less where the level is high, which takes ``tilt s**2`` off: the tilt is the slope of log counts.
+    ``m + hypot(spread, z s)``, with z the standard normal quantile. Users that wait for their responses send
+    fewer requests while the level is high. This subtracts ``tilt s**2``, where the tilt is the slope of log
+    counts.
 
     Args:
         blocks: log latencies of blocks of time.
-        percentiles: which ones, 50 or more.
-        spreads: how far above its block's mean each of them is.
-        block_s: how long a block is.
-        noise_memory_s: how long the level remembers at most.
+        percentiles: the percentiles, each 50 or more.
+        spreads: the distance of each percentile above its block's mean, as a logarithm.
+        block_s: the length of a block in seconds.
+        noise_memory_s: the longest memory of the level in seconds.
+
+    Returns:
+        Two arrays of shape ``(percentiles,)``, both at least 0.
     """
     import numpy as np
 
@@ -112,14 +119,14 @@ def level_widths(
 
     low, high = _model(means, block_s, noise_memory_s).interval(shift)
     plain = means.mean() + shift(np.array([means.std()]))[:, 0]
-    # What single requests add to the blocks' means is counted with the requests themselves.
+    # The variance that single requests add to the blocks' means is in the requests' own part of the interval.
     own = _Z**2 * blocks.own_variance / max(float(blocks.counts.sum()), 1.0)
     below, above = np.maximum(plain - low, 0.0), np.maximum(high - plain, 0.0)
     return np.sqrt(np.maximum(below**2 - own, 0.0)), np.sqrt(np.maximum(above**2 - own, 0.0))
 
 
 def _tilt(counts: Floats, means: Floats) -> float:
-    """Return by which power of their latencies blocks have fewer requests: from 0 to 1."""
+    """Return the power, from 0 to 1, with which the number of requests falls as latency rises."""
     import numpy as np
 
     variance = float(means.var())
@@ -131,14 +138,14 @@ def _tilt(counts: Floats, means: Floats) -> float:
 def percentile_interval(
     latencies: Latencies, percentile: float, shares: Interval, factors: Interval
 ) -> Interval | None:
-    """Return the 95 % interval of a percentile, in ms; None where it needs latencies above the highest one.
+    """Return the 95 % interval of a percentile in ms; None if its upper end is above the highest latency.
 
     Args:
-        latencies: all of them.
-        percentile: which one.
-        shares: how much smaller, and larger, the share of latencies up to the percentile may be. Neither is
-            taken to be less than that of independent requests.
-        factors: how far the level takes it down and up besides, as logarithms.
+        latencies: all latencies.
+        percentile: the percentile, from 0 to 100.
+        shares: how much smaller, and how much larger, the share of latencies up to the percentile may be.
+            Both are at least the uncertainty of independent requests.
+        factors: the further uncertainty downward and upward from the level, as logarithms.
     """
     count, share = len(latencies), percentile / 100
     independent = _Z * math.sqrt(share * (1 - share) / count)
@@ -158,10 +165,16 @@ def percentile_interval(
 def ratio_interval(
     numerators: Floats, denominators: Floats, block_s: float, noise_memory_s: float
 ) -> Interval | None:
-    """Return the 95 % interval of a ratio of sums from blocks of time; None where there are fewer than two.
+    """Return the 95 % interval of a ratio of sums over blocks of time; None if there are fewer than two.
 
-    The ratio estimator's variance, from what each block's numerator is off by (Cochran, Sampling Techniques,
-    3rd ed., section 6.3).
+    The variance is that of the ratio estimator, from the residual of each block's numerator (Cochran,
+    Sampling Techniques, 3rd ed., section 6.3).
+
+    Args:
+        numerators: the numerator of each block; shape ``(blocks,)``.
+        denominators: the denominator of each block; shape ``(blocks,)``.
+        block_s: the length of a block in seconds.
+        noise_memory_s: the longest memory of the level in seconds.
     """
     import numpy as np
 
@@ -178,9 +191,10 @@ def ratio_interval(
 
 
 def share_interval(hits: int, n_eff: float, count: int) -> Interval | None:
-    """The 95 % interval of the share ``hits / count``, as much as ``n_eff`` independent values tell.
+    """Return the 95 % interval of the share ``hits / count``, as if from ``n_eff`` independent values.
 
-    Wilson's score interval (Journal of the American Statistical Association 22, 1927).
+    This is Wilson's score interval (Journal of the American Statistical Association 22, 1927). It is None
+    without values.
     """
     if not count or n_eff <= 0:
         return None
@@ -192,5 +206,5 @@ def share_interval(hits: int, n_eff: float, count: int) -> Interval | None:
 
 
 def overlap(one: Interval | None, other: Interval | None) -> bool:
-    """Whether two intervals have a value in common; an unknown one is not known to differ."""
+    """Return whether two intervals have a value in common, or one of them is unknown."""
     return one is None or other is None or (one[0] <= other[1] and other[0] <= one[1])

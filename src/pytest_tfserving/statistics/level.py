@@ -1,16 +1,16 @@
-"""Inference on the mean of a series whose level wanders, given that its memory is bounded.
+"""Inference on the mean of a series whose level wanders with a bounded memory.
 
-The model is a Gaussian level that forgets within ``tau`` seconds (an Ornstein-Uhlenbeck process: its
-correlation over t seconds is exp(-t / tau)) plus independent noise. Neither ``tau``, nor how much of the
-variance is the level's, nor the variance itself is known: a grid holds values of the first two, with ``tau``
-up to the noise memory that is assumed, and both are nuisance parameters. Estimating them and going on as if
-they were known is what makes tests on slow noise wrong.
+The model is a Gaussian level with a memory of ``tau`` seconds (an Ornstein-Uhlenbeck process: its correlation
+over t seconds is exp(-t / tau)) plus independent noise. Three values are unknown: ``tau``, the level's share
+of the variance, and the variance itself. A grid has values of the first two, with ``tau`` up to the assumed
+noise memory; both are nuisance parameters. Tests on slow noise go wrong if these parameters are estimated and
+then treated as known.
 
-Evidence is a ratio of densities that do not depend on the scale: of the series averaged over all parameters
-with its mean on one side of a boundary, over the highest one while the mean is on the other side, whatever
-the nuisance parameters (universal inference: Wasserman, Ramdas, Balakrishnan, PNAS 117(29), 2020; the scale
-is integrated out as in the sequential t-test: Rushton, Biometrika 37, 1950; Lai, Annals of Statistics 4(2),
-1976). So it may be looked at again and again.
+Evidence is a ratio of densities that do not depend on the scale. The numerator is the density of the series
+averaged over all parameters, with its mean on one side of a boundary. The denominator is the highest density
+with the mean on the other side, over all nuisance parameters (universal inference: Wasserman, Ramdas,
+Balakrishnan, PNAS 117(29), 2020; the scale is integrated out as in the sequential t-test: Rushton, Biometrika
+37, 1950; Lai, Annals of Statistics 4(2), 1976). So evidence may be evaluated any number of times.
 """
 
 from __future__ import annotations
@@ -29,31 +29,31 @@ if TYPE_CHECKING:
     Floats = NDArray[np.floating[Any]]
     Boundary = Callable[[Floats], Floats]
 
-# The level's variance as a multiple of the noise's, from next to none to nearly all.
+# The level's variance as a multiple of the noise's, from almost none to almost all.
 _RATIOS = (0.05, 0.2, 0.7, 2.5, 10.0, 50.0, 500.0)
 # Memories go down from the highest by this factor, to where blocks no longer resemble each other.
 _STEP = 2.0
 _SHORTEST_IN_BLOCKS = 0.5
 _STILL = 0.6
-# Fewer blocks tell nothing of the scale.
+# Fewer blocks do not show the scale.
 LEAST_BLOCKS = 3
 # Standard deviations, as multiples of the likeliest one, that the scale is integrated over.
 _SCALES = np.geomspace(0.5, 4.0, 10)
-# How far beyond the boundary the mean typically is, in standard deviations of a block.
+# Typical distances of the mean beyond the boundary, in standard deviations of a block.
 _DISTANCES = np.array([0.3, 1.2, 5.0, 20.0])
-# The highest density is searched over two nuisance parameters, which makes the evidence smaller than it has
-# to be. So much is given back: chosen by trials on noise of the kind that `benchmarks/verdict.py` simulates.
+# The denominator is the maximum over two nuisance parameters, which makes evidence smaller than necessary.
+# This constant corrects it. It was chosen by trials on noise as in `benchmarks/verdict.py`.
 _SEARCH_ALLOWANCE = 0.6
-# By how much less likely it is: this power of the standard deviation.
+# A standard deviation above the typical one is less likely by this power of their ratio.
 _RARER = 4.0
-# What evidence costs before it grows with the number of blocks.
+# Constant loss of evidence, before evidence grows with the number of blocks.
 EVIDENCE_COST = 3.0
 _LEAST_VARIANCE = 1e-18
-# The memory of a level that does not wander, in blocks: any will do.
+# Memory, in blocks, of a level that does not wander; the value has no effect.
 _SHORTEST_MEMORY = 1e-6
 _Z = 1.96
 _BISECTIONS = 40
-# Of the fitted polynomial, the highest power first.
+# Coefficients of the fitted polynomial, the highest power first.
 _ERFC = (
     0.17087277,
     -0.82215223,
@@ -70,10 +70,14 @@ _ERFC = (
 
 @dataclass(frozen=True, slots=True)
 class LevelEstimate:
-    """The mean of a series, its standard error, and what its level does, averaged over all parameters.
+    """Estimates of a series, averaged over all parameters; each has the shape of the model's series.
 
-    ``level_sd`` is the level's standard deviation, ``memory_s`` how long it remembers, ``still`` the
-    probability that it does not wander at all.
+    Attributes:
+        mean: the mean of the series.
+        error: the standard error of the mean.
+        level_sd: the standard deviation of the level.
+        memory_s: the memory of the level in seconds.
+        still: the probability that the level does not wander at all.
     """
 
     mean: Floats
@@ -84,13 +88,13 @@ class LevelEstimate:
 
 
 class LevelModel:
-    """Series of block means, which come block by block.
+    """Model of one or several series of block means, which come block by block.
 
     Args:
-        block_s: how long a block is.
-        noise_memory_s: how long the level remembers at most.
-        shape: of what `add` takes: several series at once, as ``(5,)``, or one, ``()``.
-        step: by which factor one memory of the grid is shorter than the next.
+        block_s: the length of a block in seconds.
+        noise_memory_s: the longest memory of the level in seconds.
+        shape: the shape of the values that `add` takes: ``(5,)`` for five series, ``()`` for one.
+        step: the factor between neighbouring memories of the grid.
         still: the prior probability that the level does not wander at all.
     """
 
@@ -116,7 +120,7 @@ class LevelModel:
         self.blocks = 0
 
     def add(self, values: Floats | float) -> None:
-        """Take in one block's values: one step of the Kalman filter for every pair of the grid."""
+        """Add the values of one block: one step of the Kalman filter for every pair of the grid."""
         values = np.asarray(values, float)[..., None]
         if self._origin is None:
             self._origin = values
@@ -135,9 +139,10 @@ class LevelModel:
         """Return the logarithms of the evidence that the mean is below a boundary, and that it is above.
 
         Args:
-            boundary: the boundary for standard deviations of the level, shape ``(..., pairs, scales)``.
-            typical_sd: above it a level's standard deviation is ever less likely. Where the blocks show a
-                larger one, that makes no difference.
+            boundary: returns the boundary for standard deviations of the level, shape
+                ``(..., pairs, scales)``.
+            typical_sd: a standard deviation of the level above this value is less likely, the more it is
+                above. Blocks that show a larger deviation outweigh this.
         """
         if self.blocks < LEAST_BLOCKS or self._origin is None:
             nothing = np.zeros(self._level.shape[:-1])
@@ -152,7 +157,7 @@ class LevelModel:
         )
 
     def _beyond_against_rest(self, limit: Floats, scale: Floats, prior: Floats, sign: int) -> Floats:
-        """Return the evidence that the mean is beyond ``limit``: minus infinity where no estimate is."""
+        """Return the evidence that the mean is beyond ``limit``; minus infinity if no estimate is."""
         best = (self._sums.product / self._sums.ones)[..., None]
         if not (sign * (best - limit) > 0).any():
             return np.full(self._level.shape[:-1], -math.inf)[()]
@@ -161,9 +166,9 @@ class LevelModel:
         return np.asarray(beyond - self._highest(nearest, scale, prior) + _SEARCH_ALLOWANCE)
 
     def _beyond(self, limit: Floats, scale: Floats, prior: Floats, sign: int) -> Floats:
-        """Return the log density averaged over means beyond ``limit`` and all nuisance parameters.
+        """Return the log density averaged over means beyond ``limit`` and over all nuisance parameters.
 
-        How far beyond it the mean is has half-normal priors, whose integrals are known.
+        The distance of the mean beyond ``limit`` has half-normal priors, whose integrals are known.
         """
         likelihood = self._log_likelihood(limit, scale, prior)[..., None]
         slope = sign * (self._sums.product[..., None] - limit * self._sums.ones[:, None]) / scale
@@ -180,7 +185,7 @@ class LevelModel:
         return np.asarray(by_pair.max(axis=-1))
 
     def _log_likelihood(self, mean: Floats, scale: Floats, prior: Floats) -> Floats:
-        """Return it for shape ``(..., pairs, scales)``, up to a constant that all have."""
+        """Return the log likelihood, shape ``(..., pairs, scales)``, up to a common constant."""
         sums = self._sums
         squares = sums.square[..., None] - 2 * mean * sums.product[..., None] + mean**2 * sums.ones[:, None]
         return np.asarray(
@@ -193,7 +198,7 @@ class LevelModel:
         return np.asarray((weights * self._sums.ones).sum(axis=-1))
 
     def components(self) -> tuple[Floats, Floats, Floats]:
-        """Return the posterior weight, mean and standard error of each pair of the grid: Student's t."""
+        """Return the posterior weight, mean and standard error of Student's t for each pair of the grid."""
         assert self._origin is not None
         logs = self._log_densities()
         weights = np.exp(logs - logs.max(axis=-1, keepdims=True))
@@ -203,10 +208,11 @@ class LevelModel:
         return weights, mean, error
 
     def interval(self, shift: Boundary | None = None) -> tuple[Floats, Floats]:
-        """Return the 95 % interval of the mean: of each pair's Student's t, by its posterior weight.
+        """Return the 95 % interval of the mean: each pair's Student's t, weighted by its posterior.
 
         Args:
-            shift: what is added to the mean, for standard deviations of the level: shape ``(..., pairs)``.
+            shift: returns a value to add to the mean for standard deviations of the level, shape
+                ``(..., pairs)``; None to add nothing.
         """
         weights, means, errors = self.components()
         if shift:
@@ -226,7 +232,7 @@ class LevelModel:
         return quantile(0.025), quantile(0.975)
 
     def estimate(self) -> LevelEstimate:
-        """Return the mean, its standard error, and what the level does."""
+        """Return the estimates of the mean and of the level."""
         weights, means, errors = self.components()
         mean = (weights * means).sum(axis=-1)
         variance = (weights * (errors**2 + (means - mean[..., None]) ** 2)).sum(axis=-1)
@@ -236,7 +242,7 @@ class LevelModel:
         return LevelEstimate(mean, np.sqrt(variance), level_sd, memory_s, weights[..., 0])
 
     def _level_variances(self) -> Floats:
-        """Return the variance of the level's block means for each pair."""
+        """Return the variance of the level's block means for each pair of the grid."""
         return np.asarray(self._level_share * self._squares() / max(self.blocks - 1, 1))
 
     def _squares(self) -> Floats:
@@ -244,7 +250,7 @@ class LevelModel:
         return np.maximum(sums.square - sums.product**2 / sums.ones, _LEAST_VARIANCE)
 
     def _log_densities(self) -> Floats:
-        """Return each pair's marginal log density; priors of mean and log scale are flat."""
+        """Return the marginal log density of each pair; the priors of mean and log scale are flat."""
         degrees = (self.blocks - 1) / 2
         sums = self._sums
         return np.asarray(
@@ -257,12 +263,15 @@ class LevelModel:
 
 @dataclass(frozen=True, slots=True)
 class _Steps:
-    """One block's step of a level that is known at the block's start, for each pair of the grid.
+    """Step of the level over a block, given the level at the block's start, for each pair of the grid.
 
-    The block's mean of the level is ``mean`` times the level at the start, plus noise of the variance
-    ``mean_noise``; the level at the end is ``kept`` times it, plus noise of the variance ``renewed``;
-    ``together`` is the covariance of both noises. ``stationary`` is the level's variance, of which a block's
-    mean has less.
+    Attributes:
+        kept: the level at the end is this factor times the level at the start, plus noise.
+        mean: the block's mean of the level is this factor times the level at the start, plus noise.
+        mean_noise: the variance of the noise of the block's mean.
+        renewed: the variance of the noise of the level at the end.
+        together: the covariance of both noises.
+        stationary: the variance of the level; that of a block's mean is smaller.
     """
 
     kept: Floats
@@ -274,7 +283,7 @@ class _Steps:
 
     @classmethod
     def of(cls, block_s: float, memories_s: Floats, level_share: Floats) -> _Steps:
-        """Return the steps of an Ornstein-Uhlenbeck process whose block means vary by ``level_share``."""
+        """Return the step of an Ornstein-Uhlenbeck process whose block means vary by ``level_share``."""
         blocks = block_s / np.maximum(memories_s, _SHORTEST_MEMORY * block_s)
         kept = np.exp(-blocks)
         mean = (1 - kept) / blocks
@@ -292,10 +301,10 @@ class _Steps:
 
 @dataclass(frozen=True, slots=True)
 class _Sums:
-    """Sums over blocks of the filter's surprises, over their variances: of the values and of a constant 1.
+    """Sums over blocks of the filter's innovations, divided by their variances, for the values and for a 1.
 
     ``square``, ``product`` and ``ones`` are the quadratic forms y'Vy, y'V1 and 1'V1 with the inverse
-    covariance V, ``log_variance`` is its determinant's logarithm.
+    covariance V. ``log_variance`` is the logarithm of the covariance's determinant.
     """
 
     square: Floats
@@ -344,13 +353,13 @@ def _log_half(z: Floats) -> Floats:
 
 
 def _log_sum(logs: Floats, axis: tuple[int, ...]) -> Floats:
-    """Return the logarithm of the sum of exponentials; several times as fast as `numpy.logaddexp.reduce`."""
+    """Return the logarithm of a sum of exponentials, several times as fast as `numpy.logaddexp.reduce`."""
     highest = logs.max(axis=axis, keepdims=True)
     return np.asarray(np.log(np.exp(logs - highest).sum(axis=axis)) + highest.squeeze(axis))
 
 
 def _grid(block_s: float, noise_memory_s: float, step: float) -> tuple[Floats, Floats]:
-    """Return pairs of a memory in seconds and a ratio of variances; the first pair has no level."""
+    """Return the pairs of the grid, memory in seconds and ratio of variances; the first has no level."""
     pairs, memory_s = [(0.0, 0.0)], noise_memory_s
     while memory_s >= _SHORTEST_IN_BLOCKS * block_s:
         pairs += [(memory_s, ratio) for ratio in _RATIOS]

@@ -1,4 +1,4 @@
-"""Rates between pulses of the baseline."""
+"""Rates of the baseline between its pulses."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def between_pulses(rps: Floats) -> Floats:
-    """Return the rate of each stretch between two pulses: that of the calls in both; of one pulse its own.
+    """Return the rate of each stretch between two pulses: their harmonic mean. A single pulse has its rate.
 
-    A server's rate over a second is the harmonic mean of what its single requests would give, and over longer
-    times the mean of its seconds. So pulses that are neighbours are joined like the former.
+    A server's rate over a second is the harmonic mean of the rates of its single requests, and over a longer
+    time it is the mean of its seconds. Neighbouring pulses are close in time, so their harmonic mean is used.
     """
     return 2 / (1 / rps[1:] + 1 / rps[:-1]) if len(rps) > 1 else rps

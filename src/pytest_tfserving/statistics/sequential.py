@@ -1,8 +1,8 @@
-"""Evidence on a share that may be looked at after every request.
+"""Evidence on a share that may be evaluated after every request.
 
-An e-process starts at 1 and, while its null hypothesis is true, cannot be expected to grow: it reaches ``1
-/ alpha`` at any time at all with a probability of at most ``alpha`` (Ville's inequality). So a run may be
-watched as often as one likes and stopped at the first decision. All values here are logarithms; all
+An e-process starts at 1, and its expectation does not grow while its null hypothesis is true. It reaches
+``1 / alpha`` at any time with a probability of at most ``alpha`` (Ville's inequality). So a run may be
+evaluated any number of times and stopped at the first decision. All evidence here is in logarithms; all
 functions take arrays.
 """
 
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.floating[Any]]
 
-# Failures come in bursts, and before the first of them nothing tells how long those are.
+# Failures come in bursts. This length is assumed, because no burst was seen before the first one.
 BURST = 8.0
 _TERMS = 400
 _PRECISION = 1e-12
 _TINY = 1e-300
-# How much longer a run is thought of, to say what would decide it.
+# Factors of the run's length for the forecast of the time to a decision.
 _FACTORS = np.geomspace(1, 1000, 146)
 
 
 def share_evidence(limit: float, over: Floats | float, under: Floats | float) -> tuple[Floats, Floats]:
-    """Evidence that a share is below ``limit``, and that it is above it, from (effective) counts.
+    """Return the evidence that a share is below ``limit``, and that the share is above ``limit``.
 
-    The likelihood ratio against the share ``limit``, averaged over shares below (above) it with the weights
-    of a Beta distribution cut off there (Robbins 1970; Howard & Ramdas, Bernoulli 28(3), 2022, for
-    quantiles): ``ln B(a+t, b+h) I_q(a+t, b+h) / (B(a, b) I_q(a, b)) - t ln q - h ln(1-q)``.
+    The evidence is the likelihood ratio against the share ``limit``, averaged over shares below (above) it
+    with the weights of a Beta distribution cut off there (Robbins 1970; Howard & Ramdas, Bernoulli 28(3),
+    2022, for quantiles): ``ln B(a+t, b+h) I_q(a+t, b+h) / (B(a, b) I_q(a, b)) - t ln q - h ln(1-q)``.
 
     Args:
         limit: the share q, in (0, 1).
-        over: how many are over the limit, t.
-        under: how many are not, h.
+        over: t, the (effective) number of values over the limit.
+        under: h, the (effective) number of other values.
     """
     over, under = np.asarray(over, float), np.asarray(under, float)
     null = over * math.log(limit) + under * math.log1p(-limit)
@@ -49,7 +49,7 @@ def share_evidence(limit: float, over: Floats | float, under: Floats | float) ->
 
 
 def log_partial_beta(x: float, a: Floats | float, b: Floats | float) -> Floats:
-    """``ln(B(a, b) I_x(a, b))``, the logarithm of the incomplete beta function."""
+    """Return ``ln(B(a, b) I_x(a, b))``, the logarithm of the incomplete beta function."""
     a, b = np.broadcast_arrays(np.asarray(a, float), np.asarray(b, float))
     direct = x < (a + 1) / (a + b + 2)
     small = _log_fraction(np.where(direct, x, 1 - x), np.where(direct, a, b), np.where(direct, b, a))
@@ -59,9 +59,9 @@ def log_partial_beta(x: float, a: Floats | float, b: Floats | float) -> Floats:
 
 
 def _log_fraction(x: Floats, a: Floats, b: Floats) -> Floats:
-    """``ln(B(a, b) I_x(a, b))`` for ``x < (a + 1) / (a + b + 2)``: a continued fraction.
+    """Return ``ln(B(a, b) I_x(a, b))`` for ``x < (a + 1) / (a + b + 2)``.
 
-    DLMF 8.17.22, evaluated by Lentz's method.
+    This is the continued fraction DLMF 8.17.22, evaluated by Lentz's method.
     """
     c = np.ones_like(a)
     d = 1 / _away_from_zero(1 - (a + b) * x / (a + 1))
@@ -88,12 +88,15 @@ def _lgamma(values: Floats) -> Floats:
 
 
 def needed_factor(limit: float, counts: tuple[float, float], needed: float) -> float:
-    """Return how many times what was seen would be ``needed`` evidence on a share, if it goes on like that.
+    """Return how many times the counts would have to grow, in their ratio, to be ``needed`` evidence.
 
     Args:
-        limit: the share.
-        counts: how many are over the limit, and how many are not.
-        needed: the logarithm of the evidence.
+        limit: the share, in (0, 1).
+        counts: the number of values over the limit, and the number of other values.
+        needed: the logarithm of the evidence that decides.
+
+    Returns:
+        A factor of at least 1; infinite if 1000 times the counts are not enough.
     """
     over, under = counts
     evidence = np.maximum(*share_evidence(limit, over * _FACTORS, under * _FACTORS))

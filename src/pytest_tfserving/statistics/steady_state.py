@@ -1,10 +1,10 @@
-"""Where a run becomes steady, and whether it ever does.
+"""Detection of the steady part of a run, and of runs without one.
 
-Warm-up is cut off by MSER-5 (White, Simulation 69(6), 1997): of the means of five slices, as many are left
-out from the start as make the standard error of what remains smallest, at most half of them, and none after
-the level of what remains was first reached. What remains must neither drift nor jump: the Mann-Kendall test
-with Hamed and Rao's correction for autocorrelation (Journal of Hydrology 204, 1998) and Pettitt's test for a
-change point (Applied Statistics 28(2), 1979), each only where the change is also one that matters.
+MSER-5 cuts off the warm-up (White, Simulation 69(6), 1997): of the means of five slices each, it drops as
+many from the start as minimise the standard error of the rest. At most half of the means are dropped, and no
+mean after the level of the rest was first reached. The rest must neither drift nor jump, by the Mann-Kendall
+test with Hamed and Rao's correction for autocorrelation (Journal of Hydrology 204, 1998) and Pettitt's test
+for a change point (Applied Statistics 28(2), 1979). Both tests count only if the change is large enough.
 """
 
 from __future__ import annotations
@@ -22,45 +22,47 @@ if TYPE_CHECKING:
 
 SLICE_S = 0.1
 _BATCH = 5
-# A cut is taken when its standard error, squared, is within so much of the least, over the root of the
-# number of batches.
+# The first cut is taken whose squared standard error is at most the least one, times 1 plus this value over
+# the root of the number of batches.
 _TOLERANCE = 1.0
-# With fewer batches than this, nothing is said about drift.
+# Drift is not tested with fewer batches.
 FEWEST_BATCHES = 10
-# More are joined, so that the tests' work stays small.
+# More batches are joined, which limits the tests' work.
 _MOST_BATCHES = 100
-# How sure the tests are before they call a series unsteady, and how much of the level a change must be to
-# matter.
+# A series is unsteady if a test has a lower p, and the change is a larger fraction of the level.
 _SIGNIFICANCE = 0.001
 _MATTERS = 0.1
-# Warm-up is over with the first mean that is within so much of the level, or so many times the scatter, if so
-# many of those from there to the cut are as well.
+# Warm-up ends at the first mean near the level, if this share of the means from there to the cut is near it,
+# too. Near is within this fraction of the level, or this many times the scatter.
 _SAME_LEVEL = 0.05
 _BAND = 2.0
 _MOSTLY = 0.5
-# What is cut off has to be off by so many times the scatter: a level that wanders is no warm-up. The scatter
-# of few batches is hardly known, so with this many left it has to be twice as far.
+# A cut needs means that are off by this many times the scatter: a level that wanders is not a warm-up. The
+# scatter of few batches is not well known: with this many batches left, twice the distance is needed.
 _OUTSIDE = 3.0
 _FEW_LEFT = 10
-# What makes a median deviation a standard deviation, for a normal distribution.
+# Standard deviation over median deviation, for a normal distribution.
 _NORMAL = 1.4826
 
 
 @dataclass(frozen=True, slots=True)
 class Steadiness:
-    """From when on a series is steady, in seconds since its start; ``reason`` says why it is not."""
+    """The start of the steady part of a series, in seconds since the series' start.
+
+    ``reason`` is a phrase that says why the series is not steady; empty if it is.
+    """
 
     start_s: float
     reason: str = ""
 
 
 def steadiness(slices: Floats, name: str, slice_s: float = SLICE_S) -> Steadiness:
-    """Cut the warm-up off ``slices``, of ``slice_s`` each, and look for drift and jumps in the rest.
+    """Cut the warm-up off ``slices``, and test the rest for drift and jumps.
 
     Args:
-        slices: shape ``(n,)``; NaN where a slice has no value.
-        name: what they are values of, for the reason.
-        slice_s: how long each slice is.
+        slices: a value for each slice of time, shape ``(n,)``; NaN if a slice has no value.
+        name: the name of the values, for the reason.
+        slice_s: the length of a slice in seconds.
     """
     means = batch_means(slices)
     if len(means) < FEWEST_BATCHES:
@@ -70,9 +72,10 @@ def steadiness(slices: Floats, name: str, slice_s: float = SLICE_S) -> Steadines
 
 
 def _end_of_warm_up(means: Floats, cut: int) -> int:
-    """Return ``cut``, or where the level of the rest was reached before: trouble after that is the server's.
+    """Return the end of the warm-up: ``cut``, or an earlier mean that reached the level of the rest.
 
-    It is 0 where what is before the cut is not off by more than the rest scatters.
+    Trouble after the level was reached is the server's, and is not cut off. The end is 0 if the means before
+    the cut differ from the level by no more than the scatter allows.
     """
     if not cut:
         return 0
@@ -91,7 +94,7 @@ def _end_of_warm_up(means: Floats, cut: int) -> int:
 
 
 def batch_means(slices: Floats) -> Floats:
-    """The means of five slices each; what is missing takes the last value known."""
+    """Return the means of five slices each; a mean without values takes the last mean known."""
     whole = slices[: len(slices) // _BATCH * _BATCH].reshape(-1, _BATCH)
     known = ~np.isnan(whole)
     counts = known.sum(axis=1)
@@ -102,7 +105,7 @@ def batch_means(slices: Floats) -> Floats:
 
 
 def mser(means: Floats) -> int:
-    """How many of ``means`` to leave out from the start, at most half of them."""
+    """Return how many of ``means`` to drop from the start, at most half of them."""
     count = len(means)
     remaining = count - np.arange(count // 2 + 1)
     centred = means - means.mean()
@@ -136,7 +139,7 @@ def _joined(means: Floats) -> Floats:
 
 
 def trend_p(values: Floats) -> float:
-    """The probability of so much of a trend in a series that has none: Mann-Kendall, Hamed-Rao."""
+    """Return the p value of a trend: the Mann-Kendall test with Hamed and Rao's correction."""
     count = len(values)
     rows, columns = np.triu_indices(count, 1)
     score = float(np.sign(values[columns] - values[rows]).sum())
@@ -146,7 +149,7 @@ def trend_p(values: Floats) -> float:
 
 
 def _rank_inflation(values: Floats) -> float:
-    """By how much autocorrelation of the ranks, trend taken out, widens Mann-Kendall's score."""
+    """Return the factor by which autocorrelation of the detrended ranks raises Mann-Kendall's variance."""
     count = len(values)
     detrended = values - _slope(values) * np.arange(count)
     ranks = np.argsort(np.argsort(detrended)).astype(float)
@@ -162,13 +165,16 @@ def _rank_inflation(values: Floats) -> float:
 
 
 def _slope(values: Floats) -> float:
-    """Sen's slope: the median of the slopes between all pairs."""
+    """Return Sen's slope: the median of the slopes between all pairs."""
     rows, columns = np.triu_indices(len(values), 1)
     return float(np.median((values[columns] - values[rows]) / (columns - rows)))
 
 
 def change_point(values: Floats) -> tuple[int, float]:
-    """Pettitt's most likely change point, as the index after it, and its p allowing for autocorrelation."""
+    """Return Pettitt's most likely change point, as the index after it, and its p value.
+
+    The p value allows for autocorrelation.
+    """
     count = len(values)
     ranks = np.argsort(np.argsort(values)) + 1.0
     at = np.arange(1, count)

@@ -1,16 +1,30 @@
-"""Targets: where an experiment runs.
+"""Targets: the places where an experiment can run, a class each; see `Target`."""
 
-Each is a module with ``describe(settings)``, ``unfit(settings, experiment)``,
-``served(settings, experiment, say)``, what tells results apart, and ``deploy(order)``, a context manager that
-yields a `Deployment`. One that cannot take every experiment has ``refusal(settings, experiment)``, why not.
-One whose objects can outlive the process that made them has ``sweep(leftovers, settings, say)`` too: it
-deletes those that `Leftovers` includes, and says so, a line each. One that lies elsewhere has
-``turn(settings)``: what keeps two runs from measuring there at once.
-"""
+from __future__ import annotations
 
-TARGETS = {
-    "local": "pytest_tfserving.targets.local",
-    "docker": "pytest_tfserving.targets.docker",
-    "kubernetes": "pytest_tfserving.targets.kubernetes",
-    "url": "pytest_tfserving.targets.url",
-}
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_tfserving.options import Settings
+    from pytest_tfserving.targets.target import Target
+
+
+def target_of(settings: Settings) -> Target:
+    """Return the target that the settings name; only its own libraries are imported."""
+    match settings.target:
+        case "docker":
+            from pytest_tfserving.targets.docker import DockerTarget
+
+            return DockerTarget(settings)
+        case "kubernetes":
+            from pytest_tfserving.targets.kubernetes import KubernetesTarget
+
+            return KubernetesTarget(settings)
+        case "url":
+            from pytest_tfserving.targets.url import UrlTarget
+
+            return UrlTarget(settings)
+        case _:
+            from pytest_tfserving.targets.local import LocalTarget
+
+            return LocalTarget(settings)

@@ -1,4 +1,4 @@
-"""The baseline of a deployment on this machine."""
+"""Baseline of a deployment on this machine."""
 
 from __future__ import annotations
 
@@ -19,10 +19,15 @@ if TYPE_CHECKING:
 
 
 class BareSessions:
-    """The baseline's process of each replica, started beside it so that their start-ups overlap.
+    """The baseline's processes, one for each replica, which start while the replicas start.
 
-    ``servers`` freezes the replicas. Where they cannot be frozen, and where TensorFlow is missing or cannot
-    load the model, there is no baseline, and what needs one is NOT JUDGED.
+    A baseline is missing if the replicas cannot be frozen, TensorFlow is not installed, or TensorFlow cannot
+    load the model. SLOs that need a baseline are then NOT JUDGED.
+
+    Args:
+        order: the request for the deployment.
+        placement: the cores of the replicas and of the load generator.
+        servers: returns the object that freezes the replicas.
     """
 
     def __init__(self, order: Order, placement: Placement, servers: Callable[[], Freezer]) -> None:
@@ -42,21 +47,25 @@ class BareSessions:
             self._sessions = start_sessions(plans, order.folder)
 
     def pulses(self, clock_path: Path) -> SessionPulses | None:
-        """The pulses of one run of load, not yet begun; the file of its clock is ``clock_path``."""
+        """Return the pulses of a run of load, not yet begun; None without a baseline.
+
+        Args:
+            clock_path: the file of the load clock.
+        """
         if not self._wait_until_ready():
             return None
         servers = self._servers()
         return SessionPulses(self._sessions, servers, clock_path) if can_be_frozen(servers) else None
 
     def right_answer(self) -> Any:
-        """What the model answers in process, None when that is not known or never the same twice."""
+        """Return the model's output in process; None if it is not known, or differs from call to call."""
         ready = self._wait_until_ready()
         if not ready or not ready[0].deterministic:
             return None
         return next(iter(ready[0].answer.values()))
 
     def close(self) -> None:
-        """End the processes."""
+        """End the baseline's processes."""
         for session in self._sessions:
             session.close()
 

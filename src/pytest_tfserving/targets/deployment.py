@@ -1,4 +1,4 @@
-"""What every target yields: one experiment running somewhere."""
+"""Deployment: an experiment running on a target, as every target yields it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,20 @@ if TYPE_CHECKING:
 
 _LOOK_S = 0.05
 
-# Titles and texts that help to see why something failed, as the last lines of a server's log.
+# Titles and texts that help to find the cause of a failure, as the last lines of a server's log.
 Evidence: TypeAlias = list[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """The REST or the gRPC address of one replica."""
+    """The REST or the gRPC address of a replica.
+
+    Attributes:
+        host: a host name or an IP address.
+        port: the TCP port.
+        tls: whether to use TLS.
+        protocol: ``rest`` or ``grpc``.
+    """
 
     host: str
     port: int
@@ -32,7 +39,7 @@ class Endpoint:
 
     @property
     def address(self) -> str:
-        """Host and port, as gRPC's clients take them."""
+        """Host and port as gRPC clients take them, as ``host:8500`` or ``[::1]:8500``."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
@@ -63,16 +70,29 @@ def _nothing_happened() -> list[str]:
 
 @dataclass(frozen=True)
 class Deployment:
-    """One experiment running on one target.
+    """An experiment running on a target.
 
-    ``label`` is what results call it: the experiment's name where its shape was deployed. ``failure()`` is
-    a sentence once something in it has died, known at most ``known_after_s`` later. ``incidents()`` has one
-    for each thing that happened to its replicas, oldest first. ``pulses(path)`` are the baseline's in a run
-    of load whose clock has that file, and ``right_answer()`` is what the baseline answers, both None where
-    there is none. ``load_place`` is where load processes run, this machine where there is none.
-    ``usage()`` is what all replicas have used so far, None where nothing of that is seen. ``unfit`` says what
-    the target lacks for the shape; such a deployment is never judged. ``endpoints`` are REST,
-    ``grpc_endpoints`` gRPC, one a replica in the same order, none where the target does not know them.
+    Attributes:
+        experiment: the experiment.
+        label: the name of the deployment in results: the experiment's name if its shape was deployed.
+        model: the name under which the model is served.
+        path: the model's path in REST, as ``/v1/models/NAME``.
+        endpoints: the REST addresses, one for each replica; empty if the target does not know them.
+        via: the way from the load generator to the replicas, in words.
+        grpc_endpoints: the gRPC addresses, in the order of ``endpoints``; empty if the target does not know
+            them.
+        generator_cores: the cores of this machine for the load generator; empty if it is not pinned.
+        load_place: the host of the load processes; None for this machine.
+        unfit: what the target lacks for the shape, so that results are not judged; empty if it lacks nothing.
+        environment: how the server runs: its flags, cores, image and so on; becomes a part of results.
+        failure: returns a sentence once something in the deployment has died; an empty text before.
+        known_after_s: the longest time in seconds until ``failure`` reports a death.
+        incidents: returns a sentence for each incident of a replica, oldest first.
+        evidence: returns titles and texts that help to find the cause of a failure.
+        pulses: returns the baseline's pulses in a run of load, given the path of its clock; None without a
+            baseline.
+        right_answer: returns the model's output in process for the payload; None if it is not known.
+        usage: returns the resources that all replicas have used so far; None if they cannot be seen.
     """
 
     experiment: Experiment
@@ -96,16 +116,19 @@ class Deployment:
 
     @property
     def loaded(self) -> tuple[Endpoint, ...]:
-        """The addresses that load goes to: those of the experiment's protocol."""
+        """Addresses of the experiment's protocol, which load goes to."""
         return self.grpc_endpoints if self.experiment.protocol == "grpc" else self.endpoints
 
     @property
     def configuration(self) -> dict[str, Any]:
-        """The experiment's, where it was deployed as it says."""
+        """Configuration of the experiment; empty if the target did not deploy it."""
         return self.experiment.configuration if self.label == self.experiment.name else {}
 
     def failure_soon(self) -> str:
-        """`failure`, given a moment: a connection breaks before the process that held it is seen to end."""
+        """Return `failure`, but wait for up to `known_after_s` seconds until there is one.
+
+        A connection breaks before the death of the server's process is known.
+        """
         deadline = time.monotonic() + self.known_after_s
         while not (cause := self.failure()) and time.monotonic() < deadline:
             time.sleep(_LOOK_S)

@@ -1,4 +1,4 @@
-"""The target ``docker``: one container a node, each on cores of its own, on this machine's engine."""
+"""Target ``docker``: a container for each node, on cores of its own, on this machine's engine."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from pytest_tfserving.targets.labels import Leftovers, Tags
 from pytest_tfserving.targets.placement import lacking, place
 from pytest_tfserving.targets.served_model import check_mounted, model_name
 from pytest_tfserving.targets.server_files import write_server_files
+from pytest_tfserving.targets.target import Target
 from pytest_tfserving.targets.usage import CpuReading, Usage
 
 if TYPE_CHECKING:
@@ -48,84 +49,102 @@ _LOG_LINES = 30
 _SIGNALLED = 128
 
 
-def describe(settings: Settings) -> str:
-    """The image, and the engine that runs it."""
-    try:
-        return f"{settings.image} on the engine at {without_secrets(address())}"
-    except ModuleNotFoundError:
-        return settings.image  # the first test says what is missing
-
-
-def unfit(settings: Settings, experiment: Experiment) -> str:  # noqa: ARG001 - every target has this function
-    """What this machine, or its engine, lacks for the experiment; empty when it has it all."""
-    with connect() as engine:
-        cores, ram_bytes = _machine(engine.facts())
-    return lacking(experiment.shape, len(cores), ram_bytes)
-
-
-def served(settings: Settings, experiment: Experiment, say: Callable[[str], None]) -> dict[str, Any]:
-    """Return the image, how it serves, and the model where the image has it."""
-    with connect() as engine:
-        image = engine.image(settings.image, say)
-    found = {"server": str(image.id), **experiment.served}
-    model = model_name(experiment.model)
-    return {**found, "model": f"{model} in the image"} if model_in(image) == model else found
-
-
-def sweep(leftovers: Leftovers, _: Settings, say: Callable[[str], None]) -> None:
-    """Remove the containers that are left over."""
-    with connect() as engine:
-        for each in engine.sweep(leftovers):
-            say(f"deleted {each}")
-
-
 def _machine(facts: dict[str, Any]) -> tuple[list[int], int]:
-    """The cores and the RAM that this process and the engine both have."""
+    """Return the cores, and the bytes of RAM, that both this process and the engine can use."""
     cores = available_cores() if CAN_PIN else list(range(facts["cores"]))
     return cores, min(psutil.virtual_memory().total, facts["ram_bytes"])
 
 
-@contextmanager
-def deploy(order: Order) -> Iterator[Deployment]:
-    """Start the containers, wait until each has its model AVAILABLE, and remove them afterwards."""
-    experiment, settings = order.experiment, order.settings
-    with connect() as engine, ExitStack() as stack:
-        engine.sweep(Leftovers())
-        facts = engine.facts()
-        image = engine.image(settings.image, order.progress)
-        placement = place(experiment.shape, *_machine(facts))
-        plan = _plan(order, image, facts)
-        stack.enter_context(_Containers(engine, order, plan.tags))
-        count = len(placement.replicas)
-        most_s = count * settings.ready_timeout_s
-        about = f"{count} x {experiment.shape.vcpus} vCPUs, at most {most_s:g} s"
-        order.progress(f"{experiment.name}: starting {about}")
-        replicas = [_start(engine, plan, index, cores) for index, cores in enumerate(placement.replicas)]
-        bare = BareSessions(order, placement, lambda: _freezer(replicas))
-        stack.callback(bare.close)
-        _wait(order, replicas)
-        yield Deployment(
-            experiment=experiment,
-            label=experiment.name,
-            model=plan.model,
-            path=f"/v1/models/{plan.model}",
-            endpoints=tuple(replica.rest for replica in replicas),
-            grpc_endpoints=tuple(replica.grpc for replica in replicas),
-            via=replicas[0].via,
-            generator_cores=placement.generator if CAN_PIN else frozenset(),
-            unfit=placement.unfit,
-            environment=_environment(plan, image, facts, placement),
-            failure=lambda: _failure(replicas),
-            evidence=lambda: _evidence(replicas),
-            pulses=bare.pulses,
-            right_answer=bare.right_answer,
-            usage=lambda: _usage(replicas),
-        )
+class DockerTarget(Target):
+    """Target ``docker``: containers of an engine on this machine."""
+
+    leaves_objects = True
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def describe(self) -> str:
+        """Return the image, and the engine that runs it, in words."""
+        try:
+            return f"{self._settings.image} on the engine at {without_secrets(address())}"
+        except ModuleNotFoundError:
+            return self._settings.image  # the first test says what is missing
+
+    def unfit(self, experiment: Experiment) -> str:
+        """Return what this machine, or its engine, lacks for the experiment; empty if nothing."""
+        with connect() as engine:
+            cores, ram_bytes = _machine(engine.facts())
+        return lacking(experiment.shape, len(cores), ram_bytes)
+
+    def served(self, experiment: Experiment, say: Callable[[str], None]) -> dict[str, Any]:
+        """Return the image's id, how the server serves, and the model if the image has it."""
+        with connect() as engine:
+            image = engine.image(self._settings.image, say)
+        found = {"server": str(image.id), **experiment.served}
+        model = model_name(experiment.model)
+        return {**found, "model": f"{model} in the image"} if model_in(image) == model else found
+
+    @contextmanager
+    def deploy(self, order: Order) -> Iterator[Deployment]:
+        """Start the containers, wait until each has its model AVAILABLE, and remove them afterwards.
+
+        Raises:
+            DeploymentError: if a container ends, or its model is not AVAILABLE in time.
+        """
+        experiment, settings = order.experiment, order.settings
+        with connect() as engine, ExitStack() as stack:
+            engine.sweep(Leftovers())
+            facts = engine.facts()
+            image = engine.image(settings.image, order.progress)
+            placement = place(experiment.shape, *_machine(facts))
+            plan = _plan(order, image, facts)
+            stack.enter_context(_Containers(engine, order, plan.tags))
+            count = len(placement.replicas)
+            most_s = count * settings.ready_timeout_s
+            about = f"{count} x {experiment.shape.vcpus} vCPUs, at most {most_s:g} s"
+            order.progress(f"{experiment.name}: starting {about}")
+            replicas = [_start(engine, plan, index, cores) for index, cores in enumerate(placement.replicas)]
+            bare = BareSessions(order, placement, lambda: _freezer(replicas))
+            stack.callback(bare.close)
+            _wait(order, replicas)
+            yield Deployment(
+                experiment=experiment,
+                label=experiment.name,
+                model=plan.model,
+                path=f"/v1/models/{plan.model}",
+                endpoints=tuple(replica.rest for replica in replicas),
+                grpc_endpoints=tuple(replica.grpc for replica in replicas),
+                via=replicas[0].via,
+                generator_cores=placement.generator if CAN_PIN else frozenset(),
+                unfit=placement.unfit,
+                environment=_environment(plan, image, facts, placement),
+                failure=lambda: _failure(replicas),
+                evidence=lambda: _evidence(replicas),
+                pulses=bare.pulses,
+                right_answer=bare.right_answer,
+                usage=lambda: _usage(replicas),
+            )
+
+    def sweep(self, leftovers: Leftovers, say: Callable[[str], None]) -> None:
+        """Remove the containers that are left over, and say so with a line for each."""
+        with connect() as engine:
+            for each in engine.sweep(leftovers):
+                say(f"deleted {each}")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What all containers of a deployment have in common; ``mounts`` are folders here and there."""
+    """Values that all containers of a deployment share.
+
+    Attributes:
+        tags: the labels of the containers.
+        image: the id of the image.
+        model: the name under which the model is served.
+        mounts: the container's path of each mounted folder, by its path on this machine.
+        flags: the flags of the server.
+        ram_bytes: the memory limit of a container in bytes.
+        user: the user that the server runs as, as ``UID:GID``; None for the image's own.
+    """
 
     tags: Tags
     image: str
@@ -143,7 +162,7 @@ def _plan(order: Order, image: Image, facts: dict[str, Any]) -> Plan:
     mounts, user = {str(files): _FILES}, None
     if model_in(image) != model:
         base_path = order.model_path().resolve()
-        check_mounted(base_path)  # what is wrong with it is said before anything is started
+        check_mounted(base_path)  # reports a wrong folder before any container is started
         mounts[str(base_path)] = f"/models/{model}"
         user = _who_can_read(base_path, rootless=facts["rootless"])
     return Plan(
@@ -158,9 +177,9 @@ def _plan(order: Order, image: Image, facts: dict[str, Any]) -> Plan:
 
 
 def _who_can_read(base_path: Path, *, rootless: bool) -> str | None:
-    """The user to run a container as that reads ``base_path``; None is the image's own, if everybody can.
+    """Return a user that can read ``base_path``; None, for the image's own, if every user can.
 
-    A rootless engine's root is the user who runs it.
+    The root of a rootless engine is the user that runs the engine.
     """
     found = [path for path in (base_path, *base_path.rglob("*")) if path.exists()]
     if all(path.stat().st_mode & stat.S_IROTH for path in found):
@@ -183,7 +202,10 @@ def _environment(plan: Plan, image: Image, facts: dict[str, Any], placement: Pla
 
 
 class _Containers:
-    """The context that a deployment's containers live in, entered before the first of them is made."""
+    """Context that removes a deployment's containers, or keeps them on request.
+
+    The context is entered before the first container is created.
+    """
 
     def __init__(self, engine: Engine, order: Order, tags: Tags) -> None:
         self._engine = engine
@@ -219,7 +241,18 @@ class _Containers:
 
 @dataclass(frozen=True)
 class Replica:
-    """One container that was started."""
+    """A container that was started.
+
+    Attributes:
+        index: the number of the replica, from 0.
+        cores: the cores that the container is pinned to.
+        engine: the container engine.
+        container: the container.
+        rest: the REST address.
+        grpc: the gRPC address.
+        reached: the way from the load generator to the container, in words.
+        ram_bytes: the memory limit of the container in bytes.
+    """
 
     index: int
     cores: tuple[int, ...]
@@ -232,17 +265,17 @@ class Replica:
 
     @property
     def name(self) -> str:
-        """How it is called in texts."""
+        """Name of the replica in messages."""
         return f"replica {self.index}"
 
     def state(self) -> dict[str, Any]:
-        """Its state, as the engine has it."""
+        """Return the container's state from the engine."""
         self.container.reload()
         found: dict[str, Any] = self.container.attrs["State"]
         return found
 
     def last_lines(self, count: int = _LOG_LINES) -> str:
-        """The end of its log."""
+        """Return the last ``count`` lines of the container's log."""
         return lines(self.container.logs(tail=count).decode(errors="replace")).strip()
 
 
@@ -262,7 +295,7 @@ def _start(engine: Engine, plan: Plan, index: int, cores: tuple[int, ...]) -> Re
             cpuset_cpus=",".join(map(str, cores)),
             mem_limit=plan.ram_bytes,
             memswap_limit=plan.ram_bytes,
-            # The image's own would run beside the load.
+            # The image's own health check would run beside the load.
             healthcheck={"test": ["NONE"]},
         )
         container.start()
@@ -272,10 +305,11 @@ def _start(engine: Engine, plan: Plan, index: int, cores: tuple[int, ...]) -> Re
 
 
 def _addresses(container: Container) -> tuple[Endpoint, Endpoint, str]:
-    """REST, gRPC, and how they are reached.
+    """Return the REST and the gRPC address of a container, and the way to them in words.
 
-    A container's own address needs nothing between load and server. It is used where the engine's bridge is
-    an interface of this machine; else, as with an engine in a virtual machine, a port that it forwards.
+    The container's own address has no proxy between load and server. It is used if the engine's bridge is an
+    interface of this machine. Otherwise, for example if the engine runs in a virtual machine, the addresses
+    are ports that the engine forwards.
     """
     networks = container.attrs["NetworkSettings"]["Networks"].values()
     ours = {address.address for each in psutil.net_if_addrs().values() for address in each}
@@ -294,7 +328,7 @@ def _addresses(container: Container) -> tuple[Endpoint, Endpoint, str]:
 def _published(container: Container, port: int) -> Endpoint:
     bindings = container.attrs["NetworkSettings"]["Ports"].get(f"{port}/tcp") or []
     if not bindings:
-        return Endpoint(_HOST, port)  # the container has ended already, which `failure` tells
+        return Endpoint(_HOST, port)  # the container has ended already; `failure` reports it
     return Endpoint(_HOST, int(bindings[0]["HostPort"]))
 
 
@@ -356,7 +390,7 @@ def _evidence(replicas: Sequence[Replica]) -> Evidence:
 
 
 def _freezer(replicas: Sequence[Replica]) -> Freezer:
-    """Return signals to the containers' processes where they take ours, since the engine is slow at it."""
+    """Return the object that freezes the containers: by signals if possible, else by the slower engine."""
     engine = replicas[0].engine
     with engine.asked("asking for a container's processes"):
         pids = [_pids(replica.container) for replica in replicas]
@@ -367,14 +401,14 @@ def _freezer(replicas: Sequence[Replica]) -> Freezer:
 
 
 def _pids(container: Container) -> list[int]:
-    """Return the numbers of a container's processes, as the engine's machine has them."""
+    """Return the ids of a container's processes on the engine's machine."""
     table = container.top()
     column = table["Titles"].index("PID")
     return [int(row[column]) for row in table["Processes"]]
 
 
 def _takes_our_signals(pid: int, ids: Sequence[str]) -> bool:
-    """Whether ``pid`` is a process of one of the containers on this machine, too, and takes our signals."""
+    """Return whether ``pid`` is, on this machine too, a process of a container and accepts our signals."""
     try:
         groups = Path(f"/proc/{pid}/cgroup").read_text(encoding="ascii")
         os.kill(pid, 0)
@@ -411,4 +445,4 @@ def _used(replica: Replica) -> Usage:
             cpu=(CpuReading(str(replica.container.id), (asked_s + time.time()) / 2, cpu_s),),
         )
     except (docker.errors.DockerException, requests.RequestException, KeyError):
-        return Usage()  # of a container that has ended nothing is known
+        return Usage()  # the container has ended, so nothing is known

@@ -1,4 +1,4 @@
-"""The target ``kubernetes``: one Pod a node, on nodes of a cluster that a kubeconfig reaches."""
+"""Target ``kubernetes``: a Pod for each node of the shape, in a cluster of a kubeconfig."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 import warnings
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.addresses import without_secrets
@@ -36,9 +37,11 @@ from pytest_tfserving.probe import best_state, wait_until_available
 from pytest_tfserving.targets.deployment import Deployment
 from pytest_tfserving.targets.labels import OWNER, Leftovers, Tags, owner_of
 from pytest_tfserving.targets.served_model import model_name
+from pytest_tfserving.targets.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from pytest_tfserving.experiment import Experiment
     from pytest_tfserving.kube.access import Reach
@@ -50,140 +53,142 @@ if TYPE_CHECKING:
     from pytest_tfserving.targets.order import Order
 
 _LOOK_S = 0.25
-# A kubelet looks at its containers once a second and then tells, and we ask twice a second.
+# A kubelet checks its containers once a second and then reports; this process reads twice a second.
 _KNOWN_AFTER_S = 3.0
 _ADVICE = "raise --tfserving-ready-timeout if it only needs longer"
 
 
-# --- which cluster ---
+class KubernetesTarget(Target):
+    """Target ``kubernetes``: Pods of a cluster that a kubeconfig reaches.
 
+    The context is read once a session: later changes of the kubeconfig have no effect.
+    """
 
-def pinned_context(settings: Settings) -> Context:
-    """The cluster of this session, read once: what happens to the kubeconfig later moves nothing."""
-    if "context" not in settings.kept:
-        paths = kubeconfig_paths(settings.kubeconfig)
-        name = settings.contexts[0] if settings.contexts else ""
-        settings.kept["context"] = pinned(paths, name, settings.allowed_contexts)
-    found: Context = settings.kept["context"]
-    return found
+    leaves_objects = True
 
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._is_unseen_told = False
 
-def _cluster(settings: Settings) -> Cluster:
-    if "cluster" not in settings.kept:
-        settings.kept["cluster"] = Cluster(pinned_context(settings))
-    found: Cluster = settings.kept["cluster"]
-    return found
+    @cached_property
+    def context(self) -> Context:
+        """The session's cluster."""
+        return self._pinned(self._settings.contexts[0] if self._settings.contexts else "")
 
+    @cached_property
+    def cluster(self) -> Cluster:
+        """Connection to the cluster."""
+        return Cluster(self.context)
 
-def describe(settings: Settings) -> str:
-    """The image, the context and its server; every context where several are to be used."""
-    where = " and ".join(map(str, _pinned_contexts(settings)))
-    return f"{settings.image} in context {where}"
+    def describe(self) -> str:
+        """Return in words the image, and each context with its server."""
+        where = " and ".join(map(str, self._contexts()))
+        return f"{self._settings.image} in context {where}"
 
+    def unfit(self, experiment: Experiment) -> str:
+        """Return what the cluster lacks for the experiment; empty if nothing."""
+        return self._room(experiment).unfit
 
-def _pinned_contexts(settings: Settings) -> list[Context]:
-    paths = kubeconfig_paths(settings.kubeconfig)
-    others = [pinned(paths, name, settings.allowed_contexts) for name in settings.contexts[1:]]
-    return [pinned_context(settings), *others]
+    def served(self, experiment: Experiment, say: Callable[[str], None]) -> dict[str, Any]:  # noqa: ARG002 - part of Target
+        """Return the image, which contains the model, how the server serves, and on which nodes."""
+        hooks = experiment.home.manifest_hooks
+        return {
+            "server": self._settings.image,
+            "model": f"{model_name(experiment.model)} in the image",
+            "context": self.context.name,
+            "base": str(self._settings.base or ""),
+            "nodes": asdict(experiment.nodes),
+            "load_pods": asdict(experiment.load_pods) if self._settings.load_in_cluster else None,
+            # The changes that a hook makes to manifests can depend on every argument of the hook.
+            "manifests": [experiment.name, *hooks] if hooks else None,
+            **experiment.served,
+        }
 
+    def held(self, purpose: str, say: Callable[[str], None]) -> AbstractContextManager[None]:
+        """Hold the cluster's lock; the session that acquires it deletes the leftovers in the cluster."""
+        return self._lock.held(purpose, say)
 
-def turn(settings: Settings) -> ClusterTurn:
-    """What keeps two runs from measuring on the cluster at once; who has it sweeps what was left there."""
-    if "turn" not in settings.kept:
-        cluster = _cluster(settings)
+    @contextmanager
+    def deploy(self, order: Order) -> Iterator[Deployment]:
+        """Apply the manifests, wait until each replica has its model AVAILABLE, and delete all afterwards.
 
-        def tidy() -> None:
+        Raises:
+            DeploymentError: if the cluster has no node for the shape, or a replica does not become ready.
+        """
+        cluster = self.cluster
+        tags = Tags(order.experiment.name, order.settings.keep)
+        space = self._room(order.experiment)
+        if not space.replicas:
+            raise DeploymentError(space.unfit)
+        manifests = _manifests(order, space)
+        with ExitStack() as stack:
+            objects = stack.enter_context(Objects(cluster, order, tags))
             try:
-                sweep_cluster(cluster, Leftovers(), settings.namespace)
-            except DeploymentError as problem:
-                text = f"what a run that was killed has left is still there: {problem}"
-                warnings.warn(TFServingWarning(text), stacklevel=2)
+                objects.apply(manifests)
+                most_s = order.settings.ready_timeout_s
+                about = f"{space.replicas} x {_given(space)}, at most {most_s:g} s"
+                order.progress(f"{order.experiment.name}: starting {about}")
+                placed = _placed(order, cluster, objects.namespace, tags)
+                reached = reach(order.settings.access, placed)
+                _wait_for_models(order, placed, reached)
+            except DeploymentError as error:
+                for title, text in _evidence(cluster, objects.namespace, tags, {}):
+                    error.add_note(f"--- {title} ---\n{text}")
+                raise
+            watch = stack.enter_context(Watch(cluster, objects.namespace, tags, placed.pods))
+            watch.follow = reached.one_a_replica
+            stack.callback(self._tell_unseen, order, watch)
+            yield _deployment(order, placed, space, reached, watch)
 
-        settings.kept["turn"] = ClusterTurn(cluster, tidy)
-    found: ClusterTurn = settings.kept["turn"]
-    return found
+    def sweep(self, leftovers: Leftovers, say: Callable[[str], None]) -> None:
+        """Delete the leftovers of runs of this package in the clusters of all contexts."""
+        for context in self._contexts():
+            sweep_cluster(Cluster(context), leftovers, self._settings.namespace, say)
 
+    @cached_property
+    def _lock(self) -> ClusterTurn:
+        return ClusterTurn(self.cluster, self._tidy)
 
-def sweep(leftovers: Leftovers, settings: Settings, say: Callable[[str], None]) -> None:
-    """Delete what is left over in the clusters of all contexts; only what runs of this package made."""
-    for context in _pinned_contexts(settings):
-        sweep_cluster(Cluster(context), leftovers, settings.namespace, say)
+    def _tidy(self) -> None:
+        try:
+            sweep_cluster(self.cluster, Leftovers(), self._settings.namespace)
+        except DeploymentError as problem:
+            text = f"leftovers of a killed run are still there: {problem}"
+            warnings.warn(TFServingWarning(text), stacklevel=2)
 
+    def _contexts(self) -> list[Context]:
+        return [self.context, *map(self._pinned, self._settings.contexts[1:])]
 
-def unfit(settings: Settings, experiment: Experiment) -> str:
-    """What the cluster lacks for the experiment; empty when it has it all."""
-    return _room(settings, experiment).unfit
+    def _pinned(self, name: str) -> Context:
+        return pinned(kubeconfig_paths(self._settings.kubeconfig), name, self._settings.allowed_contexts)
 
+    def _room(self, experiment: Experiment) -> Room:
+        cluster = self.cluster
+        nodes, pods = cluster.items(NODES), cluster.items(PODS)
+        return room(experiment.shape, experiment.nodes, nodes, pods, _is_ours)
 
-def served(settings: Settings, experiment: Experiment, say: Callable[[str], None]) -> dict[str, Any]:  # noqa: ARG001 - every target has this function
-    """Return the image, which has the model in it, how it serves, and where."""
-    hooks = experiment.home.manifest_hooks
-    return {
-        "server": settings.image,
-        "model": f"{model_name(experiment.model)} in the image",
-        "context": pinned_context(settings).name,
-        "base": str(settings.base or ""),
-        "nodes": asdict(experiment.nodes),
-        "load_pods": asdict(experiment.load_pods) if settings.load_in_cluster else None,
-        # What a hook makes of manifests can depend on all that it is given.
-        "manifests": [experiment.name, *hooks] if hooks else None,
-        **experiment.served,
-    }
-
-
-def _room(settings: Settings, experiment: Experiment) -> Room:
-    cluster = _cluster(settings)
-    nodes, pods = cluster.items(NODES), cluster.items(PODS)
-    return room(experiment.shape, experiment.nodes, nodes, pods, _is_ours)
+    def _tell_unseen(self, order: Order, watch: Watch) -> None:
+        """Say once a session why the server's side of results is empty, if it is."""
+        if watch.unseen and not self._is_unseen_told:
+            self._is_unseen_told = True
+            order.note(f"what servers use is not shown: {watch.unseen}")
 
 
 def _is_ours(pod: Any) -> bool:
-    """Whether this process made a Pod."""
+    """Return whether this process created a Pod."""
     annotations = pod["metadata"].get("annotations") or {}
     return OWNER in annotations and owner_of(annotations) == Tags("").owner
-
-
-# --- deploying ---
-
-
-@contextmanager
-def deploy(order: Order) -> Iterator[Deployment]:
-    """Apply the manifests, wait until each replica has its model AVAILABLE, and delete all afterwards."""
-    cluster = _cluster(order.settings)
-    tags = Tags(order.experiment.name, order.settings.keep)
-    space = _room(order.settings, order.experiment)
-    if not space.replicas:
-        raise DeploymentError(space.unfit)
-    manifests = _manifests(order, space)
-    with ExitStack() as stack:
-        objects = stack.enter_context(Objects(cluster, order, tags))
-        try:
-            objects.apply(manifests)
-            most_s = order.settings.ready_timeout_s
-            about = f"{space.replicas} x {_given(space)}, at most {most_s:g} s"
-            order.progress(f"{order.experiment.name}: starting {about}")
-            placed = _placed(order, cluster, objects.namespace, tags)
-            reached = reach(order.settings.access, placed)
-            _wait_for_models(order, placed, reached)
-        except DeploymentError as error:
-            for title, text in _evidence(cluster, objects.namespace, tags, {}):
-                error.add_note(f"--- {title} ---\n{text}")
-            raise
-        watch = stack.enter_context(Watch(cluster, objects.namespace, tags, placed.pods))
-        watch.follow = reached.one_a_replica
-        stack.callback(_tell_unseen, order, watch)
-        yield _deployment(order, placed, space, reached, watch)
 
 
 def _manifests(order: Order, space: Room) -> list[Object]:
     settings = order.settings
     base = settings.base or own_base()
-    # A base of one's own may name its image; the option's default is for ours.
+    # A user's own base may name its image; the option's default belongs to the base of this package.
     image = "" if settings.base and settings.image == DEFAULT_IMAGE else settings.image
     variant = Variant(base, image, space.replicas, space.resources, max(round(settings.ready_timeout_s), 1))
     manifests = render(order.experiment, variant, order.folder / "overlay")
     order.adjust(manifests)
-    check_deployment(manifests, "what pytest_tfserving_manifests left")
+    check_deployment(manifests, "the result of the hook pytest_tfserving_manifests")
     return manifests
 
 
@@ -193,7 +198,11 @@ def _given(space: Room) -> str:
 
 
 def _placed(order: Order, cluster: Cluster, namespace: str, tags: Tags) -> Placed:
-    """The deployment once all its Pods are ready."""
+    """Wait until all Pods are ready; return the deployment.
+
+    Raises:
+        DeploymentError: if a Pod can never become ready, or the Pods are not ready in time.
+    """
     deadline, said = time.monotonic() + order.settings.ready_timeout_s, ""
     while True:
         snapshot: Snapshot = persistently(lambda: look(cluster, namespace, tags), AWAY_S)
@@ -217,7 +226,13 @@ def _too_late(state: Waiting, timeout_s: float) -> str:
 
 
 def _wait_for_models(order: Order, placed: Placed, reached: Reach) -> None:
-    """A Pod that is ready may serve no model: ask each replica, and the way that load will take."""
+    """Wait until the model is AVAILABLE in each Pod, and at each address that gets load.
+
+    A Pod can be ready before its model is.
+
+    Raises:
+        DeploymentError: if the model does not become AVAILABLE in time.
+    """
     model = model_name(order.experiment.model)
     deadline = time.monotonic() + order.settings.ready_timeout_s
     for pod in placed.pods:
@@ -252,13 +267,6 @@ def _wait_for_model(placed: Placed, pod: str, model: str, deadline: float) -> No
 
 
 # --- what came of it ---
-
-
-def _tell_unseen(order: Order, watch: Watch) -> None:
-    """Say once why the server's side of results is empty, if it is."""
-    if watch.unseen and "unseen" not in order.settings.kept:
-        order.settings.kept["unseen"] = watch.unseen
-        order.note(f"what servers use is not shown: {watch.unseen}")
 
 
 def _deployment(

@@ -1,7 +1,7 @@
-"""What every object we create carries, so that it is known as ours, as whose, and until when.
+"""Labels of the objects that this package creates: whose they are, and until when they are kept.
 
-The same texts are labels on a Docker Engine, and labels and annotations on Kubernetes. Objects are deleted by
-the run id alone; names decide nothing.
+The same texts are labels on a Docker Engine, and labels and annotations on Kubernetes. Objects are deleted
+only by the run id in their labels, never by their name.
 """
 
 from __future__ import annotations
@@ -31,23 +31,28 @@ KEEP = "pytest-tfserving/keep"
 
 _LONGEST_VALUE = 63
 _LIFETIME = timedelta(hours=6)
-# A process's start is computed from the clock, which may be set while it runs.
+# The start of a process is computed from the system's clock, which may be changed while the process runs.
 _CLOCK_TOLERANCE_S = 60.0
 
 
 def label_value(text: str) -> str:
-    """``text`` as Kubernetes takes it for a label's value.
+    """Return ``text`` as a valid value of a Kubernetes label.
 
-    At most 63 letters, digits, ``-``, ``_`` and ``.``, the first and the last a letter or a digit.
+    Such a value has at most 63 letters, digits, ``-``, ``_`` and ``.``; the first and the last character is a
+    letter or a digit.
     """
     return re.sub(r"[^A-Za-z0-9_.-]", "-", text)[:_LONGEST_VALUE].strip("-_.")
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The process that creates objects: where it runs, its id, and its start in seconds since the epoch.
+    """The process that created an object.
 
-    ``host`` tells apart what can see each other's processes: machines, and containers on one machine.
+    Attributes:
+        host: the machine and the PID namespace of the process. Processes with the same ``host`` can see each
+            other.
+        pid: the process id.
+        started_s: the start of the process, in seconds since the epoch.
     """
 
     host: str
@@ -56,17 +61,17 @@ class Owner:
 
     @classmethod
     def this_process(cls) -> Owner:
-        """The owner of what this process creates."""
+        """Return the owner of the objects that this process creates."""
         return cls(_this_host(), os.getpid(), psutil.Process().create_time())
 
     @property
     def is_here(self) -> bool:
-        """Whether its processes can be seen from here."""
+        """True if this process could see the owner's process."""
         return self.host == _this_host()
 
     @property
     def is_running(self) -> bool:
-        """Whether it is seen to run; of one elsewhere nothing is seen."""
+        """True if the owner's process runs; False also if this process cannot see the owner's."""
         if not self.is_here:
             return False
         try:
@@ -80,7 +85,16 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class Tags:
-    """What the objects of one deployment carry. ``run`` is its id, which no other deployment ever has."""
+    """Labels and annotations of the objects of one deployment.
+
+    Attributes:
+        experiment: the name of the experiment.
+        keep: when objects stay after the deployment: ``never``, ``on-failure`` or ``always``.
+        lifetime: the time after which a sweep may delete the objects.
+        run: the id of the deployment, which no other deployment has.
+        owner: the process that creates the objects.
+        created_at: the time of creation.
+    """
 
     experiment: str
     keep: str = "never"
@@ -91,12 +105,12 @@ class Tags:
 
     @property
     def labels(self) -> dict[str, str]:
-        """What objects are selected by; the values are valid ones of Kubernetes' labels."""
+        """Labels to select objects by; the values are valid in Kubernetes."""
         return {MANAGED_BY: US, RUN: self.run, EXPERIMENT: label_value(self.experiment)}
 
     @property
     def annotations(self) -> dict[str, str]:
-        """What decides whether an object is left over; annotations on Kubernetes, labels on an engine."""
+        """Values that say when an object is left over: annotations on Kubernetes, labels on an engine."""
         return {
             EXPIRES_AT: (self.created_at + self.lifetime).isoformat(timespec="seconds"),
             OWNER: json.dumps(asdict(self.owner), sort_keys=True),
@@ -105,16 +119,21 @@ class Tags:
 
 
 def selector(run: str) -> dict[str, str]:
-    """The labels of every object of one deployment."""
+    """Return the labels that every object of the deployment ``run`` has."""
     return {MANAGED_BY: US, RUN: run}
 
 
 @dataclass(frozen=True, slots=True)
 class Leftovers:
-    """Which of our objects nobody needs any more, judged by what they carry.
+    """Rule for objects that are left over, by their labels and annotations.
 
-    Those of ``run`` if it is given. Else those whose process has ended or, where it cannot be seen from
-    here, whose time is up. What a user asked to stay counts once its time is up, or with ``kept``.
+    An object is left over if its process has ended or, if the process cannot be seen from here, if its
+    lifetime is over. An object that a user wanted to keep is left over only after its lifetime.
+
+    Attributes:
+        run: the id of a deployment, all of whose objects are left over; empty for the rule above.
+        kept: include objects that a user wanted to keep, even before the end of their lifetime.
+        now: the time to compare with.
     """
 
     run: str = ""
@@ -122,7 +141,7 @@ class Leftovers:
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def include(self, carried: Mapping[str, str]) -> bool:
-        """Whether an object with these labels and annotations is one of them."""
+        """Return whether an object with these labels and annotations is left over."""
         if carried.get(MANAGED_BY) != US or not carried.get(RUN):
             return False
         if self.run:
@@ -143,7 +162,7 @@ class Leftovers:
 
 
 def owner_of(carried: Mapping[str, str]) -> Owner | None:
-    """The process that made an object with these annotations, None where they do not say."""
+    """Return the process that created an object with these annotations; None if they do not say it."""
     try:
         written = json.loads(carried[OWNER])
         return Owner(str(written["host"]), int(written["pid"]), float(written["started_s"]))
@@ -152,7 +171,7 @@ def owner_of(carried: Mapping[str, str]) -> Owner | None:
 
 
 def _this_host() -> str:
-    """The host's name, and the namespace its process ids are of, where there are such."""
+    """Return the host's name, with the PID namespace of this process if the system has such namespaces."""
     try:
         namespace = Path("/proc/self/ns/pid").readlink()
     except OSError:

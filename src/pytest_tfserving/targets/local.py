@@ -1,4 +1,4 @@
-"""The target ``local``: one server process a node, each on cores of its own, on this machine."""
+"""Target ``local``: a server process for each node, on cores of its own, on this machine."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from pytest_tfserving.targets.deployment import Deployment, Endpoint, Evidence
 from pytest_tfserving.targets.placement import lacking, place
 from pytest_tfserving.targets.served_model import latest_version, model_name
 from pytest_tfserving.targets.server_files import write_server_files
+from pytest_tfserving.targets.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -38,62 +39,92 @@ _MEMORY_LOOK_S = 0.2
 _LOG_LINES = 30
 
 
-def unfit(settings: Settings, experiment: Experiment) -> str:  # noqa: ARG001 - every target has this function
-    """What this machine lacks for the experiment; empty when it has it all."""
-    return lacking(experiment.shape, len(available_cores()), psutil.virtual_memory().total)
+class LocalTarget(Target):
+    """Target ``local``: processes of this machine."""
 
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
 
-def served(settings: Settings, experiment: Experiment, say: Callable[[str], None]) -> dict[str, Any]:  # noqa: ARG001 - every target has this function
-    """Return the program and how it serves."""
-    return {"server": settings.server or "embedded", **experiment.served}
+    def describe(self) -> str:
+        """Return in words the server, the machine's cores, and whether processes cannot be pinned."""
+        server = self._settings.server or "the embedded server"
+        text = f"{server} on this machine's {len(available_cores())} cores"
+        if not CAN_PIN:
+            text += (
+                f"; {platform.system()} cannot pin processes to cores, so replicas and load share all of them"
+            )
+        return text
 
+    def unfit(self, experiment: Experiment) -> str:
+        """Return what this machine lacks for the experiment; empty if nothing."""
+        return lacking(experiment.shape, len(available_cores()), psutil.virtual_memory().total)
 
-@contextmanager
-def deploy(order: Order) -> Iterator[Deployment]:
-    """Start the replicas, wait until each has its model AVAILABLE, and end them afterwards."""
-    placement = place(order.experiment.shape, available_cores(), psutil.virtual_memory().total)
-    base_path = order.model_path()
-    latest_version(base_path)  # a folder without one is said before anything is started
-    with ExitStack() as stack:
-        replicas = [
-            _start(order, base_path, index, cores, stack) for index, cores in enumerate(placement.replicas)
-        ]
-        bare = BareSessions(order, placement, lambda: _processes(replicas))
-        stack.callback(bare.close)
-        watch = stack.enter_context(MemoryWatch(replicas, order.experiment.shape.ram_bytes))
-        try:
-            _wait(order, replicas, watch)
-        except DeploymentError as error:
-            for title, text in _evidence(replicas):
-                error.add_note(f"--- {title} ---\n{text}")
-            raise
-        yield Deployment(
-            experiment=order.experiment,
-            label=order.experiment.name,
-            model=replicas[0].model,
-            path=f"/v1/models/{replicas[0].model}",
-            endpoints=tuple(replica.endpoint for replica in replicas),
-            grpc_endpoints=tuple(replica.grpc_endpoint for replica in replicas),
-            via="loopback, each replica's own port",
-            generator_cores=placement.generator if CAN_PIN else frozenset(),
-            unfit=placement.unfit,
-            environment={
-                "server": replicas[0].command[0] if order.settings.server else "embedded",
-                "server_flags": order.experiment.options.flags("batching_config.txt"),
-                "pinned": CAN_PIN,
-                "replica_cores": [list(replica.cores) for replica in replicas],
-            },
-            failure=lambda: _failure(replicas, watch),
-            evidence=lambda: _evidence(replicas),
-            pulses=bare.pulses,
-            right_answer=bare.right_answer,
-            usage=lambda: _usage(replicas),
-        )
+    def served(self, experiment: Experiment, say: Callable[[str], None]) -> dict[str, Any]:  # noqa: ARG002 - part of Target
+        """Return the server's program, and how it serves."""
+        return {"server": self._settings.server or "embedded", **experiment.served}
+
+    @contextmanager
+    def deploy(self, order: Order) -> Iterator[Deployment]:
+        """Start the replicas, wait until each has its model AVAILABLE, and end the replicas afterwards.
+
+        Raises:
+            ConfigurationError: if the model's folder has no version.
+            DeploymentError: if a replica ends, or its model is not AVAILABLE in time.
+        """
+        placement = place(order.experiment.shape, available_cores(), psutil.virtual_memory().total)
+        base_path = order.model_path()
+        latest_version(base_path)  # reports a folder without a version before any server is started
+        with ExitStack() as stack:
+            replicas = [
+                _start(order, base_path, index, cores, stack)
+                for index, cores in enumerate(placement.replicas)
+            ]
+            bare = BareSessions(order, placement, lambda: _processes(replicas))
+            stack.callback(bare.close)
+            watch = stack.enter_context(MemoryWatch(replicas, order.experiment.shape.ram_bytes))
+            try:
+                _wait(order, replicas, watch)
+            except DeploymentError as error:
+                for title, text in _evidence(replicas):
+                    error.add_note(f"--- {title} ---\n{text}")
+                raise
+            yield Deployment(
+                experiment=order.experiment,
+                label=order.experiment.name,
+                model=replicas[0].model,
+                path=f"/v1/models/{replicas[0].model}",
+                endpoints=tuple(replica.endpoint for replica in replicas),
+                grpc_endpoints=tuple(replica.grpc_endpoint for replica in replicas),
+                via="loopback, each replica's own port",
+                generator_cores=placement.generator if CAN_PIN else frozenset(),
+                unfit=placement.unfit,
+                environment={
+                    "server": replicas[0].command[0] if order.settings.server else "embedded",
+                    "server_flags": order.experiment.options.flags("batching_config.txt"),
+                    "pinned": CAN_PIN,
+                    "replica_cores": [list(replica.cores) for replica in replicas],
+                },
+                failure=lambda: _failure(replicas, watch),
+                evidence=lambda: _evidence(replicas),
+                pulses=bare.pulses,
+                right_answer=bare.right_answer,
+                usage=lambda: _usage(replicas),
+            )
 
 
 @dataclass(frozen=True)
 class Replica:
-    """One server process."""
+    """A server process.
+
+    Attributes:
+        index: the number of the replica, from 0.
+        cores: the cores that the process is pinned to.
+        endpoint: the REST address.
+        grpc_endpoint: the gRPC address.
+        model: the name under which the model is served.
+        command: the command that was started.
+        process: the process.
+    """
 
     index: int
     cores: tuple[int, ...]
@@ -105,7 +136,7 @@ class Replica:
 
     @property
     def name(self) -> str:
-        """How it is called in texts."""
+        """Name of the replica in messages."""
         return f"replica {self.index}"
 
 
@@ -184,7 +215,11 @@ def _evidence(replicas: Sequence[Replica]) -> Evidence:
 
 
 class MemoryWatch:
-    """Ends a replica that uses more RAM than its node has, as an out-of-memory kill would, and names it."""
+    """Watcher that kills a replica which uses more RAM than its node has, as an out-of-memory killer does.
+
+    Attributes:
+        exceeded: a sentence about the replica that was killed; empty before.
+    """
 
     def __init__(self, replicas: Sequence[Replica], limit_bytes: int) -> None:
         self._replicas = replicas
@@ -211,12 +246,3 @@ class MemoryWatch:
                         f"{self._limit_bytes / BYTES_PER_GB:g} GB, and was stopped as out of memory"
                     )
                     replica.process.kill()
-
-
-def describe(settings: Settings) -> str:
-    """The machine's cores, the server, and what this system cannot do."""
-    server = settings.server or "the embedded server"
-    text = f"{server} on this machine's {len(available_cores())} cores"
-    if not CAN_PIN:
-        text += f"; {platform.system()} cannot pin processes to cores, so replicas and load share all of them"
-    return text

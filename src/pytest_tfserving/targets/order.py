@@ -1,4 +1,4 @@
-"""What a target is asked to deploy."""
+"""Request for a deployment, which a target gets."""
 
 from __future__ import annotations
 
@@ -16,13 +16,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One deployment to make.
+    """Request for a deployment.
 
-    ``model_path`` gives the SavedModel base folder and ``payload`` the request to be sent, each called only
-    where a target needs it, and when; ``folder`` is the target's own, for logs and generated files;
-    ``progress`` shows one line of text now and ``note`` one when the run is over; ``failed`` tells whether a
-    test of the experiment has failed so far. ``bare`` says whether a bare session is of use. ``namespace`` is
-    the cluster's to deploy into, empty for one of its own; ``adjust`` changes Kubernetes manifests in place.
+    Attributes:
+        experiment: the experiment to deploy.
+        settings: the settings of the session.
+        model_path: returns the SavedModel base folder; called only if and when the target needs it.
+        payload: returns the request that will be sent; called only if and when the target needs it.
+        folder: the folder of the deployment, for logs and generated files.
+        progress: shows a line of text now.
+        note: shows a line of text at the end of the pytest run.
+        failed: returns whether a test of the experiment has failed so far.
+        bare: whether a baseline is needed.
+        namespace: the Kubernetes namespace to deploy into; empty for a new one.
+        adjust: changes Kubernetes manifests in place.
     """
 
     experiment: Experiment

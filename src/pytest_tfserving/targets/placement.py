@@ -1,4 +1,4 @@
-"""Which cores of a machine each replica and the load generator get, and what a shape lacks there."""
+"""Placement of replicas and of the load generator on the cores of a machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Which cores each replica and the load generator get; ``unfit`` says what the machine lacks."""
+    """Cores of each replica and of the load generator.
+
+    Attributes:
+        replicas: the cores of each replica.
+        generator: the cores of the load generator.
+        unfit: what the machine lacks for the shape; empty if it lacks nothing.
+    """
 
     replicas: tuple[tuple[int, ...], ...]
     generator: frozenset[int]
@@ -25,7 +31,12 @@ class Placement:
 def place(shape: Shape, cores: Sequence[int], ram_bytes: int) -> Placement:
     """Give every node its vCPUs and leave at least one core to the load generator.
 
-    An unfit shape gets one replica on what there is, enough to see that it works.
+    If the machine is unfit for the shape, there is one replica on the cores available, to see that it works.
+
+    Args:
+        shape: the shape of the experiment.
+        cores: the usable cores of the machine.
+        ram_bytes: the RAM of the machine in bytes.
     """
     unfit = lacking(shape, len(cores), ram_bytes)
     nodes, vcpus = (1, min(shape.vcpus, max(len(cores) - 1, 1))) if unfit else (shape.nodes, shape.vcpus)
@@ -35,7 +46,7 @@ def place(shape: Shape, cores: Sequence[int], ram_bytes: int) -> Placement:
 
 
 def lacking(shape: Shape, cores: int, ram_bytes: int) -> str:
-    """What a machine with so many cores and so much RAM lacks for ``shape``; empty when it has it all."""
+    """Return what a machine with these ``cores`` and ``ram_bytes`` lacks for ``shape``; empty if nothing."""
     if shape.total_vcpus + 1 > cores:
         also = "" if shape.total_vcpus > cores else " and a core for the load generator"
         return f"needs {shape.total_vcpus} vCPUs{also}, this machine has {cores}"

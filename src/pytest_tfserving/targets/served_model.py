@@ -1,4 +1,4 @@
-"""The SavedModel that is served: its newest version, what lies in it, and the name it is served under."""
+"""SavedModel that is served: its newest version, its files, and the name under which it is served."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def latest_version(base_path: Path) -> Path:
-    """The folder of the highest version below a SavedModel base folder.
+    """Return the folder of the highest version in a SavedModel base folder.
 
     Raises:
-        ConfigurationError: when there is none.
+        ConfigurationError: if the folder has no version, or does not exist.
     """
     versions = [path for path in base_path.iterdir() if path.name.isdigit()] if base_path.is_dir() else []
     if not versions:
@@ -31,20 +31,21 @@ def latest_version(base_path: Path) -> Path:
 
 
 def contents(base_path: Path, start: Path | None = None) -> Iterator[Path]:
-    """Yield every file and folder of a model folder, or of ``start`` in it, links followed.
+    """Yield every file and folder of a model folder, or of ``start`` in it; follow links.
 
     Raises:
-        ConfigurationError: naming what leads out of the folder, and what is neither a file nor a folder.
+        ConfigurationError: if a link leads out of the folder or nowhere, or an entry is neither a file nor a
+            folder.
     """
     base = base_path.resolve()
     yield from _walked(start or base_path, base, (base,) if start else ())
 
 
 def check_mounted(base_path: Path) -> None:
-    """Check that what is served of a model folder can be found where nothing but this folder is mounted.
+    """Check that the newest version can be read in a container that mounts only this model folder.
 
     Raises:
-        ConfigurationError: naming the first link that leads elsewhere there.
+        ConfigurationError: if a link leads out of the folder. The message names the first such link.
     """
     for path in contents(base_path, latest_version(base_path)):
         if path.is_symlink() and _leads_elsewhere(path, base_path.resolve()):
@@ -55,13 +56,13 @@ def check_mounted(base_path: Path) -> None:
 
 
 def _leads_elsewhere(link: Path, base: Path) -> bool:
-    """Return whether the way that a link names leaves the folder, though its end may be in it."""
+    """Return whether the path in a link leaves the folder, even if the path's end is in the folder."""
     way = link.readlink()
     return way.is_absolute() or not Path(os.path.normpath(link.parent.resolve() / way)).is_relative_to(base)
 
 
 def _walked(path: Path, base: Path, above: tuple[Path, ...]) -> Iterator[Path]:
-    """Yield ``path`` and what is in it; ``above`` are the folders that it was come to by."""
+    """Yield ``path`` and its contents; ``above`` are the folders above it, to detect loops."""
     place = _inside(path, base)
     if place in above:
         raise _refused(path, "is a link to a folder that it lies in")
@@ -75,12 +76,16 @@ def _walked(path: Path, base: Path, above: tuple[Path, ...]) -> Iterator[Path]:
 
 
 def _inside(path: Path, base: Path) -> Path:
-    """Return the place in the folder that ``path`` leads to."""
+    """Return the path in ``base`` that ``path`` leads to.
+
+    Raises:
+        ConfigurationError: if ``path`` leads elsewhere.
+    """
     try:
         place = path.resolve(strict=True)
     except FileNotFoundError:
         raise _refused(path, "is a link that leads nowhere") from None
-    except (OSError, RuntimeError):  # Python says it by the one before 3.13
+    except (OSError, RuntimeError):  # RuntimeError before Python 3.13
         raise _refused(path, "is a link that leads to itself") from None
     if not place.is_relative_to(base):
         raise _refused(path, f"is a link that leads out of the model folder, to {place}")
@@ -94,7 +99,7 @@ def _refused(path: Path, problem: str) -> ConfigurationError:
 
 
 def model_name(model: str) -> str:
-    """The name a model is served under: the last part of its path, with what URLs cannot hold replaced."""
+    """Return the name under which a model is served: the last part of its path, made valid in URLs."""
     last = model.rstrip("/").rsplit("/", 1)[-1]
     if last in (".", ".."):
         last = Path(os.path.normpath(Path(model).absolute())).name

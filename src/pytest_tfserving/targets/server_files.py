@@ -1,4 +1,4 @@
-"""The files that a server's flags name, and those flags."""
+"""Configuration files of a server, and the flags that name these files."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ if TYPE_CHECKING:
 
 
 def write_server_files(options: ServingOptions, folder: Path, seen_as: str = "") -> tuple[str, ...]:
-    """Write the batching and monitoring files into ``folder``, and return an experiment's flags with them.
+    """Write the batching and monitoring files into ``folder``; return the server's flags for them.
 
-    ``seen_as`` is how the server sees the folder, where that is not by its own path.
+    Args:
+        options: the options of the experiment, which become flags too.
+        folder: the folder on this machine.
+        seen_as: the path of the folder for the server, if it differs.
     """
     folder.mkdir(exist_ok=True)
     if options.batching:

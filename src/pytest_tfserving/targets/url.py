@@ -1,4 +1,4 @@
-"""The target ``url``: an endpoint that exists already is loaded and judged; nothing is deployed."""
+"""Target ``url``: an existing endpoint is loaded and judged; nothing is deployed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pytest_tfserving.addresses import NOT_TAKEN, RIGHT_WAY, may_have_secrets
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.probe import wait_until_available
 from pytest_tfserving.targets.deployment import Deployment, Endpoint
+from pytest_tfserving.targets.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
     from pytest_tfserving.options import Settings
     from pytest_tfserving.targets.order import Order
 
-# What exists already answers at once, or is not there.
+# An endpoint that exists responds quickly.
 _ANSWERS_WITHIN_S = 10.0
 EXAMPLE = "http://host:8501/v1/models/NAME"
 GRPC_EXAMPLE = "grpc://host:8500/NAME"
 _MODEL = r"(?P<path>(?P<model>[^/:]+)(/(versions/\d+|labels/[^/:]+))?)"
-# Schemes, and for each how the rest is written, the port that goes without saying, and whether it is TLS.
+# Protocol, pattern of the path, default port and TLS of each scheme.
 _HTTP, _GRPC = re.compile(rf"/v1/models/{_MODEL}(:predict|/)?"), re.compile(rf"/{_MODEL}/?")
 _SCHEMES = {
     "http": ("rest", _HTTP, 80, False),
@@ -35,10 +36,10 @@ _SCHEMES = {
 
 
 def parse_url(text: str) -> tuple[Endpoint, str, str]:
-    """The endpoint, the path in REST and the model of a TF Serving address, of REST or gRPC.
+    """Return the endpoint, the path in REST and the model of a TF Serving address, of REST or gRPC.
 
     Raises:
-        ConfigurationError: for anything else.
+        ConfigurationError: if ``text`` is not such an address, or may contain a secret.
     """
     examples = f"write it as {EXAMPLE} or {GRPC_EXAMPLE}"
     if may_have_secrets(text):
@@ -47,7 +48,7 @@ def parse_url(text: str) -> tuple[Endpoint, str, str]:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
-        # What is no port may be a password, so nothing of it is shown.
+        # A text that is not a port may be a password, so no part of it is shown.
         problem = "this is not an address: its host or its port cannot be read"
         raise ConfigurationError(f"{problem}; {examples}.") from None
     protocol, pattern, usual_port, tls = _SCHEMES.get(parts.scheme, ("", _HTTP, 0, False))
@@ -58,56 +59,58 @@ def parse_url(text: str) -> tuple[Endpoint, str, str]:
     return endpoint, f"/v1/models/{match['path']}", match["model"]
 
 
-def describe(settings: Settings) -> str:
-    """The address that is loaded."""
-    return (
-        f"{settings.url} (nothing is deployed; the shapes and options of experiments are not checked there)"
-    )
+class UrlTarget(Target):
+    """Target ``url``: a server that somebody else has started; nothing is deployed."""
 
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
 
-def unfit(settings: Settings, experiment: Experiment) -> str:  # noqa: ARG001 - every target has this function
-    """Nothing: the shape behind an address is whatever it is."""
-    return ""
+    def describe(self) -> str:
+        """Return the address that is loaded, in words."""
+        checks = "the shapes and options of experiments are not checked there"
+        return f"{self._settings.url} (nothing is deployed; {checks})"
 
+    def refusal(self, experiment: Experiment) -> str:
+        """Return why the address is none for an experiment; empty where it is one."""
+        endpoint, _, _ = parse_url(self._settings.url)
+        if endpoint.protocol == experiment.protocol:
+            return ""
+        example = GRPC_EXAMPLE if experiment.protocol == "grpc" else EXAMPLE
+        return (
+            f"--tfserving-url: {self._settings.url} is an address of {endpoint.protocol}, and experiment "
+            f"{experiment.name!r} is loaded over {experiment.protocol}; write it as {example}, or choose "
+            f"experiments whose protocol is {endpoint.protocol}."
+        )
 
-def refusal(settings: Settings, experiment: Experiment) -> str:
-    """Return why the address is none for an experiment; empty where it is one."""
-    endpoint, _, _ = parse_url(settings.url)
-    if endpoint.protocol == experiment.protocol:
-        return ""
-    example = GRPC_EXAMPLE if experiment.protocol == "grpc" else EXAMPLE
-    return (
-        f"--tfserving-url: {settings.url} is an address of {endpoint.protocol}, and experiment "
-        f"{experiment.name!r} is loaded over {experiment.protocol}; write it as {example}, or choose "
-        f"experiments whose protocol is {endpoint.protocol}."
-    )
+    def served(self, experiment: Experiment, say: Callable[[str], None]) -> dict[str, Any]:  # noqa: ARG002 - part of Target
+        """Return the address and the protocol; nothing else is known."""
+        return {"server": self._settings.url, "model": "at the address", "protocol": experiment.protocol}
 
+    @contextmanager
+    def deploy(self, order: Order) -> Iterator[Deployment]:
+        """Check that the model at the address is AVAILABLE, and yield it as a deployment.
 
-def served(settings: Settings, experiment: Experiment, say: Callable[[str], None]) -> dict[str, Any]:  # noqa: ARG001 - every target has this function
-    """Return the address and the protocol: all else is whatever it is there."""
-    return {"server": settings.url, "model": "at the address", "protocol": experiment.protocol}
-
-
-@contextmanager
-def deploy(order: Order) -> Iterator[Deployment]:
-    """Check that the model at the address is AVAILABLE and yield it as a deployment."""
-    if problem := refusal(order.settings, order.experiment):
-        raise ConfigurationError(problem)
-    endpoint, path, model = parse_url(order.settings.url)
-    protocol = order.experiment.protocol
-    wait_until_available(
-        endpoint,
-        path,
-        timeout_s=min(order.settings.ready_timeout_s, _ANSWERS_WITHIN_S),
-        failure=lambda: "",
-        advice="is --tfserving-url right?",
-    )
-    yield Deployment(
-        experiment=order.experiment,
-        label=f"{model} at {endpoint.host}:{endpoint.port}",
-        model=model,
-        path=path,
-        endpoints=() if protocol == "grpc" else (endpoint,),
-        grpc_endpoints=(endpoint,) if protocol == "grpc" else (),
-        via=f"the address given, {order.settings.url}",
-    )
+        Raises:
+            ConfigurationError: if the address is not of the experiment's protocol.
+            DeploymentError: if the model is not AVAILABLE within a few seconds.
+        """
+        if problem := self.refusal(order.experiment):
+            raise ConfigurationError(problem)
+        endpoint, path, model = parse_url(order.settings.url)
+        protocol = order.experiment.protocol
+        wait_until_available(
+            endpoint,
+            path,
+            timeout_s=min(order.settings.ready_timeout_s, _ANSWERS_WITHIN_S),
+            failure=lambda: "",
+            advice="is --tfserving-url right?",
+        )
+        yield Deployment(
+            experiment=order.experiment,
+            label=f"{model} at {endpoint.host}:{endpoint.port}",
+            model=model,
+            path=path,
+            endpoints=() if protocol == "grpc" else (endpoint,),
+            grpc_endpoints=(endpoint,) if protocol == "grpc" else (),
+            via=f"the address given, {order.settings.url}",
+        )

@@ -1,4 +1,4 @@
-"""What the server's side used so far, counted from its start."""
+"""Resources that servers used so far, counted from their start."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class CpuReading:
-    """CPU seconds that one replica had used at ``at_s``, in seconds since the epoch."""
+    """CPU time of a replica at a point in time.
+
+    Attributes:
+        replica: the name of the replica, unique in a deployment.
+        at_s: the time of the reading, in seconds since the epoch.
+        cpu_s: the CPU seconds used until then.
+    """
 
     replica: str
     at_s: float
@@ -17,13 +23,21 @@ class CpuReading:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The resources of all replicas together; None is what cannot be seen where they run.
+    """Resources of all replicas together; None for a value that the target does not show.
 
-    All but ``rss_bytes``, which is of now, only ever grow: ``cpu_s`` and ``throttled_s`` are seconds,
-    ``periods`` and ``throttled_periods`` the scheduler's periods of a CPU limit, ``context_switches`` the
-    involuntary ones, ``major_faults`` pages read from disk, ``restarts`` of containers. ``cpu`` has each
-    replica's CPU once more, with the time it was counted at; ``unseen`` is why there is none, where that is
-    known.
+    All values are totals since the start of the replicas, except ``rss_bytes``.
+
+    Attributes:
+        cpu_s: CPU seconds.
+        rss_bytes: the resident memory now, in bytes.
+        periods: the scheduler's periods under a CPU limit.
+        throttled_periods: the periods in which the CPU limit throttled a replica.
+        throttled_s: the seconds for which the CPU limit throttled replicas.
+        context_switches: involuntary context switches.
+        major_faults: pages read from disk.
+        restarts: restarts of containers.
+        cpu: the CPU time of each replica, with the time of the reading; empty if it is not seen.
+        unseen: why ``cpu`` is empty; empty if ``cpu`` is not, or if the cause is not known.
     """
 
     cpu_s: float | None = None
@@ -38,7 +52,7 @@ class Usage:
     unseen: str = ""
 
     def __add__(self, other: Usage) -> Usage:
-        """Two replicas' together; what is not seen of one is not known of both."""
+        """Return the sum of two replicas; a value that is None for one replica is None in the sum."""
         return Usage(*(_sum(getattr(self, part.name), getattr(other, part.name)) for part in fields(self)))
 
 

@@ -120,7 +120,7 @@ class HttpRequests:
                 self._on_marked(error)
                 return leave(response, kind, error, trace)
             if isinstance(error, CONTROL):
-                leave(response, None, None, None)  # as good as its status
+                leave(response, None, None, None)  # the response's status decides on success
             else:
                 self._on_left(response.request_meta, error)
             return False

@@ -8,6 +8,7 @@ import math
 import time
 import traceback
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import gevent
 from locust import TaskSet, User
@@ -72,7 +73,9 @@ class OwnUsers(Loop):
         self._file = file
         self._say = say
         self._tracebacks = Tracebacks(lambda text: say("traceback", text=text))
-        self._http = HttpRequests(lambda: self.stopping, self._on_left_block, self._on_marked)
+        self._http = HttpRequests(lambda: self.stopping, self._on_left_block, self._on_counted)
+        # Greenlets whose last request of the task that they execute has failed.
+        self._failed: WeakSet[Any] = WeakSet()
         self._answered_at = 0.0
         self._have_begun = False
         self._imported_at = time.time()
@@ -81,6 +84,8 @@ class OwnUsers(Loop):
         """Record all requests and exceptions from now on, and run the listeners of ``init``."""
         # Users wait on the load clock: Locust calls this method for every wait of a user.
         TaskSet._sleep = lambda _, length_s: self.sleep_until(self.now_s() + length_s)  # noqa: SLF001 - Locust has no other way
+        execute = TaskSet.execute_next_task
+        TaskSet.execute_next_task = lambda tasks: self._execute(functools.partial(execute, tasks))
         _give_hosts(itertools.islice(itertools.cycle(map(address, self.endpoints)), self.index, None))
         # The first listener is called even if a listener of the locustfile stops the user.
         environment.events.request._handlers.insert(0, self._on_request)  # noqa: SLF001 - no other way
@@ -134,7 +139,10 @@ class OwnUsers(Loop):
             {"response_time": response_time, "start_time": start_time},
             cause_of(exception) if exception else "",
         )
-        if not exception:
+        if exception:
+            self._failed.add(gevent.getcurrent())
+        else:
+            self._failed.discard(gevent.getcurrent())
             self._answered_at = self.now_s()
 
     def _record(self, known: Meta, cause: str) -> None:
@@ -158,10 +166,24 @@ class OwnUsers(Loop):
     def _on_left_block(self, known: Meta, error: BaseException) -> None:
         is_new(error, Place.BLOCK)
         self._tracebacks.add(error)
+        self._failed.add(gevent.getcurrent())
         self._record(known, typed_cause_of(error))
 
-    def _on_marked(self, error: BaseException) -> None:
-        """Show an exception that left the block of a response marked as failed; the mark counts it."""
+    def _execute(self, execute: Callable[[], None]) -> None:
+        """Execute a task; an exception right after a failed request counts with the request."""
+        user = gevent.getcurrent()
+        self._failed.discard(user)
+        try:
+            execute()
+        except Exception as error:
+            if user in self._failed and not isinstance(error, CONTROL):
+                self._on_counted(error)
+            raise
+        finally:
+            self._failed.discard(user)
+
+    def _on_counted(self, error: BaseException) -> None:
+        """Show an exception that comes of a request which counts as failed without it."""
         is_new(error, Place.BLOCK)
         self._tracebacks.add(error)
 

@@ -24,7 +24,7 @@ class _TimerSpec(ctypes.Structure):
 
 
 class Timer:
-    """Timer that wakes a greenlet by a file descriptor (timerfd_create(2)), or gevent's if not on Linux."""
+    """Timer that wakes a greenlet by timerfd_create(2) on Linux, and by gevent's sleep elsewhere."""
 
     def __init__(self) -> None:
         self._fd = -1
