@@ -15,7 +15,7 @@ from harness import EXPERIMENTS
 from pytest_tfserving import cli, hookspecs, plugin
 from pytest_tfserving.cost import Pricing, read_prices
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.experiment import Experiment, ServingOptions, Shape
+from pytest_tfserving.experiment import TARGET_NAMES, Experiment, ServingOptions, Shape
 from pytest_tfserving.experiments_file import _EXPERIMENT_KEYS, _TOP_KEYS, read_file
 from pytest_tfserving.load.profile import PROFILES, LoadProfile
 from pytest_tfserving.measure import nothing_measured
@@ -25,7 +25,6 @@ from pytest_tfserving.options import ALLOWED_INI, OPTIONS, Settings
 from pytest_tfserving.report.document import document_of
 from pytest_tfserving.report.runlog import Entry
 from pytest_tfserving.slo import Slo, Verdict
-from pytest_tfserving.targets import TARGETS
 
 if TYPE_CHECKING:
     from harness import Project
@@ -317,8 +316,8 @@ def test_the_flags_of_the_embedded_server_are_described() -> None:
 
 
 def test_the_targets_are_described() -> None:
-    assert list(TARGETS) == [row[0] for row in table("targets.md", "target", "deployment")]
-    assert list(TARGETS) == [
+    assert list(TARGET_NAMES) == [row[0] for row in table("targets.md", "target", "deployment")]
+    assert list(TARGET_NAMES) == [
         row[0].removesuffix(" (default)").strip("`") for row in table("../README.md", "`--tfserving-target`")
     ]
 
