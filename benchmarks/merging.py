@@ -24,7 +24,7 @@ from pytest_tfserving.load.latencies import MOST_EXACT
 from pytest_tfserving.load.outcome import outcome
 from pytest_tfserving.load.profile import LoadProfile
 from pytest_tfserving.load.recorder import SUCCESS, read_records
-from pytest_tfserving.metrics import KEPT_PERCENTILES
+from pytest_tfserving.percentiles import KEPT_PERCENTILES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from pytest_tfserving.experiment import NodeRequirements, Shape
-from pytest_tfserving.kube.capacity import quantity, room
+from pytest_tfserving.kube.capacity import room
+from pytest_tfserving.quantity import quantity
 from snapshots import said
 
 ANY = NodeRequirements()

@@ -19,11 +19,13 @@ from pytest_tfserving.experiment import TARGET_NAMES, Experiment, ServingOptions
 from pytest_tfserving.experiments_file import _EXPERIMENT_KEYS, _TOP_KEYS, read_file
 from pytest_tfserving.load.profile import PROFILES, LoadProfile
 from pytest_tfserving.measure import nothing_measured
-from pytest_tfserving.metrics import KEPT_PERCENTILES, METRICS
+from pytest_tfserving.metrics import METRICS
 from pytest_tfserving.model_server.flags import FLAGS, Kind, parse_flags
-from pytest_tfserving.options import ALLOWED_INI, OPTIONS, Settings
+from pytest_tfserving.options import OPTIONS, read_settings
+from pytest_tfserving.percentiles import KEPT_PERCENTILES
 from pytest_tfserving.report.document import document_of
 from pytest_tfserving.report.runlog import Entry
+from pytest_tfserving.settings import ALLOWED_INI
 from pytest_tfserving.slo import Slo, Verdict
 
 if TYPE_CHECKING:
@@ -276,7 +278,7 @@ def test_a_pytest_command_shown_parses(
 
     config = pytester.parseconfig("-p", "no:locust", *arguments)
 
-    assert Settings.from_config(config), place
+    assert read_settings(config), place
 
 
 @pytest.mark.parametrize(("place", "arguments"), commands("pytest-tfserving"))

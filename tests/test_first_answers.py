@@ -15,7 +15,8 @@ from pytest_tfserving.cli import main
 from pytest_tfserving.errors import LoadError
 from pytest_tfserving.load.answer import room_for
 from pytest_tfserving.load.payload import Payload
-from pytest_tfserving.probe import best_state, first_answers
+from pytest_tfserving.model_state import best_state
+from pytest_tfserving.probe import first_answers
 from pytest_tfserving.targets.deployment import Deployment, Endpoint
 from server_process import Server
 from servers.odd_server import BODY, KINDS, GrpcPeer, OddServer, RestPeer, predict_response

@@ -12,7 +12,7 @@ from pytest_tfserving.kube.cluster import DEPLOYMENTS, JOBS, NAMESPACES, PODS, R
 from pytest_tfserving.kube.names import LOAD
 from pytest_tfserving.kube.objects import Objects, sweep
 from pytest_tfserving.load.profile import PROFILES
-from pytest_tfserving.options import Settings
+from pytest_tfserving.settings import Settings
 from pytest_tfserving.targets.labels import RUN, Leftovers, Owner, Tags
 from pytest_tfserving.targets.order import Order
 

@@ -8,10 +8,11 @@ import platform
 import subprocess
 from contextlib import suppress
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
+
+from pytest_tfserving.machine import cpu_model
 
 if TYPE_CHECKING:
     from pytest_tfserving.targets.deployment import Deployment
@@ -45,15 +46,6 @@ def _versions() -> dict[str, str]:
         with suppress(importlib.metadata.PackageNotFoundError):
             found[package] = importlib.metadata.version(package)
     return found
-
-
-def cpu_model() -> str:
-    """Return the name of the CPU model."""
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _commit() -> str | None:

@@ -353,7 +353,7 @@ def _load_pods(value: Value | None) -> LoadPods:
 
 
 def _size(name: str, raw: Any) -> str:
-    from pytest_tfserving.kube.capacity import quantity
+    from pytest_tfserving.quantity import quantity
 
     if isinstance(raw, bool) or not 0 < quantity(raw) < math.inf:
         raise ConfigurationError(

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_tfserving.errors import ConfigurationError, LoadError, TFServingError, TFServingWarning
-from pytest_tfserving.options import LoadOverrides, resolve_profile
+from pytest_tfserving.options import resolve_profile
 from pytest_tfserving.ownership import experiment_of
 from pytest_tfserving.session import PerfSession
+from pytest_tfserving.settings import LoadOverrides
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_tfserving.errors import ConfigurationError, nearest
-from pytest_tfserving.options import LoadOverrides
 from pytest_tfserving.ownership import EXPERIMENT, is_ours
+from pytest_tfserving.settings import LoadOverrides
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

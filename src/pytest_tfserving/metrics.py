@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_tfserving.errors import ConfigurationError, nearest
+from pytest_tfserving.percentiles import KEPT_PERCENTILES, percentile_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 _PERCENTILE = re.compile(r"p(\d{1,3}(?:\.\d+)?)")
 # Per cent.
 _ALL = 100
-# Every result has these percentiles, with intervals, in the JSON and in tables.
-KEPT_PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,11 +200,6 @@ def _cpu_test(limit: Limit) -> SloTest:
     from pytest_tfserving.slo_tests import PairedTest, cpu_pairs
 
     return PairedTest(limit.value, cpu_pairs, limit.noise_memory_s)
-
-
-def percentile_key(percentile: float) -> str:
-    """Return ``p99_9_ms`` for 99.9."""
-    return f"p{percentile:g}_ms".replace(".", "_")
 
 
 def _percentile(percentile: float, *, terminal_width: int = 0) -> Metric:

@@ -7,7 +7,7 @@ import itertools
 import os
 import re
 import unicodedata
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import pytest
@@ -16,18 +16,15 @@ from pytest_tfserving.addresses import NOT_TAKEN, RIGHT_WAY, may_have_secrets, w
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.experiment import TARGET_NAMES
 from pytest_tfserving.noise_memory import NoiseMemory
+from pytest_tfserving.settings import ALLOWED_INI, DEFAULT_IMAGE, PREFIX, LoadOverrides, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from pytest_tfserving.cost import Pricing
     from pytest_tfserving.load.profile import LoadProfile
 
 Number = TypeVar("Number", int, float)
-PREFIX = "tfserving"
-ALLOWED_INI = f"{PREFIX}_allowed_contexts"
-DEFAULT_IMAGE = "tensorflow/serving:2.19.1"
 # The targets that an option has a meaning for; all others have one everywhere.
 _TARGETS_OF = {
     "server": ("local",),
@@ -512,118 +509,53 @@ def add_options(parser: pytest.Parser) -> None:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class LoadOverrides:
-    """The load that one source sets: the name of a profile (None if not set), and fields of a profile."""
+def read_settings(config: pytest.Config) -> Settings:
+    """Read the settings of a pytest configuration.
 
-    profile: str | None = None
-    fields: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """The options' values: from the command line, else the ini file, else the defaults.
-
-    A field has the name of its option. A path or a noise memory is None, and a text is empty, if the option
-    is not given and has no default. ``cli_load`` and ``ini_load`` are the load that the options of both
-    places set.
+    Raises:
+        pytest.UsageError: for an ini value that does not fit, and for options that contradict each other.
     """
-
-    target: str
-    server: str
-    url: str
-    image: str
-    keep: str
-    kubeconfig: Path | None
-    contexts: tuple[str, ...]
-    allowed_contexts: tuple[str, ...]
-    namespace: str
-    access: str
-    base: Path | None
-    experiments: Path | None
-    ready_timeout_s: float
-    unfit: str
-    inconclusive: str
-    unjudged: str
-    nothing_judged: str
-    alpha: float
-    noise_memory: NoiseMemory | None
-    load_processes: int
-    locustfile: Path | None
-    load_in_cluster: bool
-    load_image: str
-    json: Path | None
-    html: Path | None
-    markdown: Path | None
-    prices: Path | None
-    hours: float | None
-    ui: str
-    cli_load: LoadOverrides
-    ini_load: LoadOverrides
-
-    @classmethod
-    def from_config(cls, config: pytest.Config) -> Settings:
-        """Read the settings of a pytest configuration.
-
-        Raises:
-            pytest.UsageError: for an ini value that does not fit, and for options that contradict each other.
-        """
-        cli = {option.name: config.getoption(option.dest) for option in OPTIONS}
-        ini = {option.name: _ini_value(config, option) for option in OPTIONS}
-        values = _strongest(cli, ini)
-        _check_conflicts(values["target"], cli, ini)
-        files = _Files(config, cli, values)
-        path, read, written = files.path, files.read, files.written
-        settings = cls(
-            target=values["target"],
-            server=values["server"] or "",
-            url=values["url"] or "",
-            image=values["image"] or DEFAULT_IMAGE,
-            keep=values["keep"],
-            kubeconfig=path("kubeconfig"),
-            contexts=tuple(values["context"] or ()),
-            allowed_contexts=_allowed_contexts(config),
-            namespace=values["namespace"] or "",
-            access=values["access"],
-            base=path("base"),
-            experiments=path("experiments"),
-            ready_timeout_s=values["ready-timeout"],
-            unfit=values["unfit"],
-            inconclusive=values["inconclusive"],
-            unjudged=values["unjudged"],
-            nothing_judged=values["nothing-judged"] or ("fail" if _is_ci() else "pass"),
-            alpha=values["alpha"],
-            noise_memory=_noise_memory(cli, ini),
-            load_processes=values["load-processes"],
-            locustfile=read("locustfile"),
-            load_in_cluster=values["load-in-cluster"],
-            load_image=values["load-image"] or "",
-            json=written("json"),
-            html=written("html"),
-            markdown=written("markdown"),
-            prices=path("prices"),
-            hours=values["hours"],
-            ui=values["ui"] or "",
-            cli_load=_overrides(cli),
-            ini_load=_overrides(ini),
-        )
-        _check_prices(settings)
-        return settings
-
-    def pricing(self) -> Pricing:
-        """Return the price list, and the hours of a month.
-
-        Raises:
-            ConfigurationError: when the list cannot be read.
-        """
-        from pytest_tfserving.cost import E2, STUDY_HOURS, Pricing, read_prices
-
-        return Pricing(read_prices(self.prices) if self.prices else E2, self.hours or STUDY_HOURS)
-
-    @property
-    def report_files(self) -> list[Path]:
-        """The files to which a run writes its results."""
-        return [path for path in (self.json, self.html, self.markdown) if path]
+    cli = {option.name: config.getoption(option.dest) for option in OPTIONS}
+    ini = {option.name: _ini_value(config, option) for option in OPTIONS}
+    values = _strongest(cli, ini)
+    _check_conflicts(values["target"], cli, ini)
+    files = _Files(config, cli, values)
+    path, read, written = files.path, files.read, files.written
+    settings = Settings(
+        target=values["target"],
+        server=values["server"] or "",
+        url=values["url"] or "",
+        image=values["image"] or DEFAULT_IMAGE,
+        keep=values["keep"],
+        kubeconfig=path("kubeconfig"),
+        contexts=tuple(values["context"] or ()),
+        allowed_contexts=_allowed_contexts(config),
+        namespace=values["namespace"] or "",
+        access=values["access"],
+        base=path("base"),
+        experiments=path("experiments"),
+        ready_timeout_s=values["ready-timeout"],
+        unfit=values["unfit"],
+        inconclusive=values["inconclusive"],
+        unjudged=values["unjudged"],
+        nothing_judged=values["nothing-judged"] or ("fail" if _is_ci() else "pass"),
+        alpha=values["alpha"],
+        noise_memory=_noise_memory(cli, ini),
+        load_processes=values["load-processes"],
+        locustfile=read("locustfile"),
+        load_in_cluster=values["load-in-cluster"],
+        load_image=values["load-image"] or "",
+        json=written("json"),
+        html=written("html"),
+        markdown=written("markdown"),
+        prices=path("prices"),
+        hours=values["hours"],
+        ui=values["ui"] or "",
+        cli_load=_overrides(cli),
+        ini_load=_overrides(ini),
+    )
+    _check_prices(settings)
+    return settings
 
 
 def resolve_profile(

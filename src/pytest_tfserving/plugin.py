@@ -48,7 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
     perf = config.stash[STASH_KEY] = PerfSession(config)
     if not perf.is_worker:
         from pytest_tfserving.exit_status import ExitStatus
-        from pytest_tfserving.report.files import ReportFiles
+        from pytest_tfserving.report_files import ReportFiles
 
         config.pluginmanager.register(ReportFiles(perf), "tfserving-reports")
         config.pluginmanager.register(ExitStatus(perf), "tfserving-exit-status")
@@ -136,7 +136,7 @@ def pytest_terminal_summary(
 
     if PerfSession.of(config).is_idle:
         return
-    from pytest_tfserving.report.terminal import write_summary
+    from pytest_tfserving.summary import write_summary
 
     write_summary(terminalreporter, config, interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pytest_tfserving.errors import DeploymentError, LoadError
-from pytest_tfserving.foreign_text import one_line
 from pytest_tfserving.load.answer import (
     NULL,
     ExpectedAnswer,
@@ -95,21 +94,6 @@ def wait_until_available(
     raise DeploymentError(
         f"the model at {endpoint}{path} was not AVAILABLE after {timeout_s:g} s (last: {state}); {advice}"
     )
-
-
-def best_state(answer: Any) -> tuple[str, str]:
-    """Return the best state among the versions in a model's status, with its error message."""
-    try:
-        states = {
-            one_line(str(version["state"])): one_line(str(version.get("status", {}).get("error_message", "")))
-            for version in answer["model_version_status"]
-        }
-    except (KeyError, TypeError, AttributeError):
-        return "no model status", ""
-    if "AVAILABLE" in states:
-        return "AVAILABLE", ""
-    state = next((state for state in states if state != "END"), "END" if states else "no version")
-    return state, states.get(state, "")
 
 
 def first_answers(deployment: Deployment, payload: Payload, timeout_s: float) -> FirstAnswers:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Self
 
 from pytest_tfserving.errors import LoadError
 from pytest_tfserving.load.answer import MOST_BYTES
+from pytest_tfserving.model_state import best_state
 from pytest_tfserving.plain_http import PlainHttp
-from pytest_tfserving.probe import best_state
 
 if TYPE_CHECKING:
     from pytest_tfserving.load.payload import Payload

@@ -6,19 +6,10 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from pytest_tfserving import marks
-from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.options import resolve_profile
-from pytest_tfserving.ownership import experiment_of
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    import pytest
+    from collections.abc import Callable, Sequence
 
     from pytest_tfserving.experiment import Experiment
-    from pytest_tfserving.load.profile import LoadProfile
-    from pytest_tfserving.session import PerfSession
 
 # The first estimate of an experiment's time besides its load: servers start and end.
 _USUAL_REST_S = 10.0
@@ -127,29 +118,3 @@ def length_text(seconds: float) -> str:
     if seconds < _HOUR_S:
         return f"{max(round(seconds / _MINUTE_S), 1)} min"
     return f"{seconds / _HOUR_S:.1f} h"
-
-
-def planned(perf: PerfSession, items: Iterable[pytest.Item]) -> list[tuple[Experiment, list[float]]]:
-    """Return the experiments that ``items`` load, in their order, each with the seconds of each run."""
-    found: list[tuple[Experiment, dict[LoadProfile, float]]] = []
-    for item in items:
-        experiment = experiment_of(item) if "load" in getattr(item, "fixturenames", ()) else None
-        if experiment is None:
-            continue
-        profiles = next((known for each, known in found if each == experiment), None)
-        if profiles is None:
-            profiles = {}
-            found.append((experiment, profiles))
-        profile = _profile(perf, item, experiment)
-        profiles[profile] = profile.run_time_s
-    return [(experiment, list(profiles.values())) for experiment, profiles in found]
-
-
-def _profile(perf: PerfSession, item: pytest.Item, experiment: Experiment) -> LoadProfile:
-    """Return the load profile of a test, without changes in the test's code."""
-    settings = perf.settings
-    sources = (settings.cli_load, marks.load_overrides(item), settings.ini_load)
-    try:
-        return resolve_profile(experiment.profile, perf.profiles(item), sources)
-    except ConfigurationError:  # which the test itself will report
-        return experiment.profile

@@ -15,7 +15,7 @@ import pytest
 
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.noise_memory import NoiseMemory
-from pytest_tfserving.options import Settings
+from pytest_tfserving.options import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.report.runlog import Entry, RunLog
     from pytest_tfserving.report.terminal import Progress
     from pytest_tfserving.schedule import Schedule
+    from pytest_tfserving.settings import Settings
     from pytest_tfserving.targets.deployment import Deployment
     from pytest_tfserving.targets.target import Target
 
@@ -51,7 +52,7 @@ class PerfSession:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self._shares_no_cluster = False
-        self.settings = self._for_this_worker(Settings.from_config(config))
+        self.settings = self._for_this_worker(read_settings(config))
         self.interrupted = False
         self.calibration_problem = ""
         self.failed: set[Experiment] = set()
@@ -221,7 +222,8 @@ class PerfSession:
 
     def begin(self, experiment: Experiment, items: Iterable[pytest.Item]) -> None:
         """Set ``experiment`` as the current one, so that the progress shows its place among all."""
-        from pytest_tfserving.schedule import Schedule, planned
+        from pytest_tfserving.planned import planned
+        from pytest_tfserving.schedule import Schedule
 
         if self._schedule is None:
             self._schedule = Schedule(planned(self, items))

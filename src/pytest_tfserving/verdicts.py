@@ -14,7 +14,7 @@ from pytest_tfserving.slo import Judgement, Slo, Verdict, full_reason
 
 if TYPE_CHECKING:
     from pytest_tfserving.load.result import Result
-    from pytest_tfserving.options import Settings
+    from pytest_tfserving.settings import Settings
 
 # A gate on rate or latency alone would pass a server that fails one request in ten.
 DEFAULT_ERRORS_SLO = replace(Slo.parse("errors<1%"), guard=True)

@@ -9,7 +9,8 @@ import pytest
 
 import planted
 from harness import FEW_PLUGINS
-from pytest_tfserving.options import _TARGETS_OF, ALLOWED_INI, OPTIONS, Option, Settings
+from pytest_tfserving.options import _TARGETS_OF, OPTIONS, Option, read_settings
+from pytest_tfserving.settings import ALLOWED_INI, Settings
 
 if TYPE_CHECKING:
     from harness import Project
@@ -64,7 +65,7 @@ def settings(project: Project, file: str, content: str, option: Option) -> Setti
     target = _TARGETS_OF.get(option.name, ("local",))[0]
     chosen = [] if option.name == "target" else [f"--tfserving-target={target}"]
     try:
-        return Settings.from_config(project.pytester.parseconfig(*FEW_PLUGINS, *chosen))
+        return read_settings(project.pytester.parseconfig(*FEW_PLUGINS, *chosen))
     finally:
         path.unlink()
 

@@ -39,7 +39,7 @@ def this_machine() -> dict[str, Any]:
     """Return the identity of this machine, which a calibration must match."""
     import psutil
 
-    from pytest_tfserving.circumstances import cpu_model
+    from pytest_tfserving.machine import cpu_model
     from pytest_tfserving.processes import available_cores
 
     return {

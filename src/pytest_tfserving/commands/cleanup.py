@@ -8,12 +8,14 @@ import pytest
 
 from pytest_tfserving.errors import ConfigurationError, TFServingError
 from pytest_tfserving.experiment import TARGET_NAMES
-from pytest_tfserving.options import Settings
+from pytest_tfserving.options import read_settings
 from pytest_tfserving.targets import target_of
 from pytest_tfserving.targets.labels import Leftovers
 
 if TYPE_CHECKING:
     import argparse
+
+    from pytest_tfserving.settings import Settings
 
 _OPTIONS_OF_A_CLUSTER = ("kubeconfig", "context", "namespace")
 
@@ -67,7 +69,7 @@ class _Reader:
     @pytest.hookimpl(tryfirst=True)
     def pytest_cmdline_main(self, config: pytest.Config) -> int:
         try:
-            self.settings = Settings.from_config(config)
+            self.settings = read_settings(config)
         except pytest.UsageError as error:
             self.problem = str(error)
         return 0

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from pytest_tfserving.errors import ConfigurationError, nearest
 from pytest_tfserving.kube import kustomize
 from pytest_tfserving.kube.kustomize import GENERATED, KUSTOMIZATION, Variant, files_folder, overlay, own_base
-from pytest_tfserving.options import DEFAULT_IMAGE, parse_image
+from pytest_tfserving.options import parse_image
+from pytest_tfserving.settings import DEFAULT_IMAGE
 
 if TYPE_CHECKING:
     import argparse

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.experiment import BYTES_PER_GB
 from pytest_tfserving.kube.kustomize import Resources
+from pytest_tfserving.quantity import quantity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -19,15 +19,6 @@ if TYPE_CHECKING:
 _RAM_TOLERANCE = 0.9
 # System Pods and reservations are expected overhead; other workloads are not.
 _LEAST_SHARE = 0.9
-_QUANTITY = re.compile(r"(?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)(?P<unit>[a-zA-Z]*)")
-_UNITS = {
-    "": 1.0,
-    "n": 1e-9,
-    "u": 1e-6,
-    "m": 1e-3,
-    **{unit: 10.0 ** (3 * (power + 1)) for power, unit in enumerate(("k", "M", "G", "T", "P", "E"))},
-    **{unit: 1024.0 ** (power + 1) for power, unit in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"))},
-}
 _SYSTEM_NAMESPACES = ("kube-system",)
 _FINISHED = ("Succeeded", "Failed")
 
@@ -156,14 +147,6 @@ def _no_node(shape: Shape, requirements: NodeRequirements, known: int) -> str:
 
 def _taken(node: _Node) -> str:
     return f"{node.name} has {_machine(node.free_cpus, node.free_bytes / BYTES_PER_GB)} left"
-
-
-def quantity(text: object) -> float:
-    """Return the value of a Kubernetes quantity, as ``250m``, ``2`` or ``16Gi``; 0 if it is not valid."""
-    match = _QUANTITY.fullmatch(str(text).strip())
-    if not match or match["unit"] not in _UNITS:
-        return 0.0
-    return float(match["number"]) * _UNITS[match["unit"]]
 
 
 def _is_usable(node: Mapping[str, Any], requirements: NodeRequirements) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.addresses import without_secrets
 from pytest_tfserving.errors import ConfigurationError, nearest
-from pytest_tfserving.options import ALLOWED_INI
+from pytest_tfserving.settings import ALLOWED_INI
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

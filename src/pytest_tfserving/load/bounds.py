@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.load.recorder import DROPPED
-from pytest_tfserving.metrics import KEPT_PERCENTILES, Disturbance, Metric, percentile_key, percentile_of
+from pytest_tfserving.metrics import Disturbance, Metric, percentile_of
+from pytest_tfserving.percentiles import KEPT_PERCENTILES, percentile_key
 from pytest_tfserving.slo import Doubt, Slo
 
 if TYPE_CHECKING:

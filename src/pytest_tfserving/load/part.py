@@ -13,7 +13,7 @@ import numpy as np
 from pytest_tfserving import noise_memory
 from pytest_tfserving.load.histogram import Histogram, buckets_of
 from pytest_tfserving.load.latencies import Collected, Latencies
-from pytest_tfserving.metrics import KEPT_PERCENTILES, percentile_key
+from pytest_tfserving.percentiles import KEPT_PERCENTILES, percentile_key
 from pytest_tfserving.statistics.block_latencies import BlockLatencies
 from pytest_tfserving.statistics.dependence import MOST_VALUES, inefficiency
 from pytest_tfserving.statistics.intervals import (

@@ -149,28 +149,6 @@ class Progress:
         return self._capture.global_and_fixture_disabled() if self._capture else nullcontext()
 
 
-def write_summary(reporter: TerminalReporter, config: pytest.Config, *, interrupted: bool) -> None:
-    """Write the table of a pytest run, if the run measured anything."""
-    from pytest_tfserving.report.document import document_of
-    from pytest_tfserving.report.labels import labelled_searches
-    from pytest_tfserving.session import PerfSession
-
-    perf = PerfSession.of(config)
-    perf.progress.close()
-    if entries := perf.entries():
-        document = document_of(entries, interrupted=interrupted, pricing=perf.settings.pricing())
-        write_table(reporter, document)
-        write_costs(reporter, document)
-    for search in labelled_searches(perf.searches()):
-        write_curve(reporter, search)
-    for note in perf.notes():
-        reporter.write_line(note)
-    for path in perf.settings.report_files:
-        if path.exists():
-            here = config.invocation_params.dir
-            reporter.write_line(f"results: {path.relative_to(here) if path.is_relative_to(here) else path}")
-
-
 def write_table(reporter: TerminalReporter, document: dict[str, Any]) -> None:
     """Write one row for each run of load, and below the rows the reasons of their verdicts."""
     results = document["results"]

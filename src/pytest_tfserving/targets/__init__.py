@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_tfserving.options import Settings
+    from pytest_tfserving.settings import Settings
     from pytest_tfserving.targets.target import Target
 
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from docker.models.images import Image
 
     from pytest_tfserving.experiment import Experiment
-    from pytest_tfserving.options import Settings
+    from pytest_tfserving.settings import Settings
     from pytest_tfserving.targets.order import Order
     from pytest_tfserving.targets.placement import Placement
 

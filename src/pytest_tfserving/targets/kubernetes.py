@@ -32,8 +32,9 @@ from pytest_tfserving.kube.objects import AWAY_S, Objects
 from pytest_tfserving.kube.objects import sweep as sweep_cluster
 from pytest_tfserving.kube.readiness import Doomed, Ready, Waiting, current_pods, state_of
 from pytest_tfserving.kube.watch import Watch, look
-from pytest_tfserving.options import DEFAULT_IMAGE
-from pytest_tfserving.probe import best_state, wait_until_available
+from pytest_tfserving.model_state import best_state
+from pytest_tfserving.probe import wait_until_available
+from pytest_tfserving.settings import DEFAULT_IMAGE
 from pytest_tfserving.targets.deployment import Deployment
 from pytest_tfserving.targets.labels import OWNER, Leftovers, Tags, owner_of
 from pytest_tfserving.targets.served_model import model_name
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.kube.context import Context
     from pytest_tfserving.kube.readiness import Snapshot
     from pytest_tfserving.kube.statistics import Throttling
-    from pytest_tfserving.options import Settings
+    from pytest_tfserving.settings import Settings
     from pytest_tfserving.targets.order import Order
 
 _LOOK_S = 0.25

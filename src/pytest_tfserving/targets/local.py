@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_tfserving.experiment import Experiment
-    from pytest_tfserving.options import Settings
+    from pytest_tfserving.settings import Settings
     from pytest_tfserving.targets.order import Order
     from pytest_tfserving.targets.usage import Usage
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.experiment import Experiment
     from pytest_tfserving.load.payload import Payload
-    from pytest_tfserving.options import Settings
+    from pytest_tfserving.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

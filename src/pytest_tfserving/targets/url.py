@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pytest_tfserving.experiment import Experiment
-    from pytest_tfserving.options import Settings
+    from pytest_tfserving.settings import Settings
     from pytest_tfserving.targets.order import Order
 
 # An endpoint that exists responds quickly.
