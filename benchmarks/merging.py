@@ -20,11 +20,11 @@ import numpy as np
 
 from pytest_tfserving.load import runner
 from pytest_tfserving.load.child import LoadChild
-from pytest_tfserving.load.latencies import MOST_EXACT
 from pytest_tfserving.load.outcome import outcome
 from pytest_tfserving.load.profile import LoadProfile
 from pytest_tfserving.load.recorder import SUCCESS, read_records
-from pytest_tfserving.percentiles import KEPT_PERCENTILES
+from pytest_tfserving.statistics.latencies import MOST_EXACT
+from pytest_tfserving.statistics.percentiles import KEPT_PERCENTILES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,8 +15,8 @@ import pytest
 
 from pytest_tfserving.experiment import TARGET_NAMES
 from pytest_tfserving.load.baseline import Baseline
-from pytest_tfserving.load.latencies import Latencies
 from pytest_tfserving.load.result import Generator, Result, Window
+from pytest_tfserving.statistics.latencies import Latencies
 
 # Pytester forgets what a run in this process imported, and some of it cannot be imported twice.
 for _module in (

@@ -15,13 +15,13 @@ import numpy as np
 from pytest_tfserving import measure
 from pytest_tfserving.cost import Pricing
 from pytest_tfserving.experiments_file import read_file
-from pytest_tfserving.load.part import Part
 from pytest_tfserving.load.result import Generator, Result, Window
 from pytest_tfserving.load.run_record import USERS, RunRecord
 from pytest_tfserving.report.document import document_of
 from pytest_tfserving.report.json import json_text
 from pytest_tfserving.report.runlog import Entry
 from pytest_tfserving.slo import Slo
+from pytest_tfserving.statistics.span import Part
 from pytest_tfserving.targets.deployment import Deployment
 from pytest_tfserving.targets.docker import DockerTarget
 from pytest_tfserving.targets.kubernetes import KubernetesTarget

@@ -27,9 +27,9 @@ from pytest_tfserving.load.outcome import outcome
 from pytest_tfserving.load.profile import LoadProfile
 from pytest_tfserving.load.recorder import read_records
 from pytest_tfserving.probe import wait_until_available
-from pytest_tfserving.processes import ChildProcess, available_cores
 from pytest_tfserving.report.json import result_as_dict, result_from_dict
 from pytest_tfserving.statistics.intervals import ratio_interval
+from pytest_tfserving.system.processes import ChildProcess, available_cores
 from pytest_tfserving.targets.deployment import Deployment, Endpoint
 from pytest_tfserving.targets.pulses import PulseRow
 from server_process import Server, free_port, half_plus_two_plan

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_tfserving.statistics.dependence import inefficiency
+from pytest_tfserving.statistics.autocorrelation import inefficiency
 from simulated import autocorrelated
 
 

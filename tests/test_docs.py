@@ -22,11 +22,11 @@ from pytest_tfserving.measure import nothing_measured
 from pytest_tfserving.metrics import METRICS
 from pytest_tfserving.model_server.flags import FLAGS, Kind, parse_flags
 from pytest_tfserving.options import OPTIONS, read_settings
-from pytest_tfserving.percentiles import KEPT_PERCENTILES
 from pytest_tfserving.report.document import document_of
 from pytest_tfserving.report.runlog import Entry
 from pytest_tfserving.settings import ALLOWED_INI
 from pytest_tfserving.slo import Slo, Verdict
+from pytest_tfserving.statistics.percentiles import KEPT_PERCENTILES
 
 if TYPE_CHECKING:
     from harness import Project

@@ -11,8 +11,8 @@ import pytest
 
 import planted
 from pytest_tfserving.cli import main
-from pytest_tfserving.foreign_text import last_line, last_lines, lines, one_line, printable
 from pytest_tfserving.report.json import json_text
+from pytest_tfserving.text.foreign_text import last_line, last_lines, lines, one_line, printable
 from servers.odd_server import NASTY, REST_KINDS, OddServer
 
 if TYPE_CHECKING:

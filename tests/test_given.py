@@ -12,10 +12,10 @@ import pytest
 import planted
 from harness import EXPERIMENTS, RESULT
 from pytest_tfserving.given import GivenFound, GivenResult, too_little
-from pytest_tfserving.load.latencies import Latencies
 from pytest_tfserving.load.result import CpuUse, Result
 from pytest_tfserving.search import Found, Probe
 from pytest_tfserving.slo import Decision, Slo, Undecided
+from pytest_tfserving.statistics.latencies import Latencies
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from pytest_tfserving.interruption import ended_by_signals, raise_if_interrupted
+from pytest_tfserving.system.signals import ended_by_signals, raise_if_interrupted
 
 
 class Interrupted:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from pytest_tfserving.load.part import Part
 from pytest_tfserving.statistics.intervals import overlap
+from pytest_tfserving.statistics.span import Part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -16,8 +16,8 @@ import pytest
 
 import planted
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.lane import FileLock, Lane
-from pytest_tfserving.private_folder import private_folder
+from pytest_tfserving.system.machine_lock import FileLock, Lane
+from pytest_tfserving.system.private_folder import private_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ EARLIER = (f"pytest-tfserving-{UID}.lock", f"pytest-tfserving-{UID}.holder")
 _HOLD = """
 import sys, time
 from pathlib import Path
-from pytest_tfserving.lane import FileLock
+from pytest_tfserving.system.machine_lock import FileLock
 assert FileLock(Path(sys.argv[1])).take()
 print("taken", flush=True)
 time.sleep(600)

@@ -8,9 +8,9 @@ from hdrh.histogram import HdrHistogram
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_tfserving.load.histogram import DIGITS, HIGHEST_NS, PRECISION, Histogram
-from pytest_tfserving.load.latencies import Collected, Latencies, nearest_rank
-from pytest_tfserving.percentiles import KEPT_PERCENTILES
+from pytest_tfserving.statistics.histogram import DIGITS, HIGHEST_NS, PRECISION, Histogram
+from pytest_tfserving.statistics.latencies import Collected, Latencies, nearest_rank
+from pytest_tfserving.statistics.percentiles import KEPT_PERCENTILES
 
 LATENCIES_MS = st.lists(st.floats(1e-6, 3.6e6), min_size=1, max_size=200)
 

@@ -12,7 +12,7 @@ from pytest_tfserving.load.child import LoadChild, Plan
 from pytest_tfserving.load.outcome import outcome
 from pytest_tfserving.load.profile import LoadProfile
 from pytest_tfserving.load.recorder import read_records
-from pytest_tfserving.percentiles import KEPT_PERCENTILES
+from pytest_tfserving.statistics.percentiles import KEPT_PERCENTILES
 from pytest_tfserving.targets.deployment import Deployment, Endpoint
 from server_process import Server, half_plus_two_plan
 

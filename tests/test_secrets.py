@@ -11,12 +11,12 @@ import pytest
 import yaml
 
 import planted
-from pytest_tfserving.addresses import without_secrets
 from pytest_tfserving.cli import main
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.options import OPTIONS, Option, parse_image
 from pytest_tfserving.report.json import json_text
 from pytest_tfserving.targets.url import parse_url
+from pytest_tfserving.text.addresses import without_secrets
 from test_kubeconfig import config
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from harness import RESULT
 from pytest_tfserving.server_side.observed import ServerSide, cores_by_second, findings, observed
 from pytest_tfserving.server_side.prometheus import growth, parse_metrics
 from pytest_tfserving.slo import Slo
-from pytest_tfserving.targets.usage import Usage
+from pytest_tfserving.system.resource_usage import Usage
 from pytest_tfserving.verdicts import explain
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from harness import RESULT
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.load.latencies import Latencies
 from pytest_tfserving.slo import Slo, Verdict
+from pytest_tfserving.statistics.latencies import Latencies
 
 
 def judged(text: str, **changes: Any) -> tuple[str, str]:

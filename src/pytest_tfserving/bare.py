@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from pytest_tfserving.errors import DeploymentError
-from pytest_tfserving.foreign_text import last_line
 from pytest_tfserving.load.clock import LoadClock
-from pytest_tfserving.processes import end_by_closing
+from pytest_tfserving.system.processes import end_by_closing
 from pytest_tfserving.targets.pulses import PulseRow
+from pytest_tfserving.text.foreign_text import last_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from pytest_tfserving.machine import cpu_model
+from pytest_tfserving.system.machine import cpu_model
 
 if TYPE_CHECKING:
     from pytest_tfserving.targets.deployment import Deployment

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from pytest_tfserving.addresses import without_secrets
 from pytest_tfserving.errors import ConfigurationError, DeploymentError, missing_extra
-from pytest_tfserving.foreign_text import LONGEST_REASON, one_line
 from pytest_tfserving.targets.labels import MANAGED_BY, RUN, US, selector
+from pytest_tfserving.text.addresses import without_secrets
+from pytest_tfserving.text.foreign_text import LONGEST_REASON, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.addresses import without_secrets
 from pytest_tfserving.errors import ConfigurationError, nearest, shown
 from pytest_tfserving.experiment import (
     PAYLOADS,
@@ -22,10 +21,11 @@ from pytest_tfserving.experiment import (
     Shape,
     experiment_name,
 )
-from pytest_tfserving.foreign_text import LONGEST_REASON, one_line, printable
 from pytest_tfserving.load.profile import LoadProfile, find_profile
 from pytest_tfserving.slo import SloSet, parse_slos
-from pytest_tfserving.text_file import text_of
+from pytest_tfserving.text.addresses import without_secrets
+from pytest_tfserving.text.foreign_text import LONGEST_REASON, one_line, printable
+from pytest_tfserving.text.text_file import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -105,7 +105,7 @@ def serving(
 ) -> Iterator[Deployment]:
     """Start the experiment's deployment once for all its tests; end it before the next one starts."""
     from pytest_tfserving.identity import ServedModel
-    from pytest_tfserving.interruption import ended_by_signals
+    from pytest_tfserving.system.signals import ended_by_signals
     from pytest_tfserving.targets.order import Order
 
     with plain_failures():

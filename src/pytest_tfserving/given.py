@@ -7,12 +7,12 @@ from dataclasses import fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pytest_tfserving.load.latencies import Latencies
 from pytest_tfserving.load.result import Result
 from pytest_tfserving.metrics import METRICS, Source, is_metric, metric_of, too_few
-from pytest_tfserving.percentiles import KEPT_PERCENTILES, percentile_key
 from pytest_tfserving.search import Found
 from pytest_tfserving.slo import Decision, Verdict
+from pytest_tfserving.statistics.latencies import Latencies
+from pytest_tfserving.statistics.percentiles import KEPT_PERCENTILES, percentile_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pytest_tfserving import noise_memory
 from pytest_tfserving.cache_probe import cache_found
 from pytest_tfserving.circumstances import environment
 from pytest_tfserving.deciding import DEFAULT_ALPHA, Decider
@@ -20,6 +19,7 @@ from pytest_tfserving.load.result import Generator, Result, Window
 from pytest_tfserving.load.runner import as_text, run
 from pytest_tfserving.probe import WARM_UP_REQUESTS, first_answers
 from pytest_tfserving.server_side.watch import ServerWatch
+from pytest_tfserving.statistics import noise_memory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -179,7 +179,7 @@ def nothing_measured(
     """Return the result of an experiment that was not loaded, with the cause."""
     import numpy as np
 
-    from pytest_tfserving.load.latencies import Latencies
+    from pytest_tfserving.statistics.latencies import Latencies
 
     return Result(
         experiment=experiment.name,

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_tfserving.errors import ConfigurationError, nearest
-from pytest_tfserving.percentiles import KEPT_PERCENTILES, percentile_key
+from pytest_tfserving.statistics.percentiles import KEPT_PERCENTILES, percentile_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

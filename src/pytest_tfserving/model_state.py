@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pytest_tfserving.foreign_text import one_line
+from pytest_tfserving.text.foreign_text import one_line
 
 
 def best_state(answer: Any) -> tuple[str, str]:

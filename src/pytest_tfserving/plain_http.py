@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from pytest_tfserving.errors import LoadError
-from pytest_tfserving.foreign_text import one_line
+from pytest_tfserving.text.foreign_text import one_line
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse

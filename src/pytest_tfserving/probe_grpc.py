@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from pytest_tfserving.errors import LoadError, missing_extra
-from pytest_tfserving.foreign_text import one_line
 from pytest_tfserving.load.answer import MOST_BYTES
 from pytest_tfserving.load.grpc_messages import fill_model_spec, predict_request
 from pytest_tfserving.model_state import best_state
+from pytest_tfserving.text.foreign_text import one_line
 
 if TYPE_CHECKING:
     from pytest_tfserving.load.payload import Payload

@@ -14,8 +14,8 @@ from uuid import uuid4
 import pytest
 
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.noise_memory import NoiseMemory
 from pytest_tfserving.options import read_settings
+from pytest_tfserving.statistics.noise_memory import NoiseMemory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from pytest_tfserving.experiment import Experiment, Home
     from pytest_tfserving.experiments_file import ExperimentsFile
     from pytest_tfserving.identity import ServedModel
-    from pytest_tfserving.lane import Lane
     from pytest_tfserving.load.profile import LoadProfile
     from pytest_tfserving.report.runlog import Entry, RunLog
     from pytest_tfserving.report.terminal import Progress
     from pytest_tfserving.schedule import Schedule
     from pytest_tfserving.settings import Settings
+    from pytest_tfserving.system.machine_lock import Lane
     from pytest_tfserving.targets.deployment import Deployment
     from pytest_tfserving.targets.target import Target
 
@@ -179,7 +179,7 @@ class PerfSession:
     @cached_property
     def lane(self) -> Lane:
         """The lock of the machine."""
-        from pytest_tfserving.lane import Lane
+        from pytest_tfserving.system.machine_lock import Lane
 
         return Lane()
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_tfserving.cost import Pricing
-    from pytest_tfserving.noise_memory import NoiseMemory
+    from pytest_tfserving.statistics.noise_memory import NoiseMemory
 
 PREFIX = "tfserving"
 ALLOWED_INI = f"{PREFIX}_allowed_contexts"

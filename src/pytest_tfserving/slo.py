@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
-from pytest_tfserving import noise_memory
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.metrics import RELATIVE, Limit, Metric, Source, Unit, metric_of, too_few
+from pytest_tfserving.statistics import noise_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from pytest_tfserving.noise import Noise, NoiseKind
-from pytest_tfserving.statistics.dependence import MOST_VALUES, inefficiency
+from pytest_tfserving.statistics.autocorrelation import MOST_VALUES, inefficiency
 from pytest_tfserving.statistics.level import EVIDENCE_COST, LEAST_BLOCKS, LevelModel
 from pytest_tfserving.statistics.pulses import between_pulses
 from pytest_tfserving.statistics.sequential import BURST, needed_factor, share_evidence

@@ -16,7 +16,7 @@ import pytest
 from kubectl import Kubectl
 from needs import IMAGE, LOAD_IMAGE, context, run_given
 from pytest_tfserving.models.store import cache_folder, exported
-from pytest_tfserving.private_folder import private_folder
+from pytest_tfserving.system.private_folder import private_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

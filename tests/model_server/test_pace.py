@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_tfserving.model_server.pace import Pace
+from pytest_tfserving.model_server.inline_policy import Pace
 
 
 def _in_threads(pace: Pace, run_s: float, runs: int) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.errors import ConfigurationError, shown
-from pytest_tfserving.own_file import read_own, write_own
+from pytest_tfserving.system.own_file import read_own, write_own
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,8 +39,8 @@ def this_machine() -> dict[str, Any]:
     """Return the identity of this machine, which a calibration must match."""
     import psutil
 
-    from pytest_tfserving.machine import cpu_model
-    from pytest_tfserving.processes import available_cores
+    from pytest_tfserving.system.machine import cpu_model
+    from pytest_tfserving.system.processes import available_cores
 
     return {
         "cpu": cpu_model(),

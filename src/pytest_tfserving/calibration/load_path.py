@@ -21,8 +21,8 @@ from pytest_tfserving.load.child import LoadChild, Plan
 from pytest_tfserving.load.profile import LoadProfile
 from pytest_tfserving.load.runner import run
 from pytest_tfserving.probe import wait_until_available
-from pytest_tfserving.processes import CAN_PIN, ChildProcess, available_cores
 from pytest_tfserving.slo import Slo, Verdict
+from pytest_tfserving.system.processes import CAN_PIN, ChildProcess, available_cores
 from pytest_tfserving.targets.deployment import Deployment, Endpoint
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.processes import CAN_PIN, ChildProcess, available_cores
+from pytest_tfserving.system.processes import CAN_PIN, ChildProcess, available_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_tfserving.noise_memory import DEFAULT_S
+from pytest_tfserving.statistics.noise_memory import DEFAULT_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     """Measure, keep the calibration, and print its meaning."""
     from pytest_tfserving.calibration import words
     from pytest_tfserving.calibration.file import calibration_path, read_calibration, write_calibration
-    from pytest_tfserving.interruption import ended_by_signals
+    from pytest_tfserving.system.signals import ended_by_signals
 
     path = calibration_path()
     try:
@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _measured(whole_s: float) -> dict[str, Any]:
     from pytest_tfserving.calibration.calibrate import Calibrator, Schedule
-    from pytest_tfserving.lane import Lane
+    from pytest_tfserving.system.machine_lock import Lane
 
     with (
         tempfile.TemporaryDirectory(prefix="pytest-tfserving-calibrate-") as folder,

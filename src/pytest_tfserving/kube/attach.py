@@ -6,9 +6,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from pytest_tfserving.addresses import without_secrets
 from pytest_tfserving.errors import missing_extra
 from pytest_tfserving.kube.cluster import CONNECT_S, PODS, UnreachableError
+from pytest_tfserving.text.addresses import without_secrets
 
 if TYPE_CHECKING:
     from pytest_tfserving.kube.cluster import Cluster

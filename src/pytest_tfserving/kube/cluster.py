@@ -10,11 +10,11 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlencode
 
-from pytest_tfserving.addresses import without_secrets
 from pytest_tfserving.errors import ConfigurationError, DeploymentError
-from pytest_tfserving.foreign_text import LONGEST_REASON, one_line
 from pytest_tfserving.kube.credentials import Credentials
 from pytest_tfserving.kube.names import FIELD_MANAGER
+from pytest_tfserving.text.addresses import without_secrets
+from pytest_tfserving.text.foreign_text import LONGEST_REASON, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -8,9 +8,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.addresses import without_secrets
 from pytest_tfserving.errors import ConfigurationError, nearest
 from pytest_tfserving.settings import ALLOWED_INI
+from pytest_tfserving.text.addresses import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.addresses import without_secrets
 from pytest_tfserving.errors import ConfigurationError, missing_extra
+from pytest_tfserving.text.addresses import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,10 +6,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import TFServingError
-from pytest_tfserving.foreign_text import LONGEST_REASON, lines, one_line
 from pytest_tfserving.kube.cluster import PODS, PermissionMissingError
 from pytest_tfserving.kube.nodes import throttling
 from pytest_tfserving.kube.readiness import current_pods, is_ready, restarts, when
+from pytest_tfserving.text.foreign_text import LONGEST_REASON, lines, one_line
 
 if TYPE_CHECKING:
     from pytest_tfserving.kube.cluster import Cluster, Object

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.foreign_text import LONGEST_REASON, one_line
 from pytest_tfserving.kube.names import (
     APP,
     BATCHING_CONFIG_MAP,
@@ -22,6 +21,7 @@ from pytest_tfserving.kube.names import (
     CONTAINER,
 )
 from pytest_tfserving.targets.served_model import model_name
+from pytest_tfserving.text.foreign_text import LONGEST_REASON, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

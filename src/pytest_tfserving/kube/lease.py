@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import TFServingError
-from pytest_tfserving.foreign_text import one_line
 from pytest_tfserving.kube.cluster import LEASES, ConflictError, NotFoundError, persistently
 from pytest_tfserving.targets.labels import MANAGED_BY, OWNER, US, Owner, owner_of
+from pytest_tfserving.text.foreign_text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

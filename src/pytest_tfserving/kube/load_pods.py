@@ -13,8 +13,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.errors import ConfigurationError, DeploymentError, TFServingError
-from pytest_tfserving.foreign_text import one_line
-from pytest_tfserving.interruption import without_interruption
 from pytest_tfserving.kube.attach import StandardInput
 from pytest_tfserving.kube.cluster import (
     EVENTS,
@@ -37,7 +35,9 @@ from pytest_tfserving.kube.load_manifests import (
 from pytest_tfserving.kube.names import GRPC_PORT, LOAD
 from pytest_tfserving.kube.objects import AWAY_S, running, wait_until_gone
 from pytest_tfserving.kube.readiness import ended, has_started, pod_doomed
+from pytest_tfserving.system.signals import without_interruption
 from pytest_tfserving.targets.deployment import Endpoint
+from pytest_tfserving.text.foreign_text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.kube.cluster import Cluster, Object
     from pytest_tfserving.kube.statistics import Throttling
-    from pytest_tfserving.targets.usage import CpuReading
+    from pytest_tfserving.system.resource_usage import CpuReading
 
 
 def throttling(cluster: Cluster, pods: Sequence[Object]) -> dict[str, Throttling]:

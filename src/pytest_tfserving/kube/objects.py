@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from pytest_tfserving.errors import ConfigurationError, DeploymentError, TFServingError, TFServingWarning
-from pytest_tfserving.interruption import without_interruption
 from pytest_tfserving.kube.cluster import (
     CONFIG_MAPS,
     DEPLOYMENTS,
@@ -24,6 +23,7 @@ from pytest_tfserving.kube.cluster import (
 from pytest_tfserving.kube.manifests import namespace_manifest, tagged
 from pytest_tfserving.kube.names import APP, LOAD
 from pytest_tfserving.kube.readiness import has_ended
+from pytest_tfserving.system.signals import without_interruption
 from pytest_tfserving.targets.labels import EXPERIMENT, MANAGED_BY, RUN, US
 
 if TYPE_CHECKING:

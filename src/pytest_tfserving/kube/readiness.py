@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from pytest_tfserving.foreign_text import LONGEST_REASON, one_line
 from pytest_tfserving.kube.names import APP
+from pytest_tfserving.text.foreign_text import LONGEST_REASON, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.kube.names import CONTAINER
-from pytest_tfserving.targets.usage import CpuReading, Usage
+from pytest_tfserving.system.resource_usage import CpuReading, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -23,13 +23,13 @@ from pytest_tfserving.kube.names import APP, CONTAINER
 from pytest_tfserving.kube.nodes import by_node, container_key, seen_by_kubelets
 from pytest_tfserving.kube.readiness import Doomed, Snapshot, current_pods, doomed, is_starting, restarts
 from pytest_tfserving.kube.statistics import usage_of
-from pytest_tfserving.targets.usage import Usage
+from pytest_tfserving.system.resource_usage import Usage
 
 if TYPE_CHECKING:
     from pytest_tfserving.kube.cluster import Cluster, Object
     from pytest_tfserving.kube.statistics import Throttling
+    from pytest_tfserving.system.resource_usage import CpuReading
     from pytest_tfserving.targets.labels import Tags
-    from pytest_tfserving.targets.usage import CpuReading
 
 _LOOK_S = 0.5
 # Kubelets update their counts about every ten seconds, and their pages are long.

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.foreign_text import last_line
-from pytest_tfserving.processes import end_by_closing
+from pytest_tfserving.system.processes import end_by_closing
+from pytest_tfserving.text.foreign_text import last_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

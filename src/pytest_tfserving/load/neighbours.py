@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_tfserving.foreign_text import one_line
+from pytest_tfserving.text.foreign_text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

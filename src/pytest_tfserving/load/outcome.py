@@ -13,15 +13,15 @@ from pytest_tfserving.load.arrivals import arrivals
 from pytest_tfserving.load.baseline import Baseline, Stretches
 from pytest_tfserving.load.bounds import CLEARED
 from pytest_tfserving.load.honesty import generator_state, limited_by_generator, unrecorded
-from pytest_tfserving.load.latencies import Collected, Latencies
 from pytest_tfserving.load.lateness import Lateness
 from pytest_tfserving.load.littles_law import LittlesLaw
-from pytest_tfserving.load.part import Part, Seconds
 from pytest_tfserving.load.recorder import DROPPED, SUCCESS, record_blocks
 from pytest_tfserving.load.result import Arrivals, CpuUse, Result, Window
 from pytest_tfserving.load.shedding import Shedding
 from pytest_tfserving.server_side.cpu import CpuHistory
 from pytest_tfserving.statistics.intervals import ratio_interval
+from pytest_tfserving.statistics.latencies import Collected, Latencies
+from pytest_tfserving.statistics.span import Part, Seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_tfserving.load.child import Plan
-    from pytest_tfserving.load.histogram import Histogram
     from pytest_tfserving.load.profile import LoadProfile
     from pytest_tfserving.load.run_record import RunRecord
     from pytest_tfserving.load.shape import Stage
     from pytest_tfserving.load.story import Story
     from pytest_tfserving.server_side.cpu import CpuCurve
+    from pytest_tfserving.statistics.histogram import Histogram
     from pytest_tfserving.statistics.intervals import Interval
     from pytest_tfserving.targets.deployment import Deployment
 

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_tfserving.load.baseline import Baseline
-    from pytest_tfserving.load.histogram import Histogram
-    from pytest_tfserving.load.latencies import Latencies
     from pytest_tfserving.load.run_record import RunRecord
     from pytest_tfserving.metrics import Metric
     from pytest_tfserving.server_side.observed import ServerSide
+    from pytest_tfserving.statistics.histogram import Histogram
+    from pytest_tfserving.statistics.latencies import Latencies
 
     OnCheck = Callable[["Result", list[Judgement], tuple[str, ...]], None]
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tfserving.deciding import DEFAULT_ALPHA, Decider
-from pytest_tfserving.interruption import forget_interruption, raise_if_interrupted
 from pytest_tfserving.load.asked import OF_THE_MASTER, LoadWatch
 from pytest_tfserving.load.honesty import is_waiting
 from pytest_tfserving.load.local import STOP_S
@@ -20,8 +19,9 @@ from pytest_tfserving.load.neighbours import Neighbours
 from pytest_tfserving.load.outcome import outcome
 from pytest_tfserving.load.recorder import SUCCESS, RecordStream
 from pytest_tfserving.load.story import Story
-from pytest_tfserving.processes import available_cores
 from pytest_tfserving.server_side.cpu import CpuHistory
+from pytest_tfserving.system.processes import available_cores
+from pytest_tfserving.system.signals import forget_interruption, raise_if_interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

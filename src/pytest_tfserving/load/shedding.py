@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from pytest_tfserving.load.latencies import Collected
+from pytest_tfserving.statistics.latencies import Collected
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfserving.foreign_text import one_line
 from pytest_tfserving.load.run_record import RunRecorder
+from pytest_tfserving.text.foreign_text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,12 +6,12 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.addresses import without_secrets
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.model_server.flags import FlagError, parse_flags, usage
 from pytest_tfserving.model_server.log import log
 from pytest_tfserving.model_server.memory import use_system_allocator
 from pytest_tfserving.model_server.status import ServingError
+from pytest_tfserving.text.addresses import without_secrets
 from pytest_tfserving.version import __version__
 
 if TYPE_CHECKING:

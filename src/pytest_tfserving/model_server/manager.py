@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from pytest_tfserving.model_server.inline_policy import Pace
 from pytest_tfserving.model_server.log import log
 from pytest_tfserving.model_server.memory import give_back
-from pytest_tfserving.model_server.pace import Pace
 from pytest_tfserving.model_server.status import Code, ServingError
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from pytest_tfserving.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_tfserving.load.latencies import Latencies
     from pytest_tfserving.report.runlog import Entry
+    from pytest_tfserving.statistics.latencies import Latencies
 
 SCHEMA_VERSION = 2
 # Where the distribution of latencies is told, in per cent: finer towards the tail.

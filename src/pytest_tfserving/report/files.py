@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.files import write_whole
+from pytest_tfserving.system.files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,14 +8,14 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.load.baseline import Baseline
-from pytest_tfserving.load.histogram import Histogram, packed_floats, unpacked_floats
-from pytest_tfserving.load.latencies import Latencies
 from pytest_tfserving.load.result import Arrivals, CpuUse, Generator, Result, Window
 from pytest_tfserving.load.run_record import RunRecord
 from pytest_tfserving.metrics import METRICS
 from pytest_tfserving.noise import Noise, NoiseKind
 from pytest_tfserving.server_side.observed import ServerSide
 from pytest_tfserving.slo import Decision, Undecided
+from pytest_tfserving.statistics.histogram import Histogram, packed_floats, unpacked_floats
+from pytest_tfserving.statistics.latencies import Latencies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

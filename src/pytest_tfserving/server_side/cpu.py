@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_tfserving.targets.usage import Usage
+    from pytest_tfserving.system.resource_usage import Usage
 
     Floats = NDArray[np.float64]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pytest_tfserving.targets.usage import Usage
+    from pytest_tfserving.system.resource_usage import Usage
 
 _GB = 2**30
 # A smaller share explains nothing: some periods are throttled on any busy node.

@@ -9,8 +9,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import LoadError
-from pytest_tfserving.foreign_text import one_line
 from pytest_tfserving.plain_http import PlainHttp
+from pytest_tfserving.text.foreign_text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.load.clock import LoadClock
     from pytest_tfserving.load.result import Result
+    from pytest_tfserving.system.resource_usage import Usage
     from pytest_tfserving.targets.deployment import Deployment
-    from pytest_tfserving.targets.usage import Usage
 
 _EVERY_S = 0.5
 # A cluster that does not respond must not delay the end of the run.

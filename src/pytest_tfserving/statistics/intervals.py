@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from pytest_tfserving.load.latencies import Latencies
     from pytest_tfserving.statistics.block_latencies import BlockLatencies
+    from pytest_tfserving.statistics.latencies import Latencies
     from pytest_tfserving.statistics.level import LevelModel
 
     Floats = NDArray[np.floating[Any]]

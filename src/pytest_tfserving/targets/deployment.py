@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.experiment import Experiment
     from pytest_tfserving.load.place import Place
+    from pytest_tfserving.system.resource_usage import Usage
     from pytest_tfserving.targets.pulses import Pulses
-    from pytest_tfserving.targets.usage import Usage
 
 _LOOK_S = 0.05
 

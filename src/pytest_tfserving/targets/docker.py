@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 
-from pytest_tfserving.addresses import without_secrets
 from pytest_tfserving.engine import Engine, address, connect, model_in, reason
 from pytest_tfserving.errors import DeploymentError, TFServingError, TFServingWarning
 from pytest_tfserving.experiment import BYTES_PER_GB
-from pytest_tfserving.foreign_text import lines, one_line
 from pytest_tfserving.freeze import Containers, Freezer, Processes
-from pytest_tfserving.interruption import without_interruption
 from pytest_tfserving.probe import wait_until_available
-from pytest_tfserving.processes import CAN_PIN, available_cores
+from pytest_tfserving.system.processes import CAN_PIN, available_cores
+from pytest_tfserving.system.resource_usage import CpuReading, Usage
+from pytest_tfserving.system.signals import without_interruption
 from pytest_tfserving.targets.bare_sessions import BareSessions
 from pytest_tfserving.targets.deployment import Deployment, Endpoint, Evidence
 from pytest_tfserving.targets.labels import Leftovers, Tags
@@ -29,7 +28,8 @@ from pytest_tfserving.targets.placement import lacking, place
 from pytest_tfserving.targets.served_model import check_mounted, model_name
 from pytest_tfserving.targets.server_files import write_server_files
 from pytest_tfserving.targets.target import Target
-from pytest_tfserving.targets.usage import CpuReading, Usage
+from pytest_tfserving.text.addresses import without_secrets
+from pytest_tfserving.text.foreign_text import lines, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -10,7 +10,6 @@ from dataclasses import asdict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.addresses import without_secrets
 from pytest_tfserving.errors import DeploymentError, TFServingError, TFServingWarning
 from pytest_tfserving.kube import evidence as seen
 from pytest_tfserving.kube.access import Placed, reach
@@ -39,6 +38,7 @@ from pytest_tfserving.targets.deployment import Deployment
 from pytest_tfserving.targets.labels import OWNER, Leftovers, Tags, owner_of
 from pytest_tfserving.targets.served_model import model_name
 from pytest_tfserving.targets.target import Target
+from pytest_tfserving.text.addresses import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,16 +14,16 @@ import psutil
 
 from pytest_tfserving.errors import DeploymentError
 from pytest_tfserving.experiment import BYTES_PER_GB
-from pytest_tfserving.foreign_text import one_line
 from pytest_tfserving.freeze import Processes
 from pytest_tfserving.probe import wait_until_available
-from pytest_tfserving.processes import CAN_PIN, ChildProcess, available_cores
+from pytest_tfserving.system.processes import CAN_PIN, ChildProcess, available_cores
 from pytest_tfserving.targets.bare_sessions import BareSessions
 from pytest_tfserving.targets.deployment import Deployment, Endpoint, Evidence
 from pytest_tfserving.targets.placement import lacking, place
 from pytest_tfserving.targets.served_model import latest_version, model_name
 from pytest_tfserving.targets.server_files import write_server_files
 from pytest_tfserving.targets.target import Target
+from pytest_tfserving.text.foreign_text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.experiment import Experiment
     from pytest_tfserving.settings import Settings
+    from pytest_tfserving.system.resource_usage import Usage
     from pytest_tfserving.targets.order import Order
-    from pytest_tfserving.targets.usage import Usage
 
 HOST = "127.0.0.1"
 _MEMORY_LOOK_S = 0.2

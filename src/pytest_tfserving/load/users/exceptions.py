@@ -20,7 +20,7 @@ import urllib3
 from gevent import GreenletExit
 from locust.exception import InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately, StopTest, StopUser
 
-from pytest_tfserving.foreign_text import lines, one_line
+from pytest_tfserving.text.foreign_text import lines, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

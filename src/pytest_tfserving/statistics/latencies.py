@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_tfserving.load.histogram import Histogram
-from pytest_tfserving.percentiles import KEPT_PERCENTILES, percentile_key
+from pytest_tfserving.statistics.histogram import Histogram
+from pytest_tfserving.statistics.percentiles import KEPT_PERCENTILES, percentile_key
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

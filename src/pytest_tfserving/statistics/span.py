@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfserving import noise_memory
-from pytest_tfserving.load.histogram import Histogram, buckets_of
-from pytest_tfserving.load.latencies import Collected, Latencies
-from pytest_tfserving.percentiles import KEPT_PERCENTILES, percentile_key
+from pytest_tfserving.statistics import noise_memory
+from pytest_tfserving.statistics.autocorrelation import MOST_VALUES, inefficiency
 from pytest_tfserving.statistics.block_latencies import BlockLatencies
-from pytest_tfserving.statistics.dependence import MOST_VALUES, inefficiency
+from pytest_tfserving.statistics.histogram import Histogram, buckets_of
 from pytest_tfserving.statistics.intervals import (
     are_enough,
     blocks_of,
@@ -24,6 +22,8 @@ from pytest_tfserving.statistics.intervals import (
     percentile_interval,
     share_interval,
 )
+from pytest_tfserving.statistics.latencies import Collected, Latencies
+from pytest_tfserving.statistics.percentiles import KEPT_PERCENTILES, percentile_key
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from pytest_tfserving.errors import ConfigurationError, TFServingWarning
-from pytest_tfserving.foreign_text import one_line
-from pytest_tfserving.private_folder import private_folder
-from pytest_tfserving.text_file import json_of
+from pytest_tfserving.system.private_folder import private_folder
+from pytest_tfserving.text.foreign_text import one_line
+from pytest_tfserving.text.text_file import json_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

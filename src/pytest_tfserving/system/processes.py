@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from pytest_tfserving.foreign_text import last_lines
-from pytest_tfserving.targets.usage import CpuReading, Usage
+from pytest_tfserving.system.resource_usage import CpuReading, Usage
+from pytest_tfserving.text.foreign_text import last_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.foreign_text import one_line
+from pytest_tfserving.text.foreign_text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.text_file import MissingFileError, json_of
+from pytest_tfserving.text.text_file import MissingFileError, json_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +18,7 @@ _MOST_BYTES = 1 << 24
 
 def write_own(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON values to a file, completely or not at all."""
-    from pytest_tfserving.files import write_whole
+    from pytest_tfserving.system.files import write_whole
 
     write_whole(path, json.dumps({**content, "digest": _digest(content)}, allow_nan=False) + "\n")
 

@@ -1,0 +1,1 @@
+"""Interface to the operating system: processes, signals, locks, files."""
