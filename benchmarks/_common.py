@@ -25,15 +25,15 @@ import numpy as np
 import psutil
 
 import pytest_tfserving
-from pytest_tfserving.experiment import Experiment, ServingOptions, Shape
-from pytest_tfserving.load.answer import ExpectedAnswer
+from pytest_tfserving.deployment.deployment import Deployment, Endpoint
+from pytest_tfserving.experiments.experiment import Experiment, ServingOptions, Shape
+from pytest_tfserving.experiments.load_profile import LoadProfile
 from pytest_tfserving.load.child import LoadChild, Plan
 from pytest_tfserving.load.local import WORKER
-from pytest_tfserving.load.profile import LoadProfile
 from pytest_tfserving.load.runner import run
 from pytest_tfserving.model_server.protos import message
 from pytest_tfserving.model_server.tensor_proto import fill_proto
-from pytest_tfserving.targets.deployment import Deployment, Endpoint
+from pytest_tfserving.protocols.answer import ExpectedAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

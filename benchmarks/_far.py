@@ -10,8 +10,8 @@ import numpy as np
 from _noise import Run
 from _watch import FAIL, PASS, watched
 
-from pytest_tfserving.deciding import DEFAULT_ALPHA
-from pytest_tfserving.slo import parse_slos
+from pytest_tfserving.slo.language import parse_slos
+from pytest_tfserving.slo.monitor import DEFAULT_ALPHA
 from pytest_tfserving.statistics.sequential import share_evidence
 
 if TYPE_CHECKING:

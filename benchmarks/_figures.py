@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from _watch import NOISE_MEMORY_S
 
+from pytest_tfserving.deployment.pulses import PulseRow
 from pytest_tfserving.load.baseline import Baseline, Stretches
 from pytest_tfserving.statistics.span import Part
-from pytest_tfserving.targets.pulses import PulseRow
 
 if TYPE_CHECKING:
     from _noise import Run

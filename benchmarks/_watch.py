@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pytest_tfserving.deciding import DEFAULT_ALPHA, Decider
+from pytest_tfserving.slo.monitor import DEFAULT_ALPHA, Decider
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from _noise import Run
 
-    from pytest_tfserving.slo import Slo
+    from pytest_tfserving.slo.language import Slo
 
 NOISE_MEMORY_S = 10.0
 PASS, NEITHER, FAIL = 1, 0, -1

@@ -37,7 +37,7 @@ from _mutations import (
 
 from pytest_tfserving.cli import main as command
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.experiments_file import read_file
+from pytest_tfserving.experiments.yaml_file import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable

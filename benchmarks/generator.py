@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from pytest_tfserving.deployment.deployment import Deployment
     from pytest_tfserving.load.child import Plan
     from pytest_tfserving.load.result import Result
-    from pytest_tfserving.targets.deployment import Deployment
 
 USERS = 16
 OURS, FAST, HTTP, WRK = "pytest-tfserving", "Locust FastHttpUser", "Locust HttpUser", "wrk -t1"

@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING
 
 import _common as common
 
-from pytest_tfserving.load.profile import LoadProfile
-from pytest_tfserving.slo import Slo, Verdict
+from pytest_tfserving.experiments.load_profile import LoadProfile
+from pytest_tfserving.slo.language import Slo, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,10 +18,10 @@ from unittest.mock import patch
 import _common as common
 import numpy as np
 
+from pytest_tfserving.experiments.load_profile import LoadProfile
 from pytest_tfserving.load import runner
 from pytest_tfserving.load.child import LoadChild
 from pytest_tfserving.load.outcome import outcome
-from pytest_tfserving.load.profile import LoadProfile
 from pytest_tfserving.load.recorder import SUCCESS, read_records
 from pytest_tfserving.statistics.latencies import MOST_EXACT
 from pytest_tfserving.statistics.percentiles import KEPT_PERCENTILES
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pytest_tfserving.deployment.deployment import Deployment
     from pytest_tfserving.load.child import Plan
     from pytest_tfserving.load.result import Result
     from pytest_tfserving.load.story import Story
-    from pytest_tfserving.targets.deployment import Deployment
 
     Floats = NDArray[np.float64]
 

@@ -14,7 +14,7 @@ from collections import Counter
 import _common as common
 from _misbehaving import KINDS, misbehaved, server, verdict
 
-from pytest_tfserving.slo import Verdict
+from pytest_tfserving.slo.language import Verdict
 
 QUICK_RUNS = len(KINDS)
 

@@ -216,7 +216,9 @@ def resnet(core: int, folder: Path, rounds: int, length_s: float) -> dict[str, l
     image = np.random.default_rng(0).random((1, 224, 224, 3), np.float32)
     numbers, jpeg = folder / "numbers.json", folder / "jpeg.json"
     numbers.write_text(json.dumps({"instances": image.round(4).tolist()}))
-    encoded = base64.b64encode(resources.files("pytest_tfserving.load").joinpath("picture.jpg").read_bytes())
+    encoded = base64.b64encode(
+        resources.files("pytest_tfserving.protocols").joinpath("picture.jpg").read_bytes()
+    )
     jpeg.write_text(json.dumps({"signature_name": "jpeg", "instances": [{"b64": encoded.decode()}]}))
     with (
         embedded(core, "resnet50", base, *ONE_THREAD) as server,

@@ -31,8 +31,8 @@ from _rules import RULES
 from _trials import Cell, Trials
 from _watch import FAIL, PASS, watched
 
-from pytest_tfserving.deciding import DEFAULT_ALPHA
-from pytest_tfserving.slo import parse_slos
+from pytest_tfserving.slo.language import parse_slos
+from pytest_tfserving.slo.monitor import DEFAULT_ALPHA
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,14 +12,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 from harness import PATIENCE_S
-from pytest_tfserving.deciding import DEFAULT_ALPHA, Decider
-from pytest_tfserving.experiment import Experiment, ServingOptions, Shape
+from pytest_tfserving.deployment.deployment import Deployment, Endpoint
+from pytest_tfserving.experiments.experiment import Experiment, ServingOptions, Shape
+from pytest_tfserving.experiments.load_profile import LoadProfile
 from pytest_tfserving.load.asked import LoadWatch
 from pytest_tfserving.load.child import LoadChild
-from pytest_tfserving.load.profile import LoadProfile
 from pytest_tfserving.load.recorder import record_blocks
 from pytest_tfserving.load.story import Story
-from pytest_tfserving.targets.deployment import Deployment, Endpoint
+from pytest_tfserving.slo.monitor import DEFAULT_ALPHA, Decider
 from server_process import half_plus_two_plan
 
 if TYPE_CHECKING:

@@ -14,15 +14,15 @@ import numpy as np
 
 from pytest_tfserving import measure
 from pytest_tfserving.cost import Pricing
-from pytest_tfserving.experiments_file import read_file
+from pytest_tfserving.deployment.deployment import Deployment
+from pytest_tfserving.experiments.yaml_file import read_file
 from pytest_tfserving.load.result import Generator, Result, Window
 from pytest_tfserving.load.run_record import USERS, RunRecord
 from pytest_tfserving.report.document import document_of
 from pytest_tfserving.report.json import json_text
 from pytest_tfserving.report.runlog import Entry
-from pytest_tfserving.slo import Slo
+from pytest_tfserving.slo.language import Slo
 from pytest_tfserving.statistics.span import Part
-from pytest_tfserving.targets.deployment import Deployment
 from pytest_tfserving.targets.docker import DockerTarget
 from pytest_tfserving.targets.kubernetes import KubernetesTarget
 from pytest_tfserving.targets.local import LocalTarget
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import pytest
 
     from harness import Project
-    from pytest_tfserving.load.profile import LoadProfile
+    from pytest_tfserving.experiments.load_profile import LoadProfile
     from pytest_tfserving.measure import Asked
     from pytest_tfserving.targets.order import Order
 

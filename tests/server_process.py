@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Self
 import requests
 
 from harness import until
-from pytest_tfserving.load.answer import ExpectedAnswer
 from pytest_tfserving.load.child import Plan
+from pytest_tfserving.protocols.answer import ExpectedAnswer
 
 if TYPE_CHECKING:
-    from pytest_tfserving.load.profile import LoadProfile
+    from pytest_tfserving.experiments.load_profile import LoadProfile
 
 
 def free_port() -> int:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_tfserving.deciding import SHORTEST_WINDOW_S
-from pytest_tfserving.slo import Slo
-from pytest_tfserving.slo_tests import Baseline, SeriesSet, SloTest, Window
+from pytest_tfserving.slo.language import Slo
+from pytest_tfserving.slo.monitor import SHORTEST_WINDOW_S
+from pytest_tfserving.slo.sequential_tests import Baseline, SeriesSet, SloTest, Window
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_tfserving.load.arrivals import arrivals
+from pytest_tfserving.experiments.arrivals import arrivals
+from pytest_tfserving.experiments.load_profile import LoadProfile
+from pytest_tfserving.experiments.load_shape import Shape, Stage, level_at
 from pytest_tfserving.load.outcome import corrected
-from pytest_tfserving.load.profile import LoadProfile
-from pytest_tfserving.load.shape import Shape, Stage, level_at
 
 
 def test_constant_arrivals_are_evenly_apart() -> None:

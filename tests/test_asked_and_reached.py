@@ -9,9 +9,9 @@ import pytest
 from _misbehaving import CLIENT
 
 from harness import EXPERIMENTS
+from pytest_tfserving.experiments.load_profile import LoadProfile
 from pytest_tfserving.load.asked import LoadWatch
 from pytest_tfserving.load.lag_probe import LagProbe
-from pytest_tfserving.load.profile import LoadProfile
 from pytest_tfserving.load.result import Window
 from pytest_tfserving.load.run_record import MOST_STEPS, USERS, RunRecorder
 

@@ -17,21 +17,21 @@ import pytest
 
 from harness import PATIENCE_S, Project, until
 from pytest_tfserving.bare import BarePlan, BareSession, SessionPulses, start_sessions
+from pytest_tfserving.deployment.deployment import Deployment, Endpoint
+from pytest_tfserving.deployment.pulses import PulseRow
 from pytest_tfserving.errors import DeploymentError
-from pytest_tfserving.experiment import Experiment, ServingOptions, Shape
+from pytest_tfserving.experiments.experiment import Experiment, ServingOptions, Shape
+from pytest_tfserving.experiments.load_profile import LoadProfile
 from pytest_tfserving.freeze import Processes, can_be_frozen
 from pytest_tfserving.load import runner
 from pytest_tfserving.load.baseline import MOST_PULSES, Baseline, Stretches
 from pytest_tfserving.load.child import LoadChild
 from pytest_tfserving.load.outcome import outcome
-from pytest_tfserving.load.profile import LoadProfile
 from pytest_tfserving.load.recorder import read_records
-from pytest_tfserving.probe import wait_until_available
+from pytest_tfserving.protocols.client import wait_until_available
 from pytest_tfserving.report.json import result_as_dict, result_from_dict
 from pytest_tfserving.statistics.intervals import ratio_interval
 from pytest_tfserving.system.processes import ChildProcess, available_cores
-from pytest_tfserving.targets.deployment import Deployment, Endpoint
-from pytest_tfserving.targets.pulses import PulseRow
 from server_process import Server, free_port, half_plus_two_plan
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pytest_tfserving.experiment import NodeRequirements, Shape
+from pytest_tfserving.experiments.experiment import NodeRequirements, Shape
+from pytest_tfserving.experiments.quantity import quantity
 from pytest_tfserving.kube.capacity import room
-from pytest_tfserving.quantity import quantity
 from snapshots import said
 
 ANY = NodeRequirements()

@@ -8,7 +8,7 @@ import pytest
 
 from pytest_tfserving.cost import E2, STUDY_HOURS, Prices, read_prices
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.experiment import Shape
+from pytest_tfserving.experiments.experiment import Shape
 
 if TYPE_CHECKING:
     from pathlib import Path

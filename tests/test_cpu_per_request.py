@@ -10,23 +10,23 @@ import numpy as np
 import pytest
 
 from harness import LONG_ENOUGH, RESULT, until
-from pytest_tfserving.deciding import Decider
-from pytest_tfserving.experiment import Experiment, ServingOptions, Shape
+from pytest_tfserving.deployment.deployment import Deployment
+from pytest_tfserving.experiments.experiment import Experiment, ServingOptions, Shape
+from pytest_tfserving.experiments.load_profile import LoadProfile
 from pytest_tfserving.kube.nodes import seen_by_kubelets
 from pytest_tfserving.kube.statistics import cpu_reading_of
 from pytest_tfserving.load.asked import LoadWatch
 from pytest_tfserving.load.outcome import outcome
-from pytest_tfserving.load.profile import LoadProfile
 from pytest_tfserving.load.recorder import Recorder
 from pytest_tfserving.load.result import CpuUse, Result
 from pytest_tfserving.load.story import Story
 from pytest_tfserving.server_side.cpu import CpuCurve, CpuHistory
-from pytest_tfserving.slo import Slo
+from pytest_tfserving.slo.language import Slo
+from pytest_tfserving.slo.monitor import Decider
 from pytest_tfserving.statistics.intervals import ratio_interval
 from pytest_tfserving.statistics.latencies import Latencies
 from pytest_tfserving.system.processes import ChildProcess
 from pytest_tfserving.system.resource_usage import CpuReading, Usage
-from pytest_tfserving.targets.deployment import Deployment
 from server_process import half_plus_two_plan
 from test_kubelet import CONTAINER_ID, PATHS, pod
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from _noise import Noise, Run, Server, runs
 
-from pytest_tfserving.deciding import SHORTEST_WINDOW_S, Decider
-from pytest_tfserving.noise import NoiseKind
-from pytest_tfserving.slo import Slo, Undecided
-from pytest_tfserving.slo_tests import Evidence, RateTest, Window
+from pytest_tfserving.slo.language import Slo, Undecided
+from pytest_tfserving.slo.monitor import SHORTEST_WINDOW_S, Decider
+from pytest_tfserving.slo.noise import NoiseKind
+from pytest_tfserving.slo.sequential_tests import Evidence, RateTest, Window
 from simulated import autocorrelated, slo_text, truth
 
 Requests = tuple[np.ndarray, np.ndarray, np.ndarray]

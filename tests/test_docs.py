@@ -15,17 +15,17 @@ from harness import EXPERIMENTS
 from pytest_tfserving import cli, hookspecs, plugin
 from pytest_tfserving.cost import Pricing, read_prices
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.experiment import TARGET_NAMES, Experiment, ServingOptions, Shape
-from pytest_tfserving.experiments_file import _EXPERIMENT_KEYS, _TOP_KEYS, read_file
-from pytest_tfserving.load.profile import PROFILES, LoadProfile
+from pytest_tfserving.experiments.experiment import TARGET_NAMES, Experiment, ServingOptions, Shape
+from pytest_tfserving.experiments.load_profile import PROFILES, LoadProfile
+from pytest_tfserving.experiments.yaml_file import _EXPERIMENT_KEYS, _TOP_KEYS, read_file
 from pytest_tfserving.measure import nothing_measured
-from pytest_tfserving.metrics import METRICS
 from pytest_tfserving.model_server.flags import FLAGS, Kind, parse_flags
 from pytest_tfserving.options import OPTIONS, read_settings
 from pytest_tfserving.report.document import document_of
 from pytest_tfserving.report.runlog import Entry
 from pytest_tfserving.settings import ALLOWED_INI
-from pytest_tfserving.slo import Slo, Verdict
+from pytest_tfserving.slo.language import Slo, Verdict
+from pytest_tfserving.slo.metrics import METRICS
 from pytest_tfserving.statistics.percentiles import KEPT_PERCENTILES
 
 if TYPE_CHECKING:

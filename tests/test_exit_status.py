@@ -12,7 +12,7 @@ from harness import EXPERIMENTS
 
 if TYPE_CHECKING:
     from harness import Project
-    from pytest_tfserving.load.profile import LoadProfile
+    from pytest_tfserving.experiments.load_profile import LoadProfile
 
 MISSED = EXPERIMENTS.replace('["rps>=1"]', '["rps>=1", "p95<1ms"]')
 NAME = "1cpu-1gb-1n-interop1"

@@ -12,12 +12,12 @@ import pytest
 import planted
 from harness import LONG_ENOUGH
 from pytest_tfserving.cli import main
+from pytest_tfserving.deployment.deployment import Deployment, Endpoint
 from pytest_tfserving.errors import LoadError
-from pytest_tfserving.load.answer import room_for
-from pytest_tfserving.load.payload import Payload
-from pytest_tfserving.model_state import best_state
-from pytest_tfserving.probe import first_answers
-from pytest_tfserving.targets.deployment import Deployment, Endpoint
+from pytest_tfserving.protocols.answer import room_for
+from pytest_tfserving.protocols.client import first_answers
+from pytest_tfserving.protocols.model_state import best_state
+from pytest_tfserving.protocols.payload import Payload
 from server_process import Server
 from servers.odd_server import BODY, KINDS, GrpcPeer, OddServer, RestPeer, predict_response
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness import Project
-    from pytest_tfserving.load.answer import ExpectedAnswer
+    from pytest_tfserving.protocols.answer import ExpectedAnswer
 
 ROWS = '{"instances": [1.0, 2.0, 5.0]}'
 COLUMNS = '{"inputs": [1.0, 2.0, 5.0]}'

@@ -16,7 +16,7 @@ import planted
 from pytest_tfserving.cli import main
 from pytest_tfserving.cost import read_prices
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.experiments_file import read_file
+from pytest_tfserving.experiments.yaml_file import read_file
 
 if TYPE_CHECKING:
     from harness import Project

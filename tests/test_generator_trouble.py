@@ -17,7 +17,7 @@ from pytest_tfserving.load.bounds import CLEARED
 from pytest_tfserving.load.lateness import Lateness
 from pytest_tfserving.load.neighbours import Neighbours
 from pytest_tfserving.load.result import Arrivals, CpuUse, Generator, Result
-from pytest_tfserving.slo import Slo
+from pytest_tfserving.slo.language import Slo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

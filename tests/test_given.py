@@ -14,14 +14,14 @@ from harness import EXPERIMENTS, RESULT
 from pytest_tfserving.given import GivenFound, GivenResult, too_little
 from pytest_tfserving.load.result import CpuUse, Result
 from pytest_tfserving.search import Found, Probe
-from pytest_tfserving.slo import Decision, Slo, Undecided
+from pytest_tfserving.slo.language import Decision, Slo, Undecided
 from pytest_tfserving.statistics.latencies import Latencies
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from harness import Project
-    from pytest_tfserving.load.profile import LoadProfile
+    from pytest_tfserving.experiments.load_profile import LoadProfile
 
 NINETY = replace(RESULT, latencies=Latencies.of(np.arange(1.0, 91.0)), errors={}, baseline=None)
 MANY = replace(

@@ -15,9 +15,9 @@ import pytest
 import planted
 from harness import TESTS
 from pytest_tfserving.engine import MODEL
-from pytest_tfserving.experiment import Experiment, Home, ServingOptions, Shape
+from pytest_tfserving.experiments.experiment import Experiment, Home, ServingOptions, Shape
+from pytest_tfserving.experiments.load_profile import PROFILES
 from pytest_tfserving.identity import model_digest
-from pytest_tfserving.load.profile import PROFILES
 from pytest_tfserving.targets import docker, kubernetes
 
 if TYPE_CHECKING:
@@ -447,7 +447,7 @@ def test_a_conftests_experiments_are_for_the_tests_below_it(
 ) -> None:
     hook = (
         "from pytest_tfserving import Experiment, LoadProfile, ServingOptions, Shape\n"
-        "from pytest_tfserving.slo import Slo, SloSet\n"
+        "from pytest_tfserving.slo.language import Slo, SloSet\n"
         "def pytest_tfserving_experiments(config):\n"
         "    profile = LoadProfile('p', users=1, spawn_rate=1, run_time_s=2)\n"
         "    options, slos = ServingOptions(1, {}), SloSet((Slo.parse('p95<50ms'),))\n"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from pytest_tfserving.experiments.load_profile import LoadProfile
 from pytest_tfserving.load.littles_law import LittlesLaw
-from pytest_tfserving.load.profile import LoadProfile
 from pytest_tfserving.load.result import Generator, Window
 
 if TYPE_CHECKING:

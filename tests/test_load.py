@@ -10,10 +10,10 @@ import pytest
 
 from harness import EXPERIMENTS
 from pytest_tfserving.errors import LoadError
-from pytest_tfserving.load.answer import ExpectedAnswer, layout_of, wrong
-from pytest_tfserving.load.payload import Payload, picture, picture_jpeg, picture_payload
-from pytest_tfserving.load.profile import PROFILES, LoadProfile
+from pytest_tfserving.experiments.load_profile import PROFILES, LoadProfile
 from pytest_tfserving.load.recorder import MOST_CAUSES, Recorder, RecordStream, Sink, read_records
+from pytest_tfserving.protocols.answer import ExpectedAnswer, layout_of, wrong
+from pytest_tfserving.protocols.payload import Payload, picture, picture_jpeg, picture_payload
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_tfserving.load.clock import LoadClock
+from pytest_tfserving.deployment.load_clock import LoadClock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 PAUSE_S = 0.03
 # That of a moment given as a float.
 ROUNDING_S = 1e-6
-_OTHER = "from pathlib import Path; from pytest_tfserving.load.clock import LoadClock; import sys; "
+_OTHER = (
+    "from pathlib import Path; from pytest_tfserving.deployment.load_clock import LoadClock; import sys; "
+)
 
 
 @pytest.fixture

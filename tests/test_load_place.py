@@ -11,7 +11,7 @@ import pytest
 
 from pytest_tfserving import __version__
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.experiment import LoadPods, NodeRequirements
+from pytest_tfserving.experiments.experiment import LoadPods, NodeRequirements
 from pytest_tfserving.kube.load_manifests import MASTER, WORKERS, LoadJobs, labels, locustfile_map
 from pytest_tfserving.load.child import LoadChild
 from pytest_tfserving.load.local import Local

@@ -11,14 +11,14 @@ import pytest
 
 from fake_cluster import POD, FakeCluster
 from harness import until
-from pytest_tfserving.experiment import Experiment, LoadPods, ServingOptions, Shape
+from pytest_tfserving.deployment.deployment import Deployment, Endpoint
+from pytest_tfserving.experiments.experiment import Experiment, LoadPods, ServingOptions, Shape
+from pytest_tfserving.experiments.load_profile import LoadProfile
 from pytest_tfserving.kube.load_manifests import MASTER
 from pytest_tfserving.kube.load_pods import LoadPod, PodPlace
 from pytest_tfserving.load import runner
 from pytest_tfserving.load.child import LoadChild
-from pytest_tfserving.load.profile import LoadProfile
 from pytest_tfserving.load.said import Said
-from pytest_tfserving.targets.deployment import Deployment, Endpoint
 from pytest_tfserving.targets.labels import Tags
 from server_process import Server, free_port, half_plus_two_plan
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_tfserving.experiment import Shape
+from pytest_tfserving.experiments.experiment import Shape
 from pytest_tfserving.targets.placement import place
 from pytest_tfserving.targets.served_model import model_name
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfserving.experiment import Experiment, ServingOptions, Shape
+from pytest_tfserving.deployment.deployment import Deployment, Endpoint
+from pytest_tfserving.experiments.experiment import Experiment, ServingOptions, Shape
+from pytest_tfserving.experiments.load_profile import LoadProfile
 from pytest_tfserving.load import runner
 from pytest_tfserving.load.child import LoadChild, Plan
 from pytest_tfserving.load.outcome import outcome
-from pytest_tfserving.load.profile import LoadProfile
 from pytest_tfserving.load.recorder import read_records
 from pytest_tfserving.statistics.percentiles import KEPT_PERCENTILES
-from pytest_tfserving.targets.deployment import Deployment, Endpoint
 from server_process import Server, half_plus_two_plan
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 
 import planted
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.metrics import METRICS, Disturbance, Metric, metric_of
+from pytest_tfserving.slo.metrics import METRICS, Disturbance, Metric, metric_of
 
 if TYPE_CHECKING:
     from harness import Project

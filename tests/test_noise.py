@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_tfserving.noise import Noise, NoiseKind
-from pytest_tfserving.slo import Undecided
+from pytest_tfserving.slo.language import Undecided
+from pytest_tfserving.slo.noise import Noise, NoiseKind
 
 SLOS_PAGE = Path(__file__).parents[1] / "docs" / "slos.md"
 

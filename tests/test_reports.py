@@ -16,7 +16,7 @@ import planted
 from harness import LONG_ENOUGH
 from needs import SCHEMA
 from pytest_tfserving.report.json import recorded_latencies
-from pytest_tfserving.slo import Verdict
+from pytest_tfserving.slo.language import Verdict
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ import planted
 from harness import RESULT
 from pytest_tfserving.server_side.observed import ServerSide, cores_by_second, findings, observed
 from pytest_tfserving.server_side.prometheus import growth, parse_metrics
-from pytest_tfserving.slo import Slo
+from pytest_tfserving.slo.language import Slo
 from pytest_tfserving.system.resource_usage import Usage
 from pytest_tfserving.verdicts import explain
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from harness import EXPERIMENTS
-from pytest_tfserving.load.payload import Payload
 from pytest_tfserving.load.shedding import Shedding
+from pytest_tfserving.protocols.payload import Payload
 
 if TYPE_CHECKING:
     from harness import Project

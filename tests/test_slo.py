@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harness import RESULT
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.slo import Slo, Verdict
+from pytest_tfserving.slo.language import Slo, Verdict
 from pytest_tfserving.statistics.latencies import Latencies
 
 

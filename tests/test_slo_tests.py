@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from _noise import Noise, Run, Server, runs
 
-from pytest_tfserving.deciding import SHORTEST_WINDOW_S
-from pytest_tfserving.slo import Slo
-from pytest_tfserving.slo_tests import Baseline, Evidence, SeriesSet, Window
+from pytest_tfserving.slo.language import Slo
+from pytest_tfserving.slo.monitor import SHORTEST_WINDOW_S
+from pytest_tfserving.slo.sequential_tests import Baseline, Evidence, SeriesSet, Window
 from pytest_tfserving.statistics.pulses import between_pulses
 from simulated import (
     NEEDED,

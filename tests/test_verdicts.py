@@ -11,7 +11,7 @@ import planted
 from harness import LONG_ENOUGH, RESULT
 from pytest_tfserving.load.honesty import limited_by_generator
 from pytest_tfserving.load.result import Generator, verdict_of
-from pytest_tfserving.slo import Verdict
+from pytest_tfserving.slo.language import Verdict
 
 if TYPE_CHECKING:
     from harness import Project

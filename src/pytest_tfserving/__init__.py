@@ -6,30 +6,30 @@ from typing import TYPE_CHECKING, Any
 from pytest_tfserving.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from pytest_tfserving.deployment.deployment import Deployment as Deployment
     from pytest_tfserving.errors import TFServingWarning as TFServingWarning
-    from pytest_tfserving.experiment import BatchingParameters as BatchingParameters
-    from pytest_tfserving.experiment import Experiment as Experiment
-    from pytest_tfserving.experiment import ServingOptions as ServingOptions
-    from pytest_tfserving.experiment import Shape as Shape
+    from pytest_tfserving.experiments.experiment import BatchingParameters as BatchingParameters
+    from pytest_tfserving.experiments.experiment import Experiment as Experiment
+    from pytest_tfserving.experiments.experiment import ServingOptions as ServingOptions
+    from pytest_tfserving.experiments.experiment import Shape as Shape
+    from pytest_tfserving.experiments.load_profile import LoadProfile as LoadProfile
     from pytest_tfserving.fixtures import Load as Load
-    from pytest_tfserving.load.payload import Payload as Payload
-    from pytest_tfserving.load.profile import LoadProfile as LoadProfile
     from pytest_tfserving.load.result import Result as Result
-    from pytest_tfserving.slo import SloSet as SloSet
-    from pytest_tfserving.targets.deployment import Deployment as Deployment
+    from pytest_tfserving.protocols.payload import Payload as Payload
+    from pytest_tfserving.slo.language import SloSet as SloSet
 
 # Imported when they are asked for: every pytest run and every child process imports this package.
 _PLACES = {
-    "BatchingParameters": "experiment",
-    "Deployment": "targets.deployment",
-    "Experiment": "experiment",
+    "BatchingParameters": "experiments.experiment",
+    "Deployment": "deployment.deployment",
+    "Experiment": "experiments.experiment",
     "Load": "fixtures",
-    "LoadProfile": "load.profile",
-    "Payload": "load.payload",
+    "LoadProfile": "experiments.load_profile",
+    "Payload": "protocols.payload",
     "Result": "load.result",
-    "ServingOptions": "experiment",
-    "Shape": "experiment",
-    "SloSet": "slo",
+    "ServingOptions": "experiments.experiment",
+    "Shape": "experiments.experiment",
+    "SloSet": "slo.language",
     "TFServingWarning": "errors",
 }
 

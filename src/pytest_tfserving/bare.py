@@ -19,17 +19,17 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from pytest_tfserving.deployment.load_clock import LoadClock
+from pytest_tfserving.deployment.pulses import PulseRow
 from pytest_tfserving.errors import DeploymentError
-from pytest_tfserving.load.clock import LoadClock
 from pytest_tfserving.system.processes import end_by_closing
-from pytest_tfserving.targets.pulses import PulseRow
 from pytest_tfserving.text.foreign_text import last_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from pytest_tfserving.experiment import ServingOptions
+    from pytest_tfserving.experiments.experiment import ServingOptions
     from pytest_tfserving.freeze import Freezer
 
 # A pulse that takes longer is taken to hang.

@@ -24,9 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_tfserving.deployment.load_clock import LoadClock
 from pytest_tfserving.errors import DeploymentError
 from pytest_tfserving.freeze import can_be_frozen, freezer
-from pytest_tfserving.load.clock import LoadClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

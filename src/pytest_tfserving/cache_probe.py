@@ -16,15 +16,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.errors import LoadError, TFServingError
-from pytest_tfserving.load.answer import SUCCESSFUL
-from pytest_tfserving.probe import asker
+from pytest_tfserving.protocols.answer import SUCCESSFUL
+from pytest_tfserving.protocols.client import asker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_tfserving.load.payload import Payload
-    from pytest_tfserving.probe import Asker
-    from pytest_tfserving.targets.deployment import Deployment
+    from pytest_tfserving.deployment.deployment import Deployment
+    from pytest_tfserving.protocols.client import Asker
+    from pytest_tfserving.protocols.payload import Payload
 
 # Without a cache, one in 12,870 such series has all eight times of one kind below all of the other kind.
 _PAIRS = 8

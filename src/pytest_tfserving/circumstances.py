@@ -15,7 +15,7 @@ import psutil
 from pytest_tfserving.system.machine import cpu_model
 
 if TYPE_CHECKING:
-    from pytest_tfserving.targets.deployment import Deployment
+    from pytest_tfserving.deployment.deployment import Deployment
 
 _PACKAGES = ("pytest-tfserving", "pytest", "locust", "gevent", "numpy", "tensorflow", "tensorflow-cpu")
 

@@ -7,7 +7,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.errors import ConfigurationError, nearest, shown
-from pytest_tfserving.experiment import Shape
+from pytest_tfserving.experiments.experiment import Shape
 from pytest_tfserving.text.foreign_text import one_line
 from pytest_tfserving.text.text_file import text_of
 

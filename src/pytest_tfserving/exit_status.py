@@ -69,7 +69,7 @@ class ExitStatus:
 
     def _contradictions(self, entries: list[Entry], uses: dict[str, Use]) -> Iterator[str]:
         """Yield a sentence for each FAIL or INVALID verdict that failed no test."""
-        from pytest_tfserving.slo import Verdict
+        from pytest_tfserving.slo.language import Verdict
 
         for entry in entries:
             if entry.verdict not in (Verdict.FAIL, Verdict.INVALID):
@@ -123,7 +123,7 @@ class ExitStatus:
 
     def _is_judged(self, entry: Entry, use: Use) -> bool:
         """Return whether a test read a figure, or the run has a verdict and not all its tests are skipped."""
-        from pytest_tfserving.slo import Verdict
+        from pytest_tfserving.slo.language import Verdict
 
         skipped = [nodeid for nodeid in use.checked if "skipped" in self._outcomes.get(nodeid, ())]
         is_skipped = bool(skipped) and len(skipped) == len(use.checked)

@@ -23,16 +23,16 @@ from pytest_tfserving.settings import LoadOverrides
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pytest_tfserving.experiment import Experiment
+    from pytest_tfserving.deployment.deployment import Deployment
+    from pytest_tfserving.experiments.experiment import Experiment
+    from pytest_tfserving.experiments.load_profile import LoadProfile
     from pytest_tfserving.identity import Wanted
-    from pytest_tfserving.load.payload import Payload
-    from pytest_tfserving.load.profile import LoadProfile
     from pytest_tfserving.load.result import Result
     from pytest_tfserving.measure import Asked
+    from pytest_tfserving.protocols.payload import Payload
     from pytest_tfserving.report.runlog import Run, Taking
     from pytest_tfserving.search import Found, Probe
-    from pytest_tfserving.slo import Slo
-    from pytest_tfserving.targets.deployment import Deployment
+    from pytest_tfserving.slo.language import Slo
 
 _ASKED_TOO_LATE = (
     "Tests are given experiments when they are collected, and this one asked for the fixture 'experiment' "
@@ -63,7 +63,7 @@ def experiment(request: pytest.FixtureRequest) -> Experiment:
 
 def _checked(experiment: object) -> Experiment:
     """Return ``experiment`` if it is one of this plugin, not a value of someone else's fixture."""
-    from pytest_tfserving.experiment import Experiment
+    from pytest_tfserving.experiments.experiment import Experiment
 
     if isinstance(experiment, Experiment):
         return experiment
@@ -87,7 +87,7 @@ def serving_model(experiment: Experiment, pytestconfig: pytest.Config) -> Path:
 @pytest.fixture(scope="session")
 def request_payload(experiment: Experiment) -> Payload:
     """Return the request that load sends; override this fixture for a model of your own."""
-    from pytest_tfserving.load.payload import default_payload
+    from pytest_tfserving.protocols.payload import default_payload
 
     with plain_failures():
         return default_payload(_checked(experiment).model, experiment.payload)
@@ -221,7 +221,7 @@ class Load:
         from pytest_tfserving import marks, verdicts
         from pytest_tfserving.given import GivenFound
         from pytest_tfserving.search import Search
-        from pytest_tfserving.slo import parse_slos
+        from pytest_tfserving.slo.language import parse_slos
 
         __tracebackhide__ = True
         with plain_failures():
@@ -264,7 +264,7 @@ class Load:
     def _tried(self, over: str, slos: tuple[Slo, ...], load: float) -> Probe:
         from pytest_tfserving.measure import measure
         from pytest_tfserving.search import Probe
-        from pytest_tfserving.slo import Verdict
+        from pytest_tfserving.slo.language import Verdict
 
         fields: dict[str, Any] = {over: int(load) if over == "users" else load}
         if over == "users":

@@ -8,16 +8,16 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pytest_tfserving.load.result import Result
-from pytest_tfserving.metrics import METRICS, Source, is_metric, metric_of, too_few
 from pytest_tfserving.search import Found
-from pytest_tfserving.slo import Decision, Verdict
+from pytest_tfserving.slo.language import Decision, Verdict
+from pytest_tfserving.slo.metrics import METRICS, Source, is_metric, metric_of, too_few
 from pytest_tfserving.statistics.latencies import Latencies
 from pytest_tfserving.statistics.percentiles import KEPT_PERCENTILES, percentile_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from pytest_tfserving.slo import Judgement, Slo
+    from pytest_tfserving.slo.language import Judgement, Slo
 
     # Called with the figure that is read, and why it rests on too few data; empty if it does not.
     OnRead = Callable[[str, str], None]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from pytest_tfserving.experiment import Experiment, Home
+    from pytest_tfserving.experiments.experiment import Experiment, Home
 
     _Definitions = Mapping[str, Sequence[pytest.FixtureDef[Any]]]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_tfserving.experiment import Experiment
+    from pytest_tfserving.experiments.experiment import Experiment
     from pytest_tfserving.load.result import Result
 
 

@@ -17,9 +17,9 @@ from pytest_tfserving.targets.served_model import latest_version
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
-    from pytest_tfserving.experiment import Experiment
-    from pytest_tfserving.load.payload import Payload
-    from pytest_tfserving.load.profile import LoadProfile
+    from pytest_tfserving.experiments.experiment import Experiment
+    from pytest_tfserving.experiments.load_profile import LoadProfile
+    from pytest_tfserving.protocols.payload import Payload
     from pytest_tfserving.session import PerfSession
 
 _MOST_FILES_KEPT = 4096

@@ -15,8 +15,8 @@ from pytest_tfserving.settings import LoadOverrides
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from pytest_tfserving.experiment import Experiment
-    from pytest_tfserving.slo import Slo
+    from pytest_tfserving.experiments.experiment import Experiment
+    from pytest_tfserving.slo.language import Slo
 
 DESCRIPTIONS = (
     "slo(*texts, strict=True): more SLOs for load().check(); strict=False reports them without failing.",
@@ -27,7 +27,7 @@ DESCRIPTIONS = (
 
 def slos(item: pytest.Item) -> tuple[Slo, ...]:
     """Return the SLOs of a test's marks."""
-    from pytest_tfserving.slo import parse_slos
+    from pytest_tfserving.slo.language import parse_slos
 
     found: list[Slo] = []
     for mark in item.iter_markers("slo"):
@@ -92,7 +92,7 @@ def check(items: Iterable[pytest.Item]) -> None:
 
 
 def _check_slo(mark: pytest.Mark) -> None:
-    from pytest_tfserving.slo import parse_slos
+    from pytest_tfserving.slo.language import parse_slos
 
     _check_keywords(mark, ["strict"])
     if not mark.args:
@@ -103,7 +103,7 @@ def _check_slo(mark: pytest.Mark) -> None:
 
 
 def _check_load_profile(mark: pytest.Mark) -> None:
-    from pytest_tfserving.load.profile import LoadProfile
+    from pytest_tfserving.experiments.load_profile import LoadProfile
 
     _check_keywords(mark, [part.name for part in fields(LoadProfile) if part.name != "name"])
     if len(mark.args) > 1 or not all(isinstance(name, str | None) for name in mark.args):

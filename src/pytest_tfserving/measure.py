@@ -9,29 +9,29 @@ from typing import TYPE_CHECKING
 
 from pytest_tfserving.cache_probe import cache_found
 from pytest_tfserving.circumstances import environment
-from pytest_tfserving.deciding import DEFAULT_ALPHA, Decider
+from pytest_tfserving.deployment.load_clock import LoadClock
 from pytest_tfserving.errors import ConfigurationError, DeploymentError, LoadError
+from pytest_tfserving.experiments.load_profile import PROFILES
 from pytest_tfserving.load.child import LoadChild, Plan
-from pytest_tfserving.load.clock import LoadClock
 from pytest_tfserving.load.local import Local
-from pytest_tfserving.load.profile import PROFILES
 from pytest_tfserving.load.result import Generator, Result, Window
 from pytest_tfserving.load.runner import as_text, run
-from pytest_tfserving.probe import WARM_UP_REQUESTS, first_answers
+from pytest_tfserving.protocols.client import WARM_UP_REQUESTS, first_answers
 from pytest_tfserving.server_side.watch import ServerWatch
+from pytest_tfserving.slo.monitor import DEFAULT_ALPHA, Decider
 from pytest_tfserving.statistics import noise_memory
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_tfserving.experiment import Experiment
-    from pytest_tfserving.load.payload import Payload
-    from pytest_tfserving.load.profile import LoadProfile
-    from pytest_tfserving.probe import FirstAnswers
+    from pytest_tfserving.deployment.deployment import Deployment
+    from pytest_tfserving.deployment.pulses import Pulses
+    from pytest_tfserving.experiments.experiment import Experiment
+    from pytest_tfserving.experiments.load_profile import LoadProfile
+    from pytest_tfserving.protocols.client import FirstAnswers
+    from pytest_tfserving.protocols.payload import Payload
     from pytest_tfserving.report.terminal import Progress
-    from pytest_tfserving.slo import Slo
-    from pytest_tfserving.targets.deployment import Deployment
-    from pytest_tfserving.targets.pulses import Pulses
+    from pytest_tfserving.slo.language import Slo
 
 _LONGEST_FIRST_ANSWER_S = 20.0
 # A load has stalled if no answer comes for this many times a warm one's time, and for at least this long.

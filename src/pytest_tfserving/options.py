@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import pytest
 
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.experiment import TARGET_NAMES
+from pytest_tfserving.experiments.experiment import TARGET_NAMES
 from pytest_tfserving.settings import ALLOWED_INI, DEFAULT_IMAGE, PREFIX, LoadOverrides, Settings
 from pytest_tfserving.statistics.noise_memory import NoiseMemory
 from pytest_tfserving.text.addresses import NOT_TAKEN, RIGHT_WAY, may_have_secrets, without_secrets
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from pytest_tfserving.load.profile import LoadProfile
+    from pytest_tfserving.experiments.load_profile import LoadProfile
 
 Number = TypeVar("Number", int, float)
 # The targets that an option has a meaning for; all others have one everywhere.
@@ -568,7 +568,7 @@ def resolve_profile(
     Raises:
         ConfigurationError: for an unknown profile, an unknown field or a value that does not fit.
     """
-    from pytest_tfserving.load.profile import find_profile
+    from pytest_tfserving.experiments.load_profile import find_profile
 
     profile = default
     fields: dict[str, Any] = {}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pytest
 
-    from pytest_tfserving.experiment import Experiment
+    from pytest_tfserving.experiments.experiment import Experiment
 
 EXPERIMENT = "experiment"
 _PLUGIN = "pytest_tfserving.plugin"
@@ -48,7 +48,7 @@ def experiment_of(item: pytest.Item) -> Experiment | None:
     """Return the experiment that a test runs for; None if the test has none of this plugin."""
     if not is_ours(item, EXPERIMENT):
         return None
-    from pytest_tfserving.experiment import Experiment
+    from pytest_tfserving.experiments.experiment import Experiment
 
     callspec = getattr(item, "callspec", None)
     found = callspec.params.get(EXPERIMENT) if callspec else None

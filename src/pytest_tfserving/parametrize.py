@@ -12,7 +12,7 @@ from pytest_tfserving.ownership import EXPERIMENT, experiment_of, is_ours
 from pytest_tfserving.session import PerfSession
 
 if TYPE_CHECKING:
-    from pytest_tfserving.experiment import Experiment
+    from pytest_tfserving.experiments.experiment import Experiment
 
 
 def parametrize(metafunc: pytest.Metafunc) -> None:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from pytest_tfserving.experiment import Experiment
-    from pytest_tfserving.load.profile import LoadProfile
+    from pytest_tfserving.experiments.experiment import Experiment
+    from pytest_tfserving.experiments.load_profile import LoadProfile
     from pytest_tfserving.session import PerfSession
 
 

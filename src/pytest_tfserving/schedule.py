@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pytest_tfserving.experiment import Experiment
+    from pytest_tfserving.experiments.experiment import Experiment
 
 # The first estimate of an experiment's time besides its load: servers start and end.
 _USUAL_REST_S = 10.0

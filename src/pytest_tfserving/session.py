@@ -20,16 +20,16 @@ from pytest_tfserving.statistics.noise_memory import NoiseMemory
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from pytest_tfserving.experiment import Experiment, Home
-    from pytest_tfserving.experiments_file import ExperimentsFile
+    from pytest_tfserving.deployment.deployment import Deployment
+    from pytest_tfserving.experiments.experiment import Experiment, Home
+    from pytest_tfserving.experiments.load_profile import LoadProfile
+    from pytest_tfserving.experiments.yaml_file import ExperimentsFile
     from pytest_tfserving.identity import ServedModel
-    from pytest_tfserving.load.profile import LoadProfile
     from pytest_tfserving.report.runlog import Entry, RunLog
     from pytest_tfserving.report.terminal import Progress
     from pytest_tfserving.schedule import Schedule
     from pytest_tfserving.settings import Settings
     from pytest_tfserving.system.machine_lock import Lane
-    from pytest_tfserving.targets.deployment import Deployment
     from pytest_tfserving.targets.target import Target
 
 STASH_KEY = pytest.StashKey["PerfSession"]()
@@ -250,7 +250,7 @@ class PerfSession:
         Raises:
             ConfigurationError: for a missing, mistaken or empty file, and for a name used twice.
         """
-        from pytest_tfserving.experiment import Home
+        from pytest_tfserving.experiments.experiment import Home
         from pytest_tfserving.homes import folder_name
 
         file = self._file(test)
@@ -276,7 +276,7 @@ class PerfSession:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _file(self, test: pytest.Item) -> ExperimentsFile:
-        from pytest_tfserving.experiments_file import ExperimentsFile, find_file, read_file
+        from pytest_tfserving.experiments.yaml_file import ExperimentsFile, find_file, read_file
 
         path = self.settings.experiments
         if path is None:
@@ -292,7 +292,7 @@ class PerfSession:
 
     def _from_hook(self, test: pytest.Item) -> list[Experiment]:
         """Return the experiments of the hook for a test: a conftest's hook is for tests below its folder."""
-        from pytest_tfserving.experiment import Home
+        from pytest_tfserving.experiments.experiment import Home
         from pytest_tfserving.homes import conftest_folder
 
         hook = test.ihook.pytest_tfserving_experiments

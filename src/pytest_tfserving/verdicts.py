@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_tfserving.errors import ConfigurationError, warn_user
-from pytest_tfserving.metrics import metric_of
 from pytest_tfserving.report import junit
-from pytest_tfserving.slo import Judgement, Slo, Verdict, full_reason
+from pytest_tfserving.slo.language import Judgement, Slo, Verdict, full_reason
+from pytest_tfserving.slo.metrics import metric_of
 
 if TYPE_CHECKING:
     from pytest_tfserving.load.result import Result

@@ -10,10 +10,10 @@ import pytest
 
 import planted
 from harness import until
-from pytest_tfserving.noise import Noise, NoiseKind
 from pytest_tfserving.report.html import html_text
 from pytest_tfserving.report.json import finite
-from pytest_tfserving.slo import Undecided
+from pytest_tfserving.slo.language import Undecided
+from pytest_tfserving.slo.noise import Noise, NoiseKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from _misbehaving import CLIENT, KINDS, Kind, misbehaved, server, verdict
 
-from pytest_tfserving.load.profile import LoadProfile
-from pytest_tfserving.slo import Verdict
+from pytest_tfserving.experiments.load_profile import LoadProfile
+from pytest_tfserving.slo.language import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_tfserving.load.profile import LoadProfile
+from pytest_tfserving.experiments.load_profile import LoadProfile
 from pytest_tfserving.measure import processes_for
 
 if TYPE_CHECKING:

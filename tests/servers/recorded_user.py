@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 
-from pytest_tfserving.load.answer import ExpectedAnswer
 from pytest_tfserving.load.recorder import FIELDS, Recorder
 from pytest_tfserving.load.users.requester import AnswerJudge, Requester, connections
+from pytest_tfserving.protocols.answer import ExpectedAnswer
 
 if TYPE_CHECKING:
     from servers.odd_server import OddServer

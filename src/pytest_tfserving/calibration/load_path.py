@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfserving.deciding import DEFAULT_ALPHA, Decider
+from pytest_tfserving.deployment.deployment import Deployment, Endpoint
 from pytest_tfserving.errors import DeploymentError, LoadError
-from pytest_tfserving.experiment import Experiment, ServingOptions, Shape
-from pytest_tfserving.load.answer import ExpectedAnswer
+from pytest_tfserving.experiments.experiment import Experiment, ServingOptions, Shape
+from pytest_tfserving.experiments.load_profile import LoadProfile
 from pytest_tfserving.load.child import LoadChild, Plan
-from pytest_tfserving.load.profile import LoadProfile
 from pytest_tfserving.load.runner import run
-from pytest_tfserving.probe import wait_until_available
-from pytest_tfserving.slo import Slo, Verdict
+from pytest_tfserving.protocols.answer import ExpectedAnswer
+from pytest_tfserving.protocols.client import wait_until_available
+from pytest_tfserving.slo.language import Slo, Verdict
+from pytest_tfserving.slo.monitor import DEFAULT_ALPHA, Decider
 from pytest_tfserving.system.processes import CAN_PIN, ChildProcess, available_cores
-from pytest_tfserving.targets.deployment import Deployment, Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_tfserving.errors import ConfigurationError, TFServingError
-from pytest_tfserving.experiment import TARGET_NAMES
+from pytest_tfserving.experiments.experiment import TARGET_NAMES
 from pytest_tfserving.options import read_settings
 from pytest_tfserving.targets import target_of
 from pytest_tfserving.targets.labels import Leftovers

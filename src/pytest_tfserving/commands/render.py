@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping, Sequence
 
-    from pytest_tfserving.experiment import Experiment
+    from pytest_tfserving.experiments.experiment import Experiment
 
 _FOLDER = Path("k8s")
 _OVERLAYS = "overlays"
@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Show, write or check the manifests; return 1 if files are outdated or belong to no experiment."""
-    from pytest_tfserving.experiments_file import find_from_top, read_file
+    from pytest_tfserving.experiments.yaml_file import find_from_top, read_file
 
     path = options.experiments or find_from_top(Path.cwd())
     experiments = chosen(read_file(path).experiments, "*" if options.all else options.experiment)

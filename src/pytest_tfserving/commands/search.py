@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_tfserving.slo import parse_slos
+from pytest_tfserving.slo.language import parse_slos
 
 if TYPE_CHECKING:
     import argparse
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run a generated test that searches, in a temporary folder, with this folder's experiments file."""
-    from pytest_tfserving.experiments_file import find_from_top
+    from pytest_tfserving.experiments.yaml_file import find_from_top
 
     parse_slos(options.slo)
     own = any(argument.startswith("--tfserving-experiments") for argument in options.pytest)

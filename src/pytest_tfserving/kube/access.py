@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from pytest_tfserving.deployment.deployment import Endpoint
 from pytest_tfserving.errors import DeploymentError
 from pytest_tfserving.kube.cluster import PODS, SERVICES
 from pytest_tfserving.kube.manifests import balanced_service, replica_service
 from pytest_tfserving.kube.names import GRPC_PORT, REPLICA, REST_PORT
-from pytest_tfserving.targets.deployment import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

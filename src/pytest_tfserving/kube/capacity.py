@@ -6,14 +6,14 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.experiment import BYTES_PER_GB
+from pytest_tfserving.experiments.experiment import BYTES_PER_GB
+from pytest_tfserving.experiments.quantity import quantity
 from pytest_tfserving.kube.kustomize import Resources
-from pytest_tfserving.quantity import quantity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from pytest_tfserving.experiment import NodeRequirements, Shape
+    from pytest_tfserving.experiments.experiment import NodeRequirements, Shape
 
 # The firmware and the kernel reserve some of a machine's RAM: a node with 4 GB reports 3.9.
 _RAM_TOLERANCE = 0.9

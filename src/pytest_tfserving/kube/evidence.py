@@ -12,10 +12,10 @@ from pytest_tfserving.kube.readiness import current_pods, is_ready, restarts, wh
 from pytest_tfserving.text.foreign_text import LONGEST_REASON, lines, one_line
 
 if TYPE_CHECKING:
+    from pytest_tfserving.deployment.deployment import Evidence
     from pytest_tfserving.kube.cluster import Cluster, Object
     from pytest_tfserving.kube.readiness import Doomed, Snapshot
     from pytest_tfserving.kube.statistics import Throttling
-    from pytest_tfserving.targets.deployment import Evidence
 
 _LOG_LINES = 30
 # Reasons of events that occur at every start of a Pod.

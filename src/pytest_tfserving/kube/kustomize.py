@@ -26,7 +26,7 @@ from pytest_tfserving.text.foreign_text import LONGEST_REASON, one_line
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_tfserving.experiment import BatchingParameters, Experiment
+    from pytest_tfserving.experiments.experiment import BatchingParameters, Experiment
 
 _BUILD_S = 60
 _WIDTH = 110

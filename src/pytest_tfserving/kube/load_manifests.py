@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_tfserving.kube.names import APP, LOAD, LOCUSTFILE_FOLDER
 
 if TYPE_CHECKING:
-    from pytest_tfserving.experiment import LoadPods
+    from pytest_tfserving.experiments.experiment import LoadPods
     from pytest_tfserving.kube.manifests import Manifest
     from pytest_tfserving.targets.labels import Tags
 

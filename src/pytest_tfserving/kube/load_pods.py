@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from pytest_tfserving.deployment.deployment import Endpoint
 from pytest_tfserving.errors import ConfigurationError, DeploymentError, TFServingError
 from pytest_tfserving.kube.attach import StandardInput
 from pytest_tfserving.kube.cluster import (
@@ -36,17 +37,16 @@ from pytest_tfserving.kube.names import GRPC_PORT, LOAD
 from pytest_tfserving.kube.objects import AWAY_S, running, wait_until_gone
 from pytest_tfserving.kube.readiness import ended, has_started, pod_doomed
 from pytest_tfserving.system.signals import without_interruption
-from pytest_tfserving.targets.deployment import Endpoint
 from pytest_tfserving.text.foreign_text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from pytest_tfserving.experiment import LoadPods
+    from pytest_tfserving.deployment.deployment import Deployment
+    from pytest_tfserving.deployment.generator_host import Hear
+    from pytest_tfserving.experiments.experiment import LoadPods
     from pytest_tfserving.kube.cluster import Object
-    from pytest_tfserving.load.place import Hear
-    from pytest_tfserving.targets.deployment import Deployment
     from pytest_tfserving.targets.labels import Tags
 
 _LOOK_S = 0.25

@@ -6,13 +6,13 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from pytest_tfserving.experiments.load_shape import Stage, level_at
 from pytest_tfserving.load.run_record import RATE, USERS
-from pytest_tfserving.load.shape import Stage, level_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_tfserving.load.profile import LoadProfile
+    from pytest_tfserving.experiments.load_profile import LoadProfile
     from pytest_tfserving.load.result import Window
 
 # Locust evaluates its load shape once a second, and load processes report twice a second.

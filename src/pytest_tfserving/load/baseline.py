@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from pytest_tfserving.deployment.pulses import PulseRow
     from pytest_tfserving.statistics.intervals import Interval
-    from pytest_tfserving.targets.pulses import PulseRow
 
     Floats = NDArray[np.float64]
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.load.recorder import DROPPED
-from pytest_tfserving.metrics import Disturbance, Metric, percentile_of
-from pytest_tfserving.slo import Doubt, Slo
+from pytest_tfserving.slo.language import Doubt, Slo
+from pytest_tfserving.slo.metrics import Disturbance, Metric, percentile_of
 from pytest_tfserving.statistics.percentiles import KEPT_PERCENTILES, percentile_key
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
+from pytest_tfserving.deployment.load_clock import LoadClock
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.load.chorus import Chorus
-from pytest_tfserving.load.clock import LoadClock
 from pytest_tfserving.load.local import Local, LocalProcess
 from pytest_tfserving.version import __version__
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from pytest_tfserving.load.answer import ExpectedAnswer
-    from pytest_tfserving.load.place import Hear, Place, Process, Team
-    from pytest_tfserving.load.profile import LoadProfile
-    from pytest_tfserving.targets.deployment import Deployment
+    from pytest_tfserving.deployment.deployment import Deployment
+    from pytest_tfserving.deployment.generator_host import Hear, Place, Process, Team
+    from pytest_tfserving.experiments.load_profile import LoadProfile
+    from pytest_tfserving.protocols.answer import ExpectedAnswer
 
 # Seconds from sending the plan to the start of load: one process reads its plan, several also connect.
 READ_THE_PLAN_S = 0.1

@@ -18,8 +18,8 @@ from pytest_tfserving.text.foreign_text import last_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from pytest_tfserving.load.place import Hear
-    from pytest_tfserving.targets.deployment import Deployment, Endpoint
+    from pytest_tfserving.deployment.deployment import Deployment, Endpoint
+    from pytest_tfserving.deployment.generator_host import Hear
 
 WORKER = Path(__file__).with_name("worker.py")
 STOP_S = 3.0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfserving.load.arrivals import arrivals
+from pytest_tfserving.experiments.arrivals import arrivals
 from pytest_tfserving.load.baseline import Baseline, Stretches
 from pytest_tfserving.load.bounds import CLEARED
 from pytest_tfserving.load.honesty import generator_state, limited_by_generator, unrecorded
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pytest_tfserving.deployment.deployment import Deployment
+    from pytest_tfserving.experiments.load_profile import LoadProfile
+    from pytest_tfserving.experiments.load_shape import Stage
     from pytest_tfserving.load.child import Plan
-    from pytest_tfserving.load.profile import LoadProfile
     from pytest_tfserving.load.run_record import RunRecord
-    from pytest_tfserving.load.shape import Stage
     from pytest_tfserving.load.story import Story
     from pytest_tfserving.server_side.cpu import CpuCurve
     from pytest_tfserving.statistics.histogram import Histogram
     from pytest_tfserving.statistics.intervals import Interval
-    from pytest_tfserving.targets.deployment import Deployment
 
     Floats = NDArray[np.float64]
 

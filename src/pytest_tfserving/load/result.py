@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.load.bounds import doubt, trouble
-from pytest_tfserving.metrics import Source, metric_of
 from pytest_tfserving.server_side.observed import findings
-from pytest_tfserving.slo import Decision, Doubt, Judgement, Slo, Undecided, Verdict
+from pytest_tfserving.slo.language import Decision, Doubt, Judgement, Slo, Undecided, Verdict
+from pytest_tfserving.slo.metrics import Source, metric_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.load.baseline import Baseline
     from pytest_tfserving.load.run_record import RunRecord
-    from pytest_tfserving.metrics import Metric
     from pytest_tfserving.server_side.observed import ServerSide
+    from pytest_tfserving.slo.metrics import Metric
     from pytest_tfserving.statistics.histogram import Histogram
     from pytest_tfserving.statistics.latencies import Latencies
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfserving.deciding import DEFAULT_ALPHA, Decider
 from pytest_tfserving.load.asked import OF_THE_MASTER, LoadWatch
 from pytest_tfserving.load.honesty import is_waiting
 from pytest_tfserving.load.local import STOP_S
@@ -20,6 +19,7 @@ from pytest_tfserving.load.outcome import outcome
 from pytest_tfserving.load.recorder import SUCCESS, RecordStream
 from pytest_tfserving.load.story import Story
 from pytest_tfserving.server_side.cpu import CpuHistory
+from pytest_tfserving.slo.monitor import DEFAULT_ALPHA, Decider
 from pytest_tfserving.system.processes import available_cores
 from pytest_tfserving.system.signals import forget_interruption, raise_if_interrupted
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from pytest_tfserving.deployment.deployment import Deployment
+    from pytest_tfserving.deployment.pulses import Pulses
     from pytest_tfserving.load.child import LoadChild, Plan
     from pytest_tfserving.load.result import Result
     from pytest_tfserving.server_side.cpu import CpuCurve
-    from pytest_tfserving.targets.deployment import Deployment
-    from pytest_tfserving.targets.pulses import Pulses
 
 
 def as_text(moment: datetime) -> str:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_tfserving.deciding import Decider
+    from pytest_tfserving.deployment.pulses import PulseRow
     from pytest_tfserving.load.asked import LoadWatch
-    from pytest_tfserving.targets.pulses import PulseRow
+    from pytest_tfserving.slo.monitor import Decider
 
     Floats = NDArray[np.float64]
 

@@ -53,11 +53,11 @@ from gevent.os import make_nonblocking, nb_read
 from locust import LoadTestShape
 from locust.env import Environment
 
-from pytest_tfserving.load.clock import LoadClock
+from pytest_tfserving.deployment.load_clock import LoadClock
 from pytest_tfserving.load.lag_probe import LagProbe
 from pytest_tfserving.load.recorder import Recorder, Sink
 from pytest_tfserving.load.said import Said
-from pytest_tfserving.load.shape import Stage, level_at
+from pytest_tfserving.experiments.load_shape import Stage, level_at
 from pytest_tfserving.load.users.closed import ClosedLoop, ClosedUser
 from pytest_tfserving.load.users.exceptions import CONTROL, own_traceback, typed_cause_of
 from pytest_tfserving.load.users.locustfile import Locustfile, LocustfileError

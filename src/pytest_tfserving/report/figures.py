@@ -6,13 +6,13 @@ import math
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.metrics import METRICS
-from pytest_tfserving.slo import full_reason
+from pytest_tfserving.slo.language import full_reason
+from pytest_tfserving.slo.metrics import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pytest_tfserving.metrics import Metric
+    from pytest_tfserving.slo.metrics import Metric
 
 
 def figure(value: float | None) -> str:

@@ -29,12 +29,12 @@ from pytest_tfserving.report.figures import (
 )
 from pytest_tfserving.report.json import finite
 from pytest_tfserving.report.markdown import verdict_line
-from pytest_tfserving.slo import Verdict
+from pytest_tfserving.slo.language import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pytest_tfserving.metrics import Metric
+    from pytest_tfserving.slo.metrics import Metric
 
 _ASSETS = Path(__file__).with_name("assets")
 _MOST_REASONS = 5

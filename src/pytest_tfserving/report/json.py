@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from pytest_tfserving.load.baseline import Baseline
 from pytest_tfserving.load.result import Arrivals, CpuUse, Generator, Result, Window
 from pytest_tfserving.load.run_record import RunRecord
-from pytest_tfserving.metrics import METRICS
-from pytest_tfserving.noise import Noise, NoiseKind
 from pytest_tfserving.server_side.observed import ServerSide
-from pytest_tfserving.slo import Decision, Undecided
+from pytest_tfserving.slo.language import Decision, Undecided
+from pytest_tfserving.slo.metrics import METRICS
+from pytest_tfserving.slo.noise import Noise, NoiseKind
 from pytest_tfserving.statistics.histogram import Histogram, packed_floats, unpacked_floats
 from pytest_tfserving.statistics.latencies import Latencies
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from pytest_tfserving.slo import Judgement
+    from pytest_tfserving.slo.language import Judgement
 
 
 # Fields of a result that its JSON omits.

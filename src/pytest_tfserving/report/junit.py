@@ -9,11 +9,11 @@ import pytest
 
 from pytest_tfserving.report.figures import with_brackets
 from pytest_tfserving.report.json import metrics
-from pytest_tfserving.slo import full_reason
+from pytest_tfserving.slo.language import full_reason
 
 if TYPE_CHECKING:
     from pytest_tfserving.load.result import Result
-    from pytest_tfserving.slo import Judgement, Verdict
+    from pytest_tfserving.slo.language import Judgement, Verdict
 
 # The runs of load that a test has taken, and the names of this plugin's properties.
 _RUNS = pytest.StashKey[list[str]]()

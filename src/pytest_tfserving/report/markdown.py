@@ -22,7 +22,7 @@ from pytest_tfserving.report.figures import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from pytest_tfserving.metrics import Metric
+    from pytest_tfserving.slo.metrics import Metric
 
 _SIGNS = {"PASS": "✅", "FAIL": "❌", "INVALID": "❌", "INCONCLUSIVE": "⚠️", "NOT JUDGED": "⚪"}
 _SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|#~"})

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.load.result import Result, verdict_of
 from pytest_tfserving.report.json import judgement_as_dict, result_as_dict, result_from_dict
-from pytest_tfserving.slo import Judgement, Slo, Verdict
+from pytest_tfserving.slo.language import Judgement, Slo, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping

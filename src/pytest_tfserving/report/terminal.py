@@ -20,7 +20,7 @@ from pytest_tfserving.report.figures import (
     usd,
     written,
 )
-from pytest_tfserving.slo import Verdict
+from pytest_tfserving.slo.language import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     import pytest
     from _pytest.terminal import TerminalReporter
 
-    from pytest_tfserving.metrics import Metric
     from pytest_tfserving.schedule import Schedule
+    from pytest_tfserving.slo.metrics import Metric
 
 _NAME_WIDTH = 27
 _SIMPLE_EVERY_S = 10.0

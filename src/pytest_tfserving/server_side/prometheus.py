@@ -9,13 +9,13 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import LoadError
-from pytest_tfserving.plain_http import PlainHttp
+from pytest_tfserving.protocols.plain_http import PlainHttp
 from pytest_tfserving.text.foreign_text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_tfserving.targets.deployment import Deployment, Endpoint
+    from pytest_tfserving.deployment.deployment import Deployment, Endpoint
 
 PATH = "/monitoring/prometheus/metrics"
 CONFIG = f'prometheus_config {{ enable: true path: "{PATH}" }}\n'

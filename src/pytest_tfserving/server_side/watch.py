@@ -13,10 +13,10 @@ from pytest_tfserving.server_side.prometheus import growth, read_metrics
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_tfserving.load.clock import LoadClock
+    from pytest_tfserving.deployment.deployment import Deployment
+    from pytest_tfserving.deployment.load_clock import LoadClock
     from pytest_tfserving.load.result import Result
     from pytest_tfserving.system.resource_usage import Usage
-    from pytest_tfserving.targets.deployment import Deployment
 
 _EVERY_S = 0.5
 # A cluster that does not respond must not delay the end of the run.

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 
+from pytest_tfserving.deployment.deployment import Deployment, Endpoint, Evidence
 from pytest_tfserving.engine import Engine, address, connect, model_in, reason
 from pytest_tfserving.errors import DeploymentError, TFServingError, TFServingWarning
-from pytest_tfserving.experiment import BYTES_PER_GB
+from pytest_tfserving.experiments.experiment import BYTES_PER_GB
 from pytest_tfserving.freeze import Containers, Freezer, Processes
-from pytest_tfserving.probe import wait_until_available
+from pytest_tfserving.protocols.client import wait_until_available
 from pytest_tfserving.system.processes import CAN_PIN, available_cores
 from pytest_tfserving.system.resource_usage import CpuReading, Usage
 from pytest_tfserving.system.signals import without_interruption
 from pytest_tfserving.targets.bare_sessions import BareSessions
-from pytest_tfserving.targets.deployment import Deployment, Endpoint, Evidence
 from pytest_tfserving.targets.labels import Leftovers, Tags
 from pytest_tfserving.targets.placement import lacking, place
 from pytest_tfserving.targets.served_model import check_mounted, model_name
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
     from docker.models.images import Image
 
-    from pytest_tfserving.experiment import Experiment
+    from pytest_tfserving.experiments.experiment import Experiment
     from pytest_tfserving.settings import Settings
     from pytest_tfserving.targets.order import Order
     from pytest_tfserving.targets.placement import Placement

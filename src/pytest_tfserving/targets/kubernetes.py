@@ -10,6 +10,7 @@ from dataclasses import asdict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from pytest_tfserving.deployment.deployment import Deployment
 from pytest_tfserving.errors import DeploymentError, TFServingError, TFServingWarning
 from pytest_tfserving.kube import evidence as seen
 from pytest_tfserving.kube.access import Placed, reach
@@ -31,10 +32,9 @@ from pytest_tfserving.kube.objects import AWAY_S, Objects
 from pytest_tfserving.kube.objects import sweep as sweep_cluster
 from pytest_tfserving.kube.readiness import Doomed, Ready, Waiting, current_pods, state_of
 from pytest_tfserving.kube.watch import Watch, look
-from pytest_tfserving.model_state import best_state
-from pytest_tfserving.probe import wait_until_available
+from pytest_tfserving.protocols.client import wait_until_available
+from pytest_tfserving.protocols.model_state import best_state
 from pytest_tfserving.settings import DEFAULT_IMAGE
-from pytest_tfserving.targets.deployment import Deployment
 from pytest_tfserving.targets.labels import OWNER, Leftovers, Tags, owner_of
 from pytest_tfserving.targets.served_model import model_name
 from pytest_tfserving.targets.target import Target
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from pytest_tfserving.experiment import Experiment
+    from pytest_tfserving.experiments.experiment import Experiment
     from pytest_tfserving.kube.access import Reach
     from pytest_tfserving.kube.cluster import Object
     from pytest_tfserving.kube.context import Context

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 
+from pytest_tfserving.deployment.deployment import Deployment, Endpoint, Evidence
 from pytest_tfserving.errors import DeploymentError
-from pytest_tfserving.experiment import BYTES_PER_GB
+from pytest_tfserving.experiments.experiment import BYTES_PER_GB
 from pytest_tfserving.freeze import Processes
-from pytest_tfserving.probe import wait_until_available
+from pytest_tfserving.protocols.client import wait_until_available
 from pytest_tfserving.system.processes import CAN_PIN, ChildProcess, available_cores
 from pytest_tfserving.targets.bare_sessions import BareSessions
-from pytest_tfserving.targets.deployment import Deployment, Endpoint, Evidence
 from pytest_tfserving.targets.placement import lacking, place
 from pytest_tfserving.targets.served_model import latest_version, model_name
 from pytest_tfserving.targets.server_files import write_server_files
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from pytest_tfserving.experiment import Experiment
+    from pytest_tfserving.experiments.experiment import Experiment
     from pytest_tfserving.settings import Settings
     from pytest_tfserving.system.resource_usage import Usage
     from pytest_tfserving.targets.order import Order

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from pytest_tfserving.experiment import Experiment
-    from pytest_tfserving.load.payload import Payload
+    from pytest_tfserving.experiments.experiment import Experiment
+    from pytest_tfserving.protocols.payload import Payload
     from pytest_tfserving.settings import Settings
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_tfserving.experiment import BYTES_PER_GB
+from pytest_tfserving.experiments.experiment import BYTES_PER_GB
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_tfserving.experiment import Shape
+    from pytest_tfserving.experiments.experiment import Shape
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pytest_tfserving.server_side import prometheus
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_tfserving.experiment import ServingOptions
+    from pytest_tfserving.experiments.experiment import ServingOptions
 
 
 def write_server_files(options: ServingOptions, folder: Path, seen_as: str = "") -> tuple[str, ...]:

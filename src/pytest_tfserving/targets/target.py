@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from pytest_tfserving.experiment import Experiment
-    from pytest_tfserving.targets.deployment import Deployment
+    from pytest_tfserving.deployment.deployment import Deployment
+    from pytest_tfserving.experiments.experiment import Experiment
     from pytest_tfserving.targets.labels import Leftovers
     from pytest_tfserving.targets.order import Order
 

@@ -7,16 +7,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from pytest_tfserving.deployment.deployment import Deployment, Endpoint
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.probe import wait_until_available
-from pytest_tfserving.targets.deployment import Deployment, Endpoint
+from pytest_tfserving.protocols.client import wait_until_available
 from pytest_tfserving.targets.target import Target
 from pytest_tfserving.text.addresses import NOT_TAKEN, RIGHT_WAY, may_have_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pytest_tfserving.experiment import Experiment
+    from pytest_tfserving.experiments.experiment import Experiment
     from pytest_tfserving.settings import Settings
     from pytest_tfserving.targets.order import Order
 

@@ -10,9 +10,9 @@ from urllib.parse import unquote
 import gevent
 import gevent.lock
 
-from pytest_tfserving.load.answer import MOST_BYTES
 from pytest_tfserving.load.users.http2 import Call, Http2Connection, header_block
 from pytest_tfserving.load.users.stream import ExchangeError, NotTakenError
+from pytest_tfserving.protocols.answer import MOST_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

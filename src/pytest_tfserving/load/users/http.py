@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import gevent.socket
 import httptools
 
-from pytest_tfserving.load.answer import MOST_BYTES, unreadable
 from pytest_tfserving.load.users.stream import READ_BYTES, ExchangeError, connected, described
+from pytest_tfserving.protocols.answer import MOST_BYTES, unreadable
 
 if TYPE_CHECKING:
     from gevent.socket import socket

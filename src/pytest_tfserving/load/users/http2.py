@@ -11,8 +11,8 @@ import gevent.lock
 from gevent.event import Event
 from hpack import Decoder, Encoder, HPACKError, NeverIndexedHeaderTuple
 
-from pytest_tfserving.load.answer import MOST_BYTES, unreadable
 from pytest_tfserving.load.users.stream import READ_BYTES, ExchangeError, NotTakenError, connected, described
+from pytest_tfserving.protocols.answer import MOST_BYTES, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import gevent
 from locust import User, task
 
-from pytest_tfserving.load.arrivals import arrivals
+from pytest_tfserving.experiments.arrivals import arrivals
 from pytest_tfserving.load.users.requester import Loop
 from pytest_tfserving.load.users.timer import Timer
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from pytest_tfserving.load.clock import LoadClock
+    from pytest_tfserving.deployment.load_clock import LoadClock
     from pytest_tfserving.load.recorder import Recorder
     from pytest_tfserving.load.users.http_clients import Meta
     from pytest_tfserving.load.users.locustfile import Locustfile

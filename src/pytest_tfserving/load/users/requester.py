@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import gevent
 
-from pytest_tfserving.load.answer import SUCCESSFUL, ExpectedAnswer, unreadable, wrong
+from pytest_tfserving.experiments.load_shape import Stage
 from pytest_tfserving.load.recorder import DROPPED, SUCCESS
-from pytest_tfserving.load.shape import Stage
 from pytest_tfserving.load.users.http import HttpConnection
 from pytest_tfserving.load.users.stream import ExchangeError
+from pytest_tfserving.protocols.answer import SUCCESSFUL, ExpectedAnswer, unreadable, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pytest_tfserving.load.clock import LoadClock
+    from pytest_tfserving.deployment.load_clock import LoadClock
     from pytest_tfserving.load.recorder import Recorder
 
 # Interval at which a clock that stands still is read.

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from pytest_tfserving.errors import LoadError, missing_extra
-from pytest_tfserving.load.answer import MOST_BYTES
-from pytest_tfserving.load.grpc_messages import fill_model_spec, predict_request
-from pytest_tfserving.model_state import best_state
+from pytest_tfserving.protocols.answer import MOST_BYTES
+from pytest_tfserving.protocols.grpc_messages import fill_model_spec, predict_request
+from pytest_tfserving.protocols.model_state import best_state
 from pytest_tfserving.text.foreign_text import one_line
 
 if TYPE_CHECKING:
-    from pytest_tfserving.load.payload import Payload
-    from pytest_tfserving.targets.deployment import Endpoint
+    from pytest_tfserving.deployment.deployment import Endpoint
+    from pytest_tfserving.protocols.payload import Payload
 
 _STATUS_TIMEOUT_S = 5.0
 _PREDICTION = "/tensorflow.serving.PredictionService/"

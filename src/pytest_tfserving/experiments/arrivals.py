@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pytest_tfserving.load.shape import Stage
+    from pytest_tfserving.experiments.load_shape import Stage
 
 DISTRIBUTIONS = ("constant", "poisson")
 

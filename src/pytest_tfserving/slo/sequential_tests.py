@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from pytest_tfserving.noise import Noise, NoiseKind
+from pytest_tfserving.slo.noise import Noise, NoiseKind
 from pytest_tfserving.statistics.autocorrelation import MOST_VALUES, inefficiency
 from pytest_tfserving.statistics.level import EVIDENCE_COST, LEAST_BLOCKS, LevelModel
 from pytest_tfserving.statistics.pulses import between_pulses

@@ -95,7 +95,7 @@ def picture() -> NDArray[np.uint8]:
 
 def picture_jpeg() -> bytes:
     """Return the same picture as a JPEG file."""
-    return resources.files("pytest_tfserving.load").joinpath("picture.jpg").read_bytes()
+    return resources.files("pytest_tfserving.protocols").joinpath("picture.jpg").read_bytes()
 
 
 def picture_payload(kind: str) -> Payload:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_tfserving.load.clock import LoadClock
+    from pytest_tfserving.deployment.load_clock import LoadClock
 
 
 class PulseRow(NamedTuple):

@@ -10,14 +10,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.metrics import RELATIVE, Limit, Metric, Source, Unit, metric_of, too_few
+from pytest_tfserving.slo.metrics import RELATIVE, Limit, Metric, Source, Unit, metric_of, too_few
 from pytest_tfserving.statistics import noise_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from pytest_tfserving.noise import Noise
-    from pytest_tfserving.slo_tests import SeriesSet, SloTest
+    from pytest_tfserving.slo.noise import Noise
+    from pytest_tfserving.slo.sequential_tests import SeriesSet, SloTest
 
 
 class Verdict(StrEnum):

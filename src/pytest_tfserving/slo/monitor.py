@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfserving.noise import Noise, NoiseKind
-from pytest_tfserving.slo import Decision, Slo, Undecided
-from pytest_tfserving.slo_tests import Baseline, SeriesSet, SloTest, Window
+from pytest_tfserving.slo.language import Decision, Slo, Undecided
+from pytest_tfserving.slo.noise import Noise, NoiseKind
+from pytest_tfserving.slo.sequential_tests import Baseline, SeriesSet, SloTest, Window
 from pytest_tfserving.statistics import noise_memory
 from pytest_tfserving.statistics.level import LevelModel
 from pytest_tfserving.statistics.steady_state import SLICE_S, steadiness

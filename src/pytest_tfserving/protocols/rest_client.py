@@ -6,13 +6,13 @@ import json
 from typing import TYPE_CHECKING, Self
 
 from pytest_tfserving.errors import LoadError
-from pytest_tfserving.load.answer import MOST_BYTES
-from pytest_tfserving.model_state import best_state
-from pytest_tfserving.plain_http import PlainHttp
+from pytest_tfserving.protocols.answer import MOST_BYTES
+from pytest_tfserving.protocols.model_state import best_state
+from pytest_tfserving.protocols.plain_http import PlainHttp
 
 if TYPE_CHECKING:
-    from pytest_tfserving.load.payload import Payload
-    from pytest_tfserving.targets.deployment import Endpoint
+    from pytest_tfserving.deployment.deployment import Endpoint
+    from pytest_tfserving.protocols.payload import Payload
 
 _STATUS_TIMEOUT_S = 5.0
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_tfserving.errors import DeploymentError, LoadError
-from pytest_tfserving.load.answer import (
+from pytest_tfserving.protocols.answer import (
     NULL,
     ExpectedAnswer,
     answer_value,
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from pytest_tfserving.load.payload import Payload
-    from pytest_tfserving.targets.deployment import Deployment, Endpoint
+    from pytest_tfserving.deployment.deployment import Deployment, Endpoint
+    from pytest_tfserving.protocols.payload import Payload
 
 _POLL_S = 0.05
 WARM_UP_REQUESTS = 3
@@ -64,10 +64,10 @@ class FirstAnswers:
 def asker(endpoint: Endpoint, path: str) -> AbstractContextManager[Asker]:
     """Return a client for the model at ``path``, a REST path also for gRPC, as a context."""
     if endpoint.protocol == "grpc":
-        from pytest_tfserving.probe_grpc import GrpcAsker
+        from pytest_tfserving.protocols.grpc_client import GrpcAsker
 
         return GrpcAsker(endpoint, path)
-    from pytest_tfserving.probe_rest import RestAsker
+    from pytest_tfserving.protocols.rest_client import RestAsker
 
     return RestAsker(endpoint, path)
 

@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from pytest_tfserving.experiment import Experiment
-    from pytest_tfserving.load.place import Place
+    from pytest_tfserving.deployment.generator_host import Place
+    from pytest_tfserving.deployment.pulses import Pulses
+    from pytest_tfserving.experiments.experiment import Experiment
     from pytest_tfserving.system.resource_usage import Usage
-    from pytest_tfserving.targets.pulses import Pulses
 
 _LOOK_S = 0.05
 

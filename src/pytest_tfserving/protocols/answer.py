@@ -158,7 +158,7 @@ def _value(status: int, body: bytes, key: str, protocol: str) -> Any:
     if status != SUCCESSFUL[protocol]:
         raise LoadError(_failure(status, body, protocol))
     if protocol == "grpc":
-        from pytest_tfserving.load.grpc_messages import answer_document
+        from pytest_tfserving.protocols.grpc_messages import answer_document
 
         return answer_document(body, key)
     try:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.errors import ConfigurationError, nearest, shown
-from pytest_tfserving.experiment import (
+from pytest_tfserving.experiments.experiment import (
     PAYLOADS,
     PROTOCOLS,
     TARGET_NAMES,
@@ -21,8 +21,8 @@ from pytest_tfserving.experiment import (
     Shape,
     experiment_name,
 )
-from pytest_tfserving.load.profile import LoadProfile, find_profile
-from pytest_tfserving.slo import SloSet, parse_slos
+from pytest_tfserving.experiments.load_profile import LoadProfile, find_profile
+from pytest_tfserving.slo.language import SloSet, parse_slos
 from pytest_tfserving.text.addresses import without_secrets
 from pytest_tfserving.text.foreign_text import LONGEST_REASON, one_line, printable
 from pytest_tfserving.text.text_file import text_of
@@ -353,7 +353,7 @@ def _load_pods(value: Value | None) -> LoadPods:
 
 
 def _size(name: str, raw: Any) -> str:
-    from pytest_tfserving.quantity import quantity
+    from pytest_tfserving.experiments.quantity import quantity
 
     if isinstance(raw, bool) or not 0 < quantity(raw) < math.inf:
         raise ConfigurationError(

@@ -7,13 +7,13 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.errors import ConfigurationError, nearest
-from pytest_tfserving.load.arrivals import DISTRIBUTIONS
-from pytest_tfserving.load.shape import CONSTANT, Shape
+from pytest_tfserving.experiments.arrivals import DISTRIBUTIONS
+from pytest_tfserving.experiments.load_shape import CONSTANT, Shape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_tfserving.load.shape import Stage
+    from pytest_tfserving.experiments.load_shape import Stage
 
 _MAY_BE_ZERO = {"users", "rate", "think_time_s", "pace_s", "seed", "grpc_channels"}
 _WHOLE = {"users", "seed", "max_in_flight", "grpc_channels"}

@@ -16,7 +16,7 @@ from pytest_tfserving.text.foreign_text import one_line
 if TYPE_CHECKING:
     from http.client import HTTPResponse
 
-    from pytest_tfserving.targets.deployment import Endpoint
+    from pytest_tfserving.deployment.deployment import Endpoint
 
 # The largest answer with status, metadata or metrics.
 MOST_BYTES = 1 << 24

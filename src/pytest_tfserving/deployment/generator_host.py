@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from pytest_tfserving.targets.deployment import Deployment, Endpoint
+    from pytest_tfserving.deployment.deployment import Deployment, Endpoint
 
 # Called with each line that a process writes, then with None.
 Hear: TypeAlias = "Callable[[dict[str, Any] | None], None]"

@@ -11,8 +11,8 @@ from pytest_tfserving.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_tfserving.load.profile import LoadProfile
-    from pytest_tfserving.slo import SloSet
+    from pytest_tfserving.experiments.load_profile import LoadProfile
+    from pytest_tfserving.slo.language import SloSet
 
 PROTOCOLS = ("rest", "grpc")
 TARGET_NAMES = ("local", "docker", "kubernetes", "url")
@@ -218,7 +218,7 @@ class Experiment:
     @property
     def slo(self) -> SloSet:
         """The SLOs for the session's target."""
-        from pytest_tfserving.slo import SloSet
+        from pytest_tfserving.slo.language import SloSet
 
         common = self.slo_by_target.get("*", SloSet())
         return self.slo_by_target.get(self.target, common).of(f"{self.name} on target {self.target!r}")

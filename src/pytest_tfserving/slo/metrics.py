@@ -15,7 +15,7 @@ from pytest_tfserving.statistics.percentiles import KEPT_PERCENTILES, percentile
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pytest_tfserving.slo_tests import SeriesSet, SloTest
+    from pytest_tfserving.slo.sequential_tests import SeriesSet, SloTest
 
 _PERCENTILE = re.compile(r"p(\d{1,3}(?:\.\d+)?)")
 # Per cent.
@@ -151,7 +151,7 @@ class Metric:
 
 def _percentile_test(percentile: float) -> Callable[[Limit], SloTest]:
     def test(limit: Limit) -> SloTest:
-        from pytest_tfserving.slo_tests import PercentileTest, latencies_of
+        from pytest_tfserving.slo.sequential_tests import PercentileTest, latencies_of
 
         return PercentileTest(
             percentile,
@@ -165,19 +165,19 @@ def _percentile_test(percentile: float) -> Callable[[Limit], SloTest]:
 
 
 def _mean_test(limit: Limit) -> SloTest:
-    from pytest_tfserving.slo_tests import MeanTest, latencies_of
+    from pytest_tfserving.slo.sequential_tests import MeanTest, latencies_of
 
     return MeanTest(limit.value, latencies_of(relative=limit.relative), limit.shared)
 
 
 def _max_test(limit: Limit) -> SloTest:
-    from pytest_tfserving.slo_tests import NeverTest, any_beyond
+    from pytest_tfserving.slo.sequential_tests import NeverTest, any_beyond
 
     return NeverTest(any_beyond(limit.value, relative=limit.relative, at_limit_counts=limit.at_limit_counts))
 
 
 def _errors_test(limit: Limit) -> SloTest | None:
-    from pytest_tfserving.slo_tests import ErrorsTest, NeverTest, any_failed
+    from pytest_tfserving.slo.sequential_tests import ErrorsTest, NeverTest, any_failed
 
     if limit.value <= 0:
         return NeverTest(any_failed)
@@ -185,19 +185,19 @@ def _errors_test(limit: Limit) -> SloTest | None:
 
 
 def _rate_test(limit: Limit) -> SloTest:
-    from pytest_tfserving.slo_tests import RateTest
+    from pytest_tfserving.slo.sequential_tests import RateTest
 
     return _efficiency_test(limit) if limit.relative else RateTest(limit.value, limit.shared)
 
 
 def _efficiency_test(limit: Limit) -> SloTest:
-    from pytest_tfserving.slo_tests import PairedTest, baseline_pairs
+    from pytest_tfserving.slo.sequential_tests import PairedTest, baseline_pairs
 
     return PairedTest(limit.value, baseline_pairs, limit.noise_memory_s)
 
 
 def _cpu_test(limit: Limit) -> SloTest:
-    from pytest_tfserving.slo_tests import PairedTest, cpu_pairs
+    from pytest_tfserving.slo.sequential_tests import PairedTest, cpu_pairs
 
     return PairedTest(limit.value, cpu_pairs, limit.noise_memory_s)
 

@@ -1,0 +1,1 @@
+"""Deployments, as load sees them on any target."""

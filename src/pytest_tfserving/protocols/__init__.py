@@ -1,0 +1,1 @@
+"""Protocols: clients, requests and expected answers over REST and gRPC."""

@@ -1,0 +1,1 @@
+"""SLOs: metrics, language, sequential tests and verdicts."""
