@@ -28,9 +28,9 @@ import pytest_tfserving
 from pytest_tfserving.deployment.deployment import Deployment, Endpoint
 from pytest_tfserving.experiments.experiment import Experiment, ServingOptions, Shape
 from pytest_tfserving.experiments.load_profile import LoadProfile
-from pytest_tfserving.load.child import LoadChild, Plan
-from pytest_tfserving.load.local import WORKER
-from pytest_tfserving.load.runner import run
+from pytest_tfserving.load.generator.generator import LoadChild, Plan
+from pytest_tfserving.load.generator.local_host import WORKER
+from pytest_tfserving.load.generator.run import run
 from pytest_tfserving.model_server.protos import message
 from pytest_tfserving.model_server.tensor_proto import fill_proto
 from pytest_tfserving.protocols.answer import ExpectedAnswer

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import _common as common
 
 from pytest_tfserving.experiments.load_profile import LoadProfile
-from pytest_tfserving.load.child import LoadChild
+from pytest_tfserving.load.generator.generator import LoadChild
+from pytest_tfserving.load.generator.run import run
 from pytest_tfserving.load.result import verdict_of
-from pytest_tfserving.load.runner import run
 from pytest_tfserving.slo.language import Verdict, parse_slos
 
 if TYPE_CHECKING:

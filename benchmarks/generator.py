@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_tfserving.deployment.deployment import Deployment
-    from pytest_tfserving.load.child import Plan
+    from pytest_tfserving.load.generator.generator import Plan
     from pytest_tfserving.load.result import Result
 
 USERS = 16
@@ -57,7 +57,7 @@ class Bench:
         self.nginx_cpu: dict[str, list[float]] = {}
 
     def ours(self) -> float:
-        """Run the real load path: the Locust child with the plugin's user, driven by `runner.run`."""
+        """Run the real load path: the Locust child with the plugin's user, driven by `run`."""
         plan = common.plan(USERS, WARM_S + self._length_s + 2)
         return self._ours(OURS, plan, common.deployment(self._nginx.port, self._core))
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pytest_tfserving.load.child import Plan
+    from pytest_tfserving.load.generator.generator import Plan
     from pytest_tfserving.load.result import Result
 
 USERS = 4

@@ -19,9 +19,9 @@ import _common as common
 import numpy as np
 
 from pytest_tfserving.experiments.load_profile import LoadProfile
-from pytest_tfserving.load import runner
-from pytest_tfserving.load.child import LoadChild
-from pytest_tfserving.load.outcome import outcome
+from pytest_tfserving.load.generator import run as runner
+from pytest_tfserving.load.generator.build_result import outcome
+from pytest_tfserving.load.generator.generator import LoadChild
 from pytest_tfserving.load.recorder import SUCCESS, read_records
 from pytest_tfserving.statistics.latencies import MOST_EXACT
 from pytest_tfserving.statistics.percentiles import KEPT_PERCENTILES
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_tfserving.deployment.deployment import Deployment
-    from pytest_tfserving.load.child import Plan
+    from pytest_tfserving.load.generator.generator import Plan
+    from pytest_tfserving.load.generator.run_state import Story
     from pytest_tfserving.load.result import Result
-    from pytest_tfserving.load.story import Story
 
     Floats = NDArray[np.float64]
 

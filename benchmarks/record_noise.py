@@ -38,7 +38,7 @@ _KEPT = "recorded.npy"
 # A result has no single requests: their records are kept before it is made of them.
 _CONFTEST = f"""
 import numpy as np
-from pytest_tfserving.load import runner
+from pytest_tfserving.load.generator import run as runner
 from pytest_tfserving.load.recorder import SUCCESS, record_blocks
 
 outcome = runner.outcome

@@ -1,7 +1,7 @@
 """How exact reported percentiles are, on a server whose latencies are known, beside Locust's own figure.
 
 A server answers each request after a latency it was given, around 1, 10, 105 and 1050 ms; the real load path
-(the Locust child, `runner.run`) measures it. For the very same requests, those of the result's window, three
+(the Locust child, `run`) measures it. For the very same requests, those of the result's window, three
 p95 are compared with the reported one:
 
 * what numpy finds in the child's raw records (target: within 0.1 %),

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pytest_tfserving.kube.cluster import Cluster
 from pytest_tfserving.kube.context import Context
-from pytest_tfserving.load.local import WORKER
+from pytest_tfserving.load.generator.local_host import WORKER
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,10 +15,10 @@ from harness import PATIENCE_S
 from pytest_tfserving.deployment.deployment import Deployment, Endpoint
 from pytest_tfserving.experiments.experiment import Experiment, ServingOptions, Shape
 from pytest_tfserving.experiments.load_profile import LoadProfile
-from pytest_tfserving.load.asked import LoadWatch
-from pytest_tfserving.load.child import LoadChild
+from pytest_tfserving.load.generator.generator import LoadChild
+from pytest_tfserving.load.generator.load_watch import LoadWatch
+from pytest_tfserving.load.generator.run_state import Story
 from pytest_tfserving.load.recorder import record_blocks
-from pytest_tfserving.load.story import Story
 from pytest_tfserving.slo.monitor import DEFAULT_ALPHA, Decider
 from server_process import half_plus_two_plan
 

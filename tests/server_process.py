@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import requests
 
 from harness import until
-from pytest_tfserving.load.child import Plan
+from pytest_tfserving.load.generator.generator import Plan
 from pytest_tfserving.protocols.answer import ExpectedAnswer
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 from pytest_tfserving.experiments.arrivals import arrivals
 from pytest_tfserving.experiments.load_profile import LoadProfile
 from pytest_tfserving.experiments.load_shape import Shape, Stage, level_at
-from pytest_tfserving.load.outcome import corrected
+from pytest_tfserving.load.generator.build_result import corrected
 
 
 def test_constant_arrivals_are_evenly_apart() -> None:

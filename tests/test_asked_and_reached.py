@@ -10,10 +10,10 @@ from _misbehaving import CLIENT
 
 from harness import EXPERIMENTS
 from pytest_tfserving.experiments.load_profile import LoadProfile
-from pytest_tfserving.load.asked import LoadWatch
-from pytest_tfserving.load.lag_probe import LagProbe
+from pytest_tfserving.load.generator.load_watch import LoadWatch
 from pytest_tfserving.load.result import Window
 from pytest_tfserving.load.run_record import MOST_STEPS, USERS, RunRecorder
+from pytest_tfserving.load.worker.lag_probe import LagProbe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

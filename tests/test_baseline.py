@@ -23,10 +23,10 @@ from pytest_tfserving.errors import DeploymentError
 from pytest_tfserving.experiments.experiment import Experiment, ServingOptions, Shape
 from pytest_tfserving.experiments.load_profile import LoadProfile
 from pytest_tfserving.freeze import Processes, can_be_frozen
-from pytest_tfserving.load import runner
 from pytest_tfserving.load.baseline import MOST_PULSES, Baseline, Stretches
-from pytest_tfserving.load.child import LoadChild
-from pytest_tfserving.load.outcome import outcome
+from pytest_tfserving.load.generator import run as runner
+from pytest_tfserving.load.generator.build_result import outcome
+from pytest_tfserving.load.generator.generator import LoadChild
 from pytest_tfserving.load.recorder import read_records
 from pytest_tfserving.protocols.client import wait_until_available
 from pytest_tfserving.report.json import result_as_dict, result_from_dict

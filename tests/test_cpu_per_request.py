@@ -15,11 +15,11 @@ from pytest_tfserving.experiments.experiment import Experiment, ServingOptions, 
 from pytest_tfserving.experiments.load_profile import LoadProfile
 from pytest_tfserving.kube.nodes import seen_by_kubelets
 from pytest_tfserving.kube.statistics import cpu_reading_of
-from pytest_tfserving.load.asked import LoadWatch
-from pytest_tfserving.load.outcome import outcome
+from pytest_tfserving.load.generator.build_result import outcome
+from pytest_tfserving.load.generator.load_watch import LoadWatch
+from pytest_tfserving.load.generator.run_state import Story
 from pytest_tfserving.load.recorder import Recorder
 from pytest_tfserving.load.result import CpuUse, Result
-from pytest_tfserving.load.story import Story
 from pytest_tfserving.server_side.cpu import CpuCurve, CpuHistory
 from pytest_tfserving.slo.language import Slo
 from pytest_tfserving.slo.monitor import Decider

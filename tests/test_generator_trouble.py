@@ -14,8 +14,8 @@ import pytest
 
 from harness import EXPERIMENTS, RESULT
 from pytest_tfserving.load.bounds import CLEARED
+from pytest_tfserving.load.generator.neighbours import Neighbours
 from pytest_tfserving.load.lateness import Lateness
-from pytest_tfserving.load.neighbours import Neighbours
 from pytest_tfserving.load.result import Arrivals, CpuUse, Generator, Result
 from pytest_tfserving.slo.language import Slo
 

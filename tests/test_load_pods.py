@@ -16,9 +16,9 @@ from pytest_tfserving.experiments.experiment import Experiment, LoadPods, Servin
 from pytest_tfserving.experiments.load_profile import LoadProfile
 from pytest_tfserving.kube.load_manifests import MASTER
 from pytest_tfserving.kube.load_pods import LoadPod, PodPlace
-from pytest_tfserving.load import runner
-from pytest_tfserving.load.child import LoadChild
-from pytest_tfserving.load.said import Said
+from pytest_tfserving.load.generator import run as runner
+from pytest_tfserving.load.generator.generator import LoadChild
+from pytest_tfserving.load.worker.replay_buffer import Said
 from pytest_tfserving.targets.labels import Tags
 from server_process import Server, free_port, half_plus_two_plan
 

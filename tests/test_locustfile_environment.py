@@ -12,7 +12,7 @@ import pytest
 from harness import EXPERIMENTS
 from locust_runs import BEGIN, answers, run_locustfile
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.load.child import LoadChild
+from pytest_tfserving.load.generator.generator import LoadChild
 
 if TYPE_CHECKING:
     from pathlib import Path

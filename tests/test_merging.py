@@ -9,9 +9,9 @@ import numpy as np
 from pytest_tfserving.deployment.deployment import Deployment, Endpoint
 from pytest_tfserving.experiments.experiment import Experiment, ServingOptions, Shape
 from pytest_tfserving.experiments.load_profile import LoadProfile
-from pytest_tfserving.load import runner
-from pytest_tfserving.load.child import LoadChild, Plan
-from pytest_tfserving.load.outcome import outcome
+from pytest_tfserving.load.generator import run as runner
+from pytest_tfserving.load.generator.build_result import outcome
+from pytest_tfserving.load.generator.generator import LoadChild, Plan
 from pytest_tfserving.load.recorder import read_records
 from pytest_tfserving.statistics.percentiles import KEPT_PERCENTILES
 from server_process import Server, half_plus_two_plan

@@ -9,7 +9,7 @@ import pytest
 
 import planted
 from harness import LONG_ENOUGH, RESULT
-from pytest_tfserving.load.honesty import limited_by_generator
+from pytest_tfserving.load.generator.health import limited_by_generator
 from pytest_tfserving.load.result import Generator, verdict_of
 from pytest_tfserving.slo.language import Verdict
 

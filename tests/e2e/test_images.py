@@ -113,7 +113,7 @@ def test_a_model_that_does_not_load_is_not_healthy(
 
 def test_it_has_the_load_generator(engine: docker.DockerClient) -> None:
     program = (
-        "import subprocess, sys; from pytest_tfserving.load.local import WORKER; "
+        "import subprocess, sys; from pytest_tfserving.load.generator.local_host import WORKER; "
         "child = subprocess.run([sys.executable, '-P', WORKER], input=b'', capture_output=True); "
         "print(child.stdout.decode())"
     )

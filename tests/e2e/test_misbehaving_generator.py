@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pytest_tfserving.load.child import LoadChild
+    from pytest_tfserving.load.generator.generator import LoadChild
 
 pytestmark = pytest.mark.needs("long-runs")
 

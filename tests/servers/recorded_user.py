@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import gevent
 
 from pytest_tfserving.load.recorder import FIELDS, Recorder
-from pytest_tfserving.load.users.requester import AnswerJudge, Requester, connections
+from pytest_tfserving.load.worker.users.sender import AnswerJudge, Requester, connections
 from pytest_tfserving.protocols.answer import ExpectedAnswer
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from pytest_tfserving.deployment.deployment import Deployment, Endpoint
 from pytest_tfserving.errors import DeploymentError, LoadError
 from pytest_tfserving.experiments.experiment import Experiment, ServingOptions, Shape
 from pytest_tfserving.experiments.load_profile import LoadProfile
-from pytest_tfserving.load.child import LoadChild, Plan
-from pytest_tfserving.load.runner import run
+from pytest_tfserving.load.generator.generator import LoadChild, Plan
+from pytest_tfserving.load.generator.run import run
 from pytest_tfserving.protocols.answer import ExpectedAnswer
 from pytest_tfserving.protocols.client import wait_until_available
 from pytest_tfserving.slo.language import Slo, Verdict

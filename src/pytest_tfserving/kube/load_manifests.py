@@ -18,7 +18,7 @@ LOCUSTFILE_MAP = f"{APP}-load-locustfile"
 CONTAINER = "load"
 # Program of the container: the same load process as on this machine, wherever the image has this package.
 _PROGRAM = (
-    "import os, sys; from pytest_tfserving.load.local import WORKER; "
+    "import os, sys; from pytest_tfserving.load.generator.local_host import WORKER; "
     "os.execv(sys.executable, [sys.executable, '-P', str(WORKER), *sys.argv[1:]])"
 )
 

@@ -1,1 +1,1 @@
-"""Load: profiles, payloads, load processes and their results."""
+"""Load: the load generator, load processes and their results."""

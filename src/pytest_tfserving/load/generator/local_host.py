@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.deployment.deployment import Deployment, Endpoint
     from pytest_tfserving.deployment.generator_host import Hear
 
-WORKER = Path(__file__).with_name("worker.py")
+WORKER = Path(__file__).parents[1] / "worker" / "worker.py"
 STOP_S = 3.0
 
 # Variables that change Locust itself, with which load is measured.

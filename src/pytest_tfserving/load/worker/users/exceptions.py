@@ -47,7 +47,7 @@ def _folder(module: Any) -> str:
 _LOCUST = _folder(locust)
 _OTHERS = (
     *(_LOCUST, _folder(gevent), _folder(geventhttpclient), _folder(requests), _folder(urllib3)),
-    f"{Path(__file__).parents[2]}{os.sep}",
+    f"{Path(__file__).parents[3]}{os.sep}",
 )
 _STANDARD_LIBRARY = f"{sysconfig.get_path('stdlib')}{os.sep}"
 _INSTALLED = f"{sysconfig.get_path('purelib')}{os.sep}"

@@ -10,14 +10,14 @@ from urllib.parse import unquote
 import gevent
 import gevent.lock
 
-from pytest_tfserving.load.users.http2 import Call, Http2Connection, header_block
-from pytest_tfserving.load.users.stream import ExchangeError, NotTakenError
+from pytest_tfserving.load.worker.users.http2 import Call, Http2Connection, header_block
+from pytest_tfserving.load.worker.users.transport import ExchangeError, NotTakenError
 from pytest_tfserving.protocols.answer import MOST_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_tfserving.load.users.http2 import Headers
+    from pytest_tfserving.load.worker.users.http2 import Headers
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 _HTTP_OK = b"200"

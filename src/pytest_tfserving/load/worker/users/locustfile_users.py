@@ -15,7 +15,7 @@ from locust import TaskSet, User
 from locust.runners import STATE_INIT
 
 from pytest_tfserving.load.recorder import SUCCESS
-from pytest_tfserving.load.users.exceptions import (
+from pytest_tfserving.load.worker.users.exceptions import (
     CONTROL,
     Place,
     Tracebacks,
@@ -23,8 +23,8 @@ from pytest_tfserving.load.users.exceptions import (
     is_new,
     typed_cause_of,
 )
-from pytest_tfserving.load.users.http_clients import UNANSWERED, UNMARKED, HttpRequests
-from pytest_tfserving.load.users.requester import Loop
+from pytest_tfserving.load.worker.users.http_clients import UNANSWERED, UNMARKED, HttpRequests
+from pytest_tfserving.load.worker.users.sender import Loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.deployment.load_clock import LoadClock
     from pytest_tfserving.load.recorder import Recorder
-    from pytest_tfserving.load.users.http_clients import Meta
-    from pytest_tfserving.load.users.locustfile import Locustfile
+    from pytest_tfserving.load.worker.users.http_clients import Meta
+    from pytest_tfserving.load.worker.users.locustfile import Locustfile
 
 _MS = 1e3
 # Time for users to stop, and time for the listeners of the end. The parent waits longer than both for a line.

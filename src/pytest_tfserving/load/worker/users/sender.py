@@ -9,8 +9,8 @@ import gevent
 
 from pytest_tfserving.experiments.load_shape import Stage
 from pytest_tfserving.load.recorder import DROPPED, SUCCESS
-from pytest_tfserving.load.users.http import HttpConnection
-from pytest_tfserving.load.users.stream import ExchangeError
+from pytest_tfserving.load.worker.users.http import HttpConnection
+from pytest_tfserving.load.worker.users.transport import ExchangeError
 from pytest_tfserving.protocols.answer import SUCCESSFUL, ExpectedAnswer, unreadable, wrong
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def connections(
         most_bytes: a larger response is an error.
     """
     if endpoints[0]["protocol"] == "grpc":
-        from pytest_tfserving.load.users.grpc import Channels
+        from pytest_tfserving.load.worker.users.grpc import Channels
 
         shared, deadline_s = profile["grpc_channels"], profile["request_timeout_s"]
         return Channels(endpoints, body, shared, deadline_s, most_bytes)

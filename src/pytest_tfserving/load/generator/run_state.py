@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_tfserving.deployment.pulses import PulseRow
-    from pytest_tfserving.load.asked import LoadWatch
+    from pytest_tfserving.load.generator.load_watch import LoadWatch
     from pytest_tfserving.slo.monitor import Decider
 
     Floats = NDArray[np.float64]

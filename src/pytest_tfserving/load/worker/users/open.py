@@ -9,13 +9,13 @@ import gevent
 from locust import User, task
 
 from pytest_tfserving.experiments.arrivals import arrivals
-from pytest_tfserving.load.users.requester import Loop
-from pytest_tfserving.load.users.timer import Timer
+from pytest_tfserving.load.worker.users.sender import Loop
+from pytest_tfserving.load.worker.users.timer import Timer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_tfserving.load.users.requester import Requester
+    from pytest_tfserving.load.worker.users.sender import Requester
 
 
 class OpenUser(User):

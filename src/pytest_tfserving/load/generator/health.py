@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from pytest_tfserving.load.result import Generator
 
 if TYPE_CHECKING:
+    from pytest_tfserving.load.generator.run_state import Story
     from pytest_tfserving.load.result import Result, Window
-    from pytest_tfserving.load.story import Story
 
 # Above this share of a core a generator measures itself. Locust's own warning needs 20 s to appear.
 _BUSIEST_CPU = 0.9

@@ -54,22 +54,22 @@ from locust import LoadTestShape
 from locust.env import Environment
 
 from pytest_tfserving.deployment.load_clock import LoadClock
-from pytest_tfserving.load.lag_probe import LagProbe
+from pytest_tfserving.load.worker.lag_probe import LagProbe
 from pytest_tfserving.load.recorder import Recorder, Sink
-from pytest_tfserving.load.said import Said
+from pytest_tfserving.load.worker.replay_buffer import Said
 from pytest_tfserving.experiments.load_shape import Stage, level_at
-from pytest_tfserving.load.users.closed import ClosedLoop, ClosedUser
-from pytest_tfserving.load.users.exceptions import CONTROL, own_traceback, typed_cause_of
-from pytest_tfserving.load.users.locustfile import Locustfile, LocustfileError
-from pytest_tfserving.load.users.open import OpenLoop, OpenUser
-from pytest_tfserving.load.users.own import OwnUsers, address
+from pytest_tfserving.load.worker.users.closed import ClosedLoop, ClosedUser
+from pytest_tfserving.load.worker.users.exceptions import CONTROL, own_traceback, typed_cause_of
+from pytest_tfserving.load.worker.users.locustfile import Locustfile, LocustfileError
+from pytest_tfserving.load.worker.users.open import OpenLoop, OpenUser
+from pytest_tfserving.load.worker.users.locustfile_users import OwnUsers, address
 from pytest_tfserving.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from pytest_tfserving.load.users.requester import Loop
+    from pytest_tfserving.load.worker.users.sender import Loop
 
 TICK_S = 0.5
 # Message of Locust's master to its workers once every user of the profile has been started.

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfserving.load.asked import OF_THE_MASTER, LoadWatch
-from pytest_tfserving.load.honesty import is_waiting
-from pytest_tfserving.load.local import STOP_S
-from pytest_tfserving.load.neighbours import Neighbours
-from pytest_tfserving.load.outcome import outcome
+from pytest_tfserving.load.generator.build_result import outcome
+from pytest_tfserving.load.generator.health import is_waiting
+from pytest_tfserving.load.generator.load_watch import OF_THE_MASTER, LoadWatch
+from pytest_tfserving.load.generator.local_host import STOP_S
+from pytest_tfserving.load.generator.neighbours import Neighbours
+from pytest_tfserving.load.generator.run_state import Story
 from pytest_tfserving.load.recorder import SUCCESS, RecordStream
-from pytest_tfserving.load.story import Story
 from pytest_tfserving.server_side.cpu import CpuHistory
 from pytest_tfserving.slo.monitor import DEFAULT_ALPHA, Decider
 from pytest_tfserving.system.processes import available_cores
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.deployment.deployment import Deployment
     from pytest_tfserving.deployment.pulses import Pulses
-    from pytest_tfserving.load.child import LoadChild, Plan
+    from pytest_tfserving.load.generator.generator import LoadChild, Plan
     from pytest_tfserving.load.result import Result
     from pytest_tfserving.server_side.cpu import CpuCurve
 

@@ -7,7 +7,7 @@ from typing import Any
 from locust import User, task
 from locust.exception import StopUser
 
-from pytest_tfserving.load.users.requester import Loop
+from pytest_tfserving.load.worker.users.sender import Loop
 
 # A connection is refused at once; without a pause users would only count refusals.
 PAUSE_AFTER_NO_ANSWER_S = 0.1

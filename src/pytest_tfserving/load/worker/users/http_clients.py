@@ -16,7 +16,7 @@ from locust import clients
 from locust.contrib import fasthttp
 from locust.exception import ResponseError
 
-from pytest_tfserving.load.users.exceptions import CONTROL
+from pytest_tfserving.load.worker.users.exceptions import CONTROL
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pytest_tfserving.deployment.load_clock import LoadClock
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.load.chorus import Chorus
-from pytest_tfserving.load.local import Local, LocalProcess
+from pytest_tfserving.load.generator.event_merger import Chorus
+from pytest_tfserving.load.generator.local_host import Local, LocalProcess
 from pytest_tfserving.version import __version__
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import numpy as np
 from pytest_tfserving.experiments.arrivals import arrivals
 from pytest_tfserving.load.baseline import Baseline, Stretches
 from pytest_tfserving.load.bounds import CLEARED
-from pytest_tfserving.load.honesty import generator_state, limited_by_generator, unrecorded
+from pytest_tfserving.load.generator.health import generator_state, limited_by_generator, unrecorded
 from pytest_tfserving.load.lateness import Lateness
 from pytest_tfserving.load.littles_law import LittlesLaw
 from pytest_tfserving.load.recorder import DROPPED, SUCCESS, record_blocks
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from pytest_tfserving.deployment.deployment import Deployment
     from pytest_tfserving.experiments.load_profile import LoadProfile
     from pytest_tfserving.experiments.load_shape import Stage
-    from pytest_tfserving.load.child import Plan
+    from pytest_tfserving.load.generator.generator import Plan
+    from pytest_tfserving.load.generator.run_state import Story
     from pytest_tfserving.load.run_record import RunRecord
-    from pytest_tfserving.load.story import Story
     from pytest_tfserving.server_side.cpu import CpuCurve
     from pytest_tfserving.statistics.histogram import Histogram
     from pytest_tfserving.statistics.intervals import Interval

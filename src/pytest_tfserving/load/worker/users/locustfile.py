@@ -17,7 +17,7 @@ from locust.env import Environment
 from locust.runners import STATE_STOPPED, STATE_STOPPING
 from locust.util.load_locustfile import load_locustfile
 
-from pytest_tfserving.load.users.exceptions import ExceptionHooks, Place, own_traceback, typed_cause_of
+from pytest_tfserving.load.worker.users.exceptions import ExceptionHooks, Place, own_traceback, typed_cause_of
 from pytest_tfserving.text.foreign_text import lines, one_line
 
 if TYPE_CHECKING:

@@ -11,7 +11,13 @@ import gevent.lock
 from gevent.event import Event
 from hpack import Decoder, Encoder, HPACKError, NeverIndexedHeaderTuple
 
-from pytest_tfserving.load.users.stream import READ_BYTES, ExchangeError, NotTakenError, connected, described
+from pytest_tfserving.load.worker.users.transport import (
+    READ_BYTES,
+    ExchangeError,
+    NotTakenError,
+    connected,
+    described,
+)
 from pytest_tfserving.protocols.answer import MOST_BYTES, unreadable
 
 if TYPE_CHECKING:
@@ -19,7 +25,7 @@ if TYPE_CHECKING:
 
     from gevent.socket import socket
 
-    from pytest_tfserving.load.users.stream import PlainStream
+    from pytest_tfserving.load.worker.users.transport import PlainStream
 
 _DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE, _CONTINUATION = (
     0,

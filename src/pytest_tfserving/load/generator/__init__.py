@@ -1,0 +1,1 @@
+"""Load generator: the parent of load processes, and its results."""
