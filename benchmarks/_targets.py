@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import _common as common
 
-from pytest_tfserving.engine import connect
 from pytest_tfserving.errors import TFServingError
+from pytest_tfserving.targets.docker.engine import connect
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -29,7 +29,7 @@ import _common as common
 import _targets as targets
 
 from pytest_tfserving.models.store import exported
-from pytest_tfserving.targets.served_model import latest_version
+from pytest_tfserving.targets.common.served_model import latest_version
 
 if TYPE_CHECKING:
     from pathlib import Path

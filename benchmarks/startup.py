@@ -21,7 +21,7 @@ import _common as common
 from _serving import ONE_THREAD, embedded, states
 
 from pytest_tfserving.models.store import exported
-from pytest_tfserving.targets.served_model import latest_version
+from pytest_tfserving.targets.common.served_model import latest_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable

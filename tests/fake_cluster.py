@@ -13,9 +13,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qs, urlsplit
 
-from pytest_tfserving.kube.cluster import Cluster
-from pytest_tfserving.kube.context import Context
 from pytest_tfserving.load.generator.local_host import WORKER
+from pytest_tfserving.targets.kubernetes.cluster import Cluster
+from pytest_tfserving.targets.kubernetes.context import Context
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,8 +7,8 @@ import subprocess
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_tfserving.kube.kustomize import kubectl
-from pytest_tfserving.targets.labels import MANAGED_BY, OWNER, US, Leftovers
+from pytest_tfserving.targets.common.ownership import MANAGED_BY, OWNER, US, Leftovers
+from pytest_tfserving.targets.kubernetes.kustomize import kubectl
 
 # What runs make.
 _KINDS = "namespaces,pods,deployments,replicasets,services,configmaps,jobs"

@@ -85,7 +85,7 @@ def context() -> str:
 
 @_need("kubernetes")
 def _kubernetes() -> str:
-    from pytest_tfserving.kube.context import LOCAL_CONTEXTS
+    from pytest_tfserving.targets.kubernetes.context import LOCAL_CONTEXTS
 
     if os.environ.get(REQUIRED) == "none":
         return f"{REQUIRED} is none"
@@ -101,7 +101,7 @@ def _kubernetes() -> str:
 def _kubectl(*arguments: str) -> str | None:
     """Return what kubectl prints, None if it fails."""
     from pytest_tfserving.errors import TFServingError
-    from pytest_tfserving.kube.kustomize import kubectl
+    from pytest_tfserving.targets.kubernetes.kustomize import kubectl
 
     try:
         done = subprocess.run([kubectl(), *arguments], capture_output=True, text=True, check=False)

@@ -23,8 +23,8 @@ from pytest_tfserving.report.json import json_text
 from pytest_tfserving.report.runlog import Entry
 from pytest_tfserving.slo.language import Slo
 from pytest_tfserving.statistics.span import Part
-from pytest_tfserving.targets.docker import DockerTarget
-from pytest_tfserving.targets.kubernetes import KubernetesTarget
+from pytest_tfserving.targets.docker.target import DockerTarget
+from pytest_tfserving.targets.kubernetes.target import KubernetesTarget
 from pytest_tfserving.targets.local import LocalTarget
 from pytest_tfserving.targets.url import UrlTarget
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from harness import Project
     from pytest_tfserving.experiments.load_profile import LoadProfile
     from pytest_tfserving.measure import Asked
-    from pytest_tfserving.targets.order import Order
+    from pytest_tfserving.targets.common.request import Order
 
 STUDY = [
     each

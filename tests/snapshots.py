@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pytest_tfserving.kube.readiness import Snapshot
+from pytest_tfserving.targets.kubernetes.readiness import Snapshot
 
 FOLDER = Path(__file__).parent / "recorded"
 

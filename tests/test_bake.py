@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_tfserving.bake import packed
 from pytest_tfserving.cli import main
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.targets.served_model import check_mounted, contents, model_name
+from pytest_tfserving.targets.common.served_model import check_mounted, contents, model_name
+from pytest_tfserving.targets.docker.bake import packed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,13 +16,11 @@ import psutil
 import pytest
 
 from harness import PATIENCE_S, Project, until
-from pytest_tfserving.bare import BarePlan, BareSession, SessionPulses, start_sessions
 from pytest_tfserving.deployment.deployment import Deployment, Endpoint
 from pytest_tfserving.deployment.pulses import PulseRow
 from pytest_tfserving.errors import DeploymentError
 from pytest_tfserving.experiments.experiment import Experiment, ServingOptions, Shape
 from pytest_tfserving.experiments.load_profile import LoadProfile
-from pytest_tfserving.freeze import Processes, can_be_frozen
 from pytest_tfserving.load.baseline import MOST_PULSES, Baseline, Stretches
 from pytest_tfserving.load.generator import run as runner
 from pytest_tfserving.load.generator.build_result import outcome
@@ -32,6 +30,8 @@ from pytest_tfserving.protocols.client import wait_until_available
 from pytest_tfserving.report.json import result_as_dict, result_from_dict
 from pytest_tfserving.statistics.intervals import ratio_interval
 from pytest_tfserving.system.processes import ChildProcess, available_cores
+from pytest_tfserving.targets.baseline.freeze import Processes, can_be_frozen
+from pytest_tfserving.targets.baseline.session import BarePlan, BareSession, SessionPulses, start_sessions
 from server_process import Server, free_port, half_plus_two_plan
 
 if TYPE_CHECKING:
@@ -343,7 +343,9 @@ class Frozen:
         server = psutil.Process(int(pids.read_text(encoding="utf-8").split()[0]))
         until(lambda: frozen(server), "a pulse")
         self.family = self.run.children(recursive=True)
-        (self.baseline,) = [each for each in self.family if "pytest_tfserving.bare_child" in each.cmdline()]
+        (self.baseline,) = [
+            each for each in self.family if "pytest_tfserving.targets.baseline.worker" in each.cmdline()
+        ]
         until(lambda: stopped_in_a_pulse(self.baseline, server), "a pulse")
 
     def has_ended(self) -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_tfserving.experiments.experiment import NodeRequirements, Shape
 from pytest_tfserving.experiments.quantity import quantity
-from pytest_tfserving.kube.capacity import room
+from pytest_tfserving.targets.kubernetes.capacity import room
 from snapshots import said
 
 ANY = NodeRequirements()

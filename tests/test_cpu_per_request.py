@@ -13,8 +13,6 @@ from harness import LONG_ENOUGH, RESULT, until
 from pytest_tfserving.deployment.deployment import Deployment
 from pytest_tfserving.experiments.experiment import Experiment, ServingOptions, Shape
 from pytest_tfserving.experiments.load_profile import LoadProfile
-from pytest_tfserving.kube.nodes import seen_by_kubelets
-from pytest_tfserving.kube.statistics import cpu_reading_of
 from pytest_tfserving.load.generator.build_result import outcome
 from pytest_tfserving.load.generator.load_watch import LoadWatch
 from pytest_tfserving.load.generator.run_state import Story
@@ -27,6 +25,8 @@ from pytest_tfserving.statistics.intervals import ratio_interval
 from pytest_tfserving.statistics.latencies import Latencies
 from pytest_tfserving.system.processes import ChildProcess
 from pytest_tfserving.system.resource_usage import CpuReading, Usage
+from pytest_tfserving.targets.kubernetes.kubelet import seen_by_kubelets
+from pytest_tfserving.targets.kubernetes.kubelet_statistics import cpu_reading_of
 from server_process import half_plus_two_plan
 from test_kubelet import CONTAINER_ID, PATHS, pod
 

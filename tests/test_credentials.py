@@ -20,8 +20,8 @@ import yaml
 
 from harness import FEW_PLUGINS, PATIENCE_S
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.kube.cluster import Cluster, UnreachableError
-from pytest_tfserving.kube.context import pinned
+from pytest_tfserving.targets.kubernetes.cluster import Cluster, UnreachableError
+from pytest_tfserving.targets.kubernetes.context import pinned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

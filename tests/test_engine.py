@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_tfserving.bake import dockerfile
-from pytest_tfserving.engine import split_name
+from pytest_tfserving.targets.docker.bake import dockerfile
+from pytest_tfserving.targets.docker.engine import split_name
 
 if TYPE_CHECKING:
     from harness import Project

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from pytest_tfserving.kube.context import kubeconfig_paths, pinned
+from pytest_tfserving.targets.kubernetes.context import kubeconfig_paths, pinned
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pytest_tfserving.kube.nodes import container_key
-from pytest_tfserving.kube.statistics import Throttling, throttling_of
+from pytest_tfserving.targets.kubernetes.kubelet import container_key
+from pytest_tfserving.targets.kubernetes.kubelet_statistics import Throttling, throttling_of
 
 CONTAINER_ID = "2acd7b77658ad0b78a0c5a2fe9fd0288c7cc54e2c43b2ce9c23bb11b7d087269"
 # One kubelet knows a cgroup's Pod, another does not; systemd's names of cgroups are longer.

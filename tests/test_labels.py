@@ -15,7 +15,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pytest_tfserving.targets.labels import EXPERIMENT, OWNER, Leftovers, Owner, Tags, label_value, selector
+from pytest_tfserving.targets.common.ownership import (
+    EXPERIMENT,
+    OWNER,
+    Leftovers,
+    Owner,
+    Tags,
+    label_value,
+    selector,
+)
 
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set
 VALID_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?")

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pytest_tfserving.kube.lease import _PURPOSE, held_by
-from pytest_tfserving.targets.labels import OWNER
+from pytest_tfserving.targets.common.ownership import OWNER
+from pytest_tfserving.targets.kubernetes.cluster_lock import _PURPOSE, held_by
 
 
 @pytest.mark.parametrize(

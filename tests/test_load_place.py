@@ -12,10 +12,16 @@ import pytest
 from pytest_tfserving import __version__
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.experiments.experiment import LoadPods, NodeRequirements
-from pytest_tfserving.kube.load_manifests import MASTER, WORKERS, LoadJobs, labels, locustfile_map
 from pytest_tfserving.load.generator.generator import LoadChild
 from pytest_tfserving.load.generator.local_host import Local
-from pytest_tfserving.targets.labels import RUN, Tags
+from pytest_tfserving.targets.common.ownership import RUN, Tags
+from pytest_tfserving.targets.kubernetes.load_manifests import (
+    MASTER,
+    WORKERS,
+    LoadJobs,
+    labels,
+    locustfile_map,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path

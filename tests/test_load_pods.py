@@ -14,12 +14,12 @@ from harness import until
 from pytest_tfserving.deployment.deployment import Deployment, Endpoint
 from pytest_tfserving.experiments.experiment import Experiment, LoadPods, ServingOptions, Shape
 from pytest_tfserving.experiments.load_profile import LoadProfile
-from pytest_tfserving.kube.load_manifests import MASTER
-from pytest_tfserving.kube.load_pods import LoadPod, PodPlace
 from pytest_tfserving.load.generator import run as runner
 from pytest_tfserving.load.generator.generator import LoadChild
 from pytest_tfserving.load.worker.replay_buffer import Said
-from pytest_tfserving.targets.labels import Tags
+from pytest_tfserving.targets.common.ownership import Tags
+from pytest_tfserving.targets.kubernetes.load_manifests import MASTER
+from pytest_tfserving.targets.kubernetes.load_pods import LoadPod, PodPlace
 from server_process import Server, free_port, half_plus_two_plan
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_tfserving.experiments.experiment import Shape
-from pytest_tfserving.targets.placement import place
-from pytest_tfserving.targets.served_model import model_name
+from pytest_tfserving.targets.common.placement import place
+from pytest_tfserving.targets.common.served_model import model_name
 
 if TYPE_CHECKING:
     from harness import Project

@@ -8,8 +8,8 @@ from fnmatch import fnmatchcase
 
 import pytest
 
-from pytest_tfserving.kube.evidence import events_text
-from pytest_tfserving.kube.readiness import Doomed, Ready, Snapshot, Waiting, doomed, state_of
+from pytest_tfserving.targets.kubernetes.diagnostics import events_text
+from pytest_tfserving.targets.kubernetes.readiness import Doomed, Ready, Snapshot, Waiting, doomed, state_of
 from servers.odd_server import NASTY
 from snapshots import FOLDER, said
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from pytest_tfserving.cli import main
-from pytest_tfserving.kube.kustomize import kubectl
+from pytest_tfserving.targets.kubernetes.kustomize import kubectl
 
 ROOT = Path(__file__).parents[1]
 OVERLAYS = ROOT / "k8s" / "overlays"

@@ -9,12 +9,19 @@ import pytest
 
 from pytest_tfserving.experiments.experiment import Experiment, ServingOptions, Shape
 from pytest_tfserving.experiments.load_profile import PROFILES
-from pytest_tfserving.kube.cluster import DEPLOYMENTS, JOBS, NAMESPACES, PODS, REPLICA_SETS, Kind
-from pytest_tfserving.kube.names import LOAD
-from pytest_tfserving.kube.objects import Objects, sweep
 from pytest_tfserving.settings import Settings
-from pytest_tfserving.targets.labels import RUN, Leftovers, Owner, Tags
-from pytest_tfserving.targets.order import Order
+from pytest_tfserving.targets.common.ownership import RUN, Leftovers, Owner, Tags
+from pytest_tfserving.targets.common.request import Order
+from pytest_tfserving.targets.kubernetes.cluster import (
+    DEPLOYMENTS,
+    JOBS,
+    NAMESPACES,
+    PODS,
+    REPLICA_SETS,
+    Kind,
+)
+from pytest_tfserving.targets.kubernetes.lifecycle import Objects, sweep
+from pytest_tfserving.targets.kubernetes.names import LOAD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -106,7 +106,7 @@ def serving(
     """Start the experiment's deployment once for all its tests; end it before the next one starts."""
     from pytest_tfserving.identity import ServedModel
     from pytest_tfserving.system.signals import ended_by_signals
-    from pytest_tfserving.targets.order import Order
+    from pytest_tfserving.targets.common.request import Order
 
     with plain_failures():
         _checked(experiment)

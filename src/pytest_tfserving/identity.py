@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.targets.served_model import latest_version
+from pytest_tfserving.targets.common.served_model import latest_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping

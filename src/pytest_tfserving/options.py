@@ -126,7 +126,7 @@ def parse_hours(text: str) -> float:
 
 def parse_access(text: str) -> str:
     """Return the access to replicas, a name or an address; other texts raise an ArgumentTypeError."""
-    from pytest_tfserving.kube.access import EXAMPLE, WAYS, is_way
+    from pytest_tfserving.targets.kubernetes.access import EXAMPLE, WAYS, is_way
 
     if not is_way(parse_text(text)):
         raise argparse.ArgumentTypeError(

@@ -15,7 +15,7 @@ import pytest
 
 from harness import PATIENCE_S, TESTS, until
 from needs import IMAGE
-from pytest_tfserving.targets.labels import EXPERIMENT, MANAGED_BY, OWNER, RUN, US, Tags
+from pytest_tfserving.targets.common.ownership import EXPERIMENT, MANAGED_BY, OWNER, RUN, US, Tags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

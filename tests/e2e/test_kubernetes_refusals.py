@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_tfserving.targets.labels import Owner, Tags
+from pytest_tfserving.targets.common.ownership import Owner, Tags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

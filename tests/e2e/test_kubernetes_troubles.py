@@ -17,8 +17,8 @@ import pytest
 from harness import PATIENCE_S, TESTS, until
 from kubectl import carried
 from needs import API_SERVER, run_given
-from pytest_tfserving.kube.lease import NAME, NAMESPACE
-from pytest_tfserving.targets.labels import MANAGED_BY, OWNER, RUN, US, Owner, Tags
+from pytest_tfserving.targets.common.ownership import MANAGED_BY, OWNER, RUN, US, Owner, Tags
+from pytest_tfserving.targets.kubernetes.cluster_lock import NAME, NAMESPACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,7 +59,7 @@ import json
 import pathlib
 import subprocess
 import urllib.request
-from pytest_tfserving.kube.kustomize import kubectl
+from pytest_tfserving.targets.kubernetes.kustomize import kubectl
 
 SINCE = "[ -e /tmp/since ] || date +%s > /tmp/since; [ $(($(date +%s) - $(cat /tmp/since))) -lt 6 ]"
 

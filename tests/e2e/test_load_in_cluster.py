@@ -45,7 +45,7 @@ KILLS_A_LOAD_POD = """
 import subprocess
 import threading
 import time
-from pytest_tfserving.kube.kustomize import kubectl
+from pytest_tfserving.targets.kubernetes.kustomize import kubectl
 
 def kill(serving):
     seen = serving.environment

@@ -10,9 +10,15 @@ import pytest
 
 from needs import context
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.kube.cluster import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, SERVICES, Cluster
-from pytest_tfserving.kube.context import kubeconfig_paths, pinned
-from pytest_tfserving.kube.kustomize import build
+from pytest_tfserving.targets.kubernetes.cluster import (
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    NAMESPACES,
+    SERVICES,
+    Cluster,
+)
+from pytest_tfserving.targets.kubernetes.context import kubeconfig_paths, pinned
+from pytest_tfserving.targets.kubernetes.kustomize import build
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ import pytest
 
 from harness import until
 from needs import IMAGE
-from pytest_tfserving.targets.labels import MANAGED_BY, US, Leftovers
+from pytest_tfserving.targets.common.ownership import MANAGED_BY, US, Leftovers
 from server_process import Server
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class Kubernetes(Target):
     name = "kubernetes"
     kill = """
 import subprocess
-from pytest_tfserving.kube.kustomize import kubectl
+from pytest_tfserving.targets.kubernetes.kustomize import kubectl
 def kill(serving):
     seen = serving.environment
     which = ["--selector=pytest-tfserving/run=" + seen["run"]]

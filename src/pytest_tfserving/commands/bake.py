@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Build the image and print its id."""
-    from pytest_tfserving.bake import bake
+    from pytest_tfserving.targets.docker.bake import bake
 
     print(bake(options.image, options.folder, options.tag))
     return 0

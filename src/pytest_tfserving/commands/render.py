@@ -9,10 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import ConfigurationError, nearest
-from pytest_tfserving.kube import kustomize
-from pytest_tfserving.kube.kustomize import GENERATED, KUSTOMIZATION, Variant, files_folder, overlay, own_base
 from pytest_tfserving.options import parse_image
 from pytest_tfserving.settings import DEFAULT_IMAGE
+from pytest_tfserving.targets.kubernetes import kustomize
+from pytest_tfserving.targets.kubernetes.kustomize import (
+    GENERATED,
+    KUSTOMIZATION,
+    Variant,
+    files_folder,
+    overlay,
+    own_base,
+)
 
 if TYPE_CHECKING:
     import argparse

@@ -13,11 +13,11 @@ def target_of(settings: Settings) -> Target:
     """Return the target that the settings name; only its own libraries are imported."""
     match settings.target:
         case "docker":
-            from pytest_tfserving.targets.docker import DockerTarget
+            from pytest_tfserving.targets.docker.target import DockerTarget
 
             return DockerTarget(settings)
         case "kubernetes":
-            from pytest_tfserving.targets.kubernetes import KubernetesTarget
+            from pytest_tfserving.targets.kubernetes.target import KubernetesTarget
 
             return KubernetesTarget(settings)
         case "url":

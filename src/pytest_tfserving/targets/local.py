@@ -15,13 +15,13 @@ import psutil
 from pytest_tfserving.deployment.deployment import Deployment, Endpoint, Evidence
 from pytest_tfserving.errors import DeploymentError
 from pytest_tfserving.experiments.experiment import BYTES_PER_GB
-from pytest_tfserving.freeze import Processes
 from pytest_tfserving.protocols.client import wait_until_available
 from pytest_tfserving.system.processes import CAN_PIN, ChildProcess, available_cores
-from pytest_tfserving.targets.bare_sessions import BareSessions
-from pytest_tfserving.targets.placement import lacking, place
-from pytest_tfserving.targets.served_model import latest_version, model_name
-from pytest_tfserving.targets.server_files import write_server_files
+from pytest_tfserving.targets.baseline.freeze import Processes
+from pytest_tfserving.targets.baseline.sessions import BareSessions
+from pytest_tfserving.targets.common.placement import lacking, place
+from pytest_tfserving.targets.common.served_model import latest_version, model_name
+from pytest_tfserving.targets.common.server_files import write_server_files
 from pytest_tfserving.targets.target import Target
 from pytest_tfserving.text.foreign_text import one_line
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.experiments.experiment import Experiment
     from pytest_tfserving.settings import Settings
     from pytest_tfserving.system.resource_usage import Usage
-    from pytest_tfserving.targets.order import Order
+    from pytest_tfserving.targets.common.request import Order
 
 HOST = "127.0.0.1"
 _MEMORY_LOOK_S = 0.2

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.deployment.deployment import Deployment
     from pytest_tfserving.experiments.experiment import Experiment
-    from pytest_tfserving.targets.labels import Leftovers
-    from pytest_tfserving.targets.order import Order
+    from pytest_tfserving.targets.common.ownership import Leftovers
+    from pytest_tfserving.targets.common.request import Order
 
 
 class Target(Protocol):

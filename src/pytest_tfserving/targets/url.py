@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.experiments.experiment import Experiment
     from pytest_tfserving.settings import Settings
-    from pytest_tfserving.targets.order import Order
+    from pytest_tfserving.targets.common.request import Order
 
 # An endpoint that exists responds quickly.
 _ANSWERS_WITHIN_S = 10.0

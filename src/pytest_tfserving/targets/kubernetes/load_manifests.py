@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.kube.names import APP, LOAD, LOCUSTFILE_FOLDER
+from pytest_tfserving.targets.kubernetes.names import APP, LOAD, LOCUSTFILE_FOLDER
 
 if TYPE_CHECKING:
     from pytest_tfserving.experiments.experiment import LoadPods
-    from pytest_tfserving.kube.manifests import Manifest
-    from pytest_tfserving.targets.labels import Tags
+    from pytest_tfserving.targets.common.ownership import Tags
+    from pytest_tfserving.targets.kubernetes.manifests import Manifest
 
 WORKERS = f"{APP}-load"
 MASTER = f"{APP}-load-master"

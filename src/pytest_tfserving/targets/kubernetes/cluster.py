@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlencode
 
 from pytest_tfserving.errors import ConfigurationError, DeploymentError
-from pytest_tfserving.kube.credentials import Credentials
-from pytest_tfserving.kube.names import FIELD_MANAGER
+from pytest_tfserving.targets.kubernetes.credentials import Credentials
+from pytest_tfserving.targets.kubernetes.names import FIELD_MANAGER
 from pytest_tfserving.text.addresses import without_secrets
 from pytest_tfserving.text.foreign_text import LONGEST_REASON, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from pytest_tfserving.kube.context import Context
+    from pytest_tfserving.targets.kubernetes.context import Context
 
 Object: TypeAlias = dict[str, Any]
 

@@ -9,8 +9,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from pytest_tfserving.errors import TFServingError
-from pytest_tfserving.kube.access import restore
-from pytest_tfserving.kube.cluster import (
+from pytest_tfserving.system.resource_usage import Usage
+from pytest_tfserving.targets.kubernetes.access import restore
+from pytest_tfserving.targets.kubernetes.cluster import (
     DEPLOYMENTS,
     EVENTS,
     PODS,
@@ -18,18 +19,24 @@ from pytest_tfserving.kube.cluster import (
     PermissionMissingError,
     UnreachableError,
 )
-from pytest_tfserving.kube.evidence import container_log
-from pytest_tfserving.kube.names import APP, CONTAINER
-from pytest_tfserving.kube.nodes import by_node, container_key, seen_by_kubelets
-from pytest_tfserving.kube.readiness import Doomed, Snapshot, current_pods, doomed, is_starting, restarts
-from pytest_tfserving.kube.statistics import usage_of
-from pytest_tfserving.system.resource_usage import Usage
+from pytest_tfserving.targets.kubernetes.diagnostics import container_log
+from pytest_tfserving.targets.kubernetes.kubelet import by_node, container_key, seen_by_kubelets
+from pytest_tfserving.targets.kubernetes.kubelet_statistics import usage_of
+from pytest_tfserving.targets.kubernetes.names import APP, CONTAINER
+from pytest_tfserving.targets.kubernetes.readiness import (
+    Doomed,
+    Snapshot,
+    current_pods,
+    doomed,
+    is_starting,
+    restarts,
+)
 
 if TYPE_CHECKING:
-    from pytest_tfserving.kube.cluster import Cluster, Object
-    from pytest_tfserving.kube.statistics import Throttling
     from pytest_tfserving.system.resource_usage import CpuReading
-    from pytest_tfserving.targets.labels import Tags
+    from pytest_tfserving.targets.common.ownership import Tags
+    from pytest_tfserving.targets.kubernetes.cluster import Cluster, Object
+    from pytest_tfserving.targets.kubernetes.kubelet_statistics import Throttling
 
 _LOOK_S = 0.5
 # Kubelets update their counts about every ten seconds, and their pages are long.

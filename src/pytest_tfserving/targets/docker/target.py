@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any, Self
 import psutil
 
 from pytest_tfserving.deployment.deployment import Deployment, Endpoint, Evidence
-from pytest_tfserving.engine import Engine, address, connect, model_in, reason
 from pytest_tfserving.errors import DeploymentError, TFServingError, TFServingWarning
 from pytest_tfserving.experiments.experiment import BYTES_PER_GB
-from pytest_tfserving.freeze import Containers, Freezer, Processes
 from pytest_tfserving.protocols.client import wait_until_available
 from pytest_tfserving.system.processes import CAN_PIN, available_cores
 from pytest_tfserving.system.resource_usage import CpuReading, Usage
 from pytest_tfserving.system.signals import without_interruption
-from pytest_tfserving.targets.bare_sessions import BareSessions
-from pytest_tfserving.targets.labels import Leftovers, Tags
-from pytest_tfserving.targets.placement import lacking, place
-from pytest_tfserving.targets.served_model import check_mounted, model_name
-from pytest_tfserving.targets.server_files import write_server_files
+from pytest_tfserving.targets.baseline.freeze import Containers, Freezer, Processes
+from pytest_tfserving.targets.baseline.sessions import BareSessions
+from pytest_tfserving.targets.common.ownership import Leftovers, Tags
+from pytest_tfserving.targets.common.placement import lacking, place
+from pytest_tfserving.targets.common.served_model import check_mounted, model_name
+from pytest_tfserving.targets.common.server_files import write_server_files
+from pytest_tfserving.targets.docker.engine import Engine, address, connect, model_in, reason
 from pytest_tfserving.targets.target import Target
 from pytest_tfserving.text.addresses import without_secrets
 from pytest_tfserving.text.foreign_text import lines, one_line
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.experiments.experiment import Experiment
     from pytest_tfserving.settings import Settings
-    from pytest_tfserving.targets.order import Order
-    from pytest_tfserving.targets.placement import Placement
+    from pytest_tfserving.targets.common.placement import Placement
+    from pytest_tfserving.targets.common.request import Order
 
 _HOST = "127.0.0.1"
 _REST, _GRPC = 8501, 8500

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.bare import BarePlan, BareReady, BareSession, SessionPulses, start_sessions
 from pytest_tfserving.errors import DeploymentError
-from pytest_tfserving.freeze import can_be_frozen
-from pytest_tfserving.targets.served_model import latest_version
+from pytest_tfserving.targets.baseline.freeze import can_be_frozen
+from pytest_tfserving.targets.baseline.session import (
+    BarePlan,
+    BareReady,
+    BareSession,
+    SessionPulses,
+    start_sessions,
+)
+from pytest_tfserving.targets.common.served_model import latest_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from pytest_tfserving.freeze import Freezer
-    from pytest_tfserving.targets.order import Order
-    from pytest_tfserving.targets.placement import Placement
+    from pytest_tfserving.targets.baseline.freeze import Freezer
+    from pytest_tfserving.targets.common.placement import Placement
+    from pytest_tfserving.targets.common.request import Order
 
 
 class BareSessions:

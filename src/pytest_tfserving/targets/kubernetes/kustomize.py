@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.kube.names import (
+from pytest_tfserving.targets.common.served_model import model_name
+from pytest_tfserving.targets.kubernetes.names import (
     APP,
     BATCHING_CONFIG_MAP,
     BATCHING_FILE,
     BATCHING_FOLDER,
     CONTAINER,
 )
-from pytest_tfserving.targets.served_model import model_name
 from pytest_tfserving.text.foreign_text import LONGEST_REASON, one_line
 
 if TYPE_CHECKING:
@@ -82,8 +82,8 @@ class Inherited:
 
 def files_folder() -> Path:
     """Return the folder of the base and the components, in the installed package or beside the sources."""
-    packaged = Path(__file__).parents[1] / "k8s"
-    return packaged if packaged.is_dir() else Path(__file__).parents[3] / "k8s"
+    packaged = Path(__file__).parents[2] / "k8s"
+    return packaged if packaged.is_dir() else Path(__file__).parents[4] / "k8s"
 
 
 def own_base() -> Path:

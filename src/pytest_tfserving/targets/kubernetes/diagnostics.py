@@ -6,16 +6,16 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import TFServingError
-from pytest_tfserving.kube.cluster import PODS, PermissionMissingError
-from pytest_tfserving.kube.nodes import throttling
-from pytest_tfserving.kube.readiness import current_pods, is_ready, restarts, when
+from pytest_tfserving.targets.kubernetes.cluster import PODS, PermissionMissingError
+from pytest_tfserving.targets.kubernetes.kubelet import throttling
+from pytest_tfserving.targets.kubernetes.readiness import current_pods, is_ready, restarts, when
 from pytest_tfserving.text.foreign_text import LONGEST_REASON, lines, one_line
 
 if TYPE_CHECKING:
     from pytest_tfserving.deployment.deployment import Evidence
-    from pytest_tfserving.kube.cluster import Cluster, Object
-    from pytest_tfserving.kube.readiness import Doomed, Snapshot
-    from pytest_tfserving.kube.statistics import Throttling
+    from pytest_tfserving.targets.kubernetes.cluster import Cluster, Object
+    from pytest_tfserving.targets.kubernetes.kubelet_statistics import Throttling
+    from pytest_tfserving.targets.kubernetes.readiness import Doomed, Snapshot
 
 _LOG_LINES = 30
 # Reasons of events that occur at every start of a Pod.

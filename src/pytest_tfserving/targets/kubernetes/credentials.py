@@ -16,7 +16,7 @@ from pytest_tfserving.text.addresses import without_secrets
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_tfserving.kube.context import Context
+    from pytest_tfserving.targets.kubernetes.context import Context
 
 # Keys whose values the official client writes to files; if a run is killed, these files stay.
 _WITH_FILES = {

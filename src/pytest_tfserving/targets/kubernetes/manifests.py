@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.kube.names import APP, GRPC_PORT, REPLICA, REST_PORT
+from pytest_tfserving.targets.kubernetes.names import APP, GRPC_PORT, REPLICA, REST_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_tfserving.targets.labels import Tags
+    from pytest_tfserving.targets.common.ownership import Tags
 
 Manifest = dict[str, Any]
 

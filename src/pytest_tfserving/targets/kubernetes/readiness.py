@@ -6,13 +6,13 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from pytest_tfserving.kube.names import APP
+from pytest_tfserving.targets.kubernetes.names import APP
 from pytest_tfserving.text.foreign_text import LONGEST_REASON, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pytest_tfserving.kube.cluster import Object
+    from pytest_tfserving.targets.kubernetes.cluster import Object
 
 _TRANSIENT_EXIT = 128
 # Waiting reasons of containers that never start.

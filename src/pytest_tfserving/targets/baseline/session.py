@@ -1,7 +1,7 @@
 """The in-process baseline: the speed of the same model on a replica's cores without a server.
 
 The baseline has a process for each replica, on the replica's cores. The process calls the model in short
-pulses while load runs. The load stands still during a pulse, see `bare_child`. So a change of the machine's
+pulses while load runs. The load stands still during a pulse, see `worker`. So a change of the machine's
 speed affects the server and the baseline alike.
 """
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_tfserving.experiments.experiment import ServingOptions
-    from pytest_tfserving.freeze import Freezer
+    from pytest_tfserving.targets.baseline.freeze import Freezer
 
 # A pulse that takes longer is taken to hang.
 _LONGEST_PULSE_S = 60.0
@@ -88,7 +88,7 @@ class BareSession:
         }
         with log.open("wb") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "pytest_tfserving.bare_child", json.dumps(spec)],
+                [sys.executable, "-m", "pytest_tfserving.targets.baseline.worker", json.dumps(spec)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from pytest_tfserving.kube.readiness import restarts
-from pytest_tfserving.kube.statistics import cpu_reading_of, throttling_of
+from pytest_tfserving.targets.kubernetes.kubelet_statistics import cpu_reading_of, throttling_of
+from pytest_tfserving.targets.kubernetes.readiness import restarts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pytest_tfserving.kube.cluster import Cluster, Object
-    from pytest_tfserving.kube.statistics import Throttling
     from pytest_tfserving.system.resource_usage import CpuReading
+    from pytest_tfserving.targets.kubernetes.cluster import Cluster, Object
+    from pytest_tfserving.targets.kubernetes.kubelet_statistics import Throttling
 
 
 def throttling(cluster: Cluster, pods: Sequence[Object]) -> dict[str, Throttling]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pytest_tfserving.errors import ConfigurationError, DeploymentError, missing_extra
-from pytest_tfserving.targets.labels import MANAGED_BY, RUN, US, selector
+from pytest_tfserving.targets.common.ownership import MANAGED_BY, RUN, US, selector
 from pytest_tfserving.text.addresses import without_secrets
 from pytest_tfserving.text.foreign_text import LONGEST_REASON, one_line
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
     from docker.models.images import Image
 
-    from pytest_tfserving.targets.labels import Leftovers
+    from pytest_tfserving.targets.common.ownership import Leftovers
 
 # The label of an image with the name of the model that `bake` put into the image.
 MODEL = "pytest-tfserving/model"

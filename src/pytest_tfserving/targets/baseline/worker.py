@@ -26,12 +26,12 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.deployment.load_clock import LoadClock
 from pytest_tfserving.errors import DeploymentError
-from pytest_tfserving.freeze import can_be_frozen, freezer
+from pytest_tfserving.targets.baseline.freeze import can_be_frozen, freezer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pytest_tfserving.freeze import Freezer
+    from pytest_tfserving.targets.baseline.freeze import Freezer
 
 _WARM_UP_CALLS = 3
 _STDIN = 0

@@ -8,7 +8,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from pytest_tfserving.errors import ConfigurationError, DeploymentError, TFServingError, TFServingWarning
-from pytest_tfserving.kube.cluster import (
+from pytest_tfserving.system.signals import without_interruption
+from pytest_tfserving.targets.common.ownership import EXPERIMENT, MANAGED_BY, RUN, US
+from pytest_tfserving.targets.kubernetes.cluster import (
     CONFIG_MAPS,
     DEPLOYMENTS,
     JOBS,
@@ -20,18 +22,16 @@ from pytest_tfserving.kube.cluster import (
     PermissionMissingError,
     persistently,
 )
-from pytest_tfserving.kube.manifests import namespace_manifest, tagged
-from pytest_tfserving.kube.names import APP, LOAD
-from pytest_tfserving.kube.readiness import has_ended
-from pytest_tfserving.system.signals import without_interruption
-from pytest_tfserving.targets.labels import EXPERIMENT, MANAGED_BY, RUN, US
+from pytest_tfserving.targets.kubernetes.manifests import namespace_manifest, tagged
+from pytest_tfserving.targets.kubernetes.names import APP, LOAD
+from pytest_tfserving.targets.kubernetes.readiness import has_ended
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from pytest_tfserving.kube.cluster import Cluster, Kind, Object
-    from pytest_tfserving.targets.labels import Leftovers, Tags
-    from pytest_tfserving.targets.order import Order
+    from pytest_tfserving.targets.common.ownership import Leftovers, Tags
+    from pytest_tfserving.targets.common.request import Order
+    from pytest_tfserving.targets.kubernetes.cluster import Cluster, Kind, Object
 
 # Longest wait for an API server that does not respond.
 AWAY_S = 60.0

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.deployment.deployment import Endpoint
 from pytest_tfserving.errors import ConfigurationError, DeploymentError, TFServingError
-from pytest_tfserving.kube.attach import StandardInput
-from pytest_tfserving.kube.cluster import (
+from pytest_tfserving.system.signals import without_interruption
+from pytest_tfserving.targets.kubernetes.attach import StandardInput
+from pytest_tfserving.targets.kubernetes.cluster import (
     EVENTS,
     JOBS,
     PODS,
@@ -25,7 +26,8 @@ from pytest_tfserving.kube.cluster import (
     UnreachableError,
     persistently,
 )
-from pytest_tfserving.kube.load_manifests import (
+from pytest_tfserving.targets.kubernetes.lifecycle import AWAY_S, running, wait_until_gone
+from pytest_tfserving.targets.kubernetes.load_manifests import (
     CONTAINER,
     MASTER,
     WORKERS,
@@ -33,10 +35,8 @@ from pytest_tfserving.kube.load_manifests import (
     labels,
     locustfile_map,
 )
-from pytest_tfserving.kube.names import GRPC_PORT, LOAD
-from pytest_tfserving.kube.objects import AWAY_S, running, wait_until_gone
-from pytest_tfserving.kube.readiness import ended, has_started, pod_doomed
-from pytest_tfserving.system.signals import without_interruption
+from pytest_tfserving.targets.kubernetes.names import GRPC_PORT, LOAD
+from pytest_tfserving.targets.kubernetes.readiness import ended, has_started, pod_doomed
 from pytest_tfserving.text.foreign_text import one_line
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from pytest_tfserving.deployment.deployment import Deployment
     from pytest_tfserving.deployment.generator_host import Hear
     from pytest_tfserving.experiments.experiment import LoadPods
-    from pytest_tfserving.kube.cluster import Object
-    from pytest_tfserving.targets.labels import Tags
+    from pytest_tfserving.targets.common.ownership import Tags
+    from pytest_tfserving.targets.kubernetes.cluster import Object
 
 _LOOK_S = 0.25
 _LAST_WORDS = 20

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from pytest_tfserving.errors import missing_extra
-from pytest_tfserving.kube.cluster import CONNECT_S, PODS, UnreachableError
+from pytest_tfserving.targets.kubernetes.cluster import CONNECT_S, PODS, UnreachableError
 from pytest_tfserving.text.addresses import without_secrets
 
 if TYPE_CHECKING:
-    from pytest_tfserving.kube.cluster import Cluster
+    from pytest_tfserving.targets.kubernetes.cluster import Cluster
 
 # The first byte of a message is the number of its stream.
 _STDIN = b"\x00"

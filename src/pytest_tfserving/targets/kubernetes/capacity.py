@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.experiments.experiment import BYTES_PER_GB
 from pytest_tfserving.experiments.quantity import quantity
-from pytest_tfserving.kube.kustomize import Resources
+from pytest_tfserving.targets.kubernetes.kustomize import Resources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -11,15 +11,15 @@ from urllib.parse import urlsplit
 
 from pytest_tfserving.deployment.deployment import Endpoint
 from pytest_tfserving.errors import DeploymentError
-from pytest_tfserving.kube.cluster import PODS, SERVICES
-from pytest_tfserving.kube.manifests import balanced_service, replica_service
-from pytest_tfserving.kube.names import GRPC_PORT, REPLICA, REST_PORT
+from pytest_tfserving.targets.kubernetes.cluster import PODS, SERVICES
+from pytest_tfserving.targets.kubernetes.manifests import balanced_service, replica_service
+from pytest_tfserving.targets.kubernetes.names import GRPC_PORT, REPLICA, REST_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pytest_tfserving.kube.cluster import Cluster, Object
-    from pytest_tfserving.targets.labels import Tags
+    from pytest_tfserving.targets.common.ownership import Tags
+    from pytest_tfserving.targets.kubernetes.cluster import Cluster, Object
 
 WAYS = ("auto", "nodeport", "loadbalancer", "pod")
 EXAMPLE = "http://host:8501"
@@ -154,7 +154,7 @@ def adopt(cluster: Cluster, pod: Object, index: int) -> None:
 
 def _node_addresses(placed: Placed) -> list[str]:
     """Return addresses to try: the nodes' external and internal addresses, and the API server's host."""
-    from pytest_tfserving.kube.cluster import NODES
+    from pytest_tfserving.targets.kubernetes.cluster import NODES
 
     wanted = [pod["spec"]["nodeName"] for pod in placed.pods]
     nodes = [each for each in placed.cluster.items(NODES) if each["metadata"]["name"] in wanted]

@@ -12,10 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.deployment.deployment import Deployment
 from pytest_tfserving.errors import DeploymentError, TFServingError, TFServingWarning
-from pytest_tfserving.kube import evidence as seen
-from pytest_tfserving.kube.access import Placed, reach
-from pytest_tfserving.kube.capacity import Room, room
-from pytest_tfserving.kube.cluster import (
+from pytest_tfserving.protocols.client import wait_until_available
+from pytest_tfserving.protocols.model_state import best_state
+from pytest_tfserving.settings import DEFAULT_IMAGE
+from pytest_tfserving.targets.common.ownership import OWNER, Leftovers, Tags, owner_of
+from pytest_tfserving.targets.common.served_model import model_name
+from pytest_tfserving.targets.kubernetes import diagnostics as seen
+from pytest_tfserving.targets.kubernetes.access import Placed, reach
+from pytest_tfserving.targets.kubernetes.capacity import Room, room
+from pytest_tfserving.targets.kubernetes.cluster import (
     NODES,
     PODS,
     Cluster,
@@ -23,20 +28,15 @@ from pytest_tfserving.kube.cluster import (
     UnreachableError,
     persistently,
 )
-from pytest_tfserving.kube.context import kubeconfig_paths, pinned
-from pytest_tfserving.kube.kustomize import Variant, check_deployment, own_base, render
-from pytest_tfserving.kube.lease import ClusterTurn
-from pytest_tfserving.kube.load_pods import PodPlace
-from pytest_tfserving.kube.names import CONTAINER, REST_PORT
-from pytest_tfserving.kube.objects import AWAY_S, Objects
-from pytest_tfserving.kube.objects import sweep as sweep_cluster
-from pytest_tfserving.kube.readiness import Doomed, Ready, Waiting, current_pods, state_of
-from pytest_tfserving.kube.watch import Watch, look
-from pytest_tfserving.protocols.client import wait_until_available
-from pytest_tfserving.protocols.model_state import best_state
-from pytest_tfserving.settings import DEFAULT_IMAGE
-from pytest_tfserving.targets.labels import OWNER, Leftovers, Tags, owner_of
-from pytest_tfserving.targets.served_model import model_name
+from pytest_tfserving.targets.kubernetes.cluster_lock import ClusterTurn
+from pytest_tfserving.targets.kubernetes.context import kubeconfig_paths, pinned
+from pytest_tfserving.targets.kubernetes.kustomize import Variant, check_deployment, own_base, render
+from pytest_tfserving.targets.kubernetes.lifecycle import AWAY_S, Objects
+from pytest_tfserving.targets.kubernetes.lifecycle import sweep as sweep_cluster
+from pytest_tfserving.targets.kubernetes.load_pods import PodPlace
+from pytest_tfserving.targets.kubernetes.monitor import Watch, look
+from pytest_tfserving.targets.kubernetes.names import CONTAINER, REST_PORT
+from pytest_tfserving.targets.kubernetes.readiness import Doomed, Ready, Waiting, current_pods, state_of
 from pytest_tfserving.targets.target import Target
 from pytest_tfserving.text.addresses import without_secrets
 
@@ -45,13 +45,13 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from pytest_tfserving.experiments.experiment import Experiment
-    from pytest_tfserving.kube.access import Reach
-    from pytest_tfserving.kube.cluster import Object
-    from pytest_tfserving.kube.context import Context
-    from pytest_tfserving.kube.readiness import Snapshot
-    from pytest_tfserving.kube.statistics import Throttling
     from pytest_tfserving.settings import Settings
-    from pytest_tfserving.targets.order import Order
+    from pytest_tfserving.targets.common.request import Order
+    from pytest_tfserving.targets.kubernetes.access import Reach
+    from pytest_tfserving.targets.kubernetes.cluster import Object
+    from pytest_tfserving.targets.kubernetes.context import Context
+    from pytest_tfserving.targets.kubernetes.kubelet_statistics import Throttling
+    from pytest_tfserving.targets.kubernetes.readiness import Snapshot
 
 _LOOK_S = 0.25
 # A kubelet checks its containers once a second and then reports; this process reads twice a second.

@@ -6,13 +6,13 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.kube.names import CONTAINER
 from pytest_tfserving.system.resource_usage import CpuReading, Usage
+from pytest_tfserving.targets.kubernetes.names import CONTAINER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_tfserving.kube.cluster import Object
+    from pytest_tfserving.targets.kubernetes.cluster import Object
 
 _NANO = 1e-9
 _CFS = "container_cpu_cfs_"

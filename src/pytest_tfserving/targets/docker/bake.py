@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING
 
-from pytest_tfserving.engine import MODEL, connect, reason
 from pytest_tfserving.errors import DeploymentError
-from pytest_tfserving.targets.served_model import contents, latest_version, model_name
+from pytest_tfserving.targets.common.served_model import contents, latest_version, model_name
+from pytest_tfserving.targets.docker.engine import MODEL, connect, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

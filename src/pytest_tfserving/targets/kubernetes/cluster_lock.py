@@ -15,14 +15,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import TFServingError
-from pytest_tfserving.kube.cluster import LEASES, ConflictError, NotFoundError, persistently
-from pytest_tfserving.targets.labels import MANAGED_BY, OWNER, US, Owner, owner_of
+from pytest_tfserving.targets.common.ownership import MANAGED_BY, OWNER, US, Owner, owner_of
+from pytest_tfserving.targets.kubernetes.cluster import LEASES, ConflictError, NotFoundError, persistently
 from pytest_tfserving.text.foreign_text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pytest_tfserving.kube.cluster import Cluster, Object
+    from pytest_tfserving.targets.kubernetes.cluster import Cluster, Object
 
 NAME = "pytest-tfserving"
 _PURPOSE = "pytest-tfserving/purpose"

@@ -1,0 +1,1 @@
+"""Target ``docker`` and its parts."""

@@ -1,0 +1,1 @@
+"""Target ``kubernetes`` and its parts: pure functions decide, `cluster` talks to the API server."""
