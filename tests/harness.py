@@ -21,7 +21,7 @@ from pytest_tfserving.statistics.latencies import Latencies
 # Pytester forgets what a run in this process imported, and some of it cannot be imported twice.
 for _module in (
     "requests",
-    "pytest_tfserving.measure",
+    "pytest_tfserving.measurement.measure",
     *(f"pytest_tfserving.targets.{name}" for name in TARGET_NAMES),
 ):
     import_module(_module)

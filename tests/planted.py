@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfserving import measure
-from pytest_tfserving.cost import Pricing
 from pytest_tfserving.deployment.deployment import Deployment
 from pytest_tfserving.experiments.yaml_file import read_file
 from pytest_tfserving.load.result import Generator, Result, Window
 from pytest_tfserving.load.run_record import USERS, RunRecord
-from pytest_tfserving.report.document import document_of
+from pytest_tfserving.measurement import measure
+from pytest_tfserving.report.cost import Pricing
 from pytest_tfserving.report.json import json_text
-from pytest_tfserving.report.runlog import Entry
+from pytest_tfserving.report.report_data import document_of
+from pytest_tfserving.report.store import Entry
 from pytest_tfserving.slo.language import Slo
 from pytest_tfserving.statistics.span import Part
 from pytest_tfserving.targets.docker.target import DockerTarget
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from harness import Project
     from pytest_tfserving.experiments.load_profile import LoadProfile
-    from pytest_tfserving.measure import Asked
+    from pytest_tfserving.measurement.measure import Asked
     from pytest_tfserving.targets.common.request import Order
 
 STUDY = [

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_tfserving.cost import E2, STUDY_HOURS, Prices, read_prices
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.experiments.experiment import Shape
+from pytest_tfserving.report.cost import E2, STUDY_HOURS, Prices, read_prices
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,17 +12,18 @@ import pytest
 
 import pytest_tfserving
 from harness import EXPERIMENTS
-from pytest_tfserving import cli, hookspecs, plugin
-from pytest_tfserving.cost import Pricing, read_prices
+from pytest_tfserving import cli, plugin
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.experiments.experiment import TARGET_NAMES, Experiment, ServingOptions, Shape
 from pytest_tfserving.experiments.load_profile import PROFILES, LoadProfile
 from pytest_tfserving.experiments.yaml_file import _EXPERIMENT_KEYS, _TOP_KEYS, read_file
-from pytest_tfserving.measure import nothing_measured
+from pytest_tfserving.measurement.measure import nothing_measured
 from pytest_tfserving.model_server.flags import FLAGS, Kind, parse_flags
-from pytest_tfserving.options import OPTIONS, read_settings
-from pytest_tfserving.report.document import document_of
-from pytest_tfserving.report.runlog import Entry
+from pytest_tfserving.plugin import hookspecs
+from pytest_tfserving.plugin.options import OPTIONS, read_settings
+from pytest_tfserving.report.cost import Pricing, read_prices
+from pytest_tfserving.report.report_data import document_of
+from pytest_tfserving.report.store import Entry
 from pytest_tfserving.settings import ALLOWED_INI
 from pytest_tfserving.slo.language import Slo, Verdict
 from pytest_tfserving.slo.metrics import METRICS

@@ -14,9 +14,9 @@ from _mutations import is_one_sentence, mutated_json, mutated_yaml
 
 import planted
 from pytest_tfserving.cli import main
-from pytest_tfserving.cost import read_prices
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.experiments.yaml_file import read_file
+from pytest_tfserving.report.cost import read_prices
 
 if TYPE_CHECKING:
     from harness import Project

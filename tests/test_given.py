@@ -11,9 +11,9 @@ import pytest
 
 import planted
 from harness import EXPERIMENTS, RESULT
-from pytest_tfserving.given import GivenFound, GivenResult, too_little
 from pytest_tfserving.load.result import CpuUse, Result
-from pytest_tfserving.search import Found, Probe
+from pytest_tfserving.measurement.search import Found, Probe
+from pytest_tfserving.plugin.given import GivenFound, GivenResult, too_little
 from pytest_tfserving.slo.language import Decision, Slo, Undecided
 from pytest_tfserving.statistics.latencies import Latencies
 

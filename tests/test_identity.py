@@ -16,7 +16,7 @@ import planted
 from harness import TESTS
 from pytest_tfserving.experiments.experiment import Experiment, Home, ServingOptions, Shape
 from pytest_tfserving.experiments.load_profile import PROFILES
-from pytest_tfserving.identity import model_digest
+from pytest_tfserving.plugin.identity import model_digest
 from pytest_tfserving.targets.docker import target as docker
 from pytest_tfserving.targets.docker.engine import MODEL
 from pytest_tfserving.targets.kubernetes import target as kubernetes

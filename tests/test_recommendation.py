@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import planted
-from pytest_tfserving.recommendation import Candidate, Choice, recommend
+from pytest_tfserving.report.recommendation import Candidate, Choice, recommend
 
 SMALL = Candidate("small", rps=100, p95_ms=90, month_usd=5, rps_interval=(95, 105))
 LARGE = Candidate("large", rps=200, p95_ms=50, month_usd=20, rps_interval=(190, 210))

@@ -16,7 +16,7 @@ import planted
 import pytest_tfserving
 from pytest_tfserving.cli import main
 from pytest_tfserving.load.result import Result
-from pytest_tfserving.report.figures import figure, roles
+from pytest_tfserving.report.formatting import figure, roles
 from pytest_tfserving.report.json import finite, json_text, result_from_dict
 from pytest_tfserving.slo.language import Decision, Undecided
 from pytest_tfserving.slo.noise import Noise, NoiseKind

@@ -12,7 +12,7 @@ import pytest
 import planted
 from pytest_tfserving.cli import main
 from pytest_tfserving.experiments.load_profile import PROFILES
-from pytest_tfserving.report.figures import roles
+from pytest_tfserving.report.formatting import roles
 from pytest_tfserving.report.labels import labelled, labelled_searches
 
 if TYPE_CHECKING:

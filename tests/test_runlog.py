@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_tfserving.report.runlog import RunLog
+from pytest_tfserving.report.store import RunLog
 
 if TYPE_CHECKING:
     from pathlib import Path

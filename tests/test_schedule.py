@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import planted
-from pytest_tfserving.schedule import Schedule, length_text
+from pytest_tfserving.report.schedule import Schedule, length_text
 
 if TYPE_CHECKING:
     from harness import Project

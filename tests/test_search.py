@@ -15,7 +15,7 @@ import pytest
 import planted
 from pytest_tfserving.cli import main
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.search import Probe, Search
+from pytest_tfserving.measurement.search import Probe, Search
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,7 @@ import yaml
 import planted
 from pytest_tfserving.cli import main
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.options import OPTIONS, Option, parse_image
+from pytest_tfserving.plugin.options import OPTIONS, Option, parse_image
 from pytest_tfserving.report.json import json_text
 from pytest_tfserving.targets.url import parse_url
 from pytest_tfserving.text.addresses import without_secrets

@@ -9,11 +9,11 @@ import pytest
 
 import planted
 from harness import RESULT
+from pytest_tfserving.plugin.outcomes import explain
 from pytest_tfserving.server_side.observed import ServerSide, cores_by_second, findings, observed
 from pytest_tfserving.server_side.prometheus import growth, parse_metrics
 from pytest_tfserving.slo.language import Slo
 from pytest_tfserving.system.resource_usage import Usage
-from pytest_tfserving.verdicts import explain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -87,13 +87,13 @@ def test_a_server_without_a_cache_is_not(project: Project, latencies_ms: list[fl
     ids=["whole numbers", "texts", "inputs", "no payload"],
 )
 def test_payloads_that_offer_no_others_are_sent_alone(body: bytes) -> None:
-    from pytest_tfserving.cache_probe import _others
+    from pytest_tfserving.measurement.cache_probe import _others
 
     assert list(_others(Payload(body))) == []
 
 
 def test_others_differ_in_one_number_alone() -> None:
-    from pytest_tfserving.cache_probe import _others
+    from pytest_tfserving.measurement.cache_probe import _others
 
     payload = Payload.from_inputs({"ids": [1, 2], "x": [[0.5, 1.5]]})
     others = list(_others(payload))

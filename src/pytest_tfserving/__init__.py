@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from pytest_tfserving.experiments.experiment import ServingOptions as ServingOptions
     from pytest_tfserving.experiments.experiment import Shape as Shape
     from pytest_tfserving.experiments.load_profile import LoadProfile as LoadProfile
-    from pytest_tfserving.fixtures import Load as Load
     from pytest_tfserving.load.result import Result as Result
+    from pytest_tfserving.plugin.fixtures import Load as Load
     from pytest_tfserving.protocols.payload import Payload as Payload
     from pytest_tfserving.slo.language import SloSet as SloSet
 
@@ -23,7 +23,7 @@ _PLACES = {
     "BatchingParameters": "experiments.experiment",
     "Deployment": "deployment.deployment",
     "Experiment": "experiments.experiment",
-    "Load": "fixtures",
+    "Load": "plugin.fixtures",
     "LoadProfile": "experiments.load_profile",
     "Payload": "protocols.payload",
     "Result": "load.result",

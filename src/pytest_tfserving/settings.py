@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from pytest_tfserving.cost import Pricing
+    from pytest_tfserving.report.cost import Pricing
     from pytest_tfserving.statistics.noise_memory import NoiseMemory
 
 PREFIX = "tfserving"
@@ -72,7 +72,7 @@ class Settings:
         Raises:
             ConfigurationError: when the list cannot be read.
         """
-        from pytest_tfserving.cost import E2, STUDY_HOURS, Pricing, read_prices
+        from pytest_tfserving.report.cost import E2, STUDY_HOURS, Pricing, read_prices
 
         return Pricing(read_prices(self.prices) if self.prices else E2, self.hours or STUDY_HOURS)
 

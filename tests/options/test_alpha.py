@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness import LONG_ENOUGH
-from pytest_tfserving.options import parse_alpha
+from pytest_tfserving.plugin.options import parse_alpha
 
 if TYPE_CHECKING:
     from harness import Project

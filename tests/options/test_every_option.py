@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import planted
-from pytest_tfserving.options import OPTIONS, Option
+from pytest_tfserving.plugin.options import OPTIONS, Option
 
 if TYPE_CHECKING:
     from harness import Project

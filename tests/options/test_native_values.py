@@ -9,7 +9,7 @@ import pytest
 
 import planted
 from harness import FEW_PLUGINS
-from pytest_tfserving.options import _TARGETS_OF, OPTIONS, Option, read_settings
+from pytest_tfserving.plugin.options import _TARGETS_OF, OPTIONS, Option, read_settings
 from pytest_tfserving.settings import ALLOWED_INI, Settings
 
 if TYPE_CHECKING:

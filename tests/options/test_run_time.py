@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_tfserving.options import parse_duration
+from pytest_tfserving.plugin.options import parse_duration
 
 if TYPE_CHECKING:
     from harness import Project

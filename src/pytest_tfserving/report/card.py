@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_tfserving.experiments.load_shape import CONSTANT
-from pytest_tfserving.report.figures import figure, load_reached, percent
+from pytest_tfserving.report.formatting import figure, load_reached, percent
 from pytest_tfserving.report.json import noise_from_dict
 
 if TYPE_CHECKING:

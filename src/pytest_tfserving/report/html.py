@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from pytest_tfserving.calibration.words import figures as calibration_lines
 from pytest_tfserving.report import card
-from pytest_tfserving.report.figures import (
+from pytest_tfserving.report.formatting import (
     columns,
     curve_lines,
     figure,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_tfserving.report.figures import with_brackets
+from pytest_tfserving.report.formatting import with_brackets
 from pytest_tfserving.report.json import metrics
 from pytest_tfserving.slo.language import full_reason
 

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.report.figures import (
+from pytest_tfserving.report.formatting import (
     all_measured,
     columns,
     figure,

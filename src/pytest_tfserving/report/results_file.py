@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.errors import ConfigurationError, shown
 from pytest_tfserving.report import schema_1
-from pytest_tfserving.report.document import SCHEMA_VERSION
 from pytest_tfserving.report.json import finite
+from pytest_tfserving.report.report_data import SCHEMA_VERSION
 from pytest_tfserving.text.addresses import without_secrets
 from pytest_tfserving.text.foreign_text import one_line, printable
 from pytest_tfserving.text.text_file import json_of

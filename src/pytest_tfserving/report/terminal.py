@@ -9,7 +9,7 @@ import time
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pytest_tfserving.report.figures import (
+from pytest_tfserving.report.formatting import (
     columns,
     curve_lines,
     figure,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pytest
     from _pytest.terminal import TerminalReporter
 
-    from pytest_tfserving.schedule import Schedule
+    from pytest_tfserving.report.schedule import Schedule
     from pytest_tfserving.slo.metrics import Metric
 
 _NAME_WIDTH = 27

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.options import parse_duration
+from pytest_tfserving.plugin.options import parse_duration
 
 if TYPE_CHECKING:
     from typing import Any, Self
@@ -84,9 +84,9 @@ def _measured(whole_s: float) -> dict[str, Any]:
 
 
 def _write_page(path: Path, content: dict[str, Any]) -> None:
-    from pytest_tfserving.cost import E2, STUDY_HOURS, Pricing
-    from pytest_tfserving.report.document import document_of
-    from pytest_tfserving.report.files import write_reports
+    from pytest_tfserving.report.cost import E2, STUDY_HOURS, Pricing
+    from pytest_tfserving.report.report_data import document_of
+    from pytest_tfserving.report.writer import write_reports
 
     document = document_of((), interrupted=False, pricing=Pricing(E2, STUDY_HOURS), calibration=content)
     write_reports(document, html=path)

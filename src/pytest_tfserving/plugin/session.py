@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.options import read_settings
+from pytest_tfserving.plugin.options import read_settings
 from pytest_tfserving.statistics.noise_memory import NoiseMemory
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from pytest_tfserving.experiments.experiment import Experiment, Home
     from pytest_tfserving.experiments.load_profile import LoadProfile
     from pytest_tfserving.experiments.yaml_file import ExperimentsFile
-    from pytest_tfserving.identity import ServedModel
-    from pytest_tfserving.report.runlog import Entry, RunLog
+    from pytest_tfserving.plugin.identity import ServedModel
+    from pytest_tfserving.report.schedule import Schedule
+    from pytest_tfserving.report.store import Entry, RunLog
     from pytest_tfserving.report.terminal import Progress
-    from pytest_tfserving.schedule import Schedule
     from pytest_tfserving.settings import Settings
     from pytest_tfserving.system.machine_lock import Lane
     from pytest_tfserving.targets.target import Target
@@ -111,7 +111,7 @@ class PerfSession:
     @cached_property
     def log(self) -> RunLog:
         """The run's log."""
-        from pytest_tfserving.report.runlog import RunLog
+        from pytest_tfserving.report.store import RunLog
 
         writer = self.config.workerinput["workerid"] if self.is_worker else "main"  # type: ignore[attr-defined]
         return RunLog(self.folder, writer)
@@ -130,8 +130,8 @@ class PerfSession:
         The model of a deployment can have changed. A test that is run again needs a deployment that has not
         failed, and on which no run of load was given up.
         """
-        from pytest_tfserving.homes import forget, renew
-        from pytest_tfserving.ownership import experiment_of
+        from pytest_tfserving.plugin.homes import forget, renew
+        from pytest_tfserving.plugin.ownership import experiment_of
 
         self.item = item
         again = item.nodeid in self._begun
@@ -222,8 +222,8 @@ class PerfSession:
 
     def begin(self, experiment: Experiment, items: Iterable[pytest.Item]) -> None:
         """Set ``experiment`` as the current one, so that the progress shows its place among all."""
-        from pytest_tfserving.planned import planned
-        from pytest_tfserving.schedule import Schedule
+        from pytest_tfserving.plugin.planned import planned
+        from pytest_tfserving.report.schedule import Schedule
 
         if self._schedule is None:
             self._schedule = Schedule(planned(self, items))
@@ -251,7 +251,7 @@ class PerfSession:
             ConfigurationError: for a missing, mistaken or empty file, and for a name used twice.
         """
         from pytest_tfserving.experiments.experiment import Home
-        from pytest_tfserving.homes import folder_name
+        from pytest_tfserving.plugin.homes import folder_name
 
         file = self._file(test)
         folder = folder_name(file.path.parent, self.config.rootpath)
@@ -293,7 +293,7 @@ class PerfSession:
     def _from_hook(self, test: pytest.Item) -> list[Experiment]:
         """Return the experiments of the hook for a test: a conftest's hook is for tests below its folder."""
         from pytest_tfserving.experiments.experiment import Home
-        from pytest_tfserving.homes import conftest_folder
+        from pytest_tfserving.plugin.homes import conftest_folder
 
         hook = test.ihook.pytest_tfserving_experiments
         plugins = tuple(impl.plugin_name for impl in hook.get_hookimpls())

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.experiments.experiment import Experiment
     from pytest_tfserving.experiments.load_profile import LoadProfile
+    from pytest_tfserving.plugin.session import PerfSession
     from pytest_tfserving.protocols.payload import Payload
-    from pytest_tfserving.session import PerfSession
 
 _MOST_FILES_KEPT = 4096
 # Two writes within a tick of a file system's clock, up to 2 s, leave the same times.

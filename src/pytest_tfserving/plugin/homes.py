@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.ownership import experiment_of
+from pytest_tfserving.plugin.ownership import experiment_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     _Definitions = Mapping[str, Sequence[pytest.FixtureDef[Any]]]
 
 _TO_OVERRIDE = ("serving", "serving_model", "request_payload", "serving_namespace")
-_OURS = "pytest_tfserving.fixtures"
+_OURS = "pytest_tfserving.plugin.fixtures"
 
 
 def settle(items: Iterable[pytest.Item]) -> None:

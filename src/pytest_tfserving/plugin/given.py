@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pytest_tfserving.load.result import Result
-from pytest_tfserving.search import Found
+from pytest_tfserving.measurement.search import Found
 from pytest_tfserving.slo.language import Decision, Verdict
 from pytest_tfserving.slo.metrics import METRICS, Source, is_metric, metric_of, too_few
 from pytest_tfserving.statistics.latencies import Latencies

@@ -1,4 +1,8 @@
-"""The program ``pytest-tfserving``: its commands, and the report of their errors."""
+"""The program ``pytest-tfserving``: its commands, and the report of their errors.
+
+Each command is a module. Its ``add_arguments`` declares the arguments. Its ``run`` runs the command and
+returns an exit code, or raises an error of `pytest_tfserving.errors`.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from pytest_tfserving.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Each command is a module of `pytest_tfserving.commands`, except serve, which has TF Serving's flags.
+# Each command is a module here, except serve, which has TF Serving's flags.
 _SERVE = "serve"
 _COMMANDS = {
     _SERVE: "run the embedded server, with tensorflow_model_server's flags; see serve --help",
@@ -63,11 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, text in _COMMANDS.items():
         command = commands.add_parser(name, help=text, add_help=name != _SERVE)
         if name != _SERVE:
-            module = importlib.import_module(f"pytest_tfserving.commands.{name.replace('-', '_')}")
+            module = importlib.import_module(f"pytest_tfserving.cli.{name.replace('-', '_')}")
             module.add_arguments(command)
             command.set_defaults(run=module.run)
     return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

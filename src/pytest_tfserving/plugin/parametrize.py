@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_tfserving import marks
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.ownership import EXPERIMENT, experiment_of, is_ours
-from pytest_tfserving.session import PerfSession
+from pytest_tfserving.plugin import marks
+from pytest_tfserving.plugin.ownership import EXPERIMENT, experiment_of, is_ours
+from pytest_tfserving.plugin.session import PerfSession
 
 if TYPE_CHECKING:
     from pytest_tfserving.experiments.experiment import Experiment

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "experiment"
 _PLUGIN = "pytest_tfserving.plugin"
-_FIXTURES = "pytest_tfserving.fixtures"
+_FIXTURES = "pytest_tfserving.plugin.fixtures"
 
 
 def give_way(config: pytest.Config) -> None:

@@ -192,7 +192,7 @@ class RunLog:
 
         If a test was run again and repeated the same load, only its last run counts.
         """
-        from pytest_tfserving.report.document import place_of
+        from pytest_tfserving.report.report_data import place_of
 
         lines = list(self._lines())
         runs = {line["run"]: line for line in lines if "result" in line}

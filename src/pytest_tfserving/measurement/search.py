@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.report.figures import curve_lines
+from pytest_tfserving.report.formatting import curve_lines
 from pytest_tfserving.report.json import finite
 from pytest_tfserving.system.own_file import read_own, write_own
 

@@ -13,8 +13,8 @@ from pytest_tfserving.errors import TFServingWarning
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pytest_tfserving.report.runlog import Entry, Use
-    from pytest_tfserving.session import PerfSession
+    from pytest_tfserving.plugin.session import PerfSession
+    from pytest_tfserving.report.store import Entry, Use
 
 # Outcomes with which a test, or the user in its place, has answered for a verdict.
 _ANSWERS = {"failed", "rerun", "xfailed"}

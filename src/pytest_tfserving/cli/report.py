@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_tfserving.cost import Pricing, read_prices
 from pytest_tfserving.errors import TFServingError
-from pytest_tfserving.options import parse_hours
+from pytest_tfserving.plugin.options import parse_hours
+from pytest_tfserving.report.cost import Pricing, read_prices
 
 if TYPE_CHECKING:
     import argparse
@@ -35,9 +35,9 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         TFServingError: when no report is requested, or a file cannot be read.
     """
-    from pytest_tfserving.report.document import merged, priced, pricing_of
-    from pytest_tfserving.report.files import write_reports
+    from pytest_tfserving.report.report_data import merged, priced, pricing_of
     from pytest_tfserving.report.results_file import read_document
+    from pytest_tfserving.report.writer import write_reports
 
     if not (options.html or options.markdown or options.json):
         raise TFServingError("report writes nothing without --html, --markdown or --json; give one of them.")

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_tfserving.errors import ConfigurationError, LoadError, TFServingError, TFServingWarning
-from pytest_tfserving.options import resolve_profile
-from pytest_tfserving.ownership import experiment_of
-from pytest_tfserving.session import PerfSession
+from pytest_tfserving.plugin.options import resolve_profile
+from pytest_tfserving.plugin.ownership import experiment_of
+from pytest_tfserving.plugin.session import PerfSession
 from pytest_tfserving.settings import LoadOverrides
 
 if TYPE_CHECKING:
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from pytest_tfserving.deployment.deployment import Deployment
     from pytest_tfserving.experiments.experiment import Experiment
     from pytest_tfserving.experiments.load_profile import LoadProfile
-    from pytest_tfserving.identity import Wanted
     from pytest_tfserving.load.result import Result
-    from pytest_tfserving.measure import Asked
+    from pytest_tfserving.measurement.measure import Asked
+    from pytest_tfserving.measurement.search import Found, Probe
+    from pytest_tfserving.plugin.identity import Wanted
     from pytest_tfserving.protocols.payload import Payload
-    from pytest_tfserving.report.runlog import Run, Taking
-    from pytest_tfserving.search import Found, Probe
+    from pytest_tfserving.report.store import Run, Taking
     from pytest_tfserving.slo.language import Slo
 
 _ASKED_TOO_LATE = (
@@ -104,7 +104,7 @@ def serving(
     experiment: Experiment, serving_namespace: str, request: pytest.FixtureRequest
 ) -> Iterator[Deployment]:
     """Start the experiment's deployment once for all its tests; end it before the next one starts."""
-    from pytest_tfserving.identity import ServedModel
+    from pytest_tfserving.plugin.identity import ServedModel
     from pytest_tfserving.system.signals import ended_by_signals
     from pytest_tfserving.targets.common.request import Order
 
@@ -142,7 +142,7 @@ def serving(
 
 def _needs_bare_session(experiment: Experiment, items: list[pytest.Item]) -> bool:
     """Return whether an SLO of the experiment, or of a mark, is relative to the in-process baseline."""
-    from pytest_tfserving import marks
+    from pytest_tfserving.plugin import marks
 
     marked = (slo for item in items if experiment_of(item) for slo in marks.slos(item))
     return any(slo.relative for slo in (*experiment.slo, *marked))
@@ -218,9 +218,10 @@ class Load:
             precision: how near, as a fraction, the next load that does not hold is in the end.
             state: a file that keeps what was tried, for a search that was interrupted.
         """
-        from pytest_tfserving import marks, verdicts
-        from pytest_tfserving.given import GivenFound
-        from pytest_tfserving.search import Search
+        from pytest_tfserving.measurement.search import Search
+        from pytest_tfserving.plugin import marks
+        from pytest_tfserving.plugin import outcomes as verdicts
+        from pytest_tfserving.plugin.given import GivenFound
         from pytest_tfserving.slo.language import parse_slos
 
         __tracebackhide__ = True
@@ -238,7 +239,7 @@ class Load:
 
     def _name_of_search(self, over: str, slos: tuple[Slo, ...]) -> str:
         """Return the identity of a search: what is served and sent is part of the name, the load is not."""
-        from pytest_tfserving.identity import Wanted, identify
+        from pytest_tfserving.plugin.identity import Wanted, identify
 
         identity = identify(self._perf, self._experiment, self._request.getfixturevalue)
         profile = self._profile(LoadOverrides())
@@ -262,8 +263,8 @@ class Load:
         )
 
     def _tried(self, over: str, slos: tuple[Slo, ...], load: float) -> Probe:
-        from pytest_tfserving.measure import measure
-        from pytest_tfserving.search import Probe
+        from pytest_tfserving.measurement.measure import measure
+        from pytest_tfserving.measurement.search import Probe
         from pytest_tfserving.slo.language import Verdict
 
         fields: dict[str, Any] = {over: int(load) if over == "users" else load}
@@ -299,7 +300,7 @@ class Load:
         return self._perf.folder / f"load-{self._perf.log.writer}"
 
     def _profile(self, call: LoadOverrides) -> LoadProfile:
-        from pytest_tfserving import marks
+        from pytest_tfserving.plugin import marks
 
         item, settings = self._request.node, self._perf.settings
         sources = (call, settings.cli_load, marks.load_overrides(item), settings.ini_load)
@@ -309,7 +310,7 @@ class Load:
 
     def _run_of(self, profile: LoadProfile) -> Run:
         """Return the run of load for the test: a run in the log, or a new one."""
-        from pytest_tfserving.identity import Wanted, identify
+        from pytest_tfserving.plugin.identity import Wanted, identify
 
         nothing = Wanted.of_nothing(self._experiment, profile)
         if run := self._found(nothing) or self._skipped(nothing):
@@ -325,7 +326,7 @@ class Load:
 
     def _skipped(self, nothing: Wanted) -> Run | None:
         """Return the run of an experiment for which the target is unfit and which is not tried; else None."""
-        from pytest_tfserving.measure import nothing_measured
+        from pytest_tfserving.measurement.measure import nothing_measured
 
         perf, experiment = self._perf, self._experiment
         if perf.settings.unfit == "smoke":
@@ -359,7 +360,7 @@ class Load:
         return replace(run, result=replace(run.result, **json.loads(taking.names)))
 
     def _taking(self, run: Run) -> Taking:
-        from pytest_tfserving.report.runlog import Taking
+        from pytest_tfserving.report.store import Taking
 
         experiment = self._experiment
         names = {
@@ -375,7 +376,7 @@ class Load:
     @contextmanager
     def _recorded(self, wanted: Wanted) -> Iterator[None]:
         """Add a run that fails before its load to every report, with its cause."""
-        from pytest_tfserving.measure import nothing_measured
+        from pytest_tfserving.measurement.measure import nothing_measured
 
         try:
             yield
@@ -386,7 +387,7 @@ class Load:
             raise
 
     def _measured(self, wanted: Wanted) -> Run:
-        from pytest_tfserving.measure import measure
+        from pytest_tfserving.measurement.measure import measure
 
         perf, item, slos = self._perf, self._request.node, self._watched()
         with self._recorded(wanted):
@@ -422,7 +423,7 @@ class Load:
                 self._perf.log.add_note(note)
 
     def _asked(self, profile: LoadProfile, slos: tuple[Slo, ...]) -> Asked:
-        from pytest_tfserving.measure import Asked
+        from pytest_tfserving.measurement.measure import Asked
 
         settings = self._perf.settings
         payload: Payload = self._request.getfixturevalue("request_payload")
@@ -442,7 +443,8 @@ class Load:
 
     def _slos_of(self, item: pytest.Item) -> tuple[Slo, ...]:
         """Return the SLOs of the experiment and of a test's marks."""
-        from pytest_tfserving import marks, verdicts
+        from pytest_tfserving.plugin import marks
+        from pytest_tfserving.plugin import outcomes as verdicts
 
         return verdicts.with_errors((*self._experiment.slo, *marks.slos(item)))
 
@@ -454,8 +456,8 @@ class Load:
         return tuple(sorted(slos, key=lambda slo: not slo.guard))
 
     def _judged(self, run: Run) -> Result:
-        from pytest_tfserving import verdicts
-        from pytest_tfserving.given import GivenResult
+        from pytest_tfserving.plugin import outcomes as verdicts
+        from pytest_tfserving.plugin.given import GivenResult
         from pytest_tfserving.report import junit
 
         __tracebackhide__ = True

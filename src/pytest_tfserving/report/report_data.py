@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfserving.cost import Prices, Pricing
 from pytest_tfserving.experiments.experiment import Shape
-from pytest_tfserving.recommendation import Candidate, recommend
+from pytest_tfserving.report.cost import Prices, Pricing
 from pytest_tfserving.report.json import judgement_as_dict, metrics, result_as_dict
 from pytest_tfserving.report.labels import labelled, labelled_searches
+from pytest_tfserving.report.recommendation import Candidate, recommend
 from pytest_tfserving.slo.language import Verdict
 from pytest_tfserving.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_tfserving.report.runlog import Entry
+    from pytest_tfserving.report.store import Entry
     from pytest_tfserving.statistics.latencies import Latencies
 
 SCHEMA_VERSION = 2

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import ConfigurationError, nearest
-from pytest_tfserving.options import parse_image
+from pytest_tfserving.plugin.options import parse_image
 from pytest_tfserving.settings import DEFAULT_IMAGE
 from pytest_tfserving.targets.kubernetes import kustomize
 from pytest_tfserving.targets.kubernetes.kustomize import (

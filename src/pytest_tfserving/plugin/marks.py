@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_tfserving.errors import ConfigurationError, nearest
-from pytest_tfserving.ownership import EXPERIMENT, is_ours
+from pytest_tfserving.plugin.ownership import EXPERIMENT, is_ours
 from pytest_tfserving.settings import LoadOverrides
 
 if TYPE_CHECKING:

@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pytest_tfserving.cache_probe import cache_found
-from pytest_tfserving.circumstances import environment
 from pytest_tfserving.deployment.load_clock import LoadClock
 from pytest_tfserving.errors import ConfigurationError, DeploymentError, LoadError
 from pytest_tfserving.experiments.load_profile import PROFILES
@@ -16,8 +14,10 @@ from pytest_tfserving.load.generator.generator import LoadChild, Plan
 from pytest_tfserving.load.generator.local_host import Local
 from pytest_tfserving.load.generator.run import as_text, run
 from pytest_tfserving.load.result import Generator, Result, Window
+from pytest_tfserving.measurement.cache_probe import cache_found
+from pytest_tfserving.measurement.environment import environment
+from pytest_tfserving.measurement.server_watch import ServerWatch
 from pytest_tfserving.protocols.client import WARM_UP_REQUESTS, first_answers
-from pytest_tfserving.server_side.watch import ServerWatch
 from pytest_tfserving.slo.monitor import DEFAULT_ALPHA, Decider
 from pytest_tfserving.statistics import noise_memory
 

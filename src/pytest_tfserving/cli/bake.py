@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_tfserving.options import parse_image
+from pytest_tfserving.plugin.options import parse_image
 
 if TYPE_CHECKING:
     import argparse

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_tfserving import marks
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.options import resolve_profile
-from pytest_tfserving.ownership import experiment_of
+from pytest_tfserving.plugin import marks
+from pytest_tfserving.plugin.options import resolve_profile
+from pytest_tfserving.plugin.ownership import experiment_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.experiments.experiment import Experiment
     from pytest_tfserving.experiments.load_profile import LoadProfile
-    from pytest_tfserving.session import PerfSession
+    from pytest_tfserving.plugin.session import PerfSession
 
 
 def planned(perf: PerfSession, items: Iterable[pytest.Item]) -> list[tuple[Experiment, list[float]]]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_tfserving.fixtures import (
+from pytest_tfserving.plugin.fixtures import (
     experiment,
     load,
     request_payload,
@@ -14,8 +14,8 @@ from pytest_tfserving.fixtures import (
     serving_model,
     serving_namespace,
 )
-from pytest_tfserving.options import add_options
-from pytest_tfserving.ownership import experiment_of, give_way, needs_experiments
+from pytest_tfserving.plugin.options import add_options
+from pytest_tfserving.plugin.ownership import experiment_of, give_way, needs_experiments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,23 +32,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     """Declare the plugin's own hooks."""
-    from pytest_tfserving import hookspecs
+    from pytest_tfserving.plugin import hookspecs
 
     pluginmanager.add_hookspecs(hookspecs)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Read the settings and declare the marks."""
-    from pytest_tfserving.marks import DESCRIPTIONS
-    from pytest_tfserving.session import STASH_KEY, PerfSession
+    from pytest_tfserving.plugin.marks import DESCRIPTIONS
+    from pytest_tfserving.plugin.session import STASH_KEY, PerfSession
 
     for description in DESCRIPTIONS:
         config.addinivalue_line("markers", description)
     give_way(config)
     perf = config.stash[STASH_KEY] = PerfSession(config)
     if not perf.is_worker:
-        from pytest_tfserving.exit_status import ExitStatus
-        from pytest_tfserving.report_files import ReportFiles
+        from pytest_tfserving.plugin.exit_status import ExitStatus
+        from pytest_tfserving.plugin.report_files import ReportFiles
 
         config.pluginmanager.register(ReportFiles(perf), "tfserving-reports")
         config.pluginmanager.register(ExitStatus(perf), "tfserving-exit-status")
@@ -57,7 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Send a pytest-xdist worker the path of the run's folder."""
-    from pytest_tfserving.session import WORKER_FOLDER, PerfSession
+    from pytest_tfserving.plugin.session import WORKER_FOLDER, PerfSession
 
     node.workerinput[WORKER_FOLDER] = str(PerfSession.of(node.config).folder_path)
 
@@ -66,7 +66,7 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Parametrise every test that gets this plugin's experiments, after all other plugins."""
     if needs_experiments(metafunc):
-        from pytest_tfserving.parametrize import parametrize
+        from pytest_tfserving.plugin.parametrize import parametrize
 
         parametrize(metafunc)
 
@@ -78,12 +78,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     Raises:
         pytest.UsageError: for mistakes in the marks, and for tests that the target cannot take.
     """
-    from pytest_tfserving.marks import check
-    from pytest_tfserving.session import PerfSession
+    from pytest_tfserving.plugin.marks import check
+    from pytest_tfserving.plugin.session import PerfSession
 
     has_experiments = any("experiment" in getattr(item, "fixturenames", ()) for item in items)
     if has_experiments:
-        from pytest_tfserving.homes import settle
+        from pytest_tfserving.plugin.homes import settle
 
         settle(items)
     yield
@@ -91,14 +91,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         raise pytest.UsageError(*mistakes)
     check(items)
     if has_experiments:
-        from pytest_tfserving.parametrize import check_target
+        from pytest_tfserving.plugin.parametrize import check_target
 
         check_target(config, items)
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
     """Return the lines about the experiments and the target."""
-    from pytest_tfserving.parametrize import summary
+    from pytest_tfserving.plugin.parametrize import summary
 
     return summary(config, items)
 
@@ -107,7 +107,7 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Make pytest set up the deployment again if it is not what the test needs."""
     if "experiment" in getattr(item, "fixturenames", ()):
-        from pytest_tfserving.session import PerfSession
+        from pytest_tfserving.plugin.session import PerfSession
 
         PerfSession.of(item.config).prepare(item)
 
@@ -119,7 +119,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
     if report.passed or not (experiment := experiment_of(item)):
         return report
     if report.failed:
-        from pytest_tfserving.session import PerfSession
+        from pytest_tfserving.plugin.session import PerfSession
 
         PerfSession.of(item.config).failed.add(experiment)
     elif isinstance(report.longrepr, tuple) and "NOT JUDGED" in report.longrepr[2]:
@@ -132,18 +132,18 @@ def pytest_terminal_summary(
     terminalreporter: TerminalReporter, exitstatus: int, config: pytest.Config
 ) -> None:
     """Write the table of results."""
-    from pytest_tfserving.session import PerfSession
+    from pytest_tfserving.plugin.session import PerfSession
 
     if PerfSession.of(config).is_idle:
         return
-    from pytest_tfserving.summary import write_summary
+    from pytest_tfserving.plugin.summary import write_summary
 
     write_summary(terminalreporter, config, interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Delete the run's folder."""
-    from pytest_tfserving.session import STASH_KEY
+    from pytest_tfserving.plugin.session import STASH_KEY
 
     if perf := config.stash.get(STASH_KEY, None):
         perf.close()

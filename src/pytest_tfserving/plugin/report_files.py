@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_tfserving.report.files import append_step_summary, write_reports
+from pytest_tfserving.report.writer import append_step_summary, write_reports
 
 if TYPE_CHECKING:
-    from pytest_tfserving.session import PerfSession
+    from pytest_tfserving.plugin.session import PerfSession
 
 
 class ReportFiles:
@@ -42,7 +42,7 @@ class ReportFiles:
             append_step_summary(document, os.environ)
 
     def _document(self, *, interrupted: bool) -> dict[str, Any]:
-        from pytest_tfserving.report.document import document_of
+        from pytest_tfserving.report.report_data import document_of
 
         return document_of(
             self._perf.entries(),

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 def write_summary(reporter: TerminalReporter, config: pytest.Config, *, interrupted: bool) -> None:
     """Write the table of a pytest run, if the run measured anything."""
-    from pytest_tfserving.report.document import document_of
+    from pytest_tfserving.plugin.session import PerfSession
     from pytest_tfserving.report.labels import labelled_searches
-    from pytest_tfserving.session import PerfSession
+    from pytest_tfserving.report.report_data import document_of
 
     perf = PerfSession.of(config)
     perf.progress.close()
