@@ -28,7 +28,7 @@ import pytest_tfserving
 from pytest_tfserving.deployment.deployment import Deployment, Endpoint
 from pytest_tfserving.experiments.experiment import Experiment, ServingOptions, Shape
 from pytest_tfserving.experiments.load_profile import LoadProfile
-from pytest_tfserving.load.generator.generator import LoadChild, Plan
+from pytest_tfserving.load.generator.generator import LoadGenerator, LoadPlan
 from pytest_tfserving.load.generator.local_host import WORKER
 from pytest_tfserving.load.generator.run import run
 from pytest_tfserving.model_server.protos import message
@@ -399,25 +399,25 @@ def deployment(port: int, generator_core: int, protocol: str = "rest") -> Deploy
     )
 
 
-def grpc_plan(users: int, run_time_s: float) -> Plan:
+def grpc_plan(users: int, run_time_s: float) -> LoadPlan:
     """Return the plan of the same closed loop over gRPC."""
     same = plan(users, run_time_s)
     return replace(same, body=grpc_request(), expected=replace(same.expected, protocol="grpc"))
 
 
-def plan(users: int, run_time_s: float, think_time_s: float = 0.0) -> Plan:
+def plan(users: int, run_time_s: float, think_time_s: float = 0.0) -> LoadPlan:
     """Return the plan of a closed loop that sends `REQUEST`."""
     profile = LoadProfile(
         "benchmark", users=users, spawn_rate=users, run_time_s=run_time_s, think_time_s=think_time_s
     )
-    return Plan(profile=profile, body=REQUEST, path=PREDICT_PATH, expected=EXPECTED, stall_s=10.0)
+    return LoadPlan(profile=profile, body=REQUEST, path=PREDICT_PATH, expected=EXPECTED, stall_s=10.0)
 
 
 def measured(
-    plan: Plan, deployment: Deployment, folder: Path, progress: Callable[[dict[str, Any]], None]
+    plan: LoadPlan, deployment: Deployment, folder: Path, progress: Callable[[dict[str, Any]], None]
 ) -> Result:
     """Run a plan on the real load path and return the result."""
-    with LoadChild(folder) as child:
+    with LoadGenerator(folder) as child:
         return run(child, plan, deployment, progress)[0]
 
 

@@ -9,7 +9,7 @@ from _watch import NOISE_MEMORY_S
 
 from pytest_tfserving.deployment.pulses import PulseRow
 from pytest_tfserving.load.baseline import Baseline, Stretches
-from pytest_tfserving.statistics.span import Part
+from pytest_tfserving.statistics.span import SpanStatistics
 
 if TYPE_CHECKING:
     from _noise import Run
@@ -23,7 +23,7 @@ _NO_INTERVAL = math.nan, math.nan
 def figures_of(run: Run, length_s: float) -> list[tuple[float, float, float]]:
     """Return each of `FIGURES` with the ends of its interval; NaN where there is none."""
     pulses = [PulseRow(*row) for row in run.pulses.T.tolist()]
-    part, stretches = Part(0.0, length_s, NOISE_MEMORY_S), Stretches(pulses, 0.0, length_s)
+    part, stretches = SpanStatistics(0.0, length_s, NOISE_MEMORY_S), Stretches(pulses, 0.0, length_s)
     part.add(run.ended_s, run.latencies_ms, run.failed)
     part.close()
     part.see_again(run.ended_s, run.latencies_ms, run.failed)

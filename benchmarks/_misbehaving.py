@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import _common as common
 
 from pytest_tfserving.experiments.load_profile import LoadProfile
-from pytest_tfserving.load.generator.generator import LoadChild
+from pytest_tfserving.load.generator.generator import LoadGenerator
 from pytest_tfserving.load.generator.run import run
 from pytest_tfserving.load.result import verdict_of
 from pytest_tfserving.slo.language import Verdict, parse_slos
@@ -70,8 +70,8 @@ class Kind:
     """
 
     locustfile: str = ""
-    act: Callable[[LoadChild], None] | None = None
-    begin: Callable[[LoadChild], None] | None = None
+    act: Callable[[LoadGenerator], None] | None = None
+    begin: Callable[[LoadGenerator], None] | None = None
     processes: int = 1
     profile: LoadProfile = field(
         default_factory=lambda: LoadProfile("p", users=2, run_time_s=_RUN_TIME_S, think_time_s=0.01)
@@ -79,15 +79,15 @@ class Kind:
     from_the_start: bool = False
 
 
-def _kill(index: int) -> Callable[[LoadChild], None]:
+def _kill(index: int) -> Callable[[LoadGenerator], None]:
     """Kill one process; the master is the one after the last worker."""
     return lambda child: os.kill(child.pids[index], signal.SIGKILL)
 
 
-def _stop(index: int) -> Callable[[LoadChild], None]:
+def _stop(index: int) -> Callable[[LoadGenerator], None]:
     """Stop one process for a while."""
 
-    def act(child: LoadChild) -> None:
+    def act(child: LoadGenerator) -> None:
         pid = child.pids[index]
         os.kill(pid, signal.SIGSTOP)
         threading.Timer(STOPPED_S, _go_on, [pid]).start()
@@ -95,7 +95,7 @@ def _stop(index: int) -> Callable[[LoadChild], None]:
     return act
 
 
-def _stop_for_good(index: int) -> Callable[[LoadChild], None]:
+def _stop_for_good(index: int) -> Callable[[LoadGenerator], None]:
     """Stop one process until it is killed at the end of the run."""
     return lambda child: os.kill(child.pids[index], signal.SIGSTOP)
 
@@ -105,7 +105,7 @@ def _go_on(pid: int) -> None:
         os.kill(pid, signal.SIGCONT)
 
 
-def _starve(child: LoadChild) -> None:
+def _starve(child: LoadGenerator) -> None:
     """Let the process run only now and then."""
 
     def starve(pid: int) -> None:
@@ -172,7 +172,7 @@ def misbehaved(kind: Kind, seed: int, folder: Path, port: int) -> Result:
 
     plan = replace(common.plan(1, 1), profile=kind.profile)
     deployment = replace(common.deployment(port, 0), generator_cores=frozenset())
-    with LoadChild(folder, kind.processes, locustfile) as child:
+    with LoadGenerator(folder, kind.processes, locustfile) as child:
         child.wait_until_ready()
         if kind.begin:
             kind.begin(child)

@@ -1,4 +1,4 @@
-"""Simulated and recorded runs, watched by the plugin's live decider as they would have gone on."""
+"""Simulated and recorded runs, watched by the plugin's live monitor as they would have gone on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pytest_tfserving.slo.monitor import DEFAULT_ALPHA, Decider
+from pytest_tfserving.slo.monitor import DEFAULT_ALPHA, SloMonitor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 NOISE_MEMORY_S = 10.0
 PASS, NEITHER, FAIL = 1, 0, -1
-# The live decider hears of requests, and looks, so often.
+# The live monitor hears of requests, and looks, so often.
 _TICK_S = 0.5
 
 
@@ -30,22 +30,22 @@ class Verdict(NamedTuple):
 
 def watched(run: Run, slos: Sequence[Slo], run_time_s: float) -> list[Verdict]:
     """Return the verdict on each SLO when all are watched in one run."""
-    decider = Decider(slos, DEFAULT_ALPHA, has_baseline=True, noise_memory_s=NOISE_MEMORY_S)
-    decider.settle(0.0)
+    monitor = SloMonitor(slos, DEFAULT_ALPHA, has_baseline=True, noise_memory_s=NOISE_MEMORY_S)
+    monitor.settle(0.0)
     ticks_s = np.arange(1, round(run_time_s / _TICK_S) + 1) * _TICK_S
     requests = np.searchsorted(run.ended_s, ticks_s)
     pulses = np.searchsorted(run.pulses[0], ticks_s)
     known, known_pulses = 0, 0
     for now_s, until, until_pulse in zip(ticks_s, requests, pulses, strict=True):
         new = slice(known, until)
-        decider.add(run.ended_s[new], run.latencies_ms[new], run.failed[new])
+        monitor.add(run.ended_s[new], run.latencies_ms[new], run.failed[new])
         if until_pulse > known_pulses:
-            decider.add_baseline(*run.pulses[:, known_pulses:until_pulse])
+            monitor.add_baseline(*run.pulses[:, known_pulses:until_pulse])
         known, known_pulses = until, until_pulse
-        decider.look(float(now_s), last=now_s >= run_time_s)
-        if len(decider.decisions) == len(slos):
+        monitor.look(float(now_s), last=now_s >= run_time_s)
+        if len(monitor.decisions) == len(slos):
             break
-    decisions = (decider.decisions.get(slo.text) for slo in slos)
+    decisions = (monitor.decisions.get(slo.text) for slo in slos)
     return [
         Verdict(PASS if each.holds else FAIL, each.after_s) if each else Verdict(NEITHER, run_time_s)
         for each in decisions

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_tfserving.deployment.deployment import Deployment
-    from pytest_tfserving.load.generator.generator import Plan
+    from pytest_tfserving.load.generator.generator import LoadPlan
     from pytest_tfserving.load.result import Result
 
 USERS = 16
@@ -66,7 +66,7 @@ class Bench:
         plan = common.grpc_plan(USERS, WARM_S + self._length_s + 2)
         return self._ours(OURS_GRPC, plan, common.deployment(self._nginx.grpc_port, self._core, "grpc"))
 
-    def _ours(self, name: str, plan: Plan, deployment: Deployment) -> float:
+    def _ours(self, name: str, plan: LoadPlan, deployment: Deployment) -> float:
         results: list[Result] = []
 
         def load() -> None:

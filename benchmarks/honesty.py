@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pytest_tfserving.load.generator.generator import Plan
+    from pytest_tfserving.load.generator.generator import LoadPlan
     from pytest_tfserving.load.result import Result
 
 USERS = 4
@@ -55,7 +55,7 @@ class Bench:
     def __init__(self, folder: Path, port: int, core: int) -> None:
         self.folder, self.port, self.core = folder, port, core
 
-    def run(self, plan: Plan, hogs: int = 0, pause_s: float = 0.0) -> Result:
+    def run(self, plan: LoadPlan, hogs: int = 0, pause_s: float = 0.0) -> Result:
         """Measure the server once; hogs come when load has begun."""
         at = common.deployment(self.port, self.core)
         with contextlib.ExitStack() as stack:
@@ -73,11 +73,11 @@ class Bench:
         return result
 
 
-def closed(think_time_s: float) -> Plan:
+def closed(think_time_s: float) -> LoadPlan:
     return common.plan(USERS, RUN_TIME_S, think_time_s)
 
 
-def opened() -> Plan:
+def opened() -> LoadPlan:
     return replace(closed(0.0), profile=LoadProfile("benchmark", rate=RATE, run_time_s=RUN_TIME_S))
 
 
@@ -181,7 +181,7 @@ def disturb(bench: Bench, rounds: int) -> tuple[dict[str, Verdicts], list[float]
     return found, waits
 
 
-def pause_for(bench: Bench, plan: Plan) -> float:
+def pause_for(bench: Bench, plan: LoadPlan) -> float:
     """Return the first pause between two busy times with which the generator waits long enough."""
     for pause_s in PAUSES_S:
         if bench.run(plan, 1, pause_s).generator.wait >= LEAST_WAIT:

@@ -21,7 +21,7 @@ import numpy as np
 from pytest_tfserving.experiments.load_profile import LoadProfile
 from pytest_tfserving.load.generator import run as runner
 from pytest_tfserving.load.generator.build_result import outcome
-from pytest_tfserving.load.generator.generator import LoadChild
+from pytest_tfserving.load.generator.generator import LoadGenerator
 from pytest_tfserving.load.recorder import SUCCESS, read_records
 from pytest_tfserving.statistics.latencies import MOST_EXACT
 from pytest_tfserving.statistics.percentiles import KEPT_PERCENTILES
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_tfserving.deployment.deployment import Deployment
-    from pytest_tfserving.load.generator.generator import Plan
-    from pytest_tfserving.load.generator.run_state import Story
+    from pytest_tfserving.load.generator.generator import LoadPlan
+    from pytest_tfserving.load.generator.run_state import RunState
     from pytest_tfserving.load.result import Result
 
     Floats = NDArray[np.float64]
@@ -50,14 +50,16 @@ def loaded(folder: Path, port: int, run_time_s: float) -> tuple[Result, Floats]:
     """Return the result of a run, and the raw records of both processes."""
     raw: list[Floats] = []
 
-    def kept(plan: Plan, deployment: Deployment, story: Story, records: Sequence[Path], *rest: Any) -> Result:
+    def kept(
+        plan: LoadPlan, deployment: Deployment, run_state: RunState, records: Sequence[Path], *rest: Any
+    ) -> Result:
         raw.extend(np.array(read_records(path)) for path in records)
-        return outcome(plan, deployment, story, records, *rest)
+        return outcome(plan, deployment, run_state, records, *rest)
 
     profile = LoadProfile("benchmark", rate=RATE, run_time_s=run_time_s, max_in_flight=RATE)
     plan = replace(common.plan(1, run_time_s), profile=profile)
     deployment = replace(common.deployment(port, 0), generator_cores=frozenset(common.cores()))
-    with patch.object(runner, "outcome", kept), LoadChild(folder, PROCESSES) as child:
+    with patch.object(runner, "outcome", kept), LoadGenerator(folder, PROCESSES) as child:
         child.wait_until_ready()
         result, _ = runner.run(child, plan, deployment, lambda tick: common.note(f"{tick['requests']:,}"))
     return result, np.concatenate(raw)

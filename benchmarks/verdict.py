@@ -1,7 +1,7 @@
 """How often verdicts are wrong, and how soon they come, on simulated servers whose speed wanders.
 
 The logarithm of a latency is a level that forgets within tau, and has a share of the variance, plus noise of
-each request's own; sigma is the deviation of both together. The live decider watches every run as it goes on,
+each request's own; sigma is the deviation of both together. The live monitor watches every run as it goes on,
 alpha 1 %, noise memory 10 s, all SLOs of a cell at once.
 
 * boundary: the truth is on the limit, so that every verdict is wrong; and the server is 15 % over it

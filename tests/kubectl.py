@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_tfserving.targets.common.ownership import MANAGED_BY, OWNER, US, Leftovers
+from pytest_tfserving.targets.common.ownership import MANAGED_BY, OWNER, US, OrphanRule
 from pytest_tfserving.targets.kubernetes.kustomize import kubectl
 
 # What runs make.
@@ -79,7 +79,7 @@ class Kubectl:
         return [
             f"{each['kind']}/{each['metadata']['name']}"
             for each in self.ours()
-            if Leftovers(kept=True).include(carried(each))
+            if OrphanRule(kept=True).include(carried(each))
         ]
 
 

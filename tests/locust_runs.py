@@ -15,11 +15,11 @@ from harness import PATIENCE_S
 from pytest_tfserving.deployment.deployment import Deployment, Endpoint
 from pytest_tfserving.experiments.experiment import Experiment, ServingOptions, Shape
 from pytest_tfserving.experiments.load_profile import LoadProfile
-from pytest_tfserving.load.generator.generator import LoadChild
+from pytest_tfserving.load.generator.generator import LoadGenerator
 from pytest_tfserving.load.generator.load_watch import LoadWatch
-from pytest_tfserving.load.generator.run_state import Story
+from pytest_tfserving.load.generator.run_state import RunState
 from pytest_tfserving.load.recorder import record_blocks
-from pytest_tfserving.slo.monitor import DEFAULT_ALPHA, Decider
+from pytest_tfserving.slo.monitor import DEFAULT_ALPHA, SloMonitor
 from server_process import half_plus_two_plan
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def answers(status: Callable[[int], int] = lambda _: 200) -> Iterator[Answers]:
 class Ran:
     """What came of a run of load: what was said, and how many requests had which cause, "" for success."""
 
-    story: Story
+    run_state: RunState
     causes: Counter[str]
 
 
@@ -106,22 +106,22 @@ def run_locustfile(
     path.write_text(BEGIN + text, encoding="utf-8")
     given = {"users": 1, "run_time_s": PATIENCE_S, "max_failure_ratio": 1.0, **profile}
     plan = replace(half_plus_two_plan(LoadProfile("p", **given)), stall_s=stall_s)
-    with LoadChild(folder / "load", processes, path) as child:
+    with LoadGenerator(folder / "load", processes, path) as child:
         child.wait_until_ready()
         child.send(plan, _deployment(server, plan.profile))
-        decider = Decider((), DEFAULT_ALPHA, has_baseline=False)
-        story, is_told = Story(decider, LoadWatch(plan.profile, processes)), False
+        monitor = SloMonitor((), DEFAULT_ALPHA, has_baseline=False)
+        run_state, is_told = RunState(monitor, LoadWatch(plan.profile, processes)), False
         while (line := child.lines.get(timeout=PATIENCE_S)) is not None:
-            story.hear(line)
+            run_state.hear(line)
             if server.done.is_set() and not is_told:
                 is_told = True
                 child.stop("decided")
         child.end()
         while not child.lines.empty():
             if line := child.lines.get():
-                story.hear(line)
+                run_state.hear(line)
         outcomes = [int(each) for block in record_blocks(child.records) for each in block[:, 2]]
-    return Ran(story, Counter(story.causes[each] if each else "" for each in outcomes))
+    return Ran(run_state, Counter(run_state.causes[each] if each else "" for each in outcomes))
 
 
 def _deployment(server: Answers, profile: LoadProfile) -> Deployment:

@@ -22,7 +22,7 @@ from pytest_tfserving.report.json import json_text
 from pytest_tfserving.report.report_data import document_of
 from pytest_tfserving.report.store import Entry
 from pytest_tfserving.slo.language import Slo
-from pytest_tfserving.statistics.span import Part
+from pytest_tfserving.statistics.span import SpanStatistics
 from pytest_tfserving.targets.docker.target import DockerTarget
 from pytest_tfserving.targets.kubernetes.target import KubernetesTarget
 from pytest_tfserving.targets.local import LocalTarget
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from harness import Project
     from pytest_tfserving.experiments.load_profile import LoadProfile
-    from pytest_tfserving.measurement.measure import Asked
-    from pytest_tfserving.targets.common.request import Order
+    from pytest_tfserving.measurement.measure import LoadRequest
+    from pytest_tfserving.targets.common.request import DeploymentRequest
 
 STUDY = [
     each
@@ -63,7 +63,7 @@ def result(index: int = 0, rps: float = 50.0, p50_ms: float = 300.0, **changes: 
     finished_s = np.sort(random.uniform(0, run_s, int(rps * run_s)))
     latencies_ms = p50_ms * np.exp(random.normal(0, 0.2, len(finished_s)))
     window = Window(float(ramp_s), float(run_s))
-    part = Part(window.start_s, window.end_s)
+    part = SpanStatistics(window.start_s, window.end_s)
     part.add(finished_s, latencies_ms, np.zeros(len(finished_s), bool))
     part.close()
     part.see_again(finished_s, latencies_ms, np.zeros(len(finished_s), bool))
@@ -125,13 +125,13 @@ def instead_of_load(
     experiments, verdicts, reports. It holds for runs in this process only.
     """
 
-    def deployed(order: Order) -> AbstractContextManager[Deployment]:
+    def deployed(order: DeploymentRequest) -> AbstractContextManager[Deployment]:
         name = order.experiment.name
         return nullcontext(
             Deployment(order.experiment, name, "half", "/v1/models/half", endpoints=(), via="nothing")
         )
 
-    def measured(deployment: Deployment, asked: Asked, *_: Any) -> tuple[Result, bool]:
+    def measured(deployment: Deployment, asked: LoadRequest, *_: Any) -> tuple[Result, bool]:
         return result(**_about(deployment, asked), **special(asked.profile)), False
 
     _instead_of_deploying(project, deployed)
@@ -145,13 +145,13 @@ def instead_of_servers(project: Project) -> list[tuple[str, str]]:
     """
     runs: list[tuple[str, str]] = []
 
-    def deployed(order: Order) -> AbstractContextManager[Deployment]:
+    def deployed(order: DeploymentRequest) -> AbstractContextManager[Deployment]:
         weights = (order.model_path() / "1" / "weights").read_text(encoding="utf-8")
         name = order.experiment.name
         about: dict[str, Any] = {"via": "nothing", "environment": {"weights": weights}}
         return nullcontext(Deployment(order.experiment, name, "half", "", endpoints=(), **about))
 
-    def measured(deployment: Deployment, asked: Asked, *_: Any) -> tuple[Result, bool]:
+    def measured(deployment: Deployment, asked: LoadRequest, *_: Any) -> tuple[Result, bool]:
         weights = deployment.environment["weights"]
         runs.append((weights, asked.payload.body.decode()))
         return result(**_about(deployment, asked), p50_ms=float(weights)), False
@@ -162,13 +162,13 @@ def instead_of_servers(project: Project) -> list[tuple[str, str]]:
 
 
 def _instead_of_deploying(
-    project: Project, deployed: Callable[[Order], AbstractContextManager[Deployment]]
+    project: Project, deployed: Callable[[DeploymentRequest], AbstractContextManager[Deployment]]
 ) -> None:
     for target in (LocalTarget, DockerTarget, KubernetesTarget, UrlTarget):
         project.monkeypatch.setattr(target, "deploy", lambda _, order: deployed(order))
 
 
-def _about(deployment: Deployment, asked: Asked) -> dict[str, Any]:
+def _about(deployment: Deployment, asked: LoadRequest) -> dict[str, Any]:
     return {
         "experiment": deployment.label,
         "target": deployment.experiment.target,

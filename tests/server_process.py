@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import requests
 
 from harness import until
-from pytest_tfserving.load.generator.generator import Plan
+from pytest_tfserving.load.generator.generator import LoadPlan
 from pytest_tfserving.protocols.answer import ExpectedAnswer
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def half_plus_two_plan(profile: LoadProfile) -> Plan:
+def half_plus_two_plan(profile: LoadProfile) -> LoadPlan:
     """Load on a server of half_plus_two, as a profile has it."""
-    return Plan(
+    return LoadPlan(
         profile=profile,
         body=b'{"instances": [1.0, 2.0, 5.0]}',
         path="/v1/models/half_plus_two:predict",

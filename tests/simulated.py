@@ -10,7 +10,7 @@ import numpy as np
 
 from pytest_tfserving.slo.language import Slo
 from pytest_tfserving.slo.monitor import SHORTEST_WINDOW_S
-from pytest_tfserving.slo.sequential_tests import Baseline, SeriesSet, SloTest, Window
+from pytest_tfserving.slo.sequential_tests import ObservedWindow, PulseSeries, SeriesSet, SloTest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,17 +71,17 @@ class Found:
     after_s: float
 
 
-def window(run: Run, until_s: float, cpu: tuple[Floats, Floats] | None = None) -> Window:
+def window(run: Run, until_s: float, cpu: tuple[Floats, Floats] | None = None) -> ObservedWindow:
     """The window of a run's first seconds; ``cpu`` has the replicas' CPU seconds so far, and when."""
     last = int(np.searchsorted(run.ended_s, until_s, side="right"))
     good = ~run.failed[:last]
     at_s, calls, busy_s, latency_ms = run.pulses[:, run.pulses[0] <= until_s]
-    found = Window(
+    found = ObservedWindow(
         run.latencies_ms[:last][good],
         run.failed[:last],
         run.ended_s[:last][good],
         until_s,
-        Baseline(at_s, calls / busy_s, latency_ms),
+        PulseSeries(at_s, calls / busy_s, latency_ms),
     )
     return replace(found, cpu_at_s=cpu[0], cpu_s=cpu[1]) if cpu else found
 

@@ -7,7 +7,7 @@ import pytest
 
 from pytest_tfserving.experiments.arrivals import arrivals
 from pytest_tfserving.experiments.load_profile import LoadProfile
-from pytest_tfserving.experiments.load_shape import Shape, Stage, level_at
+from pytest_tfserving.experiments.load_shape import LoadShape, Stage, level_at
 from pytest_tfserving.load.generator.build_result import corrected
 
 
@@ -48,7 +48,7 @@ def test_poisson_gaps_are_exponential_and_their_seed_makes_them_again() -> None:
     ],
 )
 def test_levels_over_a_run(text: str, levels: list[float]) -> None:
-    stages = Shape.parse(text).stages(7.0, 60.0)
+    stages = LoadShape.parse(text).stages(7.0, 60.0)
     each_s = 60 / len(levels)
 
     assert [level_at(stages, (number + 0.5) * each_s) for number in range(len(levels))] == levels
@@ -59,7 +59,7 @@ def test_levels_over_a_run(text: str, levels: list[float]) -> None:
 )
 def test_what_is_no_shape_is_named(text: str) -> None:
     with pytest.raises(Exception, match="is not a shape of load; write it as"):
-        Shape.parse(text)
+        LoadShape.parse(text)
 
 
 def test_a_shape_gives_the_profile_its_level() -> None:

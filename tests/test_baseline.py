@@ -24,14 +24,19 @@ from pytest_tfserving.experiments.load_profile import LoadProfile
 from pytest_tfserving.load.baseline import MOST_PULSES, Baseline, Stretches
 from pytest_tfserving.load.generator import run as runner
 from pytest_tfserving.load.generator.build_result import outcome
-from pytest_tfserving.load.generator.generator import LoadChild
+from pytest_tfserving.load.generator.generator import LoadGenerator
 from pytest_tfserving.load.recorder import read_records
 from pytest_tfserving.protocols.client import wait_until_available
 from pytest_tfserving.report.json import result_as_dict, result_from_dict
 from pytest_tfserving.statistics.intervals import ratio_interval
 from pytest_tfserving.system.processes import ChildProcess, available_cores
 from pytest_tfserving.targets.baseline.freeze import Processes, can_be_frozen
-from pytest_tfserving.targets.baseline.session import BarePlan, BareSession, SessionPulses, start_sessions
+from pytest_tfserving.targets.baseline.session import (
+    BaselinePlan,
+    BaselineSession,
+    SessionPulses,
+    start_sessions,
+)
 from server_process import Server, free_port, half_plus_two_plan
 
 if TYPE_CHECKING:
@@ -65,7 +70,7 @@ class Bench:
         stack.callback(self.server.stop)
         body = folder / "body"
         body.write_bytes(half_plus_two_plan(PROFILE).body)
-        plan = BarePlan(models / "once" / "1", body, ServingOptions(1, 1), (core,), (core,))
+        plan = BaselinePlan(models / "once" / "1", body, ServingOptions(1, 1), (core,), (core,))
         self.sessions = start_sessions([plan], folder)
         for session in self.sessions:
             stack.callback(session.close)
@@ -75,7 +80,7 @@ class Bench:
         )
         self.folder = folder
 
-    def pulses(self, sessions: list[BareSession] | None = None) -> SessionPulses:
+    def pulses(self, sessions: list[BaselineSession] | None = None) -> SessionPulses:
         """The pulses of a run of load."""
         servers = Processes([-group for group in self.server.groups()])
         return SessionPulses(sessions or self.sessions, servers, self.folder / "clock")
@@ -84,15 +89,15 @@ class Bench:
         self,
         profile: LoadProfile,
         monkeypatch: pytest.MonkeyPatch,
-        sessions: list[BareSession] | None = None,
+        sessions: list[BaselineSession] | None = None,
         locustfile: Path | None = None,
     ) -> tuple[Result, Any, Any]:
         """Put load on the server: the result, the records, and the pulses."""
         records: list[Any] = []
 
-        def kept(plan: Any, deployment: Any, story: Any, paths: list[Path], *rest: Any) -> Result:
+        def kept(plan: Any, deployment: Any, run_state: Any, paths: list[Path], *rest: Any) -> Result:
             records.extend(np.array(read_records(path)) for path in paths)
-            return outcome(plan, deployment, story, paths, *rest)
+            return outcome(plan, deployment, run_state, paths, *rest)
 
         monkeypatch.setattr(runner, "outcome", kept)
         experiment = Experiment("e", Shape(1, 1, 1), ServingOptions(1, 1), "half_plus_two", "json", profile)
@@ -107,7 +112,7 @@ class Bench:
         )
         pulses = self.pulses(sessions)
         plan = replace(half_plus_two_plan(profile), clock=pulses.clock)
-        with LoadChild(self.folder / "load", locustfile=locustfile) as child:
+        with LoadGenerator(self.folder / "load", locustfile=locustfile) as child:
             child.wait_until_ready()
             result, _ = runner.run(child, plan, deployment, lambda _: None, pulses=pulses)
         assert result.errors == {}
@@ -141,7 +146,7 @@ def shortest_ms(pulses: Any) -> float:
 
 
 def test_requests_under_way_take_neither_longer_nor_shorter(
-    bench: Bench, long: list[BareSession], monkeypatch: pytest.MonkeyPatch
+    bench: Bench, long: list[BaselineSession], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pulse takes far longer than a request, so that every one under way would show it."""
     profile = replace(PROFILE, users=2, run_time_s=8)
@@ -154,7 +159,7 @@ def test_requests_under_way_take_neither_longer_nor_shorter(
 
 
 def test_think_time_stands_still(
-    bench: Bench, long: list[BareSession], monkeypatch: pytest.MonkeyPatch
+    bench: Bench, long: list[BaselineSession], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     profile = replace(PROFILE, think_time_s=0.15)
     _, records, pulses = bench.run(profile, monkeypatch, long)
@@ -166,7 +171,7 @@ def test_think_time_stands_still(
 
 
 def test_users_of_a_locustfile_stand_still_too(
-    bench: Bench, long: list[BareSession], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, long: list[BaselineSession], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Locust measures on the system's clock: what it says is put on the load clock."""
     (tmp_path / "locustfile.py").write_text(LOCUSTFILE, encoding="utf-8")
@@ -178,7 +183,7 @@ def test_users_of_a_locustfile_stand_still_too(
 
 
 def test_the_schedule_of_an_open_loop_stands_still(
-    bench: Bench, long: list[BareSession], monkeypatch: pytest.MonkeyPatch
+    bench: Bench, long: list[BaselineSession], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     profile = replace(PROFILE, users=0, rate=10, arrivals="constant")
     _, records, pulses = bench.run(profile, monkeypatch, long)
@@ -229,17 +234,19 @@ def is_running(process: psutil.Process) -> bool:
         return False
 
 
-def processes_of(bench: Bench, session: BareSession) -> tuple[psutil.Process, psutil.Process]:
+def processes_of(bench: Bench, session: BaselineSession) -> tuple[psutil.Process, psutil.Process]:
     """The process of a session, and the server's."""
     (group,) = bench.server.groups()
     return psutil.Process(session._process.pid), psutil.Process(group)
 
 
 @pytest.fixture(scope="module")
-def long(bench: Bench, models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[BareSession]]:
+def long(
+    bench: Bench, models: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[BaselineSession]]:
     """A baseline whose calls are long."""
     core = available_cores()[0]
-    plan = BarePlan(models / "long" / "1", bench.folder / "body", ServingOptions(1, 1), (core,), (core,))
+    plan = BaselinePlan(models / "long" / "1", bench.folder / "body", ServingOptions(1, 1), (core,), (core,))
     sessions = start_sessions([plan], tmp_path_factory.mktemp("long"))
     sessions[0].wait_until_ready(60)
     yield sessions
@@ -247,10 +254,10 @@ def long(bench: Bench, models: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture
-def pair(bench: Bench, models: Path, tmp_path: Path) -> Iterator[list[BareSession]]:
+def pair(bench: Bench, models: Path, tmp_path: Path) -> Iterator[list[BaselineSession]]:
     """A leader and a follower of their own, which may be killed."""
     core = available_cores()[0]
-    plan = BarePlan(models / "once" / "1", bench.folder / "body", ServingOptions(1, 1), (core,), (core,))
+    plan = BaselinePlan(models / "once" / "1", bench.folder / "body", ServingOptions(1, 1), (core,), (core,))
     sessions = start_sessions([plan, plan], tmp_path)
     for session in sessions:
         session.wait_until_ready(60)
@@ -259,7 +266,7 @@ def pair(bench: Bench, models: Path, tmp_path: Path) -> Iterator[list[BareSessio
         session.close()
 
 
-def test_all_replicas_take_part_in_a_pulse(bench: Bench, pair: list[BareSession]) -> None:
+def test_all_replicas_take_part_in_a_pulse(bench: Bench, pair: list[BaselineSession]) -> None:
     follower, server = processes_of(bench, pair[1])
     used_s = follower.cpu_times().user
     with bench.pulses(pair) as pulses:
@@ -273,7 +280,7 @@ def test_all_replicas_take_part_in_a_pulse(bench: Bench, pair: list[BareSession]
 
 @pytest.mark.parametrize("killed", [0, 1], ids=["leader", "follower"])
 def test_when_a_process_of_the_baseline_is_killed_the_server_goes_on(
-    bench: Bench, pair: list[BareSession], killed: int
+    bench: Bench, pair: list[BaselineSession], killed: int
 ) -> None:
     leader, server = processes_of(bench, pair[0])
     with bench.pulses(pair) as pulses:

@@ -15,16 +15,16 @@ from pytest_tfserving.experiments.experiment import Experiment, ServingOptions, 
 from pytest_tfserving.experiments.load_profile import LoadProfile
 from pytest_tfserving.load.generator.build_result import outcome
 from pytest_tfserving.load.generator.load_watch import LoadWatch
-from pytest_tfserving.load.generator.run_state import Story
+from pytest_tfserving.load.generator.run_state import RunState
 from pytest_tfserving.load.recorder import Recorder
 from pytest_tfserving.load.result import CpuUse, Result
 from pytest_tfserving.server_side.cpu import CpuCurve, CpuHistory
 from pytest_tfserving.slo.language import Slo
-from pytest_tfserving.slo.monitor import Decider
+from pytest_tfserving.slo.monitor import SloMonitor
 from pytest_tfserving.statistics.intervals import ratio_interval
 from pytest_tfserving.statistics.latencies import Latencies
 from pytest_tfserving.system.processes import ChildProcess
-from pytest_tfserving.system.resource_usage import CpuReading, Usage
+from pytest_tfserving.system.resource_usage import CpuReading, ResourceUsage
 from pytest_tfserving.targets.kubernetes.kubelet import seen_by_kubelets
 from pytest_tfserving.targets.kubernetes.kubelet_statistics import cpu_reading_of
 from server_process import half_plus_two_plan
@@ -58,7 +58,7 @@ def history(*replicas: Sequence[tuple[float, float]]) -> CpuHistory:
     found = CpuHistory()
     for index, readings in enumerate(replicas):
         for at_s, cpu_s in readings:
-            found.add(Usage(cpu=(CpuReading(f"replica {index}", at_s, cpu_s),)))
+            found.add(ResourceUsage(cpu=(CpuReading(f"replica {index}", at_s, cpu_s),)))
     return found
 
 
@@ -73,11 +73,11 @@ def loaded(folder: Path, cpu: CpuCurve, target: str = "local", every_s: float = 
         "e", Shape(1, 1, 1), ServingOptions(1, 1), "half_plus_two", "json", PLAN.profile, target=target
     )
     deployment = Deployment(experiment, "e", "half_plus_two", "/v1/models/half_plus_two", (), "")
-    story = Story(Decider((), 0.01, has_baseline=False, plateau=False), LoadWatch(PLAN.profile))
+    run_state = RunState(SloMonitor((), 0.01, has_baseline=False, plateau=False), LoadWatch(PLAN.profile))
     usage = {"cpu_s": 0.0, "wait_s": 0.0, "steal_s": 0.0, "at_s": 0.0}
     for event, at_s in (("part", 0.5), ("settled", 0.5), ("tick", 30.0), ("end", 60.0)):
         process = {**usage, "at_s": at_s}
-        story.hear(
+        run_state.hear(
             {
                 "event": event,
                 "at_s": at_s,
@@ -94,8 +94,8 @@ def loaded(folder: Path, cpu: CpuCurve, target: str = "local", every_s: float = 
                 "processes": [process],
             }
         )
-    story.decider.settle(0.5)
-    return outcome(PLAN, deployment, story, [records], "2026-01-01T00:00:00+00:00", cpu)
+    run_state.monitor.settle(0.5)
+    return outcome(PLAN, deployment, run_state, [records], "2026-01-01T00:00:00+00:00", cpu)
 
 
 def steady(every_s: float, cpu_of_a_second: float = 0.5, until_s: float = 60.0) -> CpuCurve:

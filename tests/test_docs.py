@@ -18,7 +18,7 @@ from pytest_tfserving.experiments.experiment import TARGET_NAMES, Experiment, Se
 from pytest_tfserving.experiments.load_profile import PROFILES, LoadProfile
 from pytest_tfserving.experiments.yaml_file import _EXPERIMENT_KEYS, _TOP_KEYS, read_file
 from pytest_tfserving.measurement.measure import nothing_measured
-from pytest_tfserving.model_server.flags import FLAGS, Kind, parse_flags
+from pytest_tfserving.model_server.flags import FLAGS, Handling, parse_flags
 from pytest_tfserving.plugin import hookspecs
 from pytest_tfserving.plugin.options import OPTIONS, read_settings
 from pytest_tfserving.report.cost import Pricing, read_prices
@@ -308,7 +308,7 @@ def test_the_options_are_described() -> None:
 
 
 def test_the_flags_of_the_embedded_server_are_described() -> None:
-    flags = [flag for flag in FLAGS if flag.kind is Kind.USED and flag.name not in ("version", "help")]
+    flags = [flag for flag in FLAGS if flag.kind is Handling.USED and flag.name not in ("version", "help")]
     *rows, (last, *_) = table("model-server.md", "flag", "default")
 
     assert last == "`--version`, `--help`"
@@ -408,7 +408,7 @@ def test_the_public_names_are_described() -> None:
     def named(kind: str) -> set[str]:
         return set(re.findall(r"\w+", rows[kind]))
 
-    assert set(pytest_tfserving._PLACES) == named("importable from `pytest_tfserving`")
+    assert set(pytest_tfserving._EXPORTS) == named("importable from `pytest_tfserving`")
     assert set(plugin.__all__) <= named("fixtures")
     assert {name for name in vars(hookspecs) if name.startswith("pytest_")} == named("hooks")
 

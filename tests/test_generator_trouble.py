@@ -16,7 +16,7 @@ from harness import EXPERIMENTS, RESULT
 from pytest_tfserving.load.bounds import CLEARED
 from pytest_tfserving.load.generator.neighbours import Neighbours
 from pytest_tfserving.load.lateness import Lateness
-from pytest_tfserving.load.result import Arrivals, CpuUse, Generator, Result
+from pytest_tfserving.load.result import CpuUse, Generator, Result, ScheduleAdherence
 from pytest_tfserving.slo.language import Slo
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def troubled(**changes: Any) -> Result:
 
 
 def open_loop(**changes: Any) -> Result:
-    arrivals = Arrivals(100.0, 100.0, 0, 0.1, 0.2, 0.3)
+    arrivals = ScheduleAdherence(100.0, 100.0, 0, 0.1, 0.2, 0.3)
     return troubled(profile={**RESULT.profile, "rate": 100.0}, arrivals=arrivals, **changes)
 
 

@@ -12,8 +12,8 @@ import pytest
 import planted
 from harness import EXPERIMENTS, RESULT
 from pytest_tfserving.load.result import CpuUse, Result
-from pytest_tfserving.measurement.search import Found, Probe
-from pytest_tfserving.plugin.given import GivenFound, GivenResult, too_little
+from pytest_tfserving.measurement.search import SearchResult, Trial
+from pytest_tfserving.plugin.given import GivenResult, GivenSearchResult, too_little
 from pytest_tfserving.slo.language import Decision, Slo, Undecided
 from pytest_tfserving.statistics.latencies import Latencies
 
@@ -85,9 +85,9 @@ def test_percentiles_of_the_latencies_are_reported_too() -> None:
 
 def test_what_a_search_found_is_reported_likewise() -> None:
     seen: list[str] = []
-    found = Found(4.0, confirmed=True, probes=(Probe(4.0, holds=True),))
+    found = SearchResult(4.0, confirmed=True, probes=(Trial(4.0, holds=True),))
 
-    given = GivenFound.reporting(found, lambda figure, _: seen.append(figure))
+    given = GivenSearchResult.reporting(found, lambda figure, _: seen.append(figure))
 
     assert (given.knee, given.confirmed, given.table()) == (4.0, True, found.table())
     assert str(given) == str(found)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pytest_tfserving.statistics.intervals import overlap
-from pytest_tfserving.statistics.span import Part
+from pytest_tfserving.statistics.span import SpanStatistics
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 def part_of(
     finished_s: NDArray[np.float64], latencies_ms: NDArray[np.float64], start_s: float, end_s: float
-) -> Part:
-    part, failed = Part(start_s, end_s), np.zeros(len(finished_s), bool)
+) -> SpanStatistics:
+    part, failed = SpanStatistics(start_s, end_s), np.zeros(len(finished_s), bool)
     part.add(finished_s, latencies_ms, failed)
     part.close()
     part.see_again(finished_s, latencies_ms, failed)
     return part
 
 
-def even(latencies_ms: NDArray[np.float64]) -> Part:
+def even(latencies_ms: NDArray[np.float64]) -> SpanStatistics:
     """Requests that end a millisecond apart."""
     count = len(latencies_ms)
     return part_of((np.arange(count) + 0.5) / 1000, latencies_ms, 0, count / 1000)
@@ -62,7 +62,7 @@ def test_a_rate_is_inside_its_interval() -> None:
 
 def test_an_error_rate_has_an_interval_and_an_effective_size() -> None:
     finished_s, failed = np.arange(2000) / 100, np.arange(2000) % 50 == 0
-    part = Part(0, 20)
+    part = SpanStatistics(0, 20)
     part.add(finished_s, np.ones(2000), failed)
     part.close()
     intervals, n_eff = part.intervals()
@@ -84,7 +84,7 @@ def test_blocks_may_come_in_any_order() -> None:
     """As the files of several load processes do: one after the other."""
     random = np.random.default_rng(9)
     finished_s, latencies_ms = np.sort(random.uniform(0, 60, 5000)), random.exponential(10, 5000)
-    whole, split = part_of(finished_s, latencies_ms, 10, 60), Part(10, 60)
+    whole, split = part_of(finished_s, latencies_ms, 10, 60), SpanStatistics(10, 60)
     blocks = [
         (finished_s[at::3], latencies_ms[at::3], np.zeros(len(finished_s[at::3]), bool)) for at in (2, 0, 1)
     ]

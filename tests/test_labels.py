@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from pytest_tfserving.targets.common.ownership import (
     EXPERIMENT,
     OWNER,
-    Leftovers,
+    OrphanRule,
     Owner,
-    Tags,
+    OwnershipLabels,
     label_value,
     selector,
 )
@@ -30,7 +30,7 @@ VALID_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?")
 LATER = datetime.now(UTC) + timedelta(days=2)
 
 
-def carried(tags: Tags) -> dict[str, str]:
+def carried(tags: OwnershipLabels) -> dict[str, str]:
     return {**tags.labels, **tags.annotations}
 
 
@@ -54,57 +54,57 @@ def test_any_text_becomes_a_label_that_kubernetes_takes(text: str) -> None:
 
 
 def test_an_experiments_name_stays_as_it_is() -> None:
-    assert Tags("8cpu-16gb-2n-interop4").labels[EXPERIMENT] == "8cpu-16gb-2n-interop4"
+    assert OwnershipLabels("8cpu-16gb-2n-interop4").labels[EXPERIMENT] == "8cpu-16gb-2n-interop4"
 
 
 def test_no_two_deployments_have_one_run_id() -> None:
-    assert len({Tags("e").run for _ in range(100)}) == 100
+    assert len({OwnershipLabels("e").run for _ in range(100)}) == 100
 
 
 def test_the_selector_finds_the_run_and_nothing_else() -> None:
-    mine, other = Tags("e"), Tags("e")
+    mine, other = OwnershipLabels("e"), OwnershipLabels("e")
 
     assert selector(mine.run).items() <= mine.labels.items()
     assert not selector(mine.run).items() <= other.labels.items()
 
 
 def test_what_a_running_process_has_made_is_never_left_over() -> None:
-    mine = carried(Tags("e", lifetime=timedelta(0)))
+    mine = carried(OwnershipLabels("e", lifetime=timedelta(0)))
 
-    assert not Leftovers(now=LATER).include(mine)
+    assert not OrphanRule(now=LATER).include(mine)
 
 
 def test_what_an_ended_process_has_made_is_left_over_at_once() -> None:
-    assert Leftovers().include(carried(Tags("e", owner=ended_owner())))
+    assert OrphanRule().include(carried(OwnershipLabels("e", owner=ended_owner())))
 
 
 def test_a_process_id_that_is_used_again_does_not_keep_it() -> None:
     earlier = Owner(Owner.this_process().host, os.getpid(), psutil.Process().create_time() - 3600)
 
-    assert Leftovers().include(carried(Tags("e", owner=earlier)))
+    assert OrphanRule().include(carried(OwnershipLabels("e", owner=earlier)))
 
 
 def test_what_another_machine_has_made_is_left_over_when_its_time_is_up() -> None:
-    theirs = carried(Tags("e", owner=ELSEWHERE))
+    theirs = carried(OwnershipLabels("e", owner=ELSEWHERE))
 
-    assert not Leftovers().include(theirs)
-    assert Leftovers(now=LATER).include(theirs)
+    assert not OrphanRule().include(theirs)
+    assert OrphanRule(now=LATER).include(theirs)
 
 
 @pytest.mark.parametrize("keep", ["always", "on-failure"])
 def test_what_was_kept_stays_until_its_time_is_up_or_it_is_asked_for(keep: str) -> None:
-    kept = carried(Tags("e", keep=keep, owner=ended_owner()))
+    kept = carried(OwnershipLabels("e", keep=keep, owner=ended_owner()))
 
-    assert not Leftovers().include(kept)
-    assert Leftovers(kept=True).include(kept)
-    assert Leftovers(now=LATER).include(kept)
+    assert not OrphanRule().include(kept)
+    assert OrphanRule(kept=True).include(kept)
+    assert OrphanRule(now=LATER).include(kept)
 
 
 def test_a_run_that_is_named_is_the_only_one() -> None:
-    mine, other = Tags("e"), Tags("e", owner=ended_owner())
+    mine, other = OwnershipLabels("e"), OwnershipLabels("e", owner=ended_owner())
 
-    assert Leftovers(run=mine.run).include(carried(mine))
-    assert not Leftovers(run=mine.run).include(carried(other))
+    assert OrphanRule(run=mine.run).include(carried(mine))
+    assert not OrphanRule(run=mine.run).include(carried(other))
 
 
 @pytest.mark.parametrize(
@@ -117,8 +117,8 @@ def test_a_run_that_is_named_is_the_only_one() -> None:
     ],
 )
 def test_a_strangers_object_is_never_left_over(strangers: dict[str, str]) -> None:
-    assert not Leftovers(now=LATER, kept=True).include(strangers)
-    assert not Leftovers(run="1").include(strangers)
+    assert not OrphanRule(now=LATER, kept=True).include(strangers)
+    assert not OrphanRule(run="1").include(strangers)
 
 
 @pytest.mark.parametrize(
@@ -139,10 +139,10 @@ def test_a_strangers_object_is_never_left_over(strangers: dict[str, str]) -> Non
     ids=lambda owner: owner[:50],
 )
 def test_an_owner_that_cannot_be_read_counts_as_one_elsewhere(owner: str) -> None:
-    unreadable = {**carried(Tags("e")), OWNER: owner}
+    unreadable = {**carried(OwnershipLabels("e")), OWNER: owner}
 
-    assert not Leftovers().include(unreadable)
-    assert Leftovers(now=LATER).include(unreadable)
+    assert not OrphanRule().include(unreadable)
+    assert OrphanRule(now=LATER).include(unreadable)
 
 
 @pytest.mark.parametrize("pid", [-1, 10**30])
@@ -153,13 +153,13 @@ def test_a_process_that_no_system_has_does_not_run(pid: int) -> None:
 
 
 def test_an_expiry_that_cannot_be_read_is_none() -> None:
-    unreadable = {**carried(Tags("e", owner=ELSEWHERE)), "pytest-tfserving/expires-at": "soon"}
+    unreadable = {**carried(OwnershipLabels("e", owner=ELSEWHERE)), "pytest-tfserving/expires-at": "soon"}
 
-    assert not Leftovers(now=LATER).include(unreadable)
+    assert not OrphanRule(now=LATER).include(unreadable)
 
 
 def test_the_owner_is_this_process() -> None:
-    owner = json.loads(Tags("e").annotations[OWNER])
+    owner = json.loads(OwnershipLabels("e").annotations[OWNER])
 
     assert owner["pid"] == os.getpid()
     assert Owner(**owner).is_running

@@ -12,9 +12,9 @@ import pytest
 from pytest_tfserving import __version__
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.experiments.experiment import LoadPods, NodeRequirements
-from pytest_tfserving.load.generator.generator import LoadChild
-from pytest_tfserving.load.generator.local_host import Local
-from pytest_tfserving.targets.common.ownership import RUN, Tags
+from pytest_tfserving.load.generator.generator import LoadGenerator
+from pytest_tfserving.load.generator.local_host import LocalHost
+from pytest_tfserving.targets.common.ownership import RUN, OwnershipLabels
 from pytest_tfserving.targets.kubernetes.load_manifests import (
     MASTER,
     WORKERS,
@@ -26,7 +26,7 @@ from pytest_tfserving.targets.kubernetes.load_manifests import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-TAGS = Tags("an-experiment")
+TAGS = OwnershipLabels("an-experiment")
 
 
 def jobs(workers: int, **more: Any) -> dict[str, dict[str, Any]]:
@@ -93,7 +93,7 @@ class Said:
         return ""
 
 
-class Elsewhere(Local):
+class Elsewhere(LocalHost):
     """A place of one process that was there before."""
 
     def __init__(self, process: Said) -> None:
@@ -125,5 +125,5 @@ class Elsewhere(Local):
 def test_what_cannot_make_load_is_refused(tmp_path: Path, first: dict[str, Any], problem: str) -> None:
     place = Elsewhere(Said(tmp_path, **first))
 
-    with LoadChild(tmp_path, place=place) as child, pytest.raises(ConfigurationError, match=problem):
+    with LoadGenerator(tmp_path, place=place) as child, pytest.raises(ConfigurationError, match=problem):
         child.wait_until_ready()

@@ -15,9 +15,9 @@ from pytest_tfserving.deployment.deployment import Deployment, Endpoint
 from pytest_tfserving.experiments.experiment import Experiment, LoadPods, ServingOptions, Shape
 from pytest_tfserving.experiments.load_profile import LoadProfile
 from pytest_tfserving.load.generator import run as runner
-from pytest_tfserving.load.generator.generator import LoadChild
-from pytest_tfserving.load.worker.replay_buffer import Said
-from pytest_tfserving.targets.common.ownership import Tags
+from pytest_tfserving.load.generator.generator import LoadGenerator
+from pytest_tfserving.load.worker.replay_buffer import ReplayBuffer
+from pytest_tfserving.targets.common.ownership import OwnershipLabels
 from pytest_tfserving.targets.kubernetes.load_manifests import MASTER
 from pytest_tfserving.targets.kubernetes.load_pods import LoadPod, PodPlace
 from server_process import Server, free_port, half_plus_two_plan
@@ -50,8 +50,10 @@ def measured(tmp_path: Path, half_plus_two: Path) -> Callable[[FakeCluster], Res
         with Server("half_plus_two", half_plus_two) as server:
             inside = (Endpoint("127.0.0.1", server.port),)
             deployment = Deployment(experiment, "e", "half_plus_two", "/v1/models/half_plus_two", inside, "")
-            place = PodPlace(fake.connect(), "n", Tags("e"), inside, "image:1", LoadPods(), start_s=60.0)
-            with LoadChild(tmp_path, place=place) as child:
+            place = PodPlace(
+                fake.connect(), "n", OwnershipLabels("e"), inside, "image:1", LoadPods(), start_s=60.0
+            )
+            with LoadGenerator(tmp_path, place=place) as child:
                 child.wait_until_ready()
                 result, _ = runner.run(child, plan, deployment, lambda _: None)
             return result
@@ -119,7 +121,9 @@ def test_of_a_master_all_is_heard_that_it_says_of_how_it_led(tmp_path: Path) -> 
     }
     with FakeCluster() as cluster:
         cluster.start_pod()
-        place = PodPlace(cluster.connect(), "n", Tags("e"), (), "image:1", LoadPods(), start_s=60.0)
+        place = PodPlace(
+            cluster.connect(), "n", OwnershipLabels("e"), (), "image:1", LoadPods(), start_s=60.0
+        )
         pod = LoadPod(place, tmp_path, MASTER, 0, heard.append)
         until(pod.ready.is_set, "the first line")
         pod.write(json.dumps(plan))
@@ -134,7 +138,7 @@ def test_of_a_master_all_is_heard_that_it_says_of_how_it_led(tmp_path: Path) -> 
 
 
 def test_lines_are_kept_up_to_a_limit() -> None:
-    said = Said(most_bytes=24)
+    said = ReplayBuffer(most_bytes=24)
     for number in range(1, 6):
         said.add(f"line {number}\n")
 

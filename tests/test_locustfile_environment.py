@@ -12,7 +12,7 @@ import pytest
 from harness import EXPERIMENTS
 from locust_runs import BEGIN, answers, run_locustfile
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.load.generator.generator import LoadChild
+from pytest_tfserving.load.generator.generator import LoadGenerator
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -289,8 +289,8 @@ def test_a_listener_of_the_end_that_exits_fails_the_run(tmp_path: Path, event: s
         ran = run_locustfile(EXIT_CODE.partition("@events")[0] + text, tmp_path, server)
 
     how = "raised SystemExit: 2" if event == "test_stop" else "set environment.process_exit_code to 2"
-    assert ran.story.aborted == f"the locustfile {tmp_path}/locustfile.py {how}"
-    assert ran.story.end is not None
+    assert ran.run_state.aborted == f"the locustfile {tmp_path}/locustfile.py {how}"
+    assert ran.run_state.end is not None
 
 
 @pytest.mark.parametrize("processes", [1, 2])
@@ -300,7 +300,7 @@ def test_an_exit_code_of_locust_fails_the_run(tmp_path: Path, processes: int) ->
 
     if processes == 1:
         assert ran.causes.keys() == {""}
-    assert ran.story.aborted == (
+    assert ran.run_state.aborted == (
         f"the locustfile {tmp_path}/locustfile.py set environment.process_exit_code to 1"
     )
 
@@ -311,7 +311,7 @@ def test_a_user_that_does_not_stop_hides_no_exit_code(tmp_path: Path) -> None:
     with answers() as server:
         ran = run_locustfile(hung, tmp_path, server)
 
-    assert ran.story.aborted.endswith("set environment.process_exit_code to 1")
+    assert ran.run_state.aborted.endswith("set environment.process_exit_code to 1")
 
 
 def test_an_exception_in_locusts_master_fails_the_run(tmp_path: Path) -> None:
@@ -321,7 +321,7 @@ def test_an_exception_in_locusts_master_fails_the_run(tmp_path: Path) -> None:
     with answers() as server:
         ran = run_locustfile(EXIT_CODE + text, tmp_path, server, users=2, processes=2)
 
-    assert ran.story.aborted == (
+    assert ran.run_state.aborted == (
         f"the locustfile {tmp_path}/locustfile.py raised AssertionError: no master in Locust's master"
     )
 
@@ -377,7 +377,7 @@ def test_what_cannot_be_used_is_refused(
         monkeypatch.setenv(name, value)
 
     with (
-        LoadChild(tmp_path / "load", 1, tmp_path / "locustfile.py") as child,
+        LoadGenerator(tmp_path / "load", 1, tmp_path / "locustfile.py") as child,
         pytest.raises(ConfigurationError) as refused,
     ):
         child.wait_until_ready()

@@ -345,7 +345,7 @@ def test_each_exception_counts_once(tmp_path: Path, client: str) -> None:
         }
     )
     assert len(server.paths) == 10
-    first, *_ = ran.story.tracebacks
+    first, *_ = ran.run_state.tracebacks
     reads = '            answer.json()["in the block"]'
     lines = (tmp_path / "locustfile.py").read_text(encoding="utf-8").splitlines()
     assert first.splitlines() == [
@@ -355,8 +355,8 @@ def test_each_exception_counts_once(tmp_path: Path, client: str) -> None:
         *[line for line in first.splitlines() if set(line) <= {" ", "~", "^"}],
         "KeyError: 'in the block'",
     ]
-    assert len(ran.story.tracebacks) == 10
-    assert all(len(text) < 1000 and "/locust/" not in text for text in ran.story.tracebacks)
+    assert len(ran.run_state.tracebacks) == 10
+    assert all(len(text) < 1000 and "/locust/" not in text for text in ran.run_state.tracebacks)
 
 
 @pytest.mark.parametrize("client", ["FastHttpUser", "HttpUser"])
@@ -375,7 +375,7 @@ def test_an_exception_right_after_a_failed_request_is_shown_and_counts_with_it(
     }
     assert ran.causes.total() == len(server.paths) + 3
     assert {cause: ran.causes[cause] for cause in known} == known
-    last_lines = [text.splitlines()[-1] for text in ran.story.tracebacks]
+    last_lines = [text.splitlines()[-1] for text in ran.run_state.tracebacks]
     assert last_lines == [
         "KeyError: 'predictions'",
         "ValueError: sends nothing",
@@ -433,9 +433,9 @@ def test_what_keeps_users_from_starting_ends_the_run(tmp_path: Path, text: str, 
     with answers() as server:
         ran = run_locustfile(USER + text, tmp_path, server, users=2)
 
-    assert ran.story.aborted == f"the locustfile {tmp_path}/locustfile.py raised {said}"
-    assert len(ran.story.tracebacks) == 1
-    assert ran.story.ended_at_s < 30
+    assert ran.run_state.aborted == f"the locustfile {tmp_path}/locustfile.py raised {said}"
+    assert len(ran.run_state.tracebacks) == 1
+    assert ran.run_state.ended_at_s < 30
 
 
 @pytest.mark.parametrize("code", ["0", "'no quota'"])
@@ -444,9 +444,9 @@ def test_a_user_that_exits_ends_the_run(tmp_path: Path, code: str) -> None:
         ran = run_locustfile(USER + f"        raise SystemExit({code})\n", tmp_path, server)
 
     said = code.strip("'")
-    assert ran.story.aborted == f"the locustfile {tmp_path}/locustfile.py raised SystemExit: {said}"
+    assert ran.run_state.aborted == f"the locustfile {tmp_path}/locustfile.py raised SystemExit: {said}"
     assert ran.causes[""] == len(server.paths)
-    assert "in predict" in ran.story.tracebacks[0]
+    assert "in predict" in ran.run_state.tracebacks[0]
 
 
 def test_users_whose_start_fails_are_shown_not_a_short_run(project: Project) -> None:
@@ -495,5 +495,5 @@ def test_requests_that_are_never_answered_are_failures(tmp_path: Path) -> None:
         ran = run_locustfile(USER, tmp_path, server, users=2, run_time_s=1.5, stall_s=1.0)
 
     assert ran.causes == Counter({"": 20, "no answer until the end": 2})
-    assert ran.story.early_end == "stalled"
+    assert ran.run_state.early_end == "stalled"
     assert DONE not in server.paths

@@ -11,7 +11,7 @@ from pytest_tfserving.experiments.experiment import Experiment, ServingOptions, 
 from pytest_tfserving.experiments.load_profile import LoadProfile
 from pytest_tfserving.load.generator import run as runner
 from pytest_tfserving.load.generator.build_result import outcome
-from pytest_tfserving.load.generator.generator import LoadChild, Plan
+from pytest_tfserving.load.generator.generator import LoadGenerator, LoadPlan
 from pytest_tfserving.load.recorder import read_records
 from pytest_tfserving.statistics.percentiles import KEPT_PERCENTILES
 from server_process import Server, half_plus_two_plan
@@ -27,16 +27,16 @@ def test_percentiles_of_two_processes_are_those_of_all_their_requests(
 ) -> None:
     raw: list[Any] = []
 
-    def kept(plan: Plan, deployment: Deployment, story: Any, records: list[Path], *rest: Any) -> Any:
+    def kept(plan: LoadPlan, deployment: Deployment, run_state: Any, records: list[Path], *rest: Any) -> Any:
         raw.extend(np.array(read_records(path)) for path in records)
-        return outcome(plan, deployment, story, records, *rest)
+        return outcome(plan, deployment, run_state, records, *rest)
 
     monkeypatch.setattr(runner, "outcome", kept)
     profile = LoadProfile("fast", rate=800, run_time_s=4, max_lag_ms=2000, max_cpu_wait=1)
     plan = half_plus_two_plan(profile)
     experiment = Experiment("e", Shape(1, 1, 1), ServingOptions(1, 1), "half_plus_two", "json", profile)
 
-    with Server("half_plus_two", half_plus_two) as server, LoadChild(tmp_path, 2) as child:
+    with Server("half_plus_two", half_plus_two) as server, LoadGenerator(tmp_path, 2) as child:
         endpoint = Endpoint("127.0.0.1", server.port)
         deployment = Deployment(experiment, "e", "half_plus_two", "/v1/models/half_plus_two", (endpoint,), "")
         child.wait_until_ready()

@@ -15,7 +15,7 @@ import pytest
 import planted
 from pytest_tfserving.cli import main
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.measurement.search import Probe, Search
+from pytest_tfserving.measurement.search import Search, Trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,9 +56,9 @@ def test_the_knee_of_an_m_d_c_queue_is_found_within_five_per_cent() -> None:
     for start in (10.0, 1000.0):
         seeds = iter(range(100))
 
-        def attempt(load: float, seeds: object = seeds) -> Probe:
+        def attempt(load: float, seeds: object = seeds) -> Trial:
             p95 = p95_s(load, next(seeds), 20_000)  # type: ignore[call-overload]
-            return Probe(load, p95 < LIMIT_S, load, p95 * 1e3)
+            return Trial(load, p95 < LIMIT_S, load, p95 * 1e3)
 
         found = Search(start, precision=0.02).run(attempt)
 
@@ -68,10 +68,10 @@ def test_the_knee_of_an_m_d_c_queue_is_found_within_five_per_cent() -> None:
 
 
 def sharp(knee: float, tried: list[float] | None = None) -> object:
-    def attempt(load: float) -> Probe:
+    def attempt(load: float) -> Trial:
         if tried is not None:
             tried.append(load)
-        return Probe(load, load <= knee, load)
+        return Trial(load, load <= knee, load)
 
     return attempt
 
@@ -88,10 +88,10 @@ def test_it_stops_at_the_most() -> None:
 def test_a_knee_that_does_not_hold_again_is_not_confirmed() -> None:
     tried: list[float] = []
 
-    def attempt(load: float) -> Probe:
+    def attempt(load: float) -> Trial:
         again = load in tried
         tried.append(load)
-        return Probe(load, load <= 50 and not again)
+        return Trial(load, load <= 50 and not again)
 
     found = Search(10).run(attempt)
 
@@ -103,7 +103,7 @@ def test_a_knee_that_does_not_hold_again_is_not_confirmed() -> None:
 def test_an_interrupted_search_goes_on_where_it_was(tmp_path: Path) -> None:
     state, first, second = tmp_path / "state.json", list[float](), list[float]()
 
-    def breaks(load: float) -> Probe:
+    def breaks(load: float) -> Trial:
         if len(first) == 5:
             raise KeyboardInterrupt
         return sharp(37.0, first)(load)  # type: ignore[operator,no-any-return]

@@ -13,7 +13,7 @@ from pytest_tfserving.plugin.outcomes import explain
 from pytest_tfserving.server_side.observed import ServerSide, cores_by_second, findings, observed
 from pytest_tfserving.server_side.prometheus import growth, parse_metrics
 from pytest_tfserving.slo.language import Slo
-from pytest_tfserving.system.resource_usage import Usage
+from pytest_tfserving.system.resource_usage import ResourceUsage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,9 +45,11 @@ PAGE = """\
 THROTTLED = "its CPU limit throttled it in 50 % of the scheduler's periods, 4.0 s in all"
 
 
-def samples(**rates: float) -> list[tuple[float, Usage]]:
+def samples(**rates: float) -> list[tuple[float, ResourceUsage]]:
     """Ten seconds of usage, twice a second, in which every count grows by so much a second."""
-    return [(at / 2, Usage(**{name: at / 2 * rate for name, rate in rates.items()})) for at in range(21)]  # type: ignore[arg-type]
+    return [
+        (at / 2, ResourceUsage(**{name: at / 2 * rate for name, rate in rates.items()})) for at in range(21)
+    ]  # type: ignore[arg-type]
 
 
 def told(server: ServerSide, errors: Mapping[str, int] | None = None, vcpus: int | None = 2) -> list[str]:
@@ -55,8 +57,8 @@ def told(server: ServerSide, errors: Mapping[str, int] | None = None, vcpus: int
 
 
 def test_only_the_window_counts() -> None:
-    ramp = [(at / 2, Usage(cpu_s=0.0, rss_bytes=900)) for at in range(10)]
-    steady = [(5 + at / 2, Usage(cpu_s=at / 2 * 1.5, rss_bytes=500)) for at in range(11)]
+    ramp = [(at / 2, ResourceUsage(cpu_s=0.0, rss_bytes=900)) for at in range(10)]
+    steady = [(5 + at / 2, ResourceUsage(cpu_s=at / 2 * 1.5, rss_bytes=500)) for at in range(11)]
 
     server = observed([*ramp, *steady], 5.0, 10.0, {})
 
@@ -97,7 +99,7 @@ def test_rates_and_shares_come_from_counts_that_grow(
 
 
 def test_a_count_that_begins_anew_is_not_known() -> None:
-    restarted = [(0.0, Usage(cpu_s=100.0, restarts=0)), (5.0, Usage(cpu_s=1.0, restarts=1))]
+    restarted = [(0.0, ResourceUsage(cpu_s=100.0, restarts=0)), (5.0, ResourceUsage(cpu_s=1.0, restarts=1))]
 
     server = observed(restarted, 0.0, 5.0, {})
 

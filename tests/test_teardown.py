@@ -10,23 +10,23 @@ import pytest
 from pytest_tfserving.experiments.experiment import Experiment, ServingOptions, Shape
 from pytest_tfserving.experiments.load_profile import PROFILES
 from pytest_tfserving.settings import Settings
-from pytest_tfserving.targets.common.ownership import RUN, Leftovers, Owner, Tags
-from pytest_tfserving.targets.common.request import Order
+from pytest_tfserving.targets.common.ownership import RUN, OrphanRule, Owner, OwnershipLabels
+from pytest_tfserving.targets.common.request import DeploymentRequest
 from pytest_tfserving.targets.kubernetes.cluster import (
     DEPLOYMENTS,
     JOBS,
     NAMESPACES,
     PODS,
     REPLICA_SETS,
-    Kind,
+    ResourceKind,
 )
-from pytest_tfserving.targets.kubernetes.lifecycle import Objects, sweep
+from pytest_tfserving.targets.kubernetes.lifecycle import DeployedObjects, sweep
 from pytest_tfserving.targets.kubernetes.names import LOAD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-TAGS = Tags("e", owner=Owner("this machine", 1, 0.0))
+TAGS = OwnershipLabels("e", owner=Owner("this machine", 1, 0.0))
 NAMESPACE = f"pytest-tfserving-{TAGS.run}"
 RUNS: dict[str, Any] = {"running": {}}
 STARTS: dict[str, Any] = {"waiting": {"reason": "ContainerCreating"}}
@@ -45,11 +45,13 @@ def thing(
 class Scripted:
     """A cluster that is in its next moment each time its Pods are asked for, and notes what is deleted."""
 
-    def __init__(self, *moments: dict[Kind, list[dict[str, Any]]]) -> None:
+    def __init__(self, *moments: dict[ResourceKind, list[dict[str, Any]]]) -> None:
         self._moments = list(moments)
         self.deleted: list[str] = []
 
-    def items(self, kind: Kind, _: str = "", labels: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+    def items(
+        self, kind: ResourceKind, _: str = "", labels: Mapping[str, str] | None = None
+    ) -> list[dict[str, Any]]:
         """The objects of a kind with those labels, at this moment."""
         found = [
             each
@@ -60,7 +62,7 @@ class Scripted:
             self._moments.pop(0)
         return found
 
-    def delete(self, kind: Kind, _: str, name: str, **__: Any) -> bool:
+    def delete(self, kind: ResourceKind, _: str, name: str, **__: Any) -> bool:
         """Note it; namespaces with what was left at that moment."""
         pods = [each["metadata"]["name"] for each in self._moments[0].get(PODS, [])]
         self.deleted.append(f"{kind.plural}/{name}" + (f" with {pods}" if kind is NAMESPACES else ""))
@@ -75,11 +77,11 @@ LOAD_POD_RUNS = {PODS: [thing("load", {LOAD: TAGS.run}, RUNS, goes=True)]}
 
 
 @pytest.fixture
-def order(tmp_path: Path) -> Order:
+def order(tmp_path: Path) -> DeploymentRequest:
     experiment = Experiment(
         "e", Shape(1, 1, 1), ServingOptions(1, 1), "model", "json", PROFILES["smoke"], target="kubernetes"
     )
-    return Order(
+    return DeploymentRequest(
         experiment=experiment,
         settings=Settings.__new__(Settings),
         model_path=Path,
@@ -104,27 +106,27 @@ def order(tmp_path: Path) -> Order:
     ],
 )
 def test_the_namespace_goes_when_no_pod_runs_and_none_will_be_made(
-    order: Order, moments: list[dict[Kind, list[dict[str, Any]]]]
+    order: DeploymentRequest, moments: list[dict[ResourceKind, list[dict[str, Any]]]]
 ) -> None:
     cluster: Any = Scripted(*moments)
 
-    with Objects(cluster, order, TAGS):
+    with DeployedObjects(cluster, order, TAGS):
         pass
 
     assert cluster.deleted[-1] == f"namespaces/{NAMESPACE} with []"
 
 
-def test_a_pod_that_has_ended_is_not_waited_for(order: Order) -> None:
+def test_a_pod_that_has_ended_is_not_waited_for(order: DeploymentRequest) -> None:
     cluster: Any = Scripted(OLD_POD_GOES)
 
-    with Objects(cluster, order, TAGS):
+    with DeployedObjects(cluster, order, TAGS):
         pass
 
     assert cluster.deleted == ["pods/old", f"namespaces/{NAMESPACE} with ['old']"]
 
 
 @pytest.mark.parametrize("maker", [DEPLOYMENTS, JOBS])
-def test_a_sweep_waits_likewise(maker: Kind) -> None:
+def test_a_sweep_waits_likewise(maker: ResourceKind) -> None:
     namespace = {NAMESPACES: [thing(NAMESPACE, TAGS.labels)]}
     made = namespace | {maker: [thing("x", TAGS.labels)]}
     cluster: Any = Scripted(
@@ -134,7 +136,7 @@ def test_a_sweep_waits_likewise(maker: Kind) -> None:
         namespace,
     )
 
-    sweep(cluster, Leftovers(run=TAGS.run))
+    sweep(cluster, OrphanRule(run=TAGS.run))
 
     assert cluster.deleted[0] == f"{maker.plural}/x"
     assert cluster.deleted[-1] == f"namespaces/{NAMESPACE} with []"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.slo.language import SloSet as SloSet
 
 # Imported when they are asked for: every pytest run and every child process imports this package.
-_PLACES = {
+_EXPORTS = {
     "BatchingParameters": "experiments.experiment",
     "Deployment": "deployment.deployment",
     "Experiment": "experiments.experiment",
@@ -35,6 +35,6 @@ _PLACES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
+    if name not in _EXPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_EXPORTS[name]}"), name)

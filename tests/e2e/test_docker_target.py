@@ -15,7 +15,7 @@ import pytest
 
 from harness import PATIENCE_S, TESTS, until
 from needs import IMAGE
-from pytest_tfserving.targets.common.ownership import EXPERIMENT, MANAGED_BY, OWNER, RUN, US, Tags
+from pytest_tfserving.targets.common.ownership import EXPERIMENT, MANAGED_BY, OWNER, RUN, US, OwnershipLabels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,7 +153,7 @@ def test_what_a_killed_run_left_goes_at_the_next_start_and_a_strangers_stays(
         {},
         {MANAGED_BY: "somebody", RUN: left.labels[RUN], EXPERIMENT: left.labels[EXPERIMENT]},
         {MANAGED_BY: US},
-        {**Tags("living").labels, **Tags("living").annotations},
+        {**OwnershipLabels("living").labels, **OwnershipLabels("living").annotations},
     ]
     for number, labels in enumerate(strangers):
         made.append(f"tfserving-{left.labels[RUN]}-stranger{number}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_tfserving.targets.common.ownership import Owner, Tags
+from pytest_tfserving.targets.common.ownership import Owner, OwnershipLabels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +56,7 @@ def test_a_namespace_that_is_not_there(small: Project, cluster: Kubectl) -> None
 
 
 def test_a_namespace_of_another_run(small: Project, cluster: Kubectl, namespace: str) -> None:
-    tags = Tags("another", owner=Owner("another machine", 1, 0.0))
+    tags = OwnershipLabels("another", owner=Owner("another machine", 1, 0.0))
     meta = {"name": namespace, "labels": tags.labels, "annotations": tags.annotations}
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": meta})
 

@@ -17,7 +17,7 @@ import pytest
 from harness import PATIENCE_S, TESTS, until
 from kubectl import carried
 from needs import API_SERVER, run_given
-from pytest_tfserving.targets.common.ownership import MANAGED_BY, OWNER, RUN, US, Owner, Tags
+from pytest_tfserving.targets.common.ownership import MANAGED_BY, OWNER, RUN, US, Owner, OwnershipLabels
 from pytest_tfserving.targets.kubernetes.cluster_lock import NAME, NAMESPACE
 
 if TYPE_CHECKING:
@@ -267,8 +267,8 @@ def test_what_a_killed_run_left_goes_at_the_next_start_and_a_strangers_stays(
     (left,) = [each for each in cluster.of_process(killed.process.pid) if each["kind"] == "Namespace"]
     run = carried(left)[RUN]
     elsewhere = Owner("another machine", 1, 0.0)
-    living = Tags("living", owner=elsewhere)
-    expired = Tags("expired", owner=elsewhere, lifetime=timedelta(seconds=-1))
+    living = OwnershipLabels("living", owner=elsewhere)
+    expired = OwnershipLabels("expired", owner=elsewhere, lifetime=timedelta(seconds=-1))
     strangers += [
         config_map("nobodys", {}, {}),
         config_map("somebodys", {MANAGED_BY: "somebody", RUN: run}, {OWNER: carried(left)[OWNER]}),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pytest_tfserving.load.generator.generator import LoadChild
+    from pytest_tfserving.load.generator.generator import LoadGenerator
 
 pytestmark = pytest.mark.needs("long-runs")
 
@@ -121,7 +121,7 @@ def test_a_worker_that_comes_late_is_waited_for(tmp_path: Path, port: int) -> No
     """What is before all users run is not measured."""
     late_s = 3.0
 
-    def stop_at_once(child: LoadChild) -> None:
+    def stop_at_once(child: LoadGenerator) -> None:
         os.kill(child.pids[1], signal.SIGSTOP)
         threading.Timer(late_s, os.kill, [child.pids[1], signal.SIGCONT]).start()
 
@@ -157,7 +157,7 @@ def test_a_rate_that_the_generator_cannot_reach_never_passes(tmp_path: Path, por
 
 
 def test_requests_that_are_lost_are_told(tmp_path: Path, port: int) -> None:
-    def lose(child: LoadChild) -> None:
+    def lose(child: LoadGenerator) -> None:
         os.truncate(child.records[0], 0)
 
     result = misbehaved(

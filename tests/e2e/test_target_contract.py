@@ -12,7 +12,7 @@ import pytest
 
 from harness import until
 from needs import IMAGE
-from pytest_tfserving.targets.common.ownership import MANAGED_BY, US, Leftovers
+from pytest_tfserving.targets.common.ownership import MANAGED_BY, US, OrphanRule
 from server_process import Server
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def kill(serving):
         ours = self._engine.containers.list(
             all=True, filters={"label": f"{MANAGED_BY}={US}"}, ignore_removed=True
         )
-        return [str(each.name) for each in ours if Leftovers(kept=True).include(each.labels)]
+        return [str(each.name) for each in ours if OrphanRule(kept=True).include(each.labels)]
 
 
 class Kubernetes(Target):

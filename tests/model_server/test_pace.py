@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from pytest_tfserving.model_server.inline_policy import Pace
+from pytest_tfserving.model_server.inline_policy import InlinePolicy
 
 
-def _in_threads(pace: Pace, run_s: float, runs: int) -> None:
+def _in_threads(pace: InlinePolicy, run_s: float, runs: int) -> None:
     for _ in range(runs):
         pace.took_in_thread(run_s)
 
 
-def _on_loop(pace: Pace, run_s: float, runs: int, cpu_s: float = 0.0001) -> None:
+def _on_loop(pace: InlinePolicy, run_s: float, runs: int, cpu_s: float = 0.0001) -> None:
     for _ in range(runs):
         pace.took_on_loop(run_s, cpu_s)
 
 
-def _short() -> Pace:
-    pace = Pace()
+def _short() -> InlinePolicy:
+    pace = InlinePolicy()
     _in_threads(pace, 0.0001, 20)
     assert pace.is_short
     return pace
 
 
 def test_short_runs_come_to_the_loop_after_a_trial() -> None:
-    pace = Pace()
+    pace = InlinePolicy()
     _in_threads(pace, 0.0001, 19)
     assert not pace.is_short
     # Runs that waited for others do not count against it.
@@ -32,7 +32,7 @@ def test_short_runs_come_to_the_loop_after_a_trial() -> None:
 
 
 def test_long_runs_never_do() -> None:
-    pace = Pace()
+    pace = InlinePolicy()
     _in_threads(pace, 0.001, 1000)
     assert not pace.is_short
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import gevent
 
 from pytest_tfserving.load.recorder import FIELDS, Recorder
-from pytest_tfserving.load.worker.users.sender import AnswerJudge, Requester, connections
+from pytest_tfserving.load.worker.users.sender import AnswerJudge, RequestSender, connections
 from pytest_tfserving.protocols.answer import ExpectedAnswer
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class RecordedUser:
         profile = {"grpc_channels": 0, "request_timeout_s": timeout_s}
         connect = connections([{**endpoint, "path": "/v1/models/half:predict"}], b"{}", profile, MOST_BYTES)
         self._connection: Any = connect(0)
-        self._requester = Requester(loop, self._connection)
+        self._requester = RequestSender(loop, self._connection)
 
     def send(self) -> str:
         """Send one request; return the cause that was recorded for it, empty for a right answer."""

@@ -45,7 +45,7 @@ _MS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class PartLengths:
     """Lengths of the parts of a calibration.
 
     Attributes:
@@ -65,7 +65,7 @@ class Schedule:
     gate_run_s: float
 
     @classmethod
-    def of(cls, whole_s: float) -> Schedule:
+    def of(cls, whole_s: float) -> PartLengths:
         """Return the schedule for a calibration of ``whole_s`` seconds; pieces of work get most of it."""
         floor_s = min(max(0.02 * whole_s, _SHORTEST_LOAD_S), 5.0)
         known_runs = 1 if whole_s < _SHORT_S else 2
@@ -85,7 +85,7 @@ class Calibrator:
         say: called often, with a text about the current part.
     """
 
-    def __init__(self, schedule: Schedule, folder: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, schedule: PartLengths, folder: Path, say: Callable[[str], None]) -> None:
         self._schedule = schedule
         self._folder = folder
         self._say = say

@@ -17,12 +17,12 @@ from pytest_tfserving.deployment.deployment import Deployment, Endpoint
 from pytest_tfserving.errors import DeploymentError, LoadError
 from pytest_tfserving.experiments.experiment import Experiment, ServingOptions, Shape
 from pytest_tfserving.experiments.load_profile import LoadProfile
-from pytest_tfserving.load.generator.generator import LoadChild, Plan
+from pytest_tfserving.load.generator.generator import LoadGenerator, LoadPlan
 from pytest_tfserving.load.generator.run import run
 from pytest_tfserving.protocols.answer import ExpectedAnswer
 from pytest_tfserving.protocols.client import wait_until_available
 from pytest_tfserving.slo.language import Slo, Verdict
-from pytest_tfserving.slo.monitor import DEFAULT_ALPHA, Decider
+from pytest_tfserving.slo.monitor import DEFAULT_ALPHA, SloMonitor
 from pytest_tfserving.system.processes import CAN_PIN, ChildProcess, available_cores
 
 if TYPE_CHECKING:
@@ -187,8 +187,8 @@ class LoadPath:
         rows: list[dict[str, Any]] = []
         verdicts: list[Verdict] = []
         for _ in range(runs):
-            decider = Decider(slos, DEFAULT_ALPHA, has_baseline=False, noise_memory_s=noise_memory_s)
-            result = self._loaded(_GATE_USERS, run_time_s, decider)
+            monitor = SloMonitor(slos, DEFAULT_ALPHA, has_baseline=False, noise_memory_s=noise_memory_s)
+            result = self._loaded(_GATE_USERS, run_time_s, monitor)
             judged = {each.slo.text: each.verdict for each in result.judge(slos)}
             rows.append({"p95_ms": result.p95_ms, "rps": result.rps, "verdicts": judged})
             verdicts += judged.values()
@@ -204,17 +204,17 @@ class LoadPath:
             invalid=verdicts.count(Verdict.INVALID),
         )
 
-    def _loaded(self, users: int, run_time_s: float, decider: Decider | None = None) -> Result:
+    def _loaded(self, users: int, run_time_s: float, monitor: SloMonitor | None = None) -> Result:
         profile = LoadProfile(
             "calibrate", users=users, spawn_rate=users, run_time_s=run_time_s, max_cpu_wait=1
         )
-        plan = Plan(
+        plan = LoadPlan(
             profile=profile, body=_BODY, path=f"{_PATH}:predict", expected=_EXPECTED, stall_s=_STALL_S
         )
-        with LoadChild(self._folder) as child:
+        with LoadGenerator(self._folder) as child:
             child.wait_until_ready()
             deployment = _deployment(self._server, profile)
-            result, interrupted = run(child, plan, deployment, lambda _: self._progress(), decider)
+            result, interrupted = run(child, plan, deployment, lambda _: self._progress(), monitor)
         if interrupted:
             raise KeyboardInterrupt
         if result.aborted or not result.successes:

@@ -17,7 +17,7 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 
 )
 
 
-class Connection(asyncio.Protocol):
+class StandInConnection(asyncio.Protocol):
     """Connection on which every request gets the same response."""
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Connection(asyncio.Protocol):
 
 async def main() -> None:
     """Serve until the process is ended."""
-    server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(StandInConnection, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201 - its parent reads it
     await server.serve_forever()
 

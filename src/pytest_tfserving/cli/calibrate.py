@@ -72,15 +72,15 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _measured(whole_s: float) -> dict[str, Any]:
-    from pytest_tfserving.calibration.calibrate import Calibrator, Schedule
-    from pytest_tfserving.system.machine_lock import Lane
+    from pytest_tfserving.calibration.calibrate import Calibrator, PartLengths
+    from pytest_tfserving.system.machine_lock import MachineLock
 
     with (
         tempfile.TemporaryDirectory(prefix="pytest-tfserving-calibrate-") as folder,
-        Lane().turn("calibrate", lambda text: print(text, file=sys.stderr), whole_s),
+        MachineLock().turn("calibrate", lambda text: print(text, file=sys.stderr), whole_s),
         _Progress(whole_s) as progress,
     ):
-        return Calibrator(Schedule.of(whole_s), Path(folder), progress).measure()
+        return Calibrator(PartLengths.of(whole_s), Path(folder), progress).measure()
 
 
 def _write_page(path: Path, content: dict[str, Any]) -> None:

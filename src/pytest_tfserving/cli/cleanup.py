@@ -10,7 +10,7 @@ from pytest_tfserving.errors import ConfigurationError, TFServingError
 from pytest_tfserving.experiments.experiment import TARGET_NAMES
 from pytest_tfserving.plugin.options import read_settings
 from pytest_tfserving.targets import target_of
-from pytest_tfserving.targets.common.ownership import Leftovers
+from pytest_tfserving.targets.common.ownership import OrphanRule
 
 if TYPE_CHECKING:
     import argparse
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Sweep every target that can be swept; an unreachable target is an error only if it was requested."""
-    leftovers = Leftovers(run=options.run_id, kept=options.kept)
+    leftovers = OrphanRule(run=options.run_id, kept=options.kept)
     for name in [options.target] if options.target else TARGET_NAMES:
         target = target_of(_settings(name, options))
         if not target.leaves_objects:

@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from pytest_tfserving.deployment.generator_host import Place
+    from pytest_tfserving.deployment.generator_host import GeneratorHost
     from pytest_tfserving.deployment.pulses import Pulses
     from pytest_tfserving.experiments.experiment import Experiment
-    from pytest_tfserving.system.resource_usage import Usage
+    from pytest_tfserving.system.resource_usage import ResourceUsage
 
 _LOOK_S = 0.05
 
@@ -103,7 +103,7 @@ class Deployment:
     via: str
     grpc_endpoints: tuple[Endpoint, ...] = ()
     generator_cores: frozenset[int] = frozenset()
-    load_place: Place | None = None
+    load_place: GeneratorHost | None = None
     unfit: str = ""
     environment: Mapping[str, Any] = field(default_factory=dict)
     failure: Callable[[], str] = _nothing_failed
@@ -112,7 +112,7 @@ class Deployment:
     evidence: Callable[[], Evidence] = _no_evidence
     pulses: Callable[[Path], Pulses | None] = _no_pulses
     right_answer: Callable[[], Any] = _unknown
-    usage: Callable[[], Usage | None] = _unknown
+    usage: Callable[[], ResourceUsage | None] = _unknown
 
     @property
     def loaded(self) -> tuple[Endpoint, ...]:

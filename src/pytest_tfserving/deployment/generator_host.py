@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Hear: TypeAlias = "Callable[[dict[str, Any] | None], None]"
 
 
-class Process(Protocol):
+class LoadProcess(Protocol):
     """A load process that was started.
 
     Attributes:
@@ -41,22 +41,22 @@ class Process(Protocol):
         """Return how the process ended; empty while it runs."""
 
 
-class Team(Protocol):
+class WorkerPool(Protocol):
     """The processes of one run of load: one process, or several workers and Locust's master."""
 
     @property
-    def workers(self) -> Sequence[Process]:
+    def workers(self) -> Sequence[LoadProcess]:
         """Processes that send requests."""
 
     @property
-    def master(self) -> Process | None:
+    def master(self) -> LoadProcess | None:
         """Locust's master; None with a single worker."""
 
     def master_address(self) -> tuple[str, int]:
         """Return the host and the port at which workers reach the master."""
 
 
-class Place(Protocol):
+class GeneratorHost(Protocol):
     """A host that can run load processes."""
 
     @property
@@ -79,7 +79,7 @@ class Place(Protocol):
 
     def team(
         self, folder: Path, processes: int, locustfile: Path | None, hear: Callable[[int], Hear]
-    ) -> AbstractContextManager[Team]:
+    ) -> AbstractContextManager[WorkerPool]:
         """Start processes; leaving the context ends those that still run.
 
         Args:

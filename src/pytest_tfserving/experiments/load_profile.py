@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.errors import ConfigurationError, nearest
 from pytest_tfserving.experiments.arrivals import DISTRIBUTIONS
-from pytest_tfserving.experiments.load_shape import CONSTANT, Shape
+from pytest_tfserving.experiments.load_shape import CONSTANT, LoadShape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,7 +107,7 @@ class LoadProfile:
 
     def _take_level_of_shape(self) -> None:
         """Set the users, or the rate if it is given, to the highest level of the shape."""
-        highest = Shape.parse(self.shape).highest
+        highest = LoadShape.parse(self.shape).highest
         if not highest:
             return
         level = "rate" if self.rate else "users"
@@ -156,17 +156,17 @@ class LoadProfile:
     @property
     def has_plateau(self) -> bool:
         """True if the part of the run that is judged has one level."""
-        return Shape.parse(self.shape).kind in (CONSTANT, "steps")
+        return LoadShape.parse(self.shape).kind in (CONSTANT, "steps")
 
     @property
     def stages(self) -> tuple[Stage, ...]:
         """Parts of the run with their levels."""
-        return Shape.parse(self.shape).stages(self.rate or self.users, self.run_time_s)
+        return LoadShape.parse(self.shape).stages(self.rate or self.users, self.run_time_s)
 
     @property
     def judged_from_s(self) -> float:
         """Second at which the judged part of the run begins: the last step of steps, else 0."""
-        return self.stages[-1].start_s if Shape.parse(self.shape).kind == "steps" else 0.0
+        return self.stages[-1].start_s if LoadShape.parse(self.shape).kind == "steps" else 0.0
 
     @property
     def ramp_s(self) -> float:
@@ -192,7 +192,7 @@ def _other_loop(profile: LoadProfile, overrides: Mapping[str, Any]) -> dict[str,
         given_way = {"users": 0, "think_time_s": 0.0, "pace_s": 0.0}
     elif "users" in overrides and "rate" not in overrides:
         given_way = {"rate": 0.0}
-    elif "shape" in overrides and (highest := Shape.parse(overrides["shape"]).highest):
+    elif "shape" in overrides and (highest := LoadShape.parse(overrides["shape"]).highest):
         given_way = {"rate": highest} if profile.is_open else {"users": 0}
     else:
         return {}

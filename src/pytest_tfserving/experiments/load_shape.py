@@ -31,7 +31,7 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class LoadShape:
     """A shape and its levels.
 
     Attributes:
@@ -43,7 +43,7 @@ class Shape:
     levels: tuple[float, ...]
 
     @classmethod
-    def parse(cls, text: str) -> Shape:
+    def parse(cls, text: str) -> LoadShape:
         """Read ``constant``, ``ramp 1:100``, ``steps 1:32:x2``, ``steps 10:50:+10`` or ``spike 10:100``.
 
         Raises:

@@ -85,7 +85,7 @@ class CpuUse:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrivals:
+class ScheduleAdherence:
     """Adherence of an open loop to its schedule, for the requests that were due in the window.
 
     Attributes:
@@ -180,7 +180,7 @@ class Result:
     not_judged: str = ""
     server: ServerSide | None = None
     cpu: CpuUse = CpuUse(unknown="the server's CPU was not read")
-    arrivals: Arrivals | None = None
+    arrivals: ScheduleAdherence | None = None
     alternatives: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     stages: Sequence[Mapping[str, Any]] = ()
     intervals: Mapping[str, Sequence[float]] = field(default_factory=dict)

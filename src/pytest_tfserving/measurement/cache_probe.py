@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_tfserving.deployment.deployment import Deployment
-    from pytest_tfserving.protocols.client import Asker
+    from pytest_tfserving.protocols.client import ModelClient
     from pytest_tfserving.protocols.payload import Payload
 
 # Without a cache, one in 12,870 such series has all eight times of one kind below all of the other kind.
@@ -72,7 +72,7 @@ def _told(same_s: list[float], other_s: list[float]) -> str:
     )
 
 
-def _took_s(asked: Asker, payload: Payload, deployment: Deployment) -> float:
+def _took_s(asked: ModelClient, payload: Payload, deployment: Deployment) -> float:
     """Return how long a successful answer took, in seconds.
 
     Raises:

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 from pytest_tfserving.deployment.load_clock import LoadClock
 from pytest_tfserving.errors import ConfigurationError, DeploymentError, LoadError
 from pytest_tfserving.experiments.load_profile import PROFILES
-from pytest_tfserving.load.generator.generator import LoadChild, Plan
-from pytest_tfserving.load.generator.local_host import Local
+from pytest_tfserving.load.generator.generator import LoadGenerator, LoadPlan
+from pytest_tfserving.load.generator.local_host import LocalHost
 from pytest_tfserving.load.generator.run import as_text, run
 from pytest_tfserving.load.result import Generator, Result, Window
 from pytest_tfserving.measurement.cache_probe import cache_found
 from pytest_tfserving.measurement.environment import environment
 from pytest_tfserving.measurement.server_watch import ServerWatch
 from pytest_tfserving.protocols.client import WARM_UP_REQUESTS, first_answers
-from pytest_tfserving.slo.monitor import DEFAULT_ALPHA, Decider
+from pytest_tfserving.slo.monitor import DEFAULT_ALPHA, SloMonitor
 from pytest_tfserving.statistics import noise_memory
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ _RATE_OF_A_PROCESS = 2000
 
 
 @dataclass(frozen=True)
-class Asked:
+class LoadRequest:
     """The request for one run of load.
 
     Attributes:
@@ -67,7 +67,7 @@ class Asked:
 
 def measure(
     deployment: Deployment,
-    asked: Asked,
+    asked: LoadRequest,
     folder: Path,
     progress: Progress,
 ) -> tuple[Result, bool]:
@@ -82,10 +82,10 @@ def measure(
     profile, payload = asked.profile, asked.payload
     if deployment.unfit:
         profile = PROFILES["smoke"].with_overrides({"request_timeout_s": profile.request_timeout_s})
-    place = deployment.load_place or Local()
+    place = deployment.load_place or LocalHost()
     processes = asked.processes or processes_for(profile, place.most_processes(deployment))
     _refuse_rate_of_own_users(profile, asked)
-    with LoadChild(folder, processes, asked.locustfile, place) as generator:
+    with LoadGenerator(folder, processes, asked.locustfile, place) as generator:
         try:
             timeout_s = min(profile.request_timeout_s, _LONGEST_FIRST_ANSWER_S)
             most_s = WARM_UP_REQUESTS * len(deployment.loaded) * timeout_s
@@ -101,10 +101,10 @@ def measure(
         _refuse_two_shapes(generator, asked)
         plateau = profile.has_plateau and not generator.has_own_shape
         slos = asked.slos if plateau and not deployment.unfit else ()
-        decider = _decider(asked, profile, slos, has_baseline=pulses is not None, plateau=plateau)
+        monitor = _monitor(asked, profile, slos, has_baseline=pulses is not None, plateau=plateau)
         name = deployment.experiment.name
         with ServerWatch(deployment, plan.clock) as server, progress.load(name, profile.run_time_s) as shown:
-            result, interrupted = run(generator, plan, deployment, shown, decider, server.cpu, pulses)
+            result, interrupted = run(generator, plan, deployment, shown, monitor, server.cpu, pulses)
         result = server.seen(result)
     if result.is_measured and not deployment.unfit and (found := cache_found(deployment, payload)):
         result = replace(result, warnings=(*result.warnings, found))
@@ -112,9 +112,11 @@ def measure(
     return (_smoke_only(result, deployment) if deployment.unfit else result), interrupted
 
 
-def _plan(deployment: Deployment, profile: LoadProfile, first: FirstAnswers, pulses: Pulses | None) -> Plan:
+def _plan(
+    deployment: Deployment, profile: LoadProfile, first: FirstAnswers, pulses: Pulses | None
+) -> LoadPlan:
     """Return the plan of the load processes, based on the first answers of a deployment."""
-    return Plan(
+    return LoadPlan(
         profile=profile,
         body=first.request,
         path=f"{deployment.path}:predict",
@@ -125,11 +127,11 @@ def _plan(deployment: Deployment, profile: LoadProfile, first: FirstAnswers, pul
     )
 
 
-def _decider(
-    asked: Asked, profile: LoadProfile, slos: tuple[Slo, ...], *, has_baseline: bool, plateau: bool
-) -> Decider:
+def _monitor(
+    asked: LoadRequest, profile: LoadProfile, slos: tuple[Slo, ...], *, has_baseline: bool, plateau: bool
+) -> SloMonitor:
     """Return what decides ``slos`` while load runs."""
-    return Decider(
+    return SloMonitor(
         slos,
         asked.alpha,
         has_baseline=has_baseline,
@@ -139,7 +141,7 @@ def _decider(
     )
 
 
-def _refuse_rate_of_own_users(profile: LoadProfile, asked: Asked) -> None:
+def _refuse_rate_of_own_users(profile: LoadProfile, asked: LoadRequest) -> None:
     """Raise a ConfigurationError if the profile of a locustfile's users has a rate."""
     if asked.locustfile and profile.is_open:
         raise ConfigurationError(
@@ -148,7 +150,7 @@ def _refuse_rate_of_own_users(profile: LoadProfile, asked: Asked) -> None:
         )
 
 
-def _refuse_two_shapes(generator: LoadChild, asked: Asked) -> None:
+def _refuse_two_shapes(generator: LoadGenerator, asked: LoadRequest) -> None:
     """Raise a ConfigurationError if both the profile and the locustfile have a load shape."""
     if generator.has_own_shape and not asked.profile.is_constant:
         raise ConfigurationError(

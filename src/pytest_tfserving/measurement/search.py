@@ -26,7 +26,7 @@ _MOST_HALVINGS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class Trial:
     """A load that was tried.
 
     Attributes:
@@ -49,7 +49,7 @@ class Probe:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """The outcome of a search: ``knee`` is the largest load that met the SLOs when confirmed; 0 if none did.
 
     ``confirmed`` says whether the first load found met the SLOs twice, and a load a tenth lower too.
@@ -57,10 +57,10 @@ class Found:
 
     knee: float
     confirmed: bool
-    probes: tuple[Probe, ...]
+    probes: tuple[Trial, ...]
 
     @property
-    def curve(self) -> list[Probe]:
+    def curve(self) -> list[Trial]:
         """The loads that were tried, the smallest first."""
         return sorted(self.probes, key=lambda probe: probe.load)
 
@@ -96,7 +96,7 @@ class Search:
     most: float = math.inf
     whole: bool = False
     name: str = ""
-    probes: list[Probe] = field(default_factory=list)
+    probes: list[Trial] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if not 0 < self.start < math.inf:
@@ -108,7 +108,7 @@ class Search:
                 f"a search's most, {self.most:g}, is below the load it starts at, {self.start:g}."
             )
 
-    def run(self, attempt: Callable[[float], Probe], state: Path | None = None) -> Found:
+    def run(self, attempt: Callable[[float], Trial], state: Path | None = None) -> SearchResult:
         """Try loads until the largest one that meets the SLOs is known.
 
         Args:
@@ -147,16 +147,16 @@ class Search:
         middle = self._rounded((low + high) / 2)
         return 0.0 if high <= low * (1 + self.precision) or middle in (low, high) else middle
 
-    def _confirmed(self, knee: float) -> Found:
+    def _confirmed(self, knee: float) -> SearchResult:
         """Try ``knee`` again, and a load a tenth lower, which counts if ``knee`` does not hold again."""
         if not knee:
-            return Found(0.0, confirmed=False, probes=tuple(self.probes))
+            return SearchResult(0.0, confirmed=False, probes=tuple(self.probes))
         again, below = self._holds(knee), self._rounded(_BELOW * knee)
         if not below or below == knee:
-            return Found(knee if again else 0.0, confirmed=again, probes=tuple(self.probes))
+            return SearchResult(knee if again else 0.0, confirmed=again, probes=tuple(self.probes))
         held = self._holds(below)
         found = knee if again and held else below if held else 0.0
-        return Found(found, confirmed=again and held, probes=tuple(self.probes))
+        return SearchResult(found, confirmed=again and held, probes=tuple(self.probes))
 
     def _holds(self, load: float) -> bool:
         known = self._known.pop(0) if self._known else None
@@ -182,13 +182,13 @@ class Search:
         }
 
 
-def _read(path: Path, key: dict[str, Any]) -> list[Probe]:
+def _read(path: Path, key: dict[str, Any]) -> list[Trial]:
     content = read_own(path, "state of a search")
     if content is None:
         return []
     if content.get("search") != key:
         raise ConfigurationError(f"{path} is the state of another search; remove it, or give another file.")
-    return [Probe(**{**probe, **_known_numbers(probe)}) for probe in content["probes"]]
+    return [Trial(**{**probe, **_known_numbers(probe)}) for probe in content["probes"]]
 
 
 def _known_numbers(probe: dict[str, Any]) -> dict[str, Any]:
@@ -198,5 +198,5 @@ def _known_numbers(probe: dict[str, Any]) -> dict[str, Any]:
     return numbers | {name: tuple(probe[name]) for name in names if probe.get(name)}
 
 
-def _write(path: Path, key: dict[str, Any], probes: list[Probe]) -> None:
+def _write(path: Path, key: dict[str, Any], probes: list[Trial]) -> None:
     write_own(path, finite({"search": key, "probes": [asdict(probe) for probe in probes]}))

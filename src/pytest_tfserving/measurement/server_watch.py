@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.deployment.deployment import Deployment
     from pytest_tfserving.deployment.load_clock import LoadClock
     from pytest_tfserving.load.result import Result
-    from pytest_tfserving.system.resource_usage import Usage
+    from pytest_tfserving.system.resource_usage import ResourceUsage
 
 _EVERY_S = 0.5
 # A cluster that does not respond must not delay the end of the run.
@@ -36,7 +36,7 @@ class ServerWatch:
         self.cpu = CpuHistory()
         self._deployment = deployment
         self._clock = clock
-        self._samples: list[tuple[float, Usage]] = []
+        self._samples: list[tuple[float, ResourceUsage]] = []
         self._metrics: Mapping[str, float] = {}
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)

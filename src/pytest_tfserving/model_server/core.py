@@ -11,7 +11,7 @@ from pytest_tfserving.model_server.status import Code, ServingError, invalid
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from pytest_tfserving.model_server.manager import Manager, Use, VersionState
+    from pytest_tfserving.model_server.manager import Manager, VersionInUse, VersionState
     from pytest_tfserving.model_server.model_config import ModelConfig
     from pytest_tfserving.model_server.source import FileSystemSource
 
@@ -138,7 +138,7 @@ class ServerCore:
         self.manager.started()
         return True
 
-    def acquire(self, name: str, version: int | None, label: str) -> Use:
+    def acquire(self, name: str, version: int | None, label: str) -> VersionInUse:
         """Return a version that stays loaded inside the context.
 
         Raises:

@@ -14,7 +14,7 @@ _THREADS = 4 * (os.cpu_count() or 1)
 _PORTS = range(65536)
 
 
-class Kind(Enum):
+class Handling(Enum):
     """The way a flag is handled: used, accepted without an effect, or refused."""
 
     USED = "used"
@@ -29,15 +29,15 @@ class Flag:
     name: str
     default: Any
     help: str
-    kind: Kind = Kind.USED
+    kind: Handling = Handling.USED
 
 
 def _ignored(name: str, default: Any, why: str) -> Flag:
-    return Flag(name, default, f"accepted without an effect: {why}", Kind.IGNORED)
+    return Flag(name, default, f"accepted without an effect: {why}", Handling.IGNORED)
 
 
 def _refused(name: str, default: Any, why: str) -> Flag:
-    return Flag(name, default, f"refused: {why}", Kind.REFUSED)
+    return Flag(name, default, f"refused: {why}", Handling.REFUSED)
 
 
 _NO_ACCELERATOR = "this server runs on CPUs"
@@ -180,9 +180,9 @@ def parse_flags(arguments: Sequence[str]) -> Arguments:
             continue
         flag = known[name]
         values[name] = _value(flag, text if equals else None)
-        if flag.kind is Kind.REFUSED and values[name]:
+        if flag.kind is Handling.REFUSED and values[name]:
             raise FlagError(f"--{name} is {flag.help}")
-        if flag.kind is Kind.IGNORED:
+        if flag.kind is Handling.IGNORED:
             ignored.append(f"--{name} is {flag.help}")
     _check(values)
     return Arguments(values, unknown, ignored)
@@ -201,7 +201,7 @@ def usage() -> str:
 
 def _described(flag: Flag) -> str:
     shown = str(flag.default).lower() if isinstance(flag.default, bool) else flag.default
-    default = f" (default: {shown})" if shown != "" and flag.kind is Kind.USED else ""
+    default = f" (default: {shown})" if shown != "" and flag.kind is Handling.USED else ""
     return f"  --{flag.name}\n        {flag.help}{default}"
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_tfserving.model_server.manager import Loaded
-    from pytest_tfserving.model_server.metrics import Histogram, Metrics
+    from pytest_tfserving.model_server.metrics import MetricHistogram, Metrics
 
 CLASSIFY = "tensorflow/serving/classify"
 REGRESS = "tensorflow/serving/regress"
@@ -70,7 +70,7 @@ class Inference:
     def __init__(self, metrics: Metrics, *, checks_method_names: bool = False) -> None:
         self._metrics = metrics
         self._checks_method_names = checks_method_names
-        self._runtimes: dict[tuple[str, str], Histogram] = {}
+        self._runtimes: dict[tuple[str, str], MetricHistogram] = {}
 
     def predict(  # noqa: PLR0913 - what a run takes, and how it runs
         self,
@@ -145,7 +145,7 @@ class Inference:
             for task, plan in zip(tasks, plans, strict=True)
         ]
 
-    def _runtime(self, model: Loaded, api: str) -> Histogram:
+    def _runtime(self, model: Loaded, api: str) -> MetricHistogram:
         found = self._runtimes.get((model.name, api))
         if found is None:
             labels = {"model_name": model.name, "API": api, "runtime": "TF1"}

@@ -10,7 +10,7 @@ _MOST_TRIAL_RUNS = 20_000
 _SETTLED_RUNS = 1000
 
 
-class Pace:
+class InlinePolicy:
     """The decision whether a signature may run on the event loop, based on its runs so far.
 
     A signature starts in threads. After some runs it moves to the event loop if its shortest run took well

@@ -236,7 +236,7 @@ def _decode_rows(instances: Any, specs: Mapping[str, TensorSpec]) -> dict[str, N
     only = next(iter(specs))
     if not objects and (array := _regular(instances, specs[only].dtype)) is not None:
         return {only: array}
-    columns: dict[str, _Column] = {alias: _Column(spec) for alias, spec in specs.items()}
+    columns: dict[str, _InputColumn] = {alias: _InputColumn(spec) for alias, spec in specs.items()}
     for index, instance in enumerate(instances):
         if (isinstance(instance, dict) and not is_base64(instance)) is not objects:
             expected, got = ("object", "list") if objects else ("value/list", "object")
@@ -251,7 +251,7 @@ def _decode_rows(instances: Any, specs: Mapping[str, TensorSpec]) -> dict[str, N
     return {alias: column.array(len(instances)) for alias, column in columns.items()}
 
 
-def _add_row(index: int, instance: Mapping[str, Any], columns: Mapping[str, _Column]) -> None:
+def _add_row(index: int, instance: Mapping[str, Any], columns: Mapping[str, _InputColumn]) -> None:
     for alias, value in instance.items():
         try:
             if alias not in columns:
@@ -268,7 +268,7 @@ def _bad_element(index: int, problem: str, key: str = "") -> ServingError:
     return invalid(f"Failed to process element: {index}{key} of 'instances' list. {problem}")
 
 
-class _Column:
+class _InputColumn:
     """The values of one input, row after row; all rows have the shape of the first row."""
 
     def __init__(self, spec: TensorSpec) -> None:

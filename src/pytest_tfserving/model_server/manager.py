@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from pytest_tfserving.model_server.inline_policy import Pace
+from pytest_tfserving.model_server.inline_policy import InlinePolicy
 from pytest_tfserving.model_server.log import log
 from pytest_tfserving.model_server.memory import give_back
 from pytest_tfserving.model_server.status import Code, ServingError
@@ -60,13 +60,13 @@ class Loaded:
         self.run_tensors = servable.run_tensors
         self.close = servable.close
         self.may_wait = servable.may_wait
-        self.paces = {name: Pace() for name in servable.signatures}
+        self.paces = {name: InlinePolicy() for name in servable.signatures}
         self.uses = 0
         # Set once a thread waits for the last use to end.
         self.is_leaving = False
 
 
-class Use:
+class VersionInUse:
     """A version in use, until the context ends."""
 
     __slots__ = ("_changed", "_loaded")
@@ -156,7 +156,7 @@ class Manager:
 
     # --- which versions are served ---
 
-    def acquire(self, name: str, version: int | None) -> Use:
+    def acquire(self, name: str, version: int | None) -> VersionInUse:
         """Return a version that stays loaded inside the context; None means the highest one.
 
         Raises:
@@ -165,7 +165,7 @@ class Manager:
         with self._changed:
             loaded = self._find(name, version)
             loaded.uses += 1
-        return Use(loaded, self._changed)
+        return VersionInUse(loaded, self._changed)
 
     def states(self, name: str, version: int | None) -> list[VersionState]:
         """Return the state of every version so far, the highest first, or of one version.

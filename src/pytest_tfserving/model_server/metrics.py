@@ -51,7 +51,7 @@ class Counter:
             self.value += by
 
 
-class Histogram:
+class MetricHistogram:
     """A histogram for one set of labels."""
 
     __slots__ = ("_lock", "bounds", "buckets", "total")
@@ -79,17 +79,17 @@ class Metrics:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counters: dict[str, dict[_Labels, Counter]] = {}
-        self._histograms: dict[str, dict[_Labels, Histogram]] = {}
+        self._histograms: dict[str, dict[_Labels, MetricHistogram]] = {}
 
     def counter(self, name: str, **labels: str) -> Counter:
         """Return the counter with these labels."""
         with self._lock:
             return _kept(self._counters, name, labels, Counter)
 
-    def histogram(self, name: str, **labels: str) -> Histogram:
+    def histogram(self, name: str, **labels: str) -> MetricHistogram:
         """Return the histogram with these labels."""
         with self._lock:
-            return _kept(self._histograms, name, labels, lambda: Histogram(_BOUNDS[name]))
+            return _kept(self._histograms, name, labels, lambda: MetricHistogram(_BOUNDS[name]))
 
     def count(self, name: str, by: int = 1, **labels: str) -> None:
         """Add to a counter."""
@@ -144,7 +144,7 @@ def _counters(name: str, found: dict[_Labels, Counter]) -> Iterator[str]:
         yield f"{_PREFIX}{name}{{{_shown(labels)}}} {counter.value}"
 
 
-def _histograms(name: str, found: dict[_Labels, Histogram]) -> Iterator[str]:
+def _histograms(name: str, found: dict[_Labels, MetricHistogram]) -> Iterator[str]:
     yield f"# TYPE {_PREFIX}{name} histogram"
     for labels, histogram in found.items():
         so_far = 0

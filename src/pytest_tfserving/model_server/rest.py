@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.model_server.core import ServerCore
     from pytest_tfserving.model_server.inference import Inference
-    from pytest_tfserving.model_server.metrics import Counter, Histogram, Metrics
+    from pytest_tfserving.model_server.metrics import Counter, MetricHistogram, Metrics
 
 _INT64_MAX = 2**63 - 1
 _LONGEST_VERSION = 1000
@@ -246,7 +246,7 @@ class _Route:
 
     def __init__(self, metrics: Metrics, asked: _Asked | None, verb: str) -> None:
         self._metrics = metrics
-        self._of_successes: tuple[Counter, Histogram] | None = None
+        self._of_successes: tuple[Counter, MetricHistogram] | None = None
         self.asked = asked
         self.verb = verb
 
@@ -267,7 +267,7 @@ class _Route:
         assert self.asked
         return self._metrics.counter("request_count", model_name=self.asked.name, status=code.name)
 
-    def _successes(self) -> tuple[Counter, Histogram]:
+    def _successes(self) -> tuple[Counter, MetricHistogram]:
         assert self.asked
         labels = {"model_name": self.asked.name, "API": self.verb, "entrypoint": "REST"}
         latency = self._metrics.histogram("request_latency", **labels)

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from pytest_tfserving.experiments.experiment import Experiment
     from pytest_tfserving.experiments.load_profile import LoadProfile
     from pytest_tfserving.load.result import Result
-    from pytest_tfserving.measurement.measure import Asked
-    from pytest_tfserving.measurement.search import Found, Probe
+    from pytest_tfserving.measurement.measure import LoadRequest
+    from pytest_tfserving.measurement.search import SearchResult, Trial
     from pytest_tfserving.plugin.identity import Wanted
     from pytest_tfserving.protocols.payload import Payload
     from pytest_tfserving.report.store import Run, Taking
@@ -106,7 +106,7 @@ def serving(
     """Start the experiment's deployment once for all its tests; end it before the next one starts."""
     from pytest_tfserving.plugin.identity import ServedModel
     from pytest_tfserving.system.signals import ended_by_signals
-    from pytest_tfserving.targets.common.request import Order
+    from pytest_tfserving.targets.common.request import DeploymentRequest
 
     with plain_failures():
         _checked(experiment)
@@ -115,7 +115,7 @@ def serving(
     folder = Path(tempfile.mkdtemp(prefix="deployment-", dir=perf.folder))
     hook = (perf.item or request.session).ihook.pytest_tfserving_manifests
     model = ServedModel(lambda: request.getfixturevalue("serving_model"))
-    order = Order(
+    order = DeploymentRequest(
         experiment=experiment,
         settings=perf.settings,
         model_path=model.read,
@@ -203,7 +203,7 @@ class Load:
         most: float = math.inf,
         precision: float = 0.05,
         state: str | Path | None = None,
-    ) -> Found:
+    ) -> SearchResult:
         """Search for the largest load that meets ``slos``, or the test's own SLOs if none are given.
 
         The load is doubled until it no longer holds, then approached by bisection. The load found, and a load
@@ -219,15 +219,14 @@ class Load:
             state: a file that keeps what was tried, for a search that was interrupted.
         """
         from pytest_tfserving.measurement.search import Search
-        from pytest_tfserving.plugin import marks
-        from pytest_tfserving.plugin import outcomes as verdicts
-        from pytest_tfserving.plugin.given import GivenFound
+        from pytest_tfserving.plugin import marks, outcomes
+        from pytest_tfserving.plugin.given import GivenSearchResult
         from pytest_tfserving.slo.language import parse_slos
 
         __tracebackhide__ = True
         with plain_failures():
             own = (*self._experiment.slo, *marks.slos(self._request.node))
-            chosen = verdicts.with_errors(parse_slos(slos) or own)
+            chosen = outcomes.with_errors(parse_slos(slos) or own)
             if not chosen:
                 raise ConfigurationError('a search needs an SLO, as load.max_rps("p95<200ms").')
             name = self._name_of_search(over, chosen)
@@ -235,7 +234,7 @@ class Load:
             found = search.run(partial(self._tried, over, chosen), Path(state) if state else None)
             key = self._keep(found, over, chosen)
         self._use(key, "asked")
-        return GivenFound.reporting(found, lambda *_: self._use(key, "read"))
+        return GivenSearchResult.reporting(found, lambda *_: self._use(key, "read"))
 
     def _name_of_search(self, over: str, slos: tuple[Slo, ...]) -> str:
         """Return the identity of a search: what is served and sent is part of the name, the load is not."""
@@ -246,7 +245,7 @@ class Load:
         key = Wanted.of(identity, profile, but={over, "spawn_rate"}).key
         return f"{self._experiment.name} {over} {' '.join(slo.text for slo in slos)} {key}"
 
-    def _keep(self, found: Found, over: str, slos: tuple[Slo, ...]) -> str:
+    def _keep(self, found: SearchResult, over: str, slos: tuple[Slo, ...]) -> str:
         """Add the curve to every report; return the key of the search."""
         return self._perf.log.add_search(
             {
@@ -262,9 +261,9 @@ class Load:
             }
         )
 
-    def _tried(self, over: str, slos: tuple[Slo, ...], load: float) -> Probe:
+    def _tried(self, over: str, slos: tuple[Slo, ...], load: float) -> Trial:
         from pytest_tfserving.measurement.measure import measure
-        from pytest_tfserving.measurement.search import Probe
+        from pytest_tfserving.measurement.search import Trial
         from pytest_tfserving.slo.language import Verdict
 
         fields: dict[str, Any] = {over: int(load) if over == "users" else load}
@@ -285,7 +284,7 @@ class Load:
         if doubtful := next((each for each in judgements if each.verdict is Verdict.INVALID), None):
             raise LoadError(f"the search ended at {over} {load:g}: {doubtful}")
         missed = [str(each) for each in judgements if not each.holds]
-        return Probe(
+        return Trial(
             load=load,
             holds=not missed,
             rps=result.rps,
@@ -422,12 +421,12 @@ class Load:
             if note not in self._perf.notes():
                 self._perf.log.add_note(note)
 
-    def _asked(self, profile: LoadProfile, slos: tuple[Slo, ...]) -> Asked:
-        from pytest_tfserving.measurement.measure import Asked
+    def _asked(self, profile: LoadProfile, slos: tuple[Slo, ...]) -> LoadRequest:
+        from pytest_tfserving.measurement.measure import LoadRequest
 
         settings = self._perf.settings
         payload: Payload = self._request.getfixturevalue("request_payload")
-        return Asked(
+        return LoadRequest(
             profile,
             payload,
             slos,
@@ -443,10 +442,9 @@ class Load:
 
     def _slos_of(self, item: pytest.Item) -> tuple[Slo, ...]:
         """Return the SLOs of the experiment and of a test's marks."""
-        from pytest_tfserving.plugin import marks
-        from pytest_tfserving.plugin import outcomes as verdicts
+        from pytest_tfserving.plugin import marks, outcomes
 
-        return verdicts.with_errors((*self._experiment.slo, *marks.slos(item)))
+        return outcomes.with_errors((*self._experiment.slo, *marks.slos(item)))
 
     def _watched(self) -> tuple[Slo, ...]:
         """Return the SLOs of the experiment and of all its tests: any of the tests may share this run."""
@@ -456,7 +454,7 @@ class Load:
         return tuple(sorted(slos, key=lambda slo: not slo.guard))
 
     def _judged(self, run: Run) -> Result:
-        from pytest_tfserving.plugin import outcomes as verdicts
+        from pytest_tfserving.plugin import outcomes
         from pytest_tfserving.plugin.given import GivenResult
         from pytest_tfserving.report import junit
 
@@ -464,7 +462,7 @@ class Load:
         item, result, slos, taking = self._request.node, run.result, self._slos, self._taking(run)
         self._perf.log.add_judgements(taking, result.judge(slos))
         junit.add_result(item, run.id, result)
-        verdicts.stop_unless_measured(item, result, self._perf.settings)
+        outcomes.stop_unless_measured(item, result, self._perf.settings)
         if result.trouble:
             self._unchecked[run.id] = result.trouble
 
@@ -472,14 +470,14 @@ class Load:
             __tracebackhide__ = True
             self._unchecked.pop(run.id, None)
             self._use(taking.row, "checked")
-            verdicts.settle(item, self._perf.settings, *judged)
+            outcomes.settle(item, self._perf.settings, *judged)
 
         def read(figure: str, problem: str) -> None:
             __tracebackhide__ = True
             self._use(taking.row, "read")
             if problem and figure not in doubtful:
                 doubtful.add(figure)
-                verdicts.doubt_reading(result, figure, problem, self._perf.settings)
+                outcomes.doubt_reading(result, figure, problem, self._perf.settings)
 
         doubtful: set[str] = set()
         return GivenResult.reporting(result.bound(slos, settle), read)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pytest_tfserving.load.result import Result
-from pytest_tfserving.measurement.search import Found
+from pytest_tfserving.measurement.search import SearchResult
 from pytest_tfserving.slo.language import Decision, Verdict
 from pytest_tfserving.slo.metrics import METRICS, Source, is_metric, metric_of, too_few
 from pytest_tfserving.statistics.latencies import Latencies
@@ -184,7 +184,7 @@ class _GivenRow(dict[str, Any]):
             self._on_read(f"{self._where}.{name}", too_few(_PERCENTILES[name], self._successes))
 
 
-class GivenFound(_Given, Found):
+class GivenSearchResult(_Given, SearchResult):
     """The outcome of a search, as `load.max_rps` gives it to a test."""
 
     _figures = frozenset({"knee", "confirmed", "probes", "curve", "table"})

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from pytest_tfserving.experiments.yaml_file import ExperimentsFile
     from pytest_tfserving.plugin.identity import ServedModel
     from pytest_tfserving.report.schedule import Schedule
-    from pytest_tfserving.report.store import Entry, RunLog
+    from pytest_tfserving.report.store import Entry, ResultStore
     from pytest_tfserving.report.terminal import Progress
     from pytest_tfserving.settings import Settings
-    from pytest_tfserving.system.machine_lock import Lane
+    from pytest_tfserving.system.machine_lock import MachineLock
     from pytest_tfserving.targets.target import Target
 
 STASH_KEY = pytest.StashKey["PerfSession"]()
@@ -109,12 +109,12 @@ class PerfSession:
         return not (self.has_folder or "progress" in self.__dict__ or self.settings.report_files)
 
     @cached_property
-    def log(self) -> RunLog:
+    def log(self) -> ResultStore:
         """The run's log."""
-        from pytest_tfserving.report.store import RunLog
+        from pytest_tfserving.report.store import ResultStore
 
         writer = self.config.workerinput["workerid"] if self.is_worker else "main"  # type: ignore[attr-defined]
-        return RunLog(self.folder, writer)
+        return ResultStore(self.folder, writer)
 
     def entries(self) -> list[Entry]:
         """Return the results so far, in the order of tables."""
@@ -177,11 +177,11 @@ class PerfSession:
         return self.log.notes() if self.has_folder else []
 
     @cached_property
-    def lane(self) -> Lane:
+    def machine_lock(self) -> MachineLock:
         """The lock of the machine."""
-        from pytest_tfserving.system.machine_lock import Lane
+        from pytest_tfserving.system.machine_lock import MachineLock
 
-        return Lane()
+        return MachineLock()
 
     @cached_property
     def target(self) -> Target:
@@ -236,7 +236,7 @@ class PerfSession:
         with ExitStack() as stack:
             if not self._has_cluster_of_its_own:
                 length_s = self._schedule.this_left_s if self._schedule else None
-                stack.enter_context(self.lane.turn(purpose, self.progress, length_s))
+                stack.enter_context(self.machine_lock.turn(purpose, self.progress, length_s))
             stack.enter_context(self.target.held(purpose, self.progress))
             yield
 

@@ -28,7 +28,7 @@ _POLL_S = 0.05
 WARM_UP_REQUESTS = 3
 
 
-class Asker(Protocol):
+class ModelClient(Protocol):
     """A client of one model at one endpoint, in the endpoint's protocol."""
 
     def state(self) -> tuple[str, str]:
@@ -61,15 +61,15 @@ class FirstAnswers:
     request: bytes
 
 
-def asker(endpoint: Endpoint, path: str) -> AbstractContextManager[Asker]:
+def asker(endpoint: Endpoint, path: str) -> AbstractContextManager[ModelClient]:
     """Return a client for the model at ``path``, a REST path also for gRPC, as a context."""
     if endpoint.protocol == "grpc":
-        from pytest_tfserving.protocols.grpc_client import GrpcAsker
+        from pytest_tfserving.protocols.grpc_client import GrpcClient
 
-        return GrpcAsker(endpoint, path)
-    from pytest_tfserving.protocols.rest_client import RestAsker
+        return GrpcClient(endpoint, path)
+    from pytest_tfserving.protocols.rest_client import RestClient
 
-    return RestAsker(endpoint, path)
+    return RestClient(endpoint, path)
 
 
 def wait_until_available(
@@ -117,7 +117,7 @@ def first_answers(deployment: Deployment, payload: Payload, timeout_s: float) ->
 
 
 def _asked(
-    asked: Asker, deployment: Deployment, payload: Payload, timeout_s: float, known: FirstAnswers | None
+    asked: ModelClient, deployment: Deployment, payload: Payload, timeout_s: float, known: FirstAnswers | None
 ) -> FirstAnswers:
     """Return the first answers of one replica, checked against those ``known`` from earlier replicas."""
     request = known.request if known else asked.request(payload)

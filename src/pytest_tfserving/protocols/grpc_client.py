@@ -21,8 +21,8 @@ _MODEL = "/tensorflow.serving.ModelService/"
 _STATES = {0: "UNKNOWN", 10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}
 
 
-class GrpcAsker:
-    """A `probe.Asker` over gRPC."""
+class GrpcClient:
+    """A `client.ModelClient` over gRPC."""
 
     def __init__(self, endpoint: Endpoint, path: str) -> None:
         try:

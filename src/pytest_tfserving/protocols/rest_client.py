@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 _STATUS_TIMEOUT_S = 5.0
 
 
-class RestAsker:
-    """A `probe.Asker` over REST."""
+class RestClient:
+    """A `client.ModelClient` over REST."""
 
     def __init__(self, endpoint: Endpoint, path: str) -> None:
         self._path = path

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.load.baseline import Baseline
-from pytest_tfserving.load.result import Arrivals, CpuUse, Generator, Result, Window
+from pytest_tfserving.load.result import CpuUse, Generator, Result, ScheduleAdherence, Window
 from pytest_tfserving.load.run_record import RunRecord
 from pytest_tfserving.server_side.observed import ServerSide
 from pytest_tfserving.slo.language import Decision, Undecided
@@ -95,7 +95,7 @@ def result_from_dict(values: dict[str, Any], exact_ms: NDArray[np.float64] | Non
             "baseline": _baseline(baseline) if baseline else None,
             "server": ServerSide(**{**server, "incidents": tuple(server["incidents"])}) if server else None,
             "cpu": CpuUse(**values["cpu"]),
-            "arrivals": Arrivals(**values["arrivals"]) if values["arrivals"] else None,
+            "arrivals": ScheduleAdherence(**values["arrivals"]) if values["arrivals"] else None,
             "run_record": _run_record(values.get("run_record")),
             "warnings": tuple(values.get("warnings", ())),
         }

@@ -18,12 +18,12 @@ _DIGEST = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{56}\b")
 
 def labelled(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the results, each with a ``label``: its name, plus the differences if others have the name."""
-    return _told_apart(results, (*_PLACES, _profile, _load, _identity, _number))
+    return _told_apart(results, (*_EXPORTS, _profile, _load, _identity, _number))
 
 
 def labelled_searches(searches: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the searches, each with a ``label``; reports show the searched field beside the label."""
-    return _told_apart(searches, _PLACES)
+    return _told_apart(searches, _EXPORTS)
 
 
 def _told_apart(results: Sequence[Mapping[str, Any]], facets: Sequence[Facet]) -> list[dict[str, Any]]:
@@ -67,7 +67,7 @@ def _target(results: Sequence[Mapping[str, Any]]) -> list[str]:
     return [f"on {each['target']}" for each in results]
 
 
-_PLACES: tuple[Facet, ...] = (_folder, _overridden_in, _target)
+_EXPORTS: tuple[Facet, ...] = (_folder, _overridden_in, _target)
 
 
 def _profile(results: Sequence[Mapping[str, Any]]) -> list[str]:

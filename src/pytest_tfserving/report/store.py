@@ -93,7 +93,7 @@ class Use:
     read: dict[str, int] = field(default_factory=dict)
 
 
-class RunLog:
+class ResultStore:
     """The log of one process, ``writer``, in the run's ``folder``."""
 
     def __init__(self, folder: Path, writer: str) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_tfserving.system.resource_usage import Usage
+    from pytest_tfserving.system.resource_usage import ResourceUsage
 
     Floats = NDArray[np.float64]
 
@@ -67,7 +67,7 @@ class CpuHistory:
         self._latest_s: dict[str, float] = {}
         self._unseen = ""
 
-    def add(self, usage: Usage, placed: Callable[[float], float] = float) -> None:
+    def add(self, usage: ResourceUsage, placed: Callable[[float], float] = float) -> None:
         """Add the new readings of ``usage``; ``placed`` converts their times, in seconds since the epoch."""
         self._unseen = usage.unseen
         for reading in usage.cpu:

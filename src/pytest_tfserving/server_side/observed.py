@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pytest_tfserving.system.resource_usage import Usage
+    from pytest_tfserving.system.resource_usage import ResourceUsage
 
 _GB = 2**30
 # A smaller share explains nothing: some periods are throttled on any busy node.
@@ -18,7 +18,7 @@ _LEAST_FAULTS_PER_S = 10.0
 _LONG_QUEUE = 0.5
 _QUEUE_IS_FULL = "batch scheduling queue"
 
-Sample = tuple[float, "Usage"]
+Sample = tuple[float, "ResourceUsage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ def _rate(first: float | None, last: float | None, length_s: float) -> float | N
     return grown / length_s if grown is not None and length_s > 0 else None
 
 
-def _share(counted: Sequence[Usage]) -> float | None:
+def _share(counted: Sequence[ResourceUsage]) -> float | None:
     """Return the fraction of throttled periods between the first and the last count; None if not known."""
     if not counted:
         return None

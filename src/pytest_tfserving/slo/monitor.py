@@ -13,7 +13,7 @@ import numpy as np
 
 from pytest_tfserving.slo.language import Decision, Slo, Undecided
 from pytest_tfserving.slo.noise import Noise, NoiseKind
-from pytest_tfserving.slo.sequential_tests import Baseline, SeriesSet, SloTest, Window
+from pytest_tfserving.slo.sequential_tests import ObservedWindow, PulseSeries, SeriesSet, SloTest
 from pytest_tfserving.statistics import noise_memory
 from pytest_tfserving.statistics.level import LevelModel
 from pytest_tfserving.statistics.steady_state import SLICE_S, steadiness
@@ -38,7 +38,7 @@ _MACHINES_SHARE = 0.5
 _HOLD_BACK_S = 0.6
 
 
-class Decider:
+class SloMonitor:
     """Decisions on ``slos`` while load runs; a PASS, or a FAIL, is wrong with probability ``alpha`` at most.
 
     This probability is for the server under the noise of the run, if the machine's noise memory is at most
@@ -156,13 +156,13 @@ class Decider:
             model.add(value)
         return float(model.estimate().level_sd)
 
-    def _window(self, until_s: float) -> Window:
+    def _window(self, until_s: float) -> ObservedWindow:
         at_s, rps, latency_ms = self._baseline.values
         cpu_at_s, cpu_s = self._cpu
         return self._requests.since(
             self.start_s,
             until_s,
-            Baseline(at_s - self.start_s, rps, latency_ms),
+            PulseSeries(at_s - self.start_s, rps, latency_ms),
             (cpu_at_s - self.start_s, cpu_s),
         )
 
@@ -178,7 +178,7 @@ class Decider:
         tests = {text: slo.sequential_test(self.noise_memory_s, shared) for text, slo in self._slos.items()}
         return {text: test for text, test in tests.items() if test}
 
-    def _ask(self, slo: Slo, window: Window, now_s: float, *, last: bool) -> None:
+    def _ask(self, slo: Slo, window: ObservedWindow, now_s: float, *, last: bool) -> None:
         seen = window.beside_baseline() if slo.relative else window
         if slo.relative and not len(seen.baseline.at_s):
             return
@@ -244,14 +244,16 @@ class _Requests:
             self._latencies_ms.extend(rows[:, 1])
             self._failed.extend(rows[:, 2] > 0)
 
-    def since(self, start_s: float, until_s: float, baseline: Baseline, cpu: tuple[Floats, Floats]) -> Window:
+    def since(
+        self, start_s: float, until_s: float, baseline: PulseSeries, cpu: tuple[Floats, Floats]
+    ) -> ObservedWindow:
         """Return the window from ``start_s`` on, with the baseline and the CPU times."""
         first = np.searchsorted(self._ended_s.values, start_s)
         failed = self._failed.values[first:]
         latencies_ms = self._latencies_ms.values[first:][~failed]
         ended_s = self._ended_s.values[first:][~failed] - start_s
         length_s = max(until_s - start_s, 0.0)
-        return Window(latencies_ms, failed, ended_s, length_s, baseline, *cpu)
+        return ObservedWindow(latencies_ms, failed, ended_s, length_s, baseline, *cpu)
 
     def steadiness(self, length_s: float) -> tuple[float, str]:
         """Return the seconds after which rates and latencies are steady, and why they never are."""

@@ -51,7 +51,7 @@ _HALF_A_REQUEST = 0.5
 
 
 @dataclass(frozen=True)
-class Baseline:
+class PulseSeries:
     """Pulses of the in-process baseline: times in seconds of load, calls a second, median calls in ms."""
 
     at_s: Floats = field(default_factory=lambda: np.empty(0))
@@ -66,7 +66,7 @@ class Baseline:
 
 
 @dataclass(frozen=True)
-class Window:
+class ObservedWindow:
     """The requests that ended in the steady window so far, in the order of their ends.
 
     Attributes:
@@ -83,11 +83,11 @@ class Window:
     failed: NDArray[np.bool_]
     ended_s: Floats
     length_s: float
-    baseline: Baseline = field(default_factory=Baseline)
+    baseline: PulseSeries = field(default_factory=PulseSeries)
     cpu_at_s: Floats = field(default_factory=lambda: np.empty(0))
     cpu_s: Floats = field(default_factory=lambda: np.empty(0))
 
-    def beside_baseline(self) -> Window:
+    def beside_baseline(self) -> ObservedWindow:
         """Return the window up to the last pulse of the baseline."""
         until_s = float(self.baseline.at_s[-1]) if len(self.baseline.at_s) else 0.0
         if until_s >= self.length_s:
@@ -138,7 +138,7 @@ class Evidence:
 class SloTest(Protocol):
     """A sequential test of an SLO on a window."""
 
-    def look(self, window: Window) -> Evidence:
+    def look(self, window: ObservedWindow) -> Evidence:
         """Return the evidence that the SLO's figure is below the limit, and that it is above."""
         ...
 
@@ -157,7 +157,7 @@ class _Series:
     ``values(window, edges_s)`` returns the values of the blocks between consecutive edges.
     """
 
-    def __init__(self, values: Callable[[Window, Floats], Floats], noise_memory_s: float) -> None:
+    def __init__(self, values: Callable[[ObservedWindow, Floats], Floats], noise_memory_s: float) -> None:
         self._values = values
         self._noise_memory_s = noise_memory_s
         self._block_s = math.nan
@@ -168,7 +168,7 @@ class _Series:
         """The length of a block in seconds."""
         return self._block_s
 
-    def advance(self, window: Window) -> None:
+    def advance(self, window: ObservedWindow) -> None:
         """Add the new whole blocks of the window."""
         block_s = _block_s(window)
         if not 1 / _MISFIT < block_s / self._block_s < _MISFIT:
@@ -182,13 +182,13 @@ class _Series:
             self.model.add(value)
 
 
-def _block_s(window: Window) -> float:
+def _block_s(window: ObservedWindow) -> float:
     """Return the length of blocks in seconds that gives `REQUESTS_IN_A_BLOCK` on average."""
     count = len(window.ended_s)
     return max(SHORTEST_BLOCK_S, REQUESTS_IN_A_BLOCK * window.length_s / count if count else math.inf)
 
 
-def _sums(window: Window, edges_s: Floats, weights: Floats | None = None) -> Floats:
+def _sums(window: ObservedWindow, edges_s: Floats, weights: Floats | None = None) -> Floats:
     """Return the number of requests that ended in each block, or the sums of their weights."""
     first, last = np.searchsorted(window.ended_s, edges_s[[0, -1]])
     at = np.searchsorted(edges_s, window.ended_s[first:last], side="right") - 1
@@ -196,10 +196,10 @@ def _sums(window: Window, edges_s: Floats, weights: Floats | None = None) -> Flo
     return np.asarray(np.bincount(at, weights=chosen, minlength=len(edges_s) - 1), float)
 
 
-def _block_means(values_of: Callable[[Window], Floats]) -> Callable[[Window, Floats], Floats]:
+def _block_means(values_of: Callable[[ObservedWindow], Floats]) -> Callable[[ObservedWindow, Floats], Floats]:
     """Return a function for the mean of each block's requests; an empty block repeats the one before."""
 
-    def means(window: Window, edges_s: Floats) -> Floats:
+    def means(window: ObservedWindow, edges_s: Floats) -> Floats:
         before = max(int(np.searchsorted(window.ended_s, edges_s[0])) - 1, 0)
         values = values_of(window)
         counts = _sums(window, edges_s)
@@ -211,11 +211,11 @@ def _block_means(values_of: Callable[[Window], Floats]) -> Callable[[Window, Flo
     return means
 
 
-def _rate(window: Window, edges_s: Floats) -> Floats:
+def _rate(window: ObservedWindow, edges_s: Floats) -> Floats:
     return _sums(window, edges_s) / np.diff(edges_s)
 
 
-def _log_rate(window: Window, edges_s: Floats) -> Floats:
+def _log_rate(window: ObservedWindow, edges_s: Floats) -> Floats:
     return np.log(np.maximum(_sums(window, edges_s), _HALF_A_REQUEST) / np.diff(edges_s))
 
 
@@ -226,18 +226,18 @@ class SeriesSet:
         self._noise_memory_s = noise_memory_s
         self._known: dict[object, _Series] = {}
 
-    def series(self, values: Callable[[Window, Floats], Floats], key: object = None) -> _Series:
+    def series(self, values: Callable[[ObservedWindow, Floats], Floats], key: object = None) -> _Series:
         """Return the series of ``values``, made once for each ``key``, which defaults to the function."""
         key = key or values
         if key not in self._known:
             self._known[key] = _Series(values, self._noise_memory_s)
         return self._known[key]
 
-    def latency(self, latencies: Callable[[Window], Floats]) -> _Series:
+    def latency(self, latencies: Callable[[ObservedWindow], Floats]) -> _Series:
         """Return the series of mean latencies."""
         return self.series(_block_means(latencies), ("mean", latencies))
 
-    def log_latency(self, latencies: Callable[[Window], Floats]) -> _Series:
+    def log_latency(self, latencies: Callable[[ObservedWindow], Floats]) -> _Series:
         """Return the series of mean log latencies."""
         means = _block_means(lambda window: np.asarray(np.log(latencies(window))))
         return self.series(means, ("log", latencies))
@@ -274,7 +274,7 @@ class PercentileTest:
         self,
         percentile: float,
         limit: float,
-        latencies: Callable[[Window], Floats],
+        latencies: Callable[[ObservedWindow], Floats],
         shared: SeriesSet,
         *,
         at_limit_counts: bool,
@@ -287,9 +287,9 @@ class PercentileTest:
         self._over = np.greater_equal if at_limit_counts else np.greater
         self._series = shared.log_latency(latencies)
         self._level = Evidence()
-        self._window: Window | None = None
+        self._window: ObservedWindow | None = None
 
-    def look(self, window: Window) -> Evidence:
+    def look(self, window: ObservedWindow) -> Evidence:
         """Return the evidence on which the level and the count agree."""
         if not len(window.ended_s):
             return Evidence()
@@ -299,13 +299,13 @@ class PercentileTest:
         # Counting takes longer than the level's evidence, and is mostly unnecessary.
         return self._level.both(self._counted(window)) if self._level.most > 0 else Evidence()
 
-    def _counted(self, window: Window) -> Evidence:
+    def _counted(self, window: ObservedWindow) -> Evidence:
         """Return the evidence of the requests over the limit; requests in flight together count as one."""
         counts = self._counts(window)
         below, above = share_evidence(self._share, *counts)
         return Evidence(float(below), float(above), sum(counts))
 
-    def _counts(self, window: Window) -> tuple[float, float]:
+    def _counts(self, window: ObservedWindow) -> tuple[float, float]:
         """Return the effective numbers of independent requests over the limit and not over it.
 
         A stall takes all requests in flight over the limit. Once some requests are over the limit and some
@@ -319,7 +319,7 @@ class PercentileTest:
             together = max(measured, together if hits < together else 1.0)
         return hits / together, (total - hits) / together
 
-    def _of_level(self, values: Floats, window: Window) -> Evidence:
+    def _of_level(self, values: Floats, window: ObservedWindow) -> Evidence:
         model = self._series.model
         if model.blocks < LEAST_BLOCKS:
             return Evidence()
@@ -330,7 +330,7 @@ class PercentileTest:
         )
         return Evidence(float(below), float(above), math.inf)
 
-    def _spread(self, values: Floats, window: Window) -> float:
+    def _spread(self, values: Floats, window: ObservedWindow) -> float:
         """Return the distance of the percentile from a block's mean, in log latencies."""
         logs = np.log(values[-MOST_VALUES:])
         at = (window.ended_s[-MOST_VALUES:] / self._series.block_s).astype(np.int64)
@@ -373,7 +373,7 @@ class ErrorsTest:
         self._share = share
         self._counts = 0.0, 0.0
 
-    def look(self, window: Window) -> Evidence:
+    def look(self, window: ObservedWindow) -> Evidence:
         """Return the evidence of failures, in bursts of at least `BURST` and of all requests in flight."""
         failed = window.failed
         if not len(failed):
@@ -410,7 +410,7 @@ class RateTest:
         self._logs = shared.series(_log_rate)
         self._evidence = Evidence()
 
-    def look(self, window: Window) -> Evidence:
+    def look(self, window: ObservedWindow) -> Evidence:
         """Return the evidence of both series."""
         if not len(window.ended_s):
             return Evidence()
@@ -445,14 +445,16 @@ class MeanTest:
     variance.
     """
 
-    def __init__(self, limit: float, latencies: Callable[[Window], Floats], shared: SeriesSet) -> None:
+    def __init__(
+        self, limit: float, latencies: Callable[[ObservedWindow], Floats], shared: SeriesSet
+    ) -> None:
         self._limit = limit
         self._latencies = latencies
         self._means = shared.latency(latencies)
         self._logs = shared.log_latency(latencies)
         self._evidence = Evidence()
 
-    def look(self, window: Window) -> Evidence:
+    def look(self, window: ObservedWindow) -> Evidence:
         """Return the evidence of both series, if there are enough values."""
         if not len(window.ended_s):
             return Evidence()
@@ -499,7 +501,7 @@ class PairedTest:
     def __init__(
         self,
         limit: float,
-        pairs: Callable[[Window], tuple[Floats, Floats, float]],
+        pairs: Callable[[ObservedWindow], tuple[Floats, Floats, float]],
         noise_memory_s: float,
     ) -> None:
         self._limit = limit
@@ -509,7 +511,7 @@ class PairedTest:
         self._model = LevelModel(SHORTEST_BLOCK_S, noise_memory_s, (2,))
         self._evidence = Evidence()
 
-    def look(self, window: Window) -> Evidence:
+    def look(self, window: ObservedWindow) -> Evidence:
         """Return the evidence of the pairs."""
         numerators, denominators, pair_s = self._pairs(window)
         if len(numerators) < LEAST_BLOCKS or not (numerators.any() and denominators.any()):
@@ -544,10 +546,10 @@ def _above_nothing(values: Floats) -> Floats:
 class NeverTest:
     """A test of an event that must never happen; one event is a proof, its absence shows only at the end."""
 
-    def __init__(self, happened: Callable[[Window], bool]) -> None:
+    def __init__(self, happened: Callable[[ObservedWindow], bool]) -> None:
         self._happened = happened
 
-    def look(self, window: Window) -> Evidence:
+    def look(self, window: ObservedWindow) -> Evidence:
         """Return a proof if the event happened, else no evidence."""
         return Evidence(above=math.inf, n_eff=1.0) if self._happened(window) else Evidence()
 
@@ -565,7 +567,7 @@ class NeverTest:
 # --- pairs ------------------------------------------------------------------------------------------
 
 
-def baseline_pairs(window: Window) -> tuple[Floats, Floats, float]:
+def baseline_pairs(window: ObservedWindow) -> tuple[Floats, Floats, float]:
     """Return successes a second between pulses, mean calls a second of the pulses, and a pair's seconds."""
     at_s, rps = window.baseline.at_s, window.baseline.rps
     inside = (at_s >= 0) & (at_s <= window.length_s)
@@ -580,7 +582,7 @@ def baseline_pairs(window: Window) -> tuple[Floats, Floats, float]:
     return counts / lengths_s, np.diff(between) / step, float(lengths_s.mean())
 
 
-def cpu_pairs(window: Window) -> tuple[Floats, Floats, float]:
+def cpu_pairs(window: ObservedWindow) -> tuple[Floats, Floats, float]:
     """Return the replicas' CPU ms between readings, the successes in between, and a pair's seconds."""
     at_s, cpu_s = window.cpu_at_s, window.cpu_s
     inside = (at_s >= 0) & (at_s <= window.length_s)
@@ -593,7 +595,7 @@ def cpu_pairs(window: Window) -> tuple[Floats, Floats, float]:
     return np.diff(cpu_s) * _MS, counts, float(np.diff(at_s).mean())
 
 
-def _step(window: Window, at_s: Floats) -> int:
+def _step(window: ObservedWindow, at_s: Floats) -> int:
     """Return the number of samples that make a block with enough requests."""
     if len(at_s) < 2:  # noqa: PLR2004 - a gap has two ends
         return 1
@@ -603,26 +605,26 @@ def _step(window: Window, at_s: Floats) -> int:
 # --- what is looked at -------------------------------------------------------------------------------
 
 
-def latencies_of(*, relative: bool) -> Callable[[Window], Floats]:
+def latencies_of(*, relative: bool) -> Callable[[ObservedWindow], Floats]:
     """Return the function that takes a window's latencies: in ms, or in multiples of the baseline's call."""
     return relative_latencies if relative else _latencies
 
 
-def relative_latencies(window: Window) -> Floats:
+def relative_latencies(window: ObservedWindow) -> Floats:
     """Return latencies as multiples of the baseline's call at the same time."""
     return window.latencies_ms / window.baseline.latency_at(window.ended_s)
 
 
-def _latencies(window: Window) -> Floats:
+def _latencies(window: ObservedWindow) -> Floats:
     return window.latencies_ms
 
 
-def any_failed(window: Window) -> bool:
+def any_failed(window: ObservedWindow) -> bool:
     """Return whether a request failed."""
     return bool(window.failed.any())
 
 
-def any_beyond(limit: float, *, relative: bool, at_limit_counts: bool) -> Callable[[Window], bool]:
+def any_beyond(limit: float, *, relative: bool, at_limit_counts: bool) -> Callable[[ObservedWindow], bool]:
     """Return the function that says whether a latency of a window is beyond a limit."""
     beyond, latencies = np.greater_equal if at_limit_counts else np.greater, latencies_of(relative=relative)
     return lambda window: bool(len(window.ended_s)) and bool(beyond(latencies(window), limit).any())

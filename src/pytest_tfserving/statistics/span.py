@@ -38,7 +38,7 @@ _BUCKET_BITS = 16
 _MOST_WAITING = 1 << 18
 
 
-class Part:
+class SpanStatistics:
     """Statistics of the requests that ended from ``start_s`` to ``end_s``, in equal blocks of this time.
 
     ``noise_memory_s`` is the longest time over which the machine's speed is correlated, by assumption.
@@ -193,7 +193,7 @@ def _dispersion(finished_s: Floats, end_s: float) -> float:
     return max(float(found), 1.0)
 
 
-class Seconds:
+class PerSecondHistograms:
     """Histogram of the successes, and number of the failures, of every second of a run."""
 
     def __init__(self) -> None:
@@ -202,7 +202,7 @@ class Seconds:
         self._failed = np.zeros(0, np.int64)
 
     def add(self, finished_s: Floats, latencies_ms: Floats, failed: Bools) -> None:
-        """Add a block of requests in any order; the arguments are those of `Part.add`."""
+        """Add a block of requests in any order; the arguments are those of `SpanStatistics.add`."""
         if not len(finished_s):
             return
         seconds = finished_s.astype(np.int64)

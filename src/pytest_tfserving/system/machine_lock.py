@@ -34,7 +34,7 @@ _MOST_BYTES = 1 << 16
 _SOMEBODY = "another measurement is running"
 
 
-class Lane:
+class MachineLock:
     """The machine lock; the process that holds the lock may take it again at once.
 
     The lock consists of two file locks. The first is this user's, in a private folder, beside a file that

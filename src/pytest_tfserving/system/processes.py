@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from pytest_tfserving.system.resource_usage import CpuReading, Usage
+from pytest_tfserving.system.resource_usage import CpuReading, ResourceUsage
 from pytest_tfserving.text.foreign_text import last_lines
 
 if TYPE_CHECKING:
@@ -123,13 +123,13 @@ class ChildProcess:
             total = sum(process.memory_info().rss for process in self._family())
         return total
 
-    def usage(self) -> Usage:
+    def usage(self) -> ResourceUsage:
         """Return the resource usage of the child and its descendants; an empty usage once they have ended."""
         try:
             family = self._family()
             at_s = time.time()
             cpu_s = sum(map(_cpu_s, family))
-            return Usage(
+            return ResourceUsage(
                 cpu_s=cpu_s,
                 rss_bytes=sum(process.memory_info().rss for process in family),
                 context_switches=sum(process.num_ctx_switches().involuntary for process in family),
@@ -138,7 +138,7 @@ class ChildProcess:
                 cpu=(CpuReading(f"process {self._watcher.pid}", at_s, cpu_s),) if family else (),
             )
         except psutil.Error:
-            return Usage()
+            return ResourceUsage()
 
     def groups(self) -> set[int]:
         """Return the process groups of the child and its descendants; empty once they have ended."""

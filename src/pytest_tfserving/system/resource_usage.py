@@ -22,7 +22,7 @@ class CpuReading:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class ResourceUsage:
     """Resources of all replicas together; None for a value that the target does not show.
 
     All values are totals since the start of the replicas, except ``rss_bytes``.
@@ -51,9 +51,11 @@ class Usage:
     cpu: tuple[CpuReading, ...] = ()
     unseen: str = ""
 
-    def __add__(self, other: Usage) -> Usage:
+    def __add__(self, other: ResourceUsage) -> ResourceUsage:
         """Return the sum of two replicas; a value that is None for one replica is None in the sum."""
-        return Usage(*(_sum(getattr(self, part.name), getattr(other, part.name)) for part in fields(self)))
+        return ResourceUsage(
+            *(_sum(getattr(self, part.name), getattr(other, part.name)) for part in fields(self))
+        )
 
 
 def _sum(one: Any, other: Any) -> Any:

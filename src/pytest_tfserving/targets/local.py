@@ -18,7 +18,7 @@ from pytest_tfserving.experiments.experiment import BYTES_PER_GB
 from pytest_tfserving.protocols.client import wait_until_available
 from pytest_tfserving.system.processes import CAN_PIN, ChildProcess, available_cores
 from pytest_tfserving.targets.baseline.freeze import Processes
-from pytest_tfserving.targets.baseline.sessions import BareSessions
+from pytest_tfserving.targets.baseline.sessions import BaselineSessions
 from pytest_tfserving.targets.common.placement import lacking, place
 from pytest_tfserving.targets.common.served_model import latest_version, model_name
 from pytest_tfserving.targets.common.server_files import write_server_files
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.experiments.experiment import Experiment
     from pytest_tfserving.settings import Settings
-    from pytest_tfserving.system.resource_usage import Usage
-    from pytest_tfserving.targets.common.request import Order
+    from pytest_tfserving.system.resource_usage import ResourceUsage
+    from pytest_tfserving.targets.common.request import DeploymentRequest
 
 HOST = "127.0.0.1"
 _MEMORY_LOOK_S = 0.2
@@ -64,7 +64,7 @@ class LocalTarget(Target):
         return {"server": self._settings.server or "embedded", **experiment.served}
 
     @contextmanager
-    def deploy(self, order: Order) -> Iterator[Deployment]:
+    def deploy(self, order: DeploymentRequest) -> Iterator[Deployment]:
         """Start the replicas, wait until each has its model AVAILABLE, and end the replicas afterwards.
 
         Raises:
@@ -79,7 +79,7 @@ class LocalTarget(Target):
                 _start(order, base_path, index, cores, stack)
                 for index, cores in enumerate(placement.replicas)
             ]
-            bare = BareSessions(order, placement, lambda: _processes(replicas))
+            bare = BaselineSessions(order, placement, lambda: _processes(replicas))
             stack.callback(bare.close)
             watch = stack.enter_context(MemoryWatch(replicas, order.experiment.shape.ram_bytes))
             try:
@@ -113,7 +113,7 @@ class LocalTarget(Target):
 
 
 @dataclass(frozen=True)
-class Replica:
+class ProcessReplica:
     """A server process.
 
     Attributes:
@@ -140,7 +140,9 @@ class Replica:
         return f"replica {self.index}"
 
 
-def _start(order: Order, base_path: Path, index: int, cores: tuple[int, ...], stack: ExitStack) -> Replica:
+def _start(
+    order: DeploymentRequest, base_path: Path, index: int, cores: tuple[int, ...], stack: ExitStack
+) -> ProcessReplica:
     settings, experiment = order.settings, order.experiment
     program = (
         [settings.server] if settings.server else [sys.executable, "-m", "pytest_tfserving.model_server"]
@@ -158,7 +160,7 @@ def _start(order: Order, base_path: Path, index: int, cores: tuple[int, ...], st
     process = ChildProcess(command, order.folder / f"replica{index}.log", cores)
     stack.callback(process.stop)
     endpoints = Endpoint(HOST, rest_port), Endpoint(HOST, grpc_port, protocol="grpc")
-    return Replica(index, cores, *endpoints, model, command, process)
+    return ProcessReplica(index, cores, *endpoints, model, command, process)
 
 
 def _free_ports(count: int) -> list[int]:
@@ -172,7 +174,7 @@ def _free_ports(count: int) -> list[int]:
             each.close()
 
 
-def _wait(order: Order, replicas: Sequence[Replica], watch: MemoryWatch) -> None:
+def _wait(order: DeploymentRequest, replicas: Sequence[ProcessReplica], watch: MemoryWatch) -> None:
     order.progress(
         f"{order.experiment.name}: starting {len(replicas)} x {order.experiment.shape.vcpus} vCPUs, "
         f"at most {len(replicas) * order.settings.ready_timeout_s:g} s"
@@ -187,7 +189,7 @@ def _wait(order: Order, replicas: Sequence[Replica], watch: MemoryWatch) -> None
         )
 
 
-def _failure(replicas: Sequence[Replica], watch: MemoryWatch) -> str:
+def _failure(replicas: Sequence[ProcessReplica], watch: MemoryWatch) -> str:
     if watch.exceeded:
         return watch.exceeded
     for replica in replicas:
@@ -197,16 +199,16 @@ def _failure(replicas: Sequence[Replica], watch: MemoryWatch) -> str:
     return ""
 
 
-def _usage(replicas: Sequence[Replica]) -> Usage:
+def _usage(replicas: Sequence[ProcessReplica]) -> ResourceUsage:
     first, *others = [replica.process.usage() for replica in replicas]
     return sum(others, start=first)
 
 
-def _processes(replicas: Sequence[Replica]) -> Processes:
+def _processes(replicas: Sequence[ProcessReplica]) -> Processes:
     return Processes([-group for replica in replicas for group in replica.process.groups()])
 
 
-def _evidence(replicas: Sequence[Replica]) -> Evidence:
+def _evidence(replicas: Sequence[ProcessReplica]) -> Evidence:
     return [
         (f"log of {replica.name} (cores {','.join(map(str, replica.cores))})", text)
         for replica in replicas
@@ -221,7 +223,7 @@ class MemoryWatch:
         exceeded: a sentence about the replica that was killed; empty before.
     """
 
-    def __init__(self, replicas: Sequence[Replica], limit_bytes: int) -> None:
+    def __init__(self, replicas: Sequence[ProcessReplica], limit_bytes: int) -> None:
         self._replicas = replicas
         self._limit_bytes = limit_bytes
         self._done = threading.Event()

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.deployment.deployment import Deployment
     from pytest_tfserving.experiments.experiment import Experiment
-    from pytest_tfserving.targets.common.ownership import Leftovers
-    from pytest_tfserving.targets.common.request import Order
+    from pytest_tfserving.targets.common.ownership import OrphanRule
+    from pytest_tfserving.targets.common.request import DeploymentRequest
 
 
 class Target(Protocol):
@@ -46,10 +46,10 @@ class Target(Protocol):
         """Hold a lock against two measurements at once, if the target is not on this machine."""
         return nullcontext()
 
-    def deploy(self, order: Order) -> AbstractContextManager[Deployment]:
+    def deploy(self, order: DeploymentRequest) -> AbstractContextManager[Deployment]:
         """Return a context that deploys an order; all that it made is gone after the context."""
         ...
 
-    def sweep(self, leftovers: Leftovers, say: Callable[[str], None]) -> None:
+    def sweep(self, leftovers: OrphanRule, say: Callable[[str], None]) -> None:
         """Delete the objects that ``leftovers`` include, and say so, with a line for each."""
         ...

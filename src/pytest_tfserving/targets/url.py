@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.experiments.experiment import Experiment
     from pytest_tfserving.settings import Settings
-    from pytest_tfserving.targets.common.request import Order
+    from pytest_tfserving.targets.common.request import DeploymentRequest
 
 # An endpoint that exists responds quickly.
 _ANSWERS_WITHIN_S = 10.0
@@ -87,7 +87,7 @@ class UrlTarget(Target):
         return {"server": self._settings.url, "model": "at the address", "protocol": experiment.protocol}
 
     @contextmanager
-    def deploy(self, order: Order) -> Iterator[Deployment]:
+    def deploy(self, order: DeploymentRequest) -> Iterator[Deployment]:
         """Check that the model at the address is AVAILABLE, and yield it as a deployment.
 
         Raises:

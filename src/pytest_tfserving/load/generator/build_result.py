@@ -16,12 +16,12 @@ from pytest_tfserving.load.generator.health import generator_state, limited_by_g
 from pytest_tfserving.load.lateness import Lateness
 from pytest_tfserving.load.littles_law import LittlesLaw
 from pytest_tfserving.load.recorder import DROPPED, SUCCESS, record_blocks
-from pytest_tfserving.load.result import Arrivals, CpuUse, Result, Window
+from pytest_tfserving.load.result import CpuUse, Result, ScheduleAdherence, Window
 from pytest_tfserving.load.shedding import Shedding
 from pytest_tfserving.server_side.cpu import CpuHistory
 from pytest_tfserving.statistics.intervals import ratio_interval
 from pytest_tfserving.statistics.latencies import Collected, Latencies
-from pytest_tfserving.statistics.span import Part, Seconds
+from pytest_tfserving.statistics.span import PerSecondHistograms, SpanStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from pytest_tfserving.deployment.deployment import Deployment
     from pytest_tfserving.experiments.load_profile import LoadProfile
     from pytest_tfserving.experiments.load_shape import Stage
-    from pytest_tfserving.load.generator.generator import Plan
-    from pytest_tfserving.load.generator.run_state import Story
+    from pytest_tfserving.load.generator.generator import LoadPlan
+    from pytest_tfserving.load.generator.run_state import RunState
     from pytest_tfserving.load.run_record import RunRecord
     from pytest_tfserving.server_side.cpu import CpuCurve
     from pytest_tfserving.statistics.histogram import Histogram
@@ -48,9 +48,9 @@ _MS = 1_000
 
 
 def outcome(  # noqa: PLR0913, PLR0917 - what a result is made of
-    plan: Plan,
+    plan: LoadPlan,
     deployment: Deployment,
-    story: Story,
+    run_state: RunState,
     records: Sequence[Path],
     started_at: str,
     cpu: CpuCurve | None = None,
@@ -60,17 +60,17 @@ def outcome(  # noqa: PLR0913, PLR0917 - what a result is made of
     Args:
         plan: the plan of the run.
         deployment: the deployment that was loaded.
-        story: the reports of the load processes, and the decisions made during the run.
+        run_state: the reports of the load processes, and the decisions made during the run.
         records: the files of records, one for each load process.
         started_at: the start of the run, in ISO 8601.
         cpu: the CPU time of the replicas; None if it was not read.
     """
-    window = _window(plan, story)
+    window = _window(plan, run_state)
     blocks = _blocks(cpu or CpuHistory().curve(0.0), window)
-    seen = _Seen(plan.profile, window, story, blocks.at_s)
+    seen = _Aggregates(plan.profile, window, run_state, blocks.at_s)
     seen.read(records)
     used = _cpu_use(blocks, seen.successes_by_block, window, deployment)
-    intervals, n_eff = _intervals(seen, blocks, used, story.decider.noise_memory_s)
+    intervals, n_eff = _intervals(seen, blocks, used, run_state.monitor.noise_memory_s)
     result = Result(
         experiment=deployment.label,
         target=deployment.experiment.target,
@@ -78,24 +78,24 @@ def outcome(  # noqa: PLR0913, PLR0917 - what a result is made of
         started_at=started_at,
         window=window,
         latencies=seen.window.latencies,
-        errors=_by_cause(seen.errors_from_window_on, story),
+        errors=_by_cause(seen.errors_from_window_on, run_state),
         users=plan.profile.users,
-        run_s=story.ended_at_s,
+        run_s=run_state.ended_at_s,
         total_requests=seen.requests,
         total_errors=seen.errors.total(),
-        generator=generator_state(story, window),
+        generator=generator_state(run_state, window),
         cpu=used,
-        baseline=Baseline.of(story.pulses),
+        baseline=Baseline.of(run_state.pulses),
         via=deployment.via,
         endpoints=[str(endpoint) for endpoint in deployment.loaded],
         intervals=intervals,
         n_eff=n_eff,
-        arrivals=_arrivals(plan, seen, story, window),
+        arrivals=_arrivals(plan, seen, run_state, window),
         configuration=deployment.configuration,
         environment=deployment.environment,
-        incomplete=story.incomplete,
+        incomplete=run_state.incomplete,
     )
-    return _with_causes(_without_needless(_with_details(result, seen, story)), plan, story, seen)
+    return _with_causes(_without_needless(_with_details(result, seen, run_state)), plan, run_state, seen)
 
 
 def _blocks(cpu: CpuCurve, window: Window) -> CpuCurve:
@@ -105,7 +105,7 @@ def _blocks(cpu: CpuCurve, window: Window) -> CpuCurve:
 
 
 def _intervals(
-    seen: _Seen, blocks: CpuCurve, used: CpuUse, noise_memory_s: float
+    seen: _Aggregates, blocks: CpuCurve, used: CpuUse, noise_memory_s: float
 ) -> tuple[dict[str, Interval], dict[str, float]]:
     """Return the 95 % intervals of the window's figures, and how many independent requests each rests on."""
     intervals, n_eff = seen.window.intervals()
@@ -122,29 +122,31 @@ def _cpu_interval(blocks: CpuCurve, successes: Floats, noise_memory_s: float) ->
     return ratio_interval(used_ms, successes, float(np.diff(blocks.at_s).mean()), noise_memory_s)
 
 
-class _Seen:
+class _Aggregates:
     """All figures that are computed from a run's records, whose blocks are read twice."""
 
-    def __init__(self, profile: LoadProfile, window: Window, story: Story, block_edges_s: Floats) -> None:
-        memory_s = story.decider.noise_memory_s
+    def __init__(
+        self, profile: LoadProfile, window: Window, run_state: RunState, block_edges_s: Floats
+    ) -> None:
+        memory_s = run_state.monitor.noise_memory_s
         self._profile = profile
         self._block_edges_s = block_edges_s
         self.successes_by_block = np.zeros(max(len(block_edges_s) - 1, 0))
         self._window = window
-        self.lateness = Lateness(story.late_rows)
-        self.stretches = Stretches(story.pulses, window.start_s, window.end_s)
+        self.lateness = Lateness(run_state.late_rows)
+        self.stretches = Stretches(run_state.pulses, window.start_s, window.end_s)
         self.cleared = Collected()
-        self.window = Part(window.start_s, window.end_s, memory_s)
+        self.window = SpanStatistics(window.start_s, window.end_s, memory_s)
         self.alternatives = {
-            name: Part(window.start_s, window.end_s, memory_s) for name in _alternatives(profile)
+            name: SpanStatistics(window.start_s, window.end_s, memory_s) for name in _alternatives(profile)
         }
         self.stages = [
-            (stage, Part(from_s, min(stage.end_s, story.loaded_until_s), memory_s))
-            for stage, from_s in _loaded_stages(profile, story)
+            (stage, SpanStatistics(from_s, min(stage.end_s, run_state.loaded_until_s), memory_s))
+            for stage, from_s in _loaded_stages(profile, run_state)
         ]
-        self.seconds = Seconds()
+        self.seconds = PerSecondHistograms()
         self.littles_law = LittlesLaw(profile, window)
-        self.shedding = Shedding(story.causes)
+        self.shedding = Shedding(run_state.causes)
         self.requests = 0
         self.errors: Counter[int] = Counter()
         self.errors_from_window_on: Counter[int] = Counter()
@@ -199,11 +201,11 @@ class _Seen:
             self.cleared.add(self.lateness.cleared(records[inside, 0], records[inside, 1]))
 
     @property
-    def _judged(self) -> list[Part]:
+    def _judged(self) -> list[SpanStatistics]:
         return [self.window, *(part for _, part in self.stages)]
 
     @property
-    def _parts(self) -> list[Part]:
+    def _parts(self) -> list[SpanStatistics]:
         return [*self._judged, *self.alternatives.values()]
 
 
@@ -212,73 +214,75 @@ def _counts(outcomes: Floats) -> Counter[int]:
     return Counter(dict(zip(values.tolist(), counts.tolist(), strict=True)))
 
 
-def _by_cause(outcomes: Counter[int], story: Story) -> Counter[str]:
+def _by_cause(outcomes: Counter[int], run_state: RunState) -> Counter[str]:
     counts: Counter[str] = Counter()
     for outcome, count in outcomes.items():
-        counts[story.causes.get(outcome, "unknown")] += count
+        counts[run_state.causes.get(outcome, "unknown")] += count
     return Counter(dict(counts.most_common()))
 
 
-def _window(plan: Plan, story: Story) -> Window:
+def _window(plan: LoadPlan, run_state: RunState) -> Window:
     """Return the steady part of the run, in which load is as requested; else the whole run."""
-    start_s, until_s = story.decider.start_s, story.loaded_until_s
-    is_steady = not (math.isnan(story.settled_s) or plan.whole_run_counts or story.aborted or story.early_end)
-    if is_steady and not (story.invalid and start_s >= until_s):
+    start_s, until_s = run_state.monitor.start_s, run_state.loaded_until_s
+    is_steady = not (
+        math.isnan(run_state.settled_s) or plan.whole_run_counts or run_state.aborted or run_state.early_end
+    )
+    if is_steady and not (run_state.invalid and start_s >= until_s):
         return Window(start_s, until_s)
     return Window(0.0, until_s)
 
 
-def _with_causes(result: Result, plan: Plan, story: Story, seen: _Seen) -> Result:
-    all_errors = _by_cause(seen.errors, story)
-    if story.aborted or story.early_end:
-        return replace(result, aborted=story.aborted or _abort_text(result, plan, story, all_errors))
-    if cause := story.invalid or unrecorded(story, seen.requests):
+def _with_causes(result: Result, plan: LoadPlan, run_state: RunState, seen: _Aggregates) -> Result:
+    all_errors = _by_cause(seen.errors, run_state)
+    if run_state.aborted or run_state.early_end:
+        return replace(result, aborted=run_state.aborted or _abort_text(result, plan, run_state, all_errors))
+    if cause := run_state.invalid or unrecorded(run_state, seen.requests):
         return replace(result, invalid=cause)
-    if plan.whole_run_counts or story.incomplete:
+    if plan.whole_run_counts or run_state.incomplete:
         return result
     if result.total_requests and result.total_errors == result.total_requests:
         text = f"no request succeeded in {result.run_s:.1f} s: all {result.total_requests} failed"
         return replace(result, aborted=f"{text} ({_most_frequent(all_errors)})")
-    if math.isnan(story.settled_s) or result.window.length_s < SHORTEST_WINDOW_S:
+    if math.isnan(run_state.settled_s) or result.window.length_s < SHORTEST_WINDOW_S:
         return replace(
             result,
             incomplete=f"no steady window: after {result.run_s:.0f} s the {result.load_text} "
             "had not all had an answer; raise the run time",
         )
     return replace(
-        result, invalid=limited_by_generator(result) or _against_littles_law(result, plan, story, seen)
+        result, invalid=limited_by_generator(result) or _against_littles_law(result, plan, run_state, seen)
     )
 
 
-def _against_littles_law(result: Result, plan: Plan, story: Story, seen: _Seen) -> str:
+def _against_littles_law(result: Result, plan: LoadPlan, run_state: RunState, seen: _Aggregates) -> str:
     """Return why requests and users of a closed loop do not fit; empty if they fit, or users vary."""
     profile = plan.profile
-    if profile.is_open or story.own_users or not profile.has_plateau:
+    if profile.is_open or run_state.own_users or not profile.has_plateau:
         return ""
-    return seen.littles_law.contradiction(profile.users, result.generator, story.late_rows)
+    return seen.littles_law.contradiction(profile.users, result.generator, run_state.late_rows)
 
 
-def _run_record(story: Story, read: int) -> RunRecord:
+def _run_record(run_state: RunState, read: int) -> RunRecord:
     """Return the load requested and reached, with the counts of requests sent and recorded."""
-    found = story.recorder.record(story.ended_at_s, story.watch.asked_at)
-    end = story.end or {"to_record": -1, "under_way": 0}
+    found = run_state.recorder.record(run_state.ended_at_s, run_state.watch.asked_at)
+    end = run_state.end or {"to_record": -1, "under_way": 0}
     return replace(found, to_record=end["to_record"], under_way=end["under_way"], recorded=read)
 
 
-def _with_details(result: Result, seen: _Seen, story: Story) -> Result:
+def _with_details(result: Result, seen: _Aggregates, run_state: RunState) -> Result:
     """Return the result with its decisions, and its figures by stage, slice and second."""
-    slice_s, slices = _slices(seen.seconds, story)
+    slice_s, slices = _slices(seen.seconds, run_state)
     return replace(
         result,
-        decided=story.decider.decisions,
-        undecided=story.decider.undecided(story.ended_at_s),
+        decided=run_state.monitor.decisions,
+        undecided=run_state.monitor.undecided(run_state.ended_at_s),
         alternatives=_all_alternatives(seen),
         stages=[_stage(*each) for each in seen.stages],
         slice_s=slice_s,
         slices=slices,
-        series=_series(seen.seconds, story),
-        tracebacks=tuple(story.tracebacks),
-        run_record=_run_record(story, seen.requests),
+        series=_series(seen.seconds, run_state),
+        tracebacks=tuple(run_state.tracebacks),
+        run_record=_run_record(run_state, seen.requests),
         warnings=tuple(filter(None, [seen.shedding.found()])),
     )
 
@@ -292,9 +296,9 @@ def _without_needless(result: Result) -> Result:
     )
 
 
-def _abort_text(result: Result, plan: Plan, story: Story, all_errors: Counter[str]) -> str:
+def _abort_text(result: Result, plan: LoadPlan, run_state: RunState, all_errors: Counter[str]) -> str:
     causes = _most_frequent(all_errors)
-    if story.early_end == "stalled":
+    if run_state.early_end == "stalled":
         return f"no answer came for {plan.stall_s:.0f} s; stopped after {result.run_s:.1f} s ({causes})"
     return (
         f"stopped after {result.run_s:.1f} s: {result.total_errors} of {result.total_requests} requests "
@@ -306,16 +310,20 @@ def _most_frequent(errors: Counter[str]) -> str:
     return ", ".join(f"{count} x {cause}" for cause, count in errors.most_common(3))
 
 
-def _arrivals(plan: Plan, seen: _Seen, story: Story, window: Window) -> Arrivals | None:
+def _arrivals(
+    plan: LoadPlan, seen: _Aggregates, run_state: RunState, window: Window
+) -> ScheduleAdherence | None:
     """Return how an open loop kept to its schedule for the requests due in the window; None if not open."""
     profile = plan.profile
     if not profile.is_open or not window.length_s:
         return None
     schedule = arrivals(profile.stages, profile.arrivals, profile.seed)
     due = sum(1 for at_s in schedule if window.start_s <= at_s < window.end_s)
-    dropped = sum(count for cause, count in _by_cause(seen.due, story).items() if cause.startswith(DROPPED))
+    dropped = sum(
+        count for cause, count in _by_cause(seen.due, run_state).items() if cause.startswith(DROPPED)
+    )
     delays = seen.delays_ms.latencies()
-    return Arrivals(
+    return ScheduleAdherence(
         due_rps=due / window.length_s,
         sent_rps=(seen.due.total() - dropped) / window.length_s,
         dropped=dropped,
@@ -368,7 +376,7 @@ def _from_elsewhere(
     return finished_s, latencies_ms, np.zeros(len(finished_s), bool)
 
 
-def _percentiles(part: Part) -> dict[str, Any]:
+def _percentiles(part: SpanStatistics) -> dict[str, Any]:
     """Return percentiles of a part, with their intervals and effective sizes."""
     if not len(part.latencies):
         return {}
@@ -381,7 +389,7 @@ def _percentiles(part: Part) -> dict[str, Any]:
     }
 
 
-def _all_alternatives(seen: _Seen) -> dict[str, dict[str, Any]]:
+def _all_alternatives(seen: _Aggregates) -> dict[str, dict[str, Any]]:
     """Return all percentiles that stand beside those that are judged."""
     found = {name: _percentiles(part) for name, part in seen.alternatives.items()}
     return found | ({CLEARED: _plain(seen.cleared.latencies())} if seen.lateness else {})
@@ -394,15 +402,15 @@ def _plain(latencies: Latencies) -> dict[str, Any]:
     return {**latencies.named_percentiles(), "mean_ms": latencies.mean_ms, "intervals": {}, "n_eff": {}}
 
 
-def _loaded_stages(profile: LoadProfile, story: Story) -> list[tuple[Stage, float]]:
+def _loaded_stages(profile: LoadProfile, run_state: RunState) -> list[tuple[Stage, float]]:
     """Return the stages whose level was reached, and the second it was reached; none of a single stage."""
     if len(profile.stages) == 1:
         return []
-    found = [(stage, story.watch.reached_s(stage)) for stage in profile.stages]
-    return [(stage, from_s) for stage, from_s in found if from_s < min(stage.end_s, story.loaded_until_s)]
+    found = [(stage, run_state.watch.reached_s(stage)) for stage in profile.stages]
+    return [(stage, from_s) for stage, from_s in found if from_s < min(stage.end_s, run_state.loaded_until_s)]
 
 
-def _stage(stage: Stage, part: Part) -> dict[str, Any]:
+def _stage(stage: Stage, part: SpanStatistics) -> dict[str, Any]:
     """Return the figures of one stage."""
     intervals, n_eff = part.intervals()
     row = {"start_s": stage.start_s, "loaded_from_s": part.start_s, "end_s": part.end_s}
@@ -429,14 +437,14 @@ def _missing(latencies_ms: Floats, pace_ms: float) -> NDArray[np.int64]:
     return np.maximum(np.ceil(latencies_ms / pace_ms).astype(np.int64) - 1, 0)
 
 
-def _series(seconds: Seconds, story: Story) -> list[dict[str, float]]:
+def _series(seconds: PerSecondHistograms, run_state: RunState) -> list[dict[str, float]]:
     """Return a row for each second: users, and successes, errors, median and p95 of requests that ended."""
     series = []
-    for second in range(int(story.ticks[-1]["at_s"]) + 1 if story.ticks else 0):
+    for second in range(int(run_state.ticks[-1]["at_s"]) + 1 if run_state.ticks else 0):
         found = seconds.histogram(second, second + 1)
         row: dict[str, float] = {
             "at_s": second,
-            "users": story.recorder.users(second),
+            "users": run_state.recorder.users(second),
             "successes": len(found),
         }
         row["errors"] = seconds.errors(second)
@@ -447,8 +455,8 @@ def _series(seconds: Seconds, story: Story) -> list[dict[str, float]]:
     return series
 
 
-def _slices(seconds: Seconds, story: Story) -> tuple[int, list[Histogram]]:
+def _slices(seconds: PerSecondHistograms, run_state: RunState) -> tuple[int, list[Histogram]]:
     """Return the seconds in a slice, and a histogram of the successes in each slice of the run."""
-    length_s = int(story.ended_at_s) + 1
+    length_s = int(run_state.ended_at_s) + 1
     slice_s = -(-length_s // MOST_SLICES)
     return slice_s, [seconds.histogram(at, at + slice_s) for at in range(0, length_s, slice_s)]

@@ -14,7 +14,7 @@ _PART = ("at_s", "users", "running", "sent", "requests", "ended_itself")
 _REASONS = ("failures", "stalled", "stopped", "decided", "time")
 
 
-class Chorus:
+class EventMerger:
     """Merger of the lines of ``processes`` load processes.
 
     - A line that needs no merging is returned at once; a ``cause`` gets an index that no other process uses.

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pytest_tfserving.deployment.load_clock import LoadClock
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.load.generator.event_merger import Chorus
-from pytest_tfserving.load.generator.local_host import Local, LocalProcess
+from pytest_tfserving.load.generator.event_merger import EventMerger
+from pytest_tfserving.load.generator.local_host import LocalHost, LocalProcess
 from pytest_tfserving.version import __version__
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_tfserving.deployment.deployment import Deployment
-    from pytest_tfserving.deployment.generator_host import Hear, Place, Process, Team
+    from pytest_tfserving.deployment.generator_host import GeneratorHost, Hear, LoadProcess, WorkerPool
     from pytest_tfserving.experiments.load_profile import LoadProfile
     from pytest_tfserving.protocols.answer import ExpectedAnswer
 
@@ -34,7 +34,7 @@ FIND_EACH_OTHER_S = 1.5
 
 
 @dataclass(frozen=True)
-class Plan:
+class LoadPlan:
     """Plan of one run of load.
 
     Attributes:
@@ -56,7 +56,7 @@ class Plan:
     clock: LoadClock = field(default_factory=LoadClock)
 
 
-class LoadChild:
+class LoadGenerator:
     """The load generator: one load process, or several and Locust's master.
 
     Entering the context starts the processes, and leaving the context always ends them. The processes import
@@ -73,21 +73,25 @@ class LoadChild:
     """
 
     def __init__(
-        self, folder: Path, processes: int = 1, locustfile: Path | None = None, place: Place | None = None
+        self,
+        folder: Path,
+        processes: int = 1,
+        locustfile: Path | None = None,
+        place: GeneratorHost | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.lines: queue.Queue[dict[str, Any] | None] = queue.Queue()
-        self.place: Place = place or Local()
+        self.place: GeneratorHost = place or LocalHost()
         self._folder = folder
         self._count = processes
         self._locustfile = locustfile
-        self._chorus = Chorus(processes)
+        self._merger = EventMerger(processes)
         self._unfinished = set(range(processes))
         self._was_told_to_end = False
         self._to_end = set(range(processes))
         self._lock = threading.Lock()
         self._stack = ExitStack()
-        self._team: Team
+        self._team: WorkerPool
 
     def __enter__(self) -> Self:
         hears: Callable[[int], Hear] = partial(partial, self._hear)
@@ -146,7 +150,7 @@ class LoadChild:
         """True if the locustfile has a shape, which sets the level of load over time."""
         return bool(self._team.workers[0].first.get("has_shape"))
 
-    def send(self, plan: Plan, deployment: Deployment) -> datetime:
+    def send(self, plan: LoadPlan, deployment: Deployment) -> datetime:
         """Send the plan to all processes; return when load begins.
 
         Load begins once all processes have had the time to read the plan and to find each other.
@@ -203,7 +207,7 @@ class LoadChild:
         return next(filter(None, (process.death() for process in self._all)), "")
 
     @property
-    def _all(self) -> list[Process]:
+    def _all(self) -> list[LoadProcess]:
         return [*self._team.workers, *([self._team.master] if self._team.master else [])]
 
     def _hear(self, index: int, line: dict[str, Any] | None) -> None:
@@ -214,7 +218,7 @@ class LoadChild:
         """
         with self._lock:
             if line is not None:
-                for each in self._chorus.hear(index, line):
+                for each in self._merger.hear(index, line):
                     self.lines.put(each)
             elif index == self._count:
                 if self._unfinished and not self._was_told_to_end:

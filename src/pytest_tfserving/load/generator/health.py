@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_tfserving.load.result import Generator
 
 if TYPE_CHECKING:
-    from pytest_tfserving.load.generator.run_state import Story
+    from pytest_tfserving.load.generator.run_state import RunState
     from pytest_tfserving.load.result import Result, Window
 
 # Above this share of a core a generator measures itself. Locust's own warning needs 20 s to appear.
@@ -17,25 +17,25 @@ _BUSIEST_CPU = 0.9
 _LEAST_SENT = 0.98
 
 
-def generator_state(story: Story, window: Window) -> Generator:
+def generator_state(run_state: RunState, window: Window) -> Generator:
     """Return the generator's state in the window; NaN if it did not live long enough to report it."""
-    if not (story.end and story.ticks):
+    if not (run_state.end and run_state.ticks):
         return Generator(math.nan, math.nan)
-    before = story.settled if story.settled and window.start_s else story.ticks[0]
-    pairs = list(zip(before["processes"], story.end["processes"], strict=True))
+    before = run_state.settled if run_state.settled and window.start_s else run_state.ticks[0]
+    pairs = list(zip(before["processes"], run_state.end["processes"], strict=True))
 
     def highest(name: str) -> float:
         return max(_rate(start, end, name) for start, end in pairs)
 
-    lag_p95_ms = story.end["lag_p95_ms"]
+    lag_p95_ms = run_state.end["lag_p95_ms"]
     return Generator(
         cpu=highest("cpu_s"),
         lag_p95_ms=lag_p95_ms,
         wait=highest("wait_s"),
         steal=highest("steal_s"),
         processes=len(pairs),
-        stood=story.watch.stood_s(window) / window.length_s / len(pairs) if window.length_s > 0 else 0.0,
-        taken_by=story.taken_by,
+        stood=run_state.watch.stood_s(window) / window.length_s / len(pairs) if window.length_s > 0 else 0.0,
+        taken_by=run_state.taken_by,
     )
 
 
@@ -44,11 +44,11 @@ def _rate(start: dict[str, float], end: dict[str, float], name: str) -> float:
     return (end[name] - start[name]) / length_s if length_s > 0 else math.nan
 
 
-def is_waiting(story: Story, most: float) -> bool:
+def is_waiting(run_state: RunState, most: float) -> bool:
     """Return whether a load process waited for a core for more than the share ``most`` of the last tick."""
-    if len(story.ticks) < 2:  # noqa: PLR2004 - a difference
+    if len(run_state.ticks) < 2:  # noqa: PLR2004 - a difference
         return False
-    before, now = (tick["processes"] for tick in story.ticks[-2:])
+    before, now = (tick["processes"] for tick in run_state.ticks[-2:])
     return any(_rate(*pair, "wait_s") > most for pair in zip(before, now, strict=True))
 
 
@@ -72,16 +72,16 @@ def limited_by_generator(result: Result) -> str:
     return ""
 
 
-def unrecorded(story: Story, read: int) -> str:
+def unrecorded(run_state: RunState, read: int) -> str:
     """Return why the ``read`` records do not have every request; empty if they do.
 
     With a locustfile's users, exceptions are recorded too, which are not requests.
     """
-    end = story.end
+    end = run_state.end
     if end is None:
         return ""
     wanted = end["to_record"] - end["under_way"]
-    if end["requests"] == read and (wanted == read or (story.own_users and wanted < read)):
+    if end["requests"] == read and (wanted == read or (run_state.own_users and wanted < read)):
         return ""
     return (
         f"requests were lost: {wanted} were counted when they were sent, "

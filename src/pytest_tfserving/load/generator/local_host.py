@@ -122,7 +122,7 @@ class LocalTeam:
             return "127.0.0.1", int(found.getsockname()[1])
 
 
-class Local:
+class LocalHost:
     """This machine as a host of load processes; see `place.Place`."""
 
     start_s = 60.0

@@ -23,7 +23,7 @@ _LEAST_SHARE = 0.03
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _SeenProcess:
     """A process: its CPU time so far, the core it ran on last, whether it can use several cores at once."""
 
     name: str
@@ -97,14 +97,14 @@ class Neighbours:
             return bool(os.sched_getaffinity(pid) & self._cores)
         return False
 
-    def _look(self) -> Iterator[tuple[int, _Seen]]:
+    def _look(self) -> Iterator[tuple[int, _SeenProcess]]:
         for folder in _PROC.glob("[0-9]*"):
             pid = int(folder.name)
             if pid not in self._own and (seen := _seen(folder)):
                 yield pid, seen
 
 
-def _seen(folder: Path) -> _Seen | None:
+def _seen(folder: Path) -> _SeenProcess | None:
     """Return the values in a process's ``stat`` (proc(5)); None if the process is gone."""
     try:
         head, _, tail = (folder / "stat").read_text(errors="replace").rpartition(")")
@@ -112,6 +112,6 @@ def _seen(folder: Path) -> _Seen | None:
         return None
     fields = tail.split()
     cpu_s = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return _Seen(
+    return _SeenProcess(
         one_line(head.partition("(")[2]), int(fields[19]), cpu_s, int(fields[36]), int(fields[17]) > 1
     )

@@ -16,10 +16,10 @@ from pytest_tfserving.load.generator.health import is_waiting
 from pytest_tfserving.load.generator.load_watch import OF_THE_MASTER, LoadWatch
 from pytest_tfserving.load.generator.local_host import STOP_S
 from pytest_tfserving.load.generator.neighbours import Neighbours
-from pytest_tfserving.load.generator.run_state import Story
+from pytest_tfserving.load.generator.run_state import RunState
 from pytest_tfserving.load.recorder import SUCCESS, RecordStream
 from pytest_tfserving.server_side.cpu import CpuHistory
-from pytest_tfserving.slo.monitor import DEFAULT_ALPHA, Decider
+from pytest_tfserving.slo.monitor import DEFAULT_ALPHA, SloMonitor
 from pytest_tfserving.system.processes import available_cores
 from pytest_tfserving.system.signals import forget_interruption, raise_if_interrupted
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.deployment.deployment import Deployment
     from pytest_tfserving.deployment.pulses import Pulses
-    from pytest_tfserving.load.generator.generator import LoadChild, Plan
+    from pytest_tfserving.load.generator.generator import LoadGenerator, LoadPlan
     from pytest_tfserving.load.result import Result
     from pytest_tfserving.server_side.cpu import CpuCurve
 
@@ -40,11 +40,11 @@ def as_text(moment: datetime) -> str:
 
 
 def run(  # noqa: PLR0913, PLR0917 - what a run is made of
-    child: LoadChild,
-    plan: Plan,
+    child: LoadGenerator,
+    plan: LoadPlan,
     deployment: Deployment,
     progress: Callable[[dict[str, Any]], None],
-    decider: Decider | None = None,
+    monitor: SloMonitor | None = None,
     cpu: CpuHistory | None = None,
     pulses: Pulses | None = None,
 ) -> tuple[Result, bool]:
@@ -55,7 +55,7 @@ def run(  # noqa: PLR0913, PLR0917 - what a run is made of
         plan: the plan of the run.
         deployment: the deployment to load.
         progress: called with every tick of the load.
-        decider: finds the steady window and decides SLOs while load runs; load ends when all are decided.
+        monitor: finds the steady window and decides SLOs while load runs; load ends when all are decided.
         cpu: the CPU readings of the replicas; another thread adds to it while load runs.
         pulses: the baseline's pulses, on the plan's clock; None without a baseline.
 
@@ -63,38 +63,38 @@ def run(  # noqa: PLR0913, PLR0917 - what a run is made of
         The result, and whether the user interrupted the run. An interrupted run has the figures until then.
     """
     watch = LoadWatch(plan.profile, child.count, child.place.silence_s, own_shape=child.has_own_shape)
-    decider = decider or Decider((), DEFAULT_ALPHA, has_baseline=False)
-    story, interrupted = Story(decider, watch, child.has_own_users), False
+    monitor = monitor or SloMonitor((), DEFAULT_ALPHA, has_baseline=False)
+    run_state, interrupted = RunState(monitor, watch, child.has_own_users), False
     stream, cpu = RecordStream(child.records), cpu or CpuHistory()
     began = child.send(plan, deployment)
     origin_s, neighbours = plan.clock.origin_s, _neighbours(child, deployment)
     with pulses or nullcontext():
         try:
-            for _ in _watch(child, story, deployment, progress, pulses):
-                if is_waiting(story, plan.profile.max_cpu_wait):
+            for _ in _watch(child, run_state, deployment, progress, pulses):
+                if is_waiting(run_state, plan.profile.max_cpu_wait):
                     neighbours.look()
-                if _decided(story, stream, cpu.curve(origin_s), pulses):
+                if _decided(run_state, stream, cpu.curve(origin_s), pulses):
                     child.stop("decided")
         except KeyboardInterrupt:
             interrupted = True
-            _give_up(child, story)
+            _give_up(child, run_state)
     child.end()
-    _hear_the_rest(child, story)
-    story.taken_by = neighbours.named()
+    _hear_the_rest(child, run_state)
+    run_state.taken_by = neighbours.named()
     curve = cpu.curve(origin_s)
-    _decided(story, stream, curve, pulses, last=True)
-    story.pulses = pulses.rows if pulses else ()
-    result = outcome(plan, deployment, story, child.records, as_text(began), curve)
+    _decided(run_state, stream, curve, pulses, last=True)
+    run_state.pulses = pulses.rows if pulses else ()
+    result = outcome(plan, deployment, run_state, child.records, as_text(began), curve)
     _delete(child.records)
     return result, interrupted
 
 
-def _give_up(child: LoadChild, story: Story) -> None:
+def _give_up(child: LoadGenerator, run_state: RunState) -> None:
     """End the load of a run that the user interrupted."""
     forget_interruption()
-    story.incomplete = "the run was interrupted"
+    run_state.incomplete = "the run was interrupted"
     child.stop()
-    _drain(child, story)
+    _drain(child, run_state)
 
 
 def _delete(records: Iterable[Path]) -> None:
@@ -103,32 +103,32 @@ def _delete(records: Iterable[Path]) -> None:
         path.unlink(missing_ok=True)
 
 
-def _hear_the_rest(child: LoadChild, story: Story) -> None:
+def _hear_the_rest(child: LoadGenerator, run_state: RunState) -> None:
     """Process the lines after the end of the run, as Locust's master writes them."""
     while not child.lines.empty():
         line = child.lines.get()
         if line and line["event"] in ("cause", "traceback", "fault", *OF_THE_MASTER):
-            story.hear(line)
-    _compare_at_the_end(story)
+            run_state.hear(line)
+    _compare_at_the_end(run_state)
 
 
-def _compare_at_the_end(story: Story) -> None:
+def _compare_at_the_end(run_state: RunState) -> None:
     """Compare the load reached with the load asked for, once a run has taken its time."""
-    has_found = story.early_end or story.aborted or story.incomplete or story.invalid
-    if story.end and not has_found:
-        story.watch.end(story.ended_at_s)
-        story.invalid = story.watch.cause
+    has_found = run_state.early_end or run_state.aborted or run_state.incomplete or run_state.invalid
+    if run_state.end and not has_found:
+        run_state.watch.end(run_state.ended_at_s)
+        run_state.invalid = run_state.watch.cause
 
 
-def _neighbours(child: LoadChild, deployment: Deployment) -> Neighbours:
+def _neighbours(child: LoadGenerator, deployment: Deployment) -> Neighbours:
     """Return the watcher of other processes on the generator's cores; it watches no other machine."""
     cores = deployment.generator_cores or frozenset(available_cores())
     return Neighbours(cores if child.pids else (), child.pids)
 
 
 def _watch(
-    child: LoadChild,
-    story: Story,
+    child: LoadGenerator,
+    run_state: RunState,
     deployment: Deployment,
     progress: Callable[[dict[str, Any]], None],
     pulses: Pulses | None,
@@ -136,50 +136,52 @@ def _watch(
     """Process the load generator's lines until their end; yield after every tick."""
     for line in _lines(child, child.place.silence_s, pulses):
         if line is not None:
-            story.hear(line)
+            run_state.hear(line)
             if line["event"] == "tick":
                 progress(line)
                 yield
-        if _has_gone_wrong(story, deployment, pulses):
+        if _has_gone_wrong(run_state, deployment, pulses):
             child.stop()
-            _drain(child, story)
+            _drain(child, run_state)
             return
-    if story.end is None:
-        story.invalid = child.death() or f"the load generator said nothing for {child.place.silence_s:g} s"
-    elif story.early_end and (failure := deployment.failure_soon()):
-        story.aborted = f"{failure}, {story.ended_at_s:.1f} s into the load"
+    if run_state.end is None:
+        run_state.invalid = (
+            child.death() or f"the load generator said nothing for {child.place.silence_s:g} s"
+        )
+    elif run_state.early_end and (failure := deployment.failure_soon()):
+        run_state.aborted = f"{failure}, {run_state.ended_at_s:.1f} s into the load"
 
 
-def _has_gone_wrong(story: Story, deployment: Deployment, pulses: Pulses | None) -> bool:
-    """Return whether something ends the run early, and note the cause in ``story``."""
-    when = f"{story.ended_at_s:.1f} s into the load"
+def _has_gone_wrong(run_state: RunState, deployment: Deployment, pulses: Pulses | None) -> bool:
+    """Return whether something ends the run early, and note the cause in ``run_state``."""
+    when = f"{run_state.ended_at_s:.1f} s into the load"
     if failure := deployment.failure():
-        story.aborted = f"{failure}, {when}"
+        run_state.aborted = f"{failure}, {when}"
     elif pulses and (failure := pulses.failure()):
-        story.incomplete = f"{failure}, {when}"
+        run_state.incomplete = f"{failure}, {when}"
     else:
-        story.invalid = story.watch.cause
-    return bool(story.aborted or story.incomplete or story.invalid)
+        run_state.invalid = run_state.watch.cause
+    return bool(run_state.aborted or run_state.incomplete or run_state.invalid)
 
 
 def _decided(
-    story: Story, stream: RecordStream, cpu: CpuCurve, pulses: Pulses | None, *, last: bool = False
+    run_state: RunState, stream: RecordStream, cpu: CpuCurve, pulses: Pulses | None, *, last: bool = False
 ) -> bool:
     """Decide the SLOs that can be decided now; return whether the run may end."""
-    if math.isnan(story.settled_s):
+    if math.isnan(run_state.settled_s):
         return False
     new = stream.new()
-    story.decider.settle(story.settled_s)
-    story.decider.add(new[:, 0] + new[:, 1] / 1e3, new[:, 1] + new[:, 3], new[:, 2] != SUCCESS)
-    story.decider.add_cpu(cpu.at_s, cpu.cpu_s)
+    run_state.monitor.settle(run_state.settled_s)
+    run_state.monitor.add(new[:, 0] + new[:, 1] / 1e3, new[:, 1] + new[:, 3], new[:, 2] != SUCCESS)
+    run_state.monitor.add_cpu(cpu.at_s, cpu.cpu_s)
     if pulses and (rows := pulses.new()):
-        story.decider.add_baseline(*np.array(rows).T)
-    story.decider.look(story.ended_at_s, last=last)
-    return story.decider.is_over()
+        run_state.monitor.add_baseline(*np.array(rows).T)
+    run_state.monitor.look(run_state.ended_at_s, last=last)
+    return run_state.monitor.is_over()
 
 
 def _lines(
-    child: LoadChild, silence_s: float, pulses: Pulses | None = None
+    child: LoadGenerator, silence_s: float, pulses: Pulses | None = None
 ) -> Iterator[dict[str, Any] | None]:
     """Yield the load generator's lines until its end, and None now and then for the caller's own checks.
 
@@ -205,7 +207,7 @@ def _lines(
         yield line
 
 
-def _drain(child: LoadChild, story: Story) -> None:
+def _drain(child: LoadGenerator, run_state: RunState) -> None:
     for line in _lines(child, STOP_S):
         if line is not None:
-            story.hear(line)
+            run_state.hear(line)

@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.deployment.pulses import PulseRow
     from pytest_tfserving.load.generator.load_watch import LoadWatch
-    from pytest_tfserving.slo.monitor import Decider
+    from pytest_tfserving.slo.monitor import SloMonitor
 
     Floats = NDArray[np.float64]
 
 
 @dataclass
-class Story:
+class RunState:
     """State of a run of load.
 
     Attributes:
-        decider: the tests of the SLOs while load runs.
+        monitor: the tests of the SLOs while load runs.
         watch: the comparison of the load reached with the load requested.
         own_users: a locustfile's users made the load.
         causes: the causes of errors, by outcome number.
@@ -45,7 +45,7 @@ class Story:
         pulses: the baseline's pulses.
     """
 
-    decider: Decider
+    monitor: SloMonitor
     watch: LoadWatch
     own_users: bool = False
     causes: dict[int, str] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from collections import deque
 MOST_BYTES = 64 << 20
 
 
-class Said:
+class ReplayBuffer:
     """Buffer of the newest lines, up to ``most_bytes`` bytes. Lines are numbered from 1."""
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:

@@ -56,20 +56,20 @@ from locust.env import Environment
 from pytest_tfserving.deployment.load_clock import LoadClock
 from pytest_tfserving.load.worker.lag_probe import LagProbe
 from pytest_tfserving.load.recorder import Recorder, Sink
-from pytest_tfserving.load.worker.replay_buffer import Said
+from pytest_tfserving.load.worker.replay_buffer import ReplayBuffer
 from pytest_tfserving.experiments.load_shape import Stage, level_at
 from pytest_tfserving.load.worker.users.closed import ClosedLoop, ClosedUser
 from pytest_tfserving.load.worker.users.exceptions import CONTROL, own_traceback, typed_cause_of
 from pytest_tfserving.load.worker.users.locustfile import Locustfile, LocustfileError
 from pytest_tfserving.load.worker.users.open import OpenLoop, OpenUser
-from pytest_tfserving.load.worker.users.locustfile_users import OwnUsers, address
+from pytest_tfserving.load.worker.users.locustfile_users import LocustfileUsers, address
 from pytest_tfserving.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from pytest_tfserving.load.worker.users.sender import Loop
+    from pytest_tfserving.load.worker.users.sender import LoadLoop
 
 TICK_S = 0.5
 # Message of Locust's master to its workers once every user of the profile has been started.
@@ -85,7 +85,7 @@ _STAY_S = 60.0
 _AGAIN = b"again "
 
 _numbers = itertools.count(1)
-_said = Said()
+_said = ReplayBuffer()
 # Bytes of standard input that were read and not used yet.
 _unread = bytearray()
 # Lines for the parent. The output of a locustfile's prints goes to standard error.
@@ -279,7 +279,7 @@ def leave(file: Locustfile, error: BaseException, _: object, trace: TracebackTyp
         os._exit(1)
 
 
-class Run:
+class LoadRun:
     """A run of load, from the first user to the last line."""
 
     def __init__(self, plan: dict[str, Any], file: Locustfile | None) -> None:
@@ -301,10 +301,10 @@ class Run:
         self.ended_itself = False
         self.probe = LagProbe(self.loop.now_s)
 
-    def _new_loop(self, body: bytes) -> Loop:
+    def _new_loop(self, body: bytes) -> LoadLoop:
         clock = load_clock(self.plan)
         if self.file:
-            return OwnUsers(self.plan, self.recorder, body, clock, self.file, say)
+            return LocustfileUsers(self.plan, self.recorder, body, clock, self.file, say)
         return (OpenLoop if self.profile["rate"] else ClosedLoop)(self.plan, self.recorder, body, clock)
 
     def execute(self) -> None:
@@ -319,7 +319,7 @@ class Run:
             runner.register_message(LEVEL, self._on_spawned)
         else:
             environment.events.spawning_complete.add_listener(self._on_spawned)
-        if isinstance(self.loop, OwnUsers):
+        if isinstance(self.loop, LocustfileUsers):
             self.loop.begin(environment)
         self.loop.sleep_until(0.0)
         self.reason = self.reason or self._fault()
@@ -363,7 +363,7 @@ class Run:
         return at_level and self.loop.answered_since(self.level_since)
 
     def _fault(self) -> str:
-        return "stopped" if isinstance(self.loop, OwnUsers) and self.loop.fault else ""
+        return "stopped" if isinstance(self.loop, LocustfileUsers) and self.loop.fault else ""
 
     def _reason_to_end(self, now: float) -> str:
         recorder = self.recorder
@@ -385,7 +385,7 @@ class Run:
         self.loop.stopping = True
         if self.reason in ("time", "decided", "stalled"):
             self._await_answers()
-        if isinstance(self.loop, OwnUsers):
+        if isinstance(self.loop, LocustfileUsers):
             self.loop.end(at_once=self.reason == "stopped")
         to_record, under_way = self.loop.sent + self.loop.dropped, self.loop.waiting()
         self.recorder.close()
@@ -489,7 +489,7 @@ def main() -> None:
         os._exit(0)
     if plan["records"]:
         _said.forget()
-    Run(plan, file).execute()
+    LoadRun(plan, file).execute()
     if not plan["records"]:
         gevent.sleep(_STAY_S)
     os._exit(0)

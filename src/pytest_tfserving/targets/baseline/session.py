@@ -38,7 +38,7 @@ _NOTHING = "null"
 
 
 @dataclass(frozen=True, slots=True)
-class BareReady:
+class BaselineReady:
     """The report of a warm session: its answer to the payload, and whether the answer is always the same."""
 
     answer: Any
@@ -46,7 +46,7 @@ class BareReady:
 
 
 @dataclass(frozen=True, slots=True)
-class BarePlan:
+class BaselinePlan:
     """The plan of a session: a version's folder, and a file with the body of a request.
 
     The session starts on ``start_cores``, so as not to slow the replica's start, and measures on ``cores``.
@@ -59,7 +59,7 @@ class BarePlan:
     start_cores: tuple[int, ...]
 
 
-class BareSession:
+class BaselineSession:
     """A process with the model loaded; the process writes its errors to ``log``.
 
     The process makes pulses when its ``leader`` does, through that socket. Without a leader it leads its
@@ -68,7 +68,7 @@ class BareSession:
 
     def __init__(
         self,
-        plan: BarePlan,
+        plan: BaselinePlan,
         log: Path,
         leader: socket.socket | None = None,
         followers: Sequence[socket.socket] = (),
@@ -102,7 +102,7 @@ class BareSession:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
-    def wait_until_ready(self, timeout_s: float) -> BareReady:
+    def wait_until_ready(self, timeout_s: float) -> BaselineReady:
         """Wait for the session to be warm.
 
         Raises:
@@ -114,7 +114,7 @@ class BareSession:
             line = ""
         if not line:
             raise DeploymentError(f"the baseline did not answer within {timeout_s:g} s{self.last_words()}")
-        return BareReady(**json.loads(line))
+        return BaselineReady(**json.loads(line))
 
     def tell(self, line: str, hear: Callable[[dict[str, Any] | None], None]) -> None:
         """Write a line to the process; ``hear`` gets its further output, None once the process has ended."""
@@ -157,13 +157,13 @@ class BareSession:
             self._hear(None)
 
 
-def start_sessions(plans: Sequence[BarePlan], folder: Path) -> list[BareSession]:
+def start_sessions(plans: Sequence[BaselinePlan], folder: Path) -> list[BaselineSession]:
     """Start the sessions of all replicas; the first one leads the others."""
     pairs = [socket.socketpair() for _ in plans[1:]]
-    sessions = [BareSession(plans[0], folder / "bare0.log", followers=[ours for ours, _ in pairs])]
+    sessions = [BaselineSession(plans[0], folder / "bare0.log", followers=[ours for ours, _ in pairs])]
     for index, (plan, (ours, theirs)) in enumerate(zip(plans[1:], pairs, strict=True), 1):
         with closing(ours), closing(theirs):
-            sessions.append(BareSession(plan, folder / f"bare{index}.log", leader=theirs))
+            sessions.append(BaselineSession(plan, folder / f"bare{index}.log", leader=theirs))
     return sessions
 
 
@@ -174,7 +174,7 @@ class SessionPulses:
     servers go on at once.
     """
 
-    def __init__(self, sessions: Sequence[BareSession], servers: Freezer, clock_path: Path) -> None:
+    def __init__(self, sessions: Sequence[BaselineSession], servers: Freezer, clock_path: Path) -> None:
         clock_path.unlink(missing_ok=True)
         self.clock = LoadClock(clock_path)
         self._sessions = sessions

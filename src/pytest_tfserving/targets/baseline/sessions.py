@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from pytest_tfserving.errors import DeploymentError
 from pytest_tfserving.targets.baseline.freeze import can_be_frozen
 from pytest_tfserving.targets.baseline.session import (
-    BarePlan,
-    BareReady,
-    BareSession,
+    BaselinePlan,
+    BaselineReady,
+    BaselineSession,
     SessionPulses,
     start_sessions,
 )
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.targets.baseline.freeze import Freezer
     from pytest_tfserving.targets.common.placement import Placement
-    from pytest_tfserving.targets.common.request import Order
+    from pytest_tfserving.targets.common.request import DeploymentRequest
 
 
-class BareSessions:
+class BaselineSessions:
     """The baseline's processes, one for each replica, which start while the replicas start.
 
     A baseline is missing if the replicas cannot be frozen, TensorFlow is not installed, or TensorFlow cannot
@@ -36,11 +36,13 @@ class BareSessions:
         servers: returns the object that freezes the replicas.
     """
 
-    def __init__(self, order: Order, placement: Placement, servers: Callable[[], Freezer]) -> None:
+    def __init__(
+        self, order: DeploymentRequest, placement: Placement, servers: Callable[[], Freezer]
+    ) -> None:
         self._timeout_s = order.settings.ready_timeout_s
         self._servers = servers
-        self._sessions: list[BareSession] = []
-        self._ready: list[BareReady] | None = None
+        self._sessions: list[BaselineSession] = []
+        self._ready: list[BaselineReady] | None = None
         if order.bare and _tensorflow_is_installed():
             version_path = latest_version(order.model_path())
             body = order.folder / "bare_body"
@@ -48,7 +50,7 @@ class BareSessions:
             start_cores = tuple(sorted(placement.generator))
             options = order.experiment.options
             plans = [
-                BarePlan(version_path, body, options, cores, start_cores) for cores in placement.replicas
+                BaselinePlan(version_path, body, options, cores, start_cores) for cores in placement.replicas
             ]
             self._sessions = start_sessions(plans, order.folder)
 
@@ -75,7 +77,7 @@ class BareSessions:
         for session in self._sessions:
             session.close()
 
-    def _wait_until_ready(self) -> list[BareReady]:
+    def _wait_until_ready(self) -> list[BaselineReady]:
         if self._ready is None:
             try:
                 self._ready = [session.wait_until_ready(self._timeout_s) for session in self._sessions]

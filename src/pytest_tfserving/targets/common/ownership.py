@@ -84,7 +84,7 @@ class Owner:
 
 
 @dataclass(frozen=True, slots=True)
-class Tags:
+class OwnershipLabels:
     """Labels and annotations of the objects of one deployment.
 
     Attributes:
@@ -124,7 +124,7 @@ def selector(run: str) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Leftovers:
+class OrphanRule:
     """Rule for objects that are left over, by their labels and annotations.
 
     An object is left over if its process has ended or, if the process cannot be seen from here, if its

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class DeploymentRequest:
     """Request for a deployment.
 
     Attributes:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
     from docker.models.images import Image
 
-    from pytest_tfserving.targets.common.ownership import Leftovers
+    from pytest_tfserving.targets.common.ownership import OrphanRule
 
 # The label of an image with the name of the model that `bake` put into the image.
 MODEL = "pytest-tfserving/model"
@@ -59,7 +59,7 @@ def _exists(host: str) -> bool:
 
 
 @contextmanager
-def connect() -> Iterator[Engine]:
+def connect() -> Iterator[ContainerEngine]:
     """Connect to this machine's engine.
 
     Raises:
@@ -85,7 +85,7 @@ def connect() -> Iterator[Engine]:
             "DOCKER_HOST to its address."
         ) from None
     with closing(client):
-        yield Engine(client, host)
+        yield ContainerEngine(client, host)
 
 
 def reason(error: BaseException) -> str:
@@ -98,7 +98,7 @@ def reason(error: BaseException) -> str:
     return (system[1] or system[2]) if system else text.rstrip(".")
 
 
-class Engine:
+class ContainerEngine:
     """A connection to an engine; a refusal by the engine is a `DeploymentError`."""
 
     def __init__(self, client: docker.DockerClient, host: str) -> None:
@@ -174,7 +174,7 @@ class Engine:
         for container in self.ours(selector(run)):
             self._remove(container)
 
-    def sweep(self, leftovers: Leftovers) -> list[str]:
+    def sweep(self, leftovers: OrphanRule) -> list[str]:
         """Remove the leftover containers, and return their names with their runs."""
         left = [each for each in self.ours({MANAGED_BY: US}) if leftovers.include(each.labels)]
         for container in left:

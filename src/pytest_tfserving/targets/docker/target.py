@@ -18,15 +18,15 @@ from pytest_tfserving.errors import DeploymentError, TFServingError, TFServingWa
 from pytest_tfserving.experiments.experiment import BYTES_PER_GB
 from pytest_tfserving.protocols.client import wait_until_available
 from pytest_tfserving.system.processes import CAN_PIN, available_cores
-from pytest_tfserving.system.resource_usage import CpuReading, Usage
+from pytest_tfserving.system.resource_usage import CpuReading, ResourceUsage
 from pytest_tfserving.system.signals import without_interruption
 from pytest_tfserving.targets.baseline.freeze import Containers, Freezer, Processes
-from pytest_tfserving.targets.baseline.sessions import BareSessions
-from pytest_tfserving.targets.common.ownership import Leftovers, Tags
+from pytest_tfserving.targets.baseline.sessions import BaselineSessions
+from pytest_tfserving.targets.common.ownership import OrphanRule, OwnershipLabels
 from pytest_tfserving.targets.common.placement import lacking, place
 from pytest_tfserving.targets.common.served_model import check_mounted, model_name
 from pytest_tfserving.targets.common.server_files import write_server_files
-from pytest_tfserving.targets.docker.engine import Engine, address, connect, model_in, reason
+from pytest_tfserving.targets.docker.engine import ContainerEngine, address, connect, model_in, reason
 from pytest_tfserving.targets.target import Target
 from pytest_tfserving.text.addresses import without_secrets
 from pytest_tfserving.text.foreign_text import lines, one_line
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.experiments.experiment import Experiment
     from pytest_tfserving.settings import Settings
     from pytest_tfserving.targets.common.placement import Placement
-    from pytest_tfserving.targets.common.request import Order
+    from pytest_tfserving.targets.common.request import DeploymentRequest
 
 _HOST = "127.0.0.1"
 _REST, _GRPC = 8501, 8500
@@ -85,7 +85,7 @@ class DockerTarget(Target):
         return {**found, "model": f"{model} in the image"} if model_in(image) == model else found
 
     @contextmanager
-    def deploy(self, order: Order) -> Iterator[Deployment]:
+    def deploy(self, order: DeploymentRequest) -> Iterator[Deployment]:
         """Start the containers, wait until each has its model AVAILABLE, and remove them afterwards.
 
         Raises:
@@ -93,7 +93,7 @@ class DockerTarget(Target):
         """
         experiment, settings = order.experiment, order.settings
         with connect() as engine, ExitStack() as stack:
-            engine.sweep(Leftovers())
+            engine.sweep(OrphanRule())
             facts = engine.facts()
             image = engine.image(settings.image, order.progress)
             placement = place(experiment.shape, *_machine(facts))
@@ -104,7 +104,7 @@ class DockerTarget(Target):
             about = f"{count} x {experiment.shape.vcpus} vCPUs, at most {most_s:g} s"
             order.progress(f"{experiment.name}: starting {about}")
             replicas = [_start(engine, plan, index, cores) for index, cores in enumerate(placement.replicas)]
-            bare = BareSessions(order, placement, lambda: _freezer(replicas))
+            bare = BaselineSessions(order, placement, lambda: _freezer(replicas))
             stack.callback(bare.close)
             _wait(order, replicas)
             yield Deployment(
@@ -125,7 +125,7 @@ class DockerTarget(Target):
                 usage=lambda: _usage(replicas),
             )
 
-    def sweep(self, leftovers: Leftovers, say: Callable[[str], None]) -> None:
+    def sweep(self, leftovers: OrphanRule, say: Callable[[str], None]) -> None:
         """Remove the containers that are left over, and say so with a line for each."""
         with connect() as engine:
             for each in engine.sweep(leftovers):
@@ -133,7 +133,7 @@ class DockerTarget(Target):
 
 
 @dataclass(frozen=True)
-class Plan:
+class ContainerPlan:
     """Values that all containers of a deployment share.
 
     Attributes:
@@ -146,7 +146,7 @@ class Plan:
         user: the user that the server runs as, as ``UID:GID``; None for the image's own.
     """
 
-    tags: Tags
+    tags: OwnershipLabels
     image: str
     model: str
     mounts: dict[str, str]
@@ -155,7 +155,7 @@ class Plan:
     user: str | None
 
 
-def _plan(order: Order, image: Image, facts: dict[str, Any]) -> Plan:
+def _plan(order: DeploymentRequest, image: Image, facts: dict[str, Any]) -> ContainerPlan:
     experiment = order.experiment
     model = model_name(experiment.model)
     files = order.folder / "server"
@@ -165,8 +165,8 @@ def _plan(order: Order, image: Image, facts: dict[str, Any]) -> Plan:
         check_mounted(base_path)  # reports a wrong folder before any container is started
         mounts[str(base_path)] = f"/models/{model}"
         user = _who_can_read(base_path, rootless=facts["rootless"])
-    return Plan(
-        tags=Tags(experiment.name, order.settings.keep),
+    return ContainerPlan(
+        tags=OwnershipLabels(experiment.name, order.settings.keep),
         image=str(image.id),
         model=model,
         mounts=mounts,
@@ -188,7 +188,9 @@ def _who_can_read(base_path: Path, *, rootless: bool) -> str | None:
     return "0:0" if rootless else f"{owner.st_uid}:{owner.st_gid}"
 
 
-def _environment(plan: Plan, image: Image, facts: dict[str, Any], placement: Placement) -> dict[str, Any]:
+def _environment(
+    plan: ContainerPlan, image: Image, facts: dict[str, Any], placement: Placement
+) -> dict[str, Any]:
     return {
         "server": "container",
         "image": {"id": image.id, "tags": image.tags, "digests": image.attrs.get("RepoDigests") or []},
@@ -207,7 +209,7 @@ class _Containers:
     The context is entered before the first container is created.
     """
 
-    def __init__(self, engine: Engine, order: Order, tags: Tags) -> None:
+    def __init__(self, engine: ContainerEngine, order: DeploymentRequest, tags: OwnershipLabels) -> None:
         self._engine = engine
         self._order = order
         self._tags = tags
@@ -240,7 +242,7 @@ class _Containers:
 
 
 @dataclass(frozen=True)
-class Replica:
+class ContainerReplica:
     """A container that was started.
 
     Attributes:
@@ -256,7 +258,7 @@ class Replica:
 
     index: int
     cores: tuple[int, ...]
-    engine: Engine
+    engine: ContainerEngine
     container: Container
     rest: Endpoint
     grpc: Endpoint
@@ -279,7 +281,9 @@ class Replica:
         return lines(self.container.logs(tail=count).decode(errors="replace")).strip()
 
 
-def _start(engine: Engine, plan: Plan, index: int, cores: tuple[int, ...]) -> Replica:
+def _start(
+    engine: ContainerEngine, plan: ContainerPlan, index: int, cores: tuple[int, ...]
+) -> ContainerReplica:
     from docker.types import Mount
 
     with engine.asked(f"starting replica {index}"):
@@ -301,7 +305,7 @@ def _start(engine: Engine, plan: Plan, index: int, cores: tuple[int, ...]) -> Re
         container.start()
         container.reload()
         rest, grpc, via = _addresses(container)
-    return Replica(index, cores, engine, container, rest, grpc, via, plan.ram_bytes)
+    return ContainerReplica(index, cores, engine, container, rest, grpc, via, plan.ram_bytes)
 
 
 def _addresses(container: Container) -> tuple[Endpoint, Endpoint, str]:
@@ -332,7 +336,7 @@ def _published(container: Container, port: int) -> Endpoint:
     return Endpoint(_HOST, int(bindings[0]["HostPort"]))
 
 
-def _wait(order: Order, replicas: Sequence[Replica]) -> None:
+def _wait(order: DeploymentRequest, replicas: Sequence[ContainerReplica]) -> None:
     try:
         for replica in replicas:
             wait_until_available(
@@ -348,7 +352,7 @@ def _wait(order: Order, replicas: Sequence[Replica]) -> None:
         raise
 
 
-def _failure(replicas: Sequence[Replica]) -> str:
+def _failure(replicas: Sequence[ContainerReplica]) -> str:
     import docker
     import requests
 
@@ -364,7 +368,7 @@ def _failure(replicas: Sequence[Replica]) -> str:
     return ""
 
 
-def _end_of(replica: Replica, state: dict[str, Any]) -> str:
+def _end_of(replica: ContainerReplica, state: dict[str, Any]) -> str:
     if state.get("OOMKilled"):
         limit = f"{replica.ram_bytes / BYTES_PER_GB:g} GB"
         return f"{replica.name} needed more RAM than its node's {limit} and was killed (OOMKilled)"
@@ -374,7 +378,7 @@ def _end_of(replica: Replica, state: dict[str, Any]) -> str:
     return f"{replica.name} {ended}" + (f" ({last})" if last else "")
 
 
-def _evidence(replicas: Sequence[Replica]) -> Evidence:
+def _evidence(replicas: Sequence[ContainerReplica]) -> Evidence:
     import docker
     import requests
 
@@ -389,7 +393,7 @@ def _evidence(replicas: Sequence[Replica]) -> Evidence:
     return found
 
 
-def _freezer(replicas: Sequence[Replica]) -> Freezer:
+def _freezer(replicas: Sequence[ContainerReplica]) -> Freezer:
     """Return the object that freezes the containers: by signals if possible, else by the slower engine."""
     engine = replicas[0].engine
     with engine.asked("asking for a container's processes"):
@@ -417,12 +421,12 @@ def _takes_our_signals(pid: int, ids: Sequence[str]) -> bool:
     return any(each in groups for each in ids)
 
 
-def _usage(replicas: Sequence[Replica]) -> Usage:
+def _usage(replicas: Sequence[ContainerReplica]) -> ResourceUsage:
     first, *others = [_used(replica) for replica in replicas]
     return sum(others, start=first)
 
 
-def _used(replica: Replica) -> Usage:
+def _used(replica: ContainerReplica) -> ResourceUsage:
     import docker
     import requests
 
@@ -434,7 +438,7 @@ def _used(replica: Replica) -> Usage:
         throttling, pages = cpu.get("throttling_data") or {}, memory.get("stats") or {}
         cpu_s = cpu["cpu_usage"]["total_usage"] / 1e9
         cache_bytes = pages.get("total_inactive_file", pages.get("inactive_file", 0))
-        return Usage(
+        return ResourceUsage(
             cpu_s=cpu_s,
             rss_bytes=memory["usage"] - cache_bytes,
             periods=throttling.get("periods"),
@@ -445,4 +449,4 @@ def _used(replica: Replica) -> Usage:
             cpu=(CpuReading(str(replica.container.id), (asked_s + time.time()) / 2, cpu_s),),
         )
     except (docker.errors.DockerException, requests.RequestException, KeyError):
-        return Usage()  # the container has ended, so nothing is known
+        return ResourceUsage()  # the container has ended, so nothing is known

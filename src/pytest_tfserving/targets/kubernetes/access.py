@@ -18,7 +18,7 @@ from pytest_tfserving.targets.kubernetes.names import GRPC_PORT, REPLICA, REST_P
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pytest_tfserving.targets.common.ownership import Tags
+    from pytest_tfserving.targets.common.ownership import OwnershipLabels
     from pytest_tfserving.targets.kubernetes.cluster import Cluster, Object
 
 WAYS = ("auto", "nodeport", "loadbalancer", "pod")
@@ -31,7 +31,7 @@ _LOOK_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class Exposure:
     """Addresses of the replicas of a deployment.
 
     Attributes:
@@ -50,7 +50,7 @@ class Reach:
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class ReadyDeployment:
     """A deployment that is ready.
 
     Attributes:
@@ -63,7 +63,7 @@ class Placed:
 
     cluster: Cluster
     namespace: str
-    tags: Tags
+    tags: OwnershipLabels
     pods: tuple[Object, ...]
     timeout_s: float
 
@@ -73,7 +73,7 @@ def is_way(text: str) -> bool:
     return text in WAYS or bool(_ADDRESS.fullmatch(text))
 
 
-def reach(way: str, placed: Placed) -> Reach:
+def reach(way: str, placed: ReadyDeployment) -> Exposure:
     """Return the addresses for load, by the requested way; ``auto`` takes a way that works.
 
     Raises:
@@ -90,23 +90,23 @@ def reach(way: str, placed: Placed) -> Reach:
     return _given(way, placed)
 
 
-def _required(found: Reach | None, way: str, problem: str) -> Reach:
+def _required(found: Exposure | None, way: str, problem: str) -> Exposure:
     if found is None:
         raise DeploymentError(f"--tfserving-access={way}: {problem}.")
     return found
 
 
-def _given(address: str, placed: Placed) -> Reach:
+def _given(address: str, placed: ReadyDeployment) -> Exposure:
     parts = urlsplit(address)
     tls = parts.scheme == "https"
     endpoint = Endpoint(parts.hostname or "", parts.port or (443 if tls else 80), tls)
-    return Reach((endpoint,), (), _rest_of(placed.pods), f"the address given, {endpoint}")
+    return Exposure((endpoint,), (), _rest_of(placed.pods), f"the address given, {endpoint}")
 
 
-def _pods(placed: Placed) -> Reach:
+def _pods(placed: ReadyDeployment) -> Exposure:
     rest = _rest_of(placed.pods)
     grpc = tuple(Endpoint(endpoint.host, GRPC_PORT, protocol="grpc") for endpoint in rest)
-    return Reach(rest, grpc, rest, "each Pod's own address")
+    return Exposure(rest, grpc, rest, "each Pod's own address")
 
 
 def _rest_of(pods: Sequence[Object]) -> tuple[Endpoint, ...]:
@@ -116,7 +116,7 @@ def _rest_of(pods: Sequence[Object]) -> tuple[Endpoint, ...]:
 # --- a port of a node for each replica ---
 
 
-def _node_ports(placed: Placed) -> Reach | None:
+def _node_ports(placed: ReadyDeployment) -> Exposure | None:
     """Create a NodePort Service for each replica; return the addresses at the first node that is reachable.
 
     If no node is reachable, delete the Services and return None.
@@ -132,7 +132,7 @@ def _node_ports(placed: Placed) -> Reach | None:
     while time.monotonic() < deadline:
         for host in hosts:
             if all(_answers(host, port) for pair in ports for port in pair):
-                return Reach(
+                return Exposure(
                     tuple(Endpoint(host, rest) for _, rest in ports),
                     tuple(Endpoint(host, grpc, protocol="grpc") for grpc, _ in ports),
                     tuple(Endpoint(service["spec"]["clusterIP"], REST_PORT) for service in services),
@@ -152,7 +152,7 @@ def adopt(cluster: Cluster, pod: Object, index: int) -> None:
     cluster.patch(PODS, meta["namespace"], meta["name"], body)
 
 
-def _node_addresses(placed: Placed) -> list[str]:
+def _node_addresses(placed: ReadyDeployment) -> list[str]:
     """Return addresses to try: the nodes' external and internal addresses, and the API server's host."""
     from pytest_tfserving.targets.kubernetes.cluster import NODES
 
@@ -185,7 +185,7 @@ def _answers(host: str, port: int) -> bool:
 # --- one address for all ---
 
 
-def _load_balancer(placed: Placed) -> Reach:
+def _load_balancer(placed: ReadyDeployment) -> Exposure:
     manifest = balanced_service(placed.tags, placed.namespace)
     name = placed.cluster.apply(manifest, placed.namespace)["metadata"]["name"]
     deadline = time.monotonic() + placed.timeout_s
@@ -197,7 +197,7 @@ def _load_balancer(placed: Placed) -> Reach:
                 rest = Endpoint(host, REST_PORT)
                 grpc = Endpoint(host, GRPC_PORT, protocol="grpc")
                 how = f"LoadBalancer {host}, which spreads connections over the replicas"
-                return Reach((rest,), (grpc,), _rest_of(placed.pods), how)
+                return Exposure((rest,), (grpc,), _rest_of(placed.pods), how)
         time.sleep(_LOOK_S * 10)
     raise DeploymentError(
         "the replicas cannot be reached: no NodePort is reachable from this machine, and the cluster gave no "

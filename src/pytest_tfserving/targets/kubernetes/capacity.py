@@ -24,7 +24,7 @@ _FINISHED = ("Succeeded", "Failed")
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class Allocation:
     """Allocation for a shape.
 
     Attributes:
@@ -81,7 +81,7 @@ def room(
     nodes: Sequence[Mapping[str, Any]],
     pods: Sequence[Mapping[str, Any]],
     is_ours: Callable[[Mapping[str, Any]], bool] = lambda _: False,
-) -> Room:
+) -> Allocation:
     """Return the allocation for ``shape``.
 
     If the cluster is unfit for the shape, there is one replica on the node with the most free resources, to
@@ -97,7 +97,7 @@ def room(
     counted = [pod for pod in pods if not is_ours(pod)]
     usable = [_node(each, counted) for each in nodes if _is_usable(each, requirements)]
     if not usable:
-        return Room(0, Resources(0, 0), _no_node(shape, requirements, len(nodes)))
+        return Allocation(0, Resources(0, 0), _no_node(shape, requirements, len(nodes)))
     big = [node for node in usable if node.is_big_enough(shape)]
     if len(big) < shape.nodes:
         return _unfit(shape, usable, f"{_needs(shape)}; the cluster has {_have(usable)}{_of(requirements)}")
@@ -108,12 +108,12 @@ def room(
     chosen = sorted((node.gives(shape) for node in free), key=lambda each: (each.cpus, each.memory_bytes))
     best = chosen[-shape.nodes :]
     same = Resources(min(each.cpus for each in best), min(each.memory_bytes for each in best))
-    return Room(shape.nodes, same)
+    return Allocation(shape.nodes, same)
 
 
-def _unfit(shape: Shape, usable: Sequence[_Node], text: str) -> Room:
+def _unfit(shape: Shape, usable: Sequence[_Node], text: str) -> Allocation:
     most = max((node.gives(shape) for node in usable), key=lambda each: (each.cpus, each.memory_bytes))
-    return Room(1, most, text)
+    return Allocation(1, most, text)
 
 
 def _needs(shape: Shape) -> str:

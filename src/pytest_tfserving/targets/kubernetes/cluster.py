@@ -58,7 +58,7 @@ _AWAY = (429, 502, 503, 504)
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ResourceKind:
     """Location of the objects of a kind in the API.
 
     Attributes:
@@ -77,16 +77,16 @@ class Kind:
         return f"{self.prefix}{within}/{self.plural}" + (f"/{name}" if name else "")
 
 
-NAMESPACES = Kind("/api/v1", "namespaces", namespaced=False)
-NODES = Kind("/api/v1", "nodes", namespaced=False)
-PODS = Kind("/api/v1", "pods", namespaced=True)
-EVENTS = Kind("/api/v1", "events", namespaced=True)
-SERVICES = Kind("/api/v1", "services", namespaced=True)
-CONFIG_MAPS = Kind("/api/v1", "configmaps", namespaced=True)
-DEPLOYMENTS = Kind("/apis/apps/v1", "deployments", namespaced=True)
-REPLICA_SETS = Kind("/apis/apps/v1", "replicasets", namespaced=True)
-JOBS = Kind("/apis/batch/v1", "jobs", namespaced=True)
-LEASES = Kind("/apis/coordination.k8s.io/v1", "leases", namespaced=True)
+NAMESPACES = ResourceKind("/api/v1", "namespaces", namespaced=False)
+NODES = ResourceKind("/api/v1", "nodes", namespaced=False)
+PODS = ResourceKind("/api/v1", "pods", namespaced=True)
+EVENTS = ResourceKind("/api/v1", "events", namespaced=True)
+SERVICES = ResourceKind("/api/v1", "services", namespaced=True)
+CONFIG_MAPS = ResourceKind("/api/v1", "configmaps", namespaced=True)
+DEPLOYMENTS = ResourceKind("/apis/apps/v1", "deployments", namespaced=True)
+REPLICA_SETS = ResourceKind("/apis/apps/v1", "replicasets", namespaced=True)
+JOBS = ResourceKind("/apis/batch/v1", "jobs", namespaced=True)
+LEASES = ResourceKind("/apis/coordination.k8s.io/v1", "leases", namespaced=True)
 
 
 class Cluster:
@@ -105,7 +105,7 @@ class Cluster:
         self.context = context
         self._credentials = Credentials(context)
         self._pool = _pool(self._credentials)
-        self._kinds: dict[str, dict[str, Kind]] = {}
+        self._kinds: dict[str, dict[str, ResourceKind]] = {}
 
     def close(self) -> None:
         """Close the connections."""
@@ -118,7 +118,9 @@ class Cluster:
         found: Object = json.loads(self.text(path, **query))
         return found
 
-    def items(self, kind: Kind, namespace: str = "", labels: Mapping[str, str] | None = None) -> list[Object]:
+    def items(
+        self, kind: ResourceKind, namespace: str = "", labels: Mapping[str, str] | None = None
+    ) -> list[Object]:
         """Return all objects of a kind, or only those with ``labels``; an empty namespace means all."""
         selector = ",".join(f"{name}={value}" for name, value in (labels or {}).items())
         query = {"labelSelector": selector} if selector else {}
@@ -129,25 +131,25 @@ class Cluster:
         """Return the text at ``path``."""
         return self._request("GET", path, query=query)
 
-    def find(self, kind: Kind, namespace: str, name: str) -> Object | None:
+    def find(self, kind: ResourceKind, namespace: str, name: str) -> Object | None:
         """Return an object, None if it does not exist."""
         try:
             return self.get(kind.path(namespace, name))
         except NotFoundError:
             return None
 
-    def create(self, kind: Kind, namespace: str, body: Object) -> Object:
+    def create(self, kind: ResourceKind, namespace: str, body: Object) -> Object:
         """Create an object; return it as it was created."""
         made: Object = json.loads(self._request("POST", kind.path(namespace), body=body))
         return made
 
-    def replace(self, kind: Kind, namespace: str, body: Object) -> Object:
+    def replace(self, kind: ResourceKind, namespace: str, body: Object) -> Object:
         """Replace an object, if it still has the version in ``body``; return it."""
         path = kind.path(namespace, body["metadata"]["name"])
         made: Object = json.loads(self._request("PUT", path, body=body))
         return made
 
-    def patch(self, kind: Kind, namespace: str, name: str, body: Object) -> None:
+    def patch(self, kind: ResourceKind, namespace: str, name: str, body: Object) -> None:
         """Change parts of an object, by a merge patch."""
         self._request("PATCH", kind.path(namespace, name), body=body, content="application/merge-patch+json")
 
@@ -161,7 +163,7 @@ class Cluster:
         return made
 
     def delete(
-        self, kind: Kind, namespace: str, name: str, *, version: str = "", grace_s: int | None = None
+        self, kind: ResourceKind, namespace: str, name: str, *, version: str = "", grace_s: int | None = None
     ) -> bool:
         """Delete an object and the objects that it owns; return whether it existed.
 
@@ -183,7 +185,7 @@ class Cluster:
             return False
         return True
 
-    def kind(self, api_version: str, name: str) -> Kind:
+    def kind(self, api_version: str, name: str) -> ResourceKind:
         """Return the location of objects with a manifest's ``apiVersion`` and ``kind``.
 
         Raises:
@@ -196,7 +198,7 @@ class Cluster:
             except NotFoundError:
                 resources = []
             self._kinds[api_version] = {
-                each["kind"]: Kind(prefix, each["name"], each["namespaced"])
+                each["kind"]: ResourceKind(prefix, each["name"], each["namespaced"])
                 for each in resources
                 if "/" not in each["name"]
             }

@@ -35,7 +35,7 @@ _SAY_AGAIN_S = 30.0
 _AWAY_S = 30.0
 
 
-class ClusterTurn:
+class ClusterLock:
     """Exclusive lock on a cluster for this process. ``on_begin`` is called once the lock is acquired."""
 
     def __init__(self, cluster: Cluster, on_begin: Callable[[], None] = lambda: None) -> None:

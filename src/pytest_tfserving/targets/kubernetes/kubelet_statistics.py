@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.system.resource_usage import CpuReading, Usage
+from pytest_tfserving.system.resource_usage import CpuReading, ResourceUsage
 from pytest_tfserving.targets.kubernetes.names import CONTAINER
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Throttling:
         )
 
 
-def usage_of(summary: Mapping[str, Any], uid: str) -> Usage | None:
+def usage_of(summary: Mapping[str, Any], uid: str) -> ResourceUsage | None:
     """Return the usage of the Pod ``uid`` in a kubelet's ``stats/summary``, None if it is not there."""
     for pod in summary.get("pods") or ():
         if pod["podRef"]["uid"] == uid:
@@ -51,10 +51,10 @@ def usage_of(summary: Mapping[str, Any], uid: str) -> Usage | None:
     return None
 
 
-def _usage(container: Mapping[str, Any]) -> Usage:
+def _usage(container: Mapping[str, Any]) -> ResourceUsage:
     cpu, memory = container.get("cpu") or {}, container.get("memory") or {}
     nanos = cpu.get("usageCoreNanoSeconds")
-    return Usage(
+    return ResourceUsage(
         cpu_s=None if nanos is None else nanos * _NANO,
         rss_bytes=memory.get("rssBytes"),
         major_faults=memory.get("majorPageFaults"),

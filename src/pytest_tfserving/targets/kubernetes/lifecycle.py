@@ -29,9 +29,9 @@ from pytest_tfserving.targets.kubernetes.readiness import has_ended
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from pytest_tfserving.targets.common.ownership import Leftovers, Tags
-    from pytest_tfserving.targets.common.request import Order
-    from pytest_tfserving.targets.kubernetes.cluster import Cluster, Kind, Object
+    from pytest_tfserving.targets.common.ownership import OrphanRule, OwnershipLabels
+    from pytest_tfserving.targets.common.request import DeploymentRequest
+    from pytest_tfserving.targets.kubernetes.cluster import Cluster, Object, ResourceKind
 
 # Longest wait for an API server that does not respond.
 AWAY_S = 60.0
@@ -44,7 +44,7 @@ _MADE_MEANWHILE = (JOBS, SERVICES, CONFIG_MAPS)
 _SWEPT = (DEPLOYMENTS, JOBS, SERVICES, CONFIG_MAPS)
 
 
-class Objects:
+class DeployedObjects:
     """Context that deletes a deployment's objects, or keeps them on request.
 
     The context is entered before the first object is created.
@@ -53,12 +53,12 @@ class Objects:
         ConfigurationError: on entering, if the given namespace cannot be used.
     """
 
-    def __init__(self, cluster: Cluster, order: Order, tags: Tags) -> None:
+    def __init__(self, cluster: Cluster, order: DeploymentRequest, tags: OwnershipLabels) -> None:
         self._cluster = cluster
         self._order = order
         self._tags = tags
         self._own = not order.namespace
-        self._applied: list[tuple[Kind, str]] = []
+        self._applied: list[tuple[ResourceKind, str]] = []
         self.namespace = order.namespace or f"{US}-{tags.run}"
 
     def __enter__(self) -> Self:
@@ -199,7 +199,7 @@ def _name(thing: Object) -> str:
 
 def sweep(
     cluster: Cluster,
-    leftovers: Leftovers,
+    leftovers: OrphanRule,
     namespace: str = "",
     say: Callable[[str], None] = lambda _: None,
 ) -> None:
@@ -228,7 +228,7 @@ def sweep(
 
 
 def _sweep_kind(
-    cluster: Cluster, kind: Kind, namespace: str, leftovers: Leftovers, say: Callable[[str], None]
+    cluster: Cluster, kind: ResourceKind, namespace: str, leftovers: OrphanRule, say: Callable[[str], None]
 ) -> set[str]:
     """Delete the objects of a kind that are left over; return the ids of their runs.
 
@@ -250,7 +250,7 @@ def _sweep_kind(
     return {each["metadata"]["labels"][RUN] for each in found}
 
 
-def _remaining(cluster: Cluster, namespace: str, leftovers: Leftovers, runs: set[str]) -> list[str]:
+def _remaining(cluster: Cluster, namespace: str, leftovers: OrphanRule, runs: set[str]) -> list[str]:
     """Return the names of leftovers that still run, and of Pods that make load for ``runs``."""
     try:
         makers = list(map(_name, _left(cluster, REPLICA_SETS, namespace, leftovers)))
@@ -261,7 +261,7 @@ def _remaining(cluster: Cluster, namespace: str, leftovers: Leftovers, runs: set
     return [*makers, *running(cluster, left)]
 
 
-def _left(cluster: Cluster, kind: Kind, namespace: str, leftovers: Leftovers) -> list[Object]:
+def _left(cluster: Cluster, kind: ResourceKind, namespace: str, leftovers: OrphanRule) -> list[Object]:
     """Return the objects of a kind that are left over."""
     with suppress(NotFoundError):
         found = cluster.items(kind, namespace, _OURS)

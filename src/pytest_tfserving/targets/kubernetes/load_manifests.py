@@ -9,7 +9,7 @@ from pytest_tfserving.targets.kubernetes.names import APP, LOAD, LOCUSTFILE_FOLD
 
 if TYPE_CHECKING:
     from pytest_tfserving.experiments.experiment import LoadPods
-    from pytest_tfserving.targets.common.ownership import Tags
+    from pytest_tfserving.targets.common.ownership import OwnershipLabels
     from pytest_tfserving.targets.kubernetes.manifests import Manifest
 
 WORKERS = f"{APP}-load"
@@ -41,12 +41,12 @@ class LoadJobs:
     indexed: bool
     locustfile: str = ""
 
-    def manifests(self, tags: Tags) -> list[Manifest]:
+    def manifests(self, tags: OwnershipLabels) -> list[Manifest]:
         """Return the Job of the workers, and with several workers the Job of the master."""
         made = [self._job(WORKERS, self.workers, tags)]
         return [*made, self._job(MASTER, 1, tags)] if self.workers > 1 else made
 
-    def _job(self, name: str, count: int, tags: Tags) -> Manifest:
+    def _job(self, name: str, count: int, tags: OwnershipLabels) -> Manifest:
         spec: dict[str, Any] = {
             "parallelism": count,
             "completions": count,
@@ -62,7 +62,7 @@ class LoadJobs:
         meta = {"name": name, "labels": tags.labels, "annotations": tags.annotations}
         return {"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": spec}
 
-    def _pod(self, tags: Tags) -> dict[str, Any]:
+    def _pod(self, tags: OwnershipLabels) -> dict[str, Any]:
         path = [f"{LOCUSTFILE_FOLDER}/{self.locustfile}"] if self.locustfile else []
         size = {"cpu": self.pods.cpu, "memory": self.pods.memory}
         container: dict[str, Any] = {
@@ -104,18 +104,18 @@ class LoadJobs:
         return pod
 
 
-def labels(job: str, tags: Tags) -> dict[str, str]:
+def labels(job: str, tags: OwnershipLabels) -> dict[str, str]:
     """Return the labels of load Pods; they differ from the labels of the run's servers."""
     return {LOAD: tags.run, "job": job}
 
 
-def locustfile_map(name: str, text: str, tags: Tags) -> Manifest:
+def locustfile_map(name: str, text: str, tags: OwnershipLabels) -> Manifest:
     """Return the ConfigMap with a locustfile."""
     meta = {"name": LOCUSTFILE_MAP, "labels": tags.labels, "annotations": tags.annotations}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {name: text}}
 
 
-def _away_from_servers(tags: Tags) -> dict[str, Any]:
+def _away_from_servers(tags: OwnershipLabels) -> dict[str, Any]:
     """Return an affinity for nodes without servers: processes on a node share its memory bandwidth."""
     term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": tags.labels}}
     preferred = [{"weight": 100, "podAffinityTerm": term}]

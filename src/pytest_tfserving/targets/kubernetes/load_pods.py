@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.deployment.deployment import Deployment
     from pytest_tfserving.deployment.generator_host import Hear
     from pytest_tfserving.experiments.experiment import LoadPods
-    from pytest_tfserving.targets.common.ownership import Tags
+    from pytest_tfserving.targets.common.ownership import OwnershipLabels
     from pytest_tfserving.targets.kubernetes.cluster import Object
 
 _LOOK_S = 0.25
@@ -81,7 +81,7 @@ class PodPlace:
 
     cluster: Cluster
     namespace: str
-    tags: Tags
+    tags: OwnershipLabels
     inside: tuple[Endpoint, ...]
     image: str
     pods: LoadPods

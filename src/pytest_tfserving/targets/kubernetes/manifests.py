@@ -10,12 +10,12 @@ from pytest_tfserving.targets.kubernetes.names import APP, GRPC_PORT, REPLICA, R
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_tfserving.targets.common.ownership import Tags
+    from pytest_tfserving.targets.common.ownership import OwnershipLabels
 
 Manifest = dict[str, Any]
 
 
-def tagged(manifests: Sequence[Manifest], tags: Tags, namespace: str) -> list[Manifest]:
+def tagged(manifests: Sequence[Manifest], tags: OwnershipLabels, namespace: str) -> list[Manifest]:
     """Return copies of manifests, in ``namespace``, with the labels of ``tags``, also in Pod templates."""
     made = [copy.deepcopy(each) for each in manifests]
     for manifest in made:
@@ -26,13 +26,13 @@ def tagged(manifests: Sequence[Manifest], tags: Tags, namespace: str) -> list[Ma
     return made
 
 
-def _tag(thing: Manifest, tags: Tags) -> None:
+def _tag(thing: Manifest, tags: OwnershipLabels) -> None:
     metadata = thing.setdefault("metadata", {})
     metadata["labels"] = {**(metadata.get("labels") or {}), **tags.labels}
     metadata["annotations"] = {**(metadata.get("annotations") or {}), **tags.annotations}
 
 
-def namespace_manifest(name: str, tags: Tags) -> Manifest:
+def namespace_manifest(name: str, tags: OwnershipLabels) -> Manifest:
     """Return the manifest of a namespace, which warns of Pods against the strictest security standard."""
     labels = {**tags.labels, "pod-security.kubernetes.io/warn": "restricted"}
     return {
@@ -42,7 +42,7 @@ def namespace_manifest(name: str, tags: Tags) -> Manifest:
     }
 
 
-def replica_service(index: int, tags: Tags, namespace: str) -> Manifest:
+def replica_service(index: int, tags: OwnershipLabels, namespace: str) -> Manifest:
     """Return a NodePort Service for one replica, so that its address always leads to the same Pod.
 
     The Service also leads to a Pod that is not ready: a server may be too busy to respond to its probe, and
@@ -54,7 +54,7 @@ def replica_service(index: int, tags: Tags, namespace: str) -> Manifest:
     return tagged([manifest], tags, namespace)[0]
 
 
-def balanced_service(tags: Tags, namespace: str) -> Manifest:
+def balanced_service(tags: OwnershipLabels, namespace: str) -> Manifest:
     """Return a Service for all replicas together, behind a load balancer of the cluster's provider."""
     manifest = _service(f"{APP}-balanced", "LoadBalancer", dict(tags.labels))
     return tagged([manifest], tags, namespace)[0]

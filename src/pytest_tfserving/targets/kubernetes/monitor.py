@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from pytest_tfserving.errors import TFServingError
-from pytest_tfserving.system.resource_usage import Usage
+from pytest_tfserving.system.resource_usage import ResourceUsage
 from pytest_tfserving.targets.kubernetes.access import restore
 from pytest_tfserving.targets.kubernetes.cluster import (
     DEPLOYMENTS,
@@ -34,7 +34,7 @@ from pytest_tfserving.targets.kubernetes.readiness import (
 
 if TYPE_CHECKING:
     from pytest_tfserving.system.resource_usage import CpuReading
-    from pytest_tfserving.targets.common.ownership import Tags
+    from pytest_tfserving.targets.common.ownership import OwnershipLabels
     from pytest_tfserving.targets.kubernetes.cluster import Cluster, Object
     from pytest_tfserving.targets.kubernetes.kubelet_statistics import Throttling
 
@@ -43,7 +43,7 @@ _LOOK_S = 0.5
 _KUBELETS_S = 5.0
 
 
-def look(cluster: Cluster, namespace: str, tags: Tags) -> Snapshot:
+def look(cluster: Cluster, namespace: str, tags: OwnershipLabels) -> Snapshot:
     """Return the current state of a deployment in the cluster."""
     deployment = cluster.get(DEPLOYMENTS.path(namespace, APP))
     pods = cluster.items(PODS, namespace, tags.labels)
@@ -57,7 +57,7 @@ def look(cluster: Cluster, namespace: str, tags: Tags) -> Snapshot:
     )
 
 
-class Watch:
+class DeploymentMonitor:
     """Monitor of a deployment, polled in a thread inside the context.
 
     While the API server does not respond, all attributes keep their values.
@@ -77,7 +77,9 @@ class Watch:
         happened: a sentence for each incident, oldest first.
     """
 
-    def __init__(self, cluster: Cluster, namespace: str, tags: Tags, pods: tuple[Object, ...]) -> None:
+    def __init__(
+        self, cluster: Cluster, namespace: str, tags: OwnershipLabels, pods: tuple[Object, ...]
+    ) -> None:
         self._cluster = cluster
         self._namespace = namespace
         self._tags = tags
@@ -86,7 +88,7 @@ class Watch:
         self._restarts = dict(self._first)
         self._names = {pod["metadata"]["uid"]: pod["metadata"]["name"] for pod in pods}
         self._lost: set[str] = set()
-        self._used: dict[str, Usage] = {}
+        self._used: dict[str, ResourceUsage] = {}
         self.throttling: dict[str, Throttling] = {}
         self._cpu: dict[str, CpuReading] = {}
         self._kubelets_seen_at = 0.0
@@ -96,7 +98,7 @@ class Watch:
         self.follow = False
         self.unseen = ""
         self.failure: Doomed | None = None
-        self.usage: Usage | None = None
+        self.usage: ResourceUsage | None = None
         self.incidents: list[str] = []
 
     def __enter__(self) -> Self:
@@ -147,12 +149,12 @@ class Watch:
     def _see_usage(self, alive: list[Object]) -> None:
         self._see_nodes(alive)
         counted = [self._with_throttling(key) for key, usage in self._used.items() if usage.cpu_s is not None]
-        total = sum(counted[1:], start=counted[0]) if counted else Usage()
+        total = sum(counted[1:], start=counted[0]) if counted else ResourceUsage()
         self.usage = replace(
             total, restarts=self._disruptions(), cpu=tuple(self._cpu.values()), unseen=self.unseen
         )
 
-    def _with_throttling(self, key: str) -> Usage:
+    def _with_throttling(self, key: str) -> ResourceUsage:
         """Return the usage of a container with its periods; its throttled seconds are too old for windows."""
         found, used = self.throttling.get(key), self._used[key]
         if found is None:
@@ -183,7 +185,7 @@ class Watch:
         except UnreachableError:
             return
 
-    def _count(self, pod: Object, usage: Usage | None) -> None:
+    def _count(self, pod: Object, usage: ResourceUsage | None) -> None:
         """Keep the usage of a Pod's container; containers before a restart keep theirs."""
         if usage is None or usage.cpu_s is None:
             return

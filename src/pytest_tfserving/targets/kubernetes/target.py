@@ -15,11 +15,11 @@ from pytest_tfserving.errors import DeploymentError, TFServingError, TFServingWa
 from pytest_tfserving.protocols.client import wait_until_available
 from pytest_tfserving.protocols.model_state import best_state
 from pytest_tfserving.settings import DEFAULT_IMAGE
-from pytest_tfserving.targets.common.ownership import OWNER, Leftovers, Tags, owner_of
+from pytest_tfserving.targets.common.ownership import OWNER, OrphanRule, OwnershipLabels, owner_of
 from pytest_tfserving.targets.common.served_model import model_name
 from pytest_tfserving.targets.kubernetes import diagnostics as seen
-from pytest_tfserving.targets.kubernetes.access import Placed, reach
-from pytest_tfserving.targets.kubernetes.capacity import Room, room
+from pytest_tfserving.targets.kubernetes.access import ReadyDeployment, reach
+from pytest_tfserving.targets.kubernetes.capacity import Allocation, room
 from pytest_tfserving.targets.kubernetes.cluster import (
     NODES,
     PODS,
@@ -28,13 +28,13 @@ from pytest_tfserving.targets.kubernetes.cluster import (
     UnreachableError,
     persistently,
 )
-from pytest_tfserving.targets.kubernetes.cluster_lock import ClusterTurn
+from pytest_tfserving.targets.kubernetes.cluster_lock import ClusterLock
 from pytest_tfserving.targets.kubernetes.context import kubeconfig_paths, pinned
 from pytest_tfserving.targets.kubernetes.kustomize import Variant, check_deployment, own_base, render
-from pytest_tfserving.targets.kubernetes.lifecycle import AWAY_S, Objects
+from pytest_tfserving.targets.kubernetes.lifecycle import AWAY_S, DeployedObjects
 from pytest_tfserving.targets.kubernetes.lifecycle import sweep as sweep_cluster
 from pytest_tfserving.targets.kubernetes.load_pods import PodPlace
-from pytest_tfserving.targets.kubernetes.monitor import Watch, look
+from pytest_tfserving.targets.kubernetes.monitor import DeploymentMonitor, look
 from pytest_tfserving.targets.kubernetes.names import CONTAINER, REST_PORT
 from pytest_tfserving.targets.kubernetes.readiness import Doomed, Ready, Waiting, current_pods, state_of
 from pytest_tfserving.targets.target import Target
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.experiments.experiment import Experiment
     from pytest_tfserving.settings import Settings
-    from pytest_tfserving.targets.common.request import Order
-    from pytest_tfserving.targets.kubernetes.access import Reach
+    from pytest_tfserving.targets.common.request import DeploymentRequest
+    from pytest_tfserving.targets.kubernetes.access import Exposure
     from pytest_tfserving.targets.kubernetes.cluster import Object
     from pytest_tfserving.targets.kubernetes.context import Context
     from pytest_tfserving.targets.kubernetes.kubelet_statistics import Throttling
@@ -110,20 +110,20 @@ class KubernetesTarget(Target):
         return self._lock.held(purpose, say)
 
     @contextmanager
-    def deploy(self, order: Order) -> Iterator[Deployment]:
+    def deploy(self, order: DeploymentRequest) -> Iterator[Deployment]:
         """Apply the manifests, wait until each replica has its model AVAILABLE, and delete all afterwards.
 
         Raises:
             DeploymentError: if the cluster has no node for the shape, or a replica does not become ready.
         """
         cluster = self.cluster
-        tags = Tags(order.experiment.name, order.settings.keep)
+        tags = OwnershipLabels(order.experiment.name, order.settings.keep)
         space = self._room(order.experiment)
         if not space.replicas:
             raise DeploymentError(space.unfit)
         manifests = _manifests(order, space)
         with ExitStack() as stack:
-            objects = stack.enter_context(Objects(cluster, order, tags))
+            objects = stack.enter_context(DeployedObjects(cluster, order, tags))
             try:
                 objects.apply(manifests)
                 most_s = order.settings.ready_timeout_s
@@ -136,23 +136,23 @@ class KubernetesTarget(Target):
                 for title, text in _evidence(cluster, objects.namespace, tags, {}):
                     error.add_note(f"--- {title} ---\n{text}")
                 raise
-            watch = stack.enter_context(Watch(cluster, objects.namespace, tags, placed.pods))
+            watch = stack.enter_context(DeploymentMonitor(cluster, objects.namespace, tags, placed.pods))
             watch.follow = reached.one_a_replica
             stack.callback(self._tell_unseen, order, watch)
             yield _deployment(order, placed, space, reached, watch)
 
-    def sweep(self, leftovers: Leftovers, say: Callable[[str], None]) -> None:
+    def sweep(self, leftovers: OrphanRule, say: Callable[[str], None]) -> None:
         """Delete the leftovers of runs of this package in the clusters of all contexts."""
         for context in self._contexts():
             sweep_cluster(Cluster(context), leftovers, self._settings.namespace, say)
 
     @cached_property
-    def _lock(self) -> ClusterTurn:
-        return ClusterTurn(self.cluster, self._tidy)
+    def _lock(self) -> ClusterLock:
+        return ClusterLock(self.cluster, self._tidy)
 
     def _tidy(self) -> None:
         try:
-            sweep_cluster(self.cluster, Leftovers(), self._settings.namespace)
+            sweep_cluster(self.cluster, OrphanRule(), self._settings.namespace)
         except DeploymentError as problem:
             text = f"leftovers of a killed run are still there: {problem}"
             warnings.warn(TFServingWarning(text), stacklevel=2)
@@ -163,12 +163,12 @@ class KubernetesTarget(Target):
     def _pinned(self, name: str) -> Context:
         return pinned(kubeconfig_paths(self._settings.kubeconfig), name, self._settings.allowed_contexts)
 
-    def _room(self, experiment: Experiment) -> Room:
+    def _room(self, experiment: Experiment) -> Allocation:
         cluster = self.cluster
         nodes, pods = cluster.items(NODES), cluster.items(PODS)
         return room(experiment.shape, experiment.nodes, nodes, pods, _is_ours)
 
-    def _tell_unseen(self, order: Order, watch: Watch) -> None:
+    def _tell_unseen(self, order: DeploymentRequest, watch: DeploymentMonitor) -> None:
         """Say once a session why the server's side of results is empty, if it is."""
         if watch.unseen and not self._is_unseen_told:
             self._is_unseen_told = True
@@ -178,10 +178,10 @@ class KubernetesTarget(Target):
 def _is_ours(pod: Any) -> bool:
     """Return whether this process created a Pod."""
     annotations = pod["metadata"].get("annotations") or {}
-    return OWNER in annotations and owner_of(annotations) == Tags("").owner
+    return OWNER in annotations and owner_of(annotations) == OwnershipLabels("").owner
 
 
-def _manifests(order: Order, space: Room) -> list[Object]:
+def _manifests(order: DeploymentRequest, space: Allocation) -> list[Object]:
     settings = order.settings
     base = settings.base or own_base()
     # A user's own base may name its image; the option's default belongs to the base of this package.
@@ -193,12 +193,14 @@ def _manifests(order: Order, space: Room) -> list[Object]:
     return manifests
 
 
-def _given(space: Room) -> str:
+def _given(space: Allocation) -> str:
     quantities = space.resources.quantities()
     return f"{quantities['cpu']} CPU and {quantities['memory']}"
 
 
-def _placed(order: Order, cluster: Cluster, namespace: str, tags: Tags) -> Placed:
+def _placed(
+    order: DeploymentRequest, cluster: Cluster, namespace: str, tags: OwnershipLabels
+) -> ReadyDeployment:
     """Wait until all Pods are ready; return the deployment.
 
     Raises:
@@ -210,7 +212,7 @@ def _placed(order: Order, cluster: Cluster, namespace: str, tags: Tags) -> Place
         state = state_of(snapshot)
         if isinstance(state, Ready):
             pods = tuple(pod for pod in current_pods(snapshot))
-            return Placed(cluster, namespace, tags, pods, order.settings.ready_timeout_s)
+            return ReadyDeployment(cluster, namespace, tags, pods, order.settings.ready_timeout_s)
         if isinstance(state, Doomed):
             raise DeploymentError(seen.with_last_words(cluster, namespace, state))
         if time.monotonic() > deadline:
@@ -226,7 +228,7 @@ def _too_late(state: Waiting, timeout_s: float) -> str:
     return f"the deployment was not ready after {timeout_s:g} s (last: {state.reason}); {_ADVICE}"
 
 
-def _wait_for_models(order: Order, placed: Placed, reached: Reach) -> None:
+def _wait_for_models(order: DeploymentRequest, placed: ReadyDeployment, reached: Exposure) -> None:
     """Wait until the model is AVAILABLE in each Pod, and at each address that gets load.
 
     A Pod can be ready before its model is.
@@ -248,7 +250,7 @@ def _wait_for_models(order: Order, placed: Placed, reached: Reach) -> None:
         )
 
 
-def _wait_for_model(placed: Placed, pod: str, model: str, deadline: float) -> None:
+def _wait_for_model(placed: ReadyDeployment, pod: str, model: str, deadline: float) -> None:
     path = f"{PODS.path(placed.namespace, pod)}:{REST_PORT}/proxy/v1/models/{model}"
     state, error = "no answer", ""
     while time.monotonic() < deadline:
@@ -271,11 +273,11 @@ def _wait_for_model(placed: Placed, pod: str, model: str, deadline: float) -> No
 
 
 def _deployment(
-    order: Order,
-    placed: Placed,
-    space: Room,
-    reached: Reach,
-    watch: Watch,
+    order: DeploymentRequest,
+    placed: ReadyDeployment,
+    space: Allocation,
+    reached: Exposure,
+    watch: DeploymentMonitor,
 ) -> Deployment:
     model = model_name(order.experiment.model)
     cluster, namespace, tags = placed.cluster, placed.namespace, placed.tags
@@ -303,7 +305,7 @@ def _deployment(
     )
 
 
-def _load_place(order: Order, placed: Placed, reached: Reach) -> PodPlace:
+def _load_place(order: DeploymentRequest, placed: ReadyDeployment, reached: Exposure) -> PodPlace:
     settings = order.settings
     return PodPlace(
         cluster=placed.cluster,
@@ -316,7 +318,7 @@ def _load_place(order: Order, placed: Placed, reached: Reach) -> PodPlace:
     )
 
 
-def _environment(order: Order, placed: Placed, space: Room) -> dict[str, Any]:
+def _environment(order: DeploymentRequest, placed: ReadyDeployment, space: Allocation) -> dict[str, Any]:
     version = json.loads(placed.cluster.text("/version"))
     status = placed.pods[0]["status"]["containerStatuses"]
     image = next(each for each in status if each["name"] == CONTAINER)
@@ -340,7 +342,7 @@ def _flags(pod: Object) -> list[str]:
 
 
 def _evidence(
-    cluster: Cluster, namespace: str, tags: Tags, limits: dict[str, Throttling]
+    cluster: Cluster, namespace: str, tags: OwnershipLabels, limits: dict[str, Throttling]
 ) -> list[tuple[str, str]]:
     with suppress(TFServingError):
         return seen.evidence(cluster, namespace, look(cluster, namespace, tags), limits)

@@ -7,7 +7,7 @@ from typing import Any
 from locust import User, task
 from locust.exception import StopUser
 
-from pytest_tfserving.load.worker.users.sender import Loop
+from pytest_tfserving.load.worker.users.sender import LoadLoop
 
 # A connection is refused at once; without a pause users would only count refusals.
 PAUSE_AFTER_NO_ANSWER_S = 0.1
@@ -18,7 +18,7 @@ class ClosedUser(User):
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
-        self._shared: Loop = environment.load_loop
+        self._shared: LoadLoop = environment.load_loop
         self._requester = self._shared.requester()
         self._leaves = False
 
@@ -42,7 +42,7 @@ class ClosedUser(User):
         return False
 
 
-class ClosedLoop(Loop):
+class ClosedLoop(LoadLoop):
     """Closed loop: a fixed number of users, each with at most one request under way."""
 
     user_classes = (ClosedUser,)

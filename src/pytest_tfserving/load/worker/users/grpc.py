@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import gevent
 import gevent.lock
 
-from pytest_tfserving.load.worker.users.http2 import Call, Http2Connection, header_block
+from pytest_tfserving.load.worker.users.http2 import Http2Connection, PendingCall, header_block
 from pytest_tfserving.load.worker.users.transport import ExchangeError, NotTakenError
 from pytest_tfserving.protocols.answer import MOST_BYTES
 
@@ -70,7 +70,7 @@ class GrpcChannel:
         self._connecting = gevent.lock.Semaphore()
         self._connection: Http2Connection | None = None
 
-    def call(self, call: Call) -> None:
+    def call(self, call: PendingCall) -> None:
         """Send the request and wait for its response.
 
         Raises:
@@ -87,7 +87,7 @@ class GrpcChannel:
                 self._connection = Http2Connection(*self._address, tls=self._tls, most_bytes=self._most_bytes)
             return self._connection
 
-    def cancel(self, call: Call, cause: str) -> None:
+    def cancel(self, call: PendingCall, cause: str) -> None:
         """End a call under way, which fails with ``cause``."""
         if self._connection is not None:
             self._connection.cancel(call, cause)
@@ -151,7 +151,7 @@ class GrpcConnection:
 
     def __init__(self, channel: GrpcChannel) -> None:
         self._channel = channel
-        self._call: Call | None = None
+        self._call: PendingCall | None = None
 
     def exchange(self) -> tuple[int, bytes]:
         """Send the request; return the gRPC status, and the response's message or the status's text.
@@ -170,7 +170,7 @@ class GrpcConnection:
         return self._exchange_once()
 
     def _exchange_once(self) -> tuple[int, bytes]:
-        call = self._call = Call(0)
+        call = self._call = PendingCall(0)
         try:
             self._channel.call(call)
         finally:

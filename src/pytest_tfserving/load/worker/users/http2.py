@@ -77,7 +77,7 @@ def header_block(headers: Sequence[tuple[str, str]]) -> bytes:
 
 
 @dataclass(slots=True)
-class Call:
+class PendingCall:
     """A request under way, and its response.
 
     Attributes:
@@ -119,7 +119,7 @@ class Http2Connection:
         self._most_bytes = most_bytes
         self._writing = gevent.lock.Semaphore()
         self._changed = Event()
-        self._calls: dict[int, Call] = {}
+        self._calls: dict[int, PendingCall] = {}
         self._next_stream = 1
         self._window = _DEFAULT_WINDOW
         self._first_window = _DEFAULT_WINDOW
@@ -141,7 +141,7 @@ class Http2Connection:
         self._write(preface + frame(_SETTINGS, 0, 0, values) + frame(_WINDOW_UPDATE, 0, 0, more))
         gevent.spawn(self._read)
 
-    def call(self, block: bytes, body: bytes, call: Call | None = None) -> Call:
+    def call(self, block: bytes, body: bytes, call: PendingCall | None = None) -> PendingCall:
         """Send a request and wait for its response.
 
         Args:
@@ -153,7 +153,7 @@ class Http2Connection:
             ExchangeError: if no whole response comes; its text is the cause.
             NotTakenError: if the server has certainly not begun to process the request.
         """
-        call = call or Call(0)
+        call = call or PendingCall(0)
         self._begin(call)
         try:
             self._send(call, block, body)
@@ -165,7 +165,7 @@ class Http2Connection:
             raise (ExchangeError if call.taken else NotTakenError)(call.error)
         return call
 
-    def cancel(self, call: Call, cause: str) -> None:
+    def cancel(self, call: PendingCall, cause: str) -> None:
         """End a call under way, which fails with ``cause``; later frames of the call are ignored."""
         if self._calls.get(call.stream) is call:
             self._try_to_write(frame(_RST_STREAM, 0, call.stream, _NUMBER.pack(_CANCEL)))
@@ -187,7 +187,7 @@ class Http2Connection:
 
     # --- sending ---
 
-    def _begin(self, call: Call) -> None:
+    def _begin(self, call: PendingCall) -> None:
         while self.usable and not call.error and len(self._calls) >= self._most_calls:
             self._wait_for_a_change(call)
         if call.error:
@@ -200,7 +200,7 @@ class Http2Connection:
             self._retire("a connection has no more streams")
         self._calls[call.stream] = call
 
-    def _send(self, call: Call, block: bytes, body: bytes) -> None:
+    def _send(self, call: PendingCall, block: bytes, body: bytes) -> None:
         head = frame(_HEADERS, _END_HEADERS, call.stream, block)
         size = len(body)
         if size <= min(self._frame_size, self._window, call.window):
@@ -220,7 +220,7 @@ class Http2Connection:
             self._write(frame(_DATA, flags, call.stream, body[sent : sent + room]))
             sent += room
 
-    def _wait_for_a_change(self, call: Call) -> None:
+    def _wait_for_a_change(self, call: PendingCall) -> None:
         self._changed.clear()
         if not call.done.is_set():
             self._changed.wait()

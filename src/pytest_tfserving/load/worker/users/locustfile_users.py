@@ -24,7 +24,7 @@ from pytest_tfserving.load.worker.users.exceptions import (
     typed_cause_of,
 )
 from pytest_tfserving.load.worker.users.http_clients import UNANSWERED, UNMARKED, HttpRequests
-from pytest_tfserving.load.worker.users.sender import Loop
+from pytest_tfserving.load.worker.users.sender import LoadLoop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,7 @@ _LISTENERS_S = 5.0
 _AT_ONCE_S = 1.0
 
 
-class OwnUsers(Loop):
+class LocustfileUsers(LoadLoop):
     """Loop of the users of a locustfile, spread over the endpoints by their ``host``.
 
     Args:

@@ -9,13 +9,13 @@ import gevent
 from locust import User, task
 
 from pytest_tfserving.experiments.arrivals import arrivals
-from pytest_tfserving.load.worker.users.sender import Loop
+from pytest_tfserving.load.worker.users.sender import LoadLoop
 from pytest_tfserving.load.worker.users.timer import Timer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_tfserving.load.worker.users.sender import Requester
+    from pytest_tfserving.load.worker.users.sender import RequestSender
 
 
 class OpenUser(User):
@@ -23,8 +23,8 @@ class OpenUser(User):
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
-        self._shared: Loop = environment.load_loop
-        self._free: list[Requester] = []
+        self._shared: LoadLoop = environment.load_loop
+        self._free: list[RequestSender] = []
 
     @task
     def dispatch(self) -> None:
@@ -52,12 +52,12 @@ class OpenUser(User):
         else:
             state.drop(due_s)
 
-    def _send(self, requester: Requester, due_s: float) -> None:
+    def _send(self, requester: RequestSender, due_s: float) -> None:
         requester.send(due_s)
         self._free.append(requester)
 
 
-class OpenLoop(Loop):
+class OpenLoop(LoadLoop):
     """Open loop: requests start when they are due."""
 
     user_classes = (OpenUser,)

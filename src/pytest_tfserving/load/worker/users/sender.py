@@ -91,7 +91,7 @@ class AnswerJudge:
         return ""
 
 
-class Loop(ABC):
+class LoadLoop(ABC):
     """Base of the open and the closed loop: the state that the users of a load process share.
 
     All times are in seconds of the load clock.
@@ -113,7 +113,7 @@ class Loop(ABC):
         self.index: int = plan["index"]
         self.processes: int = plan["processes"]
         self.max_in_flight = max(self.profile["max_in_flight"] // self.processes, 1)
-        self.requesters: list[Requester] = []
+        self.requesters: list[RequestSender] = []
         self.stopping = False
         # Requests that were sent, and requests that were due and not sent: each must be recorded.
         self.sent = self.dropped = 0
@@ -132,10 +132,10 @@ class Loop(ABC):
         while (left_s := at_s - self.now_s()) > 0:
             sleep(max(left_s, _LOOK_S) if self.clock.stands else left_s)
 
-    def requester(self) -> Requester:
+    def requester(self) -> RequestSender:
         """Add a requester with a new connection; connections are spread evenly over the endpoints."""
         connection = self._connections(self.index + len(self.requesters))
-        self.requesters.append(Requester(self, connection))
+        self.requesters.append(RequestSender(self, connection))
         return self.requesters[-1]
 
     def drop(self, due_s: float) -> None:
@@ -163,10 +163,10 @@ class Loop(ABC):
             requester.abandon("no answer until the end")
 
 
-class Requester:
+class RequestSender:
     """Sender with one connection and at most one request under way."""
 
-    def __init__(self, state: Loop, connection: Connection) -> None:
+    def __init__(self, state: LoadLoop, connection: Connection) -> None:
         self.began_at = state.now_s()
         self.waiting_since = 0.0
         self.finished_at = 0.0

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_tfserving.report.store import RunLog
+from pytest_tfserving.report.store import ResultStore
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def test_a_line_that_another_process_has_not_written_to_its_end_is_none_yet(tmp_path: Path) -> None:
-    log = RunLog(tmp_path, "main")
+    log = ResultStore(tmp_path, "main")
     log.add_note("kept")
     whole = (tmp_path / "main.jsonl").read_text(encoding="utf-8")
     for end in range(1, len(whole)):

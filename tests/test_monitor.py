@@ -10,9 +10,9 @@ import pytest
 from _noise import Noise, Run, Server, runs
 
 from pytest_tfserving.slo.language import Slo, Undecided
-from pytest_tfserving.slo.monitor import SHORTEST_WINDOW_S, Decider
+from pytest_tfserving.slo.monitor import SHORTEST_WINDOW_S, SloMonitor
 from pytest_tfserving.slo.noise import NoiseKind
-from pytest_tfserving.slo.sequential_tests import Evidence, RateTest, Window
+from pytest_tfserving.slo.sequential_tests import Evidence, ObservedWindow, RateTest
 from simulated import autocorrelated, slo_text, truth
 
 Requests = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -26,26 +26,28 @@ def requests(seconds: float = 60, rate: float = 100, seed: int = 1, rho: float =
     return finished_s, latencies_ms, np.zeros(len(finished_s), bool)
 
 
-def watched(decider: Decider, made: Requests, seconds: float = 60) -> float:
+def watched(monitor: SloMonitor, made: Requests, seconds: float = 60) -> float:
     """Feed the requests as they would come; when the run is over."""
-    decider.settle(0.0)
+    monitor.settle(0.0)
     fed = 0
     for now_s in np.arange(0.5, seconds + 0.5, 0.5).tolist():
         upto = int(np.searchsorted(made[0], now_s))
-        decider.add(*(part[fed:upto] for part in made))
+        monitor.add(*(part[fed:upto] for part in made))
         fed = upto
-        decider.look(now_s, last=now_s >= seconds)
-        if decider.is_over():
+        monitor.look(now_s, last=now_s >= seconds)
+        if monitor.is_over():
             return float(now_s)
     return math.inf
 
 
-def decider(*slos: str, has_baseline: bool = False, early_stop: bool = True) -> Decider:
-    return Decider([Slo.parse(text) for text in slos], 0.01, has_baseline=has_baseline, early_stop=early_stop)
+def monitor(*slos: str, has_baseline: bool = False, early_stop: bool = True) -> SloMonitor:
+    return SloMonitor(
+        [Slo.parse(text) for text in slos], 0.01, has_baseline=has_baseline, early_stop=early_stop
+    )
 
 
 def test_what_is_easy_passes_in_seconds() -> None:
-    easy = decider("p95<400ms", "rps>=25")
+    easy = monitor("p95<400ms", "rps>=25")
 
     assert SHORTEST_WINDOW_S <= watched(easy, requests()) <= 15
     assert all(decision.holds for decision in easy.decisions.values())
@@ -54,7 +56,7 @@ def test_what_is_easy_passes_in_seconds() -> None:
 def test_how_latencies_wander_is_no_matter_far_from_the_limit() -> None:
     finished_s, _, failed = requests(120, rate=12)
     wandering_ms = 370 * np.exp(0.1 * autocorrelated(np.random.default_rng(4), len(failed), 0.97)[0])
-    far, near, hopeless = decider("p95<5s"), decider("p95<500ms"), decider("p95<40ms")
+    far, near, hopeless = monitor("p95<5s"), monitor("p95<500ms"), monitor("p95<40ms")
     made = finished_s, wandering_ms, failed
 
     assert watched(hopeless, made, 120) <= 10
@@ -68,21 +70,21 @@ def test_what_stalls_take_together_counts_as_one() -> None:
     finished_s, _, failed = requests(60, rate=10)
     at = np.arange(len(failed))
     stalled = (at >= 300) & (at % 80 >= 76)
-    stalling = decider("p95<50s")
+    stalling = monitor("p95<50s")
     watched(stalling, (finished_s, np.where(stalled, 60_000.0, 400.0), failed), 60)
 
     assert stalling.decisions == {}
 
 
 def test_what_is_hopeless_ends_in_seconds() -> None:
-    hopeless = decider("p95<100ms", "rps>=300")
+    hopeless = monitor("p95<100ms", "rps>=300")
 
     assert SHORTEST_WINDOW_S <= watched(hopeless, requests()) <= 7
     assert not any(decision.holds for decision in hopeless.decisions.values())
 
 
 def test_what_is_close_takes_its_time() -> None:
-    close = decider("p95<178ms", "rps>=99.9")
+    close = monitor("p95<178ms", "rps>=99.9")
 
     assert watched(close, requests()) == math.inf
     assert set(close.undecided(60.0)) == {"p95<178ms", "rps>=99.9"}
@@ -90,14 +92,14 @@ def test_what_is_close_takes_its_time() -> None:
 
 def test_it_says_how_much_longer_it_would_take() -> None:
     """15 % away, on the safe side: what is said after 4 s is about what it takes."""
-    said, known = decider("p95<205ms"), decider("p95<205ms")
+    said, known = monitor("p95<205ms"), monitor("p95<205ms")
     watched(said, requests(), 4)
 
     assert 4 + said.undecided(4.0)["p95<205ms"].more_s == pytest.approx(watched(known, requests()), rel=1.5)
 
 
 def test_a_run_takes_its_whole_time_when_told_so() -> None:
-    whole = decider("p95<400ms", early_stop=False)
+    whole = monitor("p95<400ms", early_stop=False)
 
     assert watched(whole, requests()) == math.inf
     assert whole.decisions["p95<400ms"].holds
@@ -105,7 +107,7 @@ def test_a_run_takes_its_whole_time_when_told_so() -> None:
 
 def test_a_look_may_come_right_after_load_has_settled() -> None:
     """What ended in the last half second is held back then: there is nothing to look at yet."""
-    early = decider("p95<400ms")
+    early = monitor("p95<400ms")
     early.settle(3.0)
     early.add(*(part[:5] for part in requests()))
     early.look(3.05)
@@ -115,12 +117,12 @@ def test_a_look_may_come_right_after_load_has_settled() -> None:
 
 
 def test_without_an_slo_a_run_takes_its_whole_time() -> None:
-    assert watched(decider(), requests()) == math.inf
+    assert watched(monitor(), requests()) == math.inf
 
 
 def test_the_warm_up_is_cut_off() -> None:
     finished_s, latencies_ms, failed = requests()
-    warm_up = decider("p95<205ms")
+    warm_up = monitor("p95<205ms")
     watched(warm_up, (finished_s, np.where(finished_s < 3, 5, 1) * latencies_ms, failed))
 
     assert warm_up.start_s == pytest.approx(3, abs=2)
@@ -132,7 +134,7 @@ def test_failures_are_not_cut_off_as_a_warm_up() -> None:
     finished_s, latencies_ms, failed = requests()
     slow_ms = np.where(finished_s < 3, 5, 1) * latencies_ms
     failing = failed | ((finished_s > 2) & (finished_s < 2.2))
-    lost = decider("errors<5%", early_stop=False)
+    lost = monitor("errors<5%", early_stop=False)
     watched(lost, (finished_s, slow_ms, failing), 60)
 
     assert lost.start_s == pytest.approx(2, abs=0.1)
@@ -140,7 +142,7 @@ def test_failures_are_not_cut_off_as_a_warm_up() -> None:
 
 def test_a_server_that_slows_down_is_not_judged() -> None:
     finished_s, latencies_ms, failed = requests()
-    slowing = decider("errors<0.01%")
+    slowing = monitor("errors<0.01%")
     watched(slowing, (finished_s, latencies_ms * np.linspace(0.7, 1.5, len(failed)), failed), 40)
 
     assert "latency kept rising" in slowing.undecided(40.0)["errors<0.01%"].unsteady
@@ -151,7 +153,7 @@ def test_failures_decide_an_error_rate() -> None:
     random = np.random.default_rng(2)
 
     for share, holds in ((0.0, True), (0.2, False)):
-        errors = decider("errors<5%")
+        errors = monitor("errors<5%")
         watched(errors, (finished_s, latencies_ms, random.random(len(failed)) < share))
 
         assert errors.decisions["errors<5%"].holds is holds
@@ -160,7 +162,7 @@ def test_failures_decide_an_error_rate() -> None:
 def test_one_failure_is_enough_where_none_is_allowed() -> None:
     finished_s, latencies_ms, failed = requests()
     failed[3000] = True
-    none, high = decider("errors<=0%"), decider("max<1s")
+    none, high = monitor("errors<=0%"), monitor("max<1s")
 
     assert watched(none, (finished_s, latencies_ms, failed)) < 35
     assert not none.decisions["errors<=0%"].holds
@@ -172,7 +174,7 @@ def test_relative_limits_are_those_of_the_pulses_beside_the_load() -> None:
     even = np.arange(6000) / 100, *requests()[1:]
     at_s = np.arange(0.1, 20.0, 0.8)
     texts = "efficiency>=50%", "efficiency>=200%", "p95<80x", "mean<5x"
-    relative = decider(*texts, has_baseline=True)
+    relative = monitor(*texts, has_baseline=True)
     watched(relative, even, 20)
     assert relative.decisions == {}
 
@@ -183,15 +185,15 @@ def test_relative_limits_are_those_of_the_pulses_beside_the_load() -> None:
 
 
 def test_without_a_baseline_relative_limits_are_not_asked() -> None:
-    assert watched(decider("efficiency>=80%", "p95<8x"), requests(10), 10) == math.inf
-    assert decider("efficiency>=80%", "p95<8x").undecided(1.0) == {}
+    assert watched(monitor("efficiency>=80%", "p95<8x"), requests(10), 10) == math.inf
+    assert monitor("efficiency>=80%", "p95<8x").undecided(1.0) == {}
 
 
 def test_cpu_decides_as_soon_as_it_is_known() -> None:
     """Every half second the replicas have used half a second more, for 50 requests."""
     at_s = np.arange(0.0, 20.0, 0.5)
     cheap, dear = "cpu_per_request<20ms", "cpu_per_request<5ms"
-    each = decider(cheap, dear)
+    each = monitor(cheap, dear)
     each.add_cpu(at_s, at_s)
     watched(each, requests(20), 20)
 
@@ -202,7 +204,7 @@ def test_cpu_decides_as_soon_as_it_is_known() -> None:
 def test_requests_may_come_late_and_in_any_order() -> None:
     made = requests(20)
     order = np.random.default_rng(3).permutation(len(made[0]))
-    mixed = decider("p95<400ms")
+    mixed = monitor("p95<400ms")
     mixed.settle(0.0)
     mixed.add(*(part[order] for part in made))
     mixed.look(20.0, last=True)
@@ -217,7 +219,7 @@ def test_on_the_limit_few_verdicts_are_passed(noise: Noise) -> None:
     limit = slo_text("p95", truth("p95", server, noise))
     passed = 0
     for run in runs(np.random.default_rng(1), 30, 60.0, server, noise):
-        close = decider(limit)
+        close = monitor(limit)
         watched(close, (run.ended_s, run.latencies_ms, run.failed), 60)
         passed += limit in close.decisions
 
@@ -229,12 +231,12 @@ def test_looks_come_at_growing_distances(monkeypatch: pytest.MonkeyPatch) -> Non
     looked_s: list[float] = []
     look = RateTest.look
 
-    def noted(test: RateTest, window: Window) -> Evidence:
+    def noted(test: RateTest, window: ObservedWindow) -> Evidence:
         looked_s.append(window.length_s)
         return look(test, window)
 
     monkeypatch.setattr(RateTest, "look", noted)
-    watched(decider("rps>=100"), requests(), 60)
+    watched(monitor("rps>=100"), requests(), 60)
 
     assert np.diff(looked_s)[-5:-1].min() >= 3
     assert len(looked_s) <= 40
@@ -246,7 +248,7 @@ def test_looks_come_at_growing_distances(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def undecided(text: str, run: Run, seconds: float, *, has_baseline: bool = False) -> Undecided:
     """What is said of an SLO that a run of so many seconds did not decide."""
-    left = decider(text, has_baseline=has_baseline)
+    left = monitor(text, has_baseline=has_baseline)
     if has_baseline:
         left.add_baseline(*run.pulses[:, run.pulses[0] < seconds])
     watched(left, (run.ended_s, run.latencies_ms, run.failed), seconds)
@@ -317,7 +319,7 @@ def test_a_moment_of_load_tells_nothing() -> None:
 def test_a_decision_says_which_noise_memory_it_rests_on() -> None:
     slos = [Slo.parse("p95<10s")]
     for memory_s in (2.5, 20.0):
-        each = Decider(slos, 0.01, has_baseline=False, noise_memory_s=memory_s)
+        each = SloMonitor(slos, 0.01, has_baseline=False, noise_memory_s=memory_s)
         watched(each, requests(), 60)
 
         assert f", noise memory {memory_s:g} s)" in str(each.decisions["p95<10s"])

@@ -16,7 +16,7 @@ import pytest
 
 import planted
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.system.machine_lock import FileLock, Lane
+from pytest_tfserving.system.machine_lock import FileLock, MachineLock
 from pytest_tfserving.system.private_folder import private_folder
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def test_that_warning_is_one_sentence_where_warnings_are_errors(
 
     run.assert_outcomes(failed=1)
     run.stdout.fnmatch_lines([f"measurements of other users are not waited for: */{SHARED}: it is a link"])
-    run.stdout.no_fnmatch_line("*lane.py*")
+    run.stdout.no_fnmatch_line("*machine_lock.py*")
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_a_folder_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest
 
 
 def test_the_folder_is_this_users_alone(tmp_path: Path) -> None:
-    with Lane(tmp_path).turn("mine", pytest.fail):
+    with MachineLock(tmp_path).turn("mine", pytest.fail):
         pass
 
     assert (tmp_path / OWN).stat().st_mode & 0o777 == 0o700
@@ -197,7 +197,7 @@ def test_who_waits_for_another_user_says_for_whom(tmp_path: Path) -> None:
             other.kill()
             other.wait()
 
-        with Lane(tmp_path).turn("mine", say):
+        with MachineLock(tmp_path).turn("mine", say):
             assert other.poll() is not None
 
     user = psutil.Process().username()
@@ -215,7 +215,7 @@ def test_who_waits_for_a_run_of_their_own_says_for_which(tmp_path: Path) -> None
             other.kill()
             other.wait()
 
-        with Lane(tmp_path).turn("mine", say):
+        with MachineLock(tmp_path).turn("mine", say):
             pass
 
     assert said == ["mine waits for its turn on this machine: process 7 is measuring theirs"]
@@ -270,7 +270,7 @@ def waits_for(temporary: Path, holder: bytes) -> str:
         said.append(text)
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), Lane(temporary).turn("mine", say):
+    with pytest.raises(KeyboardInterrupt), MachineLock(temporary).turn("mine", say):
         pass
     other.release()
     return said[0].removeprefix("mine waits for its turn on this machine: ")
@@ -288,7 +288,7 @@ def test_who_waits_says_for_how_long(tmp_path: Path) -> None:
             other.kill()
             other.wait()
 
-        with Lane(tmp_path).turn("mine", say, 60.0):
+        with MachineLock(tmp_path).turn("mine", say, 60.0):
             holder = json.loads((own / "holder.json").read_text())
 
     assert re.search(r": process 7 is measuring theirs, for about \d{4} s more$", said[0])
@@ -300,18 +300,18 @@ def test_an_interrupted_wait_gives_back_what_was_taken(tmp_path: Path) -> None:
     def interrupt(_: str) -> None:
         raise KeyboardInterrupt
 
-    lane = Lane(tmp_path)
-    with held(tmp_path / SHARED), pytest.raises(KeyboardInterrupt), lane.turn("mine", interrupt):
+    machine_lock = MachineLock(tmp_path)
+    with held(tmp_path / SHARED), pytest.raises(KeyboardInterrupt), machine_lock.turn("mine", interrupt):
         pass
 
     assert FileLock(private_folder(tmp_path) / "lock").take()
 
 
 def test_a_turn_within_a_turn_is_free_and_ends_with_the_outer_one(tmp_path: Path) -> None:
-    lane, other = Lane(tmp_path), FileLock(tmp_path / SHARED)
+    machine_lock, other = MachineLock(tmp_path), FileLock(tmp_path / SHARED)
 
-    with lane.turn("mine", pytest.fail):
-        with lane.turn("mine", pytest.fail):
+    with machine_lock.turn("mine", pytest.fail):
+        with machine_lock.turn("mine", pytest.fail):
             assert not other.take()
         assert not other.take()
 
@@ -319,9 +319,9 @@ def test_a_turn_within_a_turn_is_free_and_ends_with_the_outer_one(tmp_path: Path
 
 
 def test_a_lock_file_that_was_deleted_is_made_anew(tmp_path: Path) -> None:
-    lane = Lane(tmp_path)
-    with lane.turn("mine", pytest.fail):
+    machine_lock = MachineLock(tmp_path)
+    with machine_lock.turn("mine", pytest.fail):
         (tmp_path / SHARED).unlink()
 
-    with lane.turn("mine", pytest.fail):
+    with machine_lock.turn("mine", pytest.fail):
         assert not FileLock(tmp_path / SHARED).take()

@@ -13,7 +13,7 @@ from _noise import Noise, Run, Server, runs
 
 from pytest_tfserving.slo.language import Slo
 from pytest_tfserving.slo.monitor import SHORTEST_WINDOW_S
-from pytest_tfserving.slo.sequential_tests import Baseline, Evidence, SeriesSet, Window
+from pytest_tfserving.slo.sequential_tests import Evidence, ObservedWindow, PulseSeries, SeriesSet
 from pytest_tfserving.statistics.pulses import between_pulses
 from simulated import (
     NEEDED,
@@ -257,12 +257,12 @@ def test_a_percentile_in_multiples_of_the_baseline_does_not_see_shared_noise() -
 
 
 def test_relative_limits_rest_on_what_has_a_pulse_beside_it() -> None:
-    seen = Window(
+    seen = ObservedWindow(
         latencies_ms=np.array([10.0, 20.0, 30.0]),
         failed=np.zeros(3, bool),
         ended_s=np.array([1.0, 2.0, 3.0]),
         length_s=3.5,
-        baseline=Baseline(np.array([0.5, 2.5]), np.array([50.0, 50.0]), np.array([20.0, 20.0])),
+        baseline=PulseSeries(np.array([0.5, 2.5]), np.array([50.0, 50.0]), np.array([20.0, 20.0])),
     )
 
     assert seen.beside_baseline().length_s == 2.5
@@ -326,7 +326,7 @@ def test_tests_that_share_series_say_what_they_say_alone() -> None:
     ["p95<1s", "mean<1s", "mean<2x", "rps>=1", "efficiency>=1%", "errors<5%", "max<1s", "cpu_per_request<1s"],
 )
 def test_a_window_without_requests_says_nothing(text: str) -> None:
-    empty = Window(np.empty(0), np.empty(0, bool), np.empty(0), 10.0)
+    empty = ObservedWindow(np.empty(0), np.empty(0, bool), np.empty(0), 10.0)
     test = new_test(text)
 
     assert test.look(empty) == Evidence()
