@@ -392,8 +392,7 @@ def deployment(port: int, generator_core: int, protocol: str = "rest") -> Deploy
         label=experiment.name,
         model="half_plus_two",
         path=MODEL_PATH,
-        endpoints=() if protocol == "grpc" else (endpoint,),
-        grpc_endpoints=(endpoint,) if protocol == "grpc" else (),
+        addresses={protocol: (endpoint,)},
         via="loopback",
         generator_cores=frozenset({generator_core}),
     )

@@ -127,9 +127,7 @@ def instead_of_load(
 
     def deployed(order: DeploymentRequest) -> AbstractContextManager[Deployment]:
         name = order.experiment.name
-        return nullcontext(
-            Deployment(order.experiment, name, "half", "/v1/models/half", endpoints=(), via="nothing")
-        )
+        return nullcontext(Deployment(order.experiment, name, "half", "/v1/models/half", {}, via="nothing"))
 
     def measured(deployment: Deployment, asked: LoadRequest, *_: Any) -> tuple[Result, bool]:
         return result(**_about(deployment, asked), **special(asked.profile)), False
@@ -149,7 +147,7 @@ def instead_of_servers(project: Project) -> list[tuple[str, str]]:
         weights = (order.model_path() / "1" / "weights").read_text(encoding="utf-8")
         name = order.experiment.name
         about: dict[str, Any] = {"via": "nothing", "environment": {"weights": weights}}
-        return nullcontext(Deployment(order.experiment, name, "half", "", endpoints=(), **about))
+        return nullcontext(Deployment(order.experiment, name, "half", "", {}, **about))
 
     def measured(deployment: Deployment, asked: LoadRequest, *_: Any) -> tuple[Result, bool]:
         weights = deployment.environment["weights"]

@@ -44,9 +44,8 @@ def expected(server: OddServer, body: str = ROWS) -> ExpectedAnswer:
         label="half",
         model="half",
         path="/v1/models/half",
-        endpoints=(endpoint,),
+        addresses={endpoint.protocol: (endpoint,)},
         via="here",
-        grpc_endpoints=(endpoint,),
     )
     return first_answers(deployment, Payload.from_body(body.encode()), TIMEOUT_S).expected
 

@@ -17,13 +17,13 @@ import pytest
 
 from harness import PATIENCE_S, until
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.load.worker.users.grpc import PREDICT, Channels, GrpcChannel, GrpcConnection
-from pytest_tfserving.load.worker.users.http2 import frame, header_block
-from pytest_tfserving.load.worker.users.transport import ExchangeError
 from pytest_tfserving.model_server.protos import message
 from pytest_tfserving.model_server.tensor_proto import fill_proto, to_array
+from pytest_tfserving.protocols.grpc_connection import PREDICT, Channels, GrpcChannel, GrpcConnection
 from pytest_tfserving.protocols.grpc_messages import answer_document, predict_request
+from pytest_tfserving.protocols.http2 import frame, header_block
 from pytest_tfserving.protocols.payload import Payload
+from pytest_tfserving.protocols.transport import ExchangeError
 from pytest_tfserving.targets.url import parse_url
 from server_process import Server
 

@@ -48,7 +48,7 @@ def measured(tmp_path: Path, half_plus_two: Path) -> Callable[[FakeCluster], Res
 
     def measure(fake: FakeCluster) -> Result:
         with Server("half_plus_two", half_plus_two) as server:
-            inside = (Endpoint("127.0.0.1", server.port),)
+            inside = {"rest": (Endpoint("127.0.0.1", server.port),)}
             deployment = Deployment(experiment, "e", "half_plus_two", "/v1/models/half_plus_two", inside, "")
             place = PodPlace(
                 fake.connect(), "n", OwnershipLabels("e"), inside, "image:1", LoadPods(), start_s=60.0

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 import numpy as np
 from hpack import Decoder
 
-from pytest_tfserving.load.worker.users.http2 import frame, header_block
 from pytest_tfserving.model_server.protos import message
 from pytest_tfserving.model_server.tensor_proto import fill_proto
+from pytest_tfserving.protocols.http2 import frame, header_block
 
 if TYPE_CHECKING:
     from collections.abc import Callable

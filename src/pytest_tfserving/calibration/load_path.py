@@ -249,7 +249,7 @@ def _deployment(server: Server, profile: LoadProfile) -> Deployment:
         label=experiment.name,
         model=_MODEL,
         path=_PATH,
-        endpoints=(Endpoint(_HOST, server.port),),
+        addresses={"rest": (Endpoint(_HOST, server.port),)},
         via="loopback",
         generator_cores=frozenset(available_cores()[:1]) if CAN_PIN else frozenset(),
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from pytest_tfserving.deployment.generator_host import GeneratorHost
@@ -23,7 +24,7 @@ Evidence: TypeAlias = list[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """The REST or the gRPC address of a replica.
+    """An address of a replica.
 
     Attributes:
         host: a host name or an IP address.
@@ -44,8 +45,16 @@ class Endpoint:
         return f"{host}:{self.port}"
 
     def __str__(self) -> str:
-        scheme = "grpc" if self.protocol == "grpc" else "http"
+        scheme = "http" if self.protocol == "rest" else self.protocol
         return f"{scheme}{'s' if self.tls else ''}://{self.address}"
+
+
+def addresses_of(replicas: Iterable[Sequence[Endpoint]]) -> dict[str, tuple[Endpoint, ...]]:
+    """Return the addresses of all replicas by protocol, from those of each replica."""
+    found: dict[str, tuple[Endpoint, ...]] = {}
+    for endpoint in itertools.chain.from_iterable(replicas):
+        found[endpoint.protocol] = (*found.get(endpoint.protocol, ()), endpoint)
+    return found
 
 
 def _nothing_failed() -> str:
@@ -77,10 +86,9 @@ class Deployment:
         label: the name of the deployment in results: the experiment's name if its shape was deployed.
         model: the name under which the model is served.
         path: the model's path in REST, as ``/v1/models/NAME``.
-        endpoints: the REST addresses, one for each replica; empty if the target does not know them.
+        addresses: the addresses of each protocol, one for each replica or one for all; without the protocols
+            whose addresses the target does not know.
         via: the way from the load generator to the replicas, in words.
-        grpc_endpoints: the gRPC addresses, in the order of ``endpoints``; empty if the target does not know
-            them.
         generator_cores: the cores of this machine for the load generator; empty if it is not pinned.
         load_place: the host of the load processes; None for this machine.
         unfit: what the target lacks for the shape, so that results are not judged; empty if it lacks nothing.
@@ -99,9 +107,8 @@ class Deployment:
     label: str
     model: str
     path: str
-    endpoints: tuple[Endpoint, ...]
+    addresses: Mapping[str, tuple[Endpoint, ...]]
     via: str
-    grpc_endpoints: tuple[Endpoint, ...] = ()
     generator_cores: frozenset[int] = frozenset()
     load_place: GeneratorHost | None = None
     unfit: str = ""
@@ -115,9 +122,14 @@ class Deployment:
     usage: Callable[[], ResourceUsage | None] = _unknown
 
     @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """REST addresses; empty if the target does not know them."""
+        return self.addresses.get("rest", ())
+
+    @property
     def loaded(self) -> tuple[Endpoint, ...]:
         """Addresses of the experiment's protocol, which load goes to."""
-        return self.grpc_endpoints if self.experiment.protocol == "grpc" else self.endpoints
+        return self.addresses.get(self.experiment.protocol, ())
 
     @property
     def configuration(self) -> dict[str, Any]:

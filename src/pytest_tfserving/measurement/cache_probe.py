@@ -16,15 +16,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.errors import LoadError, TFServingError
-from pytest_tfserving.protocols.answer import SUCCESSFUL
-from pytest_tfserving.protocols.client import asker
+from pytest_tfserving.protocols import SERVING_PROTOCOLS
+from pytest_tfserving.protocols.client import client_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_tfserving.deployment.deployment import Deployment
-    from pytest_tfserving.protocols.client import ModelClient
     from pytest_tfserving.protocols.payload import Payload
+    from pytest_tfserving.protocols.serving_protocol import ModelClient
 
 # Without a cache, one in 12,870 such series has all eight times of one kind below all of the other kind.
 _PAIRS = 8
@@ -47,7 +47,7 @@ def cache_found(deployment: Deployment, payload: Payload) -> str:
     other_s: list[float] = []
     if not (others and deployment.loaded):
         return ""
-    with suppress(TFServingError), asker(deployment.loaded[0], deployment.path) as asked:
+    with suppress(TFServingError), client_for(deployment.loaded[0], deployment.path) as asked:
         _took_s(asked, payload, deployment)
         deadline = time.monotonic() + _MOST_S
         for number, other in enumerate(others):
@@ -82,7 +82,7 @@ def _took_s(asked: ModelClient, payload: Payload, deployment: Deployment) -> flo
     began = time.perf_counter()
     status, _ = asked.predict(request, _MOST_S)
     took_s = time.perf_counter() - began
-    if status != SUCCESSFUL[deployment.experiment.protocol]:
+    if status != SERVING_PROTOCOLS[deployment.experiment.protocol].success:
         raise LoadError(f"status {status}")
     return took_s
 

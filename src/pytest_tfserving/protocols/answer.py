@@ -2,46 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.errors import LoadError
+from pytest_tfserving.protocols import SERVING_PROTOCOLS
+from pytest_tfserving.protocols.reading import MESSAGE_LENGTH, MOST_BYTES, unreadable
 from pytest_tfserving.text.foreign_text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# The status of a success.
-SUCCESSFUL = {"rest": int(HTTPStatus.OK), "grpc": 0}
-# The names of gRPC's codes, by number (grpc/doc/statuscodes.md).
-_GRPC_CODES = (
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-)
-# Largest first response that is read. Parsed JSON takes several times as much memory.
-MOST_BYTES = 1 << 28
 # Later responses may be this many times as large as the first ones, and at least 1 MB for an error page.
 _MOST_TIMES = 16
 _LEAST_ROOM_BYTES = 1 << 20
-_MESSAGE_LENGTH = 120
 # CPUs with other instruction sets or thread counts sum in another order; a wrong model is off by far more.
 _RELATIVE_TOLERANCE = 1e-2
 _ABSOLUTE_TOLERANCE = 1e-5
@@ -143,39 +118,11 @@ def wrong(status: int, body: bytes, expected: ExpectedAnswer) -> str:
     return ""
 
 
-def unreadable(error: Exception) -> str:
-    """Return why a response cannot be read or judged, as a text to count errors by."""
-    if isinstance(error, LoadError):
-        return str(error)
-    if isinstance(error, RecursionError):
-        return "the answer is nested too deeply"
-    if isinstance(error, MemoryError):
-        return "the answer takes more memory than there is"
-    return f"the answer cannot be read ({type(error).__name__})"
-
-
 def _value(status: int, body: bytes, key: str, protocol: str) -> Any:
-    if status != SUCCESSFUL[protocol]:
-        raise LoadError(_failure(status, body, protocol))
-    if protocol == "grpc":
-        from pytest_tfserving.protocols.grpc_messages import answer_document
-
-        return answer_document(body, key)
-    try:
-        document = json.loads(body)
-    except ValueError:
-        raise LoadError("the answer is not JSON") from None
-    try:
-        return document[key]
-    except (KeyError, TypeError):
-        raise LoadError(_lacking(document, key)) from None
-
-
-def _lacking(document: Any, key: str) -> str:
-    """Return the error text for a JSON response that lacks ``key``."""
-    if isinstance(document, dict) and document.get("error"):
-        return f"HTTP {HTTPStatus.OK:d} with an error inside{_told(_text(document['error']))}"
-    return f"the answer has no {key!r}"
+    serving = SERVING_PROTOCOLS[protocol]
+    if status != serving.success:
+        raise LoadError(serving.failure(status, body))
+    return serving.value(body, key)
 
 
 def _is_bytes(value: dict[str, Any]) -> bool:
@@ -189,7 +136,7 @@ def _kind(kind: type) -> str:
 
 
 def _shown(layout: Any) -> str:
-    return one_line(str(layout), _MESSAGE_LENGTH)
+    return one_line(str(layout), MESSAGE_LENGTH)
 
 
 def _close(value: Any, expected: Any) -> bool:
@@ -201,23 +148,3 @@ def _close(value: Any, expected: Any) -> bool:
         near = math.isclose(value, expected, rel_tol=_RELATIVE_TOLERANCE, abs_tol=_ABSOLUTE_TOLERANCE)
         return near or (math.isnan(value) and math.isnan(expected))
     return bool(value == expected)
-
-
-def _failure(status: int, body: bytes, protocol: str) -> str:
-    if protocol == "grpc":
-        name = _GRPC_CODES[status] if status < len(_GRPC_CODES) else f"status {status}"
-        return name + _told(body.decode(errors="replace"))
-    try:
-        text = _text(json.loads(body)["error"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        text = ""
-    return f"HTTP {status}{_told(text)}"
-
-
-def _text(error: Any) -> str:
-    return error if isinstance(error, str) else json.dumps(error)
-
-
-def _told(text: str) -> str:
-    shown = one_line(text, _MESSAGE_LENGTH)
-    return f": {shown}" if shown else ""

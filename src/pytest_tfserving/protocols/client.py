@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import DeploymentError, LoadError
+from pytest_tfserving.protocols import SERVING_PROTOCOLS
 from pytest_tfserving.protocols.answer import (
     NULL,
     ExpectedAnswer,
@@ -23,30 +24,10 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.deployment.deployment import Deployment, Endpoint
     from pytest_tfserving.protocols.payload import Payload
+    from pytest_tfserving.protocols.serving_protocol import ModelClient
 
 _POLL_S = 0.05
 WARM_UP_REQUESTS = 3
-
-
-class ModelClient(Protocol):
-    """A client of one model at one endpoint, in the endpoint's protocol."""
-
-    def state(self) -> tuple[str, str]:
-        """Return `best_state` of the model; if there is no valid status, a text about that and no error."""
-
-    def request(self, payload: Payload) -> bytes:
-        """Return the request for ``payload`` as bytes.
-
-        Raises:
-            LoadError: when the model's signature is not known.
-        """
-
-    def predict(self, request: bytes, timeout_s: float) -> tuple[int, bytes]:
-        """Send ``request``; return the status and the body of the answer.
-
-        Raises:
-            LoadError: when no answer comes.
-        """
 
 
 @dataclass(frozen=True)
@@ -61,15 +42,9 @@ class FirstAnswers:
     request: bytes
 
 
-def asker(endpoint: Endpoint, path: str) -> AbstractContextManager[ModelClient]:
-    """Return a client for the model at ``path``, a REST path also for gRPC, as a context."""
-    if endpoint.protocol == "grpc":
-        from pytest_tfserving.protocols.grpc_client import GrpcClient
-
-        return GrpcClient(endpoint, path)
-    from pytest_tfserving.protocols.rest_client import RestClient
-
-    return RestClient(endpoint, path)
+def client_for(endpoint: Endpoint, path: str) -> AbstractContextManager[ModelClient]:
+    """Return a client for the model at ``path``, a REST path for every protocol, as a context."""
+    return SERVING_PROTOCOLS[endpoint.protocol].client(endpoint, path)
 
 
 def wait_until_available(
@@ -81,7 +56,7 @@ def wait_until_available(
         DeploymentError: as soon as ``failure()`` returns a cause or the model ends, and after ``timeout_s``.
     """
     deadline, state = time.monotonic() + timeout_s, "no answer"
-    with asker(endpoint, path) as asked:
+    with client_for(endpoint, path) as asked:
         while time.monotonic() < deadline:
             if cause := failure():
                 raise DeploymentError(cause)
@@ -105,7 +80,7 @@ def first_answers(deployment: Deployment, payload: Payload, timeout_s: float) ->
     """
     found: FirstAnswers | None = None
     for endpoint in deployment.loaded:
-        with asker(endpoint, deployment.path) as asked:
+        with client_for(endpoint, deployment.path) as asked:
             try:
                 found = _asked(asked, deployment, payload, timeout_s, found)
             except LoadError as error:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from pytest_tfserving.errors import LoadError, missing_extra
-from pytest_tfserving.protocols.answer import MOST_BYTES
 from pytest_tfserving.protocols.grpc_messages import fill_model_spec, predict_request
 from pytest_tfserving.protocols.model_state import best_state
+from pytest_tfserving.protocols.reading import MOST_BYTES
 from pytest_tfserving.text.foreign_text import one_line
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _STATES = {0: "UNKNOWN", 10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOA
 
 
 class GrpcClient:
-    """A `client.ModelClient` over gRPC."""
+    """A `ModelClient` over gRPC."""
 
     def __init__(self, endpoint: Endpoint, path: str) -> None:
         try:

@@ -6,9 +6,9 @@ import json
 from typing import TYPE_CHECKING, Self
 
 from pytest_tfserving.errors import LoadError
-from pytest_tfserving.protocols.answer import MOST_BYTES
 from pytest_tfserving.protocols.model_state import best_state
 from pytest_tfserving.protocols.plain_http import PlainHttp
+from pytest_tfserving.protocols.reading import MOST_BYTES
 
 if TYPE_CHECKING:
     from pytest_tfserving.deployment.deployment import Endpoint
@@ -18,7 +18,7 @@ _STATUS_TIMEOUT_S = 5.0
 
 
 class RestClient:
-    """A `client.ModelClient` over REST."""
+    """A `ModelClient` over REST."""
 
     def __init__(self, endpoint: Endpoint, path: str) -> None:
         self._path = path

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 
-from pytest_tfserving.deployment.deployment import Deployment, Endpoint, Evidence
+from pytest_tfserving.deployment.deployment import Deployment, Endpoint, Evidence, addresses_of
 from pytest_tfserving.errors import DeploymentError
 from pytest_tfserving.experiments.experiment import BYTES_PER_GB
+from pytest_tfserving.protocols import SERVING_PROTOCOLS
 from pytest_tfserving.protocols.client import wait_until_available
 from pytest_tfserving.system.processes import CAN_PIN, ChildProcess, available_cores
 from pytest_tfserving.targets.baseline.freeze import Processes
@@ -93,8 +94,7 @@ class LocalTarget(Target):
                 label=order.experiment.name,
                 model=replicas[0].model,
                 path=f"/v1/models/{replicas[0].model}",
-                endpoints=tuple(replica.endpoint for replica in replicas),
-                grpc_endpoints=tuple(replica.grpc_endpoint for replica in replicas),
+                addresses=addresses_of(replica.endpoints for replica in replicas),
                 via="loopback, each replica's own port",
                 generator_cores=placement.generator if CAN_PIN else frozenset(),
                 unfit=placement.unfit,
@@ -119,8 +119,7 @@ class ProcessReplica:
     Attributes:
         index: the number of the replica, from 0.
         cores: the cores that the process is pinned to.
-        endpoint: the REST address.
-        grpc_endpoint: the gRPC address.
+        endpoints: the addresses, one for each protocol.
         model: the name under which the model is served.
         command: the command that was started.
         process: the process.
@@ -128,8 +127,7 @@ class ProcessReplica:
 
     index: int
     cores: tuple[int, ...]
-    endpoint: Endpoint
-    grpc_endpoint: Endpoint
+    endpoints: tuple[Endpoint, ...]
     model: str
     command: tuple[str, ...]
     process: ChildProcess
@@ -147,20 +145,19 @@ def _start(
     program = (
         [settings.server] if settings.server else [sys.executable, "-m", "pytest_tfserving.model_server"]
     )
-    grpc_port, rest_port = _free_ports(2)
+    ports = dict(zip(SERVING_PROTOCOLS, _free_ports(len(SERVING_PROTOCOLS)), strict=True))
     model = model_name(experiment.model)
     command = (
         *program,
-        f"--port={grpc_port}",
-        f"--rest_api_port={rest_port}",
+        *(f"--{SERVING_PROTOCOLS[name].port_flag}={port}" for name, port in ports.items()),
         f"--model_name={model}",
         f"--model_base_path={base_path.resolve()}",
         *write_server_files(experiment.options, order.folder),
     )
     process = ChildProcess(command, order.folder / f"replica{index}.log", cores)
     stack.callback(process.stop)
-    endpoints = Endpoint(HOST, rest_port), Endpoint(HOST, grpc_port, protocol="grpc")
-    return ProcessReplica(index, cores, *endpoints, model, command, process)
+    endpoints = tuple(Endpoint(HOST, port, protocol=name) for name, port in ports.items())
+    return ProcessReplica(index, cores, endpoints, model, command, process)
 
 
 def _free_ports(count: int) -> list[int]:
@@ -181,7 +178,7 @@ def _wait(order: DeploymentRequest, replicas: Sequence[ProcessReplica], watch: M
     )
     for replica in replicas:
         wait_until_available(
-            replica.endpoint,
+            replica.endpoints[0],
             f"/v1/models/{replica.model}",
             timeout_s=order.settings.ready_timeout_s,
             failure=lambda: _failure(replicas, watch),

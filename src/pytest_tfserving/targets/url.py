@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pytest_tfserving.deployment.deployment import Deployment, Endpoint
 from pytest_tfserving.errors import ConfigurationError
+from pytest_tfserving.protocols import SERVING_PROTOCOLS
 from pytest_tfserving.protocols.client import wait_until_available
 from pytest_tfserving.targets.target import Target
 from pytest_tfserving.text.addresses import NOT_TAKEN, RIGHT_WAY, may_have_secrets
@@ -22,17 +22,7 @@ if TYPE_CHECKING:
 
 # An endpoint that exists responds quickly.
 _ANSWERS_WITHIN_S = 10.0
-EXAMPLE = "http://host:8501/v1/models/NAME"
-GRPC_EXAMPLE = "grpc://host:8500/NAME"
-_MODEL = r"(?P<path>(?P<model>[^/:]+)(/(versions/\d+|labels/[^/:]+))?)"
-# Protocol, pattern of the path, default port and TLS of each scheme.
-_HTTP, _GRPC = re.compile(rf"/v1/models/{_MODEL}(:predict|/)?"), re.compile(rf"/{_MODEL}/?")
-_SCHEMES = {
-    "http": ("rest", _HTTP, 80, False),
-    "https": ("rest", _HTTP, 443, True),
-    "grpc": ("grpc", _GRPC, 8500, False),
-    "grpcs": ("grpc", _GRPC, 443, True),
-}
+_SCHEMES = {scheme: each for each in SERVING_PROTOCOLS.values() for scheme in each.url_schemes}
 
 
 def parse_url(text: str) -> tuple[Endpoint, str, str]:
@@ -41,7 +31,7 @@ def parse_url(text: str) -> tuple[Endpoint, str, str]:
     Raises:
         ConfigurationError: if ``text`` is not such an address, or may contain a secret.
     """
-    examples = f"write it as {EXAMPLE} or {GRPC_EXAMPLE}"
+    examples = f"write it as {' or '.join(each.url_example for each in SERVING_PROTOCOLS.values())}"
     if may_have_secrets(text):
         raise ConfigurationError(f"the address {NOT_TAKEN}; {examples}, and {RIGHT_WAY}.")
     try:
@@ -51,11 +41,12 @@ def parse_url(text: str) -> tuple[Endpoint, str, str]:
         # A text that is not a port may be a password, so no part of it is shown.
         problem = "this is not an address: its host or its port cannot be read"
         raise ConfigurationError(f"{problem}; {examples}.") from None
-    protocol, pattern, usual_port, tls = _SCHEMES.get(parts.scheme, ("", _HTTP, 0, False))
-    match = pattern.fullmatch(parts.path)
+    protocol = _SCHEMES.get(parts.scheme)
+    match = protocol.url_path.fullmatch(parts.path) if protocol else None
     if not protocol or not parts.hostname or not match:
         raise ConfigurationError(f"{text!r} is not the address of a model; {examples}.")
-    endpoint = Endpoint(parts.hostname, port or usual_port, tls, protocol)
+    usual_port, tls = protocol.url_schemes[parts.scheme]
+    endpoint = Endpoint(parts.hostname, port or usual_port, tls, protocol.name)
     return endpoint, f"/v1/models/{match['path']}", match["model"]
 
 
@@ -75,7 +66,7 @@ class UrlTarget(Target):
         endpoint, _, _ = parse_url(self._settings.url)
         if endpoint.protocol == experiment.protocol:
             return ""
-        example = GRPC_EXAMPLE if experiment.protocol == "grpc" else EXAMPLE
+        example = SERVING_PROTOCOLS[experiment.protocol].url_example
         return (
             f"--tfserving-url: {self._settings.url} is an address of {endpoint.protocol}, and experiment "
             f"{experiment.name!r} is loaded over {experiment.protocol}; write it as {example}, or choose "
@@ -97,7 +88,6 @@ class UrlTarget(Target):
         if problem := self.refusal(order.experiment):
             raise ConfigurationError(problem)
         endpoint, path, model = parse_url(order.settings.url)
-        protocol = order.experiment.protocol
         wait_until_available(
             endpoint,
             path,
@@ -110,7 +100,6 @@ class UrlTarget(Target):
             label=f"{model} at {endpoint.host}:{endpoint.port}",
             model=model,
             path=path,
-            endpoints=() if protocol == "grpc" else (endpoint,),
-            grpc_endpoints=(endpoint,) if protocol == "grpc" else (),
+            addresses={endpoint.protocol: (endpoint,)},
             via=f"the address given, {order.settings.url}",
         )

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 
-from pytest_tfserving.deployment.deployment import Deployment, Endpoint, Evidence
+from pytest_tfserving.deployment.deployment import Deployment, Endpoint, Evidence, addresses_of
 from pytest_tfserving.errors import DeploymentError, TFServingError, TFServingWarning
 from pytest_tfserving.experiments.experiment import BYTES_PER_GB
+from pytest_tfserving.protocols import SERVING_PROTOCOLS
 from pytest_tfserving.protocols.client import wait_until_available
 from pytest_tfserving.system.processes import CAN_PIN, available_cores
 from pytest_tfserving.system.resource_usage import CpuReading, ResourceUsage
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.targets.common.request import DeploymentRequest
 
 _HOST = "127.0.0.1"
-_REST, _GRPC = 8501, 8500
+_PORTS = {name: each.server_port for name, each in SERVING_PROTOCOLS.items()}
 _FILES = "/etc/pytest-tfserving"
 _LOG_LINES = 30
 _SIGNALLED = 128
@@ -112,8 +113,7 @@ class DockerTarget(Target):
                 label=experiment.name,
                 model=plan.model,
                 path=f"/v1/models/{plan.model}",
-                endpoints=tuple(replica.rest for replica in replicas),
-                grpc_endpoints=tuple(replica.grpc for replica in replicas),
+                addresses=addresses_of(replica.endpoints for replica in replicas),
                 via=replicas[0].via,
                 generator_cores=placement.generator if CAN_PIN else frozenset(),
                 unfit=placement.unfit,
@@ -250,9 +250,8 @@ class ContainerReplica:
         cores: the cores that the container is pinned to.
         engine: the container engine.
         container: the container.
-        rest: the REST address.
-        grpc: the gRPC address.
-        reached: the way from the load generator to the container, in words.
+        endpoints: the addresses, one for each protocol.
+        via: the way from the load generator to the container, in words.
         ram_bytes: the memory limit of the container in bytes.
     """
 
@@ -260,8 +259,7 @@ class ContainerReplica:
     cores: tuple[int, ...]
     engine: ContainerEngine
     container: Container
-    rest: Endpoint
-    grpc: Endpoint
+    endpoints: tuple[Endpoint, ...]
     via: str
     ram_bytes: int
 
@@ -294,7 +292,7 @@ def _start(
             labels={**plan.tags.labels, **plan.tags.annotations},
             environment={"MODEL_NAME": plan.model, "MODEL_BASE_PATH": "/models"},
             mounts=[Mount(seen, here, type="bind", read_only=True) for here, seen in plan.mounts.items()],
-            ports={f"{port}/tcp": (_HOST, 0) for port in (_REST, _GRPC)},  # 0: any free one
+            ports={f"{port}/tcp": (_HOST, 0) for port in _PORTS.values()},  # 0: any free one
             user=plan.user,
             cpuset_cpus=",".join(map(str, cores)),
             mem_limit=plan.ram_bytes,
@@ -304,12 +302,12 @@ def _start(
         )
         container.start()
         container.reload()
-        rest, grpc, via = _addresses(container)
-    return ContainerReplica(index, cores, engine, container, rest, grpc, via, plan.ram_bytes)
+        endpoints, via = _addresses(container)
+    return ContainerReplica(index, cores, engine, container, endpoints, via, plan.ram_bytes)
 
 
-def _addresses(container: Container) -> tuple[Endpoint, Endpoint, str]:
-    """Return the REST and the gRPC address of a container, and the way to them in words.
+def _addresses(container: Container) -> tuple[tuple[Endpoint, ...], str]:
+    """Return the addresses of a container, one for each protocol, and the way to them in words.
 
     The container's own address has no proxy between load and server. It is used if the engine's bridge is an
     interface of this machine. Otherwise, for example if the engine runs in a virtual machine, the addresses
@@ -320,13 +318,10 @@ def _addresses(container: Container) -> tuple[Endpoint, Endpoint, str]:
     for network in networks:
         if network.get("IPAddress") and network.get("Gateway") in ours:
             host = network["IPAddress"]
-            return (
-                Endpoint(host, _REST),
-                Endpoint(host, _GRPC, protocol="grpc"),
-                "each container's own address",
-            )
-    rest, grpc = (_published(container, port) for port in (_REST, _GRPC))
-    return rest, replace(grpc, protocol="grpc"), f"ports of {_HOST} that the engine forwards"
+            inside = tuple(Endpoint(host, port, protocol=name) for name, port in _PORTS.items())
+            return inside, "each container's own address"
+    outside = tuple(replace(_published(container, port), protocol=name) for name, port in _PORTS.items())
+    return outside, f"ports of {_HOST} that the engine forwards"
 
 
 def _published(container: Container, port: int) -> Endpoint:
@@ -340,7 +335,7 @@ def _wait(order: DeploymentRequest, replicas: Sequence[ContainerReplica]) -> Non
     try:
         for replica in replicas:
             wait_until_available(
-                replica.rest,
+                replica.endpoints[0],
                 f"/v1/models/{model_name(order.experiment.model)}",
                 timeout_s=order.settings.ready_timeout_s,
                 failure=lambda: _failure(replicas),

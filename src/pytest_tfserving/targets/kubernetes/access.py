@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from pytest_tfserving.deployment.deployment import Endpoint
+from pytest_tfserving.deployment.deployment import Endpoint, addresses_of
 from pytest_tfserving.errors import DeploymentError
+from pytest_tfserving.protocols import REST
 from pytest_tfserving.targets.kubernetes.cluster import PODS, SERVICES
 from pytest_tfserving.targets.kubernetes.manifests import balanced_service, replica_service
-from pytest_tfserving.targets.kubernetes.names import GRPC_PORT, REPLICA, REST_PORT
+from pytest_tfserving.targets.kubernetes.names import PORTS, REPLICA, REST_PORT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pytest_tfserving.targets.common.ownership import OwnershipLabels
     from pytest_tfserving.targets.kubernetes.cluster import Cluster, Object
@@ -35,16 +36,14 @@ class Exposure:
     """Addresses of the replicas of a deployment.
 
     Attributes:
-        rest: the REST addresses, one for each replica or one for all.
-        grpc: the gRPC addresses, one for each replica or one for all; empty if they are not known.
-        inside: the REST addresses inside the cluster, one for each replica.
+        addresses: the addresses by protocol, one for each replica or one for all.
+        inside: the addresses inside the cluster by protocol, one for each replica.
         how: the way to these addresses, in words.
         one_a_replica: each address leads to one replica, by a Service of its own.
     """
 
-    rest: tuple[Endpoint, ...]
-    grpc: tuple[Endpoint, ...]
-    inside: tuple[Endpoint, ...]
+    addresses: Mapping[str, tuple[Endpoint, ...]]
+    inside: Mapping[str, tuple[Endpoint, ...]]
     how: str
     one_a_replica: bool = False
 
@@ -100,17 +99,21 @@ def _given(address: str, placed: ReadyDeployment) -> Exposure:
     parts = urlsplit(address)
     tls = parts.scheme == "https"
     endpoint = Endpoint(parts.hostname or "", parts.port or (443 if tls else 80), tls)
-    return Exposure((endpoint,), (), _rest_of(placed.pods), f"the address given, {endpoint}")
+    return Exposure({REST.name: (endpoint,)}, _of_pods(placed), f"the address given, {endpoint}")
 
 
 def _pods(placed: ReadyDeployment) -> Exposure:
-    rest = _rest_of(placed.pods)
-    grpc = tuple(Endpoint(endpoint.host, GRPC_PORT, protocol="grpc") for endpoint in rest)
-    return Exposure(rest, grpc, rest, "each Pod's own address")
+    return Exposure(_of_pods(placed), _of_pods(placed), "each Pod's own address")
 
 
-def _rest_of(pods: Sequence[Object]) -> tuple[Endpoint, ...]:
-    return tuple(Endpoint(pod["status"]["podIP"], REST_PORT) for pod in pods)
+def _of_pods(placed: ReadyDeployment) -> dict[str, tuple[Endpoint, ...]]:
+    return _on_all_ports(pod["status"]["podIP"] for pod in placed.pods)
+
+
+def _on_all_ports(hosts: Iterable[str]) -> dict[str, tuple[Endpoint, ...]]:
+    return addresses_of(
+        [Endpoint(host, port, protocol=protocol) for protocol, port in PORTS.items()] for host in hosts
+    )
 
 
 # --- a port of a node for each replica ---
@@ -131,11 +134,12 @@ def _node_ports(placed: ReadyDeployment) -> Exposure | None:
     deadline = time.monotonic() + _PORT_OPENS_S
     while time.monotonic() < deadline:
         for host in hosts:
-            if all(_answers(host, port) for pair in ports for port in pair):
+            if all(_answers(host, port) for each in ports for port in each.values()):
                 return Exposure(
-                    tuple(Endpoint(host, rest) for _, rest in ports),
-                    tuple(Endpoint(host, grpc, protocol="grpc") for grpc, _ in ports),
-                    tuple(Endpoint(service["spec"]["clusterIP"], REST_PORT) for service in services),
+                    addresses_of(
+                        [Endpoint(host, port, protocol=name) for name, port in each.items()] for each in ports
+                    ),
+                    _on_all_ports(service["spec"]["clusterIP"] for service in services),
                     f"NodePort, one a replica, on node address {host}",
                     one_a_replica=True,
                 )
@@ -169,9 +173,10 @@ def _node_addresses(placed: ReadyDeployment) -> list[str]:
     return list(dict.fromkeys([*found, *([server] if server else [])]))
 
 
-def _ports(service: Object) -> tuple[int, int]:
+def _ports(service: Object) -> dict[str, int]:
+    """Return the port of a node for each protocol, in their order."""
     by_name = {each["name"]: each["nodePort"] for each in service["spec"]["ports"]}
-    return by_name["grpc"], by_name["rest"]
+    return {protocol: by_name[protocol] for protocol in PORTS}
 
 
 def _answers(host: str, port: int) -> bool:
@@ -194,10 +199,8 @@ def _load_balancer(placed: ReadyDeployment) -> Exposure:
         for ingress in service.get("status", {}).get("loadBalancer", {}).get("ingress") or ():
             host = ingress.get("ip") or ingress.get("hostname")
             if host and _answers(host, REST_PORT):
-                rest = Endpoint(host, REST_PORT)
-                grpc = Endpoint(host, GRPC_PORT, protocol="grpc")
                 how = f"LoadBalancer {host}, which spreads connections over the replicas"
-                return Exposure((rest,), (grpc,), _rest_of(placed.pods), how)
+                return Exposure(_on_all_ports([host]), _of_pods(placed), how)
         time.sleep(_LOOK_S * 10)
     raise DeploymentError(
         "the replicas cannot be reached: no NodePort is reachable from this machine, and the cluster gave no "

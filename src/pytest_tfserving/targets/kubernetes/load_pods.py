@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.deployment.deployment import Endpoint
 from pytest_tfserving.errors import ConfigurationError, DeploymentError, TFServingError
 from pytest_tfserving.system.signals import without_interruption
 from pytest_tfserving.targets.kubernetes.attach import StandardInput
@@ -35,15 +34,15 @@ from pytest_tfserving.targets.kubernetes.load_manifests import (
     labels,
     locustfile_map,
 )
-from pytest_tfserving.targets.kubernetes.names import GRPC_PORT, LOAD
+from pytest_tfserving.targets.kubernetes.names import LOAD
 from pytest_tfserving.targets.kubernetes.readiness import ended, has_started, pod_doomed
 from pytest_tfserving.text.foreign_text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from pytest_tfserving.deployment.deployment import Deployment
+    from pytest_tfserving.deployment.deployment import Deployment, Endpoint
     from pytest_tfserving.deployment.generator_host import Hear
     from pytest_tfserving.experiments.experiment import LoadPods
     from pytest_tfserving.targets.common.ownership import OwnershipLabels
@@ -71,7 +70,7 @@ class PodPlace:
         cluster: the cluster.
         namespace: the namespace of the deployment.
         tags: the labels of the deployment's objects.
-        inside: the addresses of the replicas inside the cluster.
+        inside: the addresses of the replicas inside the cluster, by protocol.
         image: the image of load Pods.
         pods: the resources and the nodes of load Pods.
         start_s: the seconds that load Pods may take to start.
@@ -82,7 +81,7 @@ class PodPlace:
     cluster: Cluster
     namespace: str
     tags: OwnershipLabels
-    inside: tuple[Endpoint, ...]
+    inside: Mapping[str, Sequence[Endpoint]]
     image: str
     pods: LoadPods
     start_s: float
@@ -95,9 +94,7 @@ class PodPlace:
 
     def endpoints(self, deployment: Deployment) -> Sequence[Endpoint]:
         """Return the addresses of the replicas inside the cluster."""
-        if deployment.experiment.protocol == "grpc":
-            return [Endpoint(each.host, GRPC_PORT, protocol="grpc") for each in self.inside]
-        return self.inside
+        return self.inside[deployment.experiment.protocol]
 
     @contextmanager
     def team(

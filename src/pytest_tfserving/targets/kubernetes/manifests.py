@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfserving.targets.kubernetes.names import APP, GRPC_PORT, REPLICA, REST_PORT
+from pytest_tfserving.targets.kubernetes.names import APP, PORTS, REPLICA
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +61,6 @@ def balanced_service(tags: OwnershipLabels, namespace: str) -> Manifest:
 
 
 def _service(name: str, kind: str, selector: dict[str, str]) -> Manifest:
-    ports = [("grpc", GRPC_PORT), ("rest", REST_PORT)]
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -70,7 +69,8 @@ def _service(name: str, kind: str, selector: dict[str, str]) -> Manifest:
             "type": kind,
             "selector": selector,
             "ports": [
-                {"name": each, "protocol": "TCP", "port": port, "targetPort": port} for each, port in ports
+                {"name": each, "protocol": "TCP", "port": port, "targetPort": port}
+                for each, port in PORTS.items()
             ],
         },
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pytest_tfserving.protocols import REST, SERVING_PROTOCOLS
+
 APP = "tfserving"
 CONTAINER = "serving"
 FIELD_MANAGER = "pytest-tfserving"
@@ -9,8 +11,9 @@ REPLICA = "pytest-tfserving/replica"
 # Label of load Pods, with the id of the run.
 LOAD = "pytest-tfserving/load-of"
 LOCUSTFILE_FOLDER = "/etc/tfs-load"
-GRPC_PORT = 8500
-REST_PORT = 8501
+# The port of the server in a Pod, by protocol.
+PORTS = {name: each.server_port for name, each in SERVING_PROTOCOLS.items()}
+REST_PORT = PORTS[REST.name]
 BATCHING_FOLDER = "/etc/tfs-config"
 BATCHING_FILE = "batching_config.txt"
 BATCHING_CONFIG_MAP = "tfserving-batching"

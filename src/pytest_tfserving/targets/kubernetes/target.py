@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.deployment.deployment import Deployment
 from pytest_tfserving.errors import DeploymentError, TFServingError, TFServingWarning
+from pytest_tfserving.protocols import REST
 from pytest_tfserving.protocols.client import wait_until_available
 from pytest_tfserving.protocols.model_state import best_state
 from pytest_tfserving.settings import DEFAULT_IMAGE
@@ -240,7 +241,7 @@ def _wait_for_models(order: DeploymentRequest, placed: ReadyDeployment, reached:
     deadline = time.monotonic() + order.settings.ready_timeout_s
     for pod in placed.pods:
         _wait_for_model(placed, pod["metadata"]["name"], model, deadline)
-    for endpoint in reached.rest:
+    for endpoint in reached.addresses[REST.name]:
         wait_until_available(
             endpoint,
             f"/v1/models/{model}",
@@ -291,8 +292,7 @@ def _deployment(
         label=order.experiment.name,
         model=model,
         path=f"/v1/models/{model}",
-        endpoints=reached.rest,
-        grpc_endpoints=reached.grpc,
+        addresses=reached.addresses,
         via=f"{reached.how}, load from Pods of the cluster" if place else reached.how,
         load_place=place,
         unfit=space.unfit,

@@ -25,6 +25,7 @@ from pytest_tfserving.load.worker.users.exceptions import (
 )
 from pytest_tfserving.load.worker.users.http_clients import UNANSWERED, UNMARKED, HttpRequests
 from pytest_tfserving.load.worker.users.sender import LoadLoop
+from pytest_tfserving.protocols import SERVING_PROTOCOLS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -224,9 +225,9 @@ def address(endpoint: dict[str, Any]) -> str:
     """Return an endpoint as the ``host`` of a user: a URL, or ``host:port`` for gRPC clients."""
     host = f"[{endpoint['host']}]" if ":" in endpoint["host"] else endpoint["host"]
     found = f"{host}:{endpoint['port']}"
-    if endpoint["protocol"] == "grpc":
-        return found
-    return f"{'https' if endpoint['tls'] else 'http'}://{found}"
+    if SERVING_PROTOCOLS[endpoint["protocol"]].is_http:
+        return f"{'https' if endpoint['tls'] else 'http'}://{found}"
+    return found
 
 
 def _is_time(value: Any) -> bool:

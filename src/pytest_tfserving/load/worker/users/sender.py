@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import gevent
 
 from pytest_tfserving.experiments.load_shape import Stage
 from pytest_tfserving.load.recorder import DROPPED, SUCCESS
-from pytest_tfserving.load.worker.users.http import HttpConnection
-from pytest_tfserving.load.worker.users.transport import ExchangeError
-from pytest_tfserving.protocols.answer import SUCCESSFUL, ExpectedAnswer, unreadable, wrong
+from pytest_tfserving.protocols import SERVING_PROTOCOLS
+from pytest_tfserving.protocols.answer import ExpectedAnswer, wrong
+from pytest_tfserving.protocols.reading import unreadable
+from pytest_tfserving.protocols.transport import ExchangeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pytest_tfserving.deployment.load_clock import LoadClock
     from pytest_tfserving.load.recorder import Recorder
+    from pytest_tfserving.protocols.serving_protocol import Connection
 
 # Interval at which a clock that stands still is read.
 _LOOK_S = 2e-4
@@ -26,53 +28,12 @@ _ANSWERS_REMEMBERED = 32
 _MOST_REMEMBERED_BYTES = 1 << 26
 
 
-class Connection(Protocol):
-    """Connection of any protocol that sends one request again and again."""
-
-    def exchange(self) -> tuple[int, bytes]:
-        """Send the request; return the response's status and body.
-
-        Raises:
-            ExchangeError: if no whole response comes; its text is the cause.
-        """
-
-    def abort(self) -> None:
-        """End a waiting `exchange` at once."""
-
-
-def connections(
-    endpoints: Sequence[dict[str, Any]], body: bytes, profile: dict[str, Any], most_bytes: int
-) -> Callable[[int], Connection]:
-    """Return a function that makes the connection of a user, given the user's number.
-
-    Args:
-        endpoints: the replicas, with ``host``, ``port``, ``path``, ``tls`` and ``protocol``; users are spread
-            evenly over them.
-        body: the request's body, or for gRPC the serialized message.
-        profile: the fields of the load profile.
-        most_bytes: a larger response is an error.
-    """
-    if endpoints[0]["protocol"] == "grpc":
-        from pytest_tfserving.load.worker.users.grpc import Channels
-
-        shared, deadline_s = profile["grpc_channels"], profile["request_timeout_s"]
-        return Channels(endpoints, body, shared, deadline_s, most_bytes)
-    requests = [_request(endpoint, body) for endpoint in endpoints]
-
-    def connection(number: int) -> Connection:
-        index = number % len(endpoints)
-        at = endpoints[index]
-        return HttpConnection(at["host"], at["port"], requests[index], tls=at["tls"], most_bytes=most_bytes)
-
-    return connection
-
-
 class AnswerJudge:
     """Check of responses that does not parse a response again which was right before."""
 
     def __init__(self, expected: ExpectedAnswer) -> None:
         self._expected = expected
-        self._successful = SUCCESSFUL[expected.protocol]
+        self._successful = SERVING_PROTOCOLS[expected.protocol].success
         self._right: set[bytes] = set()
         self._right_bytes = 0
         self._last = b""
@@ -106,7 +67,8 @@ class LoadLoop(ABC):
         expected = ExpectedAnswer(**plan["expected"])
         self.judge = AnswerJudge(expected)
         self.endpoints: list[dict[str, Any]] = plan["endpoints"]
-        self._connections = connections(self.endpoints, body, self.profile, expected.most_bytes)
+        serving = SERVING_PROTOCOLS[expected.protocol]
+        self._connections = serving.connections(self.endpoints, body, self.profile, expected.most_bytes)
         self.clock = clock
         self.now_s = clock.now_s
         self.stages = [Stage(**stage) for stage in plan["stages"]]
@@ -223,12 +185,3 @@ class RequestSender:
 
 def _cause_of(error: Exception) -> str:
     return str(error) if isinstance(error, ExchangeError) else unreadable(error)
-
-
-def _request(endpoint: dict[str, Any], body: bytes) -> bytes:
-    host = f"[{endpoint['host']}]" if ":" in endpoint["host"] else endpoint["host"]
-    head = (
-        f"POST {endpoint['path']} HTTP/1.1\r\nHost: {host}:{endpoint['port']}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body

@@ -11,21 +11,21 @@ import gevent.lock
 from gevent.event import Event
 from hpack import Decoder, Encoder, HPACKError, NeverIndexedHeaderTuple
 
-from pytest_tfserving.load.worker.users.transport import (
+from pytest_tfserving.protocols.reading import MOST_BYTES, unreadable
+from pytest_tfserving.protocols.transport import (
     READ_BYTES,
     ExchangeError,
     NotTakenError,
     connected,
     described,
 )
-from pytest_tfserving.protocols.answer import MOST_BYTES, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gevent.socket import socket
 
-    from pytest_tfserving.load.worker.users.transport import PlainStream
+    from pytest_tfserving.protocols.transport import PlainStream
 
 _DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE, _CONTINUATION = (
     0,

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import gevent.socket
 import httptools
 
-from pytest_tfserving.load.worker.users.transport import READ_BYTES, ExchangeError, connected, described
-from pytest_tfserving.protocols.answer import MOST_BYTES, unreadable
+from pytest_tfserving.protocols.reading import MOST_BYTES, unreadable
+from pytest_tfserving.protocols.transport import READ_BYTES, ExchangeError, connected, described
 
 if TYPE_CHECKING:
     from gevent.socket import socket
 
-    from pytest_tfserving.load.worker.users.transport import PlainStream
+    from pytest_tfserving.protocols.transport import PlainStream
 
 _HEAD_END = b"\r\n\r\n"
 # Headers with the length of the body; without them the body ends with the connection.

@@ -10,14 +10,14 @@ from urllib.parse import unquote
 import gevent
 import gevent.lock
 
-from pytest_tfserving.load.worker.users.http2 import Http2Connection, PendingCall, header_block
-from pytest_tfserving.load.worker.users.transport import ExchangeError, NotTakenError
-from pytest_tfserving.protocols.answer import MOST_BYTES
+from pytest_tfserving.protocols.http2 import Http2Connection, PendingCall, header_block
+from pytest_tfserving.protocols.reading import MOST_BYTES
+from pytest_tfserving.protocols.transport import ExchangeError, NotTakenError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_tfserving.load.worker.users.http2 import Headers
+    from pytest_tfserving.protocols.http2 import Headers
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 _HTTP_OK = b"200"

@@ -1,0 +1,77 @@
+"""TensorFlow Serving's gRPC API."""
+
+from __future__ import annotations
+
+import re
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfserving.protocols.reading import with_text
+from pytest_tfserving.protocols.serving_protocol import MODEL_PATTERN, ServingProtocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+
+    from pytest_tfserving.deployment.deployment import Endpoint
+    from pytest_tfserving.protocols.serving_protocol import Connection, ModelClient
+
+# The names of gRPC's codes, by number (grpc/doc/statuscodes.md).
+_CODES = (
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+)
+
+
+class Grpc(ServingProtocol):
+    """gRPC: tensors in protobuf messages over HTTP/2."""
+
+    name = "grpc"
+    server_port = 8500
+    port_flag = "port"
+    url_schemes = MappingProxyType({"grpc": (8500, False), "grpcs": (443, True)})
+    url_path = re.compile(rf"/{MODEL_PATTERN}/?")
+    url_example = "grpc://host:8500/NAME"
+    is_http = False
+    success = 0
+
+    def value(self, body: bytes, key: str) -> Any:
+        """Return the tensors of the message as the JSON value that REST would have."""
+        from pytest_tfserving.protocols.grpc_messages import answer_document
+
+        return answer_document(body, key)
+
+    def failure(self, status: int, body: bytes) -> str:
+        """Return the name of the code, and the server's details."""
+        name = _CODES[status] if status < len(_CODES) else f"status {status}"
+        return with_text(name, body.decode(errors="replace"))
+
+    def client(self, endpoint: Endpoint, path: str) -> AbstractContextManager[ModelClient]:
+        """Return a client that uses the official library."""
+        from pytest_tfserving.protocols.grpc_client import GrpcClient
+
+        return GrpcClient(endpoint, path)
+
+    def connections(
+        self, endpoints: Sequence[dict[str, Any]], body: bytes, profile: dict[str, Any], most_bytes: int
+    ) -> Callable[[int], Connection]:
+        """Return connections of this package's HTTP/2, which users share if the profile says so."""
+        from pytest_tfserving.protocols.grpc_connection import Channels
+
+        shared, deadline_s = profile["grpc_channels"], profile["request_timeout_s"]
+        return Channels(endpoints, body, shared, deadline_s, most_bytes)

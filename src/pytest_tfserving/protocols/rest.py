@@ -1,0 +1,99 @@
+"""TensorFlow Serving's REST API."""
+
+from __future__ import annotations
+
+import json
+import re
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfserving.errors import LoadError
+from pytest_tfserving.protocols.reading import with_text
+from pytest_tfserving.protocols.serving_protocol import MODEL_PATTERN, ServingProtocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+
+    from pytest_tfserving.deployment.deployment import Endpoint
+    from pytest_tfserving.protocols.serving_protocol import Connection, ModelClient
+
+
+class Rest(ServingProtocol):
+    """REST: JSON over HTTP/1.1."""
+
+    name = "rest"
+    server_port = 8501
+    port_flag = "rest_api_port"
+    url_schemes = MappingProxyType({"http": (80, False), "https": (443, True)})
+    url_path = re.compile(rf"/v1/models/{MODEL_PATTERN}(:predict|/)?")
+    url_example = "http://host:8501/v1/models/NAME"
+    is_http = True
+    success = int(HTTPStatus.OK)
+
+    def value(self, body: bytes, key: str) -> Any:
+        """Return the value under a key of the JSON."""
+        try:
+            document = json.loads(body)
+        except ValueError:
+            raise LoadError("the answer is not JSON") from None
+        try:
+            return document[key]
+        except (KeyError, TypeError):
+            raise LoadError(_lacking(document, key)) from None
+
+    def failure(self, status: int, body: bytes) -> str:
+        """Return the HTTP status, and the error's text if the body has one."""
+        try:
+            text = _text(json.loads(body)["error"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            text = ""
+        return with_text(f"HTTP {status}", text)
+
+    def client(self, endpoint: Endpoint, path: str) -> AbstractContextManager[ModelClient]:
+        """Return a client that uses the standard library."""
+        from pytest_tfserving.protocols.rest_client import RestClient
+
+        return RestClient(endpoint, path)
+
+    def connections(
+        self,
+        endpoints: Sequence[dict[str, Any]],
+        body: bytes,
+        profile: dict[str, Any],  # noqa: ARG002 - for other protocols
+        most_bytes: int,
+    ) -> Callable[[int], Connection]:
+        """Return keep-alive connections, one for each user."""
+        from pytest_tfserving.protocols.http_connection import HttpConnection
+
+        requests = [_request(endpoint, body) for endpoint in endpoints]
+
+        def connection(number: int) -> Connection:
+            index = number % len(endpoints)
+            at = endpoints[index]
+            return HttpConnection(
+                at["host"], at["port"], requests[index], tls=at["tls"], most_bytes=most_bytes
+            )
+
+        return connection
+
+
+def _lacking(document: Any, key: str) -> str:
+    """Return the error text for a JSON response that lacks ``key``."""
+    if isinstance(document, dict) and document.get("error"):
+        return with_text(f"HTTP {HTTPStatus.OK:d} with an error inside", _text(document["error"]))
+    return f"the answer has no {key!r}"
+
+
+def _text(error: Any) -> str:
+    return error if isinstance(error, str) else json.dumps(error)
+
+
+def _request(endpoint: dict[str, Any], body: bytes) -> bytes:
+    host = f"[{endpoint['host']}]" if ":" in endpoint["host"] else endpoint["host"]
+    head = (
+        f"POST {endpoint['path']} HTTP/1.1\r\nHost: {host}:{endpoint['port']}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body

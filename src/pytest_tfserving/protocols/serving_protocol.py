@@ -1,0 +1,105 @@
+"""The contract of a protocol that models are served over, and of its clients and connections."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from pytest_tfserving.deployment.deployment import Endpoint
+    from pytest_tfserving.protocols.payload import Payload
+
+
+# The model in the path of an address, with a version or a label, as TensorFlow Serving's REST API has them.
+MODEL_PATTERN = r"(?P<path>(?P<model>[^/:]+)(/(versions/\d+|labels/[^/:]+))?)"
+
+
+class ModelClient(Protocol):
+    """A client of one model at one endpoint, for what is asked before load and after it."""
+
+    def state(self) -> tuple[str, str]:
+        """Return `best_state` of the model; if there is no valid status, a text about that and no error."""
+
+    def request(self, payload: Payload) -> bytes:
+        """Return the request for ``payload`` as bytes.
+
+        Raises:
+            LoadError: when the model's signature is not known.
+        """
+
+    def predict(self, request: bytes, timeout_s: float) -> tuple[int, bytes]:
+        """Send ``request``; return the status and the body of the answer.
+
+        Raises:
+            LoadError: when no answer comes.
+        """
+
+
+class Connection(Protocol):
+    """Connection of a user of a load process that sends one request again and again."""
+
+    def exchange(self) -> tuple[int, bytes]:
+        """Send the request; return the response's status and body.
+
+        Raises:
+            ExchangeError: if no whole response comes; its text is the cause.
+        """
+
+    def abort(self) -> None:
+        """End a waiting `exchange` at once."""
+
+
+class ServingProtocol(Protocol):
+    """A protocol that models are served over.
+
+    Attributes:
+        name: as in ``protocol`` of an experiment, and in an `Endpoint`.
+        server_port: the port on which a server in a container listens.
+        port_flag: the server's flag for its port.
+        url_schemes: the usual port of each scheme of addresses, and whether the scheme means TLS.
+        url_path: the path of a model's address, with the groups ``path`` and ``model``.
+        url_example: an address, for messages.
+        is_http: whether clients of a locustfile take a URL as host; otherwise they take ``host:port``.
+        success: the status of a successful response.
+    """
+
+    name: ClassVar[str]
+    server_port: ClassVar[int]
+    port_flag: ClassVar[str]
+    url_schemes: ClassVar[Mapping[str, tuple[int, bool]]]
+    url_path: ClassVar[re.Pattern[str]]
+    url_example: ClassVar[str]
+    is_http: ClassVar[bool]
+    success: ClassVar[int]
+
+    def value(self, body: bytes, key: str) -> Any:
+        """Return the value of a successful response under ``predictions`` or ``outputs``.
+
+        Raises:
+            LoadError: if there is none. Errors are counted by its text.
+        """
+        ...
+
+    def failure(self, status: int, body: bytes) -> str:
+        """Return why a response with another status has failed, as a text to count errors by."""
+        ...
+
+    def client(self, endpoint: Endpoint, path: str) -> AbstractContextManager[ModelClient]:
+        """Return a client of the model at ``path``, which is its path in REST for every protocol."""
+        ...
+
+    def connections(
+        self, endpoints: Sequence[dict[str, Any]], body: bytes, profile: dict[str, Any], most_bytes: int
+    ) -> Callable[[int], Connection]:
+        """Return a function that makes the connection of a user of a load process, given the user's number.
+
+        Args:
+            endpoints: the replicas, with ``host``, ``port``, ``path``, ``tls``; users are spread evenly.
+            body: the request as `ModelClient.request` returns it.
+            profile: the fields of the load profile.
+            most_bytes: a larger response is an error.
+        """
+        ...
