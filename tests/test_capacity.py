@@ -9,7 +9,7 @@ import pytest
 
 from pytest_tfserving.experiments.experiment import NodeRequirements, Shape
 from pytest_tfserving.experiments.quantity import quantity
-from pytest_tfserving.targets.kubernetes.capacity import room
+from pytest_tfserving.targets.kubernetes.capacity import allocate
 from snapshots import said
 
 ANY = NodeRequirements()
@@ -30,14 +30,14 @@ def pod(node: str, namespace: str = "default", **requests: str) -> dict[str, Any
 
 
 def test_each_replica_has_a_node(nodes: list[dict[str, Any]]) -> None:
-    found = room(Shape.parse("1cpu-1gb-2n"), ANY, nodes, [])
+    found = allocate(Shape.parse("1cpu-1gb-2n"), ANY, nodes, [])
 
     assert (found.replicas, found.unfit) == (2, "")
     assert found.resources.quantities() == {"cpu": "1", "memory": "1024Mi"}
 
 
 def test_what_a_cluster_lacks_is_said(nodes: list[dict[str, Any]]) -> None:
-    found = room(Shape.parse("8cpu-16gb-2n"), ANY, nodes, [])
+    found = allocate(Shape.parse("8cpu-16gb-2n"), ANY, nodes, [])
 
     assert found.replicas == 1
     assert found.unfit.startswith(
@@ -46,7 +46,7 @@ def test_what_a_cluster_lacks_is_said(nodes: list[dict[str, Any]]) -> None:
 
 
 def test_a_cluster_with_too_few_nodes(nodes: list[dict[str, Any]]) -> None:
-    assert "needs 3 nodes" in room(Shape.parse("1cpu-1gb-3n"), ANY, nodes, []).unfit
+    assert "needs 3 nodes" in allocate(Shape.parse("1cpu-1gb-3n"), ANY, nodes, []).unfit
 
 
 def test_what_others_run_there_counts_and_what_we_run_does_not(nodes: list[dict[str, Any]]) -> None:
@@ -55,10 +55,10 @@ def test_what_others_run_there_counts_and_what_we_run_does_not(nodes: list[dict[
         pod(each["metadata"]["name"], cpu=str(quantity(each["status"]["capacity"]["cpu"]))) for each in nodes
     ]
 
-    taken = room(SMALL, ANY, nodes, busy)
+    taken = allocate(SMALL, ANY, nodes, busy)
 
     assert f"other Pods use some: {name} has " in taken.unfit
-    assert room(SMALL, ANY, nodes, busy, lambda _: True).unfit == ""
+    assert allocate(SMALL, ANY, nodes, busy, lambda _: True).unfit == ""
 
 
 def test_a_clusters_own_pods_are_part_of_a_node(nodes: list[dict[str, Any]]) -> None:
@@ -66,7 +66,7 @@ def test_a_clusters_own_pods_are_part_of_a_node(nodes: list[dict[str, Any]]) -> 
     shape = Shape.parse(f"{cpus:.0f}cpu-1gb-1n")
     own = [pod(each["metadata"]["name"], "kube-system", cpu="250m") for each in nodes]
 
-    found = room(shape, ANY, nodes, own)
+    found = allocate(shape, ANY, nodes, own)
 
     assert found.unfit == ""
     assert found.resources.cpus == pytest.approx(cpus - 0.25)
@@ -77,7 +77,7 @@ def test_finished_pods_take_nothing(nodes: list[dict[str, Any]]) -> None:
     for each in busy:
         each["status"]["phase"] = "Succeeded"
 
-    assert room(SMALL, ANY, nodes, busy).unfit == ""
+    assert allocate(SMALL, ANY, nodes, busy).unfit == ""
 
 
 @pytest.mark.parametrize("effect", ["NoSchedule", "NoExecute"])
@@ -85,21 +85,22 @@ def test_a_taint_repels_unless_it_is_tolerated(nodes: list[dict[str, Any]], effe
     for node in nodes:
         node["spec"]["taints"] = [{"key": "measurements", "value": "yes", "effect": effect}]
 
-    assert "none is ready and takes Pods" in room(SMALL, ANY, nodes, []).unfit
+    assert "none is ready and takes Pods" in allocate(SMALL, ANY, nodes, []).unfit
     for toleration in (
         {"key": "measurements", "operator": "Exists"},
         {"key": "measurements", "value": "yes"},
     ):
-        assert room(SMALL, NodeRequirements(tolerations=(toleration,)), nodes, []).unfit == ""
+        assert allocate(SMALL, NodeRequirements(tolerations=(toleration,)), nodes, []).unfit == ""
 
 
 def test_only_labelled_nodes_count(nodes: list[dict[str, Any]]) -> None:
     nodes[1]["metadata"]["labels"]["pool"] = "measurements"
     wanted = NodeRequirements({"pool": "measurements"})
 
-    assert room(SMALL, wanted, nodes, []).unfit == ""
+    assert allocate(SMALL, wanted, nodes, []).unfit == ""
     assert (
-        "among nodes labelled pool=measurements" in room(Shape.parse("1cpu-1gb-2n"), wanted, nodes, []).unfit
+        "among nodes labelled pool=measurements"
+        in allocate(Shape.parse("1cpu-1gb-2n"), wanted, nodes, []).unfit
     )
 
 
@@ -108,7 +109,7 @@ def test_nodes_that_are_not_ready_or_cordoned_do_not_count(nodes: list[dict[str,
     ready = next(each for each in nodes[1]["status"]["conditions"] if each["type"] == "Ready")
     ready["status"] = "Unknown"
 
-    found = room(SMALL, ANY, nodes, [])
+    found = allocate(SMALL, ANY, nodes, [])
 
     assert found.replicas == 0
     assert found.unfit.endswith("of the cluster's 2 nodes none is ready and takes Pods")
@@ -121,7 +122,7 @@ def test_init_containers_and_overhead_are_requested_too(nodes: list[dict[str, An
         each["spec"]["initContainers"] = [{"resources": {"requests": {"cpu": f"{cpus - 1}"}}}]
         each["spec"]["overhead"] = {"cpu": "500m"}
 
-    assert room(SMALL, ANY, nodes, busy).unfit.endswith(" GB left")
+    assert allocate(SMALL, ANY, nodes, busy).unfit.endswith(" GB left")
 
 
 @pytest.mark.parametrize(

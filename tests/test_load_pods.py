@@ -19,7 +19,7 @@ from pytest_tfserving.load.generator.generator import LoadGenerator
 from pytest_tfserving.load.worker.replay_buffer import ReplayBuffer
 from pytest_tfserving.targets.common.ownership import OwnershipLabels
 from pytest_tfserving.targets.kubernetes.load_manifests import MASTER
-from pytest_tfserving.targets.kubernetes.load_pods import LoadPod, PodPlace
+from pytest_tfserving.targets.kubernetes.load_pods import LoadPod, PodHost
 from server_process import Server, free_port, half_plus_two_plan
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def measured(tmp_path: Path, half_plus_two: Path) -> Callable[[FakeCluster], Res
         with Server("half_plus_two", half_plus_two) as server:
             inside = {"rest": (Endpoint("127.0.0.1", server.port),)}
             deployment = Deployment(experiment, "e", "half_plus_two", "/v1/models/half_plus_two", inside, "")
-            place = PodPlace(
+            place = PodHost(
                 fake.connect(), "n", OwnershipLabels("e"), inside, "image:1", LoadPods(), start_s=60.0
             )
             with LoadGenerator(tmp_path, place=place) as child:
@@ -121,9 +121,7 @@ def test_of_a_master_all_is_heard_that_it_says_of_how_it_led(tmp_path: Path) -> 
     }
     with FakeCluster() as cluster:
         cluster.start_pod()
-        place = PodPlace(
-            cluster.connect(), "n", OwnershipLabels("e"), (), "image:1", LoadPods(), start_s=60.0
-        )
+        place = PodHost(cluster.connect(), "n", OwnershipLabels("e"), (), "image:1", LoadPods(), start_s=60.0)
         pod = LoadPod(place, tmp_path, MASTER, 0, heard.append)
         until(pod.ready.is_set, "the first line")
         pod.write(json.dumps(plan))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _LOOK_S = 0.05
 
 # Titles and texts that help to find the cause of a failure, as the last lines of a server's log.
-Evidence: TypeAlias = list[tuple[str, str]]
+Diagnostics: TypeAlias = list[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def _no_pulses(_: Path) -> None:
     return None
 
 
-def _no_evidence() -> Evidence:
+def _no_evidence() -> Diagnostics:
     return []
 
 
@@ -116,7 +116,7 @@ class Deployment:
     failure: Callable[[], str] = _nothing_failed
     known_after_s: float = 0.5
     incidents: Callable[[], Sequence[str]] = _nothing_happened
-    evidence: Callable[[], Evidence] = _no_evidence
+    evidence: Callable[[], Diagnostics] = _no_evidence
     pulses: Callable[[Path], Pulses | None] = _no_pulses
     right_answer: Callable[[], Any] = _unknown
     usage: Callable[[], ResourceUsage | None] = _unknown

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.deployment.deployment import Deployment, Endpoint
 
 # Called with each line that a process writes, then with None.
-Hear: TypeAlias = "Callable[[dict[str, Any] | None], None]"
+OnEvent: TypeAlias = "Callable[[dict[str, Any] | None], None]"
 
 
 class LoadProcess(Protocol):
@@ -78,7 +78,7 @@ class GeneratorHost(Protocol):
         """Return the addresses of a deployment's replicas as seen from this host."""
 
     def team(
-        self, folder: Path, processes: int, locustfile: Path | None, hear: Callable[[int], Hear]
+        self, folder: Path, processes: int, locustfile: Path | None, hear: Callable[[int], OnEvent]
     ) -> AbstractContextManager[WorkerPool]:
         """Start processes; leaving the context ends those that still run.
 

@@ -49,7 +49,7 @@ class SpanStatistics:
         self._noise_memory_s = noise_memory_s
         self._blocks = blocks_of(end_s - start_s)
         self._collected = Collected()
-        self._last = _Last()
+        self._last = _Tail()
         self._requests = np.zeros(self._blocks)
         self._successes = np.zeros(self._blocks)
         self._taken_ms = np.zeros(self._blocks)
@@ -144,7 +144,7 @@ class SpanStatistics:
         return np.minimum(at.astype(np.int64), self._blocks - 1)
 
 
-class _Last:
+class _Tail:
     """The last requests to end, in this order: as many as autocorrelation is measured on."""
 
     def __init__(self) -> None:

@@ -54,7 +54,7 @@ def ended_by_signals() -> Iterator[None]:
         _came.clear()
 
 
-def forget_interruption() -> None:
+def clear_pending() -> None:
     """Clear the pending signals after they were handled."""
     _came.clear()
 

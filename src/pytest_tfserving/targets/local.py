@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 
-from pytest_tfserving.deployment.deployment import Deployment, Endpoint, Evidence, addresses_of
+from pytest_tfserving.deployment.deployment import Deployment, Diagnostics, Endpoint, addresses_of
 from pytest_tfserving.errors import DeploymentError
 from pytest_tfserving.experiments.experiment import BYTES_PER_GB
 from pytest_tfserving.protocols import SERVING_PROTOCOLS
@@ -205,7 +205,7 @@ def _processes(replicas: Sequence[ProcessReplica]) -> Processes:
     return Processes([-group for replica in replicas for group in replica.process.groups()])
 
 
-def _evidence(replicas: Sequence[ProcessReplica]) -> Evidence:
+def _evidence(replicas: Sequence[ProcessReplica]) -> Diagnostics:
     return [
         (f"log of {replica.name} (cores {','.join(map(str, replica.cores))})", text)
         for replica in replicas

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_tfserving.deployment.deployment import Deployment
-    from pytest_tfserving.deployment.generator_host import GeneratorHost, Hear, LoadProcess, WorkerPool
+    from pytest_tfserving.deployment.generator_host import GeneratorHost, LoadProcess, OnEvent, WorkerPool
     from pytest_tfserving.experiments.load_profile import LoadProfile
     from pytest_tfserving.protocols.answer import ExpectedAnswer
 
@@ -94,7 +94,7 @@ class LoadGenerator:
         self._team: WorkerPool
 
     def __enter__(self) -> Self:
-        hears: Callable[[int], Hear] = partial(partial, self._hear)
+        hears: Callable[[int], OnEvent] = partial(partial, self._hear)
         team = self.place.team(self._folder, self._count, self._locustfile, hears)
         self._team = self._stack.enter_context(team)
         return self

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from pytest_tfserving.deployment.deployment import Deployment, Endpoint
-    from pytest_tfserving.deployment.generator_host import Hear
+    from pytest_tfserving.deployment.generator_host import OnEvent
 
 WORKER = Path(__file__).parents[1] / "worker" / "worker.py"
 STOP_S = 3.0
@@ -29,11 +29,11 @@ _OF_LOCUST_ITSELF = {"LOCUST_SKIP_MONKEY_PATCH", "LOCUST_SKIP_URLLIB3_PATCH", "L
 
 
 class LocalProcess:
-    """A load process, started at once; see `place.Process`. ``called`` is its name in messages."""
+    """A load process, started at once; see `LoadProcess`. ``called`` is its name in messages."""
 
     called = "the load generator"
 
-    def __init__(self, folder: Path, name: str, locustfile: Path | None, hear: Hear) -> None:
+    def __init__(self, folder: Path, name: str, locustfile: Path | None, hear: OnEvent) -> None:
         self.records = folder / f"records{name}.f64"
         self.sink = str(self.records)
         self.log = folder / f"generator{name}.log"
@@ -102,10 +102,10 @@ def _environment(*, for_locustfile: bool) -> dict[str, str]:
 
 
 class LocalTeam:
-    """Load processes of one run on this machine; see `place.Team`."""
+    """Load processes of one run on this machine; see `WorkerPool`."""
 
     def __init__(
-        self, folder: Path, processes: int, locustfile: Path | None, hear: Callable[[int], Hear]
+        self, folder: Path, processes: int, locustfile: Path | None, hear: Callable[[int], OnEvent]
     ) -> None:
         self.workers: list[LocalProcess] = []
         self.master: LocalProcess | None = None
@@ -123,7 +123,7 @@ class LocalTeam:
 
 
 class LocalHost:
-    """This machine as a host of load processes; see `place.Place`."""
+    """This machine as a host of load processes; see `GeneratorHost`."""
 
     start_s = 60.0
     silence_s = 15.0
@@ -139,7 +139,7 @@ class LocalHost:
 
     @contextmanager
     def team(
-        self, folder: Path, processes: int, locustfile: Path | None, hear: Callable[[int], Hear]
+        self, folder: Path, processes: int, locustfile: Path | None, hear: Callable[[int], OnEvent]
     ) -> Iterator[LocalTeam]:
         """Start processes, and end them when the context is left."""
         found = LocalTeam(folder, processes, locustfile, hear)

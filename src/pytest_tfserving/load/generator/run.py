@@ -21,7 +21,7 @@ from pytest_tfserving.load.recorder import SUCCESS, RecordStream
 from pytest_tfserving.server_side.cpu import CpuHistory
 from pytest_tfserving.slo.monitor import DEFAULT_ALPHA, SloMonitor
 from pytest_tfserving.system.processes import available_cores
-from pytest_tfserving.system.signals import forget_interruption, raise_if_interrupted
+from pytest_tfserving.system.signals import clear_pending, raise_if_interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -91,7 +91,7 @@ def run(  # noqa: PLR0913, PLR0917 - what a run is made of
 
 def _give_up(child: LoadGenerator, run_state: RunState) -> None:
     """End the load of a run that the user interrupted."""
-    forget_interruption()
+    clear_pending()
     run_state.incomplete = "the run was interrupted"
     child.stop()
     _drain(child, run_state)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 
-from pytest_tfserving.deployment.deployment import Deployment, Endpoint, Evidence, addresses_of
+from pytest_tfserving.deployment.deployment import Deployment, Diagnostics, Endpoint, addresses_of
 from pytest_tfserving.errors import DeploymentError, TFServingError, TFServingWarning
 from pytest_tfserving.experiments.experiment import BYTES_PER_GB
 from pytest_tfserving.protocols import SERVING_PROTOCOLS
@@ -373,7 +373,7 @@ def _end_of(replica: ContainerReplica, state: dict[str, Any]) -> str:
     return f"{replica.name} {ended}" + (f" ({last})" if last else "")
 
 
-def _evidence(replicas: Sequence[ContainerReplica]) -> Evidence:
+def _evidence(replicas: Sequence[ContainerReplica]) -> Diagnostics:
     import docker
     import requests
 

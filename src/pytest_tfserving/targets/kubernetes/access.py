@@ -72,7 +72,7 @@ def is_way(text: str) -> bool:
     return text in WAYS or bool(_ADDRESS.fullmatch(text))
 
 
-def reach(way: str, placed: ReadyDeployment) -> Exposure:
+def expose(way: str, placed: ReadyDeployment) -> Exposure:
     """Return the addresses for load, by the requested way; ``auto`` takes a way that works.
 
     Raises:

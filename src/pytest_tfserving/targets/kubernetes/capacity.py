@@ -75,7 +75,7 @@ class _Node:
         return given.cpus < _LEAST_SHARE * cpus or given.memory_bytes < _LEAST_SHARE * memory
 
 
-def room(
+def allocate(
     shape: Shape,
     requirements: NodeRequirements,
     nodes: Sequence[Mapping[str, Any]],

@@ -12,7 +12,7 @@ from pytest_tfserving.targets.kubernetes.readiness import current_pods, is_ready
 from pytest_tfserving.text.foreign_text import LONGEST_REASON, lines, one_line
 
 if TYPE_CHECKING:
-    from pytest_tfserving.deployment.deployment import Evidence
+    from pytest_tfserving.deployment.deployment import Diagnostics
     from pytest_tfserving.targets.kubernetes.cluster import Cluster, Object
     from pytest_tfserving.targets.kubernetes.kubelet_statistics import Throttling
     from pytest_tfserving.targets.kubernetes.readiness import Doomed, Snapshot
@@ -51,7 +51,9 @@ def container_log(
     return ""
 
 
-def evidence(cluster: Cluster, namespace: str, snapshot: Snapshot, seen: dict[str, Throttling]) -> Evidence:
+def evidence(
+    cluster: Cluster, namespace: str, snapshot: Snapshot, seen: dict[str, Throttling]
+) -> Diagnostics:
     """Return the events, the state of Pods, their throttling by CPU limits, and the last lines of logs.
 
     Args:

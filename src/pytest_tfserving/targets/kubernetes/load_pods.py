@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_tfserving.deployment.deployment import Deployment, Endpoint
-    from pytest_tfserving.deployment.generator_host import Hear
+    from pytest_tfserving.deployment.generator_host import OnEvent
     from pytest_tfserving.experiments.experiment import LoadPods
     from pytest_tfserving.targets.common.ownership import OwnershipLabels
     from pytest_tfserving.targets.kubernetes.cluster import Object
@@ -63,8 +63,8 @@ _NEEDS_US = "the image of load Pods needs pytest-tfserving in it (--tfserving-lo
 
 
 @dataclass(frozen=True, slots=True)
-class PodPlace:
-    """The cluster of a deployment as a host of load processes; see `place.Place`.
+class PodHost:
+    """The cluster of a deployment as a host of load processes; see `GeneratorHost`.
 
     Attributes:
         cluster: the cluster.
@@ -98,7 +98,7 @@ class PodPlace:
 
     @contextmanager
     def team(
-        self, folder: Path, processes: int, locustfile: Path | None, hear: Callable[[int], Hear]
+        self, folder: Path, processes: int, locustfile: Path | None, hear: Callable[[int], OnEvent]
     ) -> Iterator[PodTeam]:
         """Create Jobs, and delete them when the context is left.
 
@@ -150,9 +150,9 @@ class PodPlace:
 
 
 class PodTeam:
-    """The Pods of a run of load; see `place.Team`."""
+    """The Pods of a run of load; see `WorkerPool`."""
 
-    def __init__(self, place: PodPlace, folder: Path, processes: int, hear: Callable[[int], Hear]) -> None:
+    def __init__(self, place: PodHost, folder: Path, processes: int, hear: Callable[[int], OnEvent]) -> None:
         self.workers = [LoadPod(place, folder, WORKERS, index, hear(index)) for index in range(processes)]
         self.master = LoadPod(place, folder, MASTER, 0, hear(processes)) if processes > 1 else None
 
@@ -168,11 +168,11 @@ class PodTeam:
 
 
 class LoadPod:
-    """The load process in Pod number ``index`` of a Job; see `place.Process`."""
+    """The load process in Pod number ``index`` of a Job; see `LoadProcess`."""
 
     sink = ""
 
-    def __init__(self, place: PodPlace, folder: Path, job: str, index: int, hear: Hear) -> None:
+    def __init__(self, place: PodHost, folder: Path, job: str, index: int, hear: OnEvent) -> None:
         self.records = folder / f"records{index}.f64"
         self.ready = threading.Event()
         self.first: dict[str, Any] = {}

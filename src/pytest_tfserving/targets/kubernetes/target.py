@@ -19,8 +19,8 @@ from pytest_tfserving.settings import DEFAULT_IMAGE
 from pytest_tfserving.targets.common.ownership import OWNER, OrphanRule, OwnershipLabels, owner_of
 from pytest_tfserving.targets.common.served_model import model_name
 from pytest_tfserving.targets.kubernetes import diagnostics as seen
-from pytest_tfserving.targets.kubernetes.access import ReadyDeployment, reach
-from pytest_tfserving.targets.kubernetes.capacity import Allocation, room
+from pytest_tfserving.targets.kubernetes.access import ReadyDeployment, expose
+from pytest_tfserving.targets.kubernetes.capacity import Allocation, allocate
 from pytest_tfserving.targets.kubernetes.cluster import (
     NODES,
     PODS,
@@ -34,7 +34,7 @@ from pytest_tfserving.targets.kubernetes.context import kubeconfig_paths, pinned
 from pytest_tfserving.targets.kubernetes.kustomize import Variant, check_deployment, own_base, render
 from pytest_tfserving.targets.kubernetes.lifecycle import AWAY_S, DeployedObjects
 from pytest_tfserving.targets.kubernetes.lifecycle import sweep as sweep_cluster
-from pytest_tfserving.targets.kubernetes.load_pods import PodPlace
+from pytest_tfserving.targets.kubernetes.load_pods import PodHost
 from pytest_tfserving.targets.kubernetes.monitor import DeploymentMonitor, look
 from pytest_tfserving.targets.kubernetes.names import CONTAINER, REST_PORT
 from pytest_tfserving.targets.kubernetes.readiness import Doomed, Ready, Waiting, current_pods, state_of
@@ -131,7 +131,7 @@ class KubernetesTarget(Target):
                 about = f"{space.replicas} x {_given(space)}, at most {most_s:g} s"
                 order.progress(f"{order.experiment.name}: starting {about}")
                 placed = _placed(order, cluster, objects.namespace, tags)
-                reached = reach(order.settings.access, placed)
+                reached = expose(order.settings.access, placed)
                 _wait_for_models(order, placed, reached)
             except DeploymentError as error:
                 for title, text in _evidence(cluster, objects.namespace, tags, {}):
@@ -167,7 +167,7 @@ class KubernetesTarget(Target):
     def _room(self, experiment: Experiment) -> Allocation:
         cluster = self.cluster
         nodes, pods = cluster.items(NODES), cluster.items(PODS)
-        return room(experiment.shape, experiment.nodes, nodes, pods, _is_ours)
+        return allocate(experiment.shape, experiment.nodes, nodes, pods, _is_ours)
 
     def _tell_unseen(self, order: DeploymentRequest, watch: DeploymentMonitor) -> None:
         """Say once a session why the server's side of results is empty, if it is."""
@@ -305,9 +305,9 @@ def _deployment(
     )
 
 
-def _load_place(order: DeploymentRequest, placed: ReadyDeployment, reached: Exposure) -> PodPlace:
+def _load_place(order: DeploymentRequest, placed: ReadyDeployment, reached: Exposure) -> PodHost:
     settings = order.settings
-    return PodPlace(
+    return PodHost(
         cluster=placed.cluster,
         namespace=placed.namespace,
         tags=placed.tags,
