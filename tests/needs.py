@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # Needs that must be met, separated by commas; or `none`, and no engine is used.
 REQUIRED = "TFSERVING_E2E"
-# The image that is deployed; k8s/image/Dockerfile makes it.
+# The image that is deployed; images/Dockerfile makes it.
 IMAGE = os.environ.get("TFSERVING_E2E_IMAGE", "pytest-tfserving:dev")
 # The context of the cluster to test on; without one the current context is used if it is a local one.
 CONTEXT = "TFSERVING_E2E_CONTEXT"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parents[1] / "k8s" / "image"
+FOLDER = Path(__file__).parents[1] / "images"
 BUILD = FOLDER / "build-cpu-optimized"
 V2 = "fpu sse sse2 ssse3 cx16 sse4_1 sse4_2 popcnt lahf_lm"
 # Flags as kernels list them: of a Haswell and of a Cascade Lake machine.

@@ -11,7 +11,7 @@ if has_cluster; then
     iptables -P FORWARD ACCEPT
 fi
 if docker info >/dev/null 2>&1; then
-    docker build -q -t pytest-tfserving:dev -f k8s/image/Dockerfile .
+    docker build -q -t pytest-tfserving:dev -f images/Dockerfile .
 else
     echo "left out: no Docker Engine answers"
 fi

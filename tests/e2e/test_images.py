@@ -1,4 +1,4 @@
-"""The images of k8s/image on a real engine."""
+"""The images of images on a real engine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.needs("docker")
 
-FOLDER = Path(__file__).parents[2] / "k8s" / "image"
+FOLDER = Path(__file__).parents[2] / "images"
 HEALTH = ("python3", "/usr/lib/pytest-tfserving/healthcheck.py")
 COMPILED = "pytest-tfserving-e2e-compiled:1"
 

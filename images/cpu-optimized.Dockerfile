@@ -1,6 +1,6 @@
 # TensorFlow Serving compiled from its sources for one micro-architecture, with oneDNN.
 #
-#   k8s/image/build-cpu-optimized x86-64-v3 tfserving:2.19.1-v3
+#   images/build-cpu-optimized x86-64-v3 tfserving:2.19.1-v3
 #
 # The compile takes hours and tens of GB. Names of micro-architectures: require_cpu --list.
 
