@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.slo import SloSet as SloSet
     from pytest_tfserving.targets.deployment import Deployment as Deployment
 
-# Imported when they are asked for: every pytest run and every child process imports this package.
+# The modules of the public names, imported on first use: every pytest run and child imports this package.
 _PLACES = {
     "BatchingParameters": "experiment",
     "Deployment": "targets.deployment",
