@@ -9,7 +9,7 @@ import pytest
 from pytest_tfserving.errors import ConfigurationError, TFServingError
 from pytest_tfserving.experiments.experiment import TARGET_NAMES
 from pytest_tfserving.plugin.options import read_settings
-from pytest_tfserving.targets import target_of
+from pytest_tfserving.targets import target_class
 from pytest_tfserving.targets.common.ownership import OrphanRule
 
 if TYPE_CHECKING:
@@ -44,12 +44,12 @@ def run(options: argparse.Namespace) -> int:
     """Sweep every target that can be swept; an unreachable target is an error only if it was requested."""
     leftovers = OrphanRule(run=options.run_id, kept=options.kept)
     for name in [options.target] if options.target else TARGET_NAMES:
-        target = target_of(_settings(name, options))
+        target = target_class(name)
         if not target.leaves_objects:
             continue
         said: list[str] = []
         try:
-            target.sweep(leftovers, said.append)
+            target(_settings(name, options)).sweep(leftovers, said.append)
         except TFServingError as error:
             if options.target:
                 raise

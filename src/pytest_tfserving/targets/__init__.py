@@ -10,21 +10,26 @@ if TYPE_CHECKING:
 
 
 def target_of(settings: Settings) -> Target:
-    """Return the target that the settings name; only its own libraries are imported."""
-    match settings.target:
+    """Return the target that the settings name."""
+    return target_class(settings.target)(settings)
+
+
+def target_class(name: str) -> type[Target]:
+    """Return the class of a target; only the libraries of that target are imported."""
+    match name:
         case "docker":
             from pytest_tfserving.targets.docker.target import DockerTarget
 
-            return DockerTarget(settings)
+            return DockerTarget
         case "kubernetes":
             from pytest_tfserving.targets.kubernetes.target import KubernetesTarget
 
-            return KubernetesTarget(settings)
+            return KubernetesTarget
         case "url":
             from pytest_tfserving.targets.url import UrlTarget
 
-            return UrlTarget(settings)
+            return UrlTarget
         case _:
             from pytest_tfserving.targets.local import LocalTarget
 
-            return LocalTarget(settings)
+            return LocalTarget

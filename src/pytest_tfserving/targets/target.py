@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.deployment.deployment import Deployment
     from pytest_tfserving.experiments.experiment import Experiment
+    from pytest_tfserving.settings import Settings
     from pytest_tfserving.targets.common.ownership import OrphanRule
     from pytest_tfserving.targets.common.request import DeploymentRequest
 
@@ -25,6 +26,9 @@ class Target(Protocol):
     """
 
     leaves_objects: ClassVar[bool] = False
+
+    def __init__(self, settings: Settings) -> None:
+        """Take the settings of a session."""
 
     def describe(self) -> str:
         """Return in a few words where experiments run, for the head of the session."""
