@@ -13,7 +13,7 @@ import pytest_tfserving
 from pytest_tfserving.cli import main
 from pytest_tfserving.report.results_file import read_document
 
-RECORDED = Path(__file__).parent / "recorded"
+RECORDED = Path(__file__).parent / "recorded" / "schema_1"
 FILE = RECORDED / "results_of_schema_1.json"
 # Longer cells are sentences.
 LONGEST_FIGURE = 30
