@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 class PulseRow(NamedTuple):
-    """One pulse of all replicas, at a time of the load clock.
+    """A pulse of all replicas, at a time of the load clock.
 
-    ``calls`` are those of all, ``busy_s`` is how long they took at the rate of all together, ``latency_ms``
-    is the median call of the slowest replica.
+    ``calls`` counts the calls of all replicas. ``busy_s`` is ``calls`` divided by the rate of all replicas
+    together. ``latency_ms`` is the median call of the slowest replica.
     """
 
     at_s: float

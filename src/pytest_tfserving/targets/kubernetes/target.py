@@ -173,7 +173,7 @@ class KubernetesTarget(Target):
         """Say once a session why the server's side of results is empty, if it is."""
         if watch.unseen and not self._is_unseen_told:
             self._is_unseen_told = True
-            order.note(f"what servers use is not shown: {watch.unseen}")
+            order.note(f"the resources used by servers are not shown: {watch.unseen}")
 
 
 def _is_ours(pod: Any) -> bool:
