@@ -739,10 +739,11 @@ def _check_loop(given: Mapping[str, Any], spelt: str) -> None:
 
 
 def _check_url(url: str | None) -> None:
-    from pytest_tfserving.targets.url import EXAMPLE, parse_url
+    from pytest_tfserving.protocols import REST
+    from pytest_tfserving.targets.url import parse_url
 
     if not url:
-        raise pytest.UsageError(f"--tfserving-target=url needs --tfserving-url {EXAMPLE}.")
+        raise pytest.UsageError(f"--tfserving-target=url needs --tfserving-url {REST.url_example}.")
     try:
         parse_url(url)
     except ConfigurationError as error:
