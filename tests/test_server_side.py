@@ -47,9 +47,11 @@ THROTTLED = "its CPU limit throttled it in 50 % of the scheduler's periods, 4.0 
 
 def samples(**rates: float) -> list[tuple[float, ResourceUsage]]:
     """Ten seconds of usage, twice a second, in which every count grows by so much a second."""
+    times_s = [at / 2 for at in range(21)]
     return [
-        (at / 2, ResourceUsage(**{name: at / 2 * rate for name, rate in rates.items()})) for at in range(21)
-    ]  # type: ignore[arg-type]
+        (at_s, ResourceUsage(**{name: at_s * rate for name, rate in rates.items()}))  # type: ignore[arg-type]
+        for at_s in times_s
+    ]
 
 
 def told(server: ServerSide, errors: Mapping[str, int] | None = None, vcpus: int | None = 2) -> list[str]:
