@@ -79,7 +79,7 @@ def read_calibration(path: Path) -> dict[str, Any] | None:
         return None
     version = content.get("version")
     if version != VERSION:
-        raise ConfigurationError(f"{path} is of version {shown(version)}, this version reads {VERSION}")
+        raise ConfigurationError(f"{path} has version {shown(version)}; this release reads version {VERSION}")
     memory_s = content["noise_memory_s"]
     if not isinstance(memory_s, int | float) or not 0 < memory_s < math.inf:
         raise ConfigurationError(f"{path} has a noise_memory_s of {memory_s!r}, which is not a time above 0")

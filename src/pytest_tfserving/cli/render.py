@@ -61,7 +61,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--image",
         type=parse_image,
-        default="",
         metavar="IMAGE",
         help=f"the image (default: {DEFAULT_IMAGE}; with --base, the base's own)",
     )
