@@ -83,7 +83,7 @@ def test_the_option_wins_over_the_variable(
     planted.instead_of_load(project)
     monkeypatch.setenv("CI", variable)
     project.write(WITHOUT_SLO)
-    project.pytester.makeini(f"[pytest]\ntfserving_nothing_judged = {asked}\n")
+    project.pytester.makeini(f"[pytest]\ntfserving_nothing_judged = {asked}\n" if asked else "[pytest]\n")
 
     run = project.run()
 
