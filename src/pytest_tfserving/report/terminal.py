@@ -66,9 +66,12 @@ class Progress:
     """
 
     def __init__(self, config: pytest.Config, ui: str) -> None:
-        self._reporter: TerminalReporter | None = config.pluginmanager.get_plugin("terminalreporter")
-        self._capture = config.pluginmanager.get_plugin("capturemanager")
         self._worker = str(getattr(config, "workerinput", {}).get("workerid", ""))
+        # Nobody sees what the reporter of a worker writes.
+        self._reporter: TerminalReporter | None = (
+            None if self._worker else config.pluginmanager.get_plugin("terminalreporter")
+        )
+        self._capture = config.pluginmanager.get_plugin("capturemanager")
         is_terminal = bool(self._reporter and self._reporter.isatty)
         self._ui = ui or ("live" if is_terminal else "simple")
         if self._worker and self._ui == "live":
