@@ -127,4 +127,4 @@ def run_locustfile(
 def _deployment(server: Answers, profile: LoadProfile) -> Deployment:
     experiment = Experiment("e", Shape(1, 1, 1), ServingOptions(1, 1), "half", "json", profile)
     endpoint = Endpoint("127.0.0.1", server.server_address[1])
-    return Deployment(experiment, "e", "half", "/v1/models/half", (endpoint,), "")
+    return Deployment(experiment, "e", "half", "/v1/models/half", {"rest": (endpoint,)}, "")

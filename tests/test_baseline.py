@@ -106,7 +106,7 @@ class Bench:
             "e",
             "half_plus_two",
             "/v1/models/half_plus_two",
-            (self.endpoint,),
+            {"rest": (self.endpoint,)},
             "",
             generator_cores=self.load_cores,
         )

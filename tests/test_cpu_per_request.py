@@ -72,7 +72,7 @@ def loaded(folder: Path, cpu: CpuCurve, target: str = "local", every_s: float = 
     experiment = Experiment(
         "e", Shape(1, 1, 1), ServingOptions(1, 1), "half_plus_two", "json", PLAN.profile, target=target
     )
-    deployment = Deployment(experiment, "e", "half_plus_two", "/v1/models/half_plus_two", (), "")
+    deployment = Deployment(experiment, "e", "half_plus_two", "/v1/models/half_plus_two", {}, "")
     run_state = RunState(SloMonitor((), 0.01, has_baseline=False, plateau=False), LoadWatch(PLAN.profile))
     usage = {"cpu_s": 0.0, "wait_s": 0.0, "steal_s": 0.0, "at_s": 0.0}
     for event, at_s in (("part", 0.5), ("settled", 0.5), ("tick", 30.0), ("end", 60.0)):

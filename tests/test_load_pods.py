@@ -121,7 +121,7 @@ def test_of_a_master_all_is_heard_that_it_says_of_how_it_led(tmp_path: Path) -> 
     }
     with FakeCluster() as cluster:
         cluster.start_pod()
-        place = PodHost(cluster.connect(), "n", OwnershipLabels("e"), (), "image:1", LoadPods(), start_s=60.0)
+        place = PodHost(cluster.connect(), "n", OwnershipLabels("e"), {}, "image:1", LoadPods(), start_s=60.0)
         pod = LoadPod(place, tmp_path, MASTER, 0, heard.append)
         until(pod.ready.is_set, "the first line")
         pod.write(json.dumps(plan))

@@ -38,7 +38,8 @@ def test_percentiles_of_two_processes_are_those_of_all_their_requests(
 
     with Server("half_plus_two", half_plus_two) as server, LoadGenerator(tmp_path, 2) as child:
         endpoint = Endpoint("127.0.0.1", server.port)
-        deployment = Deployment(experiment, "e", "half_plus_two", "/v1/models/half_plus_two", (endpoint,), "")
+        addresses = {"rest": (endpoint,)}
+        deployment = Deployment(experiment, "e", "half_plus_two", "/v1/models/half_plus_two", addresses, "")
         child.wait_until_ready()
         result, _ = runner.run(child, plan, deployment, lambda _: None)
 

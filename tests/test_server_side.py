@@ -47,9 +47,11 @@ THROTTLED = "its CPU limit throttled it in 50 % of the scheduler's periods, 4.0 
 
 def samples(**rates: float) -> list[tuple[float, ResourceUsage]]:
     """Ten seconds of usage, twice a second, in which every count grows by so much a second."""
-    return [
-        (at / 2, ResourceUsage(**{name: at / 2 * rate for name, rate in rates.items()})) for at in range(21)
-    ]  # type: ignore[arg-type]
+    return [(at / 2, grown(at / 2, rates)) for at in range(21)]
+
+
+def grown(seconds: float, rates: Mapping[str, float]) -> ResourceUsage:
+    return ResourceUsage(**{name: seconds * rate for name, rate in rates.items()})  # type: ignore[arg-type]
 
 
 def told(server: ServerSide, errors: Mapping[str, int] | None = None, vcpus: int | None = 2) -> list[str]:

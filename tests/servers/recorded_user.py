@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import gevent
 
 from pytest_tfserving.load.recorder import FIELDS, Recorder
-from pytest_tfserving.load.worker.users.sender import AnswerJudge, RequestSender, connections
+from pytest_tfserving.load.worker.users.sender import AnswerJudge, RequestSender
+from pytest_tfserving.protocols import SERVING_PROTOCOLS
 from pytest_tfserving.protocols.answer import ExpectedAnswer
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class RecordedUser:
         )
         endpoint = {"protocol": server.protocol, "host": "127.0.0.1", "port": server.port, "tls": False}
         profile = {"grpc_channels": 0, "request_timeout_s": timeout_s}
-        connect = connections([{**endpoint, "path": "/v1/models/half:predict"}], b"{}", profile, MOST_BYTES)
+        replicas = [{**endpoint, "path": "/v1/models/half:predict"}]
+        connect = SERVING_PROTOCOLS[server.protocol].connections(replicas, b"{}", profile, MOST_BYTES)
         self._connection: Any = connect(0)
         self._requester = RequestSender(loop, self._connection)
 

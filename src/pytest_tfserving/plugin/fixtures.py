@@ -330,7 +330,7 @@ class Load:
         perf, experiment = self._perf, self._experiment
         if perf.settings.unfit == "smoke":
             return None
-        # Outside of its turn a cluster is full of what others measure.
+        # Without its lock, a cluster may be full of the deployments of others.
         with perf.turn(experiment.name), self._recorded(nothing):
             if (run := self._found(nothing)) or not (lacking := perf.target.unfit(experiment)):
                 return run
@@ -368,7 +368,7 @@ class Load:
             "configuration": experiment.configuration,
         }
         execution = 1 + max((taking.execution for taking in self._before), default=0)
-        # An address is what it is, whichever experiment is put on it.
+        # The result of an address belongs to the address, not to an experiment.
         own = {} if self._perf.settings.url else names
         return Taking(run.id, self._request.node.nodeid, execution, json.dumps(own, sort_keys=True))
 
@@ -450,7 +450,7 @@ class Load:
         """Return the SLOs of the experiment and of all its tests: any of the tests may share this run."""
         tests = [item for item in self._request.session.items if experiment_of(item) == self._experiment]
         slos = dict.fromkeys(itertools.chain(self._slos, *map(self._slos_of, tests)))
-        # Of two with one text the one that a run is prolonged for comes last, which counts.
+        # Of two SLOs with the same text the last one counts: the one that is not a guard.
         return tuple(sorted(slos, key=lambda slo: not slo.guard))
 
     def _judged(self, run: Run) -> Result:

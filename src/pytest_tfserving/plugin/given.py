@@ -40,7 +40,7 @@ _OTHER_FIGURES = (
     ),
     *("decided", "undecided"),
 )
-# Of fewer requests than this, one failure is more than the 1 % that is allowed by default.
+# Among fewer requests, one failure is more than the 1 % that is allowed by default.
 _FEWEST_REQUESTS = 100
 
 

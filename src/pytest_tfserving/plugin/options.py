@@ -46,7 +46,7 @@ _SECONDS = {None: 1, "s": 1, "m": 60, "h": 3600}
 _MOST = 10**9
 _NOT_EMPTY = "write a value, or leave the option out"
 _YES_NO = {"yes": True, "true": True, "no": False, "false": False}
-# An image may end in a digest, which stands behind the only @ that it has.
+# The digest at the end of an image's name, behind the only @ of the name.
 _DIGEST = re.compile(r"@[A-Za-z0-9+._-]+:[0-9a-fA-F]{32,}$")
 
 
@@ -722,7 +722,7 @@ def _check_conflicts(target: str, cli: Mapping[str, Any], ini: Mapping[str, Any]
     """
     for name, targets in _TARGETS_OF.items():
         given = cli[name] if cli[name] is not None or cli["target"] else ini[name]
-        # A switch that is off is no use of it.
+        # A flag that is off does not count as given.
         if given not in (None, False) and target not in targets:
             valid = " or ".join(f"--{PREFIX}-target={each}" for each in targets)
             raise pytest.UsageError(f"--{PREFIX}-{name} goes with {valid}, not with target {target!r}.")
@@ -739,10 +739,11 @@ def _check_loop(given: Mapping[str, Any], spelt: str) -> None:
 
 
 def _check_url(url: str | None) -> None:
-    from pytest_tfserving.targets.url import EXAMPLE, parse_url
+    from pytest_tfserving.protocols import REST
+    from pytest_tfserving.targets.url import parse_url
 
     if not url:
-        raise pytest.UsageError(f"--tfserving-target=url needs --tfserving-url {EXAMPLE}.")
+        raise pytest.UsageError(f"--tfserving-target=url needs --tfserving-url {REST.url_example}.")
     try:
         parse_url(url)
     except ConfigurationError as error:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.result import Result
     from pytest_tfserving.settings import Settings
 
-# A gate on rate or latency alone would pass a server that fails one request in ten.
+# An SLO on rate or latency alone would pass a server that fails one request in ten.
 DEFAULT_ERRORS_SLO = replace(Slo.parse("errors<1%"), guard=True)
 
 

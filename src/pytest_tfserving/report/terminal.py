@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _NAME_WIDTH = 27
 _SIMPLE_EVERY_S = 10.0
-# The first line on a run of load comes sooner: it shows that there are answers.
+# The first line on a run of load comes sooner, to show that there are answers.
 _FIRST_S = 2.0
 _FIGURES_A_LINE = 3
 _COLOURS = {
@@ -134,7 +134,7 @@ class Progress:
 
     def _rewrite(self, text: str) -> None:
         assert self._reporter is not None
-        # A line that goes on below it would not be rewritten as a whole.
+        # A longer line would wrap, and only its last part would be rewritten.
         width = shutil.get_terminal_size().columns - 1
         self._reporter.rewrite(text[:width], erase=True)
         self._open = True
