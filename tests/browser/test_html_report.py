@@ -210,19 +210,20 @@ def test_an_experiment_opens_with_its_window_and_limits(show: Callable[..., Any]
 
 
 def test_a_far_limit_is_named_at_the_edge_and_presses_nothing_flat(show: Callable[..., Any]) -> None:
-    entries = [planted.entry(planted.result(index), "rps>=90000", "p95<60s") for index in range(2)]
+    limits = ("rps>=90000", "p95<60s")
+    entries = [planted.entry(planted.result(index), *limits) for index in range(2)]
     page = show(html_text(planted.document(*entries, searches=[{**planted.search(), "slos": ["p95<60s"]}])))
     page.driver.find_element("css selector", "details > summary").click()
     until(lambda: page.count("details[open] figure svg[role=img]") == 3, "the charts of an experiment")
 
     def drawn(figure: str, axis: str) -> tuple[float, list[str]]:
-        """Return the highest tick of a chart's axis, and the texts that begin with an arrow."""
+        """Return the highest tick of a chart's axis, and the limits that are named with an arrow."""
         texts = f"[...document.querySelectorAll('{figure} svg[role=img] text')].map(each => each.textContent)"
         ticks = f'{figure} svg[role=img] [aria-label="{axis}-axis tick label"] text'
         highest = (
             f"Math.max(...[...document.querySelectorAll('{ticks}')].map(each => Number(each.textContent)))"
         )
-        arrows = [text for text in page.script(texts) if text.startswith(("→ ", "↑ "))]
+        arrows = [text for text in page.script(texts) if text[:2] in ("→ ", "↑ ") and text[2:] in limits]
         return float(page.script(highest)), arrows
 
     rps, latency, search = "figure:nth-child(1)", "figure:nth-child(2)", ".search figure:nth-child(1)"
