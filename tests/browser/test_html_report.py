@@ -239,6 +239,23 @@ def test_a_far_limit_is_named_at_the_edge_and_presses_nothing_flat(show: Callabl
         assert arrows == said
     assert page.errors() == []
     page.screenshot("far-limits")
+    page.driver.execute_script("window.scrollTo(0, 0)")
+    page.screenshot("far-limits-compared")
+    page.driver.execute_script("document.querySelector('details').scrollIntoView()")
+    page.screenshot("far-limits-card")
+
+
+def test_far_limits_fit_a_phone(show: Callable[..., Any]) -> None:
+    entry = planted.entry(planted.result(), "rps>=90000", "p95<60s", "p99.9<60s")
+    page = show(html_text(planted.document(entry)), width=400)
+
+    assert page.script("document.documentElement.scrollWidth") <= 400
+    chart = "#chart-latency svg[role=img]"
+    named = f"[...document.querySelectorAll('{chart} tspan')].filter(each => each.textContent.startsWith('→'))"
+    assert page.script(f"{named}.map(each => each.textContent)") == ["→ p95<60s", "→ p99.9<60s"]
+    edge = page.script(f"document.querySelector('{chart}').getBoundingClientRect().right")
+    assert page.script(f"Math.max(...{named}.map(each => each.getBoundingClientRect().right))") <= edge + 1
+    page.screenshot("far-limits-phone")
 
 
 def test_equal_costs_have_an_axis_and_short_latencies_plain_ticks(show: Callable[..., Any]) -> None:
