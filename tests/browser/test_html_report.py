@@ -251,7 +251,9 @@ def test_far_limits_fit_a_phone(show: Callable[..., Any]) -> None:
 
     assert page.script("document.documentElement.scrollWidth") <= 400
     chart = "#chart-latency svg[role=img]"
-    named = f"[...document.querySelectorAll('{chart} tspan')].filter(each => each.textContent.startsWith('→'))"
+    named = (
+        f"[...document.querySelectorAll('{chart} tspan')].filter(each => each.textContent.startsWith('→'))"
+    )
     assert page.script(f"{named}.map(each => each.textContent)") == ["→ p95<60s", "→ p99.9<60s"]
     edge = page.script(f"document.querySelector('{chart}').getBoundingClientRect().right")
     assert page.script(f"Math.max(...{named}.map(each => each.getBoundingClientRect().right))") <= edge + 1

@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.report.formatting import (
     columns,
@@ -43,19 +43,6 @@ _COLOURS = {
     Verdict.INCONCLUSIVE: {"yellow": True},
     Verdict.NOT_JUDGED: {"yellow": True},
 }
-
-
-class TimeLeft(Protocol):
-    """The remaining time of a session, as text; its methods report the current load."""
-
-    def begin_load(self, run_time_s: float) -> None:
-        """Record that a run of load begins."""
-
-    def go_on(self, load_left_s: float) -> None:
-        """Record the longest remaining time of the run of load."""
-
-    def end_load(self) -> None:
-        """Note that the run of load is over."""
 
 
 class Progress:

@@ -182,11 +182,14 @@
     const values = shown.filter((r) => r.measured).map(highest);
     const far = slos.filter((limit) => isFar(limit, values)).map(({ name, text }) => ({ name, text: `→ ${text}` }));
     const farTexts = d3.rollups(far, (of) => of.map((limit) => limit.text).join("\n"), (limit) => limit.name);
+    const marginLeft = Math.min(12 + 7.2 * Math.min(most, d3.max(shown, (r) => r.name.length)), width * 0.45);
+    const marginRight = Math.min(24 + 7.2 * (d3.max(far, (limit) => limit.text.length) ?? 0), width * 0.4);
+    const ticks = Math.max(1, Math.min(8, Math.floor((width - marginLeft - marginRight) / 40)));
     return {
       height: 50 + 30 * shown.length,
-      marginLeft: Math.min(12 + 7.2 * Math.min(most, d3.max(shown, (r) => r.name.length)), width * 0.45),
-      marginRight: Math.min(24 + 7.2 * (d3.max(far, (limit) => limit.text.length) ?? 0), width * 0.4),
-      x: { label, grid: true, nice: true, zero: true, ticks: width < 480 ? 4 : 8 },
+      marginLeft,
+      marginRight,
+      x: { label, grid: true, nice: true, zero: true, ticks },
       y: { label: null, domain: shown.map((r) => r.name), tickFormat: (name) => wrapped(name, most), tickSize: 0 },
       color: colourScale(shown, true),
       marks: [
