@@ -210,19 +210,20 @@ def test_an_experiment_opens_with_its_window_and_limits(show: Callable[..., Any]
 
 
 def test_a_far_limit_is_named_at_the_edge_and_presses_nothing_flat(show: Callable[..., Any]) -> None:
-    entries = [planted.entry(planted.result(index), "rps>=90000", "p95<60s") for index in range(2)]
+    limits = ("rps>=90000", "p95<60s")
+    entries = [planted.entry(planted.result(index), *limits) for index in range(2)]
     page = show(html_text(planted.document(*entries, searches=[{**planted.search(), "slos": ["p95<60s"]}])))
     page.driver.find_element("css selector", "details > summary").click()
     until(lambda: page.count("details[open] figure svg[role=img]") == 3, "the charts of an experiment")
 
     def drawn(figure: str, axis: str) -> tuple[float, list[str]]:
-        """Return the highest tick of a chart's axis, and the texts that begin with an arrow."""
+        """Return the highest tick of a chart's axis, and the limits that are named with an arrow."""
         texts = f"[...document.querySelectorAll('{figure} svg[role=img] text')].map(each => each.textContent)"
         ticks = f'{figure} svg[role=img] [aria-label="{axis}-axis tick label"] text'
         highest = (
             f"Math.max(...[...document.querySelectorAll('{ticks}')].map(each => Number(each.textContent)))"
         )
-        arrows = [text for text in page.script(texts) if text.startswith(("→ ", "↑ "))]
+        arrows = [text for text in page.script(texts) if text[:2] in ("→ ", "↑ ") and text[2:] in limits]
         return float(page.script(highest)), arrows
 
     rps, latency, search = "figure:nth-child(1)", "figure:nth-child(2)", ".search figure:nth-child(1)"
@@ -238,6 +239,25 @@ def test_a_far_limit_is_named_at_the_edge_and_presses_nothing_flat(show: Callabl
         assert arrows == said
     assert page.errors() == []
     page.screenshot("far-limits")
+    page.driver.execute_script("window.scrollTo(0, 0)")
+    page.screenshot("far-limits-compared")
+    page.driver.execute_script("document.querySelector('details').scrollIntoView()")
+    page.screenshot("far-limits-card")
+
+
+def test_far_limits_fit_a_phone(show: Callable[..., Any]) -> None:
+    entry = planted.entry(planted.result(), "rps>=90000", "p95<60s", "p99.9<60s")
+    page = show(html_text(planted.document(entry)), width=400)
+
+    assert page.script("document.documentElement.scrollWidth") <= 400
+    chart = "#chart-latency svg[role=img]"
+    named = (
+        f"[...document.querySelectorAll('{chart} tspan')].filter(each => each.textContent.startsWith('→'))"
+    )
+    assert page.script(f"{named}.map(each => each.textContent)") == ["→ p95<60s", "→ p99.9<60s"]
+    edge = page.script(f"document.querySelector('{chart}').getBoundingClientRect().right")
+    assert page.script(f"Math.max(...{named}.map(each => each.getBoundingClientRect().right))") <= edge + 1
+    page.screenshot("far-limits-phone")
 
 
 def test_equal_costs_have_an_axis_and_short_latencies_plain_ticks(show: Callable[..., Any]) -> None:

@@ -83,7 +83,8 @@ def test_the_option_wins_over_the_variable(
     planted.instead_of_load(project)
     monkeypatch.setenv("CI", variable)
     project.write(WITHOUT_SLO)
-    project.pytester.makeini(f"[pytest]\ntfserving_nothing_judged = {asked}\n" if asked else "[pytest]\n")
+    line = f"tfserving_nothing_judged = {asked}\n" if asked else ""
+    project.pytester.makeini(f"[pytest]\n{line}")
 
     run = project.run()
 

@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.report.formatting import (
     columns,
@@ -45,19 +45,6 @@ _COLOURS = {
 }
 
 
-class TimeLeft(Protocol):
-    """The remaining time of a session, as text; its methods report the current load."""
-
-    def begin_load(self, run_time_s: float) -> None:
-        """Record that a run of load begins."""
-
-    def go_on(self, load_left_s: float) -> None:
-        """Record the longest remaining time of the run of load."""
-
-    def end_load(self) -> None:
-        """Note that the run of load is over."""
-
-
 class Progress:
     """A line about the current work: rewritten in place on a terminal, else printed now and then.
 
@@ -66,9 +53,12 @@ class Progress:
     """
 
     def __init__(self, config: pytest.Config, ui: str) -> None:
-        self._reporter: TerminalReporter | None = config.pluginmanager.get_plugin("terminalreporter")
-        self._capture = config.pluginmanager.get_plugin("capturemanager")
         self._worker = str(getattr(config, "workerinput", {}).get("workerid", ""))
+        # Nobody sees what the reporter of a worker writes.
+        self._reporter: TerminalReporter | None = (
+            None if self._worker else config.pluginmanager.get_plugin("terminalreporter")
+        )
+        self._capture = config.pluginmanager.get_plugin("capturemanager")
         is_terminal = bool(self._reporter and self._reporter.isatty)
         self._ui = ui or ("live" if is_terminal else "simple")
         if self._worker and self._ui == "live":

@@ -180,20 +180,23 @@
   function rows(shown, width, label, highest, slos, marks) {
     const most = width < 480 ? 18 : 30;
     const values = shown.filter((r) => r.measured).map(highest);
-    const far = d3.groups(slos.filter((limit) => isFar(limit, values)), (limit) => limit.name)
-      .map(([name, of]) => ({ name, text: `→ ${of.map((limit) => limit.text).join(", ")}` }));
+    const far = slos.filter((limit) => isFar(limit, values)).map(({ name, text }) => ({ name, text: `→ ${text}` }));
+    const farTexts = d3.rollups(far, (of) => of.map((limit) => limit.text).join("\n"), (limit) => limit.name);
+    const marginLeft = Math.min(12 + 7.2 * Math.min(most, d3.max(shown, (r) => r.name.length)), width * 0.45);
+    const marginRight = Math.min(24 + 7.2 * (d3.max(far, (limit) => limit.text.length) ?? 0), width * 0.4);
+    const ticks = Math.max(1, Math.min(8, Math.floor((width - marginLeft - marginRight) / 40)));
     return {
       height: 50 + 30 * shown.length,
-      marginLeft: Math.min(12 + 7.2 * Math.min(most, d3.max(shown, (r) => r.name.length)), width * 0.45),
-      marginRight: Math.min(24 + NAME_WIDTH * (d3.max(far, (each) => each.text.length) ?? 0), width * 0.3),
-      x: { label, grid: true, nice: true, zero: true, ticks: width < 480 ? 4 : 8 },
+      marginLeft,
+      marginRight,
+      x: { label, grid: true, nice: true, zero: true, ticks },
       y: { label: null, domain: shown.map((r) => r.name), tickFormat: (name) => wrapped(name, most), tickSize: 0 },
       color: colourScale(shown, true),
       marks: [
         ...marks,
         Plot.tickX(slos.filter((limit) => !isFar(limit, values)), {
           y: "name", x: "at", strokeWidth: 3, strokeDasharray: "3,2" }),
-        Plot.text(far, { y: "name", text: "text", frameAnchor: "right", textAnchor: "start", dx: 8 }),
+        Plot.text(farTexts, { y: "0", text: "1", frameAnchor: "right", textAnchor: "start", dx: 8 }),
         Plot.text(shown.filter((r) => !r.measured), {
           y: "name", text: "verdict", frameAnchor: "left", dx: 6, fillOpacity: 0.75, fontStyle: "italic",
         }),
@@ -208,7 +211,8 @@
     return [
       Plot.ruleY(slos.filter((limit) => !isFar(limit, values)), { y: "at", strokeDasharray: "4,3" }),
       Plot.text(far.length ? [`↑ ${far.join(", ")}`] : [], {
-        text: (text) => text, frameAnchor: "top-right", dx: -4, dy: 4 }),
+        text: (text) => text, frameAnchor: "top-right", dx: -4, dy: 4, stroke: "var(--surface)", strokeWidth: 5,
+        fill: "currentColor" }),
     ];
   }
 
