@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.experiments.experiment import Shape as Shape
     from pytest_tfserving.experiments.load_profile import LoadProfile as LoadProfile
     from pytest_tfserving.load.result import Result as Result
-    from pytest_tfserving.plugin.fixtures import Load as Load
+    from pytest_tfserving.plugin.load_fixture import Load as Load
     from pytest_tfserving.protocols.payload import Payload as Payload
     from pytest_tfserving.slo.language import SloSet as SloSet
 
@@ -23,7 +23,7 @@ _EXPORTS = {
     "BatchingParameters": "experiments.experiment",
     "Deployment": "deployment.deployment",
     "Experiment": "experiments.experiment",
-    "Load": "plugin.fixtures",
+    "Load": "plugin.load_fixture",
     "LoadProfile": "experiments.load_profile",
     "Payload": "protocols.payload",
     "Result": "load.result",
