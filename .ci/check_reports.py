@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 NEEDED = {"experiment", "target", "via", "verdict", "rps", "requests", "error_rate"}
+SCHEMA_VERSION = 2
 LEAST_JUDGED = 3
 
 
@@ -24,7 +25,7 @@ def main() -> None:
     cases = list(ET.parse(f"{base}.xml").getroot().iter("testcase"))
     document = json.loads(Path(f"{base}.json").read_text(encoding="utf-8"))
     assert cases, f"{base}.xml holds no test"
-    assert document["schema_version"] == 2
+    assert document["schema_version"] == SCHEMA_VERSION
     results = document["results"]
     assert {each["experiment"] for each in results} == {properties(case)["experiment"] for case in cases}
     judged = {properties(case)["experiment"] for case in cases if is_judged(case)}

@@ -22,6 +22,8 @@ from pytest_tfserving.statistics.latencies import Latencies
 for _module in (
     "requests",
     "pytest_tfserving.measurement.measure",
+    "pytest_tfserving.plugin.outcomes",
+    "pytest_tfserving.report.junit",
     *(f"pytest_tfserving.targets.{name}" for name in TARGET_NAMES),
 ):
     import_module(_module)

@@ -162,3 +162,15 @@ def test_a_session_that_agrees_with_its_table_ends_with_pytests_own_line(project
 
     assert run.ret == pytest.ExitCode.OK
     assert "1 passed" in run.outlines[-1]
+
+
+def test_a_run_is_named_as_in_the_table(project: Project) -> None:
+    planted.instead_of_load(project, lambda profile: {"p50_ms": 300.0 * profile.users})
+    calls = "".join(f"    load(users={users}, spawn_rate=8).check('rps')\n" for users in (1, 8))
+    project.write(EXPERIMENTS.replace('["rps>=1"]', '["rps>=1", "p95<1s"]'), f"def test_gate(load):\n{calls}")
+
+    run = project.run()
+
+    assert run.ret == pytest.ExitCode.TESTS_FAILED
+    run.stdout.fnmatch_lines([f"tfserving: {NAME} (*users 8*) is FAIL, and no test failed for that (*)"])
+    run.stdout.no_fnmatch_line(f"tfserving: {NAME} (*users 1*")

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     Bools = NDArray[np.bool_]
 
 TOLERANCE = 0.02
-# Users pause for this long after a request without a response, before any other pause; see `worker.users.closed`.
+# Users pause for this long after a request without a response, before any other; see `worker.users.closed`.
 _PAUSE_AFTER_NO_ANSWER_S = 0.1
 _TIMERS_LATE_S = 0.002
 _MS = 1_000

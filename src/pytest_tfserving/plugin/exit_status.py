@@ -71,22 +71,21 @@ class ExitStatus:
         """Yield a sentence for each FAIL or INVALID verdict that failed no test."""
         from pytest_tfserving.slo.language import Verdict
 
-        for entry in entries:
+        for entry, label in _labelled(entries):
             if entry.verdict not in (Verdict.FAIL, Verdict.INVALID):
                 continue
             asked = uses[entry.key].asked
             if not any(self._outcomes.get(nodeid, set()) & _ANSWERS for nodeid in asked):
-                name, tests = entry.result.experiment, ", ".join(asked)
-                yield f"{name} is {entry.verdict}, and no test failed for that ({tests})"
+                yield f"{label} is {entry.verdict}, and no test failed for that ({', '.join(asked)})"
 
     def _unjudged(self, entries: list[Entry], uses: dict[str, Use]) -> Iterator[tuple[str, Use]]:
         """Yield a sentence for each run of load or search that no test judged, with its use."""
-        for entry in entries:
+        for entry, label in _labelled(entries):
             result, use = entry.result, uses[entry.key]
             is_spoilt = result.aborted or result.invalid or result.incomplete or result.not_judged
             if not (is_spoilt or use.checked or use.read or self._any_trouble(use.asked)):
                 text = "load() ran, and no test called check() on its result or read a figure of it"
-                yield f"{result.experiment}: {text}", use
+                yield f"{label}: {text}", use
         for key, search in self._perf.log.searches_by_key().items():
             use = uses[key]
             if not (use.read or self._any_trouble(use.asked)):
@@ -128,3 +127,10 @@ class ExitStatus:
         skipped = [nodeid for nodeid in use.checked if "skipped" in self._outcomes.get(nodeid, ())]
         is_skipped = bool(skipped) and len(skipped) == len(use.checked)
         return bool(use.read) or not (entry.verdict is Verdict.NOT_JUDGED or is_skipped)
+
+
+def _labelled(entries: list[Entry]) -> Iterator[tuple[Entry, str]]:
+    """Return each entry with the label that its result has in reports."""
+    from pytest_tfserving.report.labels import labels_of
+
+    return zip(entries, labels_of([entry.result for entry in entries]), strict=True)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from pytest_tfserving.load.result import Result
+
     # Gives each result of a group a text; different texts tell the results apart.
     Facet = Callable[[Sequence[Mapping[str, Any]]], Sequence[str]]
 
@@ -18,12 +20,17 @@ _DIGEST = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{56}\b")
 
 def labelled(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the results, each with a ``label``: its name, plus the differences if others have the name."""
-    return _told_apart(results, (*_EXPORTS, _profile, _load, _identity, _number))
+    return _told_apart(results, (*_WHERE, _profile, _load, _identity, _number))
+
+
+def labels_of(results: Sequence[Result]) -> list[str]:
+    """Return the label of each result."""
+    return [each["label"] for each in labelled([vars(result) for result in results])]
 
 
 def labelled_searches(searches: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the searches, each with a ``label``; reports show the searched field beside the label."""
-    return _told_apart(searches, _EXPORTS)
+    return _told_apart(searches, _WHERE)
 
 
 def _told_apart(results: Sequence[Mapping[str, Any]], facets: Sequence[Facet]) -> list[dict[str, Any]]:
@@ -67,7 +74,7 @@ def _target(results: Sequence[Mapping[str, Any]]) -> list[str]:
     return [f"on {each['target']}" for each in results]
 
 
-_EXPORTS: tuple[Facet, ...] = (_folder, _overridden_in, _target)
+_WHERE: tuple[Facet, ...] = (_folder, _overridden_in, _target)
 
 
 def _profile(results: Sequence[Mapping[str, Any]]) -> list[str]:
