@@ -200,7 +200,7 @@ def kill(serving):
     run("delete", "pods", "--grace-period=0", "--force", "--ignore-not-found")
 """
     cause_of_death = "server: Pod tfserving-* was lost, seen at *"
-    evidence = "Pods"
+    evidence = "events"
     out_of_memory = "*container 'serving' of Pod tfserving-* ran out of memory (OOMKilled, its limit is 1Gi)*"
     does_not_load = (
         "container 'serving' of Pod tfserving-* crashes again and again (exit code 1): "
