@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from _figures import FIGURES, figures_of
+from _noise import Noise, Server, runs
 
 from pytest_tfserving.statistics.intervals import overlap
 from pytest_tfserving.statistics.span import SpanStatistics
@@ -117,3 +119,13 @@ def test_overlap() -> None:
     assert overlap((1, 2), (2, 3))
     assert not overlap((1, 2), (2.1, 3))
     assert overlap(None, (1, 2))
+
+
+def test_an_interval_is_about_its_figure_where_blocks_are_longer_than_the_memory() -> None:
+    noise = Noise(tau_s=1.0, share=0.5, sigma=0.25)
+    (run,) = runs(np.random.default_rng(3), 1, 900.0, Server(users=2, rps=50.0), noise)
+
+    found = dict(zip(FIGURES, figures_of(run, 900.0), strict=True))
+
+    for value, low, high in (found["p50"], found["p95"]):
+        assert 0.3 < (value - low) / (high - low) < 0.7

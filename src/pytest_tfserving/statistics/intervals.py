@@ -117,8 +117,9 @@ def level_widths(
         own, level = spreads[:, None], z[:, None] * level_sd
         return np.asarray(np.where(level > 0, np.hypot(own, level), own) - tilt * level_sd**2)
 
-    low, high = _model(means, block_s, noise_memory_s).interval(shift)
-    plain = means.mean() + shift(np.array([means.std()]))[:, 0]
+    model = _model(means, block_s, noise_memory_s)
+    low, high = model.interval(shift)
+    plain = model.centre(shift)
     # The variance that single requests add to the blocks' means is in the requests' own part of the interval.
     own = _Z**2 * blocks.own_variance / max(float(blocks.counts.sum()), 1.0)
     below, above = np.maximum(plain - low, 0.0), np.maximum(high - plain, 0.0)

@@ -207,6 +207,11 @@ class LevelModel:
         error = np.sqrt(self._squares() / (self.blocks - 1) / self._sums.ones)
         return weights, mean, error
 
+    def centre(self, shift: Boundary) -> Floats:
+        """Return the posterior mean of the shifted mean; see `interval`."""
+        weights, means, _ = self.components()
+        return np.asarray((weights * (means + shift(np.sqrt(self._level_variances())))).sum(axis=-1))
+
     def interval(self, shift: Boundary | None = None) -> tuple[Floats, Floats]:
         """Return the 95 % interval of the mean: each pair's Student's t, weighted by its posterior.
 
