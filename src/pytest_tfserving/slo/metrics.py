@@ -67,15 +67,15 @@ class Figures(Protocol):
     @property
     def rps(self) -> float: ...  # noqa: D102 - see Result
     @property
-    def error_rate(self) -> float: ...  # noqa: D102
+    def error_rate(self) -> float: ...  # noqa: D102 - see Result
     @property
-    def mean_ms(self) -> float: ...  # noqa: D102
+    def mean_ms(self) -> float: ...  # noqa: D102 - see Result
     @property
-    def max_ms(self) -> float: ...  # noqa: D102
+    def max_ms(self) -> float: ...  # noqa: D102 - see Result
     @property
-    def efficiency(self) -> float: ...  # noqa: D102
+    def efficiency(self) -> float: ...  # noqa: D102 - see Result
     @property
-    def cpu_per_request_ms(self) -> float: ...  # noqa: D102
+    def cpu_per_request_ms(self) -> float: ...  # noqa: D102 - see Result
     def percentile_ms(self, percentile: float) -> float:
         """Return the latency in ms that ``percentile`` % of the successes do not exceed."""
         ...
