@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from pytest_tfserving.experiments.experiment import TARGET_NAMES
+from pytest_tfserving.experiments import TARGET_NAMES
 from pytest_tfserving.load.baseline import Baseline
 from pytest_tfserving.load.result import Generator, Result, Window
 from pytest_tfserving.statistics.latencies import Latencies

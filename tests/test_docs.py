@@ -14,7 +14,8 @@ import pytest_tfserving
 from harness import EXPERIMENTS
 from pytest_tfserving import cli, plugin
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.experiments.experiment import TARGET_NAMES, Experiment, ServingOptions, Shape
+from pytest_tfserving.experiments import TARGET_NAMES
+from pytest_tfserving.experiments.experiment import Experiment, ServingOptions, Shape
 from pytest_tfserving.experiments.load_profile import PROFILES, LoadProfile
 from pytest_tfserving.experiments.yaml_file import _EXPERIMENT_KEYS, _TOP_KEYS, read_file
 from pytest_tfserving.measurement.measure import nothing_measured

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.experiments.experiment import TARGET_NAMES
+from pytest_tfserving.experiments import TARGET_NAMES
 from pytest_tfserving.experiments.yaml_file import find_file, read_file
 
 STUDY = Path(__file__).parents[1] / "perf_tests" / "experiments.yaml"

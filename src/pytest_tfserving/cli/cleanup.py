@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_tfserving.errors import ConfigurationError, TFServingError
-from pytest_tfserving.experiments.experiment import TARGET_NAMES
+from pytest_tfserving.experiments import TARGET_NAMES
 from pytest_tfserving.plugin.options import read_settings
 from pytest_tfserving.targets import target_class
 from pytest_tfserving.targets.common.ownership import OrphanRule

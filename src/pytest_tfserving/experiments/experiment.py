@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from pytest_tfserving.slo.language import SloSet
 
 PROTOCOLS = ("rest", "grpc")
-TARGET_NAMES = ("local", "docker", "kubernetes", "url")
 PAYLOADS = ("json", "jpeg", "raw")
 BYTES_PER_GB = 2**30
 

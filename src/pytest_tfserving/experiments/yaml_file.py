@@ -9,10 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.errors import ConfigurationError, nearest, shown
+from pytest_tfserving.experiments import TARGET_NAMES
 from pytest_tfserving.experiments.experiment import (
     PAYLOADS,
     PROTOCOLS,
-    TARGET_NAMES,
     BatchingParameters,
     Experiment,
     LoadPods,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import pytest
 
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.experiments.experiment import TARGET_NAMES
+from pytest_tfserving.experiments import TARGET_NAMES
 from pytest_tfserving.settings import ALLOWED_INI, DEFAULT_IMAGE, PREFIX, LoadOverrides, Settings
 from pytest_tfserving.statistics.noise_memory import NoiseMemory
 from pytest_tfserving.text.addresses import NOT_TAKEN, RIGHT_WAY, may_have_secrets, without_secrets
