@@ -51,7 +51,7 @@ def samples(**rates: float) -> list[tuple[float, ResourceUsage]]:
 
 
 def grown(seconds: float, rates: Mapping[str, float]) -> ResourceUsage:
-    return ResourceUsage(**{name: seconds * rate for name, rate in rates.items()})  # type: ignore[arg-type]
+    return ResourceUsage(**{name: seconds * rate for name, rate in rates.items()})  # type: ignore[arg-type]  # of fields by name
 
 
 def told(server: ServerSide, errors: Mapping[str, int] | None = None, vcpus: int | None = 2) -> list[str]:
