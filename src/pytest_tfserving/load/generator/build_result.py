@@ -265,8 +265,10 @@ def _against_littles_law(result: Result, plan: LoadPlan, run_state: RunState, se
 def _run_record(run_state: RunState, read: int) -> RunRecord:
     """Return the load requested and reached, with the counts of requests sent and recorded."""
     found = run_state.recorder.record(run_state.ended_at_s, run_state.watch.asked_at)
-    end = run_state.end or {"to_record": -1, "under_way": 0}
-    return replace(found, to_record=end["to_record"], under_way=end["under_way"], recorded=read)
+    if run_state.end is None:
+        return replace(found, recorded=read)
+    to_record, under_way = run_state.end["to_record"], run_state.end["under_way"]
+    return replace(found, to_record=to_record, under_way=under_way, recorded=read)
 
 
 def _with_details(result: Result, seen: _Aggregates, run_state: RunState) -> Result:

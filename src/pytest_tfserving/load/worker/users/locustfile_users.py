@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.deployment.deployment import Endpoint
     from pytest_tfserving.deployment.load_clock import LoadClock
+    from pytest_tfserving.deployment.load_messages import Fault, Traceback
     from pytest_tfserving.load.process_plan import ProcessPlan
     from pytest_tfserving.load.recorder import Recorder
     from pytest_tfserving.load.worker.users.http_clients import Meta
@@ -66,14 +67,14 @@ class LocustfileUsers(LoadLoop):
         recorder: Recorder,
         clock: LoadClock,
         file: Locustfile,
-        say: Callable[..., None],
+        say: Callable[[Traceback | Fault], None],
     ) -> None:
         super().__init__(plan, recorder, clock)
         self.user_classes = tuple(file.users)
         self.fault = ""
         self._file = file
         self._say = say
-        self._tracebacks = Tracebacks(lambda text: say("traceback", text=text))
+        self._tracebacks = Tracebacks(lambda text: say({"event": "traceback", "text": text}))
         self._http = HttpRequests(lambda: self.stopping, self._on_left_block, self._on_counted)
         # Greenlets whose last request of the task that they execute has failed.
         self._failed: WeakSet[Any] = WeakSet()
@@ -209,7 +210,7 @@ class LocustfileUsers(LoadLoop):
     def _end_run(self, fault: str) -> None:
         if not self.fault:
             self.fault = fault
-            self._say("fault", text=fault)
+            self._say({"event": "fault", "text": fault})
 
 
 def no_web_ui(error: BaseException) -> str:
