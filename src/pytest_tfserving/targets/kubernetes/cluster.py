@@ -329,7 +329,7 @@ def _permission(context: str, match: re.Match[str]) -> str:
     where = f" in namespace {match['namespace']!r}" if match["namespace"] else ""
     return (
         f"the user of context {context!r} lacks a permission: {match['verb']} {resource}{where}; "
-        "k8s/rbac has what is needed."
+        "`pytest-tfserving rbac` prints roles that have what is needed."
     )
 
 

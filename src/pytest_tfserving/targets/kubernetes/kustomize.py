@@ -81,9 +81,8 @@ class Inherited:
 
 
 def files_folder() -> Path:
-    """Return the folder of the base and the components, in the installed package or beside the sources."""
-    packaged = Path(__file__).parents[2] / "k8s"
-    return packaged if packaged.is_dir() else Path(__file__).parents[4] / "k8s"
+    """Return this package's folder of the base, the components and the roles."""
+    return Path(__file__).parents[2] / "k8s"
 
 
 def own_base() -> Path:
