@@ -456,7 +456,7 @@ def test_tls_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
                 "-subj",
                 "/CN=localhost",
             ),
-            *("-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)),
+            *("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)),
         ],
         check=True,
         capture_output=True,
@@ -466,9 +466,9 @@ def test_tls_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     handler = grpc.unary_unary_rpc_method_handler(lambda request, _: request)
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, {method: handler})])
     credentials = grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
-    port = server.add_secure_port("localhost:0", credentials)
+    port = server.add_secure_port("127.0.0.1:0", credentials)
     server.start()
-    channel = GrpcChannel("localhost", port, b"secret", tls=True, deadline_s=20.0)
+    channel = GrpcChannel("127.0.0.1", port, b"secret", tls=True, deadline_s=20.0)
 
     with pytest.raises(ExchangeError, match=r"cannot connect: .*certificate"):
         GrpcConnection(channel).exchange()
