@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.deployment.load_messages import FirstMessage, ProcessMessage, Records
     from pytest_tfserving.experiments.experiment import LoadPods
     from pytest_tfserving.targets.common.ownership import OwnershipLabels
-    from pytest_tfserving.targets.kubernetes.cluster import Object
+    from pytest_tfserving.targets.kubernetes.objects import Pod
 
 _LOOK_S = 0.25
 _LAST_WORDS = 20
@@ -146,7 +146,7 @@ class PodHost:
                     persistently(partial(self.cluster.delete, JOBS, self.namespace, name), AWAY_S)
             wait_until_gone(lambda: running(self.cluster, self._load_pods()))
 
-    def _load_pods(self) -> list[Object]:
+    def _load_pods(self) -> list[Pod]:
         return self.cluster.items(PODS, self.namespace, {LOAD: self.tags.run})
 
 
@@ -244,10 +244,10 @@ class LoadPod:
             return str(error)
         return fate or self._lost
 
-    def _found(self) -> Object | None:
+    def _found(self) -> Pod | None:
         return self._place.cluster.find(PODS, self._place.namespace, self.name)
 
-    def _fate(self, pod: Object | None) -> str:
+    def _fate(self, pod: Pod | None) -> str:
         if pod is None or "deletionTimestamp" in pod["metadata"]:
             return f"the load Pod {self.name} was lost"
         if how := ended(pod):
