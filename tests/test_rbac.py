@@ -18,6 +18,8 @@ from pytest_tfserving.targets.kubernetes.context import Context
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pytest_tfserving.targets.kubernetes.context import Kubeconfig
+
 
 def test_the_roles_are_printed_for_kubectl(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rbac"]) == 0
@@ -53,7 +55,7 @@ def refusing() -> Iterator[Cluster]:
     with HTTPServer(("127.0.0.1", 0), _Refusal) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
-        config = {
+        config: Kubeconfig = {
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "fake",
