@@ -18,6 +18,7 @@ from pytest_tfserving.targets.kubernetes.kustomize import kubectl
 
 ROOT = Path(__file__).parents[2]
 OVERLAYS = ROOT / "k8s" / "overlays"
+FILES = "src/pytest_tfserving/k8s"
 NAMES = sorted(path.name for path in OVERLAYS.iterdir())
 EXPERIMENTS = """
 experiments:
@@ -54,7 +55,7 @@ def test_the_overlays_are_up_to_date(
 ) -> None:
     monkeypatch.chdir(ROOT)
 
-    assert main(["render", "--all", "--check"]) == 0, capsys.readouterr().err
+    assert main(["render", "--all", "--files", FILES, "--check"]) == 0, capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -127,7 +128,7 @@ def test_a_base_built_upon_ours_keeps_its_flags_and_asks_for_the_experiments_mod
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     base = here / "base"
-    shutil.copytree(ROOT / "k8s" / "base", here / "ours")
+    shutil.copytree(ROOT / FILES / "base", here / "ours")
     base.mkdir()
     flags = ["--enable_model_warmup=false", "--tensorflow_inter_op_parallelism=7"]
     path = "/spec/template/spec/containers/0/args/-"
@@ -205,6 +206,7 @@ def test_a_check_names_what_is_not_up_to_date(
         (["3cpu"], "no experiment '3cpu'; valid: 1cpu-2gb-1n-interop1, "),
         (["1cpu-2gb-1n-interop3"], "no experiment '1cpu-2gb-1n-interop3'; did you mean '1cpu-2gb-1n-interop"),
         (["1cpu-*", "--base", "nowhere"], "there is no folder nowhere"),
+        (["--all", "--files", "."], "--files: there is no folder base."),
         (["--all", "--experiments", "none.yaml"], "the experiments file none.yaml cannot be read: No such"),
     ],
 )

@@ -90,7 +90,7 @@ def commands(program: str) -> list[tuple[str, list[str]]]:
     found = []
     for block in blocks("console", "sh", "bash", "shell"):
         for number, line in enumerate(block.text.splitlines(), block.line + 1):
-            for command in line.removeprefix("$ ").split("&&"):
+            for command in re.split(r"&& | \| ", line.removeprefix("$ ")):
                 words = shlex.split(command, comments=True)
                 if words[:1] == [program]:
                     found.append((f"{block.page.name}:{number}", words[1:]))

@@ -70,6 +70,12 @@ def test_a_shape_gives_the_profile_its_level() -> None:
     assert (spike.users, spike.rate, spike.judged_from_s) == (0, 100, 0)
 
 
+def test_a_shape_whose_highest_level_is_no_whole_number_can_be_overridden() -> None:
+    closed = LoadProfile("p", run_time_s=60, shape="ramp 1:2.5")
+
+    assert closed.with_overrides({"run_time_s": 30}).users == closed.users == 3
+
+
 def test_users_and_rates_replace_each_other() -> None:
     closed = LoadProfile("p", run_time_s=60, users=9, think_time_s=1)
 

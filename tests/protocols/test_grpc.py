@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from harness import PATIENCE_S, until
+from pytest_tfserving.deployment.deployment import Endpoint
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.model_server.protos import message
 from pytest_tfserving.model_server.tensor_proto import fill_proto, to_array
@@ -201,8 +202,7 @@ def test_many_calls_share_a_connection(most: int) -> None:
         return request
 
     with serving(behave, max_concurrent_streams=most) as (host, port, _):
-        endpoint = {"host": host, "port": port, "tls": False}
-        channels = Channels([endpoint], bytes(50_000), 1, 20.0)
+        channels = Channels([Endpoint(host, port)], bytes(50_000), 1, 20.0)
         users = [channels(number) for number in range(40)]
 
         calls = [gevent.spawn(user.exchange) for user in users]
@@ -224,7 +224,7 @@ def test_users_are_spread_over_replicas_and_channels() -> None:
         return behave
 
     with serving(behaviour(0)) as (host, first, _), serving(behaviour(1)) as (_, second, _):
-        endpoints = [{"host": host, "port": port, "tls": False} for port in (first, second)]
+        endpoints = [Endpoint(host, port) for port in (first, second)]
         channels = Channels(endpoints, b"x", 2, 20.0)
         users = [channels(number) for number in range(12)]
         for user in users:
@@ -424,7 +424,7 @@ def test_no_call_fails_where_connections_grow_too_old() -> None:
         return request
 
     with serving(behave, max_connection_age_ms=100) as (host, port, _):
-        channels = Channels([{"host": host, "port": port, "tls": False}], b"x", 1, 20.0)
+        channels = Channels([Endpoint(host, port)], b"x", 1, 20.0)
         users = [channels(number) for number in range(4)]
 
         def ask(user: GrpcConnection) -> set[tuple[int, bytes]]:

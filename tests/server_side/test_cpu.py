@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness import Project
+    from pytest_tfserving.targets.kubernetes.objects import Pod
 
 PLAN = half_plus_two_plan(LoadProfile("p", users=1, run_time_s=60, max_lag_ms=2000))
 # Uses 0.2 s of CPU in a thread and 0.2 s in a child, both of which end.
@@ -144,7 +145,7 @@ def test_a_kubelet_is_asked_once_for_all_of_its_pods() -> None:
                 for name, used in (("a1", 3), ("b2", 5))
             )
 
-    pods = [
+    pods: list[Pod] = [
         {
             "metadata": {"name": f"tfserving-{name}"},
             "spec": {"nodeName": "node1"},

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 
+from pytest_tfserving.deployment.deployment import Endpoint
 from pytest_tfserving.load.recorder import FIELDS, Recorder
 from pytest_tfserving.load.worker.users.sender import AnswerJudge, RequestSender
 from pytest_tfserving.protocols import SERVING_PROTOCOLS
 from pytest_tfserving.protocols.answer import ExpectedAnswer
+from pytest_tfserving.protocols.serving_protocol import RepeatedRequest
 
 if TYPE_CHECKING:
     from servers.odd_server import OddServer
@@ -49,11 +51,9 @@ class RecordedUser:
         loop: Any = SimpleNamespace(
             recorder=self._recorder, judge=AnswerJudge(expected), now_s=time.perf_counter, sent=0
         )
-        endpoint = {"protocol": server.protocol, "host": "127.0.0.1", "port": server.port, "tls": False}
-        profile = {"grpc_channels": 0, "request_timeout_s": 20.0}
-        replicas = [{**endpoint, "path": "/v1/models/half:predict"}]
-        connect = SERVING_PROTOCOLS[server.protocol].connections(replicas, b"{}", profile, MOST_BYTES)
-        self._connection: Any = connect(0)
+        endpoint = Endpoint("127.0.0.1", server.port, protocol=server.protocol)
+        request = RepeatedRequest([endpoint], "/v1/models/half:predict", b"{}", 20.0, 0, MOST_BYTES)
+        self._connection: Any = SERVING_PROTOCOLS[server.protocol].connections(request)(0)
         self._requester = RequestSender(loop, self._connection)
 
     def send(self) -> str:

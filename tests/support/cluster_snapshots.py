@@ -6,9 +6,12 @@ import json
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.targets.kubernetes.readiness import Snapshot
+
+if TYPE_CHECKING:
+    from pytest_tfserving.targets.kubernetes.objects import DeploymentObject, Event, Node, Pod, ReplicaSet
 
 FOLDER = Path(__file__).parents[1] / "recorded"
 
@@ -17,11 +20,11 @@ FOLDER = Path(__file__).parents[1] / "recorded"
 class Said:
     """The objects of a deployment's namespace, and of the cluster it was on."""
 
-    deployments: list[dict[str, Any]]
-    replicasets: list[dict[str, Any]]
-    pods: list[dict[str, Any]]
-    events: list[dict[str, Any]]
-    nodes: list[dict[str, Any]] = field(default_factory=list)
+    deployments: list[DeploymentObject]
+    replicasets: list[ReplicaSet]
+    pods: list[Pod]
+    events: list[Event]
+    nodes: list[Node] = field(default_factory=list)
 
     @property
     def snapshot(self) -> Snapshot:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_tfserving.targets.kubernetes.objects import ContainerStatus, Pod
 
 CONTAINER_ID = "2acd7b77658ad0b78a0c5a2fe9fd0288c7cc54e2c43b2ce9c23bb11b7d087269"
 # One kubelet knows a cgroup's Pod, another does not; systemd's names of cgroups are longer.
@@ -13,6 +16,6 @@ PATHS = (
 )
 
 
-def pod(container_id: str, restarts: int = 0) -> dict[str, Any]:
-    status = {"name": "serving", "containerID": container_id, "restartCount": restarts}
+def pod(container_id: str, restarts: int = 0) -> Pod:
+    status: ContainerStatus = {"name": "serving", "containerID": container_id, "restartCount": restarts}
     return {"metadata": {"name": "tfserving-x"}, "status": {"containerStatuses": [status]}}

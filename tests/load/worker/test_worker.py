@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness import Project
+    from pytest_tfserving.text.json_value import JsonValue
 
 
 def test_latencies_are_those_of_the_server(project: Project) -> None:
@@ -127,7 +128,7 @@ def test_causes_are_bounded(tmp_path: Path) -> None:
         ([], [0]),
     ],
 )
-def test_layouts(value: object, layout: object) -> None:
+def test_layouts(value: JsonValue, layout: object) -> None:
     assert layout == layout_of(value)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_tfserving.targets.common.ownership import OWNER
 from pytest_tfserving.targets.kubernetes.cluster_lock import _PURPOSE, held_by
+
+if TYPE_CHECKING:
+    from pytest_tfserving.targets.kubernetes.objects import Lease
 
 
 @pytest.mark.parametrize(
@@ -27,5 +30,5 @@ from pytest_tfserving.targets.kubernetes.cluster_lock import _PURPOSE, held_by
     ],
     ids=["ours", "nothing", "empty", "no spec", "control codes"],
 )
-def test_who_holds_a_lease_is_said(lease: dict[str, Any], said: str) -> None:
+def test_who_holds_a_lease_is_said(lease: Lease, said: str) -> None:
     assert held_by(lease, 12.0) == f"{said} (its lease ends in 12 s unless renewed)"

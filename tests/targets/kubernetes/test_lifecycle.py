@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
@@ -26,6 +26,11 @@ from pytest_tfserving.targets.kubernetes.names import LOAD
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pytest_tfserving.targets.kubernetes.objects import KubernetesObject
+
+# The objects of each kind at one moment.
+Moment: TypeAlias = "dict[ResourceKind[KubernetesObject], list[dict[str, Any]]]"
+
 TAGS = OwnershipLabels("e", owner=Owner("this machine", 1, 0.0))
 NAMESPACE = f"pytest-tfserving-{TAGS.run}"
 RUNS: dict[str, Any] = {"running": {}}
@@ -45,12 +50,12 @@ def thing(
 class Scripted:
     """A cluster that is in its next moment each time its Pods are asked for, and notes what is deleted."""
 
-    def __init__(self, *moments: dict[ResourceKind, list[dict[str, Any]]]) -> None:
+    def __init__(self, *moments: Moment) -> None:
         self._moments = list(moments)
         self.deleted: list[str] = []
 
     def items(
-        self, kind: ResourceKind, _: str = "", labels: Mapping[str, str] | None = None
+        self, kind: ResourceKind[KubernetesObject], _: str = "", labels: Mapping[str, str] | None = None
     ) -> list[dict[str, Any]]:
         """The objects of a kind with those labels, at this moment."""
         found = [
@@ -62,18 +67,18 @@ class Scripted:
             self._moments.pop(0)
         return found
 
-    def delete(self, kind: ResourceKind, _: str, name: str, **__: Any) -> bool:
+    def delete(self, kind: ResourceKind[KubernetesObject], _: str, name: str, **__: Any) -> bool:
         """Note it; namespaces with what was left at that moment."""
         pods = [each["metadata"]["name"] for each in self._moments[0].get(PODS, [])]
         self.deleted.append(f"{kind.plural}/{name}" + (f" with {pods}" if kind is NAMESPACES else ""))
         return True
 
 
-REPLICA_SET = {REPLICA_SETS: [thing("maker", TAGS.labels)]}
-OLD_POD_GOES = {PODS: [thing("old", TAGS.labels, ENDS, goes=True)]}
-NEW_POD_RUNS = {PODS: [thing("new", TAGS.labels, RUNS)]}
-NEW_POD_STARTS = {PODS: [thing("new", TAGS.labels, STARTS, goes=True)]}
-LOAD_POD_RUNS = {PODS: [thing("load", {LOAD: TAGS.run}, RUNS, goes=True)]}
+REPLICA_SET: Moment = {REPLICA_SETS: [thing("maker", TAGS.labels)]}
+OLD_POD_GOES: Moment = {PODS: [thing("old", TAGS.labels, ENDS, goes=True)]}
+NEW_POD_RUNS: Moment = {PODS: [thing("new", TAGS.labels, RUNS)]}
+NEW_POD_STARTS: Moment = {PODS: [thing("new", TAGS.labels, STARTS, goes=True)]}
+LOAD_POD_RUNS: Moment = {PODS: [thing("load", {LOAD: TAGS.run}, RUNS, goes=True)]}
 
 
 @pytest.fixture
@@ -106,7 +111,7 @@ def order(tmp_path: Path) -> DeploymentRequest:
     ],
 )
 def test_the_namespace_goes_when_no_pod_runs_and_none_will_be_made(
-    order: DeploymentRequest, moments: list[dict[ResourceKind, list[dict[str, Any]]]]
+    order: DeploymentRequest, moments: list[Moment]
 ) -> None:
     cluster: Any = Scripted(*moments)
 
@@ -126,9 +131,9 @@ def test_a_pod_that_has_ended_is_not_waited_for(order: DeploymentRequest) -> Non
 
 
 @pytest.mark.parametrize("maker", [DEPLOYMENTS, JOBS])
-def test_a_sweep_waits_likewise(maker: ResourceKind) -> None:
-    namespace = {NAMESPACES: [thing(NAMESPACE, TAGS.labels)]}
-    made = namespace | {maker: [thing("x", TAGS.labels)]}
+def test_a_sweep_waits_likewise(maker: ResourceKind[KubernetesObject]) -> None:
+    namespace: Moment = {NAMESPACES: [thing(NAMESPACE, TAGS.labels)]}
+    made: Moment = namespace | {maker: [thing("x", TAGS.labels)]}
     cluster: Any = Scripted(
         made | REPLICA_SET | OLD_POD_GOES,
         namespace | REPLICA_SET | NEW_POD_RUNS,

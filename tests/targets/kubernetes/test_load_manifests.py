@@ -26,10 +26,12 @@ from pytest_tfserving.targets.kubernetes.load_manifests import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pytest_tfserving.targets.kubernetes.objects import Job
+
 TAGS = OwnershipLabels("an-experiment")
 
 
-def jobs(workers: int, **more: Any) -> dict[str, dict[str, Any]]:
+def jobs(workers: int, **more: Any) -> dict[str, Job]:
     """The Jobs of some workers, by name."""
     made = LoadJobs("image:1", workers, more.pop("pods", LoadPods()), more.pop("indexed", True), **more)
     return {each["metadata"]["name"]: each for each in made.manifests(TAGS)}
@@ -57,8 +59,11 @@ def test_load_pods_are_none_of_the_servers() -> None:
 
     assert pod["metadata"]["labels"] == labels(WORKERS, TAGS)
     assert RUN not in pod["metadata"]["labels"]
-    away = pod["spec"]["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
-    assert away[0]["podAffinityTerm"]["labelSelector"]["matchLabels"] == TAGS.labels
+    servers = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": TAGS.labels}}
+    away = [{"weight": 100, "podAffinityTerm": servers}]
+    assert pod["spec"]["affinity"] == {
+        "podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": away}
+    }
 
 
 def test_they_are_where_and_as_large_as_the_file_says() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +15,9 @@ from pytest_tfserving.experiments.experiment import Experiment, LoadPods, Servin
 from pytest_tfserving.experiments.load_profile import LoadProfile
 from pytest_tfserving.load.generator import run as runner
 from pytest_tfserving.load.generator.generator import LoadGenerator
+from pytest_tfserving.load.process_plan import ProcessPlan
 from pytest_tfserving.load.worker.replay_buffer import ReplayBuffer
+from pytest_tfserving.protocols.answer import ExpectedAnswer
 from pytest_tfserving.targets.common.ownership import OwnershipLabels
 from pytest_tfserving.targets.kubernetes.load_manifests import MASTER
 from pytest_tfserving.targets.kubernetes.load_pods import LoadPod, PodHost
@@ -111,20 +112,24 @@ def test_a_pod_that_is_deleted_is_lost_also_if_its_log_lost_lines_before(
 
 def test_of_a_master_all_is_heard_that_it_says_of_how_it_led(tmp_path: Path) -> None:
     heard: list[dict[str, Any] | None] = []
-    plan = {
-        "role": "master",
-        "master": ("127.0.0.1", free_port()),
-        "processes": 0,  # so that it leads at once
-        "profile": asdict(LoadProfile("p", users=1, run_time_s=60)),
-        "cores": [],
-        "clock": "",
-    }
+    plan = ProcessPlan(
+        role="master",
+        index=0,
+        processes=0,  # so that it leads at once
+        profile=LoadProfile("p", users=1, run_time_s=60),
+        endpoints=[],
+        path="",
+        body=b"",
+        expected=ExpectedAnswer("predictions", [1]),
+        stall_s=60.0,
+        master=("127.0.0.1", free_port()),
+    )
     with FakeCluster() as cluster:
         cluster.start_pod()
         place = PodHost(cluster.connect(), "n", OwnershipLabels("e"), {}, "image:1", LoadPods(), start_s=60.0)
         pod = LoadPod(place, tmp_path, MASTER, 0, heard.append)
         until(pod.ready.is_set, "the first line")
-        pod.write(json.dumps(plan))
+        pod.write(plan.to_json())
         pod.write(json.dumps({"origin": time.time(), "now": time.time(), "same_clock": True}))
         until(lambda: len(heard) > 1, "lines of one that leads")
         pod.end()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +13,9 @@ from cluster_snapshots import FOLDER, said
 from pytest_tfserving.targets.kubernetes.diagnostics import events_text
 from pytest_tfserving.targets.kubernetes.readiness import Doomed, Ready, Snapshot, Waiting, doomed, state_of
 from servers.odd_server import NASTY
+
+if TYPE_CHECKING:
+    from pytest_tfserving.targets.kubernetes.objects import Condition, Event, ObjectReference, WaitingState
 
 REASONS = {
     "missing_image": "image 'localhost:1/nothing:1' cannot be pulled: Failed to pull image *",
@@ -51,7 +55,7 @@ def test_a_deployment_without_a_future(name: str) -> None:
 def test_a_probe_that_fails_later_does_not_hide_the_one_that_the_container_is_killed_for() -> None:
     snapshot = said("a_probe_that_fails").snapshot
     failed = next(each for each in snapshot.events if each["reason"] == "Unhealthy")
-    later = {**failed, "lastTimestamp": "9999-01-01T00:00:00Z"}
+    later: Event = {**failed, "lastTimestamp": "9999-01-01T00:00:00Z"}
     later["message"] = "Readiness probe failed: connection refused"
 
     state = state_of(replace(snapshot, events=[*snapshot.events, later]))
@@ -120,7 +124,7 @@ def test_a_node_that_comes_is_waited_for() -> None:
 
 def test_a_pull_that_failed_once_is_tried_again() -> None:
     snapshot = copy.deepcopy(said("missing_image").snapshot)
-    waiting = {"reason": "ErrImagePull", "message": "dial tcp: i/o timeout"}
+    waiting: WaitingState = {"reason": "ErrImagePull", "message": "dial tcp: i/o timeout"}
     snapshot.pods[0]["status"]["containerStatuses"][0]["state"] = {"waiting": waiting}
 
     state = state_of(replace(snapshot, events=[]))
@@ -132,14 +136,14 @@ def test_a_pull_that_failed_once_is_tried_again() -> None:
 @pytest.mark.parametrize("message", ["manifest unknown", "repository does not exist", "unauthorized"])
 def test_a_pull_that_cannot_succeed_is_not(message: str) -> None:
     snapshot = copy.deepcopy(said("missing_image").snapshot)
-    waiting = {"reason": "ErrImagePull", "message": message}
+    waiting: WaitingState = {"reason": "ErrImagePull", "message": message}
     snapshot.pods[0]["status"]["containerStatuses"][0]["state"] = {"waiting": waiting}
 
     assert isinstance(state_of(replace(snapshot, events=[])), Doomed)
 
 
 def test_a_cluster_that_makes_no_pods(ready: Snapshot) -> None:
-    quota = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: compute"}
+    quota: Condition = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: compute"}
     ready.replica_sets[0]["status"]["conditions"] = [quota]
 
     assert state_of(replace(ready, pods=[])) == Doomed("the cluster makes no Pods: exceeded quota: compute")
@@ -159,8 +163,8 @@ def test_a_server_that_waits_for_a_model_nobody_brings(ready: Snapshot) -> None:
 
 def test_what_others_wrote_into_events_and_logs_is_cleaned(ready: Snapshot) -> None:
     (pod,) = ready.pods
-    about = {"kind": "Pod", "name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]}
-    event = {
+    about: ObjectReference = {"kind": "Pod", "name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]}
+    event: Event = {
         "reason": "Killing",
         "message": f"probe {NASTY} will be restarted",
         "involvedObject": about,
