@@ -150,7 +150,7 @@ def instead_of_servers(project: Project) -> list[tuple[str, str]]:
         return nullcontext(Deployment(order.experiment, name, "half", "", {}, **about))
 
     def measured(deployment: Deployment, asked: LoadRequest, *_: Any) -> tuple[Result, bool]:
-        weights = deployment.environment["weights"]
+        weights = str(deployment.environment["weights"])
         runs.append((weights, asked.payload.body.decode()))
         return result(**_about(deployment, asked), p50_ms=float(weights)), False
 

@@ -23,7 +23,7 @@ from pytest_tfserving.report.formatting import (
 from pytest_tfserving.slo.language import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     import pytest
@@ -93,11 +93,11 @@ class Progress:
             self._open = False
 
     @contextmanager
-    def load(self, experiment: str, run_time_s: float) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    def load(self, experiment: str, run_time_s: float) -> Iterator[Callable[[dict[str, Any]], None]]:
         """Note that load is put on ``experiment``; give a function that shows one tick of the load."""
         has_begun = False
 
-        def show(tick: Mapping[str, Any]) -> None:
+        def show(tick: dict[str, Any]) -> None:
             nonlocal has_begun
             p95 = "no answer yet" if tick["p95_ms"] is None else f"p95 {figure(tick['p95_ms'])} ms"
             users = f"{tick['users']} user{'' if tick['users'] == 1 else 's'}"
