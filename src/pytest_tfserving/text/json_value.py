@@ -1,4 +1,4 @@
-"""The types of values that JSON can express."""
+"""Types of values that JSON can hold."""
 
 from __future__ import annotations
 
