@@ -10,20 +10,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-import planted
+import planted_results as planted
+from kubeconfigs import config
 from pytest_tfserving.cli import main
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.plugin.options import OPTIONS, Option, parse_image
 from pytest_tfserving.report.json import json_text
 from pytest_tfserving.targets.url import parse_url
 from pytest_tfserving.text.addresses import without_secrets
-from test_kubeconfig import config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from harness import Project
+    from pytest_tfserving.report.schema import SearchData
 
 SECRET = "hunter2"
 REPORTS = {
@@ -286,7 +287,7 @@ def test_where_a_server_leads_to_is_not_shown_with_credentials(project: Project,
 
 def test_reports_of_older_results_leave_credentials_out(tmp_path: Path) -> None:
     given = f"the address given, http://alice:{SECRET}@host/v1/models/m?token={SECRET}"
-    search = {**planted.search(), "experiment": f"http://alice:{SECRET}@host/v1/models/m"}
+    search: SearchData = {**planted.search(), "experiment": f"http://alice:{SECRET}@host/v1/models/m"}
     source = tmp_path / "old.json"
     document = planted.document(planted.entry(planted.result(via=given)), searches=[search])
     source.write_text(json_text(document))

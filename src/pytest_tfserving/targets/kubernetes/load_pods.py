@@ -10,7 +10,7 @@ from collections import deque
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import ConfigurationError, DeploymentError, TFServingError
 from pytest_tfserving.system.signals import without_interruption
@@ -44,9 +44,10 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.deployment.deployment import Deployment, Endpoint
     from pytest_tfserving.deployment.generator_host import OnEvent
+    from pytest_tfserving.deployment.load_messages import FirstMessage, ProcessMessage, Records
     from pytest_tfserving.experiments.experiment import LoadPods
     from pytest_tfserving.targets.common.ownership import OwnershipLabels
-    from pytest_tfserving.targets.kubernetes.cluster import Object
+    from pytest_tfserving.targets.kubernetes.objects import Pod
 
 _LOOK_S = 0.25
 _LAST_WORDS = 20
@@ -145,7 +146,7 @@ class PodHost:
                     persistently(partial(self.cluster.delete, JOBS, self.namespace, name), AWAY_S)
             wait_until_gone(lambda: running(self.cluster, self._load_pods()))
 
-    def _load_pods(self) -> list[Object]:
+    def _load_pods(self) -> list[Pod]:
         return self.cluster.items(PODS, self.namespace, {LOAD: self.tags.run})
 
 
@@ -175,7 +176,7 @@ class LoadPod:
     def __init__(self, place: PodHost, folder: Path, job: str, index: int, hear: OnEvent) -> None:
         self.records = folder / f"records{index}.f64"
         self.ready = threading.Event()
-        self.first: dict[str, Any] = {}
+        self.first: FirstMessage | None = None
         self.name = ""
         self.address = ""
         self._place = place
@@ -243,10 +244,10 @@ class LoadPod:
             return str(error)
         return fate or self._lost
 
-    def _found(self) -> Object | None:
+    def _found(self) -> Pod | None:
         return self._place.cluster.find(PODS, self._place.namespace, self.name)
 
-    def _fate(self, pod: Object | None) -> str:
+    def _fate(self, pod: Pod | None) -> str:
         if pod is None or "deletionTimestamp" in pod["metadata"]:
             return f"the load Pod {self.name} was lost"
         if how := ended(pod):
@@ -343,21 +344,22 @@ class LoadPod:
             self._lost = f"lines of the load Pod {self.name} were lost with a part of its log"
         elif number == self._heard + 1:
             self._heard = number
-            self._use(event, said)
+            self._use(said)
         elif number > self._heard:
             self._ask_again()
 
-    def _use(self, event: str, said: dict[str, Any]) -> None:
-        if event == "records":
-            with self.records.open("ab") as file:
-                file.write(base64.b64decode(said["data"]))
-        elif event in ("ready", "refused"):
-            self.first = said
-            self.ready.set()
-        else:
-            self._hear(said)
-        self._is_leading = event == "leads"
-        self._has_ended = event in ("refused", "end", "led")
+    def _use(self, message: FirstMessage | ProcessMessage | Records) -> None:
+        match message["event"]:
+            case "records":
+                with self.records.open("ab") as file:
+                    file.write(base64.b64decode(message["data"]))
+            case "ready" | "refused":
+                self.first = message
+                self.ready.set()
+            case _:
+                self._hear(message)
+        self._is_leading = message["event"] == "leads"
+        self._has_ended = message["event"] in ("refused", "end", "led")
 
     def _ask_again(self) -> None:
         """Ask the process to repeat the lines after the last one read, because a log can lose lines."""
@@ -369,4 +371,4 @@ class LoadPod:
 
     def _refuse(self, text: str) -> None:
         if not self.first:
-            self.first = {"event": "refused", "text": text}
+            self.first = {"event": "refused", "text": text, "details": ""}
