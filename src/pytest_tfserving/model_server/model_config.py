@@ -41,6 +41,11 @@ class ModelConfig:
     labels: Mapping[str, int] = field(default_factory=dict)
 
 
+def is_empty(proto: Message) -> bool:
+    """Return whether a ``ModelServerConfig`` says nothing, not even that no model is to be served."""
+    return proto.WhichOneof("config") is None
+
+
 def models_of(proto: Message, served: Collection[str] = ()) -> tuple[ModelConfig, ...]:
     """Return the models of a ``ModelServerConfig``; ``served`` names the models of the one in effect.
 
