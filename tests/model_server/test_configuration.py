@@ -171,6 +171,18 @@ def failed(*flags: str) -> str:
             "Model m requests unsupported platform onnx",
         ),
         (
+            'model_config_list { config { name: "m" base_path: "/m" model_platform: "tensorflow" '
+            "logging_config { sampling_config { sampling_rate: 0.1 } } } }",
+            "Error: INVALID_ARGUMENT: No request-logger-creator provided. Model m has a logging_config, and "
+            "neither this server nor the stock binary of TensorFlow Serving logs requests",
+        ),
+        (
+            'model_config_list { config { name: "m" base_path: "/m" model_platform: "tensorflow" '
+            "logging_config {} } }",
+            "Error: INVALID_ARGUMENT: No request-logger-creator provided. Model m has a logging_config, and "
+            "neither this server nor the stock binary of TensorFlow Serving logs requests",
+        ),
+        (
             'model_config_list { config { name: "m" base_path: "/m" model_type: TENSORFLOW } '
             'config { name: "m" base_path: "/n" model_platform: "tensorflow" } }',
             "Illegal to list model m multiple times in config list",
@@ -217,10 +229,15 @@ def test_a_configuration_that_changes(models: Path, tmp_path: Path) -> None:
             "PollFilesystemAndReloadConfig failed to ReloadConfig: Cannot transition to requested",
         ),
         (" \n", "PollFilesystemAndReloadConfig failed to ReloadConfig: Cannot transition to requested"),
+        (
+            'model_config_list { config { name: "a" base_path: "/m" model_platform: "tensorflow" '
+            'logging_config { log_collector_config { type: "file" } } } }',
+            "PollFilesystemAndReloadConfig failed to ReloadConfig: No request-logger-creator provided. Model a",
+        ),
         ("model_config_list { config {", "Failed to read ModelServerConfig file: Invalid protobuf file: "),
         (None, "Failed to read ModelServerConfig file: {file}; No such file or directory"),
     ],
-    ids=["empty", "comments", "spaces", "half", "gone"],
+    ids=["empty", "comments", "spaces", "logging", "half", "gone"],
 )
 def test_a_configuration_in_motion_changes_nothing(
     models: Path, tmp_path: Path, content: str | None, logged: str

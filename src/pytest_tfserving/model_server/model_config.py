@@ -65,6 +65,12 @@ def models_of(proto: Message, served: Collection[str] = ()) -> tuple[ModelConfig
 
 def _model(proto: Message, served: Collection[str]) -> ModelConfig:
     _check_platform(proto, served)
+    if proto.HasField("logging_config"):
+        # The first sentence is TF Serving's.
+        raise invalid(
+            f"No request-logger-creator provided. Model {proto.name} has a logging_config, and neither this "
+            "server nor the stock binary of TensorFlow Serving logs requests"
+        )
     base_path = proto.base_path.removeprefix("file://")
     if not base_path.startswith("/") and "://" not in base_path:
         raise invalid(

@@ -35,6 +35,13 @@ if TYPE_CHECKING:
 
 _LOOK_S = 0.25
 _BACKLOG = 1024
+# The fields of a ConfigProto that matter to GPUs and to clusters only.
+_UNUSED_SESSION_FIELDS = frozenset(
+    {
+        *("gpu_options", "rpc_options", "cluster_def", "device_filters", "isolate_session_state"),
+        "share_cluster_devices_in_session",
+    }
+)
 # TF Serving's words for a changed configuration that it cannot use.
 _NOT_RELOADED = "PollFilesystemAndReloadConfig failed to ReloadConfig"
 _NO_TRANSITION = (
@@ -142,8 +149,15 @@ def _loader(flags: Flags, api: ProtoApi, metrics: Metrics) -> Loader:
 
 
 def _session_config(path: str) -> bytes:
-    config: bytes = read_text_proto(path, "tensorflow.ConfigProto").SerializeToString() if path else b""
-    return config
+    if not path:
+        return b""
+    config = read_text_proto(path, "tensorflow.ConfigProto")
+    unused = [field.name for field, _ in config.ListFields() if field.name in _UNUSED_SESSION_FIELDS]
+    if unused:
+        reason = "this server runs on the CPUs of one machine"
+        log("warning", f"{path}: without an effect, because {reason}: {', '.join(unused)}")
+    serialized: bytes = config.SerializeToString()
+    return serialized
 
 
 def _models(flags: Flags) -> tuple[ModelConfig, ...] | None:
