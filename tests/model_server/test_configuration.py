@@ -232,7 +232,7 @@ def test_a_configuration_that_changes(models: Path, tmp_path: Path) -> None:
         (
             'model_config_list { config { name: "a" base_path: "/m" model_platform: "tensorflow" '
             'logging_config { log_collector_config { type: "file" } } } }',
-            "PollFilesystemAndReloadConfig failed to ReloadConfig: No request-logger-creator provided. Model a",
+            "failed to ReloadConfig: No request-logger-creator provided. Model a has a logging_config",
         ),
         ("model_config_list { config {", "Failed to read ModelServerConfig file: Invalid protobuf file: "),
         (None, "Failed to read ModelServerConfig file: {file}; No such file or directory"),
