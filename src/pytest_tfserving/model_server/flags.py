@@ -1,4 +1,4 @@
-"""The flags of ``tensorflow_model_server``, and one of its own."""
+"""The flags of ``tensorflow_model_server``, and some of this server's own."""
 
 from __future__ import annotations
 
@@ -120,6 +120,11 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
     "REST": (
         Flag("rest_api_num_threads", _THREADS, "requests worked on at once"),
         Flag("rest_api_timeout_in_ms", 30000, "longest time a request may run"),
+        Flag(
+            "rest_api_idle_timeout_in_ms",
+            50000,
+            "longest wait for a client that sends nothing; 0 waits without end",
+        ),
         Flag("rest_api_enable_cors_support", False, "send CORS headers"),
         Flag("monitoring_config_file", "", "text file with a MonitoringConfig: metrics for Prometheus"),
     ),
@@ -186,6 +191,7 @@ class Flags(TypedDict):
     enable_signature_method_name_check: bool
     rest_api_num_threads: int
     rest_api_timeout_in_ms: int
+    rest_api_idle_timeout_in_ms: int
     rest_api_enable_cors_support: bool
     monitoring_config_file: str
     grpc_max_threads: int

@@ -200,14 +200,20 @@ class _Rest:
     """The listening REST API."""
 
     def __init__(
-        self, server: asyncio.Server, executor: ThreadPoolExecutor, connections: Connections
+        self,
+        server: asyncio.Server,
+        executor: ThreadPoolExecutor,
+        connections: Connections,
+        idle_timeout_s: float,
     ) -> None:
         self._server = server
         self._executor = executor
         self._connections = connections
+        self._closing_idle = asyncio.create_task(connections.close_idle(idle_timeout_s))
 
     async def stop(self) -> None:
         """Answer the requests so far, and close."""
+        self._closing_idle.cancel()
         self._server.close()
         await self._connections.drain()
         self._executor.shutdown()
@@ -216,6 +222,7 @@ class _Rest:
 def _rest_options(flags: Flags) -> RestOptions:
     return RestOptions(
         flags["rest_api_timeout_in_ms"],
+        flags["rest_api_idle_timeout_in_ms"],
         flags["rest_api_num_threads"],
         flags["rest_api_enable_cors_support"],
         _metrics_path(flags["monitoring_config_file"]),
@@ -234,7 +241,7 @@ async def _start_rest(
         lambda: HttpProtocol(api.handle, connections), sock=listener, backlog=_BACKLOG
     )
     log("info", f"Exporting HTTP/REST API at:localhost:{flags['rest_api_port']} ...")
-    return _Rest(server, executor, connections)
+    return _Rest(server, executor, connections, options.idle_timeout_ms / 1000)
 
 
 def _metrics_path(path: str) -> str:
