@@ -155,6 +155,13 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
 FLAGS = tuple(flag for group in GROUPS.values() for flag in group)
 
 
+_ABOUT_THE_LOG = (
+    "The log, on standard error, has one line for each event: what is loaded, unloaded and configured, with",
+    "names, folders and files, and what failed, with its reason. Requests are not logged; a traceback of an",
+    "unexpected error may quote a part of one. Characters that are not printable are escaped.",
+)
+
+
 class Flags(TypedDict):
     """The value of every flag."""
 
@@ -261,7 +268,7 @@ def usage() -> str:
         lines.append(f"{title}:")
         lines += [_described(flag) for flag in flags]
         lines.append("")
-    return "\n".join(lines[:-1])
+    return "\n".join([*lines, *_ABOUT_THE_LOG])
 
 
 def _described(flag: Flag) -> str:
