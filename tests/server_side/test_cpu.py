@@ -11,7 +11,7 @@ import pytest
 
 from harness import LONG_ENOUGH, RESULT, until
 from kubelet_container import CONTAINER_ID, PATHS, pod
-from messages import end, part, settled, tick
+from load_events import end, part, settled, tick
 from pytest_tfserving.deployment.deployment import Deployment
 from pytest_tfserving.experiments.experiment import Experiment, ServingOptions, Shape
 from pytest_tfserving.experiments.load_profile import LoadProfile

@@ -199,7 +199,7 @@ class LoadProfile:
         """Return the fields by name."""
         return cast("ProfileFields", asdict(self))
 
-    def with_overrides(self, overrides: Mapping[str, Any]) -> LoadProfile:
+    def with_overrides(self, overrides: Mapping[str, object]) -> LoadProfile:
         """Return the profile with some fields replaced; new users replace a rate, and a new rate users.
 
         Raises:
@@ -209,16 +209,17 @@ class LoadProfile:
         for name in overrides:
             if name not in valid:
                 raise ConfigurationError(f"a load profile has no {name!r}; {nearest(name, valid)}.")
-        return replace(self, **(_other_loop(self, overrides) | dict(overrides))) if overrides else self
+        changes: dict[str, Any] = {**_other_loop(self, overrides), **overrides}
+        return replace(self, **changes) if overrides else self
 
 
-def _other_loop(profile: LoadProfile, overrides: Mapping[str, Any]) -> dict[str, Any]:
+def _other_loop(profile: LoadProfile, overrides: Mapping[str, object]) -> dict[str, object]:
     """Return the fields of ``profile`` that are reset, because ``overrides`` contradict them."""
     if "rate" in overrides and "users" not in overrides:
-        given_way = {"users": 0, "think_time_s": 0.0, "pace_s": 0.0}
+        given_way: dict[str, object] = {"users": 0, "think_time_s": 0.0, "pace_s": 0.0}
     elif "users" in overrides and "rate" not in overrides:
         given_way = {"rate": 0.0}
-    elif "shape" in overrides and (highest := LoadShape.parse(overrides["shape"]).highest):
+    elif "shape" in overrides and (highest := LoadShape.parse(str(overrides["shape"])).highest):
         given_way = {"rate": highest} if profile.is_open else {"users": 0}
     else:
         return {}

@@ -9,12 +9,10 @@ import pytest
 from _misbehaving import CLIENT
 
 from harness import EXPERIMENTS
-from messages import end, leads, part, settled, tick
+from load_events import end, leads, part, settled, tick
 from pytest_tfserving.experiments.load_profile import LoadProfile
 from pytest_tfserving.load.generator.load_watch import LoadWatch
 from pytest_tfserving.load.result import Window
-from pytest_tfserving.load.run_record import MOST_STEPS, USERS, RunRecorder
-from pytest_tfserving.load.worker.lag_probe import LagProbe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -233,47 +231,4 @@ def test_a_stop_before_all_users_run_is_not_measured() -> None:
     assert late.loaded_until_s == 1.0
 
 
-def test_a_lag_is_noted_before_its_greenlet_has_woken_up_from_it() -> None:
-    now_s = 0.0
-    probe = LagProbe(lambda: now_s)
-    now_s = 3.02
-    probe.look()
-
-    ((began_s, ended_s, stood_ms),) = probe.take_stops()
-    assert (began_s, ended_s) == (0.0, 3.02)
-    assert stood_ms == pytest.approx(3000, abs=5)
-    probe.look()
-    assert probe.take_stops() == []
-
-
 # Kept
-
-
-def test_the_record_of_a_run_of_hours_is_bounded() -> None:
-    recorder = RunRecorder(USERS)
-    run_s = 10 * 3600
-    for half in range(1, 2 * run_s + 1):
-        for process in (0, 1):
-            recorder.add(part(half / 2, 3, process), asked=6)
-
-    record = recorder.record(run_s, lambda _: 6.0)
-
-    assert len(record.asked) <= MOST_STEPS
-    assert len(record.asked) * record.step_s == pytest.approx(run_s, abs=record.step_s)
-    assert set(record.reached) == {6}
-    assert set(record.processes) == {2}
-    assert sum(record.sent) * record.step_s == pytest.approx(2 * 10 * run_s, rel=1e-3)
-    assert recorder.users(run_s - 1) == 6
-
-
-def test_seconds_in_which_nobody_spoke_are_in_the_record() -> None:
-    recorder = RunRecorder(USERS)
-    for at_s in (0.5, 1.0, 1.5, 4.5, 5.0):
-        recorder.add(part(at_s, 2), asked=2)
-
-    record = recorder.record(5.0, lambda _: 2.0)
-
-    assert record.processes == (1, 1, 0, 0, 1)
-    assert record.asked == (2, 2, 2, 2, 2)
-    assert record.reached == (2, 2, 0, 0, 2)
-    assert sum(record.sent) == 50
