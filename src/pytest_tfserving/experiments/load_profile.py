@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from pytest_tfserving.errors import ConfigurationError, nearest
 from pytest_tfserving.experiments.arrivals import DISTRIBUTIONS
@@ -19,6 +19,28 @@ _MAY_BE_ZERO = {"users", "rate", "think_time_s", "pace_s", "seed", "grpc_channel
 _WHOLE = {"users", "seed", "max_in_flight", "grpc_channels"}
 _TOO_LARGE = 1e18
 _NO_NUMBERS = {"name", "shape", "arrivals", "early_stop"}
+
+
+class ProfileFields(TypedDict, total=False):
+    """Fields of a `LoadProfile` by name, as a result has them; results of older versions can lack some."""
+
+    name: str
+    run_time_s: float
+    users: int
+    spawn_rate: float
+    rate: float
+    arrivals: str
+    seed: int
+    max_in_flight: int
+    grpc_channels: int
+    shape: str
+    think_time_s: float
+    pace_s: float
+    request_timeout_s: float
+    max_failure_ratio: float
+    max_lag_ms: float
+    max_cpu_wait: float
+    early_stop: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +194,10 @@ class LoadProfile:
     def ramp_s(self) -> float:
         """Seconds until every user of a closed loop runs."""
         return 0.0 if self.users <= self.spawn_rate or not self.is_constant else self.users / self.spawn_rate
+
+    def as_fields(self) -> ProfileFields:
+        """Return the fields by name."""
+        return cast("ProfileFields", asdict(self))
 
     def with_overrides(self, overrides: Mapping[str, object]) -> LoadProfile:
         """Return the profile with some fields replaced; new users replace a rate, and a new rate users.

@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.report.formatting import (
     columns,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from _pytest.capture import CaptureManager
     from _pytest.terminal import TerminalReporter
 
+    from pytest_tfserving.deployment.load_messages import MergedTick
     from pytest_tfserving.report.schedule import Schedule
     from pytest_tfserving.report.schema import Document, ResultData, SearchData
     from pytest_tfserving.slo.metrics import Metric
@@ -93,11 +94,11 @@ class Progress:
             self._open = False
 
     @contextmanager
-    def load(self, experiment: str, run_time_s: float) -> Iterator[Callable[[dict[str, Any]], None]]:
+    def load(self, experiment: str, run_time_s: float) -> Iterator[Callable[[MergedTick], None]]:
         """Note that load is put on ``experiment``; give a function that shows one tick of the load."""
         has_begun = False
 
-        def show(tick: dict[str, Any]) -> None:
+        def show(tick: MergedTick) -> None:
             nonlocal has_begun
             p95 = "no answer yet" if tick["p95_ms"] is None else f"p95 {figure(tick['p95_ms'])} ms"
             users = f"{tick['users']} user{'' if tick['users'] == 1 else 's'}"
