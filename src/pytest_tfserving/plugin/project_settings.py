@@ -10,23 +10,23 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.plugin.options import OPTIONS, read_settings
+from pytest_tfserving.system.environment import changed_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from pytest_tfserving.plugin.options import Option
     from pytest_tfserving.settings import Settings
 
 # The package is imported already, too late for pytest to rewrite its assertions.
 _ARGUMENTS = ("--noconftest", "--assert=plain", "--capture=no", "-o", "required_plugins=", "-p", "tfserving")
-_NO_PLUGINS = "PYTEST_DISABLE_PLUGIN_AUTOLOAD"
+_NO_PLUGINS = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": None}
 
 
 def project_settings(given: Mapping[str, str]) -> Settings:
@@ -54,21 +54,8 @@ def _value(option: Option, text: str) -> object:
 
 def _config(options: Mapping[str, object]) -> pytest.Config:
     """Return pytest's configuration of the current folder with the values of ``options``."""
-    with _without_other_plugins():
+    with changed_environment(_NO_PLUGINS):
         return pytest.Config.fromdictargs(options, [*_ARGUMENTS])
-
-
-@contextmanager
-def _without_other_plugins() -> Iterator[None]:
-    before = os.environ.get(_NO_PLUGINS)
-    os.environ[_NO_PLUGINS] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[_NO_PLUGINS]
-        else:
-            os.environ[_NO_PLUGINS] = before
 
 
 def _in_addopts(config: pytest.Config) -> dict[str, object]:
