@@ -31,7 +31,12 @@ _ASKED_TOO_LATE = (
 
 @pytest.fixture(scope="session")
 def experiment(request: pytest.FixtureRequest) -> Experiment:
-    """Return the experiment of this test; tests are parametrised by the experiments file."""
+    """Return the experiment of this test; tests are parametrised by the experiments file.
+
+    Raises:
+        pytest.fail.Exception: for a test that was collected without an experiment, and if the parameter is
+            not an experiment of this plugin.
+    """
     with plain_failures():
         if not hasattr(request, "param"):
             raise ConfigurationError(_ASKED_TOO_LATE)
@@ -39,7 +44,11 @@ def experiment(request: pytest.FixtureRequest) -> Experiment:
 
 
 def _checked(experiment: object) -> Experiment:
-    """Return ``experiment`` if it is one of this plugin, not a value of someone else's fixture."""
+    """Return ``experiment`` if it is one of this plugin.
+
+    Raises:
+        ConfigurationError: for the value of someone else's fixture.
+    """
     from pytest_tfserving.experiments.experiment import Experiment
 
     if isinstance(experiment, Experiment):

@@ -184,8 +184,8 @@ class Option:
     name: str
     metavar: str
     help: str
-    parse: Callable[[str], Any] = parse_text
-    default: Any = None
+    parse: Callable[[str], object] = parse_text
+    default: object = None
     shown_default: str = ""
     repeatable: bool = False
     is_flag: bool = False
@@ -214,7 +214,7 @@ class Option:
         """The help text with the default at its end."""
         return f"{self.help} Default: {self.shown_default or self.default}"
 
-    def of_text(self, text: str) -> Any:
+    def of_text(self, text: str) -> object:
         """Return the option's value for a text.
 
         Raises:
@@ -225,7 +225,7 @@ class Option:
         except argparse.ArgumentTypeError as error:
             raise argparse.ArgumentTypeError(without_secrets(str(error))) from None
 
-    def of_ini(self, value: object) -> Any:
+    def of_ini(self, value: object) -> object:
         """Return the option's value for a value of an ini file, which is a text or a native value of TOML.
 
         Raises:
@@ -240,7 +240,11 @@ class Option:
         return [self.of_text(part) for part in itertools.chain.from_iterable(parts)]
 
     def _text(self, value: object) -> str:
-        """Return a native value as text, as on the command line."""
+        """Return a native value as text, as on the command line.
+
+        Raises:
+            argparse.ArgumentTypeError: for a list or a table, and for a number where only a text fits.
+        """
         only_text = self.parse in (parse_text, parse_image)
         if isinstance(value, str):
             return value
@@ -571,7 +575,7 @@ def resolve_profile(
     from pytest_tfserving.experiments.load_profile import find_profile
 
     profile = default
-    fields: dict[str, Any] = {}
+    fields: dict[str, object] = {}
     for source in reversed(sources):
         if source.profile is not None:
             profile, fields = find_profile(source.profile, dict(own_profiles)), {}
@@ -584,7 +588,7 @@ class _Files:
     """Files that options name, relative to where pytest was called, those of the ini file to the rootdir."""
 
     config: pytest.Config
-    cli: Mapping[str, Any]
+    cli: Mapping[str, object]
     values: Mapping[str, Any]
 
     def path(self, name: str) -> Path | None:
@@ -616,14 +620,14 @@ def _is_ci() -> bool:
     return os.environ.get("CI", "").lower() not in ("", "0", "false", "no")
 
 
-def _beaten(weaker: Mapping[str, Any], stronger: Mapping[str, Any]) -> dict[str, Any]:
+def _beaten(weaker: Mapping[str, object], stronger: Mapping[str, object]) -> dict[str, object]:
     """Return the remaining ``weaker`` fields: users give way to a rate, and a rate to users."""
     gives_way = {"users": {"rate"}, "rate": {"users", "think_time_s", "pace_s"}}
     gone = {name for given in stronger for name in gives_way.get(given, ())}
     return {name: value for name, value in weaker.items() if name not in gone}
 
 
-def _strongest(cli: Mapping[str, Any], ini: Mapping[str, Any]) -> dict[str, Any]:
+def _strongest(cli: Mapping[str, object], ini: Mapping[str, object]) -> dict[str, Any]:
     """Return each option's value: the command line's, else the ini file's, else the default."""
     return {
         option.name: next(
@@ -633,7 +637,7 @@ def _strongest(cli: Mapping[str, Any], ini: Mapping[str, Any]) -> dict[str, Any]
     }
 
 
-def _ini_value(config: pytest.Config, option: Option) -> Any:
+def _ini_value(config: pytest.Config, option: Option) -> object:
     value = _raw_ini(config, option.dest)
     is_taken_back = value in ("", []) and _is_overridden(config, option.dest)
     if value is None or is_taken_back:
@@ -654,7 +658,7 @@ def _allowed_contexts(config: pytest.Config) -> tuple[str, ...]:
     return tuple(stripped for each in listed if (stripped := each.strip()))
 
 
-def _raw_ini(config: pytest.Config, name: str) -> Any:
+def _raw_ini(config: pytest.Config, name: str) -> object:
     """Return a value of the ini file: a text, a list of texts, or since pytest 9 any value of TOML."""
     try:
         return config.getini(name)
@@ -696,7 +700,11 @@ def _noise_memory(cli: Mapping[str, Any], ini: Mapping[str, Any]) -> NoiseMemory
 
 
 def _check_prices(settings: Settings) -> None:
-    """Find out before the run that the price list cannot be read."""
+    """Check before the run that the price list can be read.
+
+    Raises:
+        pytest.UsageError: when it cannot be read.
+    """
     if settings.prices is None:
         return
     try:
@@ -706,7 +714,11 @@ def _check_prices(settings: Settings) -> None:
 
 
 def _check_writable(flag: str, path: Path | None) -> None:
-    """Check before the run that a file can be written."""
+    """Check before the run that a file can be written.
+
+    Raises:
+        pytest.UsageError: when it cannot be written.
+    """
     if path is None:
         return
     folder = next(parent for parent in path.parents if parent.exists())
@@ -719,6 +731,9 @@ def _check_conflicts(target: str, cli: Mapping[str, Any], ini: Mapping[str, Any]
     """Refuse an option that ``target`` does not use.
 
     An option in the ini file is ignored while the command line chooses another target.
+
+    Raises:
+        pytest.UsageError: for such an option, for an address that does not fit, and for users and a rate.
     """
     for name, targets in _TARGETS_OF.items():
         given = cli[name] if cli[name] is not None or cli["target"] else ini[name]
@@ -732,7 +747,7 @@ def _check_conflicts(target: str, cli: Mapping[str, Any], ini: Mapping[str, Any]
         _check_loop(given, spelt)
 
 
-def _check_loop(given: Mapping[str, Any], spelt: str) -> None:
+def _check_loop(given: Mapping[str, object], spelt: str) -> None:
     if given["rate"] is not None and given["users"] is not None:
         rate, users = spelt.format("rate"), spelt.format("users")
         raise pytest.UsageError(f"{rate} makes an open loop, {users} makes a closed one; drop one of them.")
