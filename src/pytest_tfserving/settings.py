@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,6 +26,29 @@ class LoadOverrides:
 
 
 @dataclass(frozen=True, slots=True)
+class Against:
+    """The baseline server that experiments are compared with.
+
+    Attributes:
+        kind: ``image``, ``server``, ``model``, ``url`` or ``experiment``: what differs from the candidate.
+        value: the baseline server's own value.
+    """
+
+    kind: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.value}"
+
+    def applied(self, settings: Settings) -> Settings:
+        """Return the settings of the baseline server."""
+        if self.kind not in ("image", "server", "url"):
+            return settings
+        values = {self.kind: self.value}
+        return replace(settings, **values)  # type: ignore[arg-type]  # fields with texts
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The options' values: from the command line, else the ini file, else the defaults.
 
@@ -38,6 +61,7 @@ class Settings:
     server: str
     url: str
     image: str
+    against: Against | None
     keep: str
     kubeconfig: Path | None
     contexts: tuple[str, ...]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.experiments.load_profile import LoadProfile
     from pytest_tfserving.plugin.session import PerfSession
     from pytest_tfserving.protocols.payload import Payload
+    from pytest_tfserving.settings import Against
 
 _MOST_FILES_KEPT = 4096
 # Two writes within a tick of a file system's clock, up to 2 s, leave the same times.
@@ -43,6 +44,8 @@ def identify(perf: PerfSession, experiment: Experiment, fixture: Callable[[str],
         found["namespace"] = namespace
     if own := experiment.home.standing_for("serving"):
         found["serving"] = own
+    if settings.against:
+        found["against"] = _baseline_server(settings.against, perf, experiment)
     if settings.locustfile:
         found["locustfile"] = _digest(settings.locustfile.read_bytes())
     return {**found, "payload": payload_digest(fixture("request_payload"))}
@@ -123,6 +126,15 @@ def _model(perf: PerfSession, experiment: Experiment, fixture: Callable[[str], A
         # The server may have loaded the new model or not.
         return f"{running.model.digest}, and then {now}"
     return now
+
+
+def _baseline_server(against: Against, perf: PerfSession, experiment: Experiment) -> dict[str, Any]:
+    """Return values that identify the baseline server."""
+    from pytest_tfserving.targets import target_of
+
+    served = target_of(against.applied(perf.settings)).served(experiment, perf.progress)
+    own = {"model": model_digest(Path(against.value))} if against.kind == "model" else {}
+    return {"named": str(against), **served, **own}
 
 
 def _files(folder: Path) -> Iterator[Path]:
