@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -31,6 +31,34 @@ class LoadOverrides:
 
 
 @dataclass(frozen=True, slots=True)
+class Against:
+    """The baseline server that experiments are compared with.
+
+    Attributes:
+        kind: ``image``, ``server``, ``model``, ``url`` or ``experiment``: what differs from the candidate.
+        value: the baseline server's own value.
+    """
+
+    kind: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.value}"
+
+    def applied(self, settings: Settings) -> Settings:
+        """Return the settings of the baseline server."""
+        match self.kind:
+            case "image":
+                return replace(settings, image=self.value)
+            case "server":
+                return replace(settings, server=self.value)
+            case "url":
+                return replace(settings, url=self.value)
+            case _:
+                return settings
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The options' values: from the command line, else the ini file, else the defaults.
 
@@ -39,6 +67,7 @@ class Settings:
         server: the program that target ``local`` starts; empty for the embedded server.
         url: the address of the model that target ``url`` loads; empty for other targets.
         image: the image that targets ``docker`` and ``kubernetes`` start.
+        against: the baseline server that experiments are compared with; None without one.
         keep: which deployments stay after their tests: ``never``, ``on-failure`` or ``always``.
         kubeconfig: the kubeconfig file; None for KUBECONFIG, else the one in the home folder.
         contexts: the contexts of the kubeconfig to deploy to; empty for the current context.
@@ -72,6 +101,7 @@ class Settings:
     server: str
     url: str
     image: str
+    against: Against | None
     keep: str
     kubeconfig: Path | None
     contexts: tuple[str, ...]

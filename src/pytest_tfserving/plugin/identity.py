@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.experiments.load_profile import LoadProfile
     from pytest_tfserving.plugin.session import PerfSession
     from pytest_tfserving.protocols.payload import Payload
+    from pytest_tfserving.settings import Against
     from pytest_tfserving.text.json_value import JsonObject
 
 _MOST_FILES_KEPT = 4096
@@ -46,6 +47,8 @@ def identify(perf: PerfSession, experiment: Experiment, request: pytest.FixtureR
         found["namespace"] = namespace
     if own := experiment.home.standing_for("serving"):
         found["serving"] = [*own]
+    if settings.against:
+        found["against"] = _baseline_server(settings.against, perf, experiment)
     if settings.locustfile:
         found["locustfile"] = _digest(settings.locustfile.read_bytes())
     return {**found, "payload": payload_digest(request.getfixturevalue("request_payload"))}
@@ -126,6 +129,15 @@ def _model(perf: PerfSession, experiment: Experiment, request: pytest.FixtureReq
         # The server may have loaded the new model or not.
         return f"{running.model.digest}, and then {now}"
     return now
+
+
+def _baseline_server(against: Against, perf: PerfSession, experiment: Experiment) -> JsonObject:
+    """Return values that identify the baseline server."""
+    from pytest_tfserving.targets import target_of
+
+    served = target_of(against.applied(perf.settings)).served(experiment, perf.progress)
+    own = {"model": model_digest(Path(against.value))} if against.kind == "model" else {}
+    return {"named": str(against), **served, **own}
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.experiments.experiment import Experiment
     from pytest_tfserving.experiments.load_profile import LoadProfile
     from pytest_tfserving.load.result import Result
-    from pytest_tfserving.measurement.measure import LoadRequest
+    from pytest_tfserving.measurement.prepared_load import LoadRequest
     from pytest_tfserving.measurement.search import SearchResult, Trial
     from pytest_tfserving.plugin.identity import Wanted
     from pytest_tfserving.protocols.payload import Payload
@@ -162,9 +162,10 @@ class Load:
         profile = self._profile(LoadOverrides(None, fields))
         perf = self._perf
         deployment: Deployment = self._request.getfixturevalue("serving")
+        alone = replace(deployment, against=None)
         with perf.turn(self._experiment.name):
             asked = self._asked(profile, slos)
-            result, interrupted = measure(deployment, asked, self._folder, perf.progress)
+            result, interrupted = measure(alone, asked, self._folder, perf.progress)
         perf.progress.close()
         if interrupted:
             raise KeyboardInterrupt
@@ -312,7 +313,7 @@ class Load:
                 self._perf.log.add_note(note)
 
     def _asked(self, profile: LoadProfile, slos: tuple[Slo, ...]) -> LoadRequest:
-        from pytest_tfserving.measurement.measure import LoadRequest
+        from pytest_tfserving.measurement.prepared_load import LoadRequest
 
         settings = self._perf.settings
         payload: Payload = self._request.getfixturevalue("request_payload")
@@ -333,8 +334,10 @@ class Load:
     def _slos_of(self, item: pytest.Item) -> tuple[Slo, ...]:
         """Return the SLOs of the experiment and of a test's marks."""
         from pytest_tfserving.plugin import marks, outcomes
+        from pytest_tfserving.plugin.against import with_changes
 
-        return outcomes.with_errors((*self._experiment.slo, *marks.slos(item)))
+        own = (*self._experiment.slo, *marks.slos(item))
+        return outcomes.with_errors(with_changes(own, self._perf.settings))
 
     def _watched(self) -> tuple[Slo, ...]:
         """Return the SLOs of the experiment and of all its tests: any of the tests may share this run."""

@@ -8,19 +8,19 @@ import os
 import re
 import unicodedata
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import pytest
 
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.experiments import TARGET_NAMES
-from pytest_tfserving.settings import ALLOWED_INI, DEFAULT_IMAGE, PREFIX, LoadOverrides, Settings
+from pytest_tfserving.settings import ALLOWED_INI, DEFAULT_IMAGE, PREFIX, Against, LoadOverrides, Settings
 from pytest_tfserving.statistics.noise_memory import NoiseMemory
 from pytest_tfserving.text.addresses import NOT_TAKEN, RIGHT_WAY, may_have_secrets, without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from pytest_tfserving.experiments.load_profile import LoadProfile
 
@@ -38,6 +38,14 @@ _TARGETS_OF = {
     "base": ("kubernetes",),
     "load-in-cluster": ("kubernetes",),
     "load-image": ("kubernetes",),
+}
+# The kinds of baseline servers, each with the targets that can run one.
+_AGAINST = {
+    "server": ("local",),
+    "image": ("docker", "kubernetes"),
+    "model": ("local", "docker"),
+    "url": ("url",),
+    "experiment": ("local", "docker", "kubernetes"),
 }
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h)?")
 _HOURS_OF_A_MONTH = 744
@@ -133,6 +141,15 @@ def parse_access(text: str) -> str:
             f"{text!r} is none of {', '.join(WAYS)}, nor an address as {EXAMPLE}."
         )
     return text
+
+
+def parse_against(text: str) -> Against:
+    """Return a baseline server, as ``server:PROGRAM``; other texts raise an ArgumentTypeError."""
+    kind, _, value = parse_text(text).partition(":")
+    if kind not in _AGAINST or not value.strip():
+        example = ", ".join(f"{each}:..." for each in _AGAINST)
+        raise argparse.ArgumentTypeError(f"{text!r} names no baseline server; write it as one of {example}.")
+    return Against(kind, parse_image(value) if kind == "image" else value)
 
 
 def parse_text(text: str) -> str:
@@ -281,6 +298,16 @@ OPTIONS = (
         "The image that targets `docker` and `kubernetes` start; a drop-in for tensorflow/serving.",
         parse_image,
         shown_default=DEFAULT_IMAGE,
+    ),
+    Option(
+        "against",
+        "KIND:VALUE",
+        "A baseline server that every experiment is compared with, in turn on the same cores: "
+        "`server:PROGRAM` (target `local`), `image:IMAGE` (`docker`, `kubernetes`), `model:DIR` (`local`, "
+        "`docker`), `url:URL` (`url`), or `experiment:NAME` (all but `url`).",
+        parse_against,
+        shown_default="none",
+        repeatable=True,
     ),
     Option(
         "keep",
@@ -530,6 +557,7 @@ def read_settings(config: pytest.Config) -> Settings:
         server=values["server"] or "",
         url=values["url"] or "",
         image=values["image"] or DEFAULT_IMAGE,
+        against=_against(values),
         keep=values["keep"],
         kubeconfig=path("kubeconfig"),
         contexts=tuple(values["context"] or ()),
@@ -699,6 +727,29 @@ def _noise_memory(cli: Mapping[str, Any], ini: Mapping[str, Any]) -> NoiseMemory
     return None
 
 
+def _against(values: Mapping[str, Any]) -> Against | None:
+    """Return the baseline server; None without one.
+
+    Raises:
+        pytest.UsageError: for several ones, and for one that does not fit the target.
+    """
+    flag, given, target = f"--{PREFIX}-against", values["against"] or [], values["target"]
+    if not given:
+        return None
+    if len(given) > 1:
+        both = " and ".join(map(str, given))
+        raise pytest.UsageError(f"{flag}: there is one baseline server at most, not {both}.")
+    against: Against = given[0]
+    if target not in _AGAINST[against.kind]:
+        valid = ", ".join(f"{kind}:..." for kind, targets in _AGAINST.items() if target in targets)
+        raise pytest.UsageError(f"{flag}: {against} does not go with target {target!r}; valid: {valid}.")
+    if against.kind == "url":
+        _check_url(against.value, flag)
+    if against.kind == "model" and not Path(against.value).is_dir():
+        raise pytest.UsageError(f"{flag}: there is no folder {against.value}.")
+    return against
+
+
 def _check_prices(settings: Settings) -> None:
     """Check before the run that the price list can be read.
 
@@ -753,7 +804,7 @@ def _check_loop(given: Mapping[str, object], spelt: str) -> None:
         raise pytest.UsageError(f"{rate} makes an open loop, {users} makes a closed one; drop one of them.")
 
 
-def _check_url(url: str | None) -> None:
+def _check_url(url: str | None, flag: str = f"--{PREFIX}-url") -> None:
     from pytest_tfserving.protocols import REST
     from pytest_tfserving.targets.url import parse_url
 
@@ -762,4 +813,4 @@ def _check_url(url: str | None) -> None:
     try:
         parse_url(url)
     except ConfigurationError as error:
-        raise pytest.UsageError(f"--tfserving-url: {error}") from None
+        raise pytest.UsageError(f"{flag}: {error}") from None

@@ -204,6 +204,27 @@ class RecordingData(TypedDict):
     slices: list[str]
 
 
+class ChangeData(TypedDict):
+    """The fields of a `Change`: fractions; None if not known."""
+
+    value: float
+    low: float | None
+    high: float | None
+    resolution: float | None
+
+
+class ComparisonData(TypedDict):
+    """The comparison with a baseline server, whose own run is the ``result``."""
+
+    against: str
+    slice_s: float
+    differences: Sequence[str]
+    changes: Mapping[str, ChangeData]
+    metrics: Metrics
+    distribution: Sequence[Sequence[float]]
+    result: RunData
+
+
 class RunData(TypedDict):
     """A run of load: the fields of a `Result`, with its latencies as a recording."""
 
@@ -242,6 +263,7 @@ class RunData(TypedDict):
     origin: NotRequired[Mapping[str, str]]
     identity: NotRequired[Mapping[str, object]]
     run_record: NotRequired[RunRecordData | None]
+    comparison: NotRequired[ComparisonData | None]
     warnings: NotRequired[Sequence[str]]
 
 
