@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_tfserving.report.cost import Pricing
+    from pytest_tfserving.slo.change_limit import ChangeLimit
     from pytest_tfserving.statistics.noise_memory import NoiseMemory
 
 PREFIX = "tfserving"
@@ -30,8 +31,8 @@ class Settings:
     """The options' values: from the command line, else the ini file, else the defaults.
 
     A field has the name of its option. A path or a noise memory is None, and a text is empty, if the option
-    is not given and has no default. ``cli_load`` and ``ini_load`` are the load that the options of both
-    places set.
+    is not given and has no default. ``compare`` is a path, or the name of a stored run. ``cli_load`` and
+    ``ini_load`` are the load that the options of both places set.
     """
 
     target: str
@@ -60,6 +61,10 @@ class Settings:
     json: Path | None
     html: Path | None
     markdown: Path | None
+    save: str
+    compare: str | Path
+    compare_fail: tuple[ChangeLimit, ...]
+    compare_force: bool
     prices: Path | None
     hours: float | None
     ui: str

@@ -23,6 +23,7 @@ _COMMANDS = {
     _SERVE: "run the embedded server, with tensorflow_model_server's flags; see serve --help",
     "export-model": "write a model of this package as a SavedModel",
     "report": "make reports from the JSON files of --tfserving-json",
+    "compare": "compare two stored runs of --tfserving-save: changes with intervals, and limits on them",
     "search": "find the largest load at which an experiment meets SLOs; arguments after -- go to pytest",
     "calibrate": "measure this machine's noise and which differences tests can detect; keep the result",
     "bake": "build an image that has a model in it and serves it",

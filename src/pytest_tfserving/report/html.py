@@ -12,7 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from pytest_tfserving.calibration.words import figures as calibration_lines
-from pytest_tfserving.report import card
+from pytest_tfserving.report import card, comparison_text
 from pytest_tfserving.report.formatting import (
     columns,
     curve_lines,
@@ -74,6 +74,8 @@ def html_text(document: Mapping[str, Any]) -> str:
         verdicts=[(str(verdict), counts[verdict]) for verdict in Verdict if counts[verdict]],
         why=why[:_MOST_REASONS],
         more=len(why) - _MOST_REASONS if len(why) > _MOST_REASONS else 0,
+        comparison=document["comparison"],
+        comparison_text=comparison_text,
         calibration=document["calibration"],
         calibrated=calibration_lines(document["calibration"]) if document["calibration"] else {},
         began=times[0] if times else "",

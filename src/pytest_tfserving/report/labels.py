@@ -92,15 +92,16 @@ def _identity(results: Sequence[Mapping[str, Any]]) -> list[str]:
 def _differing(values: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return, for each mapping, the values that differ between the mappings."""
     names = list(dict.fromkeys(name for each in values for name in each))
-    names = [name for name in names if len({_text(each.get(name)) for each in values}) > 1]
-    return [", ".join(f"{name} {_text(each.get(name))}" for name in names) for each in values]
+    names = [name for name in names if len({value_text(each.get(name)) for each in values}) > 1]
+    return [", ".join(f"{name} {value_text(each.get(name))}" for name in names) for each in values]
 
 
-def _text(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """Return a value of a configuration as text, digests with their first digits only."""
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, Mapping):
-        return " ".join(f"{name}={_text(each)}" for name, each in value.items())
+        return " ".join(f"{name}={value_text(each)}" for name, each in value.items())
     return "-" if value is None else _DIGEST.sub(r"\1", str(value))
 
 

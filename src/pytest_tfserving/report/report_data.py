@@ -48,7 +48,10 @@ def document_of(
     searches: Sequence[Mapping[str, Any]] = (),
     calibration: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return all that one pytest run measured, with the calibration of its machine if there is one."""
+    """Return all that one pytest run measured, with the calibration of its machine if there is one.
+
+    Its comparison with a stored run is None; who makes one sets it, because it is made from the document.
+    """
     results = [
         {
             **result_as_dict(entry.result),
@@ -65,7 +68,7 @@ def document_of(
     ]
     content = {"schema_version": SCHEMA_VERSION, "pytest_tfserving": __version__}
     parts = {"interrupted": interrupted, "results": results, "searches": list(searches)}
-    return priced({**content, **parts, "calibration": calibration}, pricing)
+    return priced({**content, **parts, "calibration": calibration, "comparison": None}, pricing)
 
 
 def priced(document: dict[str, Any], pricing: Pricing) -> dict[str, Any]:
@@ -94,6 +97,7 @@ def merged(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
         **documents[0],
         "interrupted": any(document["interrupted"] for document in documents),
         "searches": [search for document in documents for search in document["searches"]],
+        "comparison": next(filter(None, (document["comparison"] for document in documents)), None),
         "results": sorted(
             latest.values(), key=lambda result: place_of(result["configuration"], result["started_at"])
         ),
