@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import planted
-import stored
+import planted_results
+import stored_sessions
 from harness import EXPERIMENTS
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ def texts(project: Project, run: pytest.RunResult) -> dict[str, str]:
 
 
 def test_a_change_is_a_ratio_with_an_interval_and_the_smallest_that_could_be_seen(project: Project) -> None:
-    stored.saved(project, p50_ms=300.0)
-    stored.measure(project, p50_ms=330.0)
+    stored_sessions.saved(project, p50_ms=300.0)
+    stored_sessions.measure(project, p50_ms=330.0)
 
-    _, comparison = stored.comparison(project, "--tfserving-compare=main")
+    _, comparison = stored_sessions.comparison(project, "--tfserving-compare=main")
 
     (experiment,) = comparison["experiments"]
     p95 = next(each for each in experiment["changes"] if each["metric"] == "p95")
@@ -42,10 +42,10 @@ def test_a_change_is_a_ratio_with_an_interval_and_the_smallest_that_could_be_see
 
 
 def test_every_report_shows_it(project: Project) -> None:
-    stored.saved(project, p50_ms=300.0)
-    stored.measure(project, p50_ms=330.0)
+    stored_sessions.saved(project, p50_ms=300.0)
+    stored_sessions.measure(project, p50_ms=330.0)
 
-    run, _ = stored.comparison(project, "--tfserving-compare=main", *ALL_REPORTS)
+    run, _ = stored_sessions.comparison(project, "--tfserving-compare=main", *ALL_REPORTS)
 
     run.assert_outcomes(passed=1)
     shown = texts(project, run)
@@ -59,13 +59,13 @@ def test_every_report_shows_it(project: Project) -> None:
 
 @pytest.mark.parametrize("how", ["name", "last", "file", "results of --tfserving-json"])
 def test_the_run_is_named_in_each_way(project: Project, how: str) -> None:
-    stored.saved(project, "older", p50_ms=100.0)
-    stored.measure(project, p50_ms=300.0)
+    stored_sessions.saved(project, "older", p50_ms=100.0)
+    stored_sessions.measure(project, p50_ms=300.0)
     project.run("--tfserving-save=main", "--tfserving-json=main.json")
     path = next((project.pytester.path / ".tfserving").glob("*-main.json"))
     given = {"name": "main", "last": "last", "file": str(path), "results of --tfserving-json": "main.json"}
 
-    _, comparison = stored.comparison(project, f"--tfserving-compare={given[how]}")
+    _, comparison = stored_sessions.comparison(project, f"--tfserving-compare={given[how]}")
 
     assert comparison["base"].startswith("main")
     (experiment,) = comparison["experiments"]
@@ -75,11 +75,11 @@ def test_the_run_is_named_in_each_way(project: Project, how: str) -> None:
 def test_the_calibrations_scatter_widens_the_interval(project: Project) -> None:
     from pytest_tfserving.calibration.file import calibration_path, this_machine, write_calibration
 
-    stored.saved(project)
-    _, without = stored.comparison(project, "--tfserving-compare=main")
-    write_calibration(calibration_path(), {**planted.calibration(), "machine": this_machine()})
+    stored_sessions.saved(project)
+    _, without = stored_sessions.comparison(project, "--tfserving-compare=main")
+    write_calibration(calibration_path(), {**planted_results.calibration(), "machine": this_machine()})
 
-    _, comparison = stored.comparison(project, "--tfserving-compare=main")
+    _, comparison = stored_sessions.comparison(project, "--tfserving-compare=main")
 
     def width(found: dict[str, Any]) -> float:
         changes = found["experiments"][0]["changes"]
@@ -103,10 +103,10 @@ def test_the_calibrations_scatter_widens_the_interval(project: Project) -> None:
 def test_another_image_model_payload_or_load_is_not_compared(
     project: Project, name: str, value: Any, where: list[str], said: str
 ) -> None:
-    stored.saved(project)
-    stored.change(project, name, value, *where)
+    stored_sessions.saved(project)
+    stored_sessions.change(project, name, value, *where)
 
-    run, comparison = stored.comparison(project, "--tfserving-compare=main")
+    run, comparison = stored_sessions.comparison(project, "--tfserving-compare=main")
 
     (experiment,) = comparison["experiments"]
     assert experiment["changes"] == []
@@ -119,8 +119,8 @@ def test_another_image_model_payload_or_load_is_not_compared(
 
 @pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "workers"])
 def test_another_machine_is_refused_before_anything_runs(project: Project, workers: tuple[str, ...]) -> None:
-    stored.saved(project)
-    stored.change(project, "id", "another", "environment", "machine")
+    stored_sessions.saved(project)
+    stored_sessions.change(project, "id", "another", "environment", "machine")
 
     run = project.run("--tfserving-compare=main", *workers)
 
@@ -131,20 +131,20 @@ def test_another_machine_is_refused_before_anything_runs(project: Project, worke
 
 
 def test_an_experiment_that_the_stored_run_does_not_have_is_named(project: Project) -> None:
-    stored.saved(project)
+    stored_sessions.saved(project)
     project.write(EXPERIMENTS.replace("inter_op: 1", "inter_op: [1, 2]"))
 
-    run, comparison = stored.comparison(project, "--tfserving-compare=main")
+    run, comparison = stored_sessions.comparison(project, "--tfserving-compare=main")
 
     assert [bool(each["changes"]) for each in comparison["experiments"]] == [True, False]
     run.stdout.fnmatch_lines(["*interop2: not compared: the stored run does not have this experiment"])
 
 
 def test_a_run_without_valid_figures_is_not_compared(project: Project) -> None:
-    stored.saved(project, invalid="the load generator was the limit")
-    stored.measure(project)
+    stored_sessions.saved(project, invalid="the load generator was the limit")
+    stored_sessions.measure(project)
 
-    run, _ = stored.comparison(project, "--tfserving-compare=main")
+    run, _ = stored_sessions.comparison(project, "--tfserving-compare=main")
 
     run.stdout.fnmatch_lines(["*not compared: it had no valid figures then: INVALID"])
 

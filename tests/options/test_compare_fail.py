@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import stored
+import stored_sessions
 
 if TYPE_CHECKING:
     from harness import Project
 
 
 def test_a_change_that_is_proved_fails_the_session(project: Project) -> None:
-    stored.saved(project, p50_ms=300.0)
-    stored.measure(project, p50_ms=330.0)
+    stored_sessions.saved(project, p50_ms=300.0)
+    stored_sessions.measure(project, p50_ms=330.0)
 
     run = project.run("--tfserving-compare=main", "--tfserving-compare-fail=p95:5%", "--junit-xml=out.xml")
 
@@ -28,10 +28,10 @@ def test_a_change_that_is_proved_fails_the_session(project: Project) -> None:
 
 
 def test_a_change_within_the_limit_passes(project: Project) -> None:
-    stored.saved(project, p50_ms=300.0)
-    stored.measure(project, p50_ms=303.0)
+    stored_sessions.saved(project, p50_ms=300.0)
+    stored_sessions.measure(project, p50_ms=303.0)
 
-    run, comparison = stored.comparison(
+    run, comparison = stored_sessions.comparison(
         project, "--tfserving-compare=main", "--tfserving-compare-fail=p95:5%"
     )
 
@@ -45,10 +45,10 @@ def test_a_change_within_the_limit_passes(project: Project) -> None:
     ("inconclusive", "status"), [("warn", pytest.ExitCode.OK), ("fail", pytest.ExitCode.TESTS_FAILED)]
 )
 def test_what_cannot_be_told_is_inconclusive(project: Project, inconclusive: str, status: int) -> None:
-    stored.saved(project, rps=1.0, p50_ms=300.0)
-    stored.measure(project, rps=1.0, p50_ms=318.0)
+    stored_sessions.saved(project, rps=1.0, p50_ms=300.0)
+    stored_sessions.measure(project, rps=1.0, p50_ms=318.0)
 
-    run, comparison = stored.comparison(
+    run, comparison = stored_sessions.comparison(
         project,
         "--tfserving-compare=main",
         "--tfserving-compare-fail=p95:5%",
@@ -63,8 +63,8 @@ def test_what_cannot_be_told_is_inconclusive(project: Project, inconclusive: str
 
 
 def test_a_rate_is_worse_when_it_falls(project: Project) -> None:
-    stored.saved(project, rps=100.0)
-    stored.measure(project, rps=80.0)
+    stored_sessions.saved(project, rps=100.0)
+    stored_sessions.measure(project, rps=80.0)
 
     run = project.run(
         "--tfserving-compare=main", "--tfserving-compare-fail=rps:3%", "--tfserving-compare-fail=p95:5%"
@@ -75,8 +75,8 @@ def test_a_rate_is_worse_when_it_falls(project: Project) -> None:
 
 
 def test_errors_are_limited_by_their_difference(project: Project) -> None:
-    stored.saved(project, errors={})
-    stored.measure(
+    stored_sessions.saved(project, errors={})
+    stored_sessions.measure(
         project,
         errors={"HTTP 500": 400},
         intervals={"error_rate": (0.045, 0.056)},
@@ -92,8 +92,8 @@ def test_errors_are_limited_by_their_difference(project: Project) -> None:
 
 
 def test_a_refused_comparison_never_passes(project: Project) -> None:
-    stored.saved(project)
-    stored.change(project, "model", "0" * 64, "identity")
+    stored_sessions.saved(project)
+    stored_sessions.change(project, "model", "0" * 64, "identity")
 
     run = project.run("--tfserving-compare=main", "--tfserving-compare-fail=p95:5%")
 
@@ -102,8 +102,8 @@ def test_a_refused_comparison_never_passes(project: Project) -> None:
 
 
 def test_nothing_to_compare_never_passes(project: Project) -> None:
-    stored.saved(project)
-    stored.change(project, "experiment", "another")
+    stored_sessions.saved(project)
+    stored_sessions.change(project, "experiment", "another")
 
     run = project.run("--tfserving-compare=main", "--tfserving-compare-fail=p95:5%")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import stored
+import stored_sessions
 
 if TYPE_CHECKING:
     from harness import Project
@@ -15,10 +15,10 @@ SAID = "machine id was another, is "
 
 
 def test_it_compares_and_every_report_says_so(project: Project) -> None:
-    stored.saved(project)
-    stored.change(project, "id", "another", "environment", "machine")
+    stored_sessions.saved(project)
+    stored_sessions.change(project, "id", "another", "environment", "machine")
 
-    run, comparison = stored.comparison(
+    run, comparison = stored_sessions.comparison(
         project,
         "--tfserving-compare=main",
         "--tfserving-compare-force",

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import planted
-import stored
+import planted_results
+import stored_sessions
 from pytest_tfserving.measurement.environment import this_machine
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def test_a_session_is_kept_with_its_machine_commit_and_date(project: Project) -> None:
-    content = stored.saved(project, "before-upgrade")
+    content = stored_sessions.saved(project, "before-upgrade")
 
     (result,) = content["results"]
     assert content["stored_version"] == 1
@@ -30,7 +30,7 @@ def test_a_session_is_kept_with_its_machine_commit_and_date(project: Project) ->
 
 
 def test_each_session_has_a_file_of_its_own_and_the_terminal_names_it(project: Project) -> None:
-    stored.measure(project)
+    stored_sessions.measure(project)
 
     runs = [project.run("--tfserving-save=main") for _ in range(2)]
 
@@ -42,11 +42,11 @@ def test_each_session_has_a_file_of_its_own_and_the_terminal_names_it(project: P
 def test_the_scatter_between_runs_is_kept_if_the_machine_is_calibrated(project: Project) -> None:
     from pytest_tfserving.calibration.file import calibration_path, this_machine, write_calibration
 
-    write_calibration(calibration_path(), {**planted.calibration(), "machine": this_machine()})
+    write_calibration(calibration_path(), {**planted_results.calibration(), "machine": this_machine()})
 
-    content = stored.saved(project)
+    content = stored_sessions.saved(project)
 
-    assert content["scatter"]["measured_at"] == planted.calibration()["measured_at"]
+    assert content["scatter"]["measured_at"] == planted_results.calibration()["measured_at"]
     assert content["scatter"]["wall"]["level_sd"] == 0.1
 
 
@@ -67,7 +67,7 @@ def test_a_session_without_results_keeps_nothing(project: Project) -> None:
 
 
 def test_workers_are_one_session(project: Project) -> None:
-    planted.in_every_process(project.pytester, project.monkeypatch)
+    planted_results.in_every_process(project.pytester, project.monkeypatch)
 
     project.run("-n", "2", "--tfserving-save=main").assert_outcomes(passed=1)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import planted
+import planted_results
 from pytest_tfserving.measurement.environment import this_machine
+from pytest_tfserving.report.stored_runs import stored_form
 
 if TYPE_CHECKING:
     import pytest
@@ -15,13 +16,19 @@ if TYPE_CHECKING:
     from pytest_tfserving.experiments.load_profile import LoadProfile
 
 
+def content(name: str = "main", **figures: Any) -> dict[str, Any]:
+    """Return a stored run with a planted result."""
+    document = planted_results.document(planted_results.entry(planted_results.result(**figures)))
+    return stored_form(document, name, "2026-03-01T10:30:00+00:00", None)
+
+
 def measure(project: Project, **figures: Any) -> None:
-    """Let each run of load have these arguments of `planted.result`, on this machine."""
+    """Let each run of load have these arguments of `planted_results.result`, on this machine."""
 
     def special(_: LoadProfile) -> dict[str, Any]:
         return {"environment": {"machine": this_machine(), "commit": "0123abc"}, **figures}
 
-    planted.instead_of_load(project, special)
+    planted_results.instead_of_load(project, special)
 
 
 def saved(project: Project, name: str = "main", **figures: Any) -> dict[str, Any]:

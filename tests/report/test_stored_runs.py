@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import json
 import random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from _mutations import is_one_sentence, mutated_json
 
-import planted
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.report.stored_runs import StoredRuns, read_stored, stored_form
+from pytest_tfserving.report.stored_runs import StoredRuns, read_stored
+from stored_sessions import content
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-def content(name: str = "main", **figures: Any) -> dict[str, Any]:
-    """Return a stored run."""
-    document = planted.document(planted.entry(planted.result(**figures)))
-    return stored_form(document, name, "2026-03-01T10:30:00+00:00", None)
 
 
 def test_what_is_saved_is_read_again(tmp_path: Path) -> None:

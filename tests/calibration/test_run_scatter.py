@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import pytest
 
-import planted
+import planted_results
 from pytest_tfserving.calibration.run_scatter import RunScatter
 from pytest_tfserving.slo.metrics import metric_of
 
@@ -15,8 +15,8 @@ GATE = {"run_time_s": 8.0, "runs": [{"p95_ms": 10 * 1.5**at, "rps": 100.0} for a
 
 
 def test_runs_that_scatter_more_than_the_wander_explains_add_to_it() -> None:
-    plain = RunScatter.of({**planted.calibration(), "gate": None})
-    scatter = RunScatter.of({**planted.calibration(), "gate": GATE})
+    plain = RunScatter.of({**planted_results.calibration(), "gate": None})
+    scatter = RunScatter.of({**planted_results.calibration(), "gate": GATE})
 
     (explained, none), (same, beyond) = plain.sds(metric_of("p95"), 8), scatter.sds(metric_of("p95"), 8)
     assert none == 0
@@ -26,7 +26,7 @@ def test_runs_that_scatter_more_than_the_wander_explains_add_to_it() -> None:
 
 
 def test_each_metric_has_its_own() -> None:
-    scatter = RunScatter.of(planted.calibration())
+    scatter = RunScatter.of(planted_results.calibration())
 
     sds = {name: scatter.sds(metric_of(name), 60)[0] for name in ("rps", "mean", "p95", "efficiency")}
     assert sds["rps"] == sds["mean"] < sds["p95"]
@@ -35,6 +35,6 @@ def test_each_metric_has_its_own() -> None:
 
 
 def test_it_is_kept_as_plain_values() -> None:
-    scatter = RunScatter.of(planted.calibration())
+    scatter = RunScatter.of(planted_results.calibration())
 
     assert RunScatter.from_dict(asdict(scatter)) == scatter

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_tfserving.cli import main
 from pytest_tfserving.report.stored_runs import StoredRuns
-from test_stored_runs import content
+from stored_sessions import content
 
 if TYPE_CHECKING:
     from pathlib import Path
