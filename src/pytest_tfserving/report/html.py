@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.slo.metrics import Metric
 
-_ASSETS = Path(__file__).with_name("assets")
+ASSETS = Path(__file__).with_name("assets")
 _MOST_REASONS = 5
 # Characters that could end a script element, or a line of one.
 _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
@@ -57,7 +57,7 @@ def html_text(document: Mapping[str, Any]) -> str:
     document = finite(document)
     results = document["results"]
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_ASSETS), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.FileSystemLoader(ASSETS), autoescape=True, undefined=jinja2.StrictUndefined
     )
     counts = Counter(result["verdict"] for result in results)
     why = _why(results)
@@ -93,11 +93,11 @@ def html_text(document: Mapping[str, Any]) -> str:
         reasons=reasons,
         usd=usd,
         roles=roles,
-        data=Markup(json.dumps(_without_recordings(document), separators=(",", ":")).translate(_ESCAPES)),  # noqa: S704
-        css=_asset("report.css"),
-        d3=_asset("d3.min.js"),
-        plot=_asset("plot.min.js"),
-        script=_asset("report.js"),
+        data=script_data(_without_recordings(document)),
+        css=asset("report.css"),
+        d3=asset("d3.min.js"),
+        plot=asset("plot.min.js"),
+        script=asset("report.js"),
     )
 
 
@@ -120,8 +120,14 @@ def _without_recordings(document: Mapping[str, Any]) -> dict[str, Any]:
     return {**document, "results": results}
 
 
-def _asset(name: str) -> Markup:
-    return Markup((_ASSETS / name).read_text(encoding="utf-8"))  # noqa: S704 - our own files
+def script_data(value: Any) -> Markup:
+    """Return a JSON value for a script element."""
+    return Markup(json.dumps(finite(value), separators=(",", ":")).translate(_ESCAPES))  # noqa: S704 - escaped
+
+
+def asset(name: str) -> Markup:
+    """Return the text of a file for a page."""
+    return Markup((ASSETS / name).read_text(encoding="utf-8"))  # noqa: S704 - our own files
 
 
 def _cells(result: Mapping[str, Any]) -> list[Cell]:

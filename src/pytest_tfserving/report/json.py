@@ -32,7 +32,7 @@ NOT_WRITTEN = frozenset({"latencies", "slice_s", "slices", "tracebacks", "slos",
 MOST_RECORDED = 10_000
 
 
-def json_text(content: dict[str, Any]) -> str:
+def json_text(content: dict[str, Any] | list[Any]) -> str:
     """Return ``content`` as JSON text, with null for unknown numbers."""
     return json.dumps(finite(content), indent=2, allow_nan=False) + "\n"
 
