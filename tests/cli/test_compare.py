@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -68,14 +68,10 @@ def test_it_writes_reports_that_can_be_made_again(folder: Path) -> None:
     assert '<h2 id="comparison">' in (folder / "out.html").read_text(encoding="utf-8")
 
 
-def changed(made: dict[str, Any], name: str, value: Any, part: str) -> dict[str, Any]:
-    made["results"][0].setdefault(part, {})[name] = value
-    return made
-
-
 def test_it_refuses_other_images_unless_forced(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    runs = StoredRuns(folder / ".tfserving")
-    runs.save(changed(content("other"), "server", "sha256:1", "identity"))
+    other = content("other")
+    other["results"][0]["identity"] = {"server": "sha256:1"}
+    StoredRuns(folder / ".tfserving").save(other)
 
     assert main(["compare", "fast", "other", "--fail=p95:5%"]) == 1
     assert (

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
     from harness import Project
     from pytest_tfserving.experiments.load_profile import LoadProfile
+    from pytest_tfserving.report.schema import StoredRun
 
 
-def content(name: str = "main", **figures: Any) -> dict[str, Any]:
+def content(name: str = "main", **figures: Any) -> StoredRun:
     """Return a stored run with a planted result."""
     document = planted_results.document(planted_results.entry(planted_results.result(**figures)))
     return stored_form(document, name, "2026-03-01T10:30:00+00:00", None)

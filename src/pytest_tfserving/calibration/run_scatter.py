@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,8 +12,9 @@ from pytest_tfserving.calibration.wander import P95_NOISE, Wander
 from pytest_tfserving.slo.metrics import Source, percentile_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
+    from pytest_tfserving.calibration.content import Measurements, ScatterData, WanderData, WanderFigures
     from pytest_tfserving.slo.metrics import Metric
 
 # Fewer runs say little about how runs scatter.
@@ -39,19 +40,29 @@ class RunScatter:
     measured_at: str
 
     @classmethod
-    def of(cls, calibration: Mapping[str, Any]) -> RunScatter:
+    def of(cls, calibration: Measurements) -> RunScatter:
         """Return the scatter that a calibration has measured."""
         core = calibration["cores"][-1]
-        wall, cpu = _wander(core["wall"]), _wander(core["cpu"])
-        gate = calibration.get("gate") or {"runs": [], "run_time_s": 1.0}
-        latency_sd = _beyond(_scatter(gate, "p95_ms"), wall.mean_sd(gate["run_time_s"], P95_NOISE))
-        rate_sd = _beyond(_scatter(gate, "rps"), wall.mean_sd(gate["run_time_s"]))
+        wall, cpu, gate = _wander(core["wall"]), _wander(core["cpu"]), calibration["gate"]
+        latency_sd = rate_sd = 0.0
+        if gate:
+            length_s, runs = gate["run_time_s"], gate["runs"]
+            latency_sd = _beyond(
+                _scatter([run.get("p95_ms") for run in runs]), wall.mean_sd(length_s, P95_NOISE)
+            )
+            rate_sd = _beyond(_scatter([run.get("rps") for run in runs]), wall.mean_sd(length_s))
         return cls(wall, cpu, latency_sd, rate_sd, calibration["measured_at"])
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> RunScatter:
-        """Return the scatter that was written as ``values``, as `dataclasses.asdict` does."""
-        return cls(**{**values, "wall": _wander(values["wall"]), "cpu": _wander(values["cpu"])})
+    def from_data(cls, values: ScatterData) -> RunScatter:
+        """Return the scatter that was written as ``values``."""
+        return cls(
+            _wander(values["wall"]),
+            _wander(values["cpu"]),
+            values["latency_sd"],
+            values["rate_sd"],
+            values["measured_at"],
+        )
 
     def sds(self, metric: Metric, length_s: float) -> tuple[float, float]:
         """Return the standard deviations of a metric's logarithm: within runs of ``length_s``, and between.
@@ -67,13 +78,19 @@ class RunScatter:
         return self.wall.mean_sd(length_s), self.latency_sd if metric.is_in_ms else self.rate_sd
 
 
-def _wander(values: Mapping[str, float]) -> Wander:
-    return Wander(**{part.name: float(values[part.name]) for part in fields(Wander)})
+def _wander(values: WanderFigures | WanderData) -> Wander:
+    return Wander(
+        scatter=values["scatter"],
+        level_sd=values["level_sd"],
+        noise_sd=values["noise_sd"],
+        memory_s=values["memory_s"],
+        memory_high_s=values["memory_high_s"],
+    )
 
 
-def _scatter(gate: Mapping[str, Any], figure: str) -> float:
-    """Return the standard deviation of a figure's logarithm between the runs of the gate."""
-    values = [run[figure] for run in gate["runs"] if run.get(figure)]
+def _scatter(figures: Sequence[float | None]) -> float:
+    """Return the standard deviation of a figure's logarithm between runs; 0 if there are too few."""
+    values = [each for each in figures if each]
     return float(np.log(values).std(ddof=1)) if len(values) >= _FEWEST_RUNS else 0.0
 
 

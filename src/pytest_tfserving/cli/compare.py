@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.plugin.options import parse_alpha, parse_change_limit
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
 
     from pytest_tfserving.report.comparison import Base
+    from pytest_tfserving.report.schema import ComparisonData, StoredRun
 
 _FAILING = ("FAIL", "NOT JUDGED")
 
@@ -88,16 +88,16 @@ def run(options: argparse.Namespace) -> int:
     return 1 if _fails(options, comparison) else 0
 
 
-def _base(before: Mapping[str, Any], now: Mapping[str, Any], options: argparse.Namespace) -> Base:
+def _base(before: StoredRun, now: StoredRun, options: argparse.Namespace) -> Base:
     from pytest_tfserving.calibration.run_scatter import RunScatter
     from pytest_tfserving.report.comparison import Base
 
     known = now["scatter"] or before["scatter"]
     why = "neither run was saved on a calibrated machine; run pytest-tfserving calibrate"
-    return Base(before, RunScatter.from_dict(known) if known else None, why, options.force, "--force")
+    return Base(before, RunScatter.from_data(known) if known else None, why, options.force, "--force")
 
 
-def _write(options: argparse.Namespace, comparison: Mapping[str, Any]) -> None:
+def _write(options: argparse.Namespace, comparison: ComparisonData) -> None:
     from pytest_tfserving.report.cost import E2, STUDY_HOURS, Pricing
     from pytest_tfserving.report.report_data import document_of
     from pytest_tfserving.report.writer import write_reports
@@ -113,6 +113,6 @@ def _write(options: argparse.Namespace, comparison: Mapping[str, Any]) -> None:
         print(f"results: {path}")
 
 
-def _fails(options: argparse.Namespace, comparison: Mapping[str, Any]) -> bool:
+def _fails(options: argparse.Namespace, comparison: ComparisonData) -> bool:
     verdicts = [limit["verdict"] for limit in comparison["limits"]]
     return bool(options.fail) and (not verdicts or any(verdict in _FAILING for verdict in verdicts))

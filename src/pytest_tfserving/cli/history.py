@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.cli.compare import add_folder, folder_of
 from pytest_tfserving.errors import ConfigurationError, nearest
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_tfserving.report.history import Series
+    from pytest_tfserving.report.schema import StoredRun
     from pytest_tfserving.slo.metrics import Metric
 
 _PAGE = Path("history.html")
@@ -59,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _stored(folder: Path) -> list[dict[str, Any]]:
+def _stored(folder: Path) -> list[StoredRun]:
     """Return the stored runs in a folder, the oldest first; report files that cannot be read.
 
     Raises:
@@ -80,24 +81,24 @@ def _stored(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
-def _matching(runs: Sequence[dict[str, Any]], pattern: str) -> list[dict[str, Any]]:
+def _matching(runs: Sequence[StoredRun], pattern: str) -> list[StoredRun]:
     """Return the runs with only those results whose experiment matches.
 
     Raises:
         ConfigurationError: when no experiment matches.
     """
-    found = [
-        {**stored, "results": results}
-        for stored in runs
-        if (results := [each for each in stored["results"] if fnmatchcase(each["experiment"], pattern)])
-    ]
+    found: list[StoredRun] = []
+    for stored in runs:
+        results = [each for each in stored["results"] if fnmatchcase(each["experiment"], pattern)]
+        if results:
+            found.append({**stored, "results": results})
     if not found:
         names = sorted({each["experiment"] for stored in runs for each in stored["results"]})
         raise ConfigurationError(f"no experiment {pattern!r}; {nearest(pattern, names)}.")
     return found
 
 
-def _series(runs: Sequence[dict[str, Any]], metrics: Sequence[Metric]) -> list[Series]:
+def _series(runs: Sequence[StoredRun], metrics: Sequence[Metric]) -> list[Series]:
     from pytest_tfserving.report.history import series_of
 
     found = [series for metric in metrics for series in series_of(runs, metric)]
@@ -119,7 +120,7 @@ def _write_page(series: Sequence[Series], path: Path) -> None:
     print(path)
 
 
-def _exported(form: str, runs: Sequence[dict[str, Any]], metrics: Sequence[Metric]) -> str:
+def _exported(form: str, runs: Sequence[StoredRun], metrics: Sequence[Metric]) -> str:
     from pytest_tfserving.report import history_export
 
     if form == _CSV:

@@ -5,17 +5,19 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from pytest_tfserving.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from pytest_tfserving.calibration.content import ScatterData
     from pytest_tfserving.calibration.run_scatter import RunScatter
     from pytest_tfserving.load.result import Result
     from pytest_tfserving.plugin.session import PerfSession
     from pytest_tfserving.report.comparison import Base
+    from pytest_tfserving.report.schema import ComparisonData, Document
 
 
 def base_of(perf: PerfSession) -> Base | None:
@@ -53,7 +55,7 @@ def check_base(perf: PerfSession) -> None:
         raise pytest.UsageError(f"--tfserving-compare: {error}") from None
 
 
-def document(perf: PerfSession, *, interrupted: bool) -> dict[str, Any]:
+def document(perf: PerfSession, *, interrupted: bool) -> Document:
     """Return all that the session has measured so far, with its comparison if an option asks for one."""
     from pytest_tfserving.report.report_data import document_of
 
@@ -67,7 +69,7 @@ def document(perf: PerfSession, *, interrupted: bool) -> dict[str, Any]:
     return {**made, "comparison": _comparison(perf, made)}
 
 
-def _comparison(perf: PerfSession, made: dict[str, Any]) -> dict[str, Any] | None:
+def _comparison(perf: PerfSession, made: Document) -> ComparisonData | None:
     if not (made["results"] and (base := perf.base)):
         return None
     from pytest_tfserving.report.comparison import compare
@@ -91,13 +93,13 @@ def changes(perf: PerfSession, result: Result) -> dict[str, str]:
     return property_texts(kept({**values, "label": result.experiment, "verdict": "no verdict"}), base)
 
 
-def save(perf: PerfSession, made: dict[str, Any]) -> Path:
+def save(perf: PerfSession, made: Document) -> Path:
     """Keep the results of a document under the name that an option gives; return the path."""
     from pytest_tfserving.report.stored_runs import stored_form
 
     scatter, _ = _scatter(perf)
     saved_at = datetime.now(UTC).isoformat(timespec="seconds")
-    known = asdict(scatter) if scatter else None
+    known = cast("ScatterData", asdict(scatter)) if scatter else None
     return perf.stored_runs.save(stored_form(made, perf.settings.save, saved_at, known))
 
 

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass, replace
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from pytest_tfserving.report.formatting import change_text, change_with_interval
 from pytest_tfserving.report.labels import value_text
@@ -18,10 +18,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_tfserving.calibration.run_scatter import RunScatter
+    from pytest_tfserving.report.schema import (
+        ChangeData,
+        ComparedData,
+        ComparisonData,
+        LimitData,
+        StoredResult,
+        StoredRun,
+    )
     from pytest_tfserving.slo.change_limit import ChangeLimit
     from pytest_tfserving.slo.metrics import Metric
 
-    Result = Mapping[str, Any]
+    # What a result was measured on or with, by name.
+    _Facts = Mapping[str, object]
+
 
 WORSE, BETTER, UNCLEAR = "worse", "better", "cannot be told apart"
 # Facts of a machine whose difference makes it another machine.
@@ -41,7 +51,7 @@ class Base:
         force_option: the option that sets ``force``.
     """
 
-    stored: Mapping[str, Any]
+    stored: StoredRun
     scatter: RunScatter | None
     why_no_scatter: str
     force: bool = False
@@ -67,8 +77,8 @@ class Pair:
         force_option: the option that compares nevertheless; empty if it is given.
     """
 
-    now: Result
-    before: Result | None
+    now: StoredResult
+    before: StoredResult | None
     differences: tuple[str, ...]
     force_option: str
 
@@ -87,8 +97,8 @@ class Pair:
 
 
 def compare(
-    results: Sequence[Result], base: Base, limits: Sequence[ChangeLimit], alpha: float
-) -> dict[str, Any]:
+    results: Sequence[StoredResult], base: Base, limits: Sequence[ChangeLimit], alpha: float
+) -> ComparisonData:
     """Return the comparison of results with a stored run as plain values.
 
     Args:
@@ -109,7 +119,7 @@ def compare(
     }
 
 
-def pair_of(result: Result, base: Base) -> Pair:
+def pair_of(result: StoredResult, base: Base) -> Pair:
     """Return a result with the result of the stored run that is nearest to it."""
     same = [each for each in base.stored["results"] if _key(each) == _key(result)]
     found = [(tuple(_differences(each, result)), each) for each in same]
@@ -132,7 +142,7 @@ def changes_of(pair: Pair, base: Base) -> Iterator[tuple[Metric, Change]]:
             yield metric, change
 
 
-def property_texts(result: Result, base: Base) -> dict[str, str]:
+def property_texts(result: StoredResult, base: Base) -> dict[str, str]:
     """Return the change of each metric in words, by the metric's key; ``base`` if nothing is compared."""
     pair = pair_of(result, base)
     if pair.refused:
@@ -145,11 +155,11 @@ def property_texts(result: Result, base: Base) -> dict[str, str]:
     return {"base": f"{base.title}{forced}", **texts}
 
 
-def _key(result: Result) -> tuple[str, ...]:
+def _key(result: StoredResult) -> tuple[str, ...]:
     return result["experiment"], json.dumps(result.get("origin") or {}, sort_keys=True)
 
 
-def _differences(before: Result, now: Result) -> Iterator[str]:
+def _differences(before: StoredResult, now: StoredResult) -> Iterator[str]:
     """Yield what forbids to compare two results, as parts of a sentence."""
     old_machine, new_machine = _machine(before), _machine(now)
     for name in _differing_facts(old_machine, new_machine):
@@ -163,33 +173,32 @@ def _differences(before: Result, now: Result) -> Iterator[str]:
                 yield _was(what, name, old, new)
 
 
-def _was(what: str, name: str, old: Result, new: Result) -> str:
+def _was(what: str, name: str, old: _Facts, new: _Facts) -> str:
     said = f"{what} {_WORDS.get(name, name)}".strip()
     return f"{said} was {value_text(old.get(name))}, is {value_text(new.get(name))}"
 
 
-def _load(result: Result) -> Result:
+def _load(result: StoredResult) -> _Facts:
     """Return the load profile without its name."""
     return {**result["profile"], "name": None}
 
 
-def _served(result: Result) -> Result:
+def _served(result: StoredResult) -> _Facts:
     """Return what was served and what was sent."""
     return {"target": result["target"], **(result.get("identity") or {})}
 
 
-def _machine(result: Result) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = result["environment"].get("machine") or {}
-    return found
+def _machine(result: StoredResult) -> _Facts:
+    return cast("_Facts", result["environment"].get("machine") or {})
 
 
-def _differing_facts(old: Result, new: Result) -> list[str]:
+def _differing_facts(old: _Facts, new: _Facts) -> list[str]:
     """Return the names of known facts in which two machines differ."""
     known = [name for name in _MACHINE if None not in (old.get(name), new.get(name))]
     return [name for name in known if old[name] != new[name]]
 
 
-def machine_difference(stored: Mapping[str, Any], machine: Mapping[str, Any]) -> str:
+def machine_difference(stored: StoredRun, machine: Mapping[str, object]) -> str:
     """Return why no result of a stored run is of a machine, as a part of a sentence; empty if one is."""
     differing = [(_machine(each), _differing_facts(_machine(each), machine)) for each in stored["results"]]
     if not all(names for _, names in differing):
@@ -207,7 +216,7 @@ def _change(pair: Pair, base: Base, metric: Metric) -> Change | None:
     return difference(before, now) if metric.name == "errors" else relative_change(before, now)
 
 
-def _figure(result: Result, metric: Metric, scatter: RunScatter | None) -> Figure | None:
+def _figure(result: StoredResult, metric: Metric, scatter: RunScatter | None) -> Figure | None:
     value, interval = result["metrics"].get(metric.key), result["intervals"].get(metric.key)
     length_s = _length_s(result)
     if value is None or not interval or length_s <= 0:
@@ -217,12 +226,12 @@ def _figure(result: Result, metric: Metric, scatter: RunScatter | None) -> Figur
     return replace(figure, least_sd=least_sd, between_sd=between_sd)
 
 
-def _length_s(result: Result) -> float:
+def _length_s(result: StoredResult) -> float:
     window = result["window"]
     return float(window["end_s"] - window["start_s"])
 
 
-def _experiment(pair: Pair, base: Base) -> dict[str, Any]:
+def _experiment(pair: Pair, base: Base) -> ComparedData:
     return {
         "label": pair.now["label"],
         "not_compared": pair.refused,
@@ -231,7 +240,7 @@ def _experiment(pair: Pair, base: Base) -> dict[str, Any]:
     }
 
 
-def _row(pair: Pair, metric: Metric, change: Change) -> dict[str, Any]:
+def _row(pair: Pair, metric: Metric, change: Change) -> ChangeData:
     assert pair.before is not None
     low, high = change.interval()
     return {
@@ -260,7 +269,7 @@ def _scatter_text(base: Base) -> str:
     return f"the scatter between runs is not included: {base.why_no_scatter}"
 
 
-def _sentence(base: Base, rows: Sequence[Mapping[str, Any]]) -> str:
+def _sentence(base: Base, rows: Sequence[ComparedData]) -> str:
     """Return the outcome in one sentence."""
     counts = Counter(change["finding"] for row in rows for change in row["changes"])
     refused = sum(bool(row["not_compared"]) for row in rows)
@@ -272,7 +281,7 @@ def _sentence(base: Base, rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _judged(
     pairs: Sequence[Pair], base: Base, limits: Sequence[ChangeLimit], alpha: float
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[LimitData]:
     """Yield the verdict on each limit for each compared result.
 
     All verdicts together may be wrong with a probability of ``alpha``, so each one may with an equal part.

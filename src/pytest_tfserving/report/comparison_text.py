@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.report.comparison import UNCLEAR
 from pytest_tfserving.report.formatting import change_text, change_with_interval, columns, written
 from pytest_tfserving.slo.metrics import metric_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
+
+    from pytest_tfserving.report.schema import ChangeData, ComparedData, ComparisonData, LimitData
 
 HEAD = ("metric", "before", "now", "change [95 % interval]", "smallest seen", "")
 
 
-def cells(change: Mapping[str, Any]) -> tuple[str, ...]:
+def cells(change: ChangeData) -> tuple[str, ...]:
     """Return the cells of a metric's row, as in `HEAD`."""
     metric, is_ratio = metric_of(change["metric"]), change["is_ratio"]
     unit = " ms" if metric.is_in_ms else ""
@@ -29,13 +31,13 @@ def cells(change: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def shown_changes(experiment: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def shown_changes(experiment: ComparedData) -> list[ChangeData]:
     """Return the changes of an experiment that short reports show: those of metrics with a column."""
     names = {each.name for each in columns()}
     return [change for change in experiment["changes"] if change["metric"] in names]
 
 
-def lines(comparison: Mapping[str, Any]) -> list[str]:
+def lines(comparison: ComparisonData) -> list[str]:
     """Return the comparison as a table and the sentences below it; verdicts on limits are not in it."""
     rows = [
         (experiment["label"], *cells(change))
@@ -45,23 +47,23 @@ def lines(comparison: Mapping[str, Any]) -> list[str]:
     return [*_table([("", *HEAD), *rows] if rows else []), *notes(comparison)]
 
 
-def notes(comparison: Mapping[str, Any]) -> list[str]:
+def notes(comparison: ComparisonData) -> list[str]:
     """Return the sentences of a comparison: what was not compared, what was forced, what intervals have."""
     return [*_not_compared(comparison), *_forced(comparison), comparison["scatter"]]
 
 
-def limit_line(limit: Mapping[str, Any]) -> str:
+def limit_line(limit: LimitData) -> str:
     """Return the verdict on a limit."""
     return f"{limit['label']}: {limit['verdict']}: {limit['limit']}: {limit['reason']}"
 
 
-def _not_compared(comparison: Mapping[str, Any]) -> Iterator[str]:
+def _not_compared(comparison: ComparisonData) -> Iterator[str]:
     for each in comparison["experiments"]:
         if cause := each["not_compared"]:
             yield f"{each['label']}: not compared: {cause}"
 
 
-def _forced(comparison: Mapping[str, Any]) -> Iterator[str]:
+def _forced(comparison: ComparisonData) -> Iterator[str]:
     if comparison["forced"]:
         for each in comparison["experiments"]:
             if each["differences"] and not each["not_compared"]:

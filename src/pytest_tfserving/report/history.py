@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from pytest_tfserving.report.formatting import change_text, written
-from pytest_tfserving.report.labels import labelled
+from pytest_tfserving.report.labels import Row, labels
 from pytest_tfserving.statistics.change_points import change_points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
+    from pytest_tfserving.report.schema import StoredResult, StoredRun
     from pytest_tfserving.slo.metrics import Metric
 
 # A series goes on when these change: what changed is what a history is about.
@@ -76,17 +79,17 @@ class Series:
         return f"{last} {runs}; {changes}"
 
 
-def series_of(runs: Sequence[Mapping[str, Any]], metric: Metric) -> list[Series]:
+def series_of(runs: Sequence[StoredRun], metric: Metric) -> list[Series]:
     """Return the series of a metric over stored runs, which are in the order of their time."""
-    groups: dict[str, list[tuple[Mapping[str, Any], Point]]] = {}
+    groups: dict[str, list[tuple[StoredResult, Point]]] = {}
     for run in runs:
         for result in run["results"]:
             if point := _point(run, result, metric):
                 groups.setdefault(_key(result), []).append((result, point))
-    labels = labelled([_named(group[-1][0]) for group in groups.values()])
+    names = labels([_row(group[-1][0]) for group in groups.values()])
     return [
-        _series(each["label"], metric, tuple(point for _, point in group))
-        for each, group in zip(labels, groups.values(), strict=True)
+        _series(name, metric, tuple(point for _, point in group))
+        for name, group in zip(names, groups.values(), strict=True)
     ]
 
 
@@ -97,38 +100,35 @@ def _series(label: str, metric: Metric, points: tuple[Point, ...]) -> Series:
     return Series(label, metric, points, tuple(_steps(values, found, is_relative=is_relative)))
 
 
-def _steps(values: Any, found: Sequence[int], *, is_relative: bool) -> Iterator[Step]:
+def _steps(values: NDArray[np.float64], found: Sequence[int], *, is_relative: bool) -> Iterator[Step]:
     edges = [0, *found, len(values)]
     for before, at, behind in zip(edges[:-2], found, edges[2:], strict=True):
         old, new = float(np.median(values[before:at])), float(np.median(values[at:behind]))
         yield Step(at, new / old - 1 if is_relative else new - old)
 
 
-def _point(run: Mapping[str, Any], result: Mapping[str, Any], metric: Metric) -> Point | None:
+def _point(run: StoredRun, result: StoredResult, metric: Metric) -> Point | None:
     value = result["metrics"].get(metric.key)
     if value is None or not result["measured"]:
         return None
     low, high = result["intervals"].get(metric.key) or (None, None)
-    server = str((result.get("identity") or {}).get("server", ""))
+    server = str(result.get("identity", {}).get("server", ""))
     return Point(run["saved_at"], run["name"], run["commit"] or "", server, value, low, high)
 
 
-def _key(result: Mapping[str, Any]) -> str:
-    known = _named(result)
-    profile = {**known["profile"], "name": None}
-    return json.dumps({**known, "profile": profile}, sort_keys=True)
+def _key(result: StoredResult) -> str:
+    row = _row(result)
+    return json.dumps([row.experiment, row.target, row.origin, {**row.profile, "name": None}, row.identity])
 
 
-def _named(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of a result that makes its series, with what tells series of one name apart."""
-    machine = result["environment"].get("machine") or {}
-    identity = {
-        name: value for name, value in (result.get("identity") or {}).items() if name not in _MAY_CHANGE
-    }
-    return {
-        "experiment": result["experiment"],
-        "target": result["target"],
-        "origin": result.get("origin") or {},
-        "profile": result["profile"],
-        "identity": {**identity, "machine": {name: machine.get(name) for name in _MACHINE}},
-    }
+def _row(result: StoredResult) -> Row:
+    """Return what makes the series of a result, and tells series of one name apart."""
+    machine = cast("Mapping[str, object]", result["environment"].get("machine") or {})
+    identity = {name: value for name, value in result.get("identity", {}).items() if name not in _MAY_CHANGE}
+    return Row(
+        result["experiment"],
+        result["target"],
+        result.get("origin", {}),
+        result["profile"],
+        {**identity, "machine": {name: machine.get(name) for name in _MACHINE}},
+    )

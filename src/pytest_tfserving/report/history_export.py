@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.report.json import json_text
 from pytest_tfserving.slo.metrics import METRICS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from pytest_tfserving.report.history import Series
+    from pytest_tfserving.report.schema import Ends, StoredResult, StoredRun
     from pytest_tfserving.slo.metrics import Metric
 
 _HEAD = ("saved_at", "name", "commit", "server", "experiment", "metric", "value", "low", "high", "change")
@@ -32,7 +33,7 @@ def csv_text(series: Sequence[Series]) -> str:
     return text.getvalue()
 
 
-def smaller_is_better(run: Mapping[str, Any], metrics: Sequence[Metric]) -> str:
+def smaller_is_better(run: StoredRun, metrics: Sequence[Metric]) -> str:
     """Return a stored run as JSON in github-action-benchmark's format ``customSmallerIsBetter``.
 
     Raises:
@@ -58,9 +59,9 @@ def smaller_is_better(run: Mapping[str, Any], metrics: Sequence[Metric]) -> str:
     return json_text(rows)
 
 
-def bencher(run: Mapping[str, Any], metrics: Sequence[Metric]) -> str:
+def bencher(run: StoredRun, metrics: Sequence[Metric]) -> str:
     """Return a stored run as JSON in the Bencher Metric Format."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, dict[str, object]] = {}
     for result, metric, value, interval in _figures(run, metrics):
         ends = {"lower_value": interval[0], "upper_value": interval[1]} if interval else {}
         found.setdefault(result["label"], {})[metric.key.replace("_", "-")] = {"value": value, **ends}
@@ -68,8 +69,8 @@ def bencher(run: Mapping[str, Any], metrics: Sequence[Metric]) -> str:
 
 
 def _figures(
-    run: Mapping[str, Any], metrics: Sequence[Metric]
-) -> Iterator[tuple[Mapping[str, Any], Metric, float, Sequence[float] | None]]:
+    run: StoredRun, metrics: Sequence[Metric]
+) -> Iterator[tuple[StoredResult, Metric, float, Ends | None]]:
     """Yield each measured figure of a stored run, with its interval."""
     for result in run["results"]:
         for metric in metrics:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jinja2
 
@@ -50,7 +50,7 @@ def _rows(series: Series) -> list[list[str]]:
     return rows[::-1]
 
 
-def _drawn(series: Series) -> dict[str, Any]:
+def _drawn(series: Series) -> dict[str, object]:
     """Return what the chart of a series draws."""
     return {
         "label": series.label,

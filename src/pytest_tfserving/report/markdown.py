@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.report import comparison_text
 from pytest_tfserving.report.formatting import (
@@ -21,8 +21,9 @@ from pytest_tfserving.report.formatting import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Sequence
 
+    from pytest_tfserving.report.schema import ComparisonData, Document, ResultData, SearchData
     from pytest_tfserving.slo.metrics import Metric
 
 _SIGNS = {"PASS": "✅", "FAIL": "❌", "INVALID": "❌", "INCONCLUSIVE": "⚠️", "NOT JUDGED": "⚪"}
@@ -30,7 +31,7 @@ _SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<
 _MOST_REASONS = 20
 
 
-def markdown_text(document: Mapping[str, Any]) -> str:
+def markdown_text(document: Document) -> str:
     """Return verdicts, figures, cost, recommendation and comparison of a document as Markdown."""
     results, prices, comparison = document["results"], document["prices"], document["comparison"]
     lines = ["## Serving performance", ""]
@@ -47,14 +48,14 @@ def markdown_text(document: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _answer(document: Mapping[str, Any]) -> list[str]:
+def _answer(document: Document) -> list[str]:
     """Return the verdicts and the recommendation."""
     names = {result["label"] for result in document["results"]}
     sentence = _sentence(document["recommendation"]["sentence"], names)
     return [verdict_line(document), "", f"**{sentence}**", ""]
 
 
-def _figures(document: Mapping[str, Any]) -> list[str]:
+def _figures(document: Document) -> list[str]:
     """Return the table of figures, and below it the reasons of verdicts."""
     results = document["results"]
     month = f"USD for {document['prices']['hours_a_month']:g} h"
@@ -70,7 +71,7 @@ def _figures(document: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def comparison_lines(comparison: Mapping[str, Any]) -> list[str]:
+def comparison_lines(comparison: ComparisonData) -> list[str]:
     """Return the comparison with a stored run: limits first, then notes and all changes."""
     lines = [f"**{_text(comparison['sentence'])}**", ""]
     lines += [
@@ -88,7 +89,7 @@ def comparison_lines(comparison: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def verdict_line(document: Mapping[str, Any]) -> str:
+def verdict_line(document: Document) -> str:
     """Return ``12 PASS, 1 FAIL, 2 NOT JUDGED``, and whether the run was interrupted."""
     counts = Counter(result["verdict"] for result in document["results"])
     told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in _SIGNS if counts[verdict])
@@ -100,8 +101,8 @@ def _heading(metric: Metric) -> str:
     return metric.column if metric.column.endswith(" ms") or not metric.is_in_ms else f"{metric.column} ms"
 
 
-def _row(result: Mapping[str, Any]) -> str:
-    metrics, intervals, cost = result["metrics"], result["intervals"], result["cost"] or {}
+def _row(result: ResultData) -> str:
+    metrics, intervals, cost = result["metrics"], result["intervals"], result["cost"]
     cells = [_code_in_table(result["label"]), f"{_SIGNS[result['verdict']]} {result['verdict']}"]
     if result["not_judged"] or not metrics["requests"]:
         cells += ["-"] * len(columns())
@@ -109,11 +110,11 @@ def _row(result: Mapping[str, Any]) -> str:
         cells += [
             written_with_interval(each, metrics.get(each.key), intervals.get(each.key)) for each in columns()
         ]
-    cells += [usd(cost.get("month_usd")), usd(cost.get("million_usd"))]
+    cells += [usd(cost["month_usd"]), usd(cost["million_usd"])] if cost else [usd(None)] * 2
     return f"| {' | '.join(cells)} |"
 
 
-def _sizes(results: Sequence[Mapping[str, Any]]) -> list[str]:
+def _sizes(results: Sequence[ResultData]) -> list[str]:
     """Return every figure with its interval and effective sample size, in a folded section."""
     measured = [each for each in results if not each["not_judged"] and each["n_eff"]]
     if not measured:
@@ -125,7 +126,7 @@ def _sizes(results: Sequence[Mapping[str, Any]]) -> list[str]:
     return [*lines, "", "</details>", ""]
 
 
-def _curve(search: Mapping[str, Any]) -> list[str]:
+def _curve(search: SearchData) -> list[str]:
     """Return the curve of a search for the largest load as a table."""
     slos = ", ".join(search["slos"])
     title = f"{_code(search['label'])}, {_code(search['over'])} that hold {_code(slos)}"

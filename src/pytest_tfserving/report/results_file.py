@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from pytest_tfserving.errors import ConfigurationError, shown
 from pytest_tfserving.report import schema_1
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jsonschema import ValidationError
+    from jsonschema.protocols import Validator
+
+    from pytest_tfserving.report.schema import Document
+    from pytest_tfserving.text.json_value import JsonObject, JsonValue
 
 _SCHEMA = Path(__file__).with_name("results.schema.json")
 _MOST_BYTES = 1 << 28
@@ -26,7 +30,7 @@ _MOST_BYTES = 1 << 28
 _MOST_DIGITS = 18
 
 
-def read_document(path: Path) -> dict[str, Any]:
+def read_document(path: Path) -> Document:
     """Read the document in a file; its texts are cleaned, its numbers are finite or None.
 
     Raises:
@@ -40,7 +44,7 @@ def read_document(path: Path) -> dict[str, Any]:
             f"{path} is not a result file of this version: its schema_version is {shown(version)}, "
             f"this version reads {schema_1.VERSION} and {SCHEMA_VERSION}."
         )
-    document: dict[str, Any] = cleaned(content)
+    document = cleaned(content)
     if version == schema_1.VERSION:
         document = schema_1.upgraded(document)
     document.setdefault("searches", [])
@@ -50,10 +54,10 @@ def read_document(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path} has no results: nothing was measured in that run.")
     if mistake := mistake_in(document, _SCHEMA):
         raise ConfigurationError(f"{path} is not a result file of this version: {mistake}.")
-    return _without_secrets(document)
+    return _without_secrets(cast("Document", document))
 
 
-def read_json(path: Path, kind: str) -> Any:
+def read_json(path: Path, kind: str) -> JsonValue:
     """Return the value in a JSON file of this ``kind``, as it is written.
 
     Raises:
@@ -62,23 +66,25 @@ def read_json(path: Path, kind: str) -> Any:
     return json_of(path, kind, _MOST_BYTES, _whole, _refuse)
 
 
-def cleaned(content: Any) -> Any:
-    """Return a value of a file with cleaned texts, and with None for numbers that are not finite."""
-    return finite(_cleaned(content))
+def cleaned(content: JsonValue) -> JsonObject:
+    """Return a mapping of a file with cleaned texts, and with None for numbers that are not finite."""
+    return cast("JsonObject", finite(_cleaned(content)))
 
 
-def mistake_in(document: dict[str, Any], schema: Path) -> str:
+def mistake_in(document: JsonObject, schema: Path) -> str:
     """Return the first violation of the schema in a file, as a part of a sentence; empty without one."""
     mistake = next(_validator(schema).iter_errors(document), None)
     return _said(mistake) if mistake else ""
 
 
-def _without_secrets(document: dict[str, Any]) -> dict[str, Any]:
+def _without_secrets(document: Document) -> Document:
     """Return a document without the credentials that older versions recorded with an address."""
-    addresses = {"results": "via", "searches": "experiment"}
-    return document | {
-        part: [{**each, name: without_secrets(str(each[name]))} for each in document[part]]
-        for part, name in addresses.items()
+    return {
+        **document,
+        "results": [{**each, "via": without_secrets(each["via"])} for each in document["results"]],
+        "searches": [
+            {**each, "experiment": without_secrets(each["experiment"])} for each in document["searches"]
+        ],
     }
 
 
@@ -90,7 +96,7 @@ def _refuse(name: str) -> float:
     raise ValueError(f"JSON has no {name}")
 
 
-def _cleaned(value: Any) -> Any:
+def _cleaned(value: JsonValue) -> JsonValue:
     if isinstance(value, dict):
         return {printable(name): _cleaned(part) for name, part in value.items()}
     if isinstance(value, list):
@@ -99,20 +105,22 @@ def _cleaned(value: Any) -> Any:
 
 
 @cache
-def _validator(path: Path) -> Any:
+def _validator(path: Path) -> Validator:
     """Return the validator of a schema; it lets unknown keys pass, which a later version may write."""
     from jsonschema import Draft202012Validator
     from jsonschema.validators import extend
 
     of_schemas = Draft202012Validator.VALIDATORS["additionalProperties"]
 
-    def of_known_keys(validator: Any, allowed: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    def of_known_keys(
+        validator: Validator, allowed: object, instance: object, schema: object
+    ) -> Iterator[ValidationError]:
         if allowed is not False:
             yield from of_schemas(validator, allowed, instance, schema)
 
     changes = {"additionalProperties": of_known_keys}
     reader = extend(Draft202012Validator, changes)  # type: ignore[no-untyped-call]  # it has no types
-    return reader(json.loads(path.read_text(encoding="utf-8")))
+    return cast("Validator", reader(json.loads(path.read_text(encoding="utf-8"))))
 
 
 def _said(mistake: ValidationError) -> str:
@@ -120,10 +128,11 @@ def _said(mistake: ValidationError) -> str:
     from jsonschema.exceptions import best_match
 
     # Of several allowed schemas, the one that the value nearly fits.
-    found: Any = best_match([mistake]) or mistake
+    found = best_match([mistake]) or mistake
     place = one_line(found.json_path.removeprefix("$").removeprefix(".")) or "the file"
     if found.validator == "required":
-        missing = next(name for name in found.validator_value if name not in found.instance)
+        asked, given = cast("tuple[list[str], JsonObject]", (found.validator_value, found.instance))
+        missing = next(name for name in asked if name not in given)
         return f"{place} has no {missing!r}"
-    asked = f"{found.validator} {shown(found.validator_value)}"
-    return f"{place} is {shown(found.instance)}, and the schema asks for {asked}"
+    rule = f"{found.validator} {shown(found.validator_value)}"
+    return f"{place} is {shown(found.instance)}, and the schema asks for {rule}"

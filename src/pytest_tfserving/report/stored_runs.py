@@ -10,7 +10,7 @@ import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from pytest_tfserving.errors import ConfigurationError, nearest, shown
 from pytest_tfserving.system.files import write_whole
@@ -18,6 +18,9 @@ from pytest_tfserving.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from pytest_tfserving.calibration.content import ScatterData
+    from pytest_tfserving.report.schema import Document, StoredResult, StoredRun
 
 FOLDER = ".tfserving"
 LAST = "last"
@@ -59,9 +62,7 @@ def check_name(name: str) -> str:
     return name
 
 
-def stored_form(
-    document: Mapping[str, Any], name: str, saved_at: str, scatter: Mapping[str, Any] | None
-) -> dict[str, Any]:
+def stored_form(document: Document, name: str, saved_at: str, scatter: ScatterData | None) -> StoredRun:
     """Return the content of a stored run from the document of a session.
 
     Args:
@@ -71,29 +72,29 @@ def stored_form(
         scatter: the scatter between runs of the machine, as `RunScatter`; None if it is not known.
     """
     results = [kept(result) for result in document["results"]]
-    commits = [result["environment"].get("commit") for result in results]
+    commits = (result["environment"].get("commit") for result in results)
+    commit = next(filter(None, commits), None)
     return {
         "stored_version": VERSION,
         "pytest_tfserving": __version__,
         "name": name,
         "saved_at": saved_at,
-        "commit": next(filter(None, commits), None),
+        "commit": str(commit) if commit else None,
         "interrupted": document["interrupted"],
         "scatter": scatter,
         "results": results,
     }
 
 
-def kept(result: Mapping[str, Any]) -> dict[str, Any]:
+def kept(result: Mapping[str, object]) -> StoredResult:
     """Return the part of a document's result that stored runs have, as JSON has it."""
     from pytest_tfserving.report.json import finite
 
     part = {key: result[key] for key in _KEPT if key in result}
-    values: dict[str, Any] = finite(json.loads(json.dumps(part, default=str)))
-    return values
+    return cast("StoredResult", finite(json.loads(json.dumps(part, default=str))))
 
 
-def read_stored(path: Path) -> dict[str, Any]:
+def read_stored(path: Path) -> StoredRun:
     """Return the stored run in a file, or the results in a file of `--tfserving-json` as a stored run.
 
     Raises:
@@ -110,13 +111,13 @@ def read_stored(path: Path) -> dict[str, Any]:
             f"{path} is not a stored run of this version: its stored_version is {shown(version)}, "
             f"this version reads {VERSION}."
         )
-    stored: dict[str, Any] = cleaned(content)
+    stored = cleaned(content)
     if mistake := mistake_in(stored, _SCHEMA):
         raise ConfigurationError(f"{path} is not a stored run of this version: {mistake}.")
-    return stored
+    return cast("StoredRun", stored)
 
 
-def _from_results(path: Path) -> dict[str, Any]:
+def _from_results(path: Path) -> StoredRun:
     from pytest_tfserving.report.results_file import read_document
 
     document = read_document(path)
@@ -140,12 +141,12 @@ class StoredRuns:
         named = (path for path in self.folder.glob("*.json") if _FILE.fullmatch(path.name))
         return sorted((path for path in named if path.stat().st_size), key=lambda path: path.name)
 
-    def save(self, content: Mapping[str, Any]) -> Path:
+    def save(self, content: StoredRun) -> Path:
         """Write a stored run to a file of its own; return the path."""
         from pytest_tfserving.report.json import json_text
 
         path = self._free_path(datetime.now(UTC), content["name"])
-        write_whole(path, json_text(dict(content)))
+        write_whole(path, json_text(content))
         return path
 
     def find(self, name: str) -> Path:
