@@ -144,7 +144,7 @@ def test_the_largest_cause_is_named(
 ) -> None:
     core = {"wall": {"scatter": 0.2}, "cpu": {"scatter": cpu}, "waited": 0.1, "steal": steal}
     gate = {"passed": 0, "failed": 0, "runs": [{}]}
-    content = {"cores": [core], "neighbours": neighbours, "gate": gate}
+    content: Any = {"cores": [core], "neighbours": neighbours, "gate": gate}
     noisy = Wander(0.2, 0.1, 0.1, 2.0, 4.0)
 
     answer = " ".join(words.answer(content, noisy, noisy))

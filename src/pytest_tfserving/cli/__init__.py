@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _SERVE = "serve"
 _COMMANDS = {
     _SERVE: "run the embedded server, with tensorflow_model_server's flags; see serve --help",
+    "inspect": "show a SavedModel's signatures, with a request that fits each and one measured call",
+    "check": "judge a SavedModel, or a model that is served, by SLOs; arguments after -- go to pytest",
     "export-model": "write a model of this package as a SavedModel",
     "report": "make reports from the JSON files of --tfserving-json",
     "search": "find the largest load at which an experiment meets SLOs; arguments after -- go to pytest",
@@ -30,6 +32,8 @@ _COMMANDS = {
     "rbac": "print the roles that a user of the target kubernetes needs, for kubectl apply",
     "cleanup": "delete what killed runs left on container engines and clusters",
 }
+# Commands that run pytest.
+_WITH_PYTEST = {"search", "check"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,8 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parted(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Return the arguments before ``--``, and those after it, which go to pytest; only search has such."""
-    if arguments[:1] != ["search"] or "--" not in arguments:
+    """Return the arguments before ``--``, and those after it, which some commands give to pytest."""
+    if not _WITH_PYTEST.intersection(arguments[:1]) or "--" not in arguments:
         return arguments, []
     at = arguments.index("--")
     return arguments[:at], arguments[at + 1 :]

@@ -61,10 +61,24 @@ def predict_request(payload: Payload, path: str, signatures: Mapping[str, Messag
     request = message(f"{_SERVING}PredictRequest")()
     fill_model_spec(request.model_spec, path, payload.signature_name)
     inputs = signatures[payload.signature_name].inputs
-    for alias, value in _columns(json.loads(payload.body), inputs).items():
-        fill_proto(request.inputs[alias], _array(alias, value, inputs[alias].dtype), as_content=True)
+    for alias, array in request_tensors(json.loads(payload.body), inputs).items():
+        fill_proto(request.inputs[alias], array, as_content=True)
     serialized: bytes = request.SerializeToString()
     return serialized
+
+
+def request_tensors(request: JsonObject, inputs: Mapping[str, Message]) -> dict[str, NDArray[np.generic]]:
+    """Return the tensor of each input of a request's JSON, in the row or the columnar format.
+
+    Args:
+        request: the parsed JSON.
+        inputs: objects with a ``dtype``, a DataType number, by the input's name.
+
+    Raises:
+        ConfigurationError: if the request does not fit the inputs.
+    """
+    columns = _columns(request, inputs)
+    return {alias: _array(alias, value, inputs[alias].dtype) for alias, value in columns.items()}
 
 
 def answer_document(content: bytes, key: str) -> JsonValue:

@@ -9,7 +9,7 @@ import pytest
 from _misbehaving import CLIENT
 
 from harness import EXPERIMENTS
-from load_events import part
+from load_events import end, leads, part, settled, tick
 from pytest_tfserving.experiments.load_profile import LoadProfile
 from pytest_tfserving.load.generator.load_watch import LoadWatch
 from pytest_tfserving.load.result import Window
@@ -136,21 +136,16 @@ def test_a_process_that_says_nothing_is_found() -> None:
     assert watch.loaded_until_s == 9
 
 
-def leads(at_s: float, *stops: tuple[float, float, float]) -> dict[str, Any]:
-    """What Locust's master says of itself."""
-    return {"event": "leads", "at_s": at_s, "stops": stops}
-
-
 def led(until_s: float) -> LoadWatch:
     """A watch of two processes and a master that speaks twice a second until a moment."""
     watch = LoadWatch(LoadProfile("p", users=4, run_time_s=30), processes=2, silence_s=15)
-    watch.hear({"event": "settled", "at_s": 0.5})
+    watch.hear(settled(0.5))
     for half in range(1, 61):
         if half / 2 <= until_s:
             watch.hear(leads(half / 2))
         for process in (0, 1):
             watch.hear(part(half / 2, 2, process))
-    watch.hear({"event": "end", "at_s": 30.0})
+    watch.hear(end(30.0))
     return watch
 
 
@@ -210,8 +205,10 @@ def test_a_level_seen_before_it_is_known_to_be_asked_for_is_no_trouble() -> None
 def test_a_shape_that_fails_asks_for_nothing_any_more() -> None:
     watch = LoadWatch(LoadProfile("p", users=4, run_time_s=60), own_shape=True)
     for at_s, failed in ((0.0, ""), (9.0, "ZeroDivisionError: division by zero")):
-        asked = {"users": 0 if failed else 4, "spawn_rate": 0.0 if failed else 9.0, "failed": failed}
-        watch.hear({"event": "asked", "at_s": at_s, **asked})
+        users, spawn_rate = (0, 0.0) if failed else (4, 9.0)
+        watch.hear(
+            {"event": "asked", "at_s": at_s, "users": users, "spawn_rate": spawn_rate, "failed": failed}
+        )
         watch.hear(part(at_s + 0.5, 4))
 
     assert watch.cause == (
@@ -223,11 +220,11 @@ def test_a_shape_that_fails_asks_for_nothing_any_more() -> None:
 def test_a_stop_before_all_users_run_is_not_measured() -> None:
     stops = [(1.0, 4.0, 3000.0)]
     early = LoadWatch(LoadProfile("p", users=4, run_time_s=60))
-    early.hear({"event": "tick", "stops": stops})
-    early.hear({"event": "settled", "at_s": 4.5})
+    early.hear(tick(4.0, stops=stops))
+    early.hear(settled(4.5))
     late = LoadWatch(LoadProfile("p", users=4, run_time_s=60))
-    late.hear({"event": "settled", "at_s": 0.5})
-    late.hear({"event": "tick", "stops": stops})
+    late.hear(settled(0.5))
+    late.hear(tick(4.0, stops=stops))
 
     assert early.cause == ""
     assert late.cause.startswith("the load generator stood still for 3.0 s, 1.0 s into the load: ")
