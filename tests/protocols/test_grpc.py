@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness import Project
+    from pytest_tfserving.text.json_value import JsonValue
 
 HALF = """
 defaults: {model: half_plus_two, profile: tiny, protocol: grpc}
@@ -149,7 +150,7 @@ def _asked(server: Server) -> int:
 
 @contextmanager
 def serving(
-    behave: Callable[[bytes, grpc.ServicerContext], bytes], **options: Any
+    behave: Callable[[bytes, grpc.ServicerContext], bytes], **options: object
 ) -> Iterator[tuple[str, int, grpc.Server]]:
     """A server of the official library that answers Predict by ``behave``."""
     server = grpc.server(
@@ -548,7 +549,7 @@ def test_a_payload_that_does_not_fit(body: str, inputs: dict[str, int], said: st
     ],
 )
 def test_an_answer_is_looked_at_as_the_json_would_be(
-    outputs: dict[str, Any], key: str, document: Any
+    outputs: dict[str, Any], key: str, document: JsonValue
 ) -> None:
     answer = message("tensorflow.serving.PredictResponse")()
     for name, values in outputs.items():

@@ -28,7 +28,7 @@ class Kept:
     def __init__(self) -> None:
         self.values = array("d")
 
-    def write(self, data: Any, /) -> None:
+    def write(self, data: array[float], /) -> None:
         """Keep them."""
         self.values.frombytes(bytes(data))
 
