@@ -175,7 +175,7 @@ def test_a_card_begins_with_verdict_load_and_noise(show: Callable[..., Any]) -> 
 
     assert page.texts("details .head tr") == [
         "verdict PASS",
-        "load asked 150 users, 1 started a second, 1 s from an answer to the next request; for 300 s",
+        "load asked 150 users, 1 started a second, 1 s from a response to the next request; for 300 s",
         "load reached 1 to 150 users; 15000 requests sent or due, 15000 recorded; 1 load process",
         "noise taken to be forgotten within 10 s; the load generator waited for a core 0% of the time; "
         "p95<400ms stayed open, since the machine's speed wandered by 21 % (SD) over 4 s, "

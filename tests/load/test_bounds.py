@@ -85,8 +85,8 @@ def test_an_interval_makes_the_bound_wider() -> None:
 @pytest.mark.parametrize(
     ("errors", "verdict"),
     [
-        ({"no answer within 30 s": 30}, "INVALID"),
-        ({"no answer within 30 s": 5, "HTTP 500": 25}, "FAIL"),
+        ({"no response within 30 s": 30}, "INVALID"),
+        ({"no response within 30 s": 5, "HTTP 500": 25}, "FAIL"),
         ({"HTTP 500": 30}, "FAIL"),
     ],
 )

@@ -106,10 +106,10 @@ def test_first_answers_over_grpc(body: str, values: ArrayLike, layout: JsonValue
         ([[2.5, 3.0]], "2 rows came back for 3"),
         ([2.5], "no rows came back for 3"),
         ([{"y": 2.5}], "no rows came back for 3"),
-        ([[[1], [1, 2], [1]]], "the answer's rows have different shapes"),
-        ([[1.0, None, 2.0]], "the answer has null in it"),
-        ([[1, 2, 3], [[1], [2], [3]]], r"the answer's shape is \[3, 1\], not \[3\]"),
-        ([[1, 2, 3], ["a", "b", "c"]], "the answer has texts in it, where the first ones had none"),
+        ([[[1], [1, 2], [1]]], "the response's rows have different shapes"),
+        ([[1.0, None, 2.0]], "the response has null in it"),
+        ([[1, 2, 3], [[1], [2], [3]]], r"the response's shape is \[3, 1\], not \[3\]"),
+        ([[1, 2, 3], ["a", "b", "c"]], "the response has texts in it, where the first ones had none"),
     ],
 )
 def test_first_answers_that_do_not_agree(answers: list[Any], cause: str) -> None:

@@ -316,15 +316,15 @@ HEADERS, RST_STREAM, GOAWAY, ENDS = 1, 3, 7, 0x1 | 0x4
     ("said", "cause"),
     [
         (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", "not an HTTP/2 server"),
-        (b"", "connection closed after no answer"),
-        (b"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00", "connection closed after no answer"),
+        (b"", "connection closed after no response"),
+        (b"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00", "connection closed after no response"),
         (
             SETTINGS + b"\x00\x00\x02\x01\x04\x00\x00\x00\x01\xff\xff",
-            "not an HTTP/2 answer",
+            "not an HTTP/2 response",
         ),
         (
             SETTINGS + b"\x00\x00\x01\x01\x05\x00\x00\x00\x01\x88",
-            "not a gRPC answer: no gRPC status",
+            "not a gRPC response: no gRPC status",
         ),
         (
             SETTINGS + b"\x00\x00\x04\x03\x00\x00\x00\x00\x01\x00\x00\x00\x02",

@@ -67,7 +67,7 @@ def layout_of(value: JsonValue) -> Layout:
         return [len(value)]
     parts = [layout_of(part) for part in value]
     if any(part != parts[0] for part in parts):
-        raise LoadError("the answer's rows have different shapes")
+        raise LoadError("the response's rows have different shapes")
     inner = parts[0]
     return [len(value), inner] if isinstance(inner, dict) else [len(value), *inner]
 
@@ -113,11 +113,11 @@ def wrong(status: int, body: bytes, expected: ExpectedAnswer) -> str:
     try:
         value, layout = answer_value(status, body, expected.key, expected.protocol)
         if layout != expected.layout:
-            return f"the answer's shape is {_shown(layout)}, not {_shown(expected.layout)}"
+            return f"the response's shape is {_shown(layout)}, not {_shown(expected.layout)}"
         if expected.values is not None and not _close(value, expected.values):
-            return "the answer's values are not those of the same model in process"
+            return "the response's values are not those of the same model in process"
         if expected.kinds is not None and (strange := kinds_of(value).difference(expected.kinds)):
-            return f"the answer has {' and '.join(sorted(strange))} in it, where the first ones had none"
+            return f"the response has {' and '.join(sorted(strange))} in it, where the first ones had none"
     except Exception as error:  # noqa: BLE001 - as above
         return unreadable(error)
     return ""
