@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import tempfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,6 +15,9 @@ from pytest_tfserving.models.store import exported
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from xdist.remote import Producer
+    from xdist.scheduler import Scheduling
 
 
 def pytest_configure() -> None:
@@ -30,7 +33,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
     """Let workers that are done take tests from others: some tests take a hundred times longer than most."""
     from xdist.scheduler import WorkStealingScheduling
 

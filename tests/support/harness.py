@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pytest
@@ -31,6 +31,7 @@ for _module in (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+Found = TypeVar("Found")
 FAKE_SERVER = Path(__file__).parents[1] / "servers" / "fake_server.py"
 
 PATIENCE_S = 60
@@ -94,7 +95,7 @@ class Project:
         (self.pytester.path / "experiments.yaml").write_text(experiments, encoding="utf-8")
         (self.pytester.path / "test_perf.py").write_text(tests, encoding="utf-8")
 
-    def behave(self, **how: Any) -> None:
+    def behave(self, **how: object) -> None:
         """Tell the stand-in server how to behave."""
         self.monkeypatch.setenv("FAKE_SERVER", json.dumps(how))
 
@@ -124,7 +125,7 @@ class Project:
         return run, document["results"]
 
 
-def until(condition: Callable[[], Any], what: str) -> Any:
+def until(condition: Callable[[], Found], what: str) -> Found:
     """Wait until ``condition()`` is true."""
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:

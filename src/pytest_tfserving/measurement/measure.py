@@ -66,7 +66,7 @@ def _smoke_only(result: Result, deployment: Deployment) -> Result:
         return result
     if result.total_errors or not result.total_requests:
         causes = ", ".join(f"{count} x {cause}" for cause, count in result.errors.items())
-        return replace(result, aborted=f"{run_of} ({causes or 'no answer came'})", invalid="")
+        return replace(result, aborted=f"{run_of} ({causes or 'no response came'})", invalid="")
     return replace(result, not_judged=f"{deployment.unfit}; {run_of}", invalid="", incomplete="")
 
 

@@ -80,15 +80,15 @@ def _side(load: PreparedLoad) -> Side:
 def _expecting_the_same(
     candidate: PreparedLoad, baseline: PreparedLoad, against: BaselineServer
 ) -> PreparedLoad:
-    """Return the candidate's load, which takes another answer than the baseline server's for a wrong one.
+    """Return the candidate's load, which takes another response than the baseline server's for a wrong one.
 
     Raises:
-        LoadError: if the answers of the two servers differ in shape.
+        LoadError: if the responses of the two servers differ in shape.
     """
     ours, theirs = candidate.plan.expected, baseline.plan.expected
     if ours.key == theirs.key and ours.protocol == theirs.protocol and ours.layout != theirs.layout:
         raise LoadError(
-            f"the two servers cannot be compared: the answer's shape is {ours.layout}, and that of the "
+            f"the two servers cannot be compared: the response's shape is {ours.layout}, and that of the "
             f"baseline server {against.name} is {theirs.layout}; do the models have different signatures?"
         )
     if not against.same_model or baseline.first.values is None:

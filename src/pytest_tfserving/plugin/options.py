@@ -506,7 +506,7 @@ OPTIONS = (
     Option(
         "html",
         "FILE",
-        "Write the report as one HTML page to FILE: answer, pictures, tables, data.",
+        "Write the report as one HTML page to FILE: recommendation, charts, tables, data.",
         shown_default="none",
     ),
     Option(

@@ -25,7 +25,7 @@ _ABSOLUTE_TOLERANCE = 1e-5
 _NESTED = (list, dict)
 # A model server never returns null.
 NULL = "null"
-OTHER_VALUES = "the answer's values are not those of"
+OTHER_VALUES = "the response's values are not those of"
 # The cause of a response of a candidate that is not the baseline server's.
 OTHER_THAN_BASELINE = f"{OTHER_VALUES} the baseline server"
 _KINDS = {int: "numbers", float: "numbers", str: "texts", bool: "true or false", type(None): NULL}
@@ -74,7 +74,7 @@ def layout_of(value: JsonValue) -> Layout:
         return [len(value)]
     parts = [layout_of(part) for part in value]
     if any(part != parts[0] for part in parts):
-        raise LoadError("the answer's rows have different shapes")
+        raise LoadError("the response's rows have different shapes")
     inner = parts[0]
     return [len(value), inner] if isinstance(inner, dict) else [len(value), *inner]
 
@@ -120,12 +120,12 @@ def wrong(status: int, body: bytes, expected: ExpectedAnswer) -> str:
     try:
         value, layout = answer_value(status, body, expected.key, expected.protocol)
         if layout != expected.layout:
-            return f"the answer's shape is {_shown(layout)}, not {_shown(expected.layout)}"
+            return f"the response's shape is {_shown(layout)}, not {_shown(expected.layout)}"
         if expected.values is not None and not is_close(value, expected.values):
             example = f", as {_shown(value)} for {_shown(expected.values)}" if expected.with_example else ""
             return f"{OTHER_VALUES} {expected.values_of}{example}"
         if expected.kinds is not None and (strange := kinds_of(value).difference(expected.kinds)):
-            return f"the answer has {' and '.join(sorted(strange))} in it, where the first ones had none"
+            return f"the response has {' and '.join(sorted(strange))} in it, where the first ones had none"
     except Exception as error:  # noqa: BLE001 - as above
         return unreadable(error)
     return ""

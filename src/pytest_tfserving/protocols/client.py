@@ -58,7 +58,7 @@ def wait_until_available(
     Raises:
         DeploymentError: as soon as ``failure()`` returns a cause or the model ends, and after ``timeout_s``.
     """
-    deadline, state = time.monotonic() + timeout_s, "no answer"
+    deadline, state = time.monotonic() + timeout_s, "no response"
     with client_for(endpoint, path) as asked:
         while time.monotonic() < deadline:
             if cause := failure():
@@ -131,5 +131,5 @@ def _expectation(payload: Payload, answer: tuple[int, bytes], deployment: Deploy
         raise LoadError(f"{rows} rows came back for {payload.rows}")
     kinds = sorted(kinds_of(value))
     if NULL in kinds:
-        raise LoadError(f"the answer has {NULL} in it")
+        raise LoadError(f"the response has {NULL} in it")
     return ExpectedAnswer(payload.key, layout, protocol=protocol, kinds=kinds, most_bytes=room)

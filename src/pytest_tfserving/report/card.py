@@ -54,7 +54,7 @@ def _closed_loop(profile: ProfileFields) -> Iterator[str]:
     if profile.get("shape", CONSTANT) == CONSTANT:
         yield f"{profile['spawn_rate']:g} started a second"
     if profile.get("think_time_s"):
-        yield f"{profile['think_time_s']:g} s from an answer to the next request"
+        yield f"{profile['think_time_s']:g} s from a response to the next request"
     if profile.get("pace_s"):
         yield f"a request each {profile['pace_s']:g} s"
 

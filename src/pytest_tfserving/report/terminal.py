@@ -106,7 +106,7 @@ class Progress:
 
         def show(tick: MergedTick) -> None:
             nonlocal has_begun
-            p95 = "no answer yet" if tick["p95_ms"] is None else f"p95 {figure(tick['p95_ms'])} ms"
+            p95 = "no response yet" if tick["p95_ms"] is None else f"p95 {figure(tick['p95_ms'])} ms"
             users = f"{tick['users']} user{'' if tick['users'] == 1 else 's'}"
             failed = f", {tick['failures']} errors" if tick["failures"] else ""
             if self.schedule:

@@ -117,7 +117,7 @@ class LoadLoop(ABC):
         now = self.now_s()
         late = [each for each in self.requesters if each.waiting_since and now - each.waiting_since > limit_s]
         for requester in late:
-            requester.give_up(f"no answer within {limit_s:g} s" if limit_s else "no answer until the end")
+            requester.give_up(f"no response within {limit_s:g} s" if limit_s else "no response until the end")
         return len(late)
 
     def waiting(self) -> int:
@@ -127,7 +127,7 @@ class LoadLoop(ABC):
     def abandon(self) -> None:
         """Record all requests under way as failed, at the end of the run."""
         for requester in self.requesters:
-            requester.abandon("no answer until the end")
+            requester.abandon("no response until the end")
 
 
 def _request(plan: ProcessPlan) -> RepeatedRequest:
