@@ -19,11 +19,15 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import _common as common
 from _serving import ONE_THREAD, embedded
 
 from pytest_tfserving.models.store import exported
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CHECK, PYTEST = "pytest-tfserving check", "pytest"
 MODEL = "half_plus_two"
@@ -71,7 +75,7 @@ def main() -> None:
         (folder / "request.json").write_text(_BODY, encoding="utf-8")
         (folder / "test_mine.py").write_text(_TEST, encoding="utf-8")
         url = f"http://{common.HOST}:{server.rest}/v1/models/{MODEL}"
-        takers = {
+        takers: dict[str, Callable[[], float]] = {
             each: partial(beside_load_s, command, folder, load_s)
             for each, command in commands(url, load_s).items()
         }

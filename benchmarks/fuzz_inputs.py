@@ -198,7 +198,7 @@ def _fault_of_run(verdict: str, unrecorded: int, said: str) -> str:
 
 def try_results(seed: int, count: int) -> Outcome:
     """Have reports made of damaged results."""
-    import planted
+    import planted_results as planted
 
     outcome, document = Outcome(), planted.every_part()
     with common.scratch() as folder:
@@ -216,7 +216,7 @@ def try_results(seed: int, count: int) -> Outcome:
 
 def try_experiments(seed: int, count: int) -> Outcome:
     """Read damaged files of experiments."""
-    outcome, text = Outcome(), (TESTS / "all_keys.yaml").read_text(encoding="utf-8")
+    outcome, text = Outcome(), (TESTS / "support" / "all_keys.yaml").read_text(encoding="utf-8")
     with common.scratch() as folder:
         path = folder / "experiments.yaml"
         for number in range(count):
@@ -259,7 +259,7 @@ def main() -> None:
     args = common.arguments(
         __doc__, choices={"only": (_PARTS, "which parts")}, seed=(1, "where the damage comes from")
     )
-    sys.path.append(str(TESTS))
+    sys.path += [str(TESTS), str(TESTS / "support")]
     counts = _QUICK_COUNTS if args.quick else _COUNTS
     before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     found = {name: _TRIED[name](args.seed, counts[name]) for name in args.only}

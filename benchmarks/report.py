@@ -14,8 +14,8 @@ import time
 
 import _common as common
 
-sys.path.insert(0, str(common.HERE.parent / "tests"))
-import planted
+sys.path.insert(0, str(common.HERE.parent / "tests" / "support"))
+import planted_results as planted
 from pytest_tfserving.report.json import json_text
 
 _MB = 1e6

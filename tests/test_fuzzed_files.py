@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from _mutations import is_one_sentence, mutated_json, mutated_yaml
 
-import planted
+import planted_results as planted
 from pytest_tfserving.cli import main
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.experiments.yaml_file import read_file
@@ -21,7 +21,7 @@ from pytest_tfserving.report.cost import read_prices
 if TYPE_CHECKING:
     from harness import Project
 
-ALL_KEYS = (Path(__file__).parent / "all_keys.yaml").read_text(encoding="utf-8")
+ALL_KEYS = (Path(__file__).parent / "support" / "all_keys.yaml").read_text(encoding="utf-8")
 # Far from what any of them takes.
 PATIENCE_S = 20
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import planted
+import planted_results as planted
 from harness import EXPERIMENTS, TESTS
 
 if TYPE_CHECKING:

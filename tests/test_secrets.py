@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-import planted
+import planted_results as planted
+from kubeconfigs import config
 from pytest_tfserving.cli import main
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.plugin.options import OPTIONS, Option, parse_image
 from pytest_tfserving.report.json import json_text
 from pytest_tfserving.targets.url import parse_url
 from pytest_tfserving.text.addresses import without_secrets
-from test_kubeconfig import config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -26,9 +26,9 @@ def test_anywhere():
 @pytest.fixture
 def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A test suite that is set up as this one, on a machine without an engine."""
-    for name in ("pyproject.toml", "conftest.py", "tests/needs.py"):
+    for name in ("pyproject.toml", "conftest.py", "tests/support/needs.py"):
         path = pytester.path / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text((ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")
     monkeypatch.setenv("DOCKER_HOST", "unix:///no/engine.sock")
     monkeypatch.delenv("TFSERVING_E2E", raising=False)

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-import planted
+import planted_results as planted
 from needs import PLUGINS
 
 if TYPE_CHECKING:

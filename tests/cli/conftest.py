@@ -9,7 +9,7 @@ from pathlib import Path
 import filelock
 import pytest
 
-TESTS = Path(__file__).parent.parent
+EXPORT = Path(__file__).parents[1] / "support" / "export_newcomers.py"
 
 
 @pytest.fixture(scope="session")
@@ -19,11 +19,10 @@ def newcomers(shared: Path) -> Path:
     with filelock.FileLock(f"{folder}.lock"):
         if not (folder / "stubborn").exists():
             done = subprocess.run(
-                [sys.executable, "-m", "cli.export_newcomers", str(folder)],
+                [sys.executable, EXPORT, folder],
                 check=False,
                 capture_output=True,
                 text=True,
-                cwd=TESTS,
             )
             assert done.returncode == 0, done.stderr
     return folder

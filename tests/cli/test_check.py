@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-import planted
+import planted_results
 from pytest_tfserving.cli import main
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def check(
     project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[int, str]]:
     """The command with planted results, run in this process in the folder of a project."""
-    planted.instead_of_load(project)
+    planted_results.instead_of_load(project)
     monkeypatch.chdir(project.pytester.path)
 
     def run(*arguments: str) -> tuple[int, str]:
@@ -62,7 +62,7 @@ def test_each_verdict_has_an_exit_code_of_its_own(
     project: Project, check: Callable[..., tuple[int, str]], verdict: str
 ) -> None:
     expected, slo, special = VERDICTS[verdict]
-    planted.instead_of_load(project, lambda _: special)
+    planted_results.instead_of_load(project, lambda _: special)
 
     code, text = check(URL, BODY, "--slo", slo)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cli.crashing import crash
+from crashing import crash
 from pytest_tfserving.cli import main
 from pytest_tfserving.protocols import fitting_request
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
+from cpuinfo import CASCADELAKE, HASWELL, cpuinfo
 from harness import until
 from needs import IMAGE
-from test_require_cpu import CASCADELAKE, HASWELL, cpuinfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,6 +23,8 @@ from pytest_tfserving.targets.kubernetes.kustomize import build
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pytest_tfserving.targets.kubernetes.objects import KubernetesObject
+
 pytestmark = pytest.mark.needs("kubernetes")
 
 OVERLAYS = Path(__file__).parents[2] / "k8s" / "overlays"
@@ -38,7 +40,8 @@ def api_server() -> Cluster:
 @pytest.fixture(scope="module")
 def namespace(api_server: Cluster) -> Iterator[str]:
     name = f"overlays-{secrets.token_hex(4)}"
-    api_server.create(NAMESPACES, "", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    manifest: KubernetesObject = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+    api_server.create(NAMESPACES, "", manifest)
     yield name
     api_server.delete(NAMESPACES, "", name)
 
@@ -59,7 +62,7 @@ def test_an_overlay_would_be_accepted(api_server: Cluster, namespace: str, name:
 
 
 def test_what_is_no_field_would_not_be(api_server: Cluster, namespace: str) -> None:
-    (deployment,) = [each for each in build(next(OVERLAYS.iterdir())) if each["kind"] == "Deployment"]
+    deployment: Any = next(each for each in build(next(OVERLAYS.iterdir())) if each["kind"] == "Deployment")
     deployment["spec"]["replicaz"] = 1
 
     with pytest.raises(ConfigurationError, match="replicaz"):

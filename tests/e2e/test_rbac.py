@@ -1,11 +1,10 @@
-"""What a user with just the roles of k8s/rbac can do, and what one is told who lacks some."""
+"""What a user with just the roles of `pytest-tfserving rbac` can do, and what one is told who lacks some."""
 
 from __future__ import annotations
 
 import os
 import secrets
 from collections import defaultdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +12,7 @@ import yaml
 
 from kubectl import Kubectl
 from needs import LIMITED_CONTEXT
+from pytest_tfserving.targets.kubernetes.kustomize import files_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.needs("docker", "kubernetes", "limited-context")
 
-ROLES = Path(__file__).parents[2] / "k8s" / "rbac" / "roles.yaml"
+ROLES = files_folder() / "rbac" / "roles.yaml"
 EXPERIMENTS = """
 defaults: {model: ./models/half_plus_two, payload: request.json, profile: tiny}
 load_pods: {cpu: 500m, memory: 512Mi}
@@ -176,6 +176,9 @@ def test_a_permission_that_is_missing_is_named(  # noqa: PLR0913, PLR0917 - two 
     assert run.ret != 0
     said = pytest.LineMatcher([*run.outlines, *run.errlines])
     said.fnmatch_lines(
-        [f"*the user of context '{os.environ[LIMITED_CONTEXT]}' lacks a permission: {told}; k8s/rbac *"]
+        [
+            f"*the user of context '{os.environ[LIMITED_CONTEXT]}' lacks a permission: {told}; "
+            "`pytest-tfserving rbac` prints roles that have what is needed.*"
+        ]
     )
     said.no_fnmatch_line("*Traceback*")

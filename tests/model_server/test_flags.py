@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import pytest
 
 from harness import until
-from pytest_tfserving.model_server.flags import FLAGS, FlagError, parse_flags, usage
+from pytest_tfserving.model_server.flags import FLAGS, FlagError, Flags, parse_flags, usage
 from server_process import Server, free_port
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ IGNORED = (
 
 @pytest.mark.parametrize(("name", "default"), DEFAULTS.items(), ids=DEFAULTS)
 def test_defaults(name: str, default: Any) -> None:
-    value = parse_flags(["--model_base_path=/m", "--rest_api_port=0"]).values[name]
+    value = dict(parse_flags(["--model_base_path=/m", "--rest_api_port=0"]).values)[name]
 
     assert value == (default if name != "model_base_path" else "/m")
     assert type(value) is type(default)
@@ -88,13 +88,17 @@ def test_there_is_no_flag_but_tf_servings_and_three_more() -> None:
     assert all(f"--{flag.name}\n" in usage() for flag in FLAGS)
 
 
+def test_the_types_of_flags_are_those_of_their_defaults() -> None:
+    assert get_type_hints(Flags) == {flag.name: type(flag.default) for flag in FLAGS}
+
+
 @pytest.mark.parametrize("flag", [flag for flag in FLAGS if isinstance(flag.default, bool)], ids=str)
 def test_flags_that_are_true_or_false(flag: Any) -> None:
     if flag.kind.value == "refused":
         return
 
     def value(text: str) -> Any:
-        return parse_flags([f"--{flag.name}{text}", "--model_base_path=/m"]).values[flag.name]
+        return dict(parse_flags([f"--{flag.name}{text}", "--model_base_path=/m"]).values)[flag.name]
 
     assert [value(""), value("=true"), value("=false")] == [True, True, False]
     with pytest.raises(FlagError, match=f"--{flag.name} is true or false, not '1'"):

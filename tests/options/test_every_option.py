@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import planted
+import planted_results as planted
 from pytest_tfserving.plugin.options import OPTIONS, Option
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import planted
+import planted_results as planted
 
 if TYPE_CHECKING:
     from harness import Project

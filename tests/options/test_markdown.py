@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import planted
+import planted_results as planted
 from harness import LONG_ENOUGH
 
 if TYPE_CHECKING:

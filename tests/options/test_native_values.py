@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import planted
+import planted_results as planted
 from harness import FEW_PLUGINS
 from pytest_tfserving.plugin.options import _TARGETS_OF, OPTIONS, Option, read_settings
 from pytest_tfserving.settings import ALLOWED_INI, Settings

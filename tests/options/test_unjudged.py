@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import planted
+import planted_results as planted
 from harness import EXPERIMENTS
 
 if TYPE_CHECKING:

@@ -29,6 +29,7 @@ _COMMANDS = {
     "calibrate": "measure this machine's noise and which differences tests can detect; keep the result",
     "bake": "build an image that has a model in it and serves it",
     "render": "show experiments as Kubernetes manifests, or write them as Kustomize overlays",
+    "rbac": "print the roles that a user of the target kubernetes needs, for kubectl apply",
     "cleanup": "delete what killed runs left on container engines and clusters",
 }
 # Commands that run pytest.

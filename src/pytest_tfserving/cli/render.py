@@ -50,6 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write overlays/EXPERIMENT, base and components into the folder (default: show the manifests; "
         f"with --all, {_FOLDER})",
     )
+    parser.add_argument(
+        "--files",
+        type=Path,
+        metavar="DIR",
+        help="let overlays refer to the base and components in this folder, and write no copies of them",
+    )
     parser.add_argument("--check", action="store_true", help="write nothing; list outdated files")
     parser.add_argument(
         "--experiments",
@@ -78,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
     if folder is None:
         print(shown(experiments, variant), end="")
         return 0
-    files = tree(experiments, variant, folder)
+    files = tree(experiments, variant, folder, _checked(options.files))
     if not options.check:
         write(files)
     found = [f"{path} is outdated" for path in outdated(files)]
@@ -113,21 +119,32 @@ def shown(experiments: Sequence[Experiment], variant: Variant) -> str:
     return kustomize.as_yaml(*manifests)
 
 
-def tree(experiments: Sequence[Experiment], variant: Variant, folder: Path) -> dict[Path, str]:
-    """Return the files for ``folder`` by path: overlays, and the base and components that they refer to."""
+def _checked(files: Path | None) -> Path | None:
+    """Return the folder of ``--files``, in which overlays must find the components and the base."""
+    missing = [files / part for part in _COPIED if not (files / part).is_dir()] if files else []
+    if missing:
+        raise ConfigurationError(f"--files: there is no folder {missing[0]}.")
+    return files
+
+
+def tree(
+    experiments: Sequence[Experiment], variant: Variant, folder: Path, referred: Path | None = None
+) -> dict[Path, str]:
+    """Return the files for ``folder`` by path: overlays, and copies of the base and components.
+
+    With ``referred``, overlays refer to the base and components in this folder, and there are no copies.
+    """
     files = {}
     for experiment in experiments:
         place = folder / _OVERLAYS / experiment.name
-        for name, text in overlay(experiment, variant, place, folder).items():
+        for name, text in overlay(experiment, variant, place, referred or folder).items():
             files[place / name] = text
-    return _copies(variant, folder) | files
+    return files if referred else _copies(variant, folder) | files
 
 
 def _copies(variant: Variant, folder: Path) -> dict[Path, str]:
-    """Return copies of the package's files for ``folder``; none if ``folder`` is where those files are."""
+    """Return copies of the package's files for ``folder``."""
     source = files_folder()
-    if source.resolve() == folder.resolve():
-        return {}
     wanted = _COPIED if variant.base == own_base() else _COPIED[1:]
     paths = [path for part in wanted for path in sorted((source / part).rglob("*")) if path.is_file()]
     return {folder / path.relative_to(source): path.read_text(encoding="utf-8") for path in paths}

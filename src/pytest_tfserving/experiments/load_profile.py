@@ -110,14 +110,14 @@ class LoadProfile:
         highest = LoadShape.parse(self.shape).highest
         if not highest:
             return
-        level = "rate" if self.rate else "users"
+        level, highest = ("rate", highest) if self.rate else ("users", math.ceil(highest))
         given = getattr(self, level)
         if given and given != highest:
             raise ConfigurationError(
                 f"load profile {self.name!r} has {level} {given:g}, and the highest of its shape "
                 f"{self.shape!r} is {highest:g}; give {level} {highest:g}, or another shape."
             )
-        object.__setattr__(self, level, highest if level == "rate" else math.ceil(highest))
+        object.__setattr__(self, level, highest)
 
     def _check_loop(self) -> None:
         if bool(self.users) == bool(self.rate):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _MOST_PADDED_AXES = 6
 
 
-def rows_of(feeds: Mapping[str, NDArray[Any]]) -> int:
+def rows_of(feeds: Mapping[str, NDArray[np.generic]]) -> int:
     """Return how many rows a request has.
 
     Raises:
@@ -32,7 +32,9 @@ def rows_of(feeds: Mapping[str, NDArray[Any]]) -> int:
     return sizes.pop()
 
 
-def joined(name: str, arrays: Sequence[NDArray[Any]], *, pad: bool, filling: int) -> NDArray[Any]:
+def joined(
+    name: str, arrays: Sequence[NDArray[np.generic]], *, pad: bool, filling: int
+) -> NDArray[np.generic]:
     """Join the rows of all ``arrays``, then ``filling`` copies of the first row of the last array.
 
     Raises:
@@ -45,7 +47,7 @@ def joined(name: str, arrays: Sequence[NDArray[Any]], *, pad: bool, filling: int
     return np.concatenate([*arrays, *([arrays[-1][:1]] * filling)])
 
 
-def _padded(name: str, arrays: Sequence[NDArray[Any]], *, pad: bool) -> list[NDArray[Any]]:
+def _padded(name: str, arrays: Sequence[NDArray[np.generic]], *, pad: bool) -> list[NDArray[np.generic]]:
     if not pad:
         raise ServingError(
             Code.FAILED_PRECONDITION,
@@ -60,7 +62,7 @@ def _padded(name: str, arrays: Sequence[NDArray[Any]], *, pad: bool) -> list[NDA
     return [_padded_to(array, shape) for array in arrays]
 
 
-def _padded_to(array: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:
+def _padded_to(array: NDArray[np.generic], shape: Sequence[int]) -> NDArray[np.generic]:
     missing = [(0, 0), *((0, most - size) for most, size in zip(shape, array.shape[1:], strict=True))]
     if array.size:
         return np.pad(array, missing, constant_values=array.flat[0])
@@ -69,8 +71,8 @@ def _padded_to(array: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:
 
 
 def split(
-    outputs: Mapping[str, NDArray[Any]], sizes: Sequence[int], filling: int
-) -> Iterator[dict[str, NDArray[Any]]]:
+    outputs: Mapping[str, NDArray[np.generic]], sizes: Sequence[int], filling: int
+) -> Iterator[dict[str, NDArray[np.generic]]]:
     """Yield, for each joined request, the rows of the outputs that belong to the request.
 
     Raises:

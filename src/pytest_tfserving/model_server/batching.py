@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 class _Task:
     """A request, or a part of a request, that waits for its batch."""
 
-    def __init__(self, feeds: Mapping[str, NDArray[Any]], rows: int, timeout_ms: int | None) -> None:
+    def __init__(self, feeds: Mapping[str, NDArray[np.generic]], rows: int, timeout_ms: int | None) -> None:
         self.feeds = feeds
         self.rows = rows
         self.arrived_at = time.monotonic()
         self.deadline = self.arrived_at + timeout_ms / 1000 if timeout_ms else None
-        self.future: Future[dict[str, NDArray[Any]]] = Future()
+        self.future: Future[dict[str, NDArray[np.generic]]] = Future()
 
     def parts(self, sizes: Sequence[int]) -> Iterator[_Task]:
         """Split the task into several, of ``sizes`` rows."""
@@ -203,12 +203,12 @@ class BatchedServable(Runnable):
 
     def run_tensors(
         self,
-        feeds: Mapping[str, NDArray[Any]],
+        feeds: Mapping[str, NDArray[np.generic]],
         fetches: Sequence[str],
         timeout_ms: int | None = None,
         *,
         inline: bool = False,  # noqa: ARG002 - a batch always runs in a thread of its own
-    ) -> dict[str, NDArray[Any]]:
+    ) -> dict[str, NDArray[np.generic]]:
         """Run as `Runnable.run_tensors` does, in a batch with the other waiting requests."""
         task = _Task(feeds, rows_of(feeds), timeout_ms)
         tasks = self._scheduler.submit(self._queue(feeds, fetches), task)
@@ -223,7 +223,7 @@ class BatchedServable(Runnable):
         self._scheduler.remove(list(self._queues.values()))
         self._servable.close()
 
-    def _queue(self, feeds: Mapping[str, NDArray[Any]], fetches: Sequence[str]) -> _Queue:
+    def _queue(self, feeds: Mapping[str, NDArray[np.generic]], fetches: Sequence[str]) -> _Queue:
         names = tuple(sorted(set(fetches)))
         key = frozenset(feeds), names
         with self._lock:
@@ -247,7 +247,7 @@ def _run_batch(queue: _Queue, tasks: Sequence[_Task]) -> None:
             task.future.set_result(part)
 
 
-def _outputs(queue: _Queue, tasks: Sequence[_Task]) -> list[dict[str, NDArray[Any]]]:
+def _outputs(queue: _Queue, tasks: Sequence[_Task]) -> list[dict[str, NDArray[np.generic]]]:
     timeout_ms = _remaining_ms(tasks)
     sizes = [task.rows for task in tasks]
     filling = queue.limits.padded(sum(sizes)) - sum(sizes)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.model_server.status import invalid
 from pytest_tfserving.model_server.text_proto import read_text_proto
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from google.protobuf.message import Message
 
 _LEAST = {
     "max_batch_size": 1,
@@ -107,15 +109,29 @@ def read_model_parameters(folder: Path) -> Parameters | None:
     return read_parameters(str(path)) if path.exists() else None
 
 
-def _from_proto(path: str, proto: Any) -> Parameters:
-    values: dict[str, Any] = {
-        "allowed_batch_sizes": tuple(proto.allowed_batch_sizes),
-        "pad_variable_length_inputs": proto.pad_variable_length_inputs,
-    }
-    for name in (*_LEAST, "thread_pool_name", "enable_large_batch_splitting"):
-        if proto.HasField(name):
-            values[name] = getattr(proto, name).value
-    for name, least in _LEAST.items():
-        if values.get(name, least) < least:
-            raise invalid(f"{path}: {name} must be {least} or more; was {values[name]}")
-    return Parameters(**values)
+def _from_proto(path: str, proto: Message) -> Parameters:
+    defaults = Parameters()
+    return Parameters(
+        max_batch_size=_number(path, proto, "max_batch_size", defaults.max_batch_size),
+        batch_timeout_micros=_number(path, proto, "batch_timeout_micros", defaults.batch_timeout_micros),
+        max_enqueued_batches=_number(path, proto, "max_enqueued_batches", defaults.max_enqueued_batches),
+        num_batch_threads=_number(path, proto, "num_batch_threads", defaults.num_batch_threads),
+        thread_pool_name=proto.thread_pool_name.value
+        if proto.HasField("thread_pool_name")
+        else defaults.thread_pool_name,
+        allowed_batch_sizes=tuple(proto.allowed_batch_sizes),
+        pad_variable_length_inputs=proto.pad_variable_length_inputs,
+        enable_large_batch_splitting=proto.enable_large_batch_splitting.value,
+        max_execution_batch_size=_number(
+            path, proto, "max_execution_batch_size", defaults.max_execution_batch_size
+        ),
+    )
+
+
+def _number(path: str, proto: Message, name: str, default: int) -> int:
+    if not proto.HasField(name):
+        return default
+    number: int = getattr(proto, name).value
+    if number < _LEAST[name]:
+        raise invalid(f"{path}: {name} must be {_LEAST[name]} or more; was {number}")
+    return number

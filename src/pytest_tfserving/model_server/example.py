@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.model_server import json_tensor
 from pytest_tfserving.model_server.json_tensor import show
@@ -11,7 +11,11 @@ from pytest_tfserving.model_server.protos import message
 from pytest_tfserving.model_server.status import invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
+
+    from google.protobuf.message import Message
+
+    from pytest_tfserving.text.json_value import JsonObject, JsonValue
 
 _INT64 = range(-(2**63), 2**63)
 _KINDS = {"bytes_list": "bytes", "float_list": "float", "int64_list": "int64", None: "UNKNOWN"}
@@ -40,7 +44,7 @@ def decode(body: bytes) -> ExampleRequest:
     return ExampleRequest(name, [context + _serialized(each) for each in _examples(document)])
 
 
-def _examples(document: Mapping[str, Any]) -> Sequence[Any]:
+def _examples(document: JsonObject) -> Sequence[JsonValue]:
     shown = f"JSON Value: {show(document)}"
     if "examples" not in document:
         raise invalid(f"{shown} When method is classify, key 'examples' is expected and was not found")
@@ -52,7 +56,7 @@ def _examples(document: Mapping[str, Any]) -> Sequence[Any]:
     return examples
 
 
-def _serialized(value: Any) -> bytes:
+def _serialized(value: JsonValue) -> bytes:
     if not isinstance(value, dict):
         raise invalid(f"Example must be JSON object but got JSON {_json_type(value)}")
     example = message("tensorflow.Example")()
@@ -64,7 +68,7 @@ def _serialized(value: Any) -> bytes:
     return serialized
 
 
-def _add(feature: Any, name: str, value: Any) -> None:
+def _add(feature: Message, name: str, value: JsonValue) -> None:
     kind, element = _element(name, value)
     if feature.WhichOneof("kind") not in (None, kind):
         expected = _KINDS[feature.WhichOneof("kind")]
@@ -72,7 +76,7 @@ def _add(feature: Any, name: str, value: Any) -> None:
     getattr(feature, kind).value.append(element)
 
 
-def _element(name: str, value: Any) -> tuple[str, Any]:
+def _element(name: str, value: JsonValue) -> tuple[str, int | float | bytes]:
     """Return the kind of list that a JSON value belongs to, and the element that stands for the value."""
     if isinstance(value, int):
         if int(value) not in _INT64:
@@ -85,5 +89,5 @@ def _element(name: str, value: Any) -> tuple[str, Any]:
     raise invalid(f"Feature: {name} has element with unexpected JSON type: {_json_type(value)}")
 
 
-def _json_type(value: Any) -> str:
+def _json_type(value: JsonValue) -> str:
     return _JSON_TYPES.get(type(value), "Number")

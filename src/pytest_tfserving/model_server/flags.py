@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias, TypedDict, cast
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,21 +22,24 @@ class Handling(Enum):
     REFUSED = "refused"
 
 
+FlagValue: TypeAlias = bool | int | float | str
+
+
 @dataclass(frozen=True, slots=True)
 class Flag:
     """A flag; its default has the type of its values."""
 
     name: str
-    default: Any
+    default: FlagValue
     help: str
     kind: Handling = Handling.USED
 
 
-def _ignored(name: str, default: Any, why: str) -> Flag:
+def _ignored(name: str, default: FlagValue, why: str) -> Flag:
     return Flag(name, default, f"accepted without an effect: {why}", Handling.IGNORED)
 
 
-def _refused(name: str, default: Any, why: str) -> Flag:
+def _refused(name: str, default: FlagValue, why: str) -> Flag:
     return Flag(name, default, f"refused: {why}", Handling.REFUSED)
 
 
@@ -147,6 +150,61 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
 FLAGS = tuple(flag for group in GROUPS.values() for flag in group)
 
 
+class Flags(TypedDict):
+    """The value of every flag."""
+
+    port: int
+    rest_api_port: int
+    bind_address: str
+    grpc_socket_path: str
+    ssl_config_file: str
+    use_alts_credentials: bool
+    model_name: str
+    model_base_path: str
+    model_config_file: str
+    model_config_file_poll_wait_seconds: int
+    file_system_poll_wait_seconds: int
+    allow_version_labels_for_unavailable_models: bool
+    saved_model_tags: str
+    platform_config_file: str
+    num_load_threads: int
+    num_unload_threads: int
+    max_num_load_retries: int
+    load_retry_interval_micros: int
+    enable_model_warmup: bool
+    num_request_iterations_for_warmup: int
+    tensorflow_session_parallelism: int
+    tensorflow_intra_op_parallelism: int
+    tensorflow_inter_op_parallelism: int
+    tensorflow_session_config_file: str
+    enable_batching: bool
+    batching_parameters_file: str
+    enable_per_model_batching_parameters: bool
+    prefer_tflite_model: bool
+    num_tflite_pools: int
+    num_tflite_interpreters_per_pool: int
+    enable_signature_method_name_check: bool
+    rest_api_num_threads: int
+    rest_api_timeout_in_ms: int
+    rest_api_enable_cors_support: bool
+    monitoring_config_file: str
+    grpc_max_threads: int
+    grpc_channel_arguments: str
+    enable_serialization_as_tensor_content: bool
+    enable_grpc_healthcheck_service: bool
+    enable_profiler: bool
+    flush_filesystem_caches: bool
+    remove_unused_fields_from_bundle_metagraph: bool
+    per_process_gpu_memory_fraction: float
+    xla_cpu_compilation_enabled: bool
+    xla_gpu_compilation_enabled: bool
+    mixed_precision: str
+    skip_initialize_tpu: bool
+    thread_pool_factory_config_file: str
+    version: bool
+    help: bool
+
+
 class FlagError(Exception):
     """A flag whose value does not fit, or flags that contradict each other."""
 
@@ -159,7 +217,7 @@ class Arguments:
     a sentence about each given flag that has no effect.
     """
 
-    values: dict[str, Any]
+    values: Flags
     unknown: list[str]
     ignored: list[str]
 
@@ -184,8 +242,9 @@ def parse_flags(arguments: Sequence[str]) -> Arguments:
             raise FlagError(f"--{name} is {flag.help}")
         if flag.kind is Handling.IGNORED:
             ignored.append(f"--{name} is {flag.help}")
-    _check(values)
-    return Arguments(values, unknown, ignored)
+    flags = cast("Flags", values)
+    _check(flags)
+    return Arguments(flags, unknown, ignored)
 
 
 def usage() -> str:
@@ -205,7 +264,7 @@ def _described(flag: Flag) -> str:
     return f"  --{flag.name}\n        {flag.help}{default}"
 
 
-def _value(flag: Flag, text: str | None) -> Any:
+def _value(flag: Flag, text: str | None) -> FlagValue:
     if isinstance(flag.default, bool):
         if text in (None, "true", "false"):
             return text != "false"
@@ -221,7 +280,7 @@ def _value(flag: Flag, text: str | None) -> Any:
     return text
 
 
-def _check(values: dict[str, Any]) -> None:
+def _check(values: Flags) -> None:
     if values["version"] or values["help"]:
         return
     if not values["model_base_path"] and not values["model_config_file"]:
@@ -230,26 +289,30 @@ def _check(values: dict[str, Any]) -> None:
         )
     _check_ports(values)
     _check_batching(values)
-    for name in ("rest_api_num_threads", "grpc_max_threads"):
-        if values[name] < 1:
-            raise FlagError(f"--{name} must be 1 or more")
-    parallelism = [values[f"tensorflow_{name}_parallelism"] for name in ("session", "intra_op", "inter_op")]
-    if all(parallelism):
+    if values["rest_api_num_threads"] < 1:
+        raise FlagError("--rest_api_num_threads must be 1 or more")
+    if values["grpc_max_threads"] < 1:
+        raise FlagError("--grpc_max_threads must be 1 or more")
+    if (
+        values["tensorflow_session_parallelism"]
+        and values["tensorflow_intra_op_parallelism"]
+        and values["tensorflow_inter_op_parallelism"]
+    ):
         raise FlagError(
             "--tensorflow_session_parallelism sets what --tensorflow_intra_op_parallelism and "
             "--tensorflow_inter_op_parallelism set; use it or them"
         )
 
 
-def _check_ports(values: dict[str, Any]) -> None:
-    for name in ("port", "rest_api_port"):
-        if values[name] not in _PORTS:
-            raise FlagError(f"--{name} is a port from 0 to 65535, not {values[name]}")
+def _check_ports(values: Flags) -> None:
+    for name, port in (("port", values["port"]), ("rest_api_port", values["rest_api_port"])):
+        if port not in _PORTS:
+            raise FlagError(f"--{name} is a port from 0 to 65535, not {port}")
     if not values["port"] and not values["grpc_socket_path"]:
         raise FlagError("--port or --grpc_socket_path is needed: where to listen for gRPC")
 
 
-def _check_batching(values: dict[str, Any]) -> None:
+def _check_batching(values: Flags) -> None:
     if values["batching_parameters_file"] and not values["enable_batching"]:
         raise FlagError(
             "server_options.batching_parameters_file is set without setting server_options.enable_batching "

@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from pytest_tfserving.errors import missing_extra
 from pytest_tfserving.model_server.log import log
@@ -25,7 +25,11 @@ except ImportError:
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from google.protobuf.message import Message
+
     from pytest_tfserving.model_server.core import ServerCore
+    from pytest_tfserving.model_server.flags import Flags
+    from pytest_tfserving.model_server.manager import Loaded
     from pytest_tfserving.model_server.metrics import Metrics
     from pytest_tfserving.model_server.proto_api import ProtoApi
 
@@ -59,12 +63,12 @@ class GrpcOptions:
     port: int
     socket_path: str
     threads: int
-    channel_arguments: tuple[tuple[str, Any], ...]
-    credentials: Any
+    channel_arguments: tuple[tuple[str, int | str], ...]
+    credentials: grpc.ServerCredentials | None
     health: bool
 
     @classmethod
-    def of(cls, flags: dict[str, Any]) -> GrpcOptions:
+    def of(cls, flags: Flags) -> GrpcOptions:
         """Read the options from the flags and from the files that the flags name.
 
         Raises:
@@ -80,7 +84,7 @@ class GrpcOptions:
         )
 
 
-def channel_arguments(text: str) -> tuple[tuple[str, Any], ...]:
+def channel_arguments(text: str) -> tuple[tuple[str, int | str], ...]:
     """Read ``name=value,name=value``; whole numbers become ``int``."""
     pairs = [part.partition("=") for part in text.split(",") if part]
     return tuple((name.strip(), _number(value.strip())) for name, _, value in pairs)
@@ -91,6 +95,9 @@ def _number(text: str) -> int | str:
         return int(text)
     except ValueError:
         return text
+
+
+_Call: TypeAlias = "Callable[[Message, int | None], Message]"
 
 
 class GrpcServer:
@@ -146,10 +153,10 @@ class GrpcServer:
             raise OSError(f"cannot listen on {address} for gRPC") from None
         log("info", f"Running gRPC ModelServer at {address} ...")
 
-    def _add(self, service: str, name: str, request: str, call: Callable[[Any, int | None], Any]) -> None:
+    def _add(self, service: str, name: str, request: str, call: _Call) -> None:
         kind = message(f"{_SERVING}{request}")
 
-        def handle(content: bytes, context: Any) -> Any:
+        def handle(content: bytes, context: grpc.ServicerContext) -> Message:
             return self._answer(name, kind, call, content, context)
 
         handler = grpc.unary_unary_rpc_method_handler(
@@ -159,8 +166,8 @@ class GrpcServer:
         self._server.add_generic_rpc_handlers((services,))
 
     def _answer(
-        self, name: str, kind: Any, call: Callable[[Any, int | None], Any], content: bytes, context: Any
-    ) -> Any:
+        self, name: str, kind: type[Message], call: _Call, content: bytes, context: grpc.ServicerContext
+    ) -> Message:
         if not self._free.acquire(blocking=False):
             context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted")
         started = perf_counter()
@@ -192,24 +199,24 @@ class GrpcServer:
             self._metrics.observe("request_latency", micros, model_name=model, API=name, entrypoint="GRPC")
 
 
-_STATUS: dict[int, Any] = {status.value[0]: status for status in grpc.StatusCode}
+_STATUS: dict[int, grpc.StatusCode] = {status.value[0]: status for status in grpc.StatusCode}
 
 
-def _parsed(kind: Any, content: bytes) -> Any:
+def _parsed(kind: type[Message], content: bytes) -> Message:
     try:
         return kind.FromString(content)
     except DecodeError:
         raise invalid(f"The request is not a {kind.DESCRIPTOR.full_name}") from None
 
 
-def _model_name(request: Any) -> str:
+def _model_name(request: Message) -> str:
     if hasattr(request, "model_spec"):
         return str(request.model_spec.name)
     tasks = getattr(request, "tasks", ())
     return str(tasks[0].model_spec.name) if tasks else ""
 
 
-def _remaining_ms(context: Any) -> int | None:
+def _remaining_ms(context: grpc.ServicerContext) -> int | None:
     remaining_s = context.time_remaining()
     if remaining_s is None or remaining_s > _INT32_MAX:
         return None
@@ -229,21 +236,21 @@ class _PredictionService:
         self._core = core
         self._api = api
 
-    def predict(self, request: Any, timeout_ms: int | None) -> Any:
+    def predict(self, request: Message, timeout_ms: int | None) -> Message:
         return self._ask(self._api.predict, request, timeout_ms)
 
-    def classify(self, request: Any, timeout_ms: int | None) -> Any:
+    def classify(self, request: Message, timeout_ms: int | None) -> Message:
         return self._ask(self._api.classify, request, timeout_ms)
 
-    def regress(self, request: Any, timeout_ms: int | None) -> Any:
+    def regress(self, request: Message, timeout_ms: int | None) -> Message:
         return self._ask(self._api.regress, request, timeout_ms)
 
-    def several(self, request: Any, timeout_ms: int | None) -> Any:
+    def several(self, request: Message, timeout_ms: int | None) -> Message:
         check_tasks(request)
         with self._core.acquire(*_asked(request.tasks[0].model_spec)) as model:
             return self._api.several(model, request, timeout_ms)
 
-    def metadata(self, request: Any, _timeout_ms: int | None) -> Any:
+    def metadata(self, request: Message, _timeout_ms: int | None) -> Message:
         asked = _asked(_spec(request))
         if not request.metadata_field:
             raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
@@ -260,7 +267,9 @@ class _PredictionService:
         response.metadata["signature_def"].Pack(signatures)
         return response
 
-    def _ask(self, call: Callable[[Any, Any, int | None], Any], request: Any, timeout_ms: int | None) -> Any:
+    def _ask(
+        self, call: Callable[[Loaded, Message, int | None], Message], request: Message, timeout_ms: int | None
+    ) -> Message:
         with self._core.acquire(*_asked(_spec(request))) as model:
             return call(model, request, timeout_ms)
 
@@ -271,7 +280,7 @@ class _ModelService:
     def __init__(self, core: ServerCore) -> None:
         self._core = core
 
-    def status(self, request: Any, _timeout_ms: int | None) -> Any:
+    def status(self, request: Message, _timeout_ms: int | None) -> Message:
         spec = _spec(request)
         version = spec.version.value if spec.HasField("version") else None
         response = message(f"{_SERVING}GetModelStatusResponse")()
@@ -284,7 +293,7 @@ class _ModelService:
             entry.status.error_message = state.error_message
         return response
 
-    def reload(self, request: Any, _timeout_ms: int | None) -> Any:
+    def reload(self, request: Message, _timeout_ms: int | None) -> Message:
         if request.config.WhichOneof("config") != "model_config_list":
             raise invalid(
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is "
@@ -296,20 +305,20 @@ class _ModelService:
         return response
 
 
-def _spec(request: Any) -> Any:
+def _spec(request: Message) -> Message:
     if not request.HasField("model_spec"):
         raise invalid("Missing ModelSpec")
     return request.model_spec
 
 
-def _asked(spec: Any) -> tuple[str, int | None, str]:
+def _asked(spec: Message) -> tuple[str, int | None, str]:
     if not spec.name:
         raise invalid("ModelSpec has no name specified.")
     version = spec.version.value if spec.HasField("version") else None
     return spec.name, version, spec.version_label
 
 
-def _add_health(server: Any) -> None:
+def _add_health(server: grpc.Server) -> None:
     try:
         from grpc_health.v1 import health, health_pb2, health_pb2_grpc
     except ImportError:
@@ -320,7 +329,7 @@ def _add_health(server: Any) -> None:
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
 
 
-def _credentials(path: str) -> Any:
+def _credentials(path: str) -> grpc.ServerCredentials | None:
     """Return the credentials that an SSLConfig file describes; None without a file."""
     if not path:
         return None

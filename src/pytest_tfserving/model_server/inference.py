@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter, thread_time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from pytest_tfserving.model_server.tensorflow_c import dtype_name
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from google.protobuf.message import Message
     from numpy.typing import NDArray
 
     from pytest_tfserving.model_server.manager import Loaded
@@ -30,8 +31,8 @@ DEFAULT_SIGNATURE = "serving_default"
 class Classes:
     """The classes of each example: two matrices of the same shape; a model may leave out one of them."""
 
-    labels: NDArray[Any] | None
-    scores: NDArray[Any] | None
+    labels: NDArray[np.generic] | None
+    scores: NDArray[np.generic] | None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -40,7 +41,7 @@ class Classes:
         assert matrix is not None
         return matrix.shape[0], matrix.shape[1]
 
-    def of(self, example: int) -> list[tuple[bytes, Any]]:
+    def of(self, example: int) -> list[tuple[bytes, np.float32]]:
         """Return label and score of each class of an example."""
         _, count = self.shape
         labels = [b""] * count if self.labels is None else self.labels[example]
@@ -76,12 +77,12 @@ class Inference:
         self,
         model: Loaded,
         signature_name: str,
-        inputs: Mapping[str, NDArray[Any]],
+        inputs: Mapping[str, NDArray[np.generic]],
         timeout_ms: int | None = None,
         outputs: Sequence[str] = (),
         *,
         inline: bool = False,
-    ) -> dict[str, NDArray[Any]]:
+    ) -> dict[str, NDArray[np.generic]]:
         """Run a signature that the model has; ``inline`` is as in `Runnable.run_tensors`.
 
         Raises:
@@ -118,7 +119,7 @@ class Inference:
 
     def regress(
         self, model: Loaded, signature_name: str, examples: Sequence[bytes], timeout_ms: int | None = None
-    ) -> NDArray[Any]:
+    ) -> NDArray[np.generic]:
         """Return a number for each serialized example.
 
         Raises:
@@ -131,7 +132,7 @@ class Inference:
 
     def several(
         self, model: Loaded, tasks: Sequence[Task], examples: Sequence[bytes], timeout_ms: int | None = None
-    ) -> list[Classes | NDArray[Any]]:
+    ) -> list[Classes | NDArray[np.generic]]:
         """Return the results of several signatures in one run, in the order of ``tasks``.
 
         Raises:
@@ -177,7 +178,7 @@ class Inference:
                 raise invalid("Input tensor must be the same for all Signatures.")
         return list(plans.values())
 
-    def _classify_plan(self, signature: Any) -> _Plan:
+    def _classify_plan(self, signature: Message) -> _Plan:
         self._check_method(signature, CLASSIFY, "classification")
         _check_count(len(signature.inputs) == 1, "Expected one input Tensor.")
         found = len(signature.outputs)
@@ -192,7 +193,7 @@ class Inference:
         wanted = {alias: outputs[alias] for alias in ("classes", "scores") if alias in outputs}
         return _Plan(_examples_tensor(signature, "classification"), wanted)
 
-    def _regress_plan(self, signature: Any) -> _Plan:
+    def _regress_plan(self, signature: Message) -> _Plan:
         self._check_method(signature, REGRESS, "regression")
         _check_count(len(signature.inputs) == 1, "Expected one input Tensor.")
         _check_count(len(signature.outputs) == 1, "Expected one output Tensor.")
@@ -204,7 +205,7 @@ class Inference:
             _examples_tensor(signature, "regression"), {"outputs": signature.outputs["outputs"].name}
         )
 
-    def _check_method(self, signature: Any, method: str, kind: str) -> None:
+    def _check_method(self, signature: Message, method: str, kind: str) -> None:
         if self._checks_method_names and signature.method_name != method:
             raise invalid(
                 f"Expected {kind} signature method_name to be {method}. Was: {signature.method_name}"
@@ -220,7 +221,7 @@ def _check_predicts(method: str) -> None:
         )
 
 
-def _signature(model: Loaded, name: str) -> Any:
+def _signature(model: Loaded, name: str) -> Message:
     name = name or DEFAULT_SIGNATURE
     if name not in model.signature_defs:
         raise invalid(f"No signature was found with the name: {name}")
@@ -232,7 +233,7 @@ def _check_count(fits: bool, problem: str) -> None:  # noqa: FBT001 - the condit
         raise invalid(problem)
 
 
-def _examples_tensor(signature: Any, kind: str) -> str:
+def _examples_tensor(signature: Message, kind: str) -> str:
     if "inputs" not in signature.inputs:
         raise ServingError(Code.FAILED_PRECONDITION, f"No {kind} inputs found in SignatureDef: {signature}")
     name: str = signature.inputs["inputs"].name
@@ -241,7 +242,7 @@ def _examples_tensor(signature: Any, kind: str) -> str:
 
 def _run(
     model: Loaded, plans: Sequence[_Plan], examples: Sequence[bytes], timeout_ms: int | None
-) -> Mapping[str, NDArray[Any]]:
+) -> Mapping[str, NDArray[np.generic]]:
     if not examples:
         raise invalid("Input is empty.")
     column = np.empty(len(examples), object)
@@ -250,7 +251,7 @@ def _run(
     return model.run_tensors({plans[0].input: column}, fetches, timeout_ms)
 
 
-def _classes(plan: _Plan, tensors: Mapping[str, NDArray[Any]], count: int) -> Classes:
+def _classes(plan: _Plan, tensors: Mapping[str, NDArray[np.generic]], count: int) -> Classes:
     labels, scores = (
         tensors[plan.outputs[alias]] if alias in plan.outputs else None for alias in ("classes", "scores")
     )
@@ -264,7 +265,9 @@ def _classes(plan: _Plan, tensors: Mapping[str, NDArray[Any]], count: int) -> Cl
     return Classes(labels, scores)
 
 
-def _check_matrix(matrix: NDArray[Any] | None, alias: str, dtype: np.dtype[Any], count: int) -> None:
+def _check_matrix(
+    matrix: NDArray[np.generic] | None, alias: str, dtype: np.dtype[np.generic], count: int
+) -> None:
     if matrix is None:
         return
     if matrix.ndim != 2:  # noqa: PLR2004 - a matrix has two
@@ -276,7 +279,7 @@ def _check_matrix(matrix: NDArray[Any] | None, alias: str, dtype: np.dtype[Any],
         raise invalid(f"Expected {alias} output batch size of {count}. Got: {len(matrix)}")
 
 
-def _regressions(plan: _Plan, tensors: Mapping[str, NDArray[Any]], count: int) -> NDArray[Any]:
+def _regressions(plan: _Plan, tensors: Mapping[str, NDArray[np.generic]], count: int) -> NDArray[np.generic]:
     values = tensors[plan.outputs["outputs"]]
     if values.ndim != 1 and values.shape[1:] != (1,):
         raise invalid(
@@ -290,5 +293,5 @@ def _regressions(plan: _Plan, tensors: Mapping[str, NDArray[Any]], count: int) -
     return values.reshape(-1)
 
 
-def _shape(array: NDArray[Any]) -> str:
+def _shape(array: NDArray[np.generic]) -> str:
     return f"[{','.join(map(str, array.shape))}]"

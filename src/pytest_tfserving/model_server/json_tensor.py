@@ -14,7 +14,7 @@ import re
 import struct
 from array import array as packed
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias, cast
 
 import numpy as np
 
@@ -25,10 +25,16 @@ from pytest_tfserving.model_server.tensorflow_c import STRING, dtype_name, numpy
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import simdjson
     from numpy.typing import NDArray
 
     from pytest_tfserving.model_server.inference import Classes
     from pytest_tfserving.model_server.servable import Signature, TensorSpec
+    from pytest_tfserving.text.json_value import JsonObject, JsonValue
+
+# An element of a tensor, read from JSON; and one to be written as JSON, or an array of them.
+_Scalar: TypeAlias = "bytes | int | float"
+_Value: TypeAlias = "NDArray[np.generic] | np.generic | bytes | str"
 
 _SHOWN_BYTES = 256
 _FAST_FROM_BYTES = 4096
@@ -69,7 +75,14 @@ _DTYPE_NAMES = {
 }
 # The DataTypes that JSON can carry.
 DTYPES = {number: dtype for number in (1, 2, 3, 4, 5, 6, 7, 9, 10, 22, 23) if (dtype := numpy_dtype(number))}
-_ARRAY_CODES = {1: "f", 2: "d"}
+_RANGES = {
+    number: range(-(2 ** (8 * dtype.itemsize - 1)), 2 ** (8 * dtype.itemsize - 1))
+    if dtype.kind == "i"
+    else range(2 ** (8 * dtype.itemsize))
+    for number, dtype in DTYPES.items()
+    if dtype.kind in "iu"
+}
+_ARRAY_CODES: dict[int, Literal["f", "d"]] = {1: "f", 2: "d"}
 _ESCAPE = re.compile(r"\\(?:u[0-9a-f]{4}|.)")
 # The Python types that numbers may have, by kind of element; bool is not among them.
 _NUMBER_TYPES = {"f": frozenset({float, int}), "i": frozenset({int}), "u": frozenset({int})}
@@ -87,7 +100,7 @@ class DecodedRequest(NamedTuple):
     """A predict request as tensors; ``row_format`` says whether the request had ``instances``."""
 
     signature_name: str
-    inputs: Mapping[str, NDArray[Any]]
+    inputs: Mapping[str, NDArray[np.generic]]
     row_format: bool
 
 
@@ -102,7 +115,7 @@ def decode(body: bytes, servable: Signed) -> DecodedRequest:
     return decode_document(parse(body), servable)
 
 
-def parse(body: bytes) -> Any:
+def parse(body: bytes) -> JsonValue:
     """Parse the JSON document in ``body``.
 
     Text behind the document is ignored. Of equal keys the first one counts.
@@ -119,7 +132,7 @@ def parse(body: bytes) -> Any:
         raise invalid("JSON Parse error: The document is empty")
     try:
         try:
-            document = _DECODER.raw_decode(text, start)[0]
+            document: JsonValue = _DECODER.raw_decode(text, start)[0]
         except json.JSONDecodeError:
             text = _SHORT_INFINITY.sub("Infinity", text)
             document = _DECODER.raw_decode(text, start)[0]
@@ -159,7 +172,7 @@ def _is_in_object(text: str, place: int) -> bool:
     return open_ones[-1:] == ["{"]
 
 
-def _check_surrogates(document: Any, text: str) -> None:
+def _check_surrogates(document: JsonValue, text: str) -> None:
     """Check that every escaped surrogate has its other half."""
     try:
         json.dumps(document, ensure_ascii=False).encode()
@@ -168,7 +181,7 @@ def _check_surrogates(document: Any, text: str) -> None:
         raise _unparsable("The surrogate pair in string is invalid.", offset) from None
 
 
-def decode_document(document: Any, servable: Signed) -> DecodedRequest:
+def decode_document(document: JsonValue, servable: Signed) -> DecodedRequest:
     """Read a predict request from a parsed document.
 
     Raises:
@@ -190,7 +203,7 @@ def decode_document(document: Any, servable: Signed) -> DecodedRequest:
     raise invalid("Missing 'inputs' or 'instances' key")
 
 
-def signature_name_of(document: Mapping[str, Any]) -> str:
+def signature_name_of(document: JsonObject) -> str:
     """Return the signature that a request names, or the default one.
 
     Raises:
@@ -222,7 +235,7 @@ def input_specs(servable: Signed, name: str) -> Mapping[str, TensorSpec]:
 # --- rows and columns ---
 
 
-def _decode_rows(instances: Any, specs: Mapping[str, TensorSpec]) -> dict[str, NDArray[Any]]:
+def _decode_rows(instances: JsonValue, specs: Mapping[str, TensorSpec]) -> dict[str, NDArray[np.generic]]:
     if not isinstance(instances, list):
         raise invalid(f"JSON Value: {show(instances)} Expecting 'instances' to be an list/array")
     if not instances:
@@ -241,7 +254,7 @@ def _decode_rows(instances: Any, specs: Mapping[str, TensorSpec]) -> dict[str, N
         if (isinstance(instance, dict) and not is_base64(instance)) is not objects:
             expected, got = ("object", "list") if objects else ("value/list", "object")
             raise invalid(f"Expecting {expected} but got {got} at item {index} of input list")
-        if objects:
+        if isinstance(instance, dict) and objects:
             _add_row(index, instance, columns)
             continue
         try:
@@ -251,7 +264,7 @@ def _decode_rows(instances: Any, specs: Mapping[str, TensorSpec]) -> dict[str, N
     return {alias: column.array(len(instances)) for alias, column in columns.items()}
 
 
-def _add_row(index: int, instance: Mapping[str, Any], columns: Mapping[str, _InputColumn]) -> None:
+def _add_row(index: int, instance: JsonObject, columns: Mapping[str, _InputColumn]) -> None:
     for alias, value in instance.items():
         try:
             if alias not in columns:
@@ -274,9 +287,9 @@ class _InputColumn:
     def __init__(self, spec: TensorSpec) -> None:
         self._spec = spec
         self._shape: tuple[int, ...] | None = None
-        self._flat: list[Any] = []
+        self._flat: list[_Scalar] = []
 
-    def add(self, value: Any) -> None:
+    def add(self, value: JsonValue) -> None:
         """Add the value of the next row."""
         shape = _shape_of(value, _MOST_AXES - 1)
         start = len(self._flat)
@@ -290,13 +303,13 @@ class _InputColumn:
         elif shape != self._shape:
             raise invalid(f"Expecting shape {_brackets(self._shape)} but got: {_brackets(shape)}")
 
-    def array(self, rows: int) -> NDArray[Any]:
+    def array(self, rows: int) -> NDArray[np.generic]:
         """Return all rows as one array."""
         assert self._shape is not None
         return _array(self._flat, (rows, *self._shape), self._spec.dtype)
 
 
-def _decode_columns(inputs: Any, specs: Mapping[str, TensorSpec]) -> dict[str, NDArray[Any]]:
+def _decode_columns(inputs: JsonValue, specs: Mapping[str, TensorSpec]) -> dict[str, NDArray[np.generic]]:
     if isinstance(inputs, dict) and not is_base64(inputs):
         values = inputs
     elif len(specs) == 1:
@@ -315,9 +328,9 @@ def _decode_columns(inputs: Any, specs: Mapping[str, TensorSpec]) -> dict[str, N
     return arrays
 
 
-def _irregular(value: Any, dtype: int) -> NDArray[Any]:
+def _irregular(value: JsonValue, dtype: int) -> NDArray[np.generic]:
     shape = _shape_of(value)
-    flat: list[Any] = []
+    flat: list[_Scalar] = []
     _fill(value, shape, 0, dtype, flat)
     return _array(flat, shape, dtype)
 
@@ -325,7 +338,7 @@ def _irregular(value: Any, dtype: int) -> NDArray[Any]:
 # --- values ---
 
 
-def _regular(value: Any, dtype: int) -> NDArray[Any] | None:
+def _regular(value: JsonValue, dtype: int) -> NDArray[np.generic] | None:
     """Convert a list, or nested lists of equal lengths, of numbers that fit a type; None for other values."""
     wanted = DTYPES.get(dtype)
     if type(value) is not list or wanted is None or wanted.kind not in _NUMBER_TYPES:
@@ -336,15 +349,16 @@ def _regular(value: Any, dtype: int) -> NDArray[Any] | None:
         if any(type(part) is not list or len(part) != size for part in value):
             return None
         shape.append(size)
-        value = list(chain.from_iterable(value))
+        value = list(chain.from_iterable(cast("list[list[JsonValue]]", value)))
     if not value or not _NUMBER_TYPES[wanted.kind].issuperset(map(type, value)):
         return None
-    if wanted.kind != "f" and not (_in_range(min(value), wanted) and _in_range(max(value), wanted)):
+    numbers = cast("list[_Scalar]", value)
+    if wanted.kind != "f" and not _are_in_range(cast("list[int]", value), dtype):
         return None
-    return _array(value, tuple(shape), dtype)
+    return _array(numbers, tuple(shape), dtype)
 
 
-def _shape_of(value: Any, most_axes: int = _MOST_AXES) -> tuple[int, ...]:
+def _shape_of(value: JsonValue, most_axes: int = _MOST_AXES) -> tuple[int, ...]:
     shape = []
     while isinstance(value, list):
         shape.append(len(value))
@@ -356,7 +370,7 @@ def _shape_of(value: Any, most_axes: int = _MOST_AXES) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _fill(value: Any, shape: tuple[int, ...], level: int, dtype: int, flat: list[Any]) -> None:
+def _fill(value: JsonValue, shape: tuple[int, ...], level: int, dtype: int, flat: list[_Scalar]) -> None:
     """Append the scalars of ``value`` to ``flat``, checking that it has ``shape``."""
     if level == len(shape):
         if isinstance(value, list):
@@ -377,32 +391,24 @@ def _fill(value: Any, shape: tuple[int, ...], level: int, dtype: int, flat: list
         _fill(part, shape, level + 1, dtype, flat)
 
 
-def _scalar(value: Any, dtype: int) -> Any:
+def _scalar(value: JsonValue, dtype: int) -> _Scalar:
     if dtype not in DTYPES:
         name = _DTYPE_NAMES.get(dtype, str(dtype))
         raise ServingError(Code.UNIMPLEMENTED, f"Conversion of JSON Value: {show(value)} to type: {name}")
     kind = DTYPES[dtype].kind
-    if kind == "f" and type(value) in (float, int):  # a bool is an int for isinstance
+    if kind == "f" and (type(value) is float or type(value) is int):  # a bool is an int for isinstance
         return value
-    if kind == "O":
-        if not isinstance(value, str | dict):
-            raise _wrong_type(value, dtype)
+    if kind == "O" and isinstance(value, str | dict):
         return to_bytes(value)
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    fits = {
-        "f": False,
-        "b": isinstance(value, bool),
-        "i": number and isinstance(value, int),
-        "u": number and isinstance(value, int) and value >= 0,
-    }[kind]
-    if not fits or (kind in "iu" and not _in_range(value, DTYPES[dtype])):
-        raise _wrong_type(value, dtype)
-    return value
+    if kind == "b" and isinstance(value, bool):
+        return value
+    if kind in "iu" and type(value) is int and value in _RANGES[dtype]:
+        return value
+    raise _wrong_type(value, dtype)
 
 
-def _in_range(value: int, dtype: np.dtype[Any]) -> bool:
-    limits = np.iinfo(dtype)
-    return int(limits.min) <= value <= int(limits.max)
+def _are_in_range(values: list[int], dtype: int) -> bool:
+    return min(values) in _RANGES[dtype] and max(values) in _RANGES[dtype]
 
 
 def to_float32(value: float) -> float:
@@ -411,7 +417,7 @@ def to_float32(value: float) -> float:
         return float(np.float32(value))
 
 
-def to_bytes(value: Any) -> bytes:
+def to_bytes(value: JsonValue) -> bytes:
     """Return the bytes that a JSON string, or an object with base64, stands for.
 
     Raises:
@@ -419,9 +425,10 @@ def to_bytes(value: Any) -> bytes:
     """
     if isinstance(value, str):
         return value.encode()
-    if not is_base64(value):
+    text = _base64_text(value)
+    if text is None:
         raise invalid(f"JSON Value: {show(value)} not formatted correctly for base64 data")
-    text = value["b64"].replace(".", "=")
+    text = text.replace(".", "=")
     try:
         padded = text if "=" in text else text + "=" * (-len(text) % 4)
         return base64.b64decode(padded, validate=True)
@@ -429,20 +436,26 @@ def to_bytes(value: Any) -> bytes:
         raise invalid("Unable to base64 decode") from None
 
 
-def is_base64(value: Any) -> bool:
+def is_base64(value: JsonValue) -> bool:
     """Return whether a JSON value is an object that stands for bytes."""
-    return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
+    return _base64_text(value) is not None
 
 
-def _array(flat: list[Any], shape: tuple[int, ...], dtype: int) -> NDArray[Any]:
+def _base64_text(value: JsonValue) -> str | None:
+    text = value.get("b64") if isinstance(value, dict) and len(value) == 1 else None
+    return text if isinstance(text, str) else None
+
+
+def _array(flat: list[_Scalar], shape: tuple[int, ...], dtype: int) -> NDArray[np.generic]:
     if not flat:
         return np.empty(shape, numpy_dtype(dtype) or object)
     if code := _ARRAY_CODES.get(dtype):  # a number that is too large becomes infinity, as in TF Serving
+        numbers = cast("list[float]", flat)
         try:
-            numbers = packed(code, flat)
+            content = packed(code, numbers)
         except OverflowError:
-            numbers = packed(code, map(_finite_or_infinite, flat))
-        return np.ndarray(shape, DTYPES[dtype], numbers)
+            content = packed(code, map(_finite_or_infinite, numbers))
+        return np.ndarray(shape, DTYPES[dtype], content)
     if dtype == STRING:
         texts = np.empty(len(flat), object)
         texts[:] = flat
@@ -456,7 +469,7 @@ def _finite_or_infinite(number: float) -> float:
     return math.inf if number > 0 else -math.inf if number < 0 else number
 
 
-def _wrong_type(value: Any, dtype: int) -> ServingError:
+def _wrong_type(value: JsonValue, dtype: int) -> ServingError:
     kind = {str: "String", bool: "Boolean", dict: "Object", list: "Array", type(None): "Null"}
     return invalid(
         f"JSON Value: {show(value)} Type: {kind.get(type(value), 'Number')} is not of expected type: "
@@ -468,7 +481,7 @@ def _brackets(shape: tuple[int, ...]) -> str:
     return f"[{','.join(map(str, shape))}]"
 
 
-def show(value: Any) -> str:
+def show(value: JsonValue) -> str:
     """Return a JSON value as errors quote it."""
     try:
         text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
@@ -477,8 +490,8 @@ def show(value: Any) -> str:
     return text.encode(errors="replace")[:_SHOWN_BYTES].decode(errors="ignore")
 
 
-def _first_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _first_wins(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
+    found: JsonObject = {}
     for name, value in pairs:
         found.setdefault(name, value)
     return found
@@ -499,10 +512,10 @@ def _decode_numbers(body: bytes, servable: Signed) -> DecodedRequest | None:
     try:
         import simdjson
 
-        document: Any = simdjson.Parser().parse(body)
+        document = cast("simdjson.Object", simdjson.Parser().parse(body))
         name = signature_name_of(_small_keys(document))
         ((alias, spec),) = input_specs(servable, name).items()
-        value = document[key.strip(b'"').decode()]
+        value = cast("simdjson.Array", document[key.strip(b'"').decode()])
         shape = _regular_shape(value, body[body.index(key) + len(key) :])
         numbers = _numbers(value, DTYPES[spec.dtype]) if shape else None
     except (ImportError, RuntimeError, ValueError, TypeError, KeyError, ServingError):
@@ -512,9 +525,13 @@ def _decode_numbers(body: bytes, servable: Signed) -> DecodedRequest | None:
     return DecodedRequest(name, {alias: numbers.reshape(shape)}, row_format)
 
 
-def _numbers(value: Any, dtype: np.dtype[Any]) -> NDArray[Any] | None:
+def _numbers(value: simdjson.Array, dtype: np.dtype[np.generic]) -> NDArray[np.generic] | None:
     """Return all numbers of a nested array; None if one does not fit ``dtype`` as TF Serving demands."""
-    wide = {"f": ("d", np.dtype(np.float64)), "i": ("i", np.dtype(np.int64)), "u": ("u", np.dtype(np.uint64))}
+    wide: dict[str, tuple[Literal["d", "i", "u"], np.dtype[np.generic]]] = {
+        "f": ("d", np.dtype(np.float64)),
+        "i": ("i", np.dtype(np.int64)),
+        "u": ("u", np.dtype(np.uint64)),
+    }
     if dtype.kind not in wide:
         return None
     code, wide_dtype = wide[dtype.kind]
@@ -524,11 +541,13 @@ def _numbers(value: Any, dtype: np.dtype[Any]) -> NDArray[Any] | None:
     return narrow if dtype.kind == "f" or (numbers == narrow).all() else None
 
 
-def _small_keys(document: Any) -> dict[str, Any]:
-    return {"signature_name": document["signature_name"]} if "signature_name" in document.keys() else {}  # noqa: SIM118
+def _small_keys(document: simdjson.Object) -> JsonObject:
+    if "signature_name" not in document:
+        return {}
+    return {"signature_name": cast("JsonValue", document["signature_name"])}
 
 
-def _regular_shape(value: Any, text: bytes) -> tuple[int, ...] | None:
+def _regular_shape(value: simdjson.Array, text: bytes) -> tuple[int, ...] | None:
     """Return the shape of a nested array of numbers; None if its rows differ or it holds other values.
 
     The brackets and commas of a regular array follow from its shape, so they are compared as bytes.
@@ -549,7 +568,7 @@ def _regular_shape(value: Any, text: bytes) -> tuple[int, ...] | None:
 # --- answers ---
 
 
-def encode(outputs: Mapping[str, NDArray[Any]], row_format: bool) -> bytes:  # noqa: FBT001 - of DecodedRequest
+def encode(outputs: Mapping[str, NDArray[np.generic]], row_format: bool) -> bytes:  # noqa: FBT001 - of DecodedRequest
     """Return the body of a predict answer.
 
     Raises:
@@ -586,12 +605,12 @@ def encode_classes(classes: Classes) -> bytes:
     return f'{{\n    "results": [{", ".join(rows)}\n    ]\n}}'.encode()
 
 
-def encode_regressions(values: NDArray[Any]) -> bytes:
+def encode_regressions(values: NDArray[np.generic]) -> bytes:
     """Return the body of a regress answer."""
     return f'{{\n    "results": {_plain(values, "")}\n}}'.encode()
 
 
-def _common_rows(outputs: Mapping[str, NDArray[Any]]) -> int:
+def _common_rows(outputs: Mapping[str, NDArray[np.generic]]) -> int:
     rows: int | None = None
     for alias, array in outputs.items():
         if array.ndim == 0:
@@ -604,13 +623,13 @@ def _common_rows(outputs: Mapping[str, NDArray[Any]]) -> int:
     return rows or 0
 
 
-def _check_writable(array: NDArray[Any]) -> None:
+def _check_writable(array: NDArray[np.generic]) -> None:
     if array.dtype not in DTYPES.values():
         name = dtype_name(array.dtype).removeprefix("DT_").lower()
         raise invalid(f"Failed to write JSON value for tensor type: {name}")
 
 
-def _plain(value: Any, alias: str, level: int = 0) -> str:
+def _plain(value: _Value, alias: str, level: int = 0) -> str:
     """Format a value on one line, except for objects with base64 in it."""
     if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype in _ROUND_TRIPS:
         return "[" + ", ".join(_decimals(value)) + "]"
@@ -619,7 +638,7 @@ def _plain(value: Any, alias: str, level: int = 0) -> str:
     return _text(value, alias, level)
 
 
-def _pretty(value: Any, alias: str, level: int) -> str:
+def _pretty(value: _Value, alias: str, level: int) -> str:
     """Format a value with one element a line."""
     if not (isinstance(value, np.ndarray) and value.ndim):
         return _text(value, alias, level)
@@ -630,7 +649,7 @@ def _pretty(value: Any, alias: str, level: int) -> str:
     return f"[\n{pad}{parts}\n{'    ' * level}]"
 
 
-def _pretty_object(outputs: Mapping[str, NDArray[Any]], level: int) -> str:
+def _pretty_object(outputs: Mapping[str, NDArray[np.generic]], level: int) -> str:
     return _pretty_members(
         {alias: _pretty(value, alias, level + 1) for alias, value in outputs.items()}, level
     )
@@ -642,7 +661,7 @@ def _pretty_members(members: Mapping[str, str], level: int) -> str:
     return f"{{\n{pad}{parts}\n{'    ' * level}}}"
 
 
-def _text(value: Any, alias: str, level: int = 0) -> str:
+def _text(value: _Value, alias: str, level: int = 0) -> str:
     if isinstance(value, np.ndarray):
         value = value[()]
     if isinstance(value, bytes):
@@ -653,9 +672,9 @@ def _text(value: Any, alias: str, level: int = 0) -> str:
         return quoted(value)
     if isinstance(value, np.bool_ | bool):
         return "true" if value else "false"
-    if isinstance(value, np.floating):
+    if isinstance(value, np.float32 | np.float64):
         return decimal(value)
-    return str(int(value))
+    return str(value.item())
 
 
 def quoted(text: str) -> str:
@@ -666,12 +685,12 @@ def quoted(text: str) -> str:
     return _ESCAPE.sub(lambda escape: escape[0][:2] + escape[0][2:].upper(), written)
 
 
-def decimal(value: Any) -> str:
+def decimal(value: np.float32 | np.float64) -> str:
     """Format a float32 or float64 as TF Serving does: six digits if they suffice, else all that count."""
     return _decimal(float(value), *_ROUND_TRIPS[value.dtype])
 
 
-def _decimals(array: NDArray[Any]) -> list[str]:
+def _decimals(array: NDArray[np.generic]) -> list[str]:
     """Format each element of a vector as `decimal` does, without a numpy object for each."""
     digits, narrowed = _ROUND_TRIPS[array.dtype]
     return [_decimal(number, digits, narrowed) for number in array.tolist()]
@@ -695,7 +714,7 @@ def _narrowed(number: float) -> float:
 
 # By element type: the format that tells every value from its neighbours, and the rounding to the type.
 _FLOAT32 = struct.Struct("<f")
-_ROUND_TRIPS: dict[np.dtype[Any], tuple[str, Callable[[float], float]]] = {
+_ROUND_TRIPS: dict[np.dtype[np.generic], tuple[str, Callable[[float], float]]] = {
     np.dtype(np.float32): (".9g", _narrowed),
     np.dtype(np.float64): (".17g", float),
 }

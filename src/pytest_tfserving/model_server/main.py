@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.model_server.flags import FlagError, parse_flags, usage
@@ -16,6 +16,8 @@ from pytest_tfserving.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from pytest_tfserving.model_server.flags import Flags
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1
 
 
-def _run(flags: dict[str, Any]) -> int:
+def _run(flags: Flags) -> int:
     from pytest_tfserving.model_server.server import serve
 
     use_system_allocator()

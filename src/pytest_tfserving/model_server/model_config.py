@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.model_server.status import invalid
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+
+    from google.protobuf.message import Message
 
 PLATFORM = "tensorflow"
 _TENSORFLOW_TYPE = 1
@@ -39,7 +41,7 @@ class ModelConfig:
     labels: Mapping[str, int] = field(default_factory=dict)
 
 
-def models_of(proto: Any, served: Collection[str] = ()) -> tuple[ModelConfig, ...]:
+def models_of(proto: Message, served: Collection[str] = ()) -> tuple[ModelConfig, ...]:
     """Return the models of a ``ModelServerConfig``; ``served`` names the models of the one in effect.
 
     Raises:
@@ -56,7 +58,7 @@ def models_of(proto: Any, served: Collection[str] = ()) -> tuple[ModelConfig, ..
     return tuple(models)
 
 
-def _model(proto: Any, served: Collection[str]) -> ModelConfig:
+def _model(proto: Message, served: Collection[str]) -> ModelConfig:
     _check_platform(proto, served)
     base_path = proto.base_path.removeprefix("file://")
     if not base_path.startswith("/") and "://" not in base_path:
@@ -68,7 +70,7 @@ def _model(proto: Any, served: Collection[str]) -> ModelConfig:
     )
 
 
-def _check_platform(proto: Any, served: Collection[str]) -> None:
+def _check_platform(proto: Message, served: Collection[str]) -> None:
     if proto.model_type and proto.model_platform:
         raise invalid(
             "Illegal setting both ModelServerConfig::model_type (deprecated) and "
@@ -91,7 +93,7 @@ def _check_platform(proto: Any, served: Collection[str]) -> None:
     raise invalid(f"Model {proto.name} requests unsupported platform {proto.model_platform}")
 
 
-def _policy(proto: Any) -> VersionPolicy:
+def _policy(proto: Message) -> VersionPolicy:
     choice = proto.WhichOneof("policy_choice")
     if choice == "all":
         return VersionPolicy(latest=0)

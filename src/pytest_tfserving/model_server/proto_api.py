@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.model_server.inference import CLASSIFY, DEFAULT_SIGNATURE, Classes, Inference, Task
 from pytest_tfserving.model_server.protos import message
@@ -10,8 +10,10 @@ from pytest_tfserving.model_server.status import Code, ServingError, invalid
 from pytest_tfserving.model_server.tensor_proto import fill_proto, to_array
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
+    import numpy as np
+    from google.protobuf.message import Message
     from numpy.typing import NDArray
 
     from pytest_tfserving.model_server.manager import Loaded
@@ -27,7 +29,7 @@ class ProtoApi:
         self._inference = inference
         self._as_content = as_content
 
-    def predict(self, model: Loaded, request: Any, timeout_ms: int | None = None) -> Any:
+    def predict(self, model: Loaded, request: Message, timeout_ms: int | None = None) -> Message:
         """Return a ``PredictResponse``.
 
         Raises:
@@ -45,7 +47,7 @@ class ProtoApi:
             fill_proto(response.outputs[alias], array, as_content=self._as_content)
         return response
 
-    def classify(self, model: Loaded, request: Any, timeout_ms: int | None = None) -> Any:
+    def classify(self, model: Loaded, request: Message, timeout_ms: int | None = None) -> Message:
         """Return a ``ClassificationResponse``.
 
         Raises:
@@ -58,7 +60,7 @@ class ProtoApi:
         _fill_classes(response.result, classes)
         return response
 
-    def regress(self, model: Loaded, request: Any, timeout_ms: int | None = None) -> Any:
+    def regress(self, model: Loaded, request: Message, timeout_ms: int | None = None) -> Message:
         """Return a ``RegressionResponse``.
 
         Raises:
@@ -71,7 +73,7 @@ class ProtoApi:
         _fill_regressions(response.result, values)
         return response
 
-    def several(self, model: Loaded, request: Any, timeout_ms: int | None = None) -> Any:
+    def several(self, model: Loaded, request: Message, timeout_ms: int | None = None) -> Message:
         """Return a ``MultiInferenceResponse``.
 
         Raises:
@@ -88,10 +90,11 @@ class ProtoApi:
                 assert isinstance(result, Classes)
                 _fill_classes(answer.classification_result, result)
             else:
+                assert not isinstance(result, Classes)
                 _fill_regressions(answer.regression_result, result)
         return response
 
-    def replay(self, model: Loaded, kind: str, request: Any) -> None:
+    def replay(self, model: Loaded, kind: str, request: Message) -> None:
         """Run the request of a warm-up record; ``kind`` is the name of the record's field.
 
         Raises:
@@ -106,7 +109,7 @@ class ProtoApi:
         calls[kind](model, request)
 
 
-def check_tasks(request: Any) -> None:
+def check_tasks(request: Message) -> None:
     """Check that all tasks of a ``MultiInferenceRequest`` are for the same model.
 
     Raises:
@@ -121,7 +124,7 @@ def check_tasks(request: Any) -> None:
         raise invalid("All ModelSpecs in a MultiInferenceRequest must access the same model name.")
 
 
-def examples(proto: Any) -> list[bytes]:
+def examples(proto: Message) -> list[bytes]:
     """Return the serialized examples of an ``Input``, each with the common context before it."""
     kind = proto.WhichOneof("kind")
     if kind == "example_list":
@@ -131,8 +134,8 @@ def examples(proto: Any) -> list[bytes]:
 
 
 def _inputs(
-    sent: Mapping[str, Any], signature: Signature, defaults: Mapping[str, Any]
-) -> dict[str, NDArray[Any]]:
+    sent: Mapping[str, Message], signature: Signature, defaults: Mapping[str, Message]
+) -> dict[str, NDArray[np.generic]]:
     if len(sent) > len(signature.inputs) or (len(sent) < len(signature.inputs) and not defaults):
         raise invalid(_wrong_size(set(sent), set(signature.inputs)))
     arrays = {}
@@ -162,11 +165,11 @@ def _wrong_size(sent: set[str], wanted: set[str]) -> str:
     )
 
 
-def _listed(names: Any) -> str:
+def _listed(names: Iterable[str]) -> str:
     return ",".join(sorted(names))
 
 
-def _outputs(wanted: Any, signature: Signature) -> list[str]:
+def _outputs(wanted: Iterable[str], signature: Signature) -> list[str]:
     seen: list[str] = []
     for alias in wanted:
         if alias not in signature.outputs:
@@ -180,19 +183,19 @@ def _outputs(wanted: Any, signature: Signature) -> list[str]:
     return seen
 
 
-def _fill_spec(spec: Any, model: Loaded, asked: Any) -> None:
+def _fill_spec(spec: Message, model: Loaded, asked: Message) -> None:
     spec.name = asked.name
     spec.version.value = model.version
     spec.signature_name = asked.signature_name or DEFAULT_SIGNATURE
 
 
-def _fill_classes(result: Any, classes: Classes) -> None:
+def _fill_classes(result: Message, classes: Classes) -> None:
     for row in range(classes.shape[0]):
         entry = result.classifications.add()
         for label, score in classes.of(row):
             entry.classes.add(label=label.decode(errors="replace"), score=score)
 
 
-def _fill_regressions(result: Any, values: Any) -> None:
+def _fill_regressions(result: Message, values: NDArray[np.generic]) -> None:
     for value in values:
         result.regressions.add(value=value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.model_server.protos import message
 from pytest_tfserving.model_server.tensorflow_c import Call, RunOptions, Session
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    import numpy as np
+    from google.protobuf.message import Message
     from numpy.typing import NDArray
 
 
@@ -48,7 +50,7 @@ class Signature:
 class Runnable(ABC):
     """A model that can be served, with or without batching queues; many threads may call its methods."""
 
-    signature_defs: Mapping[str, Any]
+    signature_defs: Mapping[str, Message]
     signatures: Mapping[str, Signature]
     # Whether a run may take long even if earlier runs were short: it waits for others, or its graph loops.
     may_wait: bool
@@ -56,12 +58,12 @@ class Runnable(ABC):
     @abstractmethod
     def run_tensors(
         self,
-        feeds: Mapping[str, NDArray[Any]],
+        feeds: Mapping[str, NDArray[np.generic]],
         fetches: Sequence[str],
         timeout_ms: int | None = None,
         *,
         inline: bool = False,
-    ) -> dict[str, NDArray[Any]]:
+    ) -> dict[str, NDArray[np.generic]]:
         """Feed tensors by their name in the graph, and return the fetched ones by name.
 
         ``inline`` is for short runs: operations run in the calling thread, one after the other, without
@@ -78,12 +80,12 @@ class Runnable(ABC):
     def run(
         self,
         signature_name: str,
-        inputs: Mapping[str, NDArray[Any]],
+        inputs: Mapping[str, NDArray[np.generic]],
         timeout_ms: int | None = None,
         outputs: Sequence[str] = (),
         *,
         inline: bool = False,
-    ) -> dict[str, NDArray[Any]]:
+    ) -> dict[str, NDArray[np.generic]]:
         """Run a signature on ``inputs``, arrays by alias; return its outputs, or the named ones, by alias.
 
         ``inline`` is as in `run_tensors`.
@@ -137,12 +139,12 @@ class Servable(Runnable):
 
     def run_tensors(
         self,
-        feeds: Mapping[str, NDArray[Any]],
+        feeds: Mapping[str, NDArray[np.generic]],
         fetches: Sequence[str],
         timeout_ms: int | None = None,
         *,
         inline: bool = False,
-    ) -> dict[str, NDArray[Any]]:
+    ) -> dict[str, NDArray[np.generic]]:
         """Run as `Runnable.run_tensors` does."""
         names = tuple(dict.fromkeys(fetches))
         call = self._calls.get((tuple(feeds), names)) or self._call(tuple(feeds), names)
@@ -165,19 +167,19 @@ def _may_wait(meta_graph: bytes) -> bool:
     return any(b"\x12%c%b" % (len(name), name) in meta_graph for name in _WITHOUT_END)
 
 
-def signature_of(proto: Any) -> Signature:
+def signature_of(proto: Message) -> Signature:
     """Read a ``SignatureDef``."""
     return Signature(_specs(proto.inputs), _specs(proto.outputs))
 
 
-def _specs(infos: Mapping[str, Any]) -> dict[str, TensorSpec]:
+def _specs(infos: Mapping[str, Message]) -> dict[str, TensorSpec]:
     return {
         alias: TensorSpec(info.name, info.dtype, _shape(info.tensor_shape))
         for alias, info in sorted(infos.items())
     }
 
 
-def _shape(proto: Any) -> tuple[int, ...] | None:
+def _shape(proto: Message) -> tuple[int, ...] | None:
     return None if proto.unknown_rank else tuple(size.size for size in proto.dim)
 
 

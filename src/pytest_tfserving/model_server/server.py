@@ -8,7 +8,7 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.model_server.core import Labels, ServerCore
 from pytest_tfserving.model_server.http import Connections, HttpProtocol
@@ -27,6 +27,7 @@ from pytest_tfserving.model_server.text_proto import read_text_proto
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from pytest_tfserving.model_server.flags import Flags
     from pytest_tfserving.model_server.grpc import GrpcOptions, GrpcServer
     from pytest_tfserving.model_server.loader import Loader
 
@@ -34,7 +35,7 @@ _LOOK_S = 0.25
 _BACKLOG = 1024
 
 
-async def serve(flags: dict[str, Any]) -> int:
+async def serve(flags: Flags) -> int:
     """Serve until SIGTERM or SIGINT.
 
     Raises:
@@ -85,7 +86,7 @@ class _Parts:
     metrics: Metrics
 
 
-def _parts(flags: dict[str, Any]) -> _Parts:
+def _parts(flags: Flags) -> _Parts:
     metrics = Metrics()
     inference = Inference(metrics, checks_method_names=flags["enable_signature_method_name_check"])
     api = ProtoApi(inference, as_content=flags["enable_serialization_as_tensor_content"])
@@ -102,7 +103,7 @@ def _parts(flags: dict[str, Any]) -> _Parts:
     return _Parts(core, inference, api, metrics)
 
 
-def _loader(flags: dict[str, Any], api: ProtoApi, metrics: Metrics) -> Loader:
+def _loader(flags: Flags, api: ProtoApi, metrics: Metrics) -> Loader:
     from pytest_tfserving.model_server.loader import Loader
     from pytest_tfserving.model_server.tflite import TfLiteOptions
 
@@ -134,7 +135,7 @@ def _session_config(path: str) -> bytes:
     return config
 
 
-def _models(flags: dict[str, Any], served: Collection[str] = ()) -> tuple[ModelConfig, ...]:
+def _models(flags: Flags, served: Collection[str] = ()) -> tuple[ModelConfig, ...]:
     if path := flags["model_config_file"]:
         return models_of(read_text_proto(path, "tensorflow.serving.ModelServerConfig"), served)
     return (ModelConfig(flags["model_name"], Path(flags["model_base_path"]).absolute()),)
@@ -143,13 +144,13 @@ def _models(flags: dict[str, Any], served: Collection[str] = ()) -> tuple[ModelC
 # --- listening ---
 
 
-def _reserve(flags: dict[str, Any]) -> dict[str, socket.socket]:
+def _reserve(flags: Flags) -> dict[str, socket.socket]:
     """Bind the ports without listening, before models are loaded, so that a taken port fails at once."""
-    names = [name for name in ("port", "rest_api_port") if flags[name]]
-    if len(names) > 1 and flags["port"] == flags["rest_api_port"]:
+    ports = {"port": flags["port"], "rest_api_port": flags["rest_api_port"]}
+    if flags["port"] and flags["port"] == flags["rest_api_port"]:
         log("error", f"--rest_api_port is the same as --port, {flags['port']}: REST is not served")
-        names.remove("rest_api_port")
-    return {name: _bound(flags["bind_address"], flags[name]) for name in names}
+        del ports["rest_api_port"]
+    return {name: _bound(flags["bind_address"], port) for name, port in ports.items() if port}
 
 
 def _bound(host: str, port: int) -> socket.socket:
@@ -181,7 +182,7 @@ class _Rest:
         self._executor.shutdown()
 
 
-def _rest_options(flags: dict[str, Any]) -> RestOptions:
+def _rest_options(flags: Flags) -> RestOptions:
     return RestOptions(
         flags["rest_api_timeout_in_ms"],
         flags["rest_api_num_threads"],
@@ -191,7 +192,7 @@ def _rest_options(flags: dict[str, Any]) -> RestOptions:
 
 
 async def _start_rest(
-    flags: dict[str, Any], options: RestOptions, parts: _Parts, listener: socket.socket | None
+    flags: Flags, options: RestOptions, parts: _Parts, listener: socket.socket | None
 ) -> _Rest | None:
     if listener is None:
         return None
@@ -214,14 +215,14 @@ def _metrics_path(path: str) -> str:
     return (config.path or "/monitoring/prometheus/metrics") if config.enable else ""
 
 
-def _grpc_options(flags: dict[str, Any]) -> GrpcOptions:
+def _grpc_options(flags: Flags) -> GrpcOptions:
     from pytest_tfserving.model_server.grpc import GrpcOptions
 
     return GrpcOptions.of(flags)
 
 
 def _start_grpc(
-    flags: dict[str, Any], options: GrpcOptions, parts: _Parts, listener: socket.socket | None
+    flags: Flags, options: GrpcOptions, parts: _Parts, listener: socket.socket | None
 ) -> GrpcServer:
     from pytest_tfserving.model_server.grpc import GrpcServer
 
@@ -241,7 +242,7 @@ async def _poll_folders(core: ServerCore, wait_s: int) -> None:
         await asyncio.to_thread(core.poll)
 
 
-async def _poll_config(flags: dict[str, Any], core: ServerCore, models: Sequence[ModelConfig]) -> None:
+async def _poll_config(flags: Flags, core: ServerCore, models: Sequence[ModelConfig]) -> None:
     """Configure the models again when the file changes, even while earlier models are still loading."""
     path = flags["model_config_file"]
     wait_s = flags["model_config_file_poll_wait_seconds"] if path else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from pytest_tfserving.model_server import varint
 from pytest_tfserving.model_server.tensorflow_c import BFLOAT16, STRING, dtype_number, numpy_dtype
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from google.protobuf.message import Message
     from numpy.typing import NDArray
 
 _MOST_BYTES = 2**31
@@ -40,7 +43,7 @@ _FIELDS = {
 _VARINTS = frozenset({"int_val", "int64_val", "bool_val", "half_val", "uint32_val", "uint64_val"})
 
 
-def to_array(proto: Any) -> NDArray[Any]:
+def to_array(proto: Message) -> NDArray[np.generic]:
     """Return the tensor in a ``PackedTensor``; as in TensorFlow, the last value repeats if some are missing.
 
     Raises:
@@ -65,7 +68,7 @@ def to_array(proto: Any) -> NDArray[Any]:
     return _filled(_numbers(proto, dtype), count).reshape(shape)
 
 
-def fill_proto(proto: Any, array: NDArray[Any], *, as_content: bool) -> None:
+def fill_proto(proto: Message, array: NDArray[np.generic], *, as_content: bool) -> None:
     """Write an array into a ``PackedTensor``: into the field of its type, or as ``tensor_content``."""
     proto.dtype = dtype_number(array.dtype)
     dims = proto.tensor_shape.dim
@@ -82,7 +85,7 @@ def fill_proto(proto: Any, array: NDArray[Any], *, as_content: bool) -> None:
         getattr(proto, field).append(_packed(array, field))
 
 
-def _packed(array: NDArray[Any], field: str) -> bytes:
+def _packed(array: NDArray[np.generic], field: str) -> bytes:
     if field not in _VARINTS:
         return array.tobytes()
     if field == "bool_val":
@@ -90,7 +93,7 @@ def _packed(array: NDArray[Any], field: str) -> bytes:
     return varint.encode(array.view(np.uint16) if field == "half_val" else array)
 
 
-def _numbers(proto: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _numbers(proto: Message, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
     field = _FIELDS[proto.dtype]
     content = b"".join(getattr(proto, field))
     if field not in _VARINTS:
@@ -101,7 +104,7 @@ def _numbers(proto: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
     return numbers.astype(dtype)
 
 
-def _filled(numbers: NDArray[Any], count: int) -> NDArray[Any]:
+def _filled(numbers: NDArray[np.generic], count: int) -> NDArray[np.generic]:
     if len(numbers) == count:
         return numbers
     if len(numbers) > count:
@@ -113,7 +116,7 @@ def _filled(numbers: NDArray[Any], count: int) -> NDArray[Any]:
     return filled
 
 
-def _strings(texts: Any, count: int) -> NDArray[Any]:
+def _strings(texts: Sequence[bytes], count: int) -> NDArray[np.generic]:
     if len(texts) > count:
         raise ValueError("more values than the tensor has")
     if count - len(texts) > _MOST_TEXTS_REPEATED:

@@ -16,7 +16,7 @@ from ctypes import POINTER, c_char_p, c_int, c_int64, c_size_t, c_void_p
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -32,7 +32,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 STRING = 7
 # The DataType numbers of TensorFlow's types.proto that have a numpy type; bytes are objects.
-_NUMPY: dict[int, np.dtype[Any]] = {
+_NUMPY: dict[int, np.dtype[np.generic]] = {
     1: np.dtype(np.float32),
     2: np.dtype(np.float64),
     3: np.dtype(np.int32),
@@ -70,7 +70,7 @@ Outputs = ctypes.Array[Output]
 _Deallocator = ctypes.CFUNCTYPE(None, c_void_p, c_size_t, c_void_p)
 
 # C functions that may take long, by name: the result and the arguments.
-_LONG_CALLS: dict[str, tuple[Any, tuple[Any, ...]]] = {
+_LONG_CALLS: dict[str, tuple[type[object] | None, tuple[type[object], ...]]] = {
     "TF_LoadSessionFromSavedModel": (
         c_void_p,
         (c_void_p, c_void_p, c_char_p, POINTER(c_char_p), c_int, c_void_p, c_void_p, c_void_p),
@@ -89,7 +89,7 @@ _LONG_CALLS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "TF_DeleteGraph": (None, (c_void_p,)),
 }
 # C functions that take less time than to release and take the interpreter lock.
-_SHORT_CALLS: dict[str, tuple[Any, tuple[Any, ...]]] = {
+_SHORT_CALLS: dict[str, tuple[type[object] | None, tuple[type[object], ...]]] = {
     "TF_NewStatus": (c_void_p, ()),
     "TF_DeleteStatus": (None, (c_void_p,)),
     "TF_GetCode": (c_int, (c_void_p,)),
@@ -152,9 +152,10 @@ def library() -> SimpleNamespace:
 class _Status:
     """A TF_Status as a context: an error in the status is raised when the context ends."""
 
-    def __enter__(self) -> Any:
-        self._status = library().TF_NewStatus()
-        return self._status
+    def __enter__(self) -> int:
+        status: int = library().TF_NewStatus()
+        self._status = status
+        return status
 
     def __exit__(self, kind: object, *_: object) -> None:
         tf = library()
@@ -264,7 +265,9 @@ class Call:
         self._fetches = (ctypes.addressof(fetches), len(fetches))
         self._free: list[_Frame] = []
 
-    def run(self, arrays: Sequence[NDArray[Any]], options: RunOptions | None = None) -> list[NDArray[Any]]:
+    def run(
+        self, arrays: Sequence[NDArray[np.generic]], options: RunOptions | None = None
+    ) -> list[NDArray[np.generic]]:
         """Feed arrays and return the outputs, which may be read-only; strings are arrays of bytes objects.
 
         Raises:
@@ -304,28 +307,28 @@ class Call:
             raise ServingError(Code(code), self._tf.TF_Message(status).decode(errors="replace"))
 
 
-def numpy_dtype(dtype: int) -> np.dtype[Any] | None:
+def numpy_dtype(dtype: int) -> np.dtype[np.generic] | None:
     """Return numpy's type for a DataType; None if numpy has none."""
     if dtype == BFLOAT16:
         import ml_dtypes
 
-        bfloat16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+        bfloat16: np.dtype[np.generic] = np.dtype(ml_dtypes.bfloat16)
         return bfloat16
     return _NUMPY.get(dtype)
 
 
-def dtype_number(dtype: np.dtype[Any]) -> int:
+def dtype_number(dtype: np.dtype[np.generic]) -> int:
     """Return the DataType of an array's elements."""
     return _NUMBERS.get(dtype, BFLOAT16)
 
 
-def dtype_name(dtype: np.dtype[Any]) -> str:
+def dtype_name(dtype: np.dtype[np.generic]) -> str:
     """Return TensorFlow's name for the type of an array's elements, as ``DT_FLOAT``."""
     name = {"float32": "float", "float64": "double", "float16": "half", "object": "string"}
     return f"DT_{name.get(dtype.name, dtype.name).upper()}"
 
 
-def _to_tensor(array: NDArray[Any]) -> int:
+def _to_tensor(array: NDArray[np.generic]) -> int:
     dtype = dtype_number(array.dtype)
     dims = (c_int64 * array.ndim)(*array.shape)
     if dtype == STRING:
@@ -341,15 +344,15 @@ def _to_tensor(array: NDArray[Any]) -> int:
 
 # The memory of string tensors, by address, until TensorFlow frees the tensor. A stateful model may keep a
 # tensor long after the call.
-_held: dict[int, tuple[Any, int]] = {}
+_held: dict[int, tuple[ctypes.Array[ctypes.c_char], int]] = {}
 
 
-def _to_string_tensor(dims: Any, array: NDArray[Any]) -> int:
+def _to_string_tensor(dims: ctypes.Array[c_int64], array: NDArray[np.generic]) -> int:
     tf = library()
     align = tf.TF_TensorDefaultAlignment()
     memory = ctypes.create_string_buffer(_STRING_BYTES * array.size + align)
     address = -(-ctypes.addressof(memory) // align) * align
-    for index, text in enumerate(array.flat):
+    for index, text in enumerate(array.reshape(-1).tolist()):
         place = address + _STRING_BYTES * index
         tf.TF_StringInit(place)
         tf.TF_StringCopy(place, text, len(text))
@@ -367,7 +370,7 @@ def _let_go(address: int, _length: int, _argument: object) -> None:
         library().TF_StringDealloc(address + _STRING_BYTES * index)
 
 
-def _to_array(tensor: int) -> NDArray[Any]:
+def _to_array(tensor: int) -> NDArray[np.generic]:
     tf = library()
     dtype = tf.TF_TensorType(tensor)
     shape = tuple([tf.TF_Dim(tensor, axis) for axis in range(tf.TF_NumDims(tensor))])
@@ -380,14 +383,14 @@ def _to_array(tensor: int) -> NDArray[Any]:
     return np.ndarray(shape, wanted, content)
 
 
-def _content(tensor: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+def _content(tensor: int, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
     """Return a tensor's own memory as an array; the array must not outlive the tensor."""
     memory = ctypes.c_char * (math.prod(shape) * dtype.itemsize)
     address = library().TF_TensorData(tensor)
     return np.ndarray(shape, dtype, memoryview(memory.from_address(address)))
 
 
-def _strings(address: int, shape: tuple[int, ...]) -> NDArray[Any]:
+def _strings(address: int, shape: tuple[int, ...]) -> NDArray[np.generic]:
     tf = library()
     array = np.empty(shape, object)
     flat = array.reshape(-1)

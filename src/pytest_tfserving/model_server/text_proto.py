@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from google.protobuf import text_format
 
@@ -11,8 +11,11 @@ from pytest_tfserving.model_server.log import log
 from pytest_tfserving.model_server.protos import message
 from pytest_tfserving.model_server.status import Code, ServingError, invalid
 
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
-def read_text_proto(path: str, name: str, *, secret: bool = False) -> Any:
+
+def read_text_proto(path: str, name: str, *, secret: bool = False) -> Message:
     """Read the message of type ``name`` from a file.
 
     The log says where the text is wrong. It quotes the text unless it is ``secret``.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
@@ -20,11 +20,14 @@ from pytest_tfserving.model_server.status import Code, ServingError, invalid
 from pytest_tfserving.model_server.tensorflow_c import STRING, dtype_number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, MutableMapping, Sequence
     from pathlib import Path
 
+    from ai_edge_litert.interpreter import Interpreter
+    from google.protobuf.message import Message
     from numpy.typing import NDArray
 
+    from pytest_tfserving.model_server.flags import Flags
     from pytest_tfserving.model_server.metrics import Metrics
 
 _FILE = "model.tflite"
@@ -32,6 +35,15 @@ _SIGNATURES = b"signature_defs_metadata"
 # The most rows of a request, and of a batch that several interpreters share.
 _MOST_ROWS = 500
 _BATCHES_AN_INTERPRETER = 100
+
+
+class _Details(TypedDict):
+    """The part that is read of what LiteRT knows of a tensor."""
+
+    name: str
+    index: int
+    shape: NDArray[np.int32]
+    dtype: type[np.generic]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +55,7 @@ class TfLiteOptions:
     threads: int
 
     @classmethod
-    def of(cls, flags: Mapping[str, Any]) -> TfLiteOptions | None:
+    def of(cls, flags: Flags) -> TfLiteOptions | None:
         """Read the options from the flags; return None if TFLite models are not preferred.
 
         Raises:
@@ -111,12 +123,12 @@ class TfLiteServable(Runnable):
 
     def run_tensors(
         self,
-        feeds: Mapping[str, NDArray[Any]],
+        feeds: Mapping[str, NDArray[np.generic]],
         fetches: Sequence[str],
         timeout_ms: int | None = None,
         *,
         inline: bool = False,
-    ) -> dict[str, NDArray[Any]]:
+    ) -> dict[str, NDArray[np.generic]]:
         """Run as `Runnable.run_tensors` does, once an interpreter is free; no timeout ends a run."""
         del timeout_ms, inline
         with self._borrowed() as interpreter:
@@ -161,7 +173,9 @@ class _Interpreter:
         (shape,) = self._shapes.values()
         return int(shape[0]) if shape and shape[0] > 1 else 0
 
-    def run(self, feeds: Mapping[str, NDArray[Any]], fetches: Sequence[str]) -> dict[str, NDArray[Any]]:
+    def run(
+        self, feeds: Mapping[str, NDArray[np.generic]], fetches: Sequence[str]
+    ) -> dict[str, NDArray[np.generic]]:
         for name, array in feeds.items():
             _check_input(name, array, self.inputs[name])
         try:
@@ -173,7 +187,7 @@ class _Interpreter:
             raise invalid(f"Failed to invoke TfLite interpreter: {str(error).strip()}") from None
         return {name: self._lite.get_tensor(self.outputs[name]["index"]) for name in fetches}
 
-    def _resize(self, feeds: Mapping[str, NDArray[Any]]) -> None:
+    def _resize(self, feeds: Mapping[str, NDArray[np.generic]]) -> None:
         changed = [name for name, array in feeds.items() if array.shape != self._shapes[name]]
         for name in changed:
             # The shape is unknown until the whole model has been resized.
@@ -188,7 +202,7 @@ def _internal(text: str, reason: Exception) -> ServingError:
     return ServingError(Code.INTERNAL, f"{text} {str(reason).strip()}")
 
 
-def _check_input(name: str, array: NDArray[Any], details: Mapping[str, Any]) -> None:
+def _check_input(name: str, array: NDArray[np.generic], details: _Details) -> None:
     expected = _dtype(details)
     found = dtype_number(array.dtype)
     if found != expected:
@@ -199,7 +213,7 @@ def _check_input(name: str, array: NDArray[Any], details: Mapping[str, Any]) -> 
         raise invalid(f"Input tensor {name} is empty")
 
 
-def _dtype(details: Mapping[str, Any]) -> int:
+def _dtype(details: _Details) -> int:
     dtype = np.dtype(details["dtype"])
     return STRING if dtype.kind == "S" else dtype_number(dtype)
 
@@ -207,7 +221,7 @@ def _dtype(details: Mapping[str, Any]) -> int:
 # --- signatures ---
 
 
-def _signature_defs(content: bytes, interpreter: _Interpreter) -> dict[str, Any]:
+def _signature_defs(content: bytes, interpreter: _Interpreter) -> dict[str, Message]:
     """Return the signatures stored in a model, or one made from its tensors, as TF Serving does."""
     stored = _stored_signatures(content)
     for name, signature in stored.items():
@@ -226,7 +240,9 @@ def _signature_defs(content: bytes, interpreter: _Interpreter) -> dict[str, Any]
     return {DEFAULT_SIGNATURE: made}
 
 
-def _name_tensors(signature: str, kind: str, infos: Any, tensors: Mapping[str, Any]) -> None:
+def _name_tensors(
+    signature: str, kind: str, infos: MutableMapping[str, Message], tensors: Mapping[str, _Details]
+) -> None:
     """Set the names of a signature's tensors to those of the model: whole, or the part before the colon."""
     for alias in infos:
         name = infos[alias].name
@@ -239,7 +255,7 @@ def _name_tensors(signature: str, kind: str, infos: Any, tensors: Mapping[str, A
         infos[alias].name = found
 
 
-def _stored_signatures(content: bytes) -> dict[str, Any]:
+def _stored_signatures(content: bytes) -> dict[str, Message]:
     from ai_edge_litert import schema_py_generated as schema
     from flatbuffers import flexbuffers
     from google.protobuf.message import DecodeError
@@ -260,9 +276,10 @@ def _stored_signatures(content: bytes) -> dict[str, Any]:
         raise invalid(f"Invalid SignatureDefs found in TfLite model: {error}") from None
 
 
-def _litert() -> Any:
+def _litert() -> type[Interpreter]:
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
         raise missing_extra("ai-edge-litert", "tflite", "--prefer_tflite_model") from None
-    return Interpreter
+    interpreter: type[Interpreter] = Interpreter
+    return interpreter

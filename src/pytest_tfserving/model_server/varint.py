@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,7 +13,7 @@ _MOST_BYTES = 10
 _MORE = 0x80
 
 
-def encode(numbers: NDArray[Any]) -> bytes:
+def encode(numbers: NDArray[np.generic]) -> bytes:
     """Encode each number in groups of seven bits; negative ones as 64-bit numbers."""
     left = numbers.reshape(-1).astype(np.int64 if numbers.dtype.kind == "i" else np.uint64).view(np.uint64)
     lengths = np.ones(left.size, np.int64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
 
@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from google.protobuf.message import Message
+
 _FILE = "assets.extra/tf_serving_warmup_requests"
 _MOST_RECORDS = 1000
 _UNSUPPORTED = {None: 0, "session_run_log": 5, "predict_streamed_log": 7}
 
 
-def warm_up(folder: Path, run: Callable[[str, Any], None], iterations: int = 1) -> int:
+def warm_up(folder: Path, run: Callable[[str, Message], None], iterations: int = 1) -> int:
     """Pass each request of a version's warm-up file to ``run``, with its kind; return the number of requests.
 
     Raises:
@@ -48,7 +50,7 @@ def warm_up(folder: Path, run: Callable[[str, Any], None], iterations: int = 1) 
     return count
 
 
-def _request(record: bytes, path: Path) -> tuple[str, Any]:
+def _request(record: bytes, path: Path) -> tuple[str, Message]:
     try:
         entry = message("tensorflow.serving.PredictionLog").FromString(record)
     except DecodeError:

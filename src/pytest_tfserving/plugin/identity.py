@@ -36,7 +36,7 @@ def identify(perf: PerfSession, experiment: Experiment, fixture: Callable[[str],
         fixture: gives the value that a fixture has for the test.
     """
     settings = perf.settings
-    found = {"target": settings.target, **perf.target.served(experiment, perf.progress)}
+    found: dict[str, Any] = {"target": settings.target, **perf.target.served(experiment, perf.progress)}
     if "model" not in found:
         found["model"] = _model(perf, experiment, fixture)
     if namespace := fixture("serving_namespace"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from pytest_tfserving.errors import LoadError
 from pytest_tfserving.protocols import SERVING_PROTOCOLS
@@ -13,6 +13,8 @@ from pytest_tfserving.text.foreign_text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from pytest_tfserving.text.json_value import JsonObject, JsonValue
 
 # Later responses may be this many times as large as the first ones, and at least 1 MB for an error page.
 _MOST_TIMES = 16
@@ -24,6 +26,9 @@ _NESTED = (list, dict)
 # A model server never returns null.
 NULL = "null"
 _KINDS = {int: "numbers", float: "numbers", str: "texts", bool: "true or false", type(None): NULL}
+
+# The shape of nested JSON, as `layout_of` returns it.
+Layout: TypeAlias = "list[int | dict[str, Layout]] | dict[str, Layout]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +46,14 @@ class ExpectedAnswer:
     """
 
     key: str
-    layout: Any
-    values: Any = None
+    layout: Layout
+    values: JsonValue = None
     protocol: str = "rest"
     kinds: Sequence[str] | None = None
     most_bytes: int = MOST_BYTES
 
 
-def layout_of(value: Any) -> Any:
+def layout_of(value: JsonValue) -> Layout:
     """Return the shape of nested JSON: ``[2, 3]`` for two rows of three, a dict of layouts for an object.
 
     Raises:
@@ -67,7 +72,7 @@ def layout_of(value: Any) -> Any:
     return [len(value), inner] if isinstance(inner, dict) else [len(value), *inner]
 
 
-def kinds_of(value: Any) -> set[str]:
+def kinds_of(value: JsonValue) -> set[str]:
     """Return the kinds of values in nested JSON: numbers, texts (also bytes), true or false, null."""
     if isinstance(value, dict):
         return {_KINDS[str]} if _is_bytes(value) else set().union(*map(kinds_of, value.values()))
@@ -84,7 +89,7 @@ def room_for(first_bytes: int) -> int:
     return min(max(_MOST_TIMES * first_bytes, _LEAST_ROOM_BYTES), MOST_BYTES)
 
 
-def answer_value(status: int, body: bytes, key: str, protocol: str = "rest") -> tuple[Any, Any]:
+def answer_value(status: int, body: bytes, key: str, protocol: str = "rest") -> tuple[JsonValue, Layout]:
     """Return the value of a response under ``key``, and the layout of this value.
 
     Args:
@@ -118,14 +123,14 @@ def wrong(status: int, body: bytes, expected: ExpectedAnswer) -> str:
     return ""
 
 
-def _value(status: int, body: bytes, key: str, protocol: str) -> Any:
+def _value(status: int, body: bytes, key: str, protocol: str) -> JsonValue:
     serving = SERVING_PROTOCOLS[protocol]
     if status != serving.success:
         raise LoadError(serving.failure(status, body))
     return serving.value(body, key)
 
 
-def _is_bytes(value: dict[str, Any]) -> bool:
+def _is_bytes(value: JsonObject) -> bool:
     """Return whether a JSON object stands for bytes, which count as one value."""
     return len(value) == 1 and isinstance(value.get("b64"), str)
 
@@ -135,15 +140,15 @@ def _kind(kind: type) -> str:
     return _KINDS.get(kind, _KINDS[float])
 
 
-def _shown(layout: Any) -> str:
+def _shown(layout: Layout) -> str:
     return one_line(str(layout), MESSAGE_LENGTH)
 
 
-def _close(value: Any, expected: Any) -> bool:
+def _close(value: JsonValue, expected: JsonValue) -> bool:
     if isinstance(expected, dict):
         return isinstance(value, dict) and all(_close(value[name], part) for name, part in expected.items())
     if isinstance(expected, list):
-        return all(map(_close, value, expected))
+        return isinstance(value, list) and all(map(_close, value, expected))
     if isinstance(expected, int | float) and isinstance(value, int | float):
         near = math.isclose(value, expected, rel_tol=_RELATIVE_TOLERANCE, abs_tol=_ABSOLUTE_TOLERANCE)
         return near or (math.isnan(value) and math.isnan(expected))

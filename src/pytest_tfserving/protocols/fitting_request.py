@@ -22,10 +22,12 @@ from pytest_tfserving.text.foreign_text import last_line, one_line
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
-    from pytest_tfserving.model_server.servable import Servable, Signature
+    from pytest_tfserving.model_server.servable import Servable, Signature, TensorSpec
     from pytest_tfserving.protocols.generated_request import Guess
+    from pytest_tfserving.text.json_value import JsonObject, JsonValue
 
 DEFAULT_SIGNATURE = "serving_default"
 # TensorFlow's own signature, which prepares a model.
@@ -83,7 +85,7 @@ class FoundRequest:
     call_ms: float = 0.0
     notes: tuple[str, ...] = ()
     same_as: str = ""
-    document: dict[str, Any] = field(default_factory=dict)
+    document: JsonObject = field(default_factory=dict)
 
     @property
     def protocol(self) -> str:
@@ -242,22 +244,24 @@ def _called(servable: Servable, name: str, signature: Signature, guess: Guess) -
     from pytest_tfserving.protocols.grpc_messages import predict_request, request_tensors
 
     made = generated_inputs(signature.inputs, guess)
-    columns = {"signature_name": name, "inputs": {alias: each.value for alias, each in made.items()}}
+    inputs = {alias: each.value for alias, each in made.items()}
+    columns: JsonObject = {"signature_name": name, "inputs": inputs}
     tensors = request_tensors(columns, signature.inputs)
     servable.run(name, tensors, _CALL_TIMEOUT_MS)
     start = time.perf_counter()
     answer = servable.run(name, tensors, _CALL_TIMEOUT_MS)
     call_ms = (time.perf_counter() - start) * 1e3
-    rows = _rows(name, columns["inputs"], tensors)
-    forms = {"rows": rows, "columns": columns}
+    rows = _rows(name, inputs, tensors)
+    forms: dict[str, JsonObject | None] = {"rows": rows, "columns": columns}
     problems = {form: _problem(servable, document) for form, document in forms.items()}
-    document = columns
-    payload = Payload.from_body(json.dumps(document).encode())
+    payload = Payload.from_body(_body(columns))
     return {
         **{form: None if problems[form] else _body(forms[form]) for form in forms},
         **{f"no_{form}": problem for form, problem in problems.items()},
-        "document": document,
-        "grpc": predict_request(payload, "/v1/models/model", servable.signature_defs),
+        "document": columns,
+        "grpc": predict_request(
+            Payload.from_body(_body(columns)), "/v1/models/model", servable.signature_defs
+        ),
         "tensors": _array_texts(tensors),
         "answer": _array_texts(answer),
         "call_ms": call_ms,
@@ -265,17 +269,20 @@ def _called(servable: Servable, name: str, signature: Signature, guess: Guess) -
     }
 
 
-def _rows(name: str, inputs: Any, tensors: Mapping[str, NDArray[Any]]) -> dict[str, Any] | None:
+def _rows(
+    name: str, inputs: Mapping[str, JsonValue], tensors: Mapping[str, NDArray[np.generic]]
+) -> JsonObject | None:
     """Return a request in the row format; None if the inputs do not have equal numbers of rows."""
     if len({array.shape[:1] for array in tensors.values()}) != 1 or not next(iter(tensors.values())).shape:
         return None
     if len(inputs) == 1:
         return {"signature_name": name, "instances": next(iter(inputs.values()))}
-    rows = zip(*inputs.values(), strict=True)
+    columns = [value for value in inputs.values() if isinstance(value, list)]
+    rows = zip(*columns, strict=True)
     return {"signature_name": name, "instances": [dict(zip(inputs, row, strict=True)) for row in rows]}
 
 
-def _problem(servable: Servable, document: dict[str, Any] | None) -> str:
+def _problem(servable: Servable, document: JsonObject | None) -> str:
     """Return why TF Serving's REST API does not take a request, or cannot answer it; empty if it does."""
     from pytest_tfserving.model_server import json_tensor
     from pytest_tfserving.model_server.status import ServingError
@@ -288,22 +295,23 @@ def _problem(servable: Servable, document: dict[str, Any] | None) -> str:
         encoded = json.loads(json_tensor.encode(answer, request.row_format))
     except ServingError as error:
         return one_line(error.message, _LONGEST_ERROR)
-    if request.row_format and len(encoded["predictions"]) != len(document["instances"]):
-        return f"{len(document['instances'])} rows have {len(encoded['predictions'])} answers"
+    rows = document.get("instances")
+    if isinstance(rows, list) and len(encoded["predictions"]) != len(rows):
+        return f"{len(rows)} rows have {len(encoded['predictions'])} answers"
     return ""
 
 
-def _body(document: dict[str, Any] | None) -> bytes:
+def _body(document: JsonObject | None) -> bytes:
     return json.dumps(document).encode()
 
 
-def _spec_texts(specs: Mapping[str, Any]) -> tuple[TensorText, ...]:
+def _spec_texts(specs: Mapping[str, TensorSpec]) -> tuple[TensorText, ...]:
     return tuple(
         TensorText(alias, type_name(spec.dtype), shape_text(spec.shape)) for alias, spec in specs.items()
     )
 
 
-def _array_texts(arrays: Mapping[str, NDArray[Any]]) -> tuple[TensorText, ...]:
+def _array_texts(arrays: Mapping[str, NDArray[np.generic]]) -> tuple[TensorText, ...]:
     from pytest_tfserving.model_server.tensorflow_c import dtype_number
 
     return tuple(

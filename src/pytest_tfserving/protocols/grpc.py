@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.protocols.reading import with_text
 from pytest_tfserving.protocols.serving_protocol import MODEL_PATTERN, ServingProtocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
     from pytest_tfserving.deployment.deployment import Endpoint
-    from pytest_tfserving.protocols.serving_protocol import Connection, ModelClient
+    from pytest_tfserving.protocols.serving_protocol import Connection, ModelClient, RepeatedRequest
+    from pytest_tfserving.text.json_value import JsonValue
 
 # The names of gRPC's codes, by number (grpc/doc/statuscodes.md).
 _CODES = (
@@ -50,7 +51,7 @@ class Grpc(ServingProtocol):
     is_http = False
     success = 0
 
-    def value(self, body: bytes, key: str) -> Any:
+    def value(self, body: bytes, key: str) -> JsonValue:
         """Return the tensors of the message as the JSON value that REST would have."""
         from pytest_tfserving.protocols.grpc_messages import answer_document
 
@@ -67,11 +68,10 @@ class Grpc(ServingProtocol):
 
         return GrpcClient(endpoint, path)
 
-    def connections(
-        self, endpoints: Sequence[dict[str, Any]], body: bytes, profile: dict[str, Any], most_bytes: int
-    ) -> Callable[[int], Connection]:
-        """Return connections of this package's HTTP/2, which users share if the profile says so."""
+    def connections(self, request: RepeatedRequest) -> Callable[[int], Connection]:
+        """Return connections of this package's HTTP/2, which users share if the request says so."""
         from pytest_tfserving.protocols.grpc_connection import Channels
 
-        shared, deadline_s = profile["grpc_channels"], profile["request_timeout_s"]
-        return Channels(endpoints, body, shared, deadline_s, most_bytes)
+        return Channels(
+            request.endpoints, request.body, request.shared, request.timeout_s, request.most_bytes
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from pytest_tfserving.errors import LoadError, missing_extra
 from pytest_tfserving.protocols.grpc_messages import fill_model_spec, predict_request
@@ -11,8 +11,11 @@ from pytest_tfserving.protocols.reading import MOST_BYTES
 from pytest_tfserving.text.foreign_text import one_line
 
 if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
     from pytest_tfserving.deployment.deployment import Endpoint
     from pytest_tfserving.protocols.payload import Payload
+    from pytest_tfserving.text.json_value import JsonValue
 
 _STATUS_TIMEOUT_S = 5.0
 _PREDICTION = "/tensorflow.serving.PredictionService/"
@@ -35,7 +38,7 @@ class GrpcClient:
         self._grpc = grpc
         self._message = message
         self._path = path
-        self._signatures: dict[str, Any] | None = None
+        self._signatures: dict[str, Message] | None = None
         options = [("grpc.max_receive_message_length", MOST_BYTES), ("grpc.enable_http_proxy", 0)]
         self._channel = (
             grpc.secure_channel(endpoint.address, grpc.ssl_channel_credentials(), options)
@@ -62,7 +65,7 @@ class GrpcClient:
             answer = self._read("GetModelStatusResponse", content)
         except LoadError:
             return "no model status", ""
-        versions = [
+        versions: list[JsonValue] = [
             {
                 "state": _STATES.get(each.state, "UNKNOWN"),
                 "status": {"error_message": each.status.error_message},
@@ -88,7 +91,7 @@ class GrpcClient:
                 raise LoadError(f"no answer within {timeout_s:g} s") from None
             return int(error.code().value[0]), str(error.details()).encode(errors="replace")
 
-    def _signature_defs(self) -> dict[str, Any]:
+    def _signature_defs(self) -> dict[str, Message]:
         if self._signatures is None:
             request = self._message("tensorflow.serving.GetModelMetadataRequest")()
             fill_model_spec(request.model_spec, self._path)
@@ -103,7 +106,7 @@ class GrpcClient:
             self._signatures = dict(found.signature_def)
         return self._signatures
 
-    def _read(self, name: str, content: bytes) -> Any:
+    def _read(self, name: str, content: bytes) -> Message:
         from google.protobuf.message import DecodeError
 
         try:

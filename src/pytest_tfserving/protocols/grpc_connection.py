@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import gevent
@@ -17,6 +17,7 @@ from pytest_tfserving.protocols.transport import ExchangeError, NotTakenError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pytest_tfserving.deployment.deployment import Endpoint
     from pytest_tfserving.protocols.http2 import Headers
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
@@ -102,7 +103,7 @@ class Channels:
     """Factory of connections: each user has its own channel, or shares one of ``shared`` to each endpoint.
 
     Args:
-        endpoints: the replicas, with ``host``, ``port`` and ``tls``; users are spread evenly over them.
+        endpoints: the replicas; users are spread evenly over them.
         message: the serialized request.
         shared: the number of shared channels to each endpoint; 0 for a channel for each user.
         deadline_s: the timeout of each call that is sent to the server, in seconds.
@@ -111,7 +112,7 @@ class Channels:
 
     def __init__(
         self,
-        endpoints: Sequence[dict[str, Any]],
+        endpoints: Sequence[Endpoint],
         message: bytes,
         shared: int,
         deadline_s: float,
@@ -137,10 +138,10 @@ class Channels:
     def _channel(self, index: int) -> GrpcChannel:
         at = self._endpoints[index]
         return GrpcChannel(
-            at["host"],
-            at["port"],
+            at.host,
+            at.port,
             self._message,
-            tls=at["tls"],
+            tls=at.tls,
             deadline_s=self._deadline_s,
             most_bytes=self._most_bytes,
         )

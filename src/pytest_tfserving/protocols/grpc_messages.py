@@ -6,16 +6,19 @@ import base64
 import json
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeGuard
 
-from pytest_tfserving.errors import ConfigurationError, LoadError
+from pytest_tfserving.errors import ConfigurationError, LoadError, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
+    import numpy as np
+    from google.protobuf.message import Message
     from numpy.typing import NDArray
 
     from pytest_tfserving.protocols.payload import Payload
+    from pytest_tfserving.text.json_value import JsonObject, JsonValue
 
 _PATH = re.compile(r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?")
 _SERVING = "tensorflow.serving."
@@ -23,8 +26,18 @@ _SERVING = "tensorflow.serving."
 _MOST_REPEATED = 1 << 16
 _MOST_AXES = 64
 
+# A tensor of bytes as nested lists.
+_NestedBytes: TypeAlias = "bytes | list[_NestedBytes]"
 
-def fill_model_spec(spec: Any, path: str, signature_name: str = "") -> None:
+
+class HasDataType(Protocol):
+    """A message or an object with the number of a DataType."""
+
+    @property
+    def dtype(self) -> int: ...  # noqa: D102
+
+
+def fill_model_spec(spec: Message, path: str, signature_name: str = "") -> None:
     """Write the model of a REST path ``/v1/models/NAME[/versions/N|/labels/L]`` into a ``ModelSpec``."""
     match = _PATH.fullmatch(path)
     assert match is not None
@@ -35,7 +48,7 @@ def fill_model_spec(spec: Any, path: str, signature_name: str = "") -> None:
         spec.version_label = match["label"]
 
 
-def predict_request(payload: Payload, path: str, signatures: Mapping[str, Any]) -> bytes:
+def predict_request(payload: Payload, path: str, signatures: Mapping[str, Message]) -> bytes:
     """Return the serialized ``PredictRequest`` that is equivalent to a REST request.
 
     Args:
@@ -61,12 +74,12 @@ def predict_request(payload: Payload, path: str, signatures: Mapping[str, Any]) 
     return serialized
 
 
-def request_tensors(request: Any, inputs: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+def request_tensors(request: JsonObject, inputs: Mapping[str, HasDataType]) -> dict[str, NDArray[np.generic]]:
     """Return the tensor of each input of a request's JSON, in the row or the columnar format.
 
     Args:
         request: the parsed JSON.
-        inputs: objects with a ``dtype``, a DataType number, by the input's name.
+        inputs: the type of each input, by its name.
 
     Raises:
         ConfigurationError: if the request does not fit the inputs.
@@ -75,7 +88,7 @@ def request_tensors(request: Any, inputs: Mapping[str, Any]) -> dict[str, NDArra
     return {alias: _array(alias, value, inputs[alias].dtype) for alias, value in columns.items()}
 
 
-def answer_document(content: bytes, key: str) -> Any:
+def answer_document(content: bytes, key: str) -> JsonValue:
     """Return the value that REST's JSON would have under ``key`` for a serialized ``PredictResponse``.
 
     Raises:
@@ -106,18 +119,21 @@ def answer_document(content: bytes, key: str) -> Any:
         raise LoadError("the answer's outputs have different numbers of rows") from None
 
 
-def _is_written_out(proto: Any) -> bool:
+def _is_written_out(proto: Message) -> bool:
     """Return whether a tensor has at most about as many values as bytes, axes of length 0 counted as 1."""
     sizes = [max(axis.size, 1) for axis in proto.tensor_shape.dim]
     return len(sizes) <= _MOST_AXES and math.prod(sizes) <= proto.ByteSize() + _MOST_REPEATED
 
 
-def _columns(request: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+def _columns(request: JsonObject, inputs: Mapping[str, HasDataType]) -> dict[str, JsonValue]:
     """Return the value of each input of a request in the row or the columnar format."""
     columnar = "inputs" in request
     sent = request["inputs" if columnar else "instances"]
-    rows = [sent] if columnar else sent
-    if not all(_is_named(row) for row in rows):
+    if not (columnar or isinstance(sent, list)):
+        raise ConfigurationError(f"'instances' of the payload is a list, not {shown(sent)}.")
+    every = sent if isinstance(sent, list) and not columnar else [sent]
+    rows = [row for row in every if _is_named(row)]
+    if len(rows) < len(every):
         if len(inputs) != 1:
             problem = f"the signature has the inputs {', '.join(sorted(inputs))}, and the payload names none"
             raise ConfigurationError(f"{problem} of them.")
@@ -127,18 +143,18 @@ def _columns(request: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
         known = ", ".join(sorted(inputs))
         raise ConfigurationError(f"the payload names the input {strange[0]!r}; the signature has {known}.")
     if columnar:
-        return dict(sent)
+        return rows[0]
     try:
         return {name: [row[name] for row in rows] for name in names}
     except KeyError as error:
         raise ConfigurationError(f"an instance of the payload has no {error.args[0]!r}.") from None
 
 
-def _is_named(value: Any) -> bool:
+def _is_named(value: JsonValue) -> TypeGuard[JsonObject]:
     return isinstance(value, dict) and set(value) != {"b64"}
 
 
-def _array(alias: str, value: Any, dtype_number: int) -> NDArray[Any]:
+def _array(alias: str, value: JsonValue, dtype_number: int) -> NDArray[np.generic]:
     import numpy as np
 
     from pytest_tfserving.model_server.tensorflow_c import STRING, numpy_dtype
@@ -158,15 +174,17 @@ def _array(alias: str, value: Any, dtype_number: int) -> NDArray[Any]:
     return array
 
 
-def _bytes_in(value: Any) -> Any:
+def _bytes_in(value: JsonValue) -> _NestedBytes:
     if isinstance(value, list):
         return [_bytes_in(each) for each in value]
-    if isinstance(value, dict):
-        return base64.b64decode(value["b64"])
-    return str(value).encode()
+    if not isinstance(value, dict):
+        return str(value).encode()
+    if not isinstance(content := value.get("b64"), str):
+        raise TypeError("no bytes")
+    return base64.b64decode(content)
 
 
-def _shape(value: Any) -> tuple[int, ...]:
+def _shape(value: _NestedBytes) -> tuple[int, ...]:
     if not isinstance(value, list):
         return ()
     shapes = {_shape(each) for each in value}
@@ -175,7 +193,7 @@ def _shape(value: Any) -> tuple[int, ...]:
     return (len(value), *(shapes.pop() if shapes else ()))
 
 
-def _flat(value: Any) -> Any:
+def _flat(value: _NestedBytes) -> Iterator[bytes]:
     if not isinstance(value, list):
         yield value
         return
@@ -183,12 +201,12 @@ def _flat(value: Any) -> Any:
         yield from _flat(each)
 
 
-def _listed(array: NDArray[Any]) -> Any:
+def _listed(array: NDArray[np.generic]) -> JsonValue:
     """Return nested lists as in JSON; bytes that are not UTF-8 become base64."""
     return _text(array.tolist())
 
 
-def _text(value: Any) -> Any:
+def _text(value: JsonValue | bytes) -> JsonValue:
     if isinstance(value, list):
         return [_text(each) for each in value] if value and isinstance(value[0], list | bytes) else value
     if isinstance(value, bytes):

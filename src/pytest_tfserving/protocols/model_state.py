@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.text.foreign_text import one_line
 
+if TYPE_CHECKING:
+    from pytest_tfserving.text.json_value import JsonValue
 
-def best_state(answer: Any) -> tuple[str, str]:
+
+def best_state(answer: JsonValue) -> tuple[str, str]:
     """Return the best state among the versions in a model's status, with its error message."""
-    try:
-        states = {
-            one_line(str(version["state"])): one_line(str(version.get("status", {}).get("error_message", "")))
-            for version in answer["model_version_status"]
-        }
-    except (KeyError, TypeError, AttributeError):
+    versions = answer.get("model_version_status") if isinstance(answer, dict) else None
+    if not isinstance(versions, list) or None in (found := [_state(each) for each in versions]):
         return "no model status", ""
+    states = dict(filter(None, found))
     if "AVAILABLE" in states:
         return "AVAILABLE", ""
     state = next((state for state in states if state != "END"), "END" if states else "no version")
     return state, states.get(state, "")
+
+
+def _state(version: JsonValue) -> tuple[str, str] | None:
+    """Return the state of a version and its error message; None if they are not a state and a message."""
+    if not isinstance(version, dict) or "state" not in version:
+        return None
+    status = version.get("status", {})
+    if not isinstance(status, dict):
+        return None
+    return one_line(str(version["state"])), one_line(str(status.get("error_message", "")))

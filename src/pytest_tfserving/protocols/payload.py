@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import ConfigurationError
 
@@ -38,7 +38,7 @@ class Payload:
     rows: int | None = 1
 
     @classmethod
-    def from_instances(cls, instances: Sequence[Any], signature_name: str = "serving_default") -> Payload:
+    def from_instances(cls, instances: Sequence[object], signature_name: str = "serving_default") -> Payload:
         """Return a payload in the row format.
 
         Args:
@@ -50,7 +50,7 @@ class Payload:
 
     @classmethod
     def from_inputs(
-        cls, inputs: Mapping[str, Any] | Sequence[Any], signature_name: str = "serving_default"
+        cls, inputs: Mapping[str, object] | Sequence[object], signature_name: str = "serving_default"
     ) -> Payload:
         """Return a payload in the columnar format.
 

@@ -6,18 +6,19 @@ import json
 import re
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import LoadError
 from pytest_tfserving.protocols.reading import with_text
 from pytest_tfserving.protocols.serving_protocol import MODEL_PATTERN, ServingProtocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
     from pytest_tfserving.deployment.deployment import Endpoint
-    from pytest_tfserving.protocols.serving_protocol import Connection, ModelClient
+    from pytest_tfserving.protocols.serving_protocol import Connection, ModelClient, RepeatedRequest
+    from pytest_tfserving.text.json_value import JsonValue
 
 
 class Rest(ServingProtocol):
@@ -32,16 +33,15 @@ class Rest(ServingProtocol):
     is_http = True
     success = int(HTTPStatus.OK)
 
-    def value(self, body: bytes, key: str) -> Any:
+    def value(self, body: bytes, key: str) -> JsonValue:
         """Return the value under a key of the JSON."""
         try:
-            document = json.loads(body)
+            document: JsonValue = json.loads(body)
         except ValueError:
             raise LoadError("the answer is not JSON") from None
-        try:
+        if isinstance(document, dict) and key in document:
             return document[key]
-        except (KeyError, TypeError):
-            raise LoadError(_lacking(document, key)) from None
+        raise LoadError(_lacking(document, key))
 
     def failure(self, status: int, body: bytes) -> str:
         """Return the HTTP status, and the error's text if the body has one."""
@@ -57,43 +57,35 @@ class Rest(ServingProtocol):
 
         return RestClient(endpoint, path)
 
-    def connections(
-        self,
-        endpoints: Sequence[dict[str, Any]],
-        body: bytes,
-        profile: dict[str, Any],  # noqa: ARG002 - for other protocols
-        most_bytes: int,
-    ) -> Callable[[int], Connection]:
+    def connections(self, request: RepeatedRequest) -> Callable[[int], Connection]:
         """Return keep-alive connections, one for each user."""
         from pytest_tfserving.protocols.http_connection import HttpConnection
 
-        requests = [_request(endpoint, body) for endpoint in endpoints]
+        endpoints, most_bytes = request.endpoints, request.most_bytes
+        sent = [_request(endpoint, request.path, request.body) for endpoint in endpoints]
 
         def connection(number: int) -> Connection:
             index = number % len(endpoints)
             at = endpoints[index]
-            return HttpConnection(
-                at["host"], at["port"], requests[index], tls=at["tls"], most_bytes=most_bytes
-            )
+            return HttpConnection(at.host, at.port, sent[index], tls=at.tls, most_bytes=most_bytes)
 
         return connection
 
 
-def _lacking(document: Any, key: str) -> str:
+def _lacking(document: JsonValue, key: str) -> str:
     """Return the error text for a JSON response that lacks ``key``."""
     if isinstance(document, dict) and document.get("error"):
         return with_text(f"HTTP {HTTPStatus.OK:d} with an error inside", _text(document["error"]))
     return f"the answer has no {key!r}"
 
 
-def _text(error: Any) -> str:
+def _text(error: JsonValue) -> str:
     return error if isinstance(error, str) else json.dumps(error)
 
 
-def _request(endpoint: dict[str, Any], body: bytes) -> bytes:
-    host = f"[{endpoint['host']}]" if ":" in endpoint["host"] else endpoint["host"]
+def _request(endpoint: Endpoint, path: str, body: bytes) -> bytes:
     head = (
-        f"POST {endpoint['path']} HTTP/1.1\r\nHost: {host}:{endpoint['port']}\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: {endpoint.address}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body

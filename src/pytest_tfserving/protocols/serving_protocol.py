@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from pytest_tfserving.protocols.reading import MOST_BYTES
 
 if TYPE_CHECKING:
     import re
@@ -11,6 +14,7 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.deployment.deployment import Endpoint
     from pytest_tfserving.protocols.payload import Payload
+    from pytest_tfserving.text.json_value import JsonValue
 
 
 # The model in the path of an address, with a version or a label, as TensorFlow Serving's REST API has them.
@@ -36,6 +40,28 @@ class ModelClient(Protocol):
         Raises:
             LoadError: when no answer comes.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatedRequest:
+    """The request that all users of a load process send again and again.
+
+    Attributes:
+        endpoints: the replicas; users are spread evenly over them.
+        path: the path of the request, as ``/v1/models/NAME:predict``.
+        body: the request as `ModelClient.request` returns it.
+        timeout_s: the timeout of each request, in seconds.
+        shared: the number of connections to each replica that users share, where a protocol can share them;
+            0 if each user has its own.
+        most_bytes: a larger response is an error.
+    """
+
+    endpoints: Sequence[Endpoint]
+    path: str
+    body: bytes
+    timeout_s: float
+    shared: int = 0
+    most_bytes: int = MOST_BYTES
 
 
 class Connection(Protocol):
@@ -75,7 +101,7 @@ class ServingProtocol(Protocol):
     is_http: ClassVar[bool]
     success: ClassVar[int]
 
-    def value(self, body: bytes, key: str) -> Any:
+    def value(self, body: bytes, key: str) -> JsonValue:
         """Return the value of a successful response under ``predictions`` or ``outputs``.
 
         Raises:
@@ -91,15 +117,6 @@ class ServingProtocol(Protocol):
         """Return a client of the model at ``path``, which is its path in REST for every protocol."""
         ...
 
-    def connections(
-        self, endpoints: Sequence[dict[str, Any]], body: bytes, profile: dict[str, Any], most_bytes: int
-    ) -> Callable[[int], Connection]:
-        """Return a function that makes the connection of a user of a load process, given the user's number.
-
-        Args:
-            endpoints: the replicas, with ``host``, ``port``, ``path``, ``tls``; users are spread evenly.
-            body: the request as `ModelClient.request` returns it.
-            profile: the fields of the load profile.
-            most_bytes: a larger response is an error.
-        """
+    def connections(self, request: RepeatedRequest) -> Callable[[int], Connection]:
+        """Return a function that makes the connection of a load process's user, given the user's number."""
         ...

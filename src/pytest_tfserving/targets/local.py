@@ -8,7 +8,7 @@ import sys
 import threading
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import psutil
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.settings import Settings
     from pytest_tfserving.system.resource_usage import ResourceUsage
     from pytest_tfserving.targets.common.request import DeploymentRequest
+    from pytest_tfserving.text.json_value import JsonObject
 
 HOST = "127.0.0.1"
 _MEMORY_LOOK_S = 0.2
@@ -60,7 +61,7 @@ class LocalTarget(Target):
         """Return what this machine lacks for the experiment; empty if nothing."""
         return lacking(experiment.shape, len(available_cores()), psutil.virtual_memory().total)
 
-    def served(self, experiment: Experiment, say: Callable[[str], None]) -> dict[str, Any]:  # noqa: ARG002 - part of Target
+    def served(self, experiment: Experiment, say: Callable[[str], None]) -> JsonObject:  # noqa: ARG002 - part of Target
         """Return the server's program, and how it serves."""
         return {"server": self._settings.server or "embedded", **experiment.served}
 

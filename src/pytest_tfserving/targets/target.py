@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.settings import Settings
     from pytest_tfserving.targets.common.ownership import OrphanRule
     from pytest_tfserving.targets.common.request import DeploymentRequest
+    from pytest_tfserving.text.json_value import JsonObject
 
 
 class Target(Protocol):
@@ -42,7 +43,7 @@ class Target(Protocol):
         """Return why the target cannot take an experiment, whatever runs there; empty if it can."""
         return ""
 
-    def served(self, experiment: Experiment, say: Callable[[str], None]) -> dict[str, Any]:
+    def served(self, experiment: Experiment, say: Callable[[str], None]) -> JsonObject:
         """Return values that identify the server, and the model unless a folder of the machine is served."""
         ...
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pytest_tfserving.deployment.deployment import Deployment, Endpoint
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.experiments.experiment import Experiment
     from pytest_tfserving.settings import Settings
     from pytest_tfserving.targets.common.request import DeploymentRequest
+    from pytest_tfserving.text.json_value import JsonObject
 
 # An endpoint that exists responds quickly.
 _ANSWERS_WITHIN_S = 10.0
@@ -73,7 +74,7 @@ class UrlTarget(Target):
             f"experiments whose protocol is {endpoint.protocol}."
         )
 
-    def served(self, experiment: Experiment, say: Callable[[str], None]) -> dict[str, Any]:  # noqa: ARG002 - part of Target
+    def served(self, experiment: Experiment, say: Callable[[str], None]) -> JsonObject:  # noqa: ARG002 - part of Target
         """Return the address and the protocol; nothing else is known."""
         return {"server": self._settings.url, "model": "at the address", "protocol": experiment.protocol}
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import queue
 import threading
 import time
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -17,6 +16,7 @@ from pytest_tfserving.deployment.load_clock import LoadClock
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.load.generator.event_merger import EventMerger
 from pytest_tfserving.load.generator.local_host import LocalHost, LocalProcess
+from pytest_tfserving.load.process_plan import ProcessPlan
 from pytest_tfserving.version import __version__
 
 if TYPE_CHECKING:
@@ -156,28 +156,14 @@ class LoadGenerator:
         Load begins once all processes have had the time to read the plan and to find each other.
         """
         master = self._team.master
-        spec = {
-            "profile": asdict(plan.profile),
-            "stages": [asdict(stage) for stage in plan.profile.stages],
-            "judged_from_s": plan.profile.judged_from_s,
-            "processes": self._count,
-            "endpoints": [
-                {**asdict(endpoint), "path": plan.path} for endpoint in self.place.endpoints(deployment)
-            ],
-            "expected": asdict(plan.expected),
-            "stall_s": plan.stall_s,
-            "clock": str(plan.clock.path or ""),
-            "master": self._team.master_address() if master else None,
-        }
-        body = base64.b64encode(plan.body).decode("ascii")
         cores = sorted(deployment.generator_cores)
         own_cores = [[core] for core in cores] if 1 < self._count <= len(cores) else [cores] * self._count
+        common = self._common(plan, deployment)
         if master:
-            master.write(json.dumps({**spec, "role": "master", "cores": cores}))
-        role = "worker" if master else "alone"
+            master.write(replace(common, role="master", cores=cores).to_json())
         for index, worker in enumerate(self._team.workers):
-            own = {"role": role, "index": index, "records": worker.sink, "cores": own_cores[index]}
-            worker.write(json.dumps({**spec, **own, "body": body}))
+            own = replace(common, index=index, records=worker.sink, cores=own_cores[index], body=plan.body)
+            worker.write(own.to_json())
         now = time.time()
         origin = now + (FIND_EACH_OTHER_S if master else READ_THE_PLAN_S)
         plan.clock.begin(origin)
@@ -185,6 +171,22 @@ class LoadGenerator:
         for process in self._all:
             process.write(json.dumps(begin))
         return datetime.fromtimestamp(origin, UTC)
+
+    def _common(self, plan: LoadPlan, deployment: Deployment) -> ProcessPlan:
+        """Return the part of a plan that all processes have in common, as the plan of a worker."""
+        return ProcessPlan(
+            role="worker" if self._team.master else "alone",
+            index=self._count,
+            processes=self._count,
+            profile=plan.profile,
+            endpoints=self.place.endpoints(deployment),
+            path=plan.path,
+            body=b"",
+            expected=plan.expected,
+            stall_s=plan.stall_s,
+            clock=str(plan.clock.path or ""),
+            master=self._team.master_address() if self._team.master else None,
+        )
 
     def end(self) -> None:
         """End all processes; their lines until then can still be read from ``lines``."""

@@ -55,9 +55,10 @@ from locust.env import Environment
 
 from pytest_tfserving.deployment.load_clock import LoadClock
 from pytest_tfserving.load.worker.lag_probe import LagProbe
+from pytest_tfserving.load.process_plan import ProcessPlan
 from pytest_tfserving.load.recorder import Recorder, Sink
 from pytest_tfserving.load.worker.replay_buffer import ReplayBuffer
-from pytest_tfserving.experiments.load_shape import Stage, level_at
+from pytest_tfserving.experiments.load_shape import level_at
 from pytest_tfserving.load.worker.users.closed import ClosedLoop, ClosedUser
 from pytest_tfserving.load.worker.users.exceptions import CONTROL, own_traceback, typed_cause_of
 from pytest_tfserving.load.worker.users.locustfile import Locustfile, LocustfileError
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from pytest_tfserving.experiments.load_shape import Stage
     from pytest_tfserving.load.worker.users.sender import LoadLoop
 
 TICK_S = 0.5
@@ -144,32 +146,31 @@ def used(cores: list[int]) -> dict[str, float]:
     return {"cpu_s": time.process_time(), "wait_s": wait_s, "steal_s": steal_s}
 
 
-def staged(stages: list[Stage], spawn_rate: float, now_s: Any) -> LoadTestShape:
+def staged(stages: tuple[Stage, ...], spawn_rate: float, now_s: Callable[[], float]) -> LoadTestShape:
     """Return a load shape for Locust that follows ``stages``."""
 
     class Staged(LoadTestShape):  # type: ignore[misc]
         def tick(self) -> tuple[int, float]:
-            return math.ceil(level_at(tuple(stages), now_s())), spawn_rate
+            return math.ceil(level_at(stages, now_s())), spawn_rate
 
     return Staged()
 
 
-def new_environment(plan: dict[str, Any], file: Locustfile | None, *ours: type) -> Any:
+def new_environment(plan: ProcessPlan, file: Locustfile | None, *ours: type) -> Any:
     """Return Locust's environment for a run: that of the locustfile, else one with the users ``ours``."""
     if not file:
         return Environment(user_classes=list(ours))
-    file.prepare(plan, address(plan["endpoints"][0]))
+    file.prepare(plan, address(plan.endpoints[0]))
     return file.environment
 
 
-def new_runner(environment: Any, plan: dict[str, Any]) -> Any:
+def new_runner(environment: Any, plan: ProcessPlan) -> Any:
     """Return Locust's runner for this process's role in the plan."""
-    if plan["role"] == "alone":
+    if plan.master is None:
         return environment.create_local_runner()
-    host, port = plan["master"]
-    if plan["role"] == "master":
-        return environment.create_master_runner(host, port)
-    return environment.create_worker_runner(host, port)
+    if plan.role == "master":
+        return environment.create_master_runner(*plan.master)
+    return environment.create_worker_runner(*plan.master)
 
 
 def told(tick: Callable[[], Any], now_s: Callable[[], float]) -> Callable[[], Any]:
@@ -196,47 +197,46 @@ def told(tick: Callable[[], Any], now_s: Callable[[], float]) -> Callable[[], An
     return tick_and_tell
 
 
-def start(runner: Any, plan: dict[str, Any], file: Locustfile | None, now_s: Any) -> None:
+def start(runner: Any, plan: ProcessPlan, file: Locustfile | None, now_s: Any) -> None:
     """Start the users of the plan: those of this process, or as Locust's master those of all workers."""
-    profile = plan["profile"]
+    profile = plan.profile
     if file and file.shape:
         runner.environment.shape_class = file.shape
         file.shape.runner = runner
         file.shape.get_run_time = now_s
         file.shape.tick = told(file.shape.tick, now_s)
         runner.start_shape()
-    elif profile["rate"]:
-        runner.start(plan["processes"], plan["processes"])
-    elif profile["shape"] == "constant":
-        runner.start(profile["users"], profile["spawn_rate"])
+    elif profile.is_open:
+        runner.start(plan.processes, plan.processes)
+    elif profile.is_constant:
+        runner.start(profile.users, profile.spawn_rate)
     else:
-        stages = [Stage(**stage) for stage in plan["stages"]]
-        runner.environment.shape_class = staged(stages, profile["spawn_rate"], now_s)
+        runner.environment.shape_class = staged(profile.stages, profile.spawn_rate, now_s)
         runner.environment.shape_class.runner = runner
         runner.start_shape()
 
 
-def load_clock(plan: dict[str, Any]) -> LoadClock:
+def load_clock(plan: ProcessPlan, origin: float) -> LoadClock:
     """Return the clock of the run: the clock that the plan names, else a clock of this process."""
-    if plan["clock"]:
-        return LoadClock(Path(plan["clock"]))
+    if plan.clock:
+        return LoadClock(Path(plan.clock))
     clock = LoadClock()
-    clock.begin(plan["origin"])
+    clock.begin(origin)
     return clock
 
 
-def lead(plan: dict[str, Any], file: Locustfile | None) -> None:
+def lead(plan: ProcessPlan, file: Locustfile | None, clock: LoadClock) -> None:
     """Run as Locust's master: spread users over the workers, and tell the workers once all users run."""
-    environment = new_environment(plan, file, OpenUser if plan["profile"]["rate"] else ClosedUser)
+    environment = new_environment(plan, file, OpenUser if plan.profile.is_open else ClosedUser)
     runner = new_runner(environment, plan)
     if file:
         file.hooks.on_exception = partial(leave, file)
         file.hooks.watch(environment)
         file.begin(runner)
     environment.events.spawning_complete.add_listener(lambda **_: runner.send_message(LEVEL))
-    while len(runner.clients.ready) < plan["processes"]:
+    while len(runner.clients.ready) < plan.processes:
         gevent.sleep(_LOOK_S)
-    now_s = load_clock(plan).now_s
+    now_s = clock.now_s
     probe = LagProbe(now_s)
     gevent.spawn(probe.run)
     speaking = gevent.spawn(say_leading, probe, now_s)
@@ -282,18 +282,15 @@ def leave(file: Locustfile, error: BaseException, _: object, trace: TracebackTyp
 class LoadRun:
     """A run of load, from the first user to the last line."""
 
-    def __init__(self, plan: dict[str, Any], file: Locustfile | None) -> None:
+    def __init__(self, plan: ProcessPlan, file: Locustfile | None, clock: LoadClock) -> None:
         self.plan = plan
         self.file = file
-        self.profile = plan["profile"]
-        self.stall_s: float = plan["stall_s"]
-        self.recorder = Recorder(
-            sink(plan["records"]), lambda index, text: say("cause", index=index, text=text)
-        )
-        self.loop = self._new_loop(base64.b64decode(plan["body"]))
+        self.profile = plan.profile
+        self.recorder = Recorder(sink(plan.records), lambda index, text: say("cause", index=index, text=text))
+        self.loop = self._new_loop(clock)
         self.cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-        self.level_since = plan["judged_from_s"]
-        shape = self.profile["shape"] != "constant" or bool(file and file.shape)
+        self.level_since = self.profile.judged_from_s
+        shape = not self.profile.is_constant or bool(file and file.shape)
         self.has_level = isinstance(self.loop, OpenLoop) or shape
         self.reason = ""
         self.is_over = False
@@ -301,11 +298,10 @@ class LoadRun:
         self.ended_itself = False
         self.probe = LagProbe(self.loop.now_s)
 
-    def _new_loop(self, body: bytes) -> LoadLoop:
-        clock = load_clock(self.plan)
+    def _new_loop(self, clock: LoadClock) -> LoadLoop:
         if self.file:
-            return LocustfileUsers(self.plan, self.recorder, body, clock, self.file, say)
-        return (OpenLoop if self.profile["rate"] else ClosedLoop)(self.plan, self.recorder, body, clock)
+            return LocustfileUsers(self.plan, self.recorder, clock, self.file, say)
+        return (OpenLoop if self.profile.is_open else ClosedLoop)(self.plan, self.recorder, clock)
 
     def execute(self) -> None:
         """Make load until the run time is over, too much fails, responses cease, or the parent stops it."""
@@ -315,7 +311,7 @@ class LoadRun:
         runner = new_runner(environment, self.plan)
         gevent.spawn(self._obey)
         gevent.spawn(self.probe.run)
-        if self.plan["role"] == "worker":
+        if self.plan.role == "worker":
             runner.register_message(LEVEL, self._on_spawned)
         else:
             environment.events.spawning_complete.add_listener(self._on_spawned)
@@ -323,17 +319,17 @@ class LoadRun:
             self.loop.begin(environment)
         self.loop.sleep_until(0.0)
         self.reason = self.reason or self._fault()
-        if self.plan["role"] == "alone" and not self.reason:
+        if self.plan.role == "alone" and not self.reason:
             start(runner, self.plan, self.file, self.loop.now_s)
         while not self.reason:
             began_s = self.loop.now_s()
-            self.loop.sleep_until(min(began_s + TICK_S, self.profile["run_time_s"]))
+            self.loop.sleep_until(min(began_s + TICK_S, self.profile.run_time_s))
             self._tick(runner.user_count, began_s)
         self._finish()
 
     def _tick(self, users: int, began_s: float) -> None:
         self.probe.look()
-        self.loop.expire(self.profile["request_timeout_s"])
+        self.loop.expire(self.profile.request_timeout_s)
         now, before = self.loop.now_s(), self.recorder.requests
         latencies = sorted(self.recorder.flush()[-_LATENCIES_SHOWN:])
         recorder = self.recorder
@@ -371,13 +367,13 @@ class LoadRun:
             return fault
         if (
             recorder.requests >= FEWEST_TO_GIVE_UP_ON
-            and recorder.failures > self.profile["max_failure_ratio"] * recorder.requests
+            and recorder.failures > self.profile.max_failure_ratio * recorder.requests
         ):
             return "failures"
         waits_since = self.loop.waits_since()
-        if waits_since is not None and now - waits_since > self.stall_s:
+        if waits_since is not None and now - waits_since > self.plan.stall_s:
             return "stalled"
-        return "time" if now >= self.profile["run_time_s"] else ""
+        return "time" if now >= self.profile.run_time_s else ""
 
     def _finish(self) -> None:
         self.probe.look()
@@ -407,7 +403,7 @@ class LoadRun:
     def _await_answers(self) -> None:
         """Wait for the responses to requests under way; requests that get none are recorded as failed."""
         under_way = self.loop.waiting()
-        deadline = self.loop.now_s() + self.stall_s
+        deadline = self.loop.now_s() + self.plan.stall_s
         while self.reason != "stalled" and self.loop.waiting() and self.loop.now_s() < deadline:
             gevent.sleep(_LOOK_S)
         if left := self.loop.waiting():
@@ -455,15 +451,14 @@ def _line(read: Callable[[int, int], bytes]) -> bytes:
     return line
 
 
-def next_plan() -> dict[str, Any]:
-    """Return the plan, with the origin on this process's clock."""
-    plan, begins = _next_line(), _next_line()
+def next_plan() -> tuple[ProcessPlan, LoadClock]:
+    """Return the plan and the clock of its run."""
+    line, begins = _next_line(), _next_line()
     if not begins:
         os._exit(1)
-    found: dict[str, Any] = json.loads(plan)
-    begin = json.loads(begins)
+    plan, begin = ProcessPlan.from_json(line), json.loads(begins)
     apart_s = 0.0 if begin["same_clock"] else time.time() - begin["now"]
-    return {**found, "origin": begin["origin"] + apart_s}
+    return plan, load_clock(plan, begin["origin"] + apart_s)
 
 
 def _locustfile() -> Locustfile | None:
@@ -481,16 +476,16 @@ def main() -> None:
     """Run the plan on standard input, then exit without waiting for users that still wait for responses."""
     file = _locustfile()
     say("ready", has_shape=bool(file and file.shape), version=__version__)
-    plan = next_plan()
-    if plan["cores"]:
-        os.sched_setaffinity(0, plan["cores"])
-    if plan["role"] == "master":
-        lead(plan, file)
+    plan, clock = next_plan()
+    if plan.cores:
+        os.sched_setaffinity(0, plan.cores)
+    if plan.role == "master":
+        lead(plan, file, clock)
         os._exit(0)
-    if plan["records"]:
+    if plan.records:
         _said.forget()
-    LoadRun(plan, file).execute()
-    if not plan["records"]:
+    LoadRun(plan, file, clock).execute()
+    if not plan.records:
         gevent.sleep(_STAY_S)
     os._exit(0)
 

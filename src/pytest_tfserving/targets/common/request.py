@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.experiments.experiment import Experiment
     from pytest_tfserving.protocols.payload import Payload
     from pytest_tfserving.settings import Settings
+    from pytest_tfserving.targets.kubernetes.objects import KubernetesObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,4 +43,4 @@ class DeploymentRequest:
     failed: Callable[[], bool]
     bare: bool = True
     namespace: str = ""
-    adjust: Callable[[list[dict[str, Any]]], Any] = lambda _: None
+    adjust: Callable[[list[KubernetesObject]], object] = lambda _: None

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pytest_tfserving.targets.common.ownership import OwnershipLabels
-    from pytest_tfserving.targets.kubernetes.cluster import Cluster, Object
+    from pytest_tfserving.targets.kubernetes.cluster import Cluster
+    from pytest_tfserving.targets.kubernetes.objects import Pod, Service
 
 WAYS = ("auto", "nodeport", "loadbalancer", "pod")
 EXAMPLE = "http://host:8501"
@@ -63,7 +64,7 @@ class ReadyDeployment:
     cluster: Cluster
     namespace: str
     tags: OwnershipLabels
-    pods: tuple[Object, ...]
+    pods: tuple[Pod, ...]
     timeout_s: float
 
 
@@ -149,11 +150,11 @@ def _node_ports(placed: ReadyDeployment) -> Exposure | None:
     return None
 
 
-def adopt(cluster: Cluster, pod: Object, index: int) -> None:
+def adopt(cluster: Cluster, pod: Pod, index: int) -> None:
     """Label a Pod, so that the Service of replica ``index`` leads to it."""
     meta = pod["metadata"]
-    body = {"metadata": {"labels": {REPLICA: str(index)}}}
-    cluster.patch(PODS, meta["namespace"], meta["name"], body)
+    change: Pod = {"metadata": {"labels": {REPLICA: str(index)}}}
+    cluster.patch(PODS, meta["namespace"], meta["name"], change)
 
 
 def _node_addresses(placed: ReadyDeployment) -> list[str]:
@@ -173,7 +174,7 @@ def _node_addresses(placed: ReadyDeployment) -> list[str]:
     return list(dict.fromkeys([*found, *([server] if server else [])]))
 
 
-def _ports(service: Object) -> dict[str, int]:
+def _ports(service: Service) -> dict[str, int]:
     """Return the port of a node for each protocol, in their order."""
     by_name = {each["name"]: each["nodePort"] for each in service["spec"]["ports"]}
     return {protocol: by_name[protocol] for protocol in PORTS}
@@ -195,8 +196,8 @@ def _load_balancer(placed: ReadyDeployment) -> Exposure:
     name = placed.cluster.apply(manifest, placed.namespace)["metadata"]["name"]
     deadline = time.monotonic() + placed.timeout_s
     while time.monotonic() < deadline:
-        service = placed.cluster.find(SERVICES, placed.namespace, name) or {}
-        for ingress in service.get("status", {}).get("loadBalancer", {}).get("ingress") or ():
+        service = placed.cluster.find(SERVICES, placed.namespace, name)
+        for ingress in (service or {}).get("status", {}).get("loadBalancer", {}).get("ingress") or ():
             host = ingress.get("ip") or ingress.get("hostname")
             if host and _answers(host, REST_PORT):
                 how = f"LoadBalancer {host}, which spreads connections over the replicas"
@@ -208,7 +209,7 @@ def _load_balancer(placed: ReadyDeployment) -> Exposure:
     )
 
 
-def restore(cluster: Cluster, alive: Sequence[Object], replicas: int, say: Callable[[str], None]) -> None:
+def restore(cluster: Cluster, alive: Sequence[Pod], replicas: int, say: Callable[[str], None]) -> None:
     """Label the Pods that replace lost ones, so that the Services of these replicas lead to them.
 
     Args:

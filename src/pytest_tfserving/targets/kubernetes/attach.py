@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from pytest_tfserving.errors import missing_extra
@@ -11,6 +11,8 @@ from pytest_tfserving.targets.kubernetes.cluster import CONNECT_S, PODS, Unreach
 from pytest_tfserving.text.addresses import without_secrets
 
 if TYPE_CHECKING:
+    import websocket
+
     from pytest_tfserving.targets.kubernetes.cluster import Cluster
 
 # The first byte of a message is the number of its stream.
@@ -26,7 +28,7 @@ class StandardInput:
         self._cluster = cluster
         self._path = f"{PODS.path(namespace, pod)}/attach"
         self._query = {"container": container, "stdin": "true", "stdout": "false", "stderr": "false"}
-        self._socket: Any = None
+        self._socket: websocket.WebSocket | None = None
 
     def write(self, data: bytes) -> None:
         """Write ``data``; open a connection if there is none.
@@ -61,7 +63,7 @@ class StandardInput:
                 f"cannot write to the stdin of load Pod {where}: {without_secrets(str(error))}"
             ) from None
 
-    def _connected(self) -> Any:
+    def _connected(self) -> websocket.WebSocket:
         try:
             import websocket
         except ModuleNotFoundError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.experiments.experiment import BYTES_PER_GB
 from pytest_tfserving.experiments.quantity import quantity
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pytest_tfserving.experiments.experiment import NodeRequirements, Shape
+    from pytest_tfserving.targets.kubernetes.objects import Container, Node, Pod, PodSpec, Taint
 
 # The firmware and the kernel reserve some of a machine's RAM: a node with 4 GB reports 3.9.
 _RAM_TOLERANCE = 0.9
@@ -78,9 +79,9 @@ class _Node:
 def allocate(
     shape: Shape,
     requirements: NodeRequirements,
-    nodes: Sequence[Mapping[str, Any]],
-    pods: Sequence[Mapping[str, Any]],
-    is_ours: Callable[[Mapping[str, Any]], bool] = lambda _: False,
+    nodes: Sequence[Node],
+    pods: Sequence[Pod],
+    is_ours: Callable[[Pod], bool] = lambda _: False,
 ) -> Allocation:
     """Return the allocation for ``shape``.
 
@@ -149,7 +150,7 @@ def _taken(node: _Node) -> str:
     return f"{node.name} has {_machine(node.free_cpus, node.free_bytes / BYTES_PER_GB)} left"
 
 
-def _is_usable(node: Mapping[str, Any], requirements: NodeRequirements) -> bool:
+def _is_usable(node: Node, requirements: NodeRequirements) -> bool:
     spec, labels = node.get("spec", {}), node["metadata"].get("labels") or {}
     conditions = node.get("status", {}).get("conditions") or ()
     ready = any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
@@ -161,7 +162,7 @@ def _is_usable(node: Mapping[str, Any], requirements: NodeRequirements) -> bool:
     return ready and selected and not repelled and not spec.get("unschedulable")
 
 
-def _tolerated(taint: Mapping[str, Any], tolerations: Sequence[Mapping[str, Any]]) -> bool:
+def _tolerated(taint: Taint, tolerations: Sequence[Mapping[str, str]]) -> bool:
     return any(
         each.get("effect") in (None, "", taint["effect"])
         and each.get("key") in (None, "", taint["key"])
@@ -170,7 +171,7 @@ def _tolerated(taint: Mapping[str, Any], tolerations: Sequence[Mapping[str, Any]
     )
 
 
-def _node(node: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> _Node:
+def _node(node: Node, pods: Sequence[Pod]) -> _Node:
     status = node["status"]
     allocatable = status.get("allocatable") or status["capacity"]
     there = [
@@ -192,23 +193,23 @@ def _node(node: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> _Node:
     )
 
 
-def _belongs_to_cluster(pod: Mapping[str, Any]) -> bool:
+def _belongs_to_cluster(pod: Pod) -> bool:
     meta = pod["metadata"]
     daemon = any(owner["kind"] in ("DaemonSet", "Node") for owner in meta.get("ownerReferences") or ())
     return daemon or meta.get("namespace") in _SYSTEM_NAMESPACES
 
 
-def _requested(pods: Sequence[Mapping[str, Any]], resource: str) -> float:
+def _requested(pods: Sequence[Pod], resource: str) -> float:
     return sum(_request(pod["spec"], resource) for pod in pods)
 
 
-def _request(spec: Mapping[str, Any], resource: str) -> float:
+def _request(spec: PodSpec, resource: str) -> float:
     """Return the request that the scheduler counts.
 
     This is the containers' sum, or the largest init container's request if that is more, plus the overhead.
     """
 
-    def of(containers: Sequence[Mapping[str, Any]]) -> list[float]:
+    def of(containers: Sequence[Container]) -> list[float]:
         return [
             quantity((each.get("resources", {}).get("requests") or {}).get(resource, 0))
             for each in containers

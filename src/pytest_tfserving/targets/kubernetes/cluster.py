@@ -7,7 +7,7 @@ import re
 import time
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Generic, TypedDict, TypeVar
 from urllib.parse import urlencode
 
 from pytest_tfserving.errors import ConfigurationError, DeploymentError
@@ -17,11 +17,30 @@ from pytest_tfserving.text.addresses import without_secrets
 from pytest_tfserving.text.foreign_text import LONGEST_REASON, one_line
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator, Mapping
 
-    from pytest_tfserving.targets.kubernetes.context import Context
+    import urllib3
 
-Object: TypeAlias = dict[str, Any]
+    from pytest_tfserving.targets.kubernetes.context import Context
+    from pytest_tfserving.targets.kubernetes.objects import (
+        ApiResource,
+        ConfigMap,
+        DeploymentObject,
+        Event,
+        Job,
+        KubernetesObject,
+        Lease,
+        Node,
+        Pod,
+        ReplicaSet,
+        Service,
+    )
+    from pytest_tfserving.text.json_value import JsonObject
+
+T = TypeVar("T")
+ObjectT = TypeVar("ObjectT", bound="KubernetesObject")
+ObjectT_co = TypeVar("ObjectT_co", bound="KubernetesObject", covariant=True)
 
 CONNECT_S = 3.0
 ANSWER_S = 15.0
@@ -58,7 +77,7 @@ _AWAY = (429, 502, 503, 504)
 
 
 @dataclass(frozen=True, slots=True)
-class ResourceKind:
+class ResourceKind(Generic[ObjectT_co]):
     """Location of the objects of a kind in the API.
 
     Attributes:
@@ -77,16 +96,16 @@ class ResourceKind:
         return f"{self.prefix}{within}/{self.plural}" + (f"/{name}" if name else "")
 
 
-NAMESPACES = ResourceKind("/api/v1", "namespaces", namespaced=False)
-NODES = ResourceKind("/api/v1", "nodes", namespaced=False)
-PODS = ResourceKind("/api/v1", "pods", namespaced=True)
-EVENTS = ResourceKind("/api/v1", "events", namespaced=True)
-SERVICES = ResourceKind("/api/v1", "services", namespaced=True)
-CONFIG_MAPS = ResourceKind("/api/v1", "configmaps", namespaced=True)
-DEPLOYMENTS = ResourceKind("/apis/apps/v1", "deployments", namespaced=True)
-REPLICA_SETS = ResourceKind("/apis/apps/v1", "replicasets", namespaced=True)
-JOBS = ResourceKind("/apis/batch/v1", "jobs", namespaced=True)
-LEASES = ResourceKind("/apis/coordination.k8s.io/v1", "leases", namespaced=True)
+NAMESPACES: ResourceKind[KubernetesObject] = ResourceKind("/api/v1", "namespaces", namespaced=False)
+NODES: ResourceKind[Node] = ResourceKind("/api/v1", "nodes", namespaced=False)
+PODS: ResourceKind[Pod] = ResourceKind("/api/v1", "pods", namespaced=True)
+EVENTS: ResourceKind[Event] = ResourceKind("/api/v1", "events", namespaced=True)
+SERVICES: ResourceKind[Service] = ResourceKind("/api/v1", "services", namespaced=True)
+CONFIG_MAPS: ResourceKind[ConfigMap] = ResourceKind("/api/v1", "configmaps", namespaced=True)
+DEPLOYMENTS: ResourceKind[DeploymentObject] = ResourceKind("/apis/apps/v1", "deployments", namespaced=True)
+REPLICA_SETS: ResourceKind[ReplicaSet] = ResourceKind("/apis/apps/v1", "replicasets", namespaced=True)
+JOBS: ResourceKind[Job] = ResourceKind("/apis/batch/v1", "jobs", namespaced=True)
+LEASES: ResourceKind[Lease] = ResourceKind("/apis/coordination.k8s.io/v1", "leases", namespaced=True)
 
 
 class Cluster:
@@ -105,7 +124,7 @@ class Cluster:
         self.context = context
         self._credentials = Credentials(context)
         self._pool = _pool(self._credentials)
-        self._kinds: dict[str, dict[str, ResourceKind]] = {}
+        self._kinds: dict[str, dict[str, ResourceKind[KubernetesObject]]] = {}
 
     def close(self) -> None:
         """Close the connections."""
@@ -113,57 +132,68 @@ class Cluster:
 
     # --- objects ---
 
-    def get(self, path: str, **query: str) -> Object:
-        """Return the object at ``path``."""
-        found: Object = json.loads(self.text(path, **query))
+    def get(self, path: str) -> JsonObject:
+        """Return the JSON at ``path``."""
+        found: JsonObject = json.loads(self.text(path))
         return found
 
     def items(
-        self, kind: ResourceKind, namespace: str = "", labels: Mapping[str, str] | None = None
-    ) -> list[Object]:
+        self, kind: ResourceKind[ObjectT], namespace: str = "", labels: Mapping[str, str] | None = None
+    ) -> list[ObjectT]:
         """Return all objects of a kind, or only those with ``labels``; an empty namespace means all."""
         selector = ",".join(f"{name}={value}" for name, value in (labels or {}).items())
         query = {"labelSelector": selector} if selector else {}
-        found: list[Object] = self.get(kind.path(namespace), **query)["items"]
+        found: list[ObjectT] = json.loads(self.text(kind.path(namespace), **query))["items"]
         return found
 
     def text(self, path: str, **query: str) -> str:
         """Return the text at ``path``."""
         return self._request("GET", path, query=query)
 
-    def find(self, kind: ResourceKind, namespace: str, name: str) -> Object | None:
+    def read(self, kind: ResourceKind[ObjectT], namespace: str, name: str) -> ObjectT:
+        """Return an object."""
+        found: ObjectT = json.loads(self.text(kind.path(namespace, name)))
+        return found
+
+    def find(self, kind: ResourceKind[ObjectT], namespace: str, name: str) -> ObjectT | None:
         """Return an object, None if it does not exist."""
         try:
-            return self.get(kind.path(namespace, name))
+            return self.read(kind, namespace, name)
         except NotFoundError:
             return None
 
-    def create(self, kind: ResourceKind, namespace: str, body: Object) -> Object:
+    def create(self, kind: ResourceKind[ObjectT], namespace: str, body: ObjectT) -> ObjectT:
         """Create an object; return it as it was created."""
-        made: Object = json.loads(self._request("POST", kind.path(namespace), body=body))
+        made: ObjectT = json.loads(self._request("POST", kind.path(namespace), body=body))
         return made
 
-    def replace(self, kind: ResourceKind, namespace: str, body: Object) -> Object:
+    def replace(self, kind: ResourceKind[ObjectT], namespace: str, body: ObjectT) -> ObjectT:
         """Replace an object, if it still has the version in ``body``; return it."""
         path = kind.path(namespace, body["metadata"]["name"])
-        made: Object = json.loads(self._request("PUT", path, body=body))
+        made: ObjectT = json.loads(self._request("PUT", path, body=body))
         return made
 
-    def patch(self, kind: ResourceKind, namespace: str, name: str, body: Object) -> None:
+    def patch(self, kind: ResourceKind[ObjectT], namespace: str, name: str, body: ObjectT) -> None:
         """Change parts of an object, by a merge patch."""
         self._request("PATCH", kind.path(namespace, name), body=body, content="application/merge-patch+json")
 
-    def apply(self, manifest: Object, namespace: str, *, dry_run: bool = False) -> Object:
+    def apply(self, manifest: ObjectT, namespace: str, *, dry_run: bool = False) -> ObjectT:
         """Apply an object by server-side apply; return it."""
         kind = self.kind(manifest["apiVersion"], manifest["kind"])
         query = {"fieldManager": FIELD_MANAGER, "force": "true"} | ({"dryRun": "All"} if dry_run else {})
         path = kind.path(namespace, manifest["metadata"]["name"])
         content = "application/apply-patch+yaml"
-        made: Object = json.loads(self._request("PATCH", path, query=query, body=manifest, content=content))
+        made: ObjectT = json.loads(self._request("PATCH", path, query=query, body=manifest, content=content))
         return made
 
     def delete(
-        self, kind: ResourceKind, namespace: str, name: str, *, version: str = "", grace_s: int | None = None
+        self,
+        kind: ResourceKind[KubernetesObject],
+        namespace: str,
+        name: str,
+        *,
+        version: str = "",
+        grace_s: int | None = None,
     ) -> bool:
         """Delete an object and the objects that it owns; return whether it existed.
 
@@ -174,7 +204,7 @@ class Cluster:
             version: delete only this resource version; empty for any.
             grace_s: the grace period in seconds; None for the object's own.
         """
-        body: Object = {"propagationPolicy": "Background"}
+        body: JsonObject = {"propagationPolicy": "Background"}
         if version:
             body["preconditions"] = {"resourceVersion": version}
         if grace_s is not None:
@@ -185,7 +215,7 @@ class Cluster:
             return False
         return True
 
-    def kind(self, api_version: str, name: str) -> ResourceKind:
+    def kind(self, api_version: str, name: str) -> ResourceKind[KubernetesObject]:
         """Return the location of objects with a manifest's ``apiVersion`` and ``kind``.
 
         Raises:
@@ -194,7 +224,7 @@ class Cluster:
         if api_version not in self._kinds:
             prefix = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
             try:
-                resources = self.get(prefix)["resources"]
+                resources: list[ApiResource] = json.loads(self.text(prefix))["resources"]
             except NotFoundError:
                 resources = []
             self._kinds[api_version] = {
@@ -230,7 +260,7 @@ class Cluster:
         finally:
             answer.close()
 
-    def websocket(self, path: str) -> tuple[str, dict[str, str], dict[str, Any]]:
+    def websocket(self, path: str) -> tuple[str, dict[str, str], dict[str, object]]:
         """Return the URL, the headers and the TLS options of a WebSocket at ``path``."""
         own = self._credentials
         url = own.host.replace("http", "ws", 1) + path
@@ -242,27 +272,26 @@ class Cluster:
         method: str,
         path: str,
         query: Mapping[str, str] | None = None,
-        body: Object | None = None,
+        body: Mapping[str, object] | None = None,
         content: str = "application/json",
     ) -> str:
         import urllib3
 
         answer = self._answer(method, path, query, body, content)
         try:
-            text: str = answer.data.decode("utf-8", "replace")
+            return answer.data.decode("utf-8", "replace")
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise self._unreachable(error) from None
-        return text
 
     def _answer(  # noqa: PLR0913, PLR0917 - what a request is made of
         self,
         method: str,
         path: str,
         query: Mapping[str, str] | None = None,
-        body: Object | None = None,
+        body: Mapping[str, object] | None = None,
         content: str = "application/json",
         answer_s: float = ANSWER_S,
-    ) -> Any:
+    ) -> urllib3.BaseHTTPResponse:
         """Return the response, before its body is read."""
         import urllib3
 
@@ -306,10 +335,16 @@ class Cluster:
         return ConfigurationError(f"the cluster refuses {path.rsplit('/', 1)[-1]!r}: {text}")
 
 
-def _pool(credentials: Credentials) -> Any:
+class _PoolOptions(TypedDict, total=False):
+    maxsize: int
+    ssl_context: ssl.SSLContext
+    server_hostname: str
+
+
+def _pool(credentials: Credentials) -> urllib3.PoolManager:
     import urllib3
 
-    own: dict[str, Any] = {"maxsize": 8}
+    own: _PoolOptions = {"maxsize": 8}
     if tls := credentials.tls():
         own["ssl_context"] = tls
     if credentials.server_name:
@@ -329,7 +364,7 @@ def _permission(context: str, match: re.Match[str]) -> str:
     where = f" in namespace {match['namespace']!r}" if match["namespace"] else ""
     return (
         f"the user of context {context!r} lacks a permission: {match['verb']} {resource}{where}; "
-        "k8s/rbac has what is needed."
+        "`pytest-tfserving rbac` prints roles that have what is needed."
     )
 
 
@@ -349,7 +384,7 @@ def _innermost(error: BaseException) -> str:
     return system[1] if system else text
 
 
-def persistently(action: Callable[[], Any], within_s: float) -> Any:
+def persistently(action: Callable[[], T], within_s: float) -> T:
     """Return the result of ``action``, repeated for up to ``within_s`` while the API server is unreachable.
 
     Raises:

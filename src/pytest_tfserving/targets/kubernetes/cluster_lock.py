@@ -22,7 +22,8 @@ from pytest_tfserving.text.foreign_text import one_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pytest_tfserving.targets.kubernetes.cluster import Cluster, Object
+    from pytest_tfserving.targets.kubernetes.cluster import Cluster
+    from pytest_tfserving.targets.kubernetes.objects import Lease
 
 NAME = "pytest-tfserving"
 _PURPOSE = "pytest-tfserving/purpose"
@@ -88,7 +89,7 @@ class ClusterLock:
                 said_at = time.monotonic()
             time.sleep(_LOOK_S)
 
-    def _try(self, purpose: str) -> Object | None:
+    def _try(self, purpose: str) -> Lease | None:
         """Create the Lease and return None, or return the Lease that another process holds."""
         try:
             self._cluster.create(LEASES, NAMESPACE, self._lease(purpose))
@@ -96,7 +97,7 @@ class ClusterLock:
             return self._cluster.find(LEASES, NAMESPACE, NAME) or self._try(purpose)
         return None
 
-    def _lease(self, purpose: str) -> Object:
+    def _lease(self, purpose: str) -> Lease:
         owner = json.dumps(asdict(Owner.this_process()), sort_keys=True)
         return {
             "apiVersion": "coordination.k8s.io/v1",
@@ -127,13 +128,13 @@ class ClusterLock:
         if lease and _holder(lease) == self._identity:
             self._remove(lease)
 
-    def _remove(self, lease: Object) -> None:
+    def _remove(self, lease: Lease) -> None:
         """Delete the Lease, if it has not changed since it was read."""
         with suppress(ConflictError, NotFoundError):
             self._cluster.delete(LEASES, NAMESPACE, NAME, version=lease["metadata"]["resourceVersion"])
 
 
-def held_by(lease: Object, left_s: float) -> str:
+def held_by(lease: Lease, left_s: float) -> str:
     """Return the holder of the lock, its purpose, and when the lease ends without a renewal, in words."""
     holder = _holder(lease).rsplit("-", 1)[0] or "somebody"
     purpose = (lease["metadata"].get("annotations") or {}).get(_PURPOSE, "something")
@@ -141,12 +142,12 @@ def held_by(lease: Object, left_s: float) -> str:
     return f"{measuring} (its lease ends in {left_s:.0f} s unless renewed)"
 
 
-def _holder(lease: Object) -> str:
+def _holder(lease: Lease) -> str:
     """Return who has the turn; empty where the Lease, which somebody else can have made, does not say."""
     return str((lease.get("spec") or {}).get("holderIdentity") or "")
 
 
-def _holder_is_gone(lease: Object) -> bool:
+def _holder_is_gone(lease: Lease) -> bool:
     owner = owner_of(lease["metadata"].get("annotations") or {})
     return bool(owner and owner.is_here and not owner.is_running)
 

@@ -13,8 +13,9 @@ from pytest_tfserving.text.foreign_text import LONGEST_REASON, lines, one_line
 
 if TYPE_CHECKING:
     from pytest_tfserving.deployment.deployment import Diagnostics
-    from pytest_tfserving.targets.kubernetes.cluster import Cluster, Object
+    from pytest_tfserving.targets.kubernetes.cluster import Cluster
     from pytest_tfserving.targets.kubernetes.kubelet_statistics import Throttling
+    from pytest_tfserving.targets.kubernetes.objects import Event, Pod
     from pytest_tfserving.targets.kubernetes.readiness import Doomed, Snapshot
 
 _LOG_LINES = 30
@@ -90,7 +91,7 @@ def events_text(snapshot: Snapshot) -> str:
     return "\n".join(_event_line(each) for each in events)
 
 
-def _event_line(event: Object) -> str:
+def _event_line(event: Event) -> str:
     about, count = event["involvedObject"], event.get("count") or 1
     times = f" ({count} times)" if count > 1 else ""
     message = one_line(event.get("message", ""), LONGEST_REASON)
@@ -102,7 +103,7 @@ def pods_text(snapshot: Snapshot) -> str:
     return "\n".join(_pod_line(pod) for pod in snapshot.pods)
 
 
-def _pod_line(pod: Object) -> str:
+def _pod_line(pod: Pod) -> str:
     meta, status = pod["metadata"], pod["status"]
     state = "ready" if is_ready(pod) else str(status.get("phase", "unknown")).lower()
     if "deletionTimestamp" in meta:

@@ -12,17 +12,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pytest_tfserving.system.resource_usage import CpuReading
-    from pytest_tfserving.targets.kubernetes.cluster import Cluster, Object
+    from pytest_tfserving.targets.kubernetes.cluster import Cluster
     from pytest_tfserving.targets.kubernetes.kubelet_statistics import Throttling
+    from pytest_tfserving.targets.kubernetes.objects import Pod
 
 
-def throttling(cluster: Cluster, pods: Sequence[Object]) -> dict[str, Throttling]:
+def throttling(cluster: Cluster, pods: Sequence[Pod]) -> dict[str, Throttling]:
     """Return the throttling of each Pod's server by its CPU limit so far, by `container_key`."""
     return seen_by_kubelets(cluster, pods)[0]
 
 
 def seen_by_kubelets(
-    cluster: Cluster, pods: Sequence[Object]
+    cluster: Cluster, pods: Sequence[Pod]
 ) -> tuple[dict[str, Throttling], dict[str, CpuReading]]:
     """Return the throttling and the CPU time of each Pod's server, both by `container_key`."""
     limited: dict[str, Throttling] = {}
@@ -36,7 +37,7 @@ def seen_by_kubelets(
     return limited, used
 
 
-def _pages(cluster: Cluster, pods: Sequence[Object]) -> Iterator[tuple[Object, str]]:
+def _pages(cluster: Cluster, pods: Sequence[Pod]) -> Iterator[tuple[Pod, str]]:
     """Yield each Pod with the metrics page of its node's kubelet, which has all containers of the node."""
     for node, here in by_node(pods).items():
         page = cluster.text(f"/api/v1/nodes/{node}/proxy/metrics/cadvisor")
@@ -44,15 +45,15 @@ def _pages(cluster: Cluster, pods: Sequence[Object]) -> Iterator[tuple[Object, s
             yield pod, page
 
 
-def container_key(pod: Object) -> str:
+def container_key(pod: Pod) -> str:
     """Return a name for a Pod's current container, which differs from those before its restarts."""
     count = restarts(pod)
     return f"Pod {pod['metadata']['name']}" + (f" after {count} restarts" if count else "")
 
 
-def by_node(pods: Sequence[Object]) -> dict[str, list[Object]]:
+def by_node(pods: Sequence[Pod]) -> dict[str, list[Pod]]:
     """Return Pods by their node, without Pods that have no node yet."""
-    found: defaultdict[str, list[Object]] = defaultdict(list)
+    found: defaultdict[str, list[Pod]] = defaultdict(list)
     for pod in pods:
         if node := pod["spec"].get("nodeName"):
             found[node].append(pod)

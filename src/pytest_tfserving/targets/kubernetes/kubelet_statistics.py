@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.system.resource_usage import CpuReading, ResourceUsage
 from pytest_tfserving.targets.kubernetes.names import CONTAINER
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pytest_tfserving.targets.kubernetes.cluster import Object
+    from pytest_tfserving.targets.kubernetes.objects import ContainerStatistics, Pod, StatisticsSummary
 
 _NANO = 1e-9
 _CFS = "container_cpu_cfs_"
@@ -41,7 +39,7 @@ class Throttling:
         )
 
 
-def usage_of(summary: Mapping[str, Any], uid: str) -> ResourceUsage | None:
+def usage_of(summary: StatisticsSummary, uid: str) -> ResourceUsage | None:
     """Return the usage of the Pod ``uid`` in a kubelet's ``stats/summary``, None if it is not there."""
     for pod in summary.get("pods") or ():
         if pod["podRef"]["uid"] == uid:
@@ -51,7 +49,7 @@ def usage_of(summary: Mapping[str, Any], uid: str) -> ResourceUsage | None:
     return None
 
 
-def _usage(container: Mapping[str, Any]) -> ResourceUsage:
+def _usage(container: ContainerStatistics) -> ResourceUsage:
     cpu, memory = container.get("cpu") or {}, container.get("memory") or {}
     nanos = cpu.get("usageCoreNanoSeconds")
     return ResourceUsage(
@@ -61,7 +59,7 @@ def _usage(container: Mapping[str, Any]) -> ResourceUsage:
     )
 
 
-def throttling_of(page: str, pod: Object) -> Throttling | None:
+def throttling_of(page: str, pod: Pod) -> Throttling | None:
     """Return the throttling of a Pod's server in a kubelet's ``metrics/cadvisor``; None if it is not there.
 
     The container is found by its id, because not every kubelet knows the Pod of a cgroup.
@@ -77,7 +75,7 @@ def throttling_of(page: str, pod: Object) -> Throttling | None:
     return None
 
 
-def cpu_reading_of(page: str, pod: Object, key: str) -> CpuReading | None:
+def cpu_reading_of(page: str, pod: Pod, key: str) -> CpuReading | None:
     """Return the CPU time of a Pod's server in a kubelet's ``metrics/cadvisor``; None if it is not there.
 
     Kubelets read the CPU time every 10 to 20 s. This page has the time of the reading in ms;
@@ -104,7 +102,7 @@ def cpu_reading_of(page: str, pod: Object, key: str) -> CpuReading | None:
     return None
 
 
-def _container_id(pod: Object) -> str:
+def _container_id(pod: Pod) -> str:
     """Return the server container's id in the container runtime; empty before the container has one."""
     for status in pod.get("status", {}).get("containerStatuses") or ():
         if status["name"] == CONTAINER:

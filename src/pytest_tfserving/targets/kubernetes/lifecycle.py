@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from contextlib import suppress
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from pytest_tfserving.errors import ConfigurationError, DeploymentError, TFServingError, TFServingWarning
 from pytest_tfserving.system.signals import without_interruption
@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.targets.common.ownership import OrphanRule, OwnershipLabels
     from pytest_tfserving.targets.common.request import DeploymentRequest
-    from pytest_tfserving.targets.kubernetes.cluster import Cluster, Object, ResourceKind
+    from pytest_tfserving.targets.kubernetes.cluster import Cluster, ResourceKind
+    from pytest_tfserving.targets.kubernetes.objects import KubernetesObject, Pod
+
+ObjectT = TypeVar("ObjectT", bound="KubernetesObject")
 
 # Longest wait for an API server that does not respond.
 AWAY_S = 60.0
@@ -40,8 +43,8 @@ _GONE_S = 120.0
 _LOOK_S = 0.25
 _OURS = {MANAGED_BY: US}
 # Kinds of objects that are created during a run, and kinds that a killed run can leave behind.
-_MADE_MEANWHILE = (JOBS, SERVICES, CONFIG_MAPS)
-_SWEPT = (DEPLOYMENTS, JOBS, SERVICES, CONFIG_MAPS)
+_MADE_MEANWHILE: tuple[ResourceKind[KubernetesObject], ...] = (JOBS, SERVICES, CONFIG_MAPS)
+_SWEPT: tuple[ResourceKind[KubernetesObject], ...] = (DEPLOYMENTS, JOBS, SERVICES, CONFIG_MAPS)
 
 
 class DeployedObjects:
@@ -58,7 +61,7 @@ class DeployedObjects:
         self._order = order
         self._tags = tags
         self._own = not order.namespace
-        self._applied: list[tuple[ResourceKind, str]] = []
+        self._applied: list[tuple[ResourceKind[KubernetesObject], str]] = []
         self.namespace = order.namespace or f"{US}-{tags.run}"
 
     def __enter__(self) -> Self:
@@ -66,7 +69,7 @@ class DeployedObjects:
             self._check_given()
         return self
 
-    def apply(self, manifests: Sequence[Object]) -> None:
+    def apply(self, manifests: Sequence[KubernetesObject]) -> None:
         """Create the namespace, unless one is given, and all objects in it.
 
         Raises:
@@ -101,7 +104,7 @@ class DeployedObjects:
         if (found["metadata"].get("labels") or {}).get(MANAGED_BY) == US:
             raise ConfigurationError(f"namespace {name!r} belongs to another run, which will delete it.")
 
-    def _refuse_strangers(self, manifest: Object) -> None:
+    def _refuse_strangers(self, manifest: KubernetesObject) -> None:
         if self._own:
             return
         kind = self._cluster.kind(manifest["apiVersion"], manifest["kind"])
@@ -185,7 +188,7 @@ def wait_until_gone(remaining: Callable[[], list[str]]) -> None:
         time.sleep(_LOOK_S)
 
 
-def running(cluster: Cluster, pods: Sequence[Object]) -> list[str]:
+def running(cluster: Cluster, pods: Sequence[Pod]) -> list[str]:
     """Return the names of the Pods that run, and delete the objects of Pods that have ended."""
     ended = [pod for pod in pods if has_ended(pod)]
     for pod in ended:
@@ -193,7 +196,7 @@ def running(cluster: Cluster, pods: Sequence[Object]) -> list[str]:
     return [_name(pod) for pod in pods if pod not in ended]
 
 
-def _name(thing: Object) -> str:
+def _name(thing: KubernetesObject) -> str:
     return str(thing["metadata"]["name"])
 
 
@@ -228,7 +231,11 @@ def sweep(
 
 
 def _sweep_kind(
-    cluster: Cluster, kind: ResourceKind, namespace: str, leftovers: OrphanRule, say: Callable[[str], None]
+    cluster: Cluster,
+    kind: ResourceKind[KubernetesObject],
+    namespace: str,
+    leftovers: OrphanRule,
+    say: Callable[[str], None],
 ) -> set[str]:
     """Delete the objects of a kind that are left over; return the ids of their runs.
 
@@ -261,7 +268,9 @@ def _remaining(cluster: Cluster, namespace: str, leftovers: OrphanRule, runs: se
     return [*makers, *running(cluster, left)]
 
 
-def _left(cluster: Cluster, kind: ResourceKind, namespace: str, leftovers: OrphanRule) -> list[Object]:
+def _left(
+    cluster: Cluster, kind: ResourceKind[ObjectT], namespace: str, leftovers: OrphanRule
+) -> list[ObjectT]:
     """Return the objects of a kind that are left over."""
     with suppress(NotFoundError):
         found = cluster.items(kind, namespace, _OURS)
@@ -269,9 +278,9 @@ def _left(cluster: Cluster, kind: ResourceKind, namespace: str, leftovers: Orpha
     return []
 
 
-def _carried(thing: Object) -> Mapping[str, str]:
+def _carried(thing: KubernetesObject) -> Mapping[str, str]:
     return {**(thing["metadata"].get("labels") or {}), **(thing["metadata"].get("annotations") or {})}
 
 
-def _experiment(thing: Object) -> str:
+def _experiment(thing: KubernetesObject) -> str:
     return str((thing["metadata"].get("labels") or {}).get(EXPERIMENT, "an experiment"))

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.targets.kubernetes.names import APP, LOAD, LOCUSTFILE_FOLDER
 
 if TYPE_CHECKING:
     from pytest_tfserving.experiments.experiment import LoadPods
     from pytest_tfserving.targets.common.ownership import OwnershipLabels
-    from pytest_tfserving.targets.kubernetes.manifests import Manifest
+    from pytest_tfserving.targets.kubernetes.objects import (
+        ConfigMap,
+        Container,
+        ContainerResources,
+        Job,
+        JobSpec,
+        Metadata,
+        PodSpec,
+    )
+    from pytest_tfserving.text.json_value import JsonObject
 
 WORKERS = f"{APP}-load"
 MASTER = f"{APP}-load-master"
@@ -41,13 +50,13 @@ class LoadJobs:
     indexed: bool
     locustfile: str = ""
 
-    def manifests(self, tags: OwnershipLabels) -> list[Manifest]:
+    def manifests(self, tags: OwnershipLabels) -> list[Job]:
         """Return the Job of the workers, and with several workers the Job of the master."""
         made = [self._job(WORKERS, self.workers, tags)]
         return [*made, self._job(MASTER, 1, tags)] if self.workers > 1 else made
 
-    def _job(self, name: str, count: int, tags: OwnershipLabels) -> Manifest:
-        spec: dict[str, Any] = {
+    def _job(self, name: str, count: int, tags: OwnershipLabels) -> Job:
+        spec: JobSpec = {
             "parallelism": count,
             "completions": count,
             "backoffLimit": 0,
@@ -59,19 +68,20 @@ class LoadJobs:
         }
         if self.indexed:
             spec["completionMode"] = "Indexed"
-        meta = {"name": name, "labels": tags.labels, "annotations": tags.annotations}
+        meta: Metadata = {"name": name, "labels": tags.labels, "annotations": tags.annotations}
         return {"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": spec}
 
-    def _pod(self, tags: OwnershipLabels) -> dict[str, Any]:
+    def _pod(self, tags: OwnershipLabels) -> PodSpec:
         path = [f"{LOCUSTFILE_FOLDER}/{self.locustfile}"] if self.locustfile else []
-        size = {"cpu": self.pods.cpu, "memory": self.pods.memory}
-        container: dict[str, Any] = {
+        own = {"cpu": self.pods.cpu, "memory": self.pods.memory}
+        size: ContainerResources = {"requests": own, "limits": own}
+        container: Container = {
             "name": CONTAINER,
             "image": self.image,
             "imagePullPolicy": "IfNotPresent",
             "command": ["python3", "-c", _PROGRAM, *path],
             "stdin": True,
-            "resources": {"requests": size, "limits": size},
+            "resources": size,
             "securityContext": {
                 "allowPrivilegeEscalation": False,
                 "readOnlyRootFilesystem": True,
@@ -79,7 +89,7 @@ class LoadJobs:
             },
             "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - the container's own
         }
-        pod: dict[str, Any] = {
+        pod: PodSpec = {
             "restartPolicy": "Never",
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
@@ -109,14 +119,15 @@ def labels(job: str, tags: OwnershipLabels) -> dict[str, str]:
     return {LOAD: tags.run, "job": job}
 
 
-def locustfile_map(name: str, text: str, tags: OwnershipLabels) -> Manifest:
+def locustfile_map(name: str, text: str, tags: OwnershipLabels) -> ConfigMap:
     """Return the ConfigMap with a locustfile."""
-    meta = {"name": LOCUSTFILE_MAP, "labels": tags.labels, "annotations": tags.annotations}
+    meta: Metadata = {"name": LOCUSTFILE_MAP, "labels": tags.labels, "annotations": tags.annotations}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {name: text}}
 
 
-def _away_from_servers(tags: OwnershipLabels) -> dict[str, Any]:
+def _away_from_servers(tags: OwnershipLabels) -> JsonObject:
     """Return an affinity for nodes without servers: processes on a node share its memory bandwidth."""
-    term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": tags.labels}}
-    preferred = [{"weight": 100, "podAffinityTerm": term}]
-    return {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}
+    servers: JsonObject = {"matchLabels": {**tags.labels}}
+    term: JsonObject = {"topologyKey": "kubernetes.io/hostname", "labelSelector": servers}
+    preferred: JsonObject = {"weight": 100, "podAffinityTerm": term}
+    return {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [preferred]}}

@@ -10,7 +10,7 @@ from collections import deque
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import ConfigurationError, DeploymentError, TFServingError
 from pytest_tfserving.system.signals import without_interruption
@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     from pytest_tfserving.deployment.generator_host import OnEvent
     from pytest_tfserving.experiments.experiment import LoadPods
     from pytest_tfserving.targets.common.ownership import OwnershipLabels
-    from pytest_tfserving.targets.kubernetes.cluster import Object
+    from pytest_tfserving.targets.kubernetes.objects import Pod
+    from pytest_tfserving.text.json_value import JsonObject
 
 _LOOK_S = 0.25
 _LAST_WORDS = 20
@@ -145,7 +146,7 @@ class PodHost:
                     persistently(partial(self.cluster.delete, JOBS, self.namespace, name), AWAY_S)
             wait_until_gone(lambda: running(self.cluster, self._load_pods()))
 
-    def _load_pods(self) -> list[Object]:
+    def _load_pods(self) -> list[Pod]:
         return self.cluster.items(PODS, self.namespace, {LOAD: self.tags.run})
 
 
@@ -175,7 +176,7 @@ class LoadPod:
     def __init__(self, place: PodHost, folder: Path, job: str, index: int, hear: OnEvent) -> None:
         self.records = folder / f"records{index}.f64"
         self.ready = threading.Event()
-        self.first: dict[str, Any] = {}
+        self.first: JsonObject = {}
         self.name = ""
         self.address = ""
         self._place = place
@@ -243,10 +244,10 @@ class LoadPod:
             return str(error)
         return fate or self._lost
 
-    def _found(self) -> Object | None:
+    def _found(self) -> Pod | None:
         return self._place.cluster.find(PODS, self._place.namespace, self.name)
 
-    def _fate(self, pod: Object | None) -> str:
+    def _fate(self, pod: Pod | None) -> str:
         if pod is None or "deletionTimestamp" in pod["metadata"]:
             return f"the load Pod {self.name} was lost"
         if how := ended(pod):
@@ -347,10 +348,10 @@ class LoadPod:
         elif number > self._heard:
             self._ask_again()
 
-    def _use(self, event: str, said: dict[str, Any]) -> None:
+    def _use(self, event: str, said: JsonObject) -> None:
         if event == "records":
             with self.records.open("ab") as file:
-                file.write(base64.b64decode(said["data"]))
+                file.write(base64.b64decode(str(said["data"])))
         elif event in ("ready", "refused"):
             self.first = said
             self.ready.set()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from pytest_tfserving.targets.kubernetes.names import APP, PORTS, REPLICA
 
@@ -11,28 +11,31 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_tfserving.targets.common.ownership import OwnershipLabels
+    from pytest_tfserving.targets.kubernetes.objects import KubernetesObject, Service, WithMetadata
 
-Manifest = dict[str, Any]
+ObjectT = TypeVar("ObjectT", bound="KubernetesObject")
 
 
-def tagged(manifests: Sequence[Manifest], tags: OwnershipLabels, namespace: str) -> list[Manifest]:
+def tagged(manifests: Sequence[ObjectT], tags: OwnershipLabels, namespace: str) -> list[ObjectT]:
     """Return copies of manifests, in ``namespace``, with the labels of ``tags``, also in Pod templates."""
     made = [copy.deepcopy(each) for each in manifests]
     for manifest in made:
         _tag(manifest, tags)
         manifest["metadata"]["namespace"] = namespace
-        if template := manifest.get("spec", {}).get("template"):
+        spec = manifest.get("spec")
+        template: WithMetadata | None = spec.get("template") if isinstance(spec, dict) else None
+        if template:
             _tag(template, tags)
     return made
 
 
-def _tag(thing: Manifest, tags: OwnershipLabels) -> None:
+def _tag(thing: WithMetadata, tags: OwnershipLabels) -> None:
     metadata = thing.setdefault("metadata", {})
     metadata["labels"] = {**(metadata.get("labels") or {}), **tags.labels}
     metadata["annotations"] = {**(metadata.get("annotations") or {}), **tags.annotations}
 
 
-def namespace_manifest(name: str, tags: OwnershipLabels) -> Manifest:
+def namespace_manifest(name: str, tags: OwnershipLabels) -> KubernetesObject:
     """Return the manifest of a namespace, which warns of Pods against the strictest security standard."""
     labels = {**tags.labels, "pod-security.kubernetes.io/warn": "restricted"}
     return {
@@ -42,7 +45,7 @@ def namespace_manifest(name: str, tags: OwnershipLabels) -> Manifest:
     }
 
 
-def replica_service(index: int, tags: OwnershipLabels, namespace: str) -> Manifest:
+def replica_service(index: int, tags: OwnershipLabels, namespace: str) -> Service:
     """Return a NodePort Service for one replica, so that its address always leads to the same Pod.
 
     The Service also leads to a Pod that is not ready: a server may be too busy to respond to its probe, and
@@ -54,13 +57,13 @@ def replica_service(index: int, tags: OwnershipLabels, namespace: str) -> Manife
     return tagged([manifest], tags, namespace)[0]
 
 
-def balanced_service(tags: OwnershipLabels, namespace: str) -> Manifest:
+def balanced_service(tags: OwnershipLabels, namespace: str) -> Service:
     """Return a Service for all replicas together, behind a load balancer of the cluster's provider."""
     manifest = _service(f"{APP}-balanced", "LoadBalancer", dict(tags.labels))
     return tagged([manifest], tags, namespace)[0]
 
 
-def _service(name: str, kind: str, selector: dict[str, str]) -> Manifest:
+def _service(name: str, kind: str, selector: dict[str, str]) -> Service:
     return {
         "apiVersion": "v1",
         "kind": "Service",

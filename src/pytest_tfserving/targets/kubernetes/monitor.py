@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from contextlib import suppress
@@ -35,8 +36,9 @@ from pytest_tfserving.targets.kubernetes.readiness import (
 if TYPE_CHECKING:
     from pytest_tfserving.system.resource_usage import CpuReading
     from pytest_tfserving.targets.common.ownership import OwnershipLabels
-    from pytest_tfserving.targets.kubernetes.cluster import Cluster, Object
+    from pytest_tfserving.targets.kubernetes.cluster import Cluster
     from pytest_tfserving.targets.kubernetes.kubelet_statistics import Throttling
+    from pytest_tfserving.targets.kubernetes.objects import Pod, StatisticsSummary
 
 _LOOK_S = 0.5
 # Kubelets update their counts about every ten seconds, and their pages are long.
@@ -45,7 +47,7 @@ _KUBELETS_S = 5.0
 
 def look(cluster: Cluster, namespace: str, tags: OwnershipLabels) -> Snapshot:
     """Return the current state of a deployment in the cluster."""
-    deployment = cluster.get(DEPLOYMENTS.path(namespace, APP))
+    deployment = cluster.read(DEPLOYMENTS, namespace, APP)
     pods = cluster.items(PODS, namespace, tags.labels)
     starting = [pod["metadata"]["name"] for pod in pods if is_starting(pod)]
     return Snapshot(
@@ -78,7 +80,7 @@ class DeploymentMonitor:
     """
 
     def __init__(
-        self, cluster: Cluster, namespace: str, tags: OwnershipLabels, pods: tuple[Object, ...]
+        self, cluster: Cluster, namespace: str, tags: OwnershipLabels, pods: tuple[Pod, ...]
     ) -> None:
         self._cluster = cluster
         self._namespace = namespace
@@ -130,7 +132,7 @@ class DeploymentMonitor:
                 restore(self._cluster, alive, self._replicas, self.incidents.append)
             self._see_usage(alive)
 
-    def _see_restarts(self, alive: list[Object]) -> None:
+    def _see_restarts(self, alive: list[Pod]) -> None:
         at = time.strftime("%H:%M:%S UTC", time.gmtime())
         present = {pod["metadata"]["uid"] for pod in alive}
         for uid in self._restarts.keys() - present - self._lost:
@@ -146,7 +148,7 @@ class DeploymentMonitor:
         if found := doomed(snapshot):
             self.failure = self.failure or found
 
-    def _see_usage(self, alive: list[Object]) -> None:
+    def _see_usage(self, alive: list[Pod]) -> None:
         self._see_nodes(alive)
         counted = [self._with_throttling(key) for key, usage in self._used.items() if usage.cpu_s is not None]
         total = sum(counted[1:], start=counted[0]) if counted else ResourceUsage()
@@ -163,16 +165,17 @@ class DeploymentMonitor:
 
     def _disruptions(self) -> int:
         """Return the number of restarted containers and lost Pods since the deployment was ready."""
-        again: int = sum(count - self._first.get(uid, 0) for uid, count in self._restarts.items())
+        again = sum(count - self._first.get(uid, 0) for uid, count in self._restarts.items())
         return again + len(self._lost)
 
-    def _see_nodes(self, alive: list[Object]) -> None:
+    def _see_nodes(self, alive: list[Pod]) -> None:
         """Read the kubelets' metrics, if the user may; the usage of a Pod that is gone still counts."""
         if self.unseen:
             return
         try:
             for node, pods in by_node(alive).items():
-                summary = self._cluster.get(f"/api/v1/nodes/{node}/proxy/stats/summary")
+                page = self._cluster.text(f"/api/v1/nodes/{node}/proxy/stats/summary")
+                summary: StatisticsSummary = json.loads(page)
                 for pod in pods:
                     self._count(pod, usage_of(summary, pod["metadata"]["uid"]))
             if time.monotonic() > self._kubelets_seen_at + _KUBELETS_S:
@@ -185,7 +188,7 @@ class DeploymentMonitor:
         except UnreachableError:
             return
 
-    def _count(self, pod: Object, usage: ResourceUsage | None) -> None:
+    def _count(self, pod: Pod, usage: ResourceUsage | None) -> None:
         """Keep the usage of a Pod's container; containers before a restart keep theirs."""
         if usage is None or usage.cpu_s is None:
             return

@@ -6,13 +6,21 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from pytest_tfserving.targets.kubernetes.names import APP
 from pytest_tfserving.text.foreign_text import LONGEST_REASON, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pytest_tfserving.targets.kubernetes.cluster import Object
+    from pytest_tfserving.targets.kubernetes.objects import (
+        Condition,
+        ContainerStatus,
+        DeploymentObject,
+        Event,
+        KubernetesObject,
+        Pod,
+        ReplicaSet,
+        TerminatedState,
+    )
 
 _TRANSIENT_EXIT = 128
 # Waiting reasons of containers that never start.
@@ -39,10 +47,10 @@ class Snapshot:
         logs: the last lines of the Pods that run and are not ready, by the Pod's name.
     """
 
-    deployment: Object
-    pods: Sequence[Object]
-    replica_sets: Sequence[Object] = ()
-    events: Sequence[Object] = ()
+    deployment: DeploymentObject
+    pods: Sequence[Pod]
+    replica_sets: Sequence[ReplicaSet] = ()
+    events: Sequence[Event] = ()
     logs: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -90,18 +98,18 @@ def doomed(snapshot: Snapshot) -> Doomed | None:
     return next(_reasons(snapshot), None)
 
 
-def current_pods(snapshot: Snapshot) -> list[Object]:
+def current_pods(snapshot: Snapshot) -> list[Pod]:
     """Return the Pods that are not being deleted, by age."""
     alive = [pod for pod in snapshot.pods if "deletionTimestamp" not in pod["metadata"]]
     return sorted(alive, key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]))
 
 
-def is_ready(pod: Object) -> bool:
+def is_ready(pod: Pod) -> bool:
     """Return whether a Pod is ready for requests."""
     return any(each["type"] == "Ready" and each["status"] == "True" for each in _conditions(pod))
 
 
-def has_ended(pod: Object) -> bool:
+def has_ended(pod: Pod) -> bool:
     """Return whether a Pod is being deleted, and no container of it runs or is just being started."""
     states = [each.get("state", {}) for each in _statuses(pod)]
     runs = any("running" in each or each.get("waiting", {}).get("reason") in _STARTS for each in states)
@@ -109,13 +117,13 @@ def has_ended(pod: Object) -> bool:
     return "deletionTimestamp" in pod["metadata"] and not runs and not is_taken_up
 
 
-def has_started(pod: Object) -> bool:
+def has_started(pod: Pod) -> bool:
     """Return whether all containers of a Pod run or have ended."""
     states = [each.get("state", {}) for each in _statuses(pod)]
     return bool(states) and all("running" in each or "terminated" in each for each in states)
 
 
-def ended(pod: Object) -> str:
+def ended(pod: Pod) -> str:
     """Return how a Pod with one container and without restarts has ended; empty while it runs."""
     for status in _statuses(pod):
         if end := status.get("state", {}).get("terminated"):
@@ -125,14 +133,14 @@ def ended(pod: Object) -> str:
     return ""
 
 
-def pod_doomed(pod: Object, events: Sequence[Object]) -> Doomed | None:
+def pod_doomed(pod: Pod, events: Sequence[Event]) -> Doomed | None:
     """Return why a Pod can never start, or None; ``events`` are those of its namespace."""
     uid = pod["metadata"]["uid"]
     own = sorted((each for each in events if each["involvedObject"].get("uid") == uid), key=when)
     return next(_pod_reasons(pod, own, leaving=False), None)
 
 
-def restarts(pod: Object) -> int:
+def restarts(pod: Pod) -> int:
     """Return how often a Pod's containers were restarted."""
     return sum(each.get("restartCount", 0) for each in _statuses(pod))
 
@@ -150,7 +158,7 @@ def _reasons(snapshot: Snapshot) -> Iterator[Doomed]:
         yield from _log_reasons(pod, snapshot.logs.get(pod["metadata"]["name"], ""))
 
 
-def _pod_reasons(pod: Object, events: Sequence[Object], *, leaving: bool) -> Iterator[Doomed]:
+def _pod_reasons(pod: Pod, events: Sequence[Event], *, leaving: bool) -> Iterator[Doomed]:
     """Yield why a Pod can never start; while other Pods are ``leaving``, it may wait for their resources."""
     name = pod["metadata"]["name"]
     if pod["status"].get("phase") == "Failed":
@@ -167,7 +175,9 @@ def _pod_reasons(pod: Object, events: Sequence[Object], *, leaving: bool) -> Ite
     yield from _event_reasons(name, events)
 
 
-def _container_reason(pod: str, status: Object, memory_limit: str, events: Sequence[Object]) -> Doomed | None:
+def _container_reason(
+    pod: str, status: ContainerStatus, memory_limit: str, events: Sequence[Event]
+) -> Doomed | None:
     name = status["name"]
     where = f"container {name!r} of Pod {pod}"
     waiting = status.get("state", {}).get("waiting") or {}
@@ -189,7 +199,7 @@ def _container_reason(pod: str, status: Object, memory_limit: str, events: Seque
     return None
 
 
-def _crash(where: str, pod: str, container: str, ended: Object, *, previous: bool) -> Doomed:
+def _crash(where: str, pod: str, container: str, ended: TerminatedState, *, previous: bool) -> Doomed:
     code = ended.get("exitCode", "unknown")
     text = f"{where} crashes again and again (exit code {code})"
     if ended.get("reason") in ("ContainerCannotRun", "StartError") or code == _TRANSIENT_EXIT:
@@ -197,7 +207,7 @@ def _crash(where: str, pod: str, container: str, ended: Object, *, previous: boo
     return Doomed(text, pod, container, previous)
 
 
-def _event_reasons(pod: str, events: Sequence[Object]) -> Iterator[Doomed]:
+def _event_reasons(pod: str, events: Sequence[Event]) -> Iterator[Doomed]:
     for event in events:
         message = _line(event.get("message", ""))
         if event.get("reason") == "Killing" and "probe" in message and "will be restarted" in message:
@@ -207,7 +217,7 @@ def _event_reasons(pod: str, events: Sequence[Object]) -> Iterator[Doomed]:
             yield Doomed(f"Pod {pod} cannot start: {message}")
 
 
-def _log_reasons(pod: Object, log: str) -> Iterator[Doomed]:
+def _log_reasons(pod: Pod, log: str) -> Iterator[Doomed]:
     """Yield the log's line on a missing model, if the Pod has no other container that could bring it."""
     if (line := _no_model(log)) and len(pod["spec"]["containers"]) == 1:
         yield Doomed(f"the server in Pod {pod['metadata']['name']} has no model to load: {line}")
@@ -218,19 +228,19 @@ def _no_model(log: str) -> str:
     return _line(found[-1]) if found else ""
 
 
-def _backs_off(reason: str, events: Sequence[Object]) -> bool:
+def _backs_off(reason: str, events: Sequence[Event]) -> bool:
     """Return whether a pull backs off. The event comes up to ten seconds before the container's state."""
     told = any(_line(each.get("message", "")) == "Error: ImagePullBackOff" for each in events)
     return told or reason == "ImagePullBackOff"
 
 
-def _last_failed_pull(events: Sequence[Object]) -> str:
+def _last_failed_pull(events: Sequence[Event]) -> str:
     """Return why the last pull failed, from events, since the state of a container in back-off lacks it."""
     messages = [_line(each.get("message", "")) for each in events if each.get("reason") == "Failed"]
     return next((text for text in reversed(messages) if text.startswith("Failed to pull image")), "")
 
 
-def _last_probe_failure(events: Sequence[Object], kind: str = "") -> str:
+def _last_probe_failure(events: Sequence[Event], kind: str = "") -> str:
     """Return the message of the last failed probe, of a ``kind`` if it is given."""
     messages = [_line(each.get("message", "")) for each in events if each.get("reason") == "Unhealthy"]
     return next((text for text in reversed(messages) if text.startswith(kind)), "")
@@ -258,13 +268,13 @@ def _progress(snapshot: Snapshot) -> State:
     return Waiting(f"{len(ready)} of {wanted} replicas are ready: {why}")
 
 
-def _late_because(snapshot: Snapshot, pod: Object) -> str:
+def _late_because(snapshot: Snapshot, pod: Pod) -> str:
     line = _no_model(snapshot.logs.get(pod["metadata"]["name"], ""))
     waits = _pod_waits(pod, _events_of(snapshot, pod))
     return f"Pod {pod['metadata']['name']}: {line}" if line else waits
 
 
-def _pod_waits(pod: Object, events: Sequence[Object]) -> str:
+def _pod_waits(pod: Pod, events: Sequence[Event]) -> str:
     name = pod["metadata"]["name"]
     for container in _statuses(pod):
         state = container.get("state", {})
@@ -285,7 +295,7 @@ def _pod_waits(pod: Object, events: Sequence[Object]) -> str:
 # --- looking into objects ---
 
 
-def is_starting(pod: Object) -> bool:
+def is_starting(pod: Pod) -> bool:
     """Return whether a container of a Pod runs, and the Pod is not ready for requests yet."""
     return not is_ready(pod) and any("running" in each.get("state", {}) for each in _statuses(pod))
 
@@ -294,34 +304,34 @@ def _leaving(snapshot: Snapshot) -> bool:
     return any("deletionTimestamp" in pod["metadata"] for pod in snapshot.pods)
 
 
-def _statuses(pod: Object) -> list[Object]:
+def _statuses(pod: Pod) -> list[ContainerStatus]:
     status = pod.get("status", {})
     return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
 
 
-def _conditions(thing: Object) -> list[Object]:
+def _conditions(thing: Pod | DeploymentObject | ReplicaSet) -> list[Condition]:
     return thing.get("status", {}).get("conditions") or []
 
 
-def _ended(status: Object) -> Object:
+def _ended(status: ContainerStatus) -> TerminatedState:
     return (
         status.get("state", {}).get("terminated") or (status.get("lastState") or {}).get("terminated") or {}
     )
 
 
-def _previous(status: Object) -> bool:
+def _previous(status: ContainerStatus) -> bool:
     """Return whether a container that ended runs again, so that its log is the previous one."""
     return "terminated" not in status.get("state", {}) and "running" in status.get("state", {})
 
 
-def _limit(pod: Object, container: str) -> str:
+def _limit(pod: Pod, container: str) -> str:
     for each in pod["spec"]["containers"]:
         if each["name"] == container:
             return str((each.get("resources", {}).get("limits") or {}).get("memory", ""))
     return ""
 
 
-def _events_of(snapshot: Snapshot, thing: Object) -> list[Object]:
+def _events_of(snapshot: Snapshot, thing: KubernetesObject) -> list[Event]:
     """Return the events about an object, by time."""
     found = [
         event for event in snapshot.events if event["involvedObject"].get("uid") == thing["metadata"]["uid"]
@@ -329,7 +339,7 @@ def _events_of(snapshot: Snapshot, thing: Object) -> list[Object]:
     return sorted(found, key=when)
 
 
-def when(event: Object) -> str:
+def when(event: Event) -> str:
     """Return when an event was last seen, in ISO 8601; empty if it is not known."""
     return str(
         event.get("lastTimestamp")
@@ -341,10 +351,3 @@ def when(event: Object) -> str:
 
 def _line(text: str) -> str:
     return one_line(text, LONGEST_REASON)
-
-
-def deployment_of(manifests: Sequence[Object]) -> Object:
-    """Return the Deployment that experiments run in."""
-    return next(
-        each for each in manifests if each["kind"] == "Deployment" and each["metadata"]["name"] == APP
-    )

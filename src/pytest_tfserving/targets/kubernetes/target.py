@@ -8,7 +8,7 @@ import warnings
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.deployment.deployment import Deployment
 from pytest_tfserving.errors import DeploymentError, TFServingError, TFServingWarning
@@ -49,10 +49,10 @@ if TYPE_CHECKING:
     from pytest_tfserving.settings import Settings
     from pytest_tfserving.targets.common.request import DeploymentRequest
     from pytest_tfserving.targets.kubernetes.access import Exposure
-    from pytest_tfserving.targets.kubernetes.cluster import Object
     from pytest_tfserving.targets.kubernetes.context import Context
     from pytest_tfserving.targets.kubernetes.kubelet_statistics import Throttling
-    from pytest_tfserving.targets.kubernetes.readiness import Snapshot
+    from pytest_tfserving.targets.kubernetes.objects import KubernetesObject, Pod
+    from pytest_tfserving.text.json_value import JsonObject
 
 _LOOK_S = 0.25
 # A kubelet checks its containers once a second and then reports; this process reads twice a second.
@@ -91,7 +91,7 @@ class KubernetesTarget(Target):
         """Return what the cluster lacks for the experiment; empty if nothing."""
         return self._room(experiment).unfit
 
-    def served(self, experiment: Experiment, say: Callable[[str], None]) -> dict[str, Any]:  # noqa: ARG002 - part of Target
+    def served(self, experiment: Experiment, say: Callable[[str], None]) -> JsonObject:  # noqa: ARG002 - part of Target
         """Return the image, which contains the model, how the server serves, and on which nodes."""
         hooks = experiment.home.manifest_hooks
         return {
@@ -176,13 +176,13 @@ class KubernetesTarget(Target):
             order.note(f"the resources used by servers are not shown: {watch.unseen}")
 
 
-def _is_ours(pod: Any) -> bool:
+def _is_ours(pod: Pod) -> bool:
     """Return whether this process created a Pod."""
     annotations = pod["metadata"].get("annotations") or {}
     return OWNER in annotations and owner_of(annotations) == OwnershipLabels("").owner
 
 
-def _manifests(order: DeploymentRequest, space: Allocation) -> list[Object]:
+def _manifests(order: DeploymentRequest, space: Allocation) -> list[KubernetesObject]:
     settings = order.settings
     base = settings.base or own_base()
     # A user's own base may name its image; the option's default belongs to the base of this package.
@@ -209,7 +209,7 @@ def _placed(
     """
     deadline, said = time.monotonic() + order.settings.ready_timeout_s, ""
     while True:
-        snapshot: Snapshot = persistently(lambda: look(cluster, namespace, tags), AWAY_S)
+        snapshot = persistently(lambda: look(cluster, namespace, tags), AWAY_S)
         state = state_of(snapshot)
         if isinstance(state, Ready):
             pods = tuple(pod for pod in current_pods(snapshot))
@@ -318,8 +318,8 @@ def _load_place(order: DeploymentRequest, placed: ReadyDeployment, reached: Expo
     )
 
 
-def _environment(order: DeploymentRequest, placed: ReadyDeployment, space: Allocation) -> dict[str, Any]:
-    version = json.loads(placed.cluster.text("/version"))
+def _environment(order: DeploymentRequest, placed: ReadyDeployment, space: Allocation) -> JsonObject:
+    version = placed.cluster.get("/version")
     status = placed.pods[0]["status"]["containerStatuses"]
     image = next(each for each in status if each["name"] == CONTAINER)
     return {
@@ -329,14 +329,14 @@ def _environment(order: DeploymentRequest, placed: ReadyDeployment, space: Alloc
         "image": {"name": order.settings.image, "id": image.get("imageID", "")},
         "run": placed.tags.run,
         "namespace": placed.namespace,
-        "replica_resources": space.resources.quantities(),
+        "replica_resources": {**space.resources.quantities()},
         "replica_nodes": [pod["spec"]["nodeName"] for pod in placed.pods],
-        "server_flags": list(map(without_secrets, _flags(placed.pods[0]))),
+        "server_flags": [without_secrets(flag) for flag in _flags(placed.pods[0])],
         "pinned": False,
     }
 
 
-def _flags(pod: Object) -> list[str]:
+def _flags(pod: Pod) -> list[str]:
     container = next(each for each in pod["spec"]["containers"] if each["name"] == CONTAINER)
     return list(container.get("args") or ())
 

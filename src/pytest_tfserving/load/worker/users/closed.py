@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from locust import User, task
 from locust.exception import StopUser
 
 from pytest_tfserving.load.worker.users.sender import LoadLoop
+
+if TYPE_CHECKING:
+    from locust.env import Environment
 
 # A connection is refused at once; without a pause users would only count refusals.
 PAUSE_AFTER_NO_ANSWER_S = 0.1
@@ -16,7 +19,7 @@ PAUSE_AFTER_NO_ANSWER_S = 0.1
 class ClosedUser(User):
     """A user of a closed loop."""
 
-    def __init__(self, environment: Any) -> None:
+    def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         self._shared: LoadLoop = environment.load_loop
         self._requester = self._shared.requester()
@@ -26,7 +29,7 @@ class ClosedUser(User):
     def predict(self) -> None:
         """Send requests with pauses until the run ends or the user is stopped."""
         state, send, now_s = self._shared, self._requester.send, self._shared.now_s
-        think_time_s, pace_s = state.profile["think_time_s"], state.profile["pace_s"]
+        think_time_s, pace_s = state.profile.think_time_s, state.profile.pace_s
         while not (state.stopping or self._leaves):
             began_s = now_s()
             if not send():

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from pytest_tfserving.load.process_plan import ProcessPlan
+
 # Locust's options about its users' behaviour. The load profile and the target set all other options.
 _TAKEN = {"LOCUST_TAGS", "LOCUST_EXCLUDE_TAGS", "LOCUST_CONFIG_USERS", "LOCUST_STOP_TIMEOUT"}
 
@@ -75,19 +77,19 @@ class Locustfile:
         self.users = self._chosen(users)
         self.environment = self._environment(users)
 
-    def prepare(self, plan: dict[str, Any], host: str) -> None:
+    def prepare(self, plan: ProcessPlan, host: str) -> None:
         """Set the load and the target of a run in the environment and its options.
 
         Args:
             plan: the plan of the run.
             host: the ``host`` of users.
         """
-        profile, options = plan["profile"], self.options
+        profile, options = plan.profile, self.options
         options.host = self.environment.host = host
-        options.num_users, options.spawn_rate = profile["users"], profile["spawn_rate"]
-        options.run_time = profile["run_time_s"]
-        options.master, options.worker = plan["role"] == "master", plan["role"] == "worker"
-        options.expect_workers = plan["processes"]
+        options.num_users, options.spawn_rate = profile.users, profile.spawn_rate
+        options.run_time = profile.run_time_s
+        options.master, options.worker = plan.role == "master", plan.role == "worker"
+        options.expect_workers = plan.processes
 
     def begin(self, runner: Any) -> None:
         """Run the listeners of ``init``."""

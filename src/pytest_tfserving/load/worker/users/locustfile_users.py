@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from pytest_tfserving.deployment.deployment import Endpoint
     from pytest_tfserving.deployment.load_clock import LoadClock
+    from pytest_tfserving.load.process_plan import ProcessPlan
     from pytest_tfserving.load.recorder import Recorder
     from pytest_tfserving.load.worker.users.http_clients import Meta
     from pytest_tfserving.load.worker.users.locustfile import Locustfile
@@ -50,7 +52,6 @@ class LocustfileUsers(LoadLoop):
     Args:
         plan: the plan of the run.
         recorder: records the requests.
-        body: the request's body of the plan; users of a locustfile do not send it.
         clock: the clock of the load.
         file: the locustfile.
         say: writes a line to the parent.
@@ -59,16 +60,15 @@ class LocustfileUsers(LoadLoop):
         fault: the reason why the run cannot go on; empty while it can.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - those of every loop, the locustfile, and who hears of it
+    def __init__(
         self,
-        plan: dict[str, Any],
+        plan: ProcessPlan,
         recorder: Recorder,
-        body: bytes,
         clock: LoadClock,
         file: Locustfile,
         say: Callable[..., None],
     ) -> None:
-        super().__init__(plan, recorder, body, clock)
+        super().__init__(plan, recorder, clock)
         self.user_classes = tuple(file.users)
         self.fault = ""
         self._file = file
@@ -221,13 +221,11 @@ def no_web_ui(error: BaseException) -> str:
     return ""
 
 
-def address(endpoint: dict[str, Any]) -> str:
+def address(endpoint: Endpoint) -> str:
     """Return an endpoint as the ``host`` of a user: a URL, or ``host:port`` for gRPC clients."""
-    host = f"[{endpoint['host']}]" if ":" in endpoint["host"] else endpoint["host"]
-    found = f"{host}:{endpoint['port']}"
-    if SERVING_PROTOCOLS[endpoint["protocol"]].is_http:
-        return f"{'https' if endpoint['tls'] else 'http'}://{found}"
-    return found
+    if SERVING_PROTOCOLS[endpoint.protocol].is_http:
+        return f"{'https' if endpoint.tls else 'http'}://{endpoint.address}"
+    return endpoint.address
 
 
 def _is_time(value: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import gevent
 from locust import User, task
@@ -15,13 +15,15 @@ from pytest_tfserving.load.worker.users.timer import Timer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from locust.env import Environment
+
     from pytest_tfserving.load.worker.users.sender import RequestSender
 
 
 class OpenUser(User):
     """Sender of all requests of one load process; with n processes, each takes every n-th arrival."""
 
-    def __init__(self, environment: Any) -> None:
+    def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         self._shared: LoadLoop = environment.load_loop
         self._free: list[RequestSender] = []
@@ -40,7 +42,7 @@ class OpenUser(User):
 
     def _due(self) -> Iterator[float]:
         state = self._shared
-        every = arrivals(state.stages, state.profile["arrivals"], state.profile["seed"])
+        every = arrivals(state.stages, state.profile.arrivals, state.profile.seed)
         return islice(every, state.index, None, state.processes)
 
     def _start(self, due_s: float) -> None:

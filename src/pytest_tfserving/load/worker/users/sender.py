@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import gevent
 
-from pytest_tfserving.experiments.load_shape import Stage
 from pytest_tfserving.load.recorder import DROPPED, SUCCESS
 from pytest_tfserving.protocols import SERVING_PROTOCOLS
-from pytest_tfserving.protocols.answer import ExpectedAnswer, wrong
+from pytest_tfserving.protocols.answer import wrong
 from pytest_tfserving.protocols.reading import unreadable
+from pytest_tfserving.protocols.serving_protocol import RepeatedRequest
 from pytest_tfserving.protocols.transport import ExchangeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pytest_tfserving.deployment.load_clock import LoadClock
+    from pytest_tfserving.load.process_plan import ProcessPlan
     from pytest_tfserving.load.recorder import Recorder
+    from pytest_tfserving.protocols.answer import ExpectedAnswer
     from pytest_tfserving.protocols.serving_protocol import Connection
 
 # Interval at which a clock that stands still is read.
@@ -61,20 +63,18 @@ class LoadLoop(ABC):
     # The classes of Locust's users.
     user_classes: Sequence[type]
 
-    def __init__(self, plan: dict[str, Any], recorder: Recorder, body: bytes, clock: LoadClock) -> None:
-        self.profile: dict[str, Any] = plan["profile"]
+    def __init__(self, plan: ProcessPlan, recorder: Recorder, clock: LoadClock) -> None:
+        self.profile = plan.profile
         self.recorder = recorder
-        expected = ExpectedAnswer(**plan["expected"])
-        self.judge = AnswerJudge(expected)
-        self.endpoints: list[dict[str, Any]] = plan["endpoints"]
-        serving = SERVING_PROTOCOLS[expected.protocol]
-        self._connections = serving.connections(self.endpoints, body, self.profile, expected.most_bytes)
+        self.judge = AnswerJudge(plan.expected)
+        self.endpoints = plan.endpoints
+        self._connections = SERVING_PROTOCOLS[plan.expected.protocol].connections(_request(plan))
         self.clock = clock
         self.now_s = clock.now_s
-        self.stages = [Stage(**stage) for stage in plan["stages"]]
-        self.index: int = plan["index"]
-        self.processes: int = plan["processes"]
-        self.max_in_flight = max(self.profile["max_in_flight"] // self.processes, 1)
+        self.stages = plan.profile.stages
+        self.index = plan.index
+        self.processes = plan.processes
+        self.max_in_flight = max(self.profile.max_in_flight // self.processes, 1)
         self.requesters: list[RequestSender] = []
         self.stopping = False
         # Requests that were sent, and requests that were due and not sent: each must be recorded.
@@ -102,7 +102,7 @@ class LoadLoop(ABC):
 
     def drop(self, due_s: float) -> None:
         """Record a due request as failed that is not sent, because too many requests are under way."""
-        in_flight = self.profile["max_in_flight"]
+        in_flight = self.profile.max_in_flight
         cause = self.recorder.cause(f"{DROPPED}: {in_flight} requests were under way, the profile's most")
         self.dropped += 1
         self.recorder.record(due_s, 0.0, cause)
@@ -123,6 +123,18 @@ class LoadLoop(ABC):
         """Record all requests under way as failed, at the end of the run."""
         for requester in self.requesters:
             requester.abandon("no answer until the end")
+
+
+def _request(plan: ProcessPlan) -> RepeatedRequest:
+    """Return the request of a plan."""
+    return RepeatedRequest(
+        plan.endpoints,
+        plan.path,
+        plan.body,
+        plan.profile.request_timeout_s,
+        plan.profile.grpc_channels,
+        plan.expected.most_bytes,
+    )
 
 
 class RequestSender:

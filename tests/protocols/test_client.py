@@ -1,0 +1,195 @@
+"""What first answers tell of those to come: rows, shapes and kinds, never the shape of a signature."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import planted_results as planted
+from harness import LONG_ENOUGH
+from pytest_tfserving.cli import main
+from pytest_tfserving.deployment.deployment import Deployment, Endpoint
+from pytest_tfserving.errors import LoadError
+from pytest_tfserving.protocols.answer import room_for
+from pytest_tfserving.protocols.client import first_answers
+from pytest_tfserving.protocols.model_state import best_state
+from pytest_tfserving.protocols.payload import Payload
+from server_process import Server
+from servers.odd_server import BODY, KINDS, GrpcPeer, OddServer, RestPeer, predict_response
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from harness import Project
+    from pytest_tfserving.protocols.answer import ExpectedAnswer
+
+ROWS = '{"instances": [1.0, 2.0, 5.0]}'
+COLUMNS = '{"inputs": [1.0, 2.0, 5.0]}'
+TIMEOUT_S = 0.3
+# What no one can tell from right: texts are the answers of some models, and so are rows of one number. The
+# official library of gRPC takes the last of several statuses.
+AS_GOOD_AS_RIGHT = {"texts", "too_deep_a_row", "two_answers", "two_statuses"}
+
+
+def expected(server: OddServer, body: str = ROWS) -> ExpectedAnswer:
+    """Return what the first answers of a server say of later ones."""
+    endpoint = Endpoint("127.0.0.1", server.port, protocol=server.protocol)
+    deployment = Deployment(
+        replace(planted.STUDY[0], protocol=server.protocol),
+        label="half",
+        model="half",
+        path="/v1/models/half",
+        addresses={endpoint.protocol: (endpoint,)},
+        via="here",
+    )
+    return first_answers(deployment, Payload.from_body(body.encode()), TIMEOUT_S).expected
+
+
+@pytest.mark.parametrize(
+    ("body", "answer", "layout", "kinds"),
+    [
+        (ROWS, {"predictions": [2.5, 3.0, 4.5]}, [3], ["numbers"]),
+        (ROWS, {"predictions": [[2.5], [3], [4.5]]}, [3, 1], ["numbers"]),
+        (ROWS, {"predictions": [[], [], []]}, [3, 0], []),
+        (ROWS, {"predictions": [float("nan"), float("inf"), 1]}, [3], ["numbers"]),
+        (ROWS, {"predictions": ["a", {"b64": "/w=="}, "c"]}, [3], ["texts"]),
+        (
+            ROWS,
+            {"predictions": [{"y": 1.0, "z": ["a", "b"]}] * 3},
+            [3, {"y": [], "z": [2]}],
+            ["numbers", "texts"],
+        ),
+        (COLUMNS, {"outputs": 2.5}, [], ["numbers"]),
+        (COLUMNS, {"outputs": [True]}, [1], ["true or false"]),
+        (COLUMNS, {"outputs": {"y": [1, 2], "z": 3}}, {"y": [2], "z": []}, ["numbers"]),
+    ],
+)
+def test_first_answers_over_rest(body: str, answer: Any, layout: Any, kinds: list[str]) -> None:
+    def give(peer: RestPeer) -> None:
+        peer.answer(json.dumps(answer).encode())
+
+    with OddServer("rest", give, after=0) as server:
+        found = expected(server, body)
+
+    assert (found.layout, found.kinds) == (layout, kinds)
+    assert found.most_bytes == 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("body", "values", "layout"),
+    [
+        (ROWS, [2.5, 3.0, 4.5], [3]),
+        (ROWS, [[2.5], [3.0], [4.5]], [3, 1]),
+        (COLUMNS, 2.5, []),
+        (COLUMNS, np.zeros((2, 0)), [2, 0]),
+    ],
+)
+def test_first_answers_over_grpc(body: str, values: Any, layout: Any) -> None:
+    def give(peer: GrpcPeer) -> None:
+        peer.answer(predict_response(values).SerializeToString())
+
+    with OddServer("grpc", give, after=0) as server:
+        assert expected(server, body).layout == layout
+
+
+@pytest.mark.parametrize(
+    ("answers", "cause"),
+    [
+        ([[2.5, 3.0]], "2 rows came back for 3"),
+        ([2.5], "no rows came back for 3"),
+        ([{"y": 2.5}], "no rows came back for 3"),
+        ([[[1], [1, 2], [1]]], "the answer's rows have different shapes"),
+        ([[1.0, None, 2.0]], "the answer has null in it"),
+        ([[1, 2, 3], [[1], [2], [3]]], r"the answer's shape is \[3, 1\], not \[3\]"),
+        ([[1, 2, 3], ["a", "b", "c"]], "the answer has texts in it, where the first ones had none"),
+    ],
+)
+def test_first_answers_that_do_not_agree(answers: list[Any], cause: str) -> None:
+    def give(peer: RestPeer) -> None:
+        peer.answer(json.dumps({"predictions": answers[min(server.predicted, len(answers)) - 1]}).encode())
+
+    with OddServer("rest", give, after=0) as server, pytest.raises(LoadError, match=cause):
+        expected(server)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "kind"),
+    [(protocol, kind) for protocol in KINDS for kind in KINDS[protocol] if kind not in AS_GOOD_AS_RIGHT],
+)
+def test_no_odd_answer_is_a_first_one(protocol: str, kind: str) -> None:
+    with (
+        OddServer(protocol, KINDS[protocol][kind], after=0) as server,
+        pytest.raises(LoadError, match=r"a first request to .* failed: ") as caught,
+    ):
+        expected(server)
+
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 500
+
+
+def test_a_status_that_is_none_is_no_model() -> None:
+    answers: list[Any] = [
+        None,
+        [],
+        3,
+        {},
+        {"model_version_status": [3]},
+        {"model_version_status": [{"state": 1}, []]},
+    ]
+    assert {best_state(answer) for answer in answers} == {("no model status", "")}
+    assert best_state({"model_version_status": [{"state": {"a": 1}, "status": {"error_message": 5}}]}) == (
+        "{'a': 1}",
+        "5",
+    )
+
+
+def test_later_answers_have_room_but_no_end() -> None:
+    assert [room_for(size) for size in (0, 1 << 20, 1 << 30)] == [1 << 20, 1 << 24, 1 << 28]
+    assert len(BODY) < room_for(len(BODY))
+
+
+# --- TensorFlow Serving takes inputs of any shape, whatever the signature says ---
+
+HALF = """
+profiles:
+  tiny: {users: 2, spawn_rate: 2, run_time_s: 60, think_time_s: 0.02, max_lag_ms: 2000, max_cpu_wait: 1}
+defaults: {model: half_plus_two, payload: request.json, profile: tiny, protocol: PROTOCOL}
+experiments:
+  - {shape: 1cpu-1gb-1n, inter_op: 1, slo: ["rps>=1"]}
+"""
+
+
+@pytest.fixture(scope="module")
+def half(half_plus_two: Path) -> Iterator[Server]:
+    with Server("half_plus_two", half_plus_two) as server:
+        yield server
+
+
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_three_numbers_for_a_column_over_url(project: Project, half: Server, protocol: str) -> None:
+    project.write(HALF.replace("PROTOCOL", protocol))
+    url = f"grpc://127.0.0.1:{half.grpc_port}/half_plus_two" if protocol == "grpc" else half.model
+
+    run, (result,) = project.results("--tfserving-target=url", f"--tfserving-url={url}", server=False)
+
+    run.assert_outcomes(passed=1)
+    assert (result["verdict"], result["errors"]) == ("PASS", {})
+
+
+@pytest.mark.parametrize("baseline", ["with a baseline", "without"])
+def test_three_numbers_for_a_column_on_a_server_of_ones_own(project: Project, baseline: str) -> None:
+    project.write(HALF.replace("PROTOCOL", "rest"))
+    own = [project.embedded_server()] if baseline == "without" else []
+
+    run, (result,) = project.results(*own, *LONG_ENOUGH, server=False)
+
+    run.assert_outcomes(passed=1)
+    assert (result["verdict"], result["errors"]) == ("PASS", {})
+    assert bool(result["baseline"]) == (not own)
+    folder = project.pytester.path
+    assert main(["report", str(folder / "out.json"), "--markdown", str(folder / "out.md")]) == 0

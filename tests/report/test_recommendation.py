@@ -1,0 +1,109 @@
+"""Which configuration is recommended, on planted results."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import planted_results as planted
+from pytest_tfserving.report.recommendation import Candidate, Choice, recommend
+
+SMALL = Candidate("small", rps=100, p95_ms=90, month_usd=5, rps_interval=(95, 105))
+LARGE = Candidate("large", rps=200, p95_ms=50, month_usd=20, rps_interval=(190, 210))
+
+
+def test_the_cheapest_that_passes_and_the_fastest() -> None:
+    found = recommend([LARGE, SMALL], measured=2)
+
+    assert found.cheapest == Choice("small")
+    assert found.fastest == Choice("large")
+    assert found.sentence == (
+        "Take small: it is the cheapest that meets the SLOs at 5.00 USD a month. "
+        "large has the most throughput, 200 requests a second at 20.00 USD a month."
+    )
+
+
+def test_one_that_is_both() -> None:
+    found = recommend([replace(LARGE, month_usd=1), SMALL], measured=2)
+
+    assert found.sentence == (
+        "Take large: it is the cheapest that meets the SLOs at 1.00 USD a month, "
+        "and has the most throughput, 200 requests a second."
+    )
+
+
+def test_of_equal_cost_the_faster_is_taken() -> None:
+    faster = replace(SMALL, name="faster", rps=120, rps_interval=(115, 125))
+
+    assert recommend([SMALL, faster], measured=2).cheapest == Choice("faster")
+
+
+def test_rates_whose_intervals_overlap_tie() -> None:
+    alike = replace(SMALL, name="alike", rps=104, rps_interval=(98, 110))
+
+    found = recommend([SMALL, alike, LARGE], measured=3)
+
+    assert found.cheapest == Choice("alike", ("small",))
+    assert "(as far as the data tell, small does as well)" in found.sentence
+
+
+def test_what_has_no_interval_is_not_known_to_differ() -> None:
+    unknown = replace(LARGE, name="unknown", rps=500, rps_interval=None)
+
+    assert recommend([LARGE, unknown], measured=2).fastest == Choice("unknown", ("large",))
+
+
+def test_the_fronts_leave_out_what_is_beaten() -> None:
+    beaten = replace(LARGE, name="beaten", rps=150, p95_ms=60, month_usd=25)
+
+    found = recommend([SMALL, LARGE, beaten], measured=3)
+
+    assert found.front_rps == ("small", "large")
+    assert found.front_p95 == ("small", "large")
+
+
+def test_what_costs_nothing_known_is_only_the_fastest() -> None:
+    found = recommend([replace(SMALL, month_usd=None), replace(LARGE, month_usd=None)], measured=2)
+
+    assert found.cheapest is None
+    assert found.sentence == "large has the most throughput, 200 requests a second."
+
+
+@pytest.mark.parametrize(
+    ("measured", "sentence"),
+    [
+        (0, "Nothing to recommend: no configuration was measured under its whole load."),
+        (1, "Nothing to recommend: the one configuration that was measured did not pass."),
+        (3, "Nothing to recommend: none of the 3 configurations that were measured passed."),
+    ],
+)
+def test_nothing_to_recommend(measured: int, sentence: str) -> None:
+    assert recommend([], measured).sentence == sentence
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {"invalid": "the load generator was the limit"},
+        {"not_judged": "needs 16 vCPUs"},
+        {"incomplete": "the run was interrupted"},
+        {"aborted": "replica 0 exited"},
+    ],
+)
+def test_what_was_not_judged_is_never_recommended(spoilt: dict[str, Any]) -> None:
+    winner = replace(planted.result(0, rps=90), **spoilt)
+    document = planted.document(planted.entry(winner), planted.entry(planted.result(1, rps=50)))
+
+    assert document["recommendation"]["fastest"]["name"] == planted.STUDY[1].name
+    assert document["results"][0]["cost"]["million_usd"] is None
+
+
+def test_what_fails_its_slo_is_never_recommended() -> None:
+    document = planted.document(
+        planted.entry(planted.result(0, rps=90), "rps>=1000"), planted.entry(planted.result(1, rps=50))
+    )
+
+    assert document["recommendation"]["fastest"]["name"] == planted.STUDY[1].name
+    assert document["recommendation"]["front_rps"] == (planted.STUDY[1].name,)

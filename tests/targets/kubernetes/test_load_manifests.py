@@ -1,0 +1,134 @@
+"""Where load comes from: the Jobs of a cluster, and what is asked of processes wherever they are."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import kubernetes_validate
+import pytest
+
+from pytest_tfserving import __version__
+from pytest_tfserving.errors import ConfigurationError
+from pytest_tfserving.experiments.experiment import LoadPods, NodeRequirements
+from pytest_tfserving.load.generator.generator import LoadGenerator
+from pytest_tfserving.load.generator.local_host import LocalHost
+from pytest_tfserving.targets.common.ownership import RUN, OwnershipLabels
+from pytest_tfserving.targets.kubernetes.load_manifests import (
+    MASTER,
+    WORKERS,
+    LoadJobs,
+    labels,
+    locustfile_map,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_tfserving.targets.kubernetes.objects import Job
+
+TAGS = OwnershipLabels("an-experiment")
+
+
+def jobs(workers: int, **more: Any) -> dict[str, Job]:
+    """The Jobs of some workers, by name."""
+    made = LoadJobs("image:1", workers, more.pop("pods", LoadPods()), more.pop("indexed", True), **more)
+    return {each["metadata"]["name"]: each for each in made.manifests(TAGS)}
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("indexed", [True, False])
+@pytest.mark.parametrize("locustfile", ["", "locustfile.py"])
+def test_jobs_are_valid_for_a_current_kubernetes(workers: int, locustfile: str, *, indexed: bool) -> None:
+    made = jobs(workers, indexed=indexed, locustfile=locustfile)
+
+    for manifest in (*made.values(), locustfile_map("locustfile.py", "import locust\n", TAGS)):
+        kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
+
+
+def test_several_workers_have_a_master() -> None:
+    assert set(jobs(1)) == {WORKERS}
+    made = jobs(3)
+    assert set(made) == {WORKERS, MASTER}
+    assert (made[WORKERS]["spec"]["completions"], made[MASTER]["spec"]["completions"]) == (3, 1)
+
+
+def test_load_pods_are_none_of_the_servers() -> None:
+    pod = jobs(1)[WORKERS]["spec"]["template"]
+
+    assert pod["metadata"]["labels"] == labels(WORKERS, TAGS)
+    assert RUN not in pod["metadata"]["labels"]
+    servers = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": TAGS.labels}}
+    away = [{"weight": 100, "podAffinityTerm": servers}]
+    assert pod["spec"]["affinity"] == {
+        "podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": away}
+    }
+
+
+def test_they_are_where_and_as_large_as_the_file_says() -> None:
+    nodes = NodeRequirements({"pool": "load"}, ({"key": "load", "operator": "Exists"},))
+    pod = jobs(1, pods=LoadPods(nodes, "500m", "256Mi"))[WORKERS]["spec"]["template"]["spec"]
+
+    size = {"cpu": "500m", "memory": "256Mi"}
+    assert pod["nodeSelector"] == {"pool": "load"}
+    assert pod["tolerations"] == [{"key": "load", "operator": "Exists"}]
+    assert pod["containers"][0]["resources"] == {"requests": size, "limits": size}
+
+
+class Said:
+    """A process that has said its first line."""
+
+    sink = ""
+
+    def __init__(self, folder: Path, **first: Any) -> None:
+        self.records = folder / "records"
+        self.ready = threading.Event()
+        self.ready.set()
+        self.first: dict[str, Any] = first
+
+    def write(self, text: str) -> None:
+        """Hear nothing."""
+
+    def end(self) -> None:
+        """Have ended."""
+
+    def death(self) -> str:
+        """Live."""
+        return ""
+
+
+class Elsewhere(LocalHost):
+    """A place of one process that was there before."""
+
+    def __init__(self, process: Said) -> None:
+        self._process = process
+
+    def team(self, *_: Any) -> Any:
+        """The process alone."""
+
+        class Team:
+            workers = (self._process,)
+            master = None
+
+        return nullcontext(Team())
+
+
+@pytest.mark.parametrize(
+    ("first", "problem"),
+    [
+        (
+            {"event": "ready", "version": "0.0.1"},
+            f"load comes from pytest-tfserving 0.0.1, and this is {__version__}",
+        ),
+        (
+            {"event": "refused", "text": "no load from the cluster: no room"},
+            "no load from the cluster: no room",
+        ),
+    ],
+)
+def test_what_cannot_make_load_is_refused(tmp_path: Path, first: dict[str, Any], problem: str) -> None:
+    place = Elsewhere(Said(tmp_path, **first))
+
+    with LoadGenerator(tmp_path, place=place) as child, pytest.raises(ConfigurationError, match=problem):
+        child.wait_until_ready()
