@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _SERVE = "serve"
 _COMMANDS = {
     _SERVE: "run the embedded server, with tensorflow_model_server's flags; see serve --help",
+    "init": "write perf tests for a SavedModel, with requests and SLOs; arguments after -- go to pytest",
     "inspect": "show a SavedModel's signatures, with a request that fits each and one measured call",
     "check": "judge a SavedModel, or a model that is served, by SLOs; arguments after -- go to pytest",
     "export-model": "write a model of this package as a SavedModel",
@@ -33,7 +34,7 @@ _COMMANDS = {
     "cleanup": "delete what killed runs left on container engines and clusters",
 }
 # Commands that run pytest.
-_WITH_PYTEST = {"search", "check"}
+_WITH_PYTEST = {"init", "check", "search"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

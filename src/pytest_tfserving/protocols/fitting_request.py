@@ -259,9 +259,7 @@ def _called(servable: Servable, name: str, signature: Signature, guess: Guess) -
         **{form: None if problems[form] else _body(forms[form]) for form in forms},
         **{f"no_{form}": problem for form, problem in problems.items()},
         "document": columns,
-        "grpc": predict_request(
-            Payload.from_body(_body(columns)), "/v1/models/model", servable.signature_defs
-        ),
+        "grpc": predict_request(payload, "/v1/models/model", servable.signature_defs),
         "tensors": _array_texts(tensors),
         "answer": _array_texts(answer),
         "call_ms": call_ms,
