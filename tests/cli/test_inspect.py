@@ -175,3 +175,15 @@ def test_signatures_without_a_request_say_why(shown: Shown, newcomers: Path) -> 
 
     assert "no request: it has no inputs, and predict requests need one" in text
     assert "no request: each of 3 generated requests failed, the first error is: " in text
+
+
+def test_ctrl_c_is_one_line(
+    newcomers: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fitting_request, "inspected", interrupted)
+
+    assert main(["inspect", str(newcomers / "numbers")]) == 130
+    assert capsys.readouterr().err == "\npytest-tfserving: interrupted.\n"

@@ -33,6 +33,8 @@ _COMMANDS = {
     "rbac": "print the roles that a user of the target kubernetes needs, for kubectl apply",
     "cleanup": "delete what killed runs left on container engines and clusters",
 }
+# As of programs that Ctrl-C ends.
+_INTERRUPTED = 130
 # Commands that run pytest.
 _WITH_PYTEST = {"init", "check", "search"}
 
@@ -53,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"pytest-tfserving: {error}", file=sys.stderr)
     except OSError as error:
         print(f"pytest-tfserving: {error.filename}: {error.strerror}.", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("\npytest-tfserving: interrupted.", file=sys.stderr)
+        return _INTERRUPTED
     return 2
 
 

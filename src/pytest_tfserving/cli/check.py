@@ -177,10 +177,9 @@ def _profile(options: argparse.Namespace) -> dict[str, JsonValue]:
 
 def _options(options: argparse.Namespace) -> list[str]:
     """Return options of pytest for the reports, and for an exit code that agrees with them."""
-    # The run is in a folder of its own.
     files = {f"tfserving-{name}": getattr(options, name) for name in _REPORTS}
     files["junit-xml"] = options.junit_xml
-    reports = [f"--{name}={path.absolute()}" for name, path in files.items() if path]
+    reports = [f"--{name}={path}" for name, path in files.items() if path]
     return [*reports, "--tfserving-inconclusive=fail", "--tfserving-nothing-judged=fail"]
 
 

@@ -68,6 +68,12 @@ class Outcome:
     entries: list[Entry] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
+    @pytest.hookimpl(trylast=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Do not show the path of the generated test, which is in a temporary folder."""
+        if reporter := config.pluginmanager.get_plugin("terminalreporter"):
+            reporter.showfspath = False
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep the text of a failure."""
         if report.failed:
@@ -87,11 +93,11 @@ def _run(folder: Path, options: Sequence[str]) -> Outcome:
     own = (
         *("-c", str(folder / "pytest.ini"), f"--rootdir={folder}", f"--confcutdir={folder}"),
         *("-p", "no:cacheprovider", "--import-mode=importlib", "-o", "console_output_style=classic"),
-        *("--no-header", "-rN", "--tb=no"),
+        *("--no-header", "-rN", "--tb=no", str(folder / "test_generated.py")),
     )
     outcome = Outcome()
-    with _without_settings(), contextlib.chdir(folder):
-        outcome.code = int(pytest.main([*own, *options, "test_generated.py"], [plugin, outcome]))
+    with _without_settings():
+        outcome.code = int(pytest.main([*own, *options], [plugin, outcome]))
     return outcome
 
 

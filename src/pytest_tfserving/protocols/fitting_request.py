@@ -227,6 +227,8 @@ def _fit(servable: Servable, name: str, signature: Signature) -> dict[str, Any]:
         seen.add(guess.assumptions)
         try:
             return _called(servable, name, signature, guess)
+        except ConfigurationError as error:
+            last = last or str(error)
         except ServingError as error:
             last = last or error.message
             waiting.extendleft(reversed(list(guess.after(error.message, signature.inputs))))
@@ -263,7 +265,7 @@ def _called(servable: Servable, name: str, signature: Signature, guess: Guess) -
         "tensors": _array_texts(tensors),
         "answer": _array_texts(answer),
         "call_ms": call_ms,
-        "notes": tuple(f"{alias}: {note}" for alias, each in made.items() for note in each.notes),
+        "notes": tuple(one_line(f"{alias}: {note}") for alias, each in made.items() for note in each.notes),
     }
 
 
@@ -305,7 +307,8 @@ def _body(document: JsonObject | None) -> bytes:
 
 def _spec_texts(specs: Mapping[str, TensorSpec]) -> tuple[TensorText, ...]:
     return tuple(
-        TensorText(alias, type_name(spec.dtype), shape_text(spec.shape)) for alias, spec in specs.items()
+        TensorText(one_line(alias), type_name(spec.dtype), shape_text(spec.shape))
+        for alias, spec in specs.items()
     )
 
 
@@ -313,7 +316,7 @@ def _array_texts(arrays: Mapping[str, NDArray[np.generic]]) -> tuple[TensorText,
     from pytest_tfserving.model_server.tensorflow_c import dtype_number
 
     return tuple(
-        TensorText(alias, type_name(dtype_number(array.dtype)), shape_text(array.shape))
+        TensorText(one_line(alias), type_name(dtype_number(array.dtype)), shape_text(array.shape))
         for alias, array in arrays.items()
     )
 

@@ -15,6 +15,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.model_server.protos import message
 from pytest_tfserving.model_server.tensorflow_c import BFLOAT16, STRING, numpy_dtype
 from pytest_tfserving.protocols.payload import SIDE, picture_jpeg
@@ -36,6 +37,7 @@ _BYTE = 256
 # Sizes of models that people build: powers of two, and those of well-known data sets.
 _SIZES = (1, 2, 3, 4, 5, 6, 10, 12, 16, 20, 28, 32, 50, 64, 100, 128, 224, 256, 299, 384, 512)
 _MOST_IN_ERROR = 4096
+_MOST_VALUES = 4_000_000
 _LONGEST_ERROR = 120
 _TEXT, _JPEG, _EXAMPLE, _NUMBER = "text", "jpeg", "example", "number"
 _CONTENTS = {
@@ -171,7 +173,11 @@ class GeneratedInput:
 
 
 def generated_inputs(specs: Mapping[str, TensorSpec], guess: Guess) -> dict[str, GeneratedInput]:
-    """Return a value for every input of a signature; the same guess always gives the same values."""
+    """Return a value for every input of a signature; the same guess always gives the same values.
+
+    Raises:
+        ConfigurationError: if an input would have millions of values.
+    """
     chance = random.Random(_SEED)  # noqa: S311 - no secret
     ragged = {alias: match for alias in specs if (match := _RAGGED.match(alias))}
     split = [match["of"] for match in ragged.values()]
@@ -182,6 +188,8 @@ def generated_inputs(specs: Mapping[str, TensorSpec], guess: Guess) -> dict[str,
             continue
         is_split = any(alias.startswith(prefix) for prefix in split)
         shape, notes = _shape(spec, guess, is_split=is_split)
+        if math.prod(shape) > _MOST_VALUES:
+            raise ConfigurationError(f"the input {alias!r} would have {math.prod(shape)} values")
         value, content = _content(alias, spec, guess, chance)
         made[alias] = GeneratedInput(_nested(shape, value), (*notes, content))
     return made
