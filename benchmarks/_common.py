@@ -38,6 +38,7 @@ from pytest_tfserving.protocols.answer import ExpectedAnswer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from pytest_tfserving.deployment.load_messages import MergedTick
     from pytest_tfserving.load.result import Result
 
 HERE = Path(__file__).resolve().parent
@@ -413,7 +414,7 @@ def plan(users: int, run_time_s: float, think_time_s: float = 0.0) -> LoadPlan:
 
 
 def measured(
-    plan: LoadPlan, deployment: Deployment, folder: Path, progress: Callable[[dict[str, Any]], None]
+    plan: LoadPlan, deployment: Deployment, folder: Path, progress: Callable[[MergedTick], None]
 ) -> Result:
     """Run a plan on the real load path and return the result."""
     with LoadGenerator(folder) as child:

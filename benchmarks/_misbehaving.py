@@ -13,7 +13,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import _common as common
 
@@ -26,6 +26,7 @@ from pytest_tfserving.slo.language import Verdict, parse_slos
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pytest_tfserving.deployment.load_messages import MergedTick
     from pytest_tfserving.load.result import Result
 
 SERVER = Path(__file__).parents[1] / "tests" / "servers" / "fake_server.py"
@@ -164,7 +165,7 @@ def misbehaved(kind: Kind, seed: int, folder: Path, port: int) -> Result:
         locustfile.write_text(kind.locustfile.format(at=at_s), encoding="utf-8")
     has_acted = False
 
-    def progress(tick: dict[str, Any]) -> None:
+    def progress(tick: MergedTick) -> None:
         nonlocal has_acted
         if kind.act and not has_acted and tick["at_s"] >= at_s:
             has_acted = True

@@ -107,7 +107,9 @@ def _mlperf_needs(most_over: int) -> NDArray[np.int64]:
     low, high = over + 1, np.full(most_over + 1, 40 * most_over + 200)
     while np.any(low < high):
         middle = (low + high) // 2
-        log_p = log_partial_beta(1 - _OVER, middle - over, over + 1.0) - _log_beta(middle - over, over + 1)
+        log_p = log_partial_beta(1 - _OVER, middle - over, (over + 1).astype(np.float64)) - _log_beta(
+            middle - over, over + 1
+        )
         too_few = log_p > math.log(1 - _MLPERF_CONFIDENCE)
         low, high = np.where(too_few, middle + 1, low), np.where(too_few, high, middle)
     return np.asarray(high)

@@ -20,11 +20,13 @@ import _common as common
 from _neighbour import neighbour
 
 from pytest_tfserving.calibration.file import PLACE
-from pytest_tfserving.calibration.load_path import Gate, LoadPath, embedded
+from pytest_tfserving.calibration.load_path import LoadPath, embedded
 from pytest_tfserving.calibration.wander import P95_NOISE, Wander
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pytest_tfserving.calibration.content import Gate
 
 # The scatter of so few runs is known within a factor of about 1.5 itself, and so is the wander.
 _MOST_OFF = 2.0
@@ -65,8 +67,8 @@ def main() -> None:
     wander = Wander(**wall)
     predicted = {"rps": wander.mean_sd(run_time_s), "p95": wander.mean_sd(run_time_s, P95_NOISE)}
     seen = {
-        "rps": scatter([each["rps"] for each in gate.runs]),
-        "p95": scatter([each["p95_ms"] for each in gate.runs]),
+        "rps": scatter([each["rps"] for each in gate["runs"]]),
+        "p95": scatter([each["p95_ms"] for each in gate["runs"]]),
     }
     print()
     common.table(
@@ -76,7 +78,7 @@ def main() -> None:
             for name in ("rps", "p95")
         ],
     )
-    decided = gate.passed + gate.failed
+    decided = gate["passed"] + gate["failed"]
     print(f"\n{decided} of {2 * runs} verdicts on its own figures were decided, each of them wrongly")
     figures = {
         "neighbour": args.neighbour,
@@ -84,7 +86,7 @@ def main() -> None:
         "wander": wall,
         "predicted": predicted,
         "seen": seen,
-        "runs": list(gate.runs),
+        "runs": list(gate["runs"]),
         "decided": decided,
     }
     off = max(seen["rps"] / predicted["rps"], predicted["rps"] / seen["rps"])

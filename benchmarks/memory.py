@@ -17,10 +17,13 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 import _common as common
 import numpy as np
+
+if TYPE_CHECKING:
+    from pytest_tfserving.deployment.load_messages import MergedTick
 
 USERS = 16
 _LONGEST_S = 600.0
@@ -69,7 +72,7 @@ class ChildWatch:
         self._child = common.load_child
         self.samples: list[tuple[int, int]] = []
 
-    def __call__(self, tick: dict[str, Any]) -> None:
+    def __call__(self, tick: MergedTick) -> None:
         """Take in one tick."""
         if child := common.load_child():
             self.samples.append((tick["requests"], memory_bytes(child.pid)["VmRSS"]))

@@ -17,7 +17,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import _common as common
 import numpy as np
@@ -70,7 +70,7 @@ def measured(scenario: Scenario, server_core: int, core: int, folder: Path) -> d
     source.write_bytes(scenario.latencies_ms().tobytes())
     port = common.free_port()
 
-    def keep_records(_: dict[str, Any]) -> None:
+    def keep_records(_: object) -> None:
         """Make a second name for the child's file, because the load path removes the file at its end."""
         if not kept.exists():
             os.link(folder / "load" / "records0.f64", kept)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness import Project
+    from pytest_tfserving.report.schema import SearchData
 
 SECRET = "hunter2"
 REPORTS = {
@@ -286,7 +287,7 @@ def test_where_a_server_leads_to_is_not_shown_with_credentials(project: Project,
 
 def test_reports_of_older_results_leave_credentials_out(tmp_path: Path) -> None:
     given = f"the address given, http://alice:{SECRET}@host/v1/models/m?token={SECRET}"
-    search = {**planted.search(), "experiment": f"http://alice:{SECRET}@host/v1/models/m"}
+    search: SearchData = {**planted.search(), "experiment": f"http://alice:{SECRET}@host/v1/models/m"}
     source = tmp_path / "old.json"
     document = planted.document(planted.entry(planted.result(via=given)), searches=[search])
     source.write_text(json_text(document))

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from pytest_tfserving.report.schema import Document, ResultData
+
 pytestmark = pytest.mark.needs("browser")
 
 CHARTS = ("chart-rps", "chart-latency", "chart-percentiles", "chart-cost-rps", "chart-cost-p95")
@@ -27,22 +29,22 @@ LINES = "#chart-rps svg[role=img] [aria-label=line] path"
 
 
 @pytest.fixture(scope="module")
-def study() -> dict[str, Any]:
+def study() -> Document:
     return planted.study()
 
 
 @pytest.fixture(scope="module")
-def html(study: dict[str, Any]) -> str:
+def html(study: Document) -> str:
     return html_text(study)
 
 
-def measured(document: dict[str, Any]) -> list[dict[str, Any]]:
+def measured(document: Document) -> list[ResultData]:
     return [result for result in document["results"] if result["measured"]]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_chart_is_drawn_without_a_complaint(
-    show: Callable[..., Any], html: str, study: dict[str, Any], scheme: str
+    show: Callable[..., Any], html: str, study: Document, scheme: str
 ) -> None:
     page = show(html, dark=scheme == "dark")
 
@@ -55,7 +57,7 @@ def test_every_chart_is_drawn_without_a_complaint(
     page.screenshot(scheme)
 
 
-def test_the_machines_noise_is_drawn_core_by_core(show: Callable[..., Any], study: dict[str, Any]) -> None:
+def test_the_machines_noise_is_drawn_core_by_core(show: Callable[..., Any], study: Document) -> None:
     page = show(html_text({**study, "calibration": planted.calibration()}))
 
     assert page.count("#chart-wander svg[role=img] [aria-label=line] path") == 2
@@ -69,7 +71,7 @@ def test_the_machines_noise_is_drawn_core_by_core(show: Callable[..., Any], stud
     page.screenshot("calibration")
 
 
-def test_the_figures_need_no_sideways_scroll(show: Callable[..., Any], study: dict[str, Any]) -> None:
+def test_the_figures_need_no_sideways_scroll(show: Callable[..., Any], study: Document) -> None:
     wide = {"rps": (14800.0, 15600.0), "p50_ms": (1201.0, 1299.0), "p95_ms": (11201.0, 12299.0)}
     intervals = {
         **wide,
@@ -81,7 +83,7 @@ def test_the_figures_need_no_sideways_scroll(show: Callable[..., Any], study: di
         "intervals": {**intervals, "cpu_per_request_ms": (123.4, 234.5)},
         "experiment": "a-long-name-" * 6,
     }
-    document = {**study, "results": [{**each, **changes} for each in study["results"]]}
+    document: Any = {**study, "results": [{**each, **changes} for each in study["results"]]}
     page = show(html_text(document))
 
     for details in page.driver.find_elements("css selector", "details > summary"):
@@ -98,7 +100,7 @@ def test_the_figures_need_no_sideways_scroll(show: Callable[..., Any], study: di
 
 
 def test_one_experiment_has_one_colour_in_every_picture_and_in_the_table(
-    show: Callable[..., Any], html: str, study: dict[str, Any]
+    show: Callable[..., Any], html: str, study: Document
 ) -> None:
     page = show(html)
     names = [result["experiment"] for result in study["results"]]
@@ -129,7 +131,7 @@ def test_one_experiment_has_one_colour_in_every_picture_and_in_the_table(
     ("view", "chart"), [("time", "chart-rps"), ("time", "chart-latency"), ("plateau", "chart-percentiles")]
 )
 def test_lines_have_their_names_beside_them(
-    show: Callable[..., Any], html: str, study: dict[str, Any], view: str, chart: str
+    show: Callable[..., Any], html: str, study: Document, view: str, chart: str
 ) -> None:
     page = show(html)
     page.choose("view", view)
@@ -374,7 +376,7 @@ def test_a_hostile_name_stays_text(show: Callable[..., Any]) -> None:
 
 
 def test_the_data_is_downloaded_whole(
-    show: Callable[..., Any], html: str, study: dict[str, Any], tmp_path: Path
+    show: Callable[..., Any], html: str, study: Document, tmp_path: Path
 ) -> None:
     page = show(html)
 

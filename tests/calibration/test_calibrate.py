@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from pytest_tfserving.calibration import words
-from pytest_tfserving.calibration.file import this_machine, write_calibration
 from pytest_tfserving.calibration.wander import (
     BLOCK_S,
     P95_NOISE,
@@ -26,19 +21,9 @@ from pytest_tfserving.calibration.wander import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from harness import Project
-
     Floats = NDArray[np.float64]
 
 EVERY_S = 0.1
-CONTENT: dict[str, Any] = {
-    "machine": this_machine(),
-    "measured_at": "2026-11-20T10:00:00+00:00",
-    "noise_memory_s": 2.1,
-    "cores": [],
-    "smallest_change": {},
-    "answer": [],
-}
 
 
 def level(memory_s: float, times: int, random: np.random.Generator) -> Floats:
@@ -159,7 +144,7 @@ def test_the_largest_cause_is_named(
 ) -> None:
     core = {"wall": {"scatter": 0.2}, "cpu": {"scatter": cpu}, "waited": 0.1, "steal": steal}
     gate = {"passed": 0, "failed": 0, "runs": [{}]}
-    content = {"cores": [core], "neighbours": neighbours, "gate": gate}
+    content: Any = {"cores": [core], "neighbours": neighbours, "gate": gate}
     noisy = Wander(0.2, 0.1, 0.1, 2.0, 4.0)
 
     answer = " ".join(words.answer(content, noisy, noisy))
@@ -171,185 +156,4 @@ def test_the_largest_cause_is_named(
 # --- the file ---------------------------------------------------------------------------------------
 
 
-def keep(**changes: Any) -> Path:
-    path = Path(os.environ["PYTEST_TFSERVING_CALIBRATION"])
-    write_calibration(path, {**CONTENT, **changes})
-    return path
-
-
-def test_a_run_takes_the_calibrated_memory(project: Project) -> None:
-    keep()
-
-    run, (result,) = project.results()
-
-    run.stdout.fnmatch_lines(["tfserving: noise memory 2.1 s (calibrated 2026-11-20)"])
-    assert result["noise_memory_s"] == 2.1
-
-
-def test_an_option_beats_it(project: Project) -> None:
-    keep()
-
-    _, (result,) = project.results("--tfserving-noise-memory=1s")
-
-    assert result["noise_memory_s"] == 1
-
-
-@pytest.mark.parametrize(
-    ("changes", "problem"),
-    [
-        (
-            {"machine": {**this_machine(), "cores": 99}},
-            "* is of another machine: its usable cores was 99, here *",
-        ),
-        (
-            {"machine": {**this_machine(), "id": "x"}},
-            "* is of another machine: its identity was x, here it is *",
-        ),
-        ({"machine": None}, "* is of another machine: *"),
-        ({"version": 0}, "* has version 0; this release reads version 1"),
-        ({"noise_memory_s": -1}, "* has a noise_memory_s of -1, which is not a time above 0"),
-    ],
-)
-def test_one_that_is_no_use_is_said_and_the_default_is_taken(
-    project: Project, changes: dict[str, Any], problem: str
-) -> None:
-    keep(**changes)
-
-    run = project.run("--collect-only")
-
-    run.stdout.fnmatch_lines(
-        [f"tfserving: noise memory 10 s (the default: {problem}; run pytest-tfserving calibrate)"]
-    )
-
-
-def test_one_that_is_cut_off_is_said(project: Project) -> None:
-    path = keep()
-    path.write_text(path.read_text(encoding="utf-8")[:40], encoding="utf-8")
-
-    run = project.run("--collect-only")
-
-    run.stdout.fnmatch_lines(["*noise memory 10 s (the default: * is not whole JSON: *; run *"])
-
-
-@pytest.mark.parametrize(
-    "content", ["[1]", "7", "null", '{"version": 1}', "[" * 50_000], ids=lambda content: content[:20]
-)
-def test_one_that_is_something_else_is_said(project: Project, content: str) -> None:
-    keep().write_text(content, encoding="utf-8")
-
-    run = project.run("--collect-only")
-
-    run.stdout.fnmatch_lines(["*noise memory 10 s (the default: the calibration * is n*; run *"])
-
-
-@pytest.mark.parametrize(
-    ("key", "value"), [("measured_at", 7), ("cores", {}), ("noise_memory_s", True), ("answer", None)]
-)
-def test_one_that_somebody_changed_is_not_used(project: Project, key: str, value: object) -> None:
-    path = keep()
-    content = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps({**content, key: value}), encoding="utf-8")
-
-    run = project.run("--collect-only")
-
-    said = "*noise memory 10 s (the default: the calibration * is not what this version of *; run *"
-    run.stdout.fnmatch_lines([said])
-
-
-def test_servers_elsewhere_are_not_under_this_machines_noise(project: Project) -> None:
-    keep()
-
-    run = project.run(
-        "--tfserving-target=url", "--tfserving-url=http://h:1/v1/models/m", "--collect-only", server=False
-    )
-
-    run.stdout.fnmatch_lines(["tfserving: noise memory 10 s (the default)"])
-
-
 # --- the command ------------------------------------------------------------------------------------
-
-
-class Calibrated(NamedTuple):
-    """What the command did."""
-
-    done: subprocess.CompletedProcess[str]
-    folder: Path
-
-    def json(self, name: str) -> dict[str, Any]:
-        return dict(json.loads((self.folder / name).read_text(encoding="utf-8")))
-
-
-@pytest.fixture(scope="module")
-def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Calibrated:
-    """A short calibration, in a folder with a cut-off one."""
-    folder = tmp_path_factory.mktemp("calibrated")
-    (folder / "kept.json").write_text('{"version": 1, "mach', encoding="utf-8")
-    environment = {
-        **os.environ,
-        "TMPDIR": str(folder),
-        "PYTEST_TFSERVING_CALIBRATION": str(folder / "kept.json"),
-    }
-    command = [sys.executable, "-m", "pytest_tfserving.cli", "calibrate", "--time=5s"]
-    done = subprocess.run(
-        [*command, "--json=out.json", "--html=out.html"],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return Calibrated(done, folder)
-
-
-def test_it_says_what_the_machine_is_fit_for(calibrated: Calibrated) -> None:
-    said = calibrated.done.stdout
-
-    assert said.startswith("This machine is ")
-    for text in ("noise memory", "load generator", "against itself", "smallest change", "60 s"):
-        assert text in said
-    assert "s left" in calibrated.done.stderr
-
-
-def test_it_measures_again_where_the_file_is_no_use(calibrated: Calibrated) -> None:
-    assert "kept.json is not whole JSON: " in calibrated.done.stderr
-    assert "; measuring again." in calibrated.done.stderr
-    assert calibrated.json("kept.json") == calibrated.json("out.json")
-    assert sorted(path.name for path in calibrated.folder.iterdir() if path.suffix in (".json", ".html")) == [
-        "kept.json",
-        "out.html",
-        "out.json",
-    ]
-
-
-def test_it_measures_what_it_says(calibrated: Calibrated) -> None:
-    content = calibrated.json("out.json")
-
-    assert content["machine"] == this_machine()
-    assert all(each["piece_ms"]["wall"] >= each["piece_ms"]["cpu"] * 0.99 > 0 for each in content["cores"])
-    assert all(len(each["slowness"]) >= 3 for each in content["cores"])
-    assert 0 < content["generator"]["p50_ms"] <= content["generator"]["p95_ms"]
-    gate = content["gate"]
-    assert gate["passed"] + gate["failed"] + gate["inconclusive"] + gate["invalid"] == 2 * len(gate["runs"])
-    assert list(content["smallest_change"]) == ["30", "60", "120"]
-
-
-def test_its_page_needs_no_results(calibrated: Calibrated) -> None:
-    page = (calibrated.folder / "out.html").read_text(encoding="utf-8")
-
-    assert 'id="chart-wander"' in page
-    assert calibrated.json("out.json")["answer"][0].split(";")[0] in page
-
-
-@pytest.mark.parametrize("time", ["4s", "6m", "0", "soon"])
-def test_a_time_that_does_not_fit_is_refused(time: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest_tfserving.cli", "calibrate", f"--time={time}"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert done.returncode == 2
-    assert f"argument --time: '{time}' is not a" in done.stderr
-    assert "Traceback" not in done.stderr

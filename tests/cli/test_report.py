@@ -22,12 +22,14 @@ from pytest_tfserving.slo.language import Decision, Undecided
 from pytest_tfserving.slo.noise import Noise, NoiseKind
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from harness import Project
 
 SCHEMA = json.loads((Path(pytest_tfserving.__file__).parent / "report" / "results.schema.json").read_text())
 
 
-def written(tmp_path: Path, document: dict[str, Any], name: str = "results.json") -> str:
+def written(tmp_path: Path, document: Mapping[str, object], name: str = "results.json") -> str:
     path = tmp_path / name
     path.write_text(json_text(document), encoding="utf-8")
     return str(path)
@@ -93,7 +95,7 @@ def test_results_of_before_noise_was_told_are_still_read() -> None:
     )
 
 
-def of_result(known: dict[str, Any]) -> dict[str, Any]:
+def of_result(known: dict[str, Any]) -> Any:
     """Those values of a result's JSON that are the result's own."""
     own = {part.name for part in fields(Result)}
     return {name: value for name, value in known.items() if name in own or name == "recording"}
@@ -105,6 +107,25 @@ def test_the_schema_refuses_what_it_does_not_know() -> None:
 
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(document, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"run_time_s": "long"}, "results[0].profile.run_time_s is 'long'"),
+        ({"users": None}, "results[0].profile.users is None"),
+        ({"shape": 3}, "results[0].profile.shape is 3"),
+    ],
+)
+def test_a_load_profile_that_somebody_changed_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, object], cause: str
+) -> None:
+    document = json.loads(json_text(planted.document(planted.entry(planted.result()))))
+    document["results"][0]["profile"] |= changes
+
+    assert main(["report", written(tmp_path, document), "--html", str(tmp_path / "again.html")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert cause in line
 
 
 def test_results_of_before_there_were_run_records_are_shown(tmp_path: Path) -> None:

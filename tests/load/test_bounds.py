@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 
 from harness import EXPERIMENTS, RESULT
 from pytest_tfserving.load.bounds import CLEARED
-from pytest_tfserving.load.generator.neighbours import Neighbours
-from pytest_tfserving.load.lateness import Lateness
 from pytest_tfserving.load.result import CpuUse, Generator, Result, ScheduleAdherence
 from pytest_tfserving.slo.language import Slo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from harness import Project
 
 TAKEN_BY = ("python (pid 123) used 46 % of core 1", "cc1 (pid 7) used 9 % of core 1")
@@ -172,61 +163,7 @@ def test_nobody_seen_on_the_core_is_said() -> None:
 # Lateness, request by request
 
 
-def test_lateness_is_taken_off_the_requests_that_it_can_have_touched() -> None:
-    lateness = Lateness([(1.0, 1.02, 5.0), (2.0, 2.02, 30.0)])
-
-    cleared = lateness.cleared(
-        np.array([0.5, 0.995, 1.99, 2.025, 2.1, 2.15]), np.array([100.0, 20.0, 20.0, 20.0, 60.0, 200.0])
-    )
-
-    # Before any; over the first; shorter than the second; queued behind it; after it; over all of it.
-    assert cleared.tolist() == [100.0, 15.0, 0.0, 0.0, 60.0, 170.0]
-
-
-def test_without_lateness_latencies_stay() -> None:
-    assert not Lateness([])
-    assert Lateness([]).cleared(np.array([1.0]), np.array([20.0])).tolist() == [20.0]
-
-
 # Who took the core
-
-
-@pytest.fixture
-def hog() -> Iterator[tuple[int, int]]:
-    """A process that keeps one core busy: its pid, and the core."""
-    core = min(os.sched_getaffinity(0))
-    code = f"import os\nos.sched_setaffinity(0, [{core}])\nprint(flush=True)\nwhile True: pass"
-    process = subprocess.Popen([sys.executable, "-S", "-c", code], stdout=subprocess.PIPE)
-    assert process.stdout
-    process.stdout.readline()
-    yield process.pid, core
-    process.kill()
-    process.wait()
-    process.stdout.close()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
-def test_who_took_the_core_is_named(hog: tuple[int, int]) -> None:
-    pid, core = hog
-    neighbours, own = Neighbours([core], []), Neighbours([core], [pid])
-    used_until = time.clock_gettime(~pid << 3 | 2) + 0.5
-    while time.clock_gettime(~pid << 3 | 2) < used_until:
-        time.sleep(0.05)
-
-    def shown(found: Neighbours) -> list[str]:
-        return [text for text in found.named() if f"(pid {pid}) used " in text]
-
-    (text,) = shown(neighbours)
-    assert text.endswith(f" % of core {core}")
-    assert shown(own) == []
-
-
-def test_on_no_cores_nobody_is_seen() -> None:
-    neighbours = Neighbours([], [])
-
-    neighbours.look()
-
-    assert neighbours.named() == ()
 
 
 # From a run to its reports

@@ -5,8 +5,6 @@ from __future__ import annotations
 import heapq
 import json
 import math
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -210,20 +208,3 @@ def test_a_server_is_searched(project: Project, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(project.pytester.path)
     assert main(["report", "out.json", "--html", "again.html"]) == 0
     assert "4 is the largest load" in (project.pytester.path / "again.html").read_text(encoding="utf-8")
-
-
-def test_the_command_searches(project: Project) -> None:
-    command = [sys.executable, "-m", "pytest_tfserving.cli", "search", "1cpu-1gb-1n-interop1"]
-    own = [
-        "--slo=max<100s",
-        "--most=1",
-        "--",
-        f"--tfserving-server={project.server}",
-        "--tfserving-run-time=2",
-    ]
-    done = subprocess.run(
-        [*command, *own], cwd=project.pytester.path, capture_output=True, text=True, check=False
-    )
-
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 is the largest load that held, confirmed, after 2 probes" in done.stdout

@@ -1,4 +1,4 @@
-"""Clients written for TF Serving speak to the server: the official stubs, and min-tfs-client.
+"""Clients of others speak to the server: HTTP programs, the official stubs, and min-tfs-client.
 
 The stubs require the whole tensorflow wheel, so they are no dependency of the tests. `TFSERVING_TEST_STUBS`
 names the folder that `pip install --no-deps --target FOLDER tensorflow-serving-api` made. min-tfs-client
@@ -51,6 +51,33 @@ status.model_spec.name = "kinds"
 method = signatures.signature_def["regress"].method_name
 print(json.dumps([values, label, method, version.state]))
 """
+JAVA = """
+import java.net.URI;
+import java.net.http.*;
+
+public class Ask {
+    public static void main(String[] args) throws Exception {
+        HttpClient client = HttpClient.newHttpClient();
+        HttpRequest get = HttpRequest.newBuilder(URI.create(args[0])).build();
+        HttpRequest post = HttpRequest.newBuilder(URI.create(args[0] + ":predict"))
+            .POST(HttpRequest.BodyPublishers.ofString("{\\"instances\\": [1.0]}")).build();
+        for (HttpRequest request : new HttpRequest[] {post, get, post, get}) {
+            HttpResponse<String> response = client.send(request, HttpResponse.BodyHandlers.ofString());
+            System.out.println(response.statusCode() + (request == post ? response.body() : ""));
+        }
+    }
+}
+"""
+NODE = """
+const url = process.argv[1];
+(async () => {
+  for (let round = 0; round < 3; round++) {
+    const post = await fetch(url + ":predict", {method: "POST", body: '{"instances": [1.0]}'});
+    console.log(post.status, (await post.json()).predictions[0], (await fetch(url)).status);
+  }
+})();
+"""
+ANSWER = '200{\n    "predictions": [2.5\n    ]\n}\n'
 INDEPENDENT = """
 import json, sys
 import grpc
@@ -74,6 +101,58 @@ except grpc.RpcError as error:
     answers["refused"] = [error.code().name, error.details()]
 print(json.dumps(answers))
 """
+
+
+def printed(*command: str) -> str:
+    """What a program prints."""
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.needs("curl")
+@pytest.mark.parametrize("version", ["--http1.0", "--http1.1", "--http2"])
+def test_curl(half: Server, version: str) -> None:
+    ask = [version, "-sS", "-w", "%{http_code} %{num_connects}\\n", "-o", "/dev/null", "-d"]
+    post = [*ask, '{"instances": [1.0]}', f"{half.model}:predict"]
+
+    lines = printed("curl", *post, "--next", *post, "--next", *ask[:-1], half.model).splitlines()
+
+    connections = "1" if version == "--http1.0" else "0"
+    assert lines == ["200 1", f"200 {connections}", f"200 {connections}"]
+
+
+@pytest.mark.needs("jdk")
+def test_the_jdks_client(half: Server, tmp_path: Path) -> None:
+    (tmp_path / "Ask.java").write_text(JAVA)
+
+    assert printed("java", str(tmp_path / "Ask.java"), half.model) == (ANSWER + "200\n") * 2
+
+
+@pytest.mark.needs("node")
+def test_nodes_fetch(half: Server) -> None:
+    assert printed("node", "-e", NODE, half.model) == "200 2.5 200\n" * 3
+
+
+@pytest.mark.needs("wrk")
+def test_wrk(half: Server) -> None:
+    text = printed("wrk", "-t1", "-c4", "-d1s", half.model)
+
+    assert "Requests/sec" in text
+    assert "Socket errors" not in text
+    assert "Non-2xx" not in text
+
+
+@pytest.mark.needs("ab")
+@pytest.mark.parametrize("flags", [(), ("-k",)], ids=["close", "keep-alive"])
+def test_ab(half: Server, tmp_path: Path, flags: tuple[str, ...]) -> None:
+    (tmp_path / "body.json").write_text('{"instances": [1.0]}')
+
+    text = printed("ab", *flags, "-n100", "-c4", "-p", str(tmp_path / "body.json"), f"{half.model}:predict")
+
+    assert "Complete requests:      100\nFailed requests:        0\n" in text
+    assert ("Keep-Alive requests:    100\n" in text) is bool(flags)
+    assert "Non-2xx" not in text
 
 
 @pytest.mark.needs("official-stubs")

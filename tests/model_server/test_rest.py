@@ -470,6 +470,67 @@ def test_a_chunked_body(half: Server) -> None:
     assert response.json() == {"predictions": [2.5]}
 
 
+JDK = (
+    "Connection: Upgrade, HTTP2-Settings",
+    "HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA",
+    "Upgrade: h2c",
+    "User-Agent: Java-http-client/17.0.18",
+)
+
+
+@pytest.mark.parametrize(
+    "offer",
+    [
+        JDK,
+        ("Upgrade: websocket", "Connection: keep-alive, Upgrade"),
+        ("UPGRADE:TLS/1.2", "connection: upgrade"),
+    ],
+    ids=["h2c", "websocket", "TLS"],
+)
+def test_offers_of_another_protocol_are_ignored(half: Server, offer: tuple[str, ...]) -> None:
+    request = post(b'{"instances": [10]}', *offer)
+    get = "\r\n".join(["GET /v1/models/half_plus_two HTTP/1.1", "Host: x", *offer, "", ""]).encode()
+    with Connection(half) as connection:
+        for _ in range(2):
+            connection.send(request)
+            assert connection.answer() == predicted(10)
+            connection.send(get)
+            assert connection.answer()[0] == 200
+        connection.send(request[:90], request[90:] + get + request)
+        assert [connection.answer()[0] for _ in range(3)] == [200] * 3
+
+
+def test_a_body_may_look_like_an_offer(half: Server) -> None:
+    body = gzip.compress(b'{"instances": [10]}', compresslevel=0) + b"\r\nUpgrade: h2c\r\n\r\n"
+    with Connection(half) as connection:
+        for _ in range(2):
+            connection.send(post(body, "X: y"))
+            assert connection.answer()[0] == 400
+            connection.send(post(b'{"instances": [10]}\nUpgrade: h2c\r\n\r\n'))
+            assert connection.answer() == predicted(10)
+
+
+def test_lines_may_end_with_lf_alone(half: Server) -> None:
+    request = post(b'{"instances": [10]}').replace(b"\r\n", b"\n")
+    with Connection(half) as connection:
+        connection.send(request, request[:50], request[50:])
+        assert [connection.answer(), connection.answer()] == [predicted(10), predicted(10)]
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("choice", ["", "close", "keep-alive"])
+def test_the_connection_lasts_as_the_client_chooses(half: Server, version: str, choice: str) -> None:
+    body = b'{"instances": [10]}'
+    lines = [f"POST /v1/models/half_plus_two:predict HTTP/{version}", f"Content-Length: {len(body)}"]
+    request = "\r\n".join([*lines, *([f"Connection: {choice}"] if choice else []), "", ""]).encode() + body
+    stays = choice == "keep-alive" or (version == "1.1" and not choice)
+    with Connection(half) as connection:
+        for _ in range(2 if stays else 1):
+            connection.send(request)
+            assert connection.answer() == predicted(10)
+        assert stays or connection._file.read() == b""
+
+
 @pytest.mark.parametrize("data", [b"\x00\x01\x02", b"GET\r\n\r\n", b"POST / HTTP/9.9\r\n\r\n"])
 def test_what_is_no_http_is_refused(half: Server, data: bytes) -> None:
     assert half.raw(data).startswith((b"HTTP/1.1 400", b""))

@@ -156,7 +156,8 @@ def test_a_body_that_swells(kinds: Server) -> None:
 def test_a_body_above_the_limit(kinds: Server) -> None:
     response = kinds.predict(b" " * (100 * 2**20 + 1))
 
-    assert (response.status_code, response.json()["error"]) == (400, "Request body is too large")
+    assert response.status_code == 413
+    assert response.json() == {"error": "Request body is larger than 104857600 bytes"}
 
 
 def test_a_body_of_single_bytes(kinds: Server) -> None:

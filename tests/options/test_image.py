@@ -1,4 +1,4 @@
-"""``--tfserving-image``, and that options of targets that start an image are for those targets."""
+"""``--tfserving-image``; that options of some targets are for these targets, wherever they are given."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ if TYPE_CHECKING:
     from harness import Project
 
 
-@pytest.mark.parametrize("option", ["image=tensorflow/serving:2.19.1", "keep=always"])
-def test_a_target_without_images_refuses_it(project: Project, option: str) -> None:
-    run = project.run(f"--tfserving-{option}")
+def test_a_target_without_images_refuses_it(project: Project) -> None:
+    run = project.run("--tfserving-image=tensorflow/serving:2.19.1")
 
     assert run.ret == pytest.ExitCode.USAGE_ERROR
     run.stderr.fnmatch_lines(
         [
-            f"ERROR: --tfserving-{option.partition('=')[0]} goes with --tfserving-target=docker or "
+            "ERROR: --tfserving-image goes with --tfserving-target=docker or "
             "--tfserving-target=kubernetes, not with target 'local'."
         ]
     )

@@ -1,4 +1,4 @@
-"""``--tfserving-target`` and the options that go with it."""
+"""``--tfserving-target``; what each target does is in tests/targets and e2e/test_target_contract.py."""
 
 from __future__ import annotations
 
@@ -6,40 +6,32 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import planted_results as planted
+
 if TYPE_CHECKING:
     from harness import Project
 
-URL = "http://127.0.0.1:1/v1/models/m"
-
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("options", "target"),
     [
-        (
-            ["--tfserving-target=cloud"],
-            "*--tfserving-target: 'cloud' is not one of: local, docker, kubernetes, url.",
-        ),
-        (["--tfserving-target=url"], "ERROR: --tfserving-target=url needs --tfserving-url http*"),
-        (
-            [f"--tfserving-url={URL}"],
-            "ERROR: --tfserving-url goes with --tfserving-target=url, not with target 'local'.",
-        ),
-        (
-            ["--tfserving-target=url", f"--tfserving-url={URL}", "--tfserving-server=x"],
-            "ERROR: --tfserving-server goes with --tfserving-target=local, not with target 'url'.",
-        ),
-        (
-            ["--tfserving-target=url", "--tfserving-url=host"],
-            "ERROR: --tfserving-url: 'host' is not the address of a model; write it as http*",
-        ),
-        (["--tfserving-unfit=pass"], "*argument --tfserving-unfit: 'pass' is not one of: smoke, skip, fail."),
-        (["--tfserving-inconclusive=no"], "*--tfserving-inconclusive: 'no' is not one of: warn, fail."),
-        (["--tfserving-ui=web"], "*argument --tfserving-ui: 'web' is not one of: live, simple, none."),
-        (["--tfserving-ready-timeout=0"], "*argument --tfserving-ready-timeout: '0' is not a duration*"),
+        ([], "local"),
+        (["--tfserving-target=url", "--tfserving-url=http://127.0.0.1:1/v1/models/m"], "url"),
     ],
 )
-def test_a_mistaken_option_is_named(project: Project, arguments: list[str], message: str) -> None:
-    run = project.run(*arguments, server=False)
+def test_it_is_shown_and_in_every_result(project: Project, options: list[str], target: str) -> None:
+    planted.instead_of_load(project)
+
+    run, (result,) = project.results(*options, server=False)
+
+    run.stdout.fnmatch_lines([f"tfserving: 1 experiment, target {target}: *"])
+    assert result["target"] == target
+
+
+def test_one_that_does_not_exist_is_named(project: Project) -> None:
+    run = project.run("--tfserving-target=cloud", server=False)
 
     assert run.ret == pytest.ExitCode.USAGE_ERROR
-    run.stderr.fnmatch_lines([message])
+    run.stderr.fnmatch_lines(
+        ["*argument --tfserving-target: 'cloud' is not one of: local, docker, kubernetes, url."]
+    )

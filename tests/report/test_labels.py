@@ -17,6 +17,7 @@ from pytest_tfserving.report.labels import labelled, labelled_searches
 
 if TYPE_CHECKING:
     from harness import Project
+    from pytest_tfserving.report.schema import SearchData
 
 NAME = "1cpu-1gb-1n-interop1"
 USERS_1, USERS_8 = f"{NAME} (users 1)", f"{NAME} (users 8)"
@@ -31,8 +32,9 @@ def test_gate(load, users):
 """
 
 
-def result(**changes: Any) -> dict[str, Any]:
-    return {"experiment": "e", "target": "local", "profile": QUICK, "origin": {}, "identity": {}, **changes}
+def result(**changes: Any) -> Any:
+    parts = {"profile": QUICK, "origin": {}, "identity": {}, "started_at": "1"}
+    return {"experiment": "e", "target": "local", **parts, **changes}
 
 
 def labels(*changes: dict[str, Any]) -> list[str]:
@@ -81,11 +83,13 @@ def test_what_differs_is_told_and_nothing_else(changes: list[dict[str, Any]], fo
 
 
 def test_searches_are_told_apart_by_their_place() -> None:
-    search = {"experiment": "e", "target": "local", "over": "users"}
-    places = [{**search, "origin": {"folder": folder}} for folder in ("a", "b")]
+    search = planted.search()
+    places: list[SearchData] = [{**search, "origin": {"folder": folder}} for folder in ("a", "b")]
+    name = search["experiment"]
 
-    assert [each["label"] for each in labelled_searches(places)] == ["e (a/)", "e (b/)"]
-    assert [each["label"] for each in labelled_searches([search, {**search, "over": "rate"}])] == ["e", "e"]
+    assert [each["label"] for each in labelled_searches(places)] == [f"{name} (a/)", f"{name} (b/)"]
+    others = labelled_searches([search, {**search, "over": "users"}])
+    assert [each["label"] for each in others] == [name, name]
 
 
 def slower_with_users(project: Project) -> None:

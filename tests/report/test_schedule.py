@@ -136,21 +136,6 @@ def test_lengths(seconds: float, text: str) -> None:
     assert length_text(seconds) == text
 
 
-def test_the_session_is_in_every_line(project: Project) -> None:
-    planted.instead_of_load(project)
-    project.write(TWO)
-
-    run = project.run("--tfserving-ui=simple")
-
-    run.assert_outcomes(passed=2)
-    run.stdout.fnmatch_lines(
-        [
-            "*1 of 2, about 2 min left: 1cpu-1gb-1n-interop1: stopping",
-            "*2 of 2, * left: 1cpu-1gb-1n-interop2: stopping",
-        ]
-    )
-
-
 @pytest.mark.parametrize(
     ("mark", "options", "left"),
     [
@@ -180,14 +165,3 @@ def test_each_wait_says_how_long_it_lasts_at_most(project: Project) -> None:
             "*1cpu-1gb-1n-interop1: * s of at most 3 s, 2 users, * rps, *",
         ]
     )
-
-
-def test_a_line_that_is_rewritten_fits_the_terminal(project: Project) -> None:
-    planted.instead_of_load(project)
-    project.monkeypatch.setenv("COLUMNS", "40")
-
-    run = project.run("--tfserving-ui=live")
-
-    lines = [part for line in run.outlines for part in line.split("\r") if "left: " in part]
-    assert lines
-    assert max(len(line.rstrip()) for line in lines) < 40

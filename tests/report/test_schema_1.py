@@ -50,7 +50,9 @@ def test_json_is_of_the_version_of_today() -> None:
     document = read_document(FILE)
 
     jsonschema.validate(document, json.loads(SCHEMA.read_text()))
-    assert document["results"][1]["server"]["incidents"]
+    server = document["results"][1]["server"]
+    assert server
+    assert server["incidents"]
     assert document["results"][2]["stages"][0]["n_eff"]
     assert document["results"][2]["alternatives"]["from_send"]["n_eff"]
 

@@ -169,14 +169,6 @@ def test_n_eff_is_explained_where_it_shows(project: Project, about: dict[str, st
     assert (bool(shown), explained) == ((False, 0) if about else (True, 1))
 
 
-def test_json_into_a_new_folder(project: Project) -> None:
-    planted.instead_of_load(project)
-
-    project.run("--tfserving-json=deep/er/out.json").assert_outcomes(passed=1)
-
-    assert (project.pytester.path / "deep" / "er" / "out.json").is_file()
-
-
 def test_the_result_hook_is_called_once_a_run(project: Project) -> None:
     planted.instead_of_load(project)
     (project.pytester.path / "conftest.py").write_text(
@@ -190,12 +182,6 @@ def test_the_result_hook_is_called_once_a_run(project: Project) -> None:
 
     assert sum("HOOK" in line for line in run.outlines) == 1
     run.stdout.fnmatch_lines(["*HOOK test_perf.py::test_one[[]1cpu-1gb-1n-interop1[]] True*"])
-
-
-def test_quiet_progress(project: Project) -> None:
-    run = project.run("--tfserving-ui=none")
-
-    run.stdout.no_fnmatch_line("*first requests*")
 
 
 def test_figures_are_remade_from_the_recording(project: Project) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from harness import LONG_ENOUGH, RESULT, until
 from kubelet_container import CONTAINER_ID, PATHS, pod
+from load_events import end, part, settled, tick
 from pytest_tfserving.deployment.deployment import Deployment
 from pytest_tfserving.experiments.experiment import Experiment, ServingOptions, Shape
 from pytest_tfserving.experiments.load_profile import LoadProfile
@@ -75,26 +76,9 @@ def loaded(folder: Path, cpu: CpuCurve, target: str = "local", every_s: float = 
     )
     deployment = Deployment(experiment, "e", "half_plus_two", "/v1/models/half_plus_two", {}, "")
     run_state = RunState(SloMonitor((), 0.01, has_baseline=False, plateau=False), LoadWatch(PLAN.profile))
-    usage = {"cpu_s": 0.0, "wait_s": 0.0, "steal_s": 0.0, "at_s": 0.0}
-    for event, at_s in (("part", 0.5), ("settled", 0.5), ("tick", 30.0), ("end", 60.0)):
-        process = {**usage, "at_s": at_s}
-        run_state.hear(
-            {
-                "event": event,
-                "at_s": at_s,
-                "process": 0,
-                "users": 1,
-                "running": 1,
-                "ended_itself": False,
-                "sent": recorder.requests,
-                "requests": recorder.requests,
-                "to_record": recorder.requests,
-                "under_way": 0,
-                "reason": "time",
-                "lag_p95_ms": 0.1,
-                "processes": [process],
-            }
-        )
+    requests = recorder.requests
+    for message in (part(0.5, 1, 0, requests), settled(0.5), tick(30.0, requests), end(60.0, requests)):
+        run_state.hear(message)
     run_state.monitor.settle(0.5)
     return outcome(PLAN, deployment, run_state, [records], "2026-01-01T00:00:00+00:00", cpu)
 

@@ -11,7 +11,6 @@ import planted_results as planted
 from harness import RESULT
 from pytest_tfserving.plugin.outcomes import explain
 from pytest_tfserving.server_side.observed import ServerSide, cores_by_second, findings, observed
-from pytest_tfserving.server_side.prometheus import growth, parse_metrics
 from pytest_tfserving.slo.language import Slo
 from pytest_tfserving.system.resource_usage import ResourceUsage
 
@@ -27,18 +26,6 @@ profiles:
 experiments:
   - {shape: 1cpu-2gb-1n, inter_op: 1, slo: ["max<1us"]}
   - {shape: 1cpu-2gb-1n, inter_op: 2, batching: true, slo: ["max<60s"]}
-"""
-PAGE = """\
-# TYPE :tensorflow:serving:request_count counter
-:tensorflow:serving:request_count{model_name="half",status="OK"} 40
-:tensorflow:serving:request_count{model_name="half",status="INTERNAL"} 2
-# TYPE :tensorflow:serving:runtime_latency histogram
-:tensorflow:serving:runtime_latency_bucket{model_name="half",le="10"} 12
-:tensorflow:serving:runtime_latency_bucket{model_name="half",le="+Inf"} 40
-:tensorflow:serving:runtime_latency_sum{model_name="half"} 4000
-:tensorflow:serving:runtime_latency_count{model_name="half"} 40
-# TYPE :tensorflow:core:graph_runs counter
-:tensorflow:core:graph_runs{} 40
 """
 
 
@@ -193,30 +180,6 @@ def test_a_failure_names_what_the_servers_side_shows() -> None:
         "  server: its CPU limit throttled it in 50 % of the scheduler's periods, 4.0 s in all"
     )
     assert "server:" not in passed
-
-
-def test_metrics_are_summed_over_their_labels() -> None:
-    assert parse_metrics(PAGE) == {
-        "request_count": 42,
-        "runtime_latency_sum": 4000,
-        "runtime_latency_count": 40,
-    }
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "expected"),
-    [
-        ({"a": 1.0}, {"a": 3.0, "b": 2.0, "c": 0.0}, {"a": 2.0, "b": 2.0}),
-        ({"a": 9.0}, {"a": 3.0}, {}),
-        (None, {"a": 3.0}, {}),
-        ({"a": 3.0}, None, {}),
-    ],
-    ids=["grew", "began anew", "not before", "not after"],
-)
-def test_what_metrics_grew_by(
-    before: dict[str, float] | None, after: dict[str, float] | None, expected: dict[str, float]
-) -> None:
-    assert growth(before, after) == expected
 
 
 def test_the_embedded_server_is_watched_while_it_is_loaded(project: Project) -> None:

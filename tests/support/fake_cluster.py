@@ -20,6 +20,8 @@ from pytest_tfserving.targets.kubernetes.context import Context
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pytest_tfserving.targets.kubernetes.context import Kubeconfig
+
 POD = "tfserving-load-x"
 _MAGIC = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _TEXT, _LONG, _LONGEST = 0x7F, 126, 127
@@ -54,7 +56,7 @@ class FakeCluster:
     def connect(self) -> Cluster:
         """A client."""
         server = f"http://127.0.0.1:{self._server.server_port}"
-        config = {
+        config: Kubeconfig = {
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "fake",

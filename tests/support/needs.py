@@ -126,6 +126,31 @@ def chromium() -> str | None:
     return shutil.which("chromium") or shutil.which("google-chrome")
 
 
+@_need("curl")
+def _curl() -> str:
+    return _program("curl")
+
+
+@_need("jdk")
+def _jdk() -> str:
+    return _program("javac") and _program("java")
+
+
+@_need("node")
+def _node() -> str:
+    return _program("node")
+
+
+@_need("wrk")
+def _wrk() -> str:
+    return _program("wrk")
+
+
+@_need("ab")
+def _ab() -> str:
+    return _program("ab")
+
+
 @_need("openssl")
 def _openssl() -> str:
     return _program("openssl")

@@ -35,8 +35,10 @@ if TYPE_CHECKING:
     import pytest
 
     from harness import Project
+    from pytest_tfserving.calibration.content import Calibration, Core, SmallestChanges, WanderFigures
     from pytest_tfserving.experiments.load_profile import LoadProfile
     from pytest_tfserving.measurement.measure import LoadRequest
+    from pytest_tfserving.report.schema import Document, ProbeData, SearchData
     from pytest_tfserving.targets.common.request import DeploymentRequest
 
 STUDY = [
@@ -99,9 +101,7 @@ def entry(planted: Result, *slos: str) -> Entry:
     return Entry(planted.experiment, planted, [("test_slos", each) for each in planted.judge(parsed)])
 
 
-def document(
-    *entries: Entry, interrupted: bool = False, searches: Sequence[dict[str, Any]] = ()
-) -> dict[str, Any]:
+def document(*entries: Entry, interrupted: bool = False, searches: Sequence[SearchData] = ()) -> Document:
     """The document of a run."""
     return document_of(entries, interrupted=interrupted, pricing=Pricing(), searches=searches)
 
@@ -150,7 +150,7 @@ def instead_of_servers(project: Project) -> list[tuple[str, str]]:
         return nullcontext(Deployment(order.experiment, name, "half", "", {}, **about))
 
     def measured(deployment: Deployment, asked: LoadRequest, *_: Any) -> tuple[Result, bool]:
-        weights = deployment.environment["weights"]
+        weights = str(deployment.environment["weights"])
         runs.append((weights, asked.payload.body.decode()))
         return result(**_about(deployment, asked), p50_ms=float(weights)), False
 
@@ -176,10 +176,10 @@ def _about(deployment: Deployment, asked: LoadRequest) -> dict[str, Any]:
     }
 
 
-def search() -> dict[str, Any]:
+def search() -> SearchData:
     """A search for the largest rate of a server that has its knee near 64."""
     loads = (16.0, 32.0, 48.0, 56.0, 58.0, 64.0, 64.0, 80.0, 128.0)
-    probes = [
+    probes: list[ProbeData] = [
         {
             "load": load,
             "holds": load <= 64,
@@ -194,11 +194,19 @@ def search() -> dict[str, Any]:
         for load in loads
     ]
     found = "64 is the largest load that held, confirmed, after 9 probes"
-    about = {"experiment": STUDY[0].name, "target": "kubernetes", "over": "rate", "slos": ["p95<400ms"]}
-    return {**about, "knee": 64.0, "confirmed": True, "found": found, "probes": probes}
+    return {
+        "experiment": STUDY[0].name,
+        "target": "kubernetes",
+        "over": "rate",
+        "slos": ["p95<400ms"],
+        "knee": 64.0,
+        "confirmed": True,
+        "found": found,
+        "probes": probes,
+    }
 
 
-def study() -> dict[str, Any]:
+def study() -> Document:
     """All fifteen: most pass, some fail, one each is INVALID, NOT JUDGED and INCONCLUSIVE."""
     spoilt = {
         3: {"invalid": "the load generator, not the server, was the limit: it used 97 % of its core"},
@@ -235,18 +243,25 @@ def _record(profile: LoadProfile, finished_s: Any, run_s: int) -> RunRecord:
     return RunRecord(USERS, 1, users, users, ended, ended, (1,) * run_s, **counts)
 
 
-def calibration() -> dict[str, Any]:
+def calibration() -> Calibration:
     """What `pytest-tfserving calibrate` could have measured on a machine with two cores."""
-    wall = {"scatter": 0.2, "level_sd": 0.1, "noise_sd": 0.1, "memory_s": 2.0, "memory_high_s": 3.1}
-    core = {
+    wall: WanderFigures = {
+        "scatter": 0.2,
+        "level_sd": 0.1,
+        "noise_sd": 0.1,
+        "memory_s": 2.0,
+        "memory_high_s": 3.1,
+        "slow_share": 0.25,
+    }
+    core: Core = {
         "waited": 0.1,
         "steal": 0.02,
-        "wall": {**wall, "slow_share": 0.25},
-        "cpu": {**wall, "scatter": 0.05, "slow_share": 0.25},
+        "wall": wall,
+        "cpu": {**wall, "scatter": 0.05},
         "slowness": [[at / 2, 1 + 0.1 * math.sin(at)] for at in range(60)],
         "autocorrelation": [[lag / 2, math.exp(-lag / 4), math.exp(-lag / 5)] for lag in range(1, 21)],
     }
-    changes = {"p95": 0.1, "rps": 0.08, "cpu_per_request": 0.02}
+    changes: SmallestChanges = {"p95": 0.1, "rps": 0.08, "cpu_per_request": 0.02}
     return {
         "machine": {"cpu": "a CPU", "cores": 2, "ram_gb": 8, "id": "1"},
         "measured_at": "2026-03-01T09:00:00+00:00",
@@ -256,7 +271,7 @@ def calibration() -> dict[str, Any]:
         "gate": {
             "server": "the embedded server",
             "run_time_s": 8.0,
-            "runs": [{}],
+            "runs": [{"p95_ms": 4.0, "rps": 900.0, "verdicts": {}}],
             "passed": 0,
             "failed": 0,
             "inconclusive": 2,

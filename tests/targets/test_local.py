@@ -6,42 +6,8 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-import pytest
-
-from pytest_tfserving.experiments.experiment import Shape
-from pytest_tfserving.targets.common.placement import place
-from pytest_tfserving.targets.common.served_model import model_name
-
 if TYPE_CHECKING:
     from harness import Project
-
-GB = 2**30
-BIG = """
-defaults: {model: ./models/half, payload: request.json, profile: study}
-experiments:
-  - {shape: 512vCPU-16GB_2, inter_op: 4, slo: ["rps>=1"]}
-"""
-
-
-@pytest.mark.parametrize(
-    ("shape", "cores", "replicas", "generator", "unfit"),
-    [
-        ("1cpu-2gb-1n", 2, [[1]], [0], ""),
-        ("1cpu-2gb-2n", 4, [[2], [3]], [0, 1], ""),
-        ("2cpu-4gb-1n", 4, [[2, 3]], [0, 1], ""),
-        ("2cpu-4gb-1n", 2, [[1]], [0], "needs 2 vCPUs and a core for the load generator, this machine has 2"),
-        ("8cpu-16gb-2n", 2, [[1]], [0], "needs 16 vCPUs, this machine has 2"),
-        ("1cpu-2gb-1n", 1, [[0]], [0], "needs 1 vCPUs and a core for the load generator, this machine has 1"),
-        ("1cpu-64gb-1n", 4, [[3]], [0, 1, 2], "needs 64 GB of RAM, this machine has 24 GB"),
-    ],
-)
-def test_cores_are_shared_out(
-    shape: str, cores: int, replicas: list[list[int]], generator: list[int], unfit: str
-) -> None:
-    placement = place(Shape.parse(shape), range(cores), 24 * GB)
-
-    assert (replicas, generator) == ([list(each) for each in placement.replicas], sorted(placement.generator))
-    assert unfit == placement.unfit
 
 
 def test_a_replica_runs_on_its_own_core_with_the_flags(project: Project) -> None:
@@ -57,52 +23,6 @@ def test_a_replica_runs_on_its_own_core_with_the_flags(project: Project) -> None
         "--tensorflow_intra_op_parallelism=1",
         "--tensorflow_inter_op_parallelism=1",
     ]
-
-
-def test_an_unfit_experiment_is_smoke_run_and_not_judged(project: Project) -> None:
-    project.write(BIG)
-
-    run, (result,) = project.results()
-
-    run.assert_outcomes(skipped=1)
-    run.stdout.fnmatch_lines(
-        [
-            "SKIPPED * test_perf.py:2: NOT JUDGED: needs 1024 vCPUs, this machine has *; "
-            "smoke run: * requests, 0 errors"
-        ]
-    )
-    assert result["verdict"] == "NOT JUDGED"
-    assert result["total_requests"] > 10
-
-
-def test_a_smoke_run_that_fails_is_no_skip(project: Project) -> None:
-    project.write(BIG)
-    project.behave(mode="http500")
-
-    run, (result,) = project.results()
-
-    run.assert_outcomes(failed=1)
-    assert result["verdict"] == "FAIL"
-
-
-def test_unfit_can_be_skipped(project: Project) -> None:
-    project.write(BIG)
-    project.behave(start="exit")
-
-    run, (result,) = project.results("--tfserving-unfit=skip")
-
-    run.assert_outcomes(skipped=1)
-    run.stdout.fnmatch_lines(["*NOT JUDGED: needs 1024 vCPUs, this machine has *"])
-    assert result["verdict"] == "NOT JUDGED"
-
-
-def test_unfit_can_fail(project: Project) -> None:
-    project.write(BIG)
-
-    run = project.run("--tfserving-unfit=fail")
-
-    run.assert_outcomes(failed=1)
-    run.stdout.fnmatch_lines(["*NOT JUDGED: needs 1024 vCPUs, this machine has *"])
 
 
 def test_a_model_folder_without_versions(project: Project) -> None:
@@ -129,13 +49,6 @@ def test_an_unknown_model(project: Project) -> None:
     project.run().stdout.fnmatch_lines(
         ["no model 'resnet5'; did you mean 'resnet50'? *or a folder, as ./resnet5."]
     )
-
-
-def test_a_server_program_that_does_not_exist(project: Project) -> None:
-    run = project.run("--tfserving-server=/no/such/server", server=False)
-
-    run.assert_outcomes(failed=1)
-    run.stdout.fnmatch_lines(["*cannot start /no/such/server: No such file or directory*"])
 
 
 def test_a_payload_that_is_no_request(project: Project) -> None:
@@ -173,11 +86,3 @@ def test_the_payload_fixture_is_overridden(project: Project) -> None:
     )
 
     project.run().assert_outcomes(passed=1)
-
-
-@pytest.mark.parametrize(
-    ("model", "name"),
-    [("resnet50", "resnet50"), ("./a/my model", "my-model"), ("/x/y/", "y"), ("/", "model")],
-)
-def test_a_model_is_served_under_a_name_urls_can_hold(model: str, name: str) -> None:
-    assert name == model_name(model)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,7 +29,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from pytest_tfserving.calibration.load_path import Floor, Gate, Server
+    from pytest_tfserving.calibration.content import (
+        Calibration,
+        Core,
+        Floor,
+        Gate,
+        Measurements,
+        SmallestChanges,
+        WanderFigures,
+    )
+    from pytest_tfserving.calibration.load_path import Server
     from pytest_tfserving.calibration.pieces import Pieces
     from pytest_tfserving.calibration.wander import Wander
 
@@ -91,8 +100,8 @@ class Calibrator:
         self._say = say
         self._left_out: list[str] = []
 
-    def measure(self) -> dict[str, Any]:
-        """Measure this machine; return the content of the calibration file as JSON values.
+    def measure(self) -> Calibration:
+        """Measure this machine; return the content of the calibration file.
 
         Raises:
             ConfigurationError: if the pieces of work do not end.
@@ -110,15 +119,15 @@ class Calibrator:
         floor, gate = self._floor(), self._gate(memory_s)
         # Servers run on the last core.
         wall, cpu = (fit_wander(pieces[-1].rows[:, 0], pieces[-1].rows[:, column]) for column in (1, 2))
-        content: dict[str, Any] = {
+        content: Measurements = {
             "machine": this_machine(),
             "measured_at": measured_at,
             "took_s": round(time.monotonic() - began_s, 1),
             "noise_memory_s": memory_s,
             "cores": cores,
-            "neighbours": [asdict(each) for each in neighbours],
-            "generator": asdict(floor) if floor else None,
-            "gate": asdict(gate) if gate else None,
+            "neighbours": neighbours,
+            "generator": floor,
+            "gate": gate,
             "left_out": self._left_out,
             "smallest_change": {
                 str(length_s): _smallest_changes(wall, cpu, length_s) for length_s in WINDOWS_S
@@ -158,7 +167,7 @@ class Calibrator:
         return LoadPath(server, self._folder / "load", lambda: self._say(text))
 
 
-def _core(pieces: Pieces) -> dict[str, Any]:
+def _core(pieces: Pieces) -> Core:
     """Return the content for a core: figures, and curves to draw."""
     at_s, wall_s, cpu_s = pieces.rows.T
     wall = fit_wander(at_s, wall_s)
@@ -170,8 +179,8 @@ def _core(pieces: Pieces) -> dict[str, Any]:
         "piece_ms": {"wall": _MS * float(np.median(wall_s)), "cpu": _MS * float(np.median(cpu_s))},
         "waited": pieces.waited,
         "steal": pieces.steal,
-        "wall": _wander_as_dict(wall),
-        "cpu": _wander_as_dict(fit_wander(at_s, cpu_s)),
+        "wall": _wander_figures(wall),
+        "cpu": _wander_figures(fit_wander(at_s, cpu_s)),
         "slowness": [
             [round(BLOCK_S * block, 1), round(float(value), 4)]
             for block, value in enumerate(slow)
@@ -189,11 +198,18 @@ def _core(pieces: Pieces) -> dict[str, Any]:
     }
 
 
-def _wander_as_dict(wander: Wander) -> dict[str, float]:
-    return {**asdict(wander), "slow_share": wander.slow_share}
+def _wander_figures(wander: Wander) -> WanderFigures:
+    return {
+        "scatter": wander.scatter,
+        "level_sd": wander.level_sd,
+        "noise_sd": wander.noise_sd,
+        "memory_s": wander.memory_s,
+        "memory_high_s": wander.memory_high_s,
+        "slow_share": wander.slow_share,
+    }
 
 
-def _smallest_changes(wall: Wander, cpu: Wander, length_s: float) -> dict[str, float]:
+def _smallest_changes(wall: Wander, cpu: Wander, length_s: float) -> SmallestChanges:
     """Return the smallest relative change of each figure that a window of ``length_s`` can show."""
     return {
         "p95": wall.smallest_change(length_s, P95_NOISE),

@@ -12,13 +12,16 @@ import os
 import platform
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from pytest_tfserving.errors import ConfigurationError, shown
 from pytest_tfserving.system.own_file import read_own, write_own
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from pytest_tfserving.calibration.content import Calibration, Machine
+    from pytest_tfserving.text.json_value import JsonValue
 
 # Version of the file, raised whenever older files lack a value.
 VERSION = 1
@@ -35,7 +38,7 @@ def calibration_path() -> Path:
     return Path(own) if own else cache_folder() / "calibration.json"
 
 
-def this_machine() -> dict[str, Any]:
+def this_machine() -> Machine:
     """Return the identity of this machine, which a calibration must match."""
     import psutil
 
@@ -60,12 +63,12 @@ def _machine_id() -> str:
     return hashlib.sha256(f"pytest-tfserving {text}".encode()).hexdigest()[:16]
 
 
-def write_calibration(path: Path, content: Mapping[str, Any]) -> None:
+def write_calibration(path: Path, content: Mapping[str, object]) -> None:
     """Write a calibration, as a whole or not at all."""
     write_own(path, {"version": VERSION, **content})
 
 
-def read_calibration(path: Path) -> dict[str, Any] | None:
+def read_calibration(path: Path) -> Calibration | None:
     """Return the calibration of this machine; None if the file does not exist.
 
     Raises:
@@ -85,10 +88,10 @@ def read_calibration(path: Path) -> dict[str, Any] | None:
         raise ConfigurationError(f"{path} has a noise_memory_s of {memory_s!r}, which is not a time above 0")
     if difference := _difference(content["machine"], this_machine()):
         raise ConfigurationError(f"{path} is of another machine: {difference}")
-    return content
+    return cast("Calibration", content)
 
 
-def _difference(its: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
+def _difference(its: JsonValue, ours: Mapping[str, object]) -> str:
     """Return the first difference between two machines in words; empty if they are the same."""
     for name, value in ours.items():
         other = its.get(name) if isinstance(its, dict) else None

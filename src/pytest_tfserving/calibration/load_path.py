@@ -9,7 +9,7 @@ import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from pytest_tfserving.system.processes import CAN_PIN, ChildProcess, available_c
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pytest_tfserving.calibration.content import Floor, Gate, GateRun
     from pytest_tfserving.load.result import Result
 
 _HOST = "127.0.0.1"
@@ -42,50 +43,6 @@ _LOOK_S = 0.02
 # Enough to keep a load process busy.
 _USERS = 16
 _GATE_USERS = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Floor:
-    """Figures of the load generator with a server that does almost nothing.
-
-    Attributes:
-        p50_ms: the median latency with one user, in ms.
-        p95_ms: the 95th percentile of the latency with one user, in ms.
-        lag_p95_ms: the 95th percentile of the event loop's lag with one user, in ms.
-        rps: the requests a second that one load process can send, with many users.
-    """
-
-    p50_ms: float
-    p95_ms: float
-    lag_p95_ms: float
-    rps: float
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """Verdicts on a server whose limits are its own figures: each verdict but INCONCLUSIVE is wrong.
-
-    Attributes:
-        server: the name of the server.
-        run_time_s: the length of each run in seconds.
-        p95_limit_ms: the limit of the p95, in ms.
-        rps_limit: the limit of the requests a second.
-        runs: a row for each run: its p95 in ms, its requests a second, its verdicts.
-        passed: the number of verdicts PASS.
-        failed: the number of verdicts FAIL.
-        inconclusive: the number of verdicts INCONCLUSIVE.
-        invalid: the number of verdicts INVALID.
-    """
-
-    server: str
-    run_time_s: float
-    p95_limit_ms: float
-    rps_limit: float
-    runs: tuple[dict[str, Any], ...]
-    passed: int
-    failed: int
-    inconclusive: int
-    invalid: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +125,12 @@ class LoadPath:
         """
         single = self._loaded(1, length_s)
         many = self._loaded(_USERS, length_s)
-        return Floor(single.p50_ms, single.p95_ms, single.generator.lag_p95_ms, many.rps)
+        return {
+            "p50_ms": single.p50_ms,
+            "p95_ms": single.p95_ms,
+            "lag_p95_ms": single.generator.lag_p95_ms,
+            "rps": many.rps,
+        }
 
     def gate(self, known: int, runs: int, run_time_s: float, noise_memory_s: float) -> Gate:
         """Take limits from ``known`` runs, and judge ``runs`` more by these limits.
@@ -184,7 +146,7 @@ class LoadPath:
         """
         p95_ms, rps = _pooled([self._loaded(_GATE_USERS, run_time_s) for _ in range(known)])
         slos = [Slo.parse(f"p95<={p95_ms!r}ms"), Slo.parse(f"rps>={rps!r}")]
-        rows: list[dict[str, Any]] = []
+        rows: list[GateRun] = []
         verdicts: list[Verdict] = []
         for _ in range(runs):
             monitor = SloMonitor(slos, DEFAULT_ALPHA, has_baseline=False, noise_memory_s=noise_memory_s)
@@ -192,17 +154,17 @@ class LoadPath:
             judged = {each.slo.text: each.verdict for each in result.judge(slos)}
             rows.append({"p95_ms": result.p95_ms, "rps": result.rps, "verdicts": judged})
             verdicts += judged.values()
-        return Gate(
-            server=self._server.name,
-            run_time_s=run_time_s,
-            p95_limit_ms=p95_ms,
-            rps_limit=rps,
-            runs=tuple(rows),
-            passed=verdicts.count(Verdict.PASS),
-            failed=verdicts.count(Verdict.FAIL),
-            inconclusive=verdicts.count(Verdict.INCONCLUSIVE),
-            invalid=verdicts.count(Verdict.INVALID),
-        )
+        return {
+            "server": self._server.name,
+            "run_time_s": run_time_s,
+            "p95_limit_ms": p95_ms,
+            "rps_limit": rps,
+            "runs": rows,
+            "passed": verdicts.count(Verdict.PASS),
+            "failed": verdicts.count(Verdict.FAIL),
+            "inconclusive": verdicts.count(Verdict.INCONCLUSIVE),
+            "invalid": verdicts.count(Verdict.INVALID),
+        }
 
     def _loaded(self, users: int, run_time_s: float, monitor: SloMonitor | None = None) -> Result:
         profile = LoadProfile(

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pytest_tfserving.calibration.content import Neighbour
+
     Floats = NDArray[np.float64]
 
 _CHILD = Path(__file__).with_name("pieces_child.py")
@@ -50,15 +52,6 @@ class Pieces:
     def waited(self) -> float:
         """Fraction of the pieces' wall time in which they did not run."""
         return max(1 - float(self.rows[:, 2].sum() / self.rows[:, 1].sum()), 0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbour:
-    """Another process, with its CPU usage as a fraction of a core."""
-
-    name: str
-    pid: int
-    cpu: float
 
 
 def measured_cores() -> list[int]:
@@ -132,10 +125,10 @@ def _used() -> dict[tuple[int, float], float]:
 
 def _neighbours(before: dict[tuple[int, float], float], length_s: float) -> list[Neighbour]:
     """Return the processes that used a core since ``before``, the busiest first."""
-    found = []
+    found: list[Neighbour] = []
     for (pid, created), used_s in _used().items():
         cpu = (used_s - before.get((pid, created), 0.0)) / length_s
         if cpu >= _LEAST_NEIGHBOUR:
             with suppress(psutil.Error):
-                found.append(Neighbour(psutil.Process(pid).name(), pid, round(cpu, 3)))
-    return sorted(found, key=lambda each: -each.cpu)
+                found.append({"name": psutil.Process(pid).name(), "pid": pid, "cpu": round(cpu, 3)})
+    return sorted(found, key=lambda each: -each["cpu"])

@@ -6,7 +6,6 @@ The server is started by its path, pinned by its parent, and prints the port tha
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import httptools
 
@@ -22,10 +21,11 @@ class StandInConnection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._parser = httptools.HttpRequestParser(self)
-        self._transport: Any = None
+        self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
+        assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
@@ -34,6 +34,7 @@ class StandInConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Send the response to a request."""
+        assert self._transport
         self._transport.write(ANSWER)
 
 

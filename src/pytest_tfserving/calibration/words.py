@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.calibration.wander import P95_NOISE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from pytest_tfserving.calibration.content import Calibration, Floor, Gate, Measurements, Neighbour
     from pytest_tfserving.calibration.wander import Wander
 
 _LIMITS = (0.05, 0.10, 0.20)
@@ -22,13 +23,13 @@ _LEAST_NEIGHBOUR = 0.05
 _MOST_NAMED = 3
 
 
-def answer(content: Mapping[str, Any], wall: Wander, cpu: Wander) -> list[str]:
+def answer(content: Measurements, wall: Wander, cpu: Wander) -> list[str]:
     """Return sentences: what the machine is fit for, advice, the largest disturbance, wrong verdicts."""
     sentences = (_fitness(wall), _cpu_advice(wall, cpu), _cause(content), _false_alarms(content["gate"]))
     return [sentence for sentence in sentences if sentence]
 
 
-def lines(content: Mapping[str, Any]) -> list[str]:
+def lines(content: Calibration) -> list[str]:
     """Return all lines for the terminal."""
     changes = [
         f"  {length:>4} s {_percent(found['p95']):>8} {_percent(found['rps']):>8} "
@@ -47,7 +48,7 @@ def lines(content: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def figures(content: Mapping[str, Any]) -> dict[str, str]:
+def figures(content: Measurements) -> dict[str, str]:
     """Return a line of figures for each part of the calibration, by the part's name."""
     core = content["cores"][-1]
     wall, steal = core["wall"], core["steal"]
@@ -64,7 +65,7 @@ def figures(content: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _floor(floor: Mapping[str, Any] | None) -> str:
+def _floor(floor: Floor | None) -> str:
     if not floor:
         return "not measured"
     return (
@@ -73,12 +74,15 @@ def _floor(floor: Mapping[str, Any] | None) -> str:
     )
 
 
-def _against_itself(gate: Mapping[str, Any] | None) -> str:
+def _against_itself(gate: Gate | None) -> str:
     if not gate:
         return "not measured"
     runs = "1 run" if len(gate["runs"]) == 1 else f"{len(gate['runs'])} runs"
-    verdicts = [f"{gate[name]} {name}" for name in ("inconclusive", "passed", "failed", "invalid")]
-    return f"{gate['server']} against itself, {runs} of {gate['run_time_s']:.3g} s: {', '.join(verdicts)}"
+    verdicts = (
+        f"{gate['inconclusive']} inconclusive, {gate['passed']} passed, {gate['failed']} failed, "
+        f"{gate['invalid']} invalid"
+    )
+    return f"{gate['server']} against itself, {runs} of {gate['run_time_s']:.3g} s: {verdicts}"
 
 
 def needed_s(wander: Wander, change: float, noise_factor: float = 1.0) -> float:
@@ -117,7 +121,7 @@ def _cpu_advice(wall: Wander, cpu: Wander) -> str:
     )
 
 
-def _cause(content: Mapping[str, Any]) -> str:
+def _cause(content: Measurements) -> str:
     """Return the largest disturbance of the machine, and what would help most, as sentences."""
     core = content["cores"][-1]
     wall, cpu = core["wall"]["scatter"], core["cpu"]["scatter"]
@@ -132,7 +136,7 @@ def _cause(content: Mapping[str, Any]) -> str:
     return _why_it_waits(waited, core["steal"], content["neighbours"])
 
 
-def _why_it_waits(waited: str, steal: float | None, neighbours: Sequence[Mapping[str, Any]]) -> str:
+def _why_it_waits(waited: str, steal: float | None, neighbours: Sequence[Neighbour]) -> str:
     if steal is not None and steal >= _LEAST_STEAL:
         return (
             f"The largest cause is the machine's host: {waited}, and the host takes {_percent(steal)} of it "
@@ -154,7 +158,7 @@ def _why_it_waits(waited: str, steal: float | None, neighbours: Sequence[Mapping
     )
 
 
-def _false_alarms(gate: Mapping[str, Any] | None) -> str:
+def _false_alarms(gate: Gate | None) -> str:
     if not gate:
         return ""
     decided, asked = gate["passed"] + gate["failed"], 2 * len(gate["runs"])

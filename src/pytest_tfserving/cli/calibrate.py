@@ -13,7 +13,9 @@ from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.plugin.options import parse_duration
 
 if TYPE_CHECKING:
-    from typing import Any, Self
+    from typing import Self
+
+    from pytest_tfserving.calibration.content import Calibration
 
 _USUAL_S, _QUICK_S, _LEAST_S, _MOST_S = 270.0, 70.0, 5.0, 300.0
 _SAY_EVERY_S = 10.0
@@ -71,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _measured(whole_s: float) -> dict[str, Any]:
+def _measured(whole_s: float) -> Calibration:
     from pytest_tfserving.calibration.calibrate import Calibrator, PartLengths
     from pytest_tfserving.system.machine_lock import MachineLock
 
@@ -83,7 +85,7 @@ def _measured(whole_s: float) -> dict[str, Any]:
         return Calibrator(PartLengths.of(whole_s), Path(folder), progress).measure()
 
 
-def _write_page(path: Path, content: dict[str, Any]) -> None:
+def _write_page(path: Path, content: Calibration) -> None:
     from pytest_tfserving.report.cost import E2, STUDY_HOURS, Pricing
     from pytest_tfserving.report.report_data import document_of
     from pytest_tfserving.report.writer import write_reports

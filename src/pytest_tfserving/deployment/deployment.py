@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.deployment.pulses import Pulses
     from pytest_tfserving.experiments.experiment import Experiment
     from pytest_tfserving.system.resource_usage import ResourceUsage
+    from pytest_tfserving.text.json_value import JsonObject, JsonValue
 
 _LOOK_S = 0.05
 
@@ -112,13 +113,13 @@ class Deployment:
     generator_cores: frozenset[int] = frozenset()
     load_place: GeneratorHost | None = None
     unfit: str = ""
-    environment: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, object] = field(default_factory=dict)
     failure: Callable[[], str] = _nothing_failed
     known_after_s: float = 0.5
     incidents: Callable[[], Sequence[str]] = _nothing_happened
     evidence: Callable[[], Diagnostics] = _no_evidence
     pulses: Callable[[Path], Pulses | None] = _no_pulses
-    right_answer: Callable[[], Any] = _unknown
+    right_answer: Callable[[], JsonValue] = _unknown
     usage: Callable[[], ResourceUsage | None] = _unknown
 
     @property
@@ -132,7 +133,7 @@ class Deployment:
         return self.addresses.get(self.experiment.protocol, ())
 
     @property
-    def configuration(self) -> dict[str, Any]:
+    def configuration(self) -> JsonObject:
         """Configuration of the experiment; empty if the target did not deploy it."""
         return self.experiment.configuration if self.label == self.experiment.name else {}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     import threading
@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_tfserving.deployment.deployment import Deployment, Endpoint
+    from pytest_tfserving.deployment.load_messages import FirstMessage, ProcessMessage
 
-# Called with each line that a process writes, then with None.
-OnEvent: TypeAlias = "Callable[[dict[str, Any] | None], None]"
+# Called with each message of a process after its first one, then with None.
+OnEvent: TypeAlias = "Callable[[ProcessMessage | None], None]"
 
 
 class LoadProcess(Protocol):
@@ -23,13 +24,13 @@ class LoadProcess(Protocol):
         records: the local file that gets the process's records.
         sink: the file that the process writes its records to. Empty: it writes them into its lines.
         ready: set once the process has written its first line, or has ended without one.
-        first: the first line; empty before.
+        first: the first message; None before.
     """
 
     records: Path
     sink: str
     ready: threading.Event
-    first: dict[str, Any]
+    first: FirstMessage | None
 
     def write(self, text: str) -> None:
         """Write one line to the process."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import ConfigurationError
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.experiments.load_profile import LoadProfile
     from pytest_tfserving.slo.language import SloSet
+    from pytest_tfserving.text.json_value import JsonObject
 
 PROTOCOLS = ("rest", "grpc")
 PAYLOADS = ("json", "jpeg", "raw")
@@ -161,7 +162,7 @@ class Home:
 
     folder: str = ""
     fixtures: tuple[tuple[str, str, str], ...] = ()
-    parameters: tuple[tuple[str, Any], ...] = ()
+    parameters: tuple[tuple[str, object], ...] = ()
     manifest_hooks: tuple[str, ...] = ()
     renewals: int = 0
 
@@ -223,7 +224,7 @@ class Experiment:
         return self.slo_by_target.get(self.target, common).of(f"{self.name} on target {self.target!r}")
 
     @property
-    def configuration(self) -> dict[str, Any]:
+    def configuration(self) -> JsonObject:
         """The experiment's shape, options, protocol, model and payload, as plain values for reports."""
         options = self.options
         return {
@@ -238,7 +239,7 @@ class Experiment:
         }
 
     @property
-    def served(self) -> dict[str, Any]:
+    def served(self) -> JsonObject:
         """The way the model is served, as plain values, without the server, the model and the request."""
         options = self.options
         return {

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from pytest_tfserving.errors import ConfigurationError, nearest
 from pytest_tfserving.experiments.arrivals import DISTRIBUTIONS
@@ -19,6 +19,28 @@ _MAY_BE_ZERO = {"users", "rate", "think_time_s", "pace_s", "seed", "grpc_channel
 _WHOLE = {"users", "seed", "max_in_flight", "grpc_channels"}
 _TOO_LARGE = 1e18
 _NO_NUMBERS = {"name", "shape", "arrivals", "early_stop"}
+
+
+class ProfileFields(TypedDict, total=False):
+    """Fields of a `LoadProfile` by name, as a result has them; results of older versions can lack some."""
+
+    name: str
+    run_time_s: float
+    users: int
+    spawn_rate: float
+    rate: float
+    arrivals: str
+    seed: int
+    max_in_flight: int
+    grpc_channels: int
+    shape: str
+    think_time_s: float
+    pace_s: float
+    request_timeout_s: float
+    max_failure_ratio: float
+    max_lag_ms: float
+    max_cpu_wait: float
+    early_stop: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +195,11 @@ class LoadProfile:
         """Seconds until every user of a closed loop runs."""
         return 0.0 if self.users <= self.spawn_rate or not self.is_constant else self.users / self.spawn_rate
 
-    def with_overrides(self, overrides: Mapping[str, Any]) -> LoadProfile:
+    def as_fields(self) -> ProfileFields:
+        """Return the fields by name."""
+        return cast("ProfileFields", asdict(self))
+
+    def with_overrides(self, overrides: Mapping[str, object]) -> LoadProfile:
         """Return the profile with some fields replaced; new users replace a rate, and a new rate users.
 
         Raises:
@@ -183,16 +209,17 @@ class LoadProfile:
         for name in overrides:
             if name not in valid:
                 raise ConfigurationError(f"a load profile has no {name!r}; {nearest(name, valid)}.")
-        return replace(self, **(_other_loop(self, overrides) | dict(overrides))) if overrides else self
+        changes: dict[str, Any] = {**_other_loop(self, overrides), **overrides}
+        return replace(self, **changes) if overrides else self
 
 
-def _other_loop(profile: LoadProfile, overrides: Mapping[str, Any]) -> dict[str, Any]:
+def _other_loop(profile: LoadProfile, overrides: Mapping[str, object]) -> dict[str, object]:
     """Return the fields of ``profile`` that are reset, because ``overrides`` contradict them."""
     if "rate" in overrides and "users" not in overrides:
-        given_way = {"users": 0, "think_time_s": 0.0, "pace_s": 0.0}
+        given_way: dict[str, object] = {"users": 0, "think_time_s": 0.0, "pace_s": 0.0}
     elif "users" in overrides and "rate" not in overrides:
         given_way = {"rate": 0.0}
-    elif "shape" in overrides and (highest := LoadShape.parse(overrides["shape"]).highest):
+    elif "shape" in overrides and (highest := LoadShape.parse(str(overrides["shape"])).highest):
         given_way = {"rate": highest} if profile.is_open else {"users": 0}
     else:
         return {}

@@ -6,7 +6,7 @@ import itertools
 import math
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from pytest_tfserving.errors import ConfigurationError, nearest, shown
 from pytest_tfserving.experiments import TARGET_NAMES
@@ -29,9 +29,17 @@ from pytest_tfserving.text.text_file import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from datetime import date
     from pathlib import Path
 
     import yaml
+
+    from pytest_tfserving.slo.language import Slo
+
+# A value of YAML without parts, and a value with its parts.
+Scalar: TypeAlias = "str | int | float | bool | bytes | date | None"
+Plain: TypeAlias = "dict[str, Plain] | list[Plain] | Scalar"
+Parsed = TypeVar("Parsed")
 
 FILE_NAME = "experiments.yaml"
 # A few hundred experiments need a tenth of this size; a file of this size takes a few seconds to read.
@@ -76,7 +84,7 @@ class ExperimentsFile:
 class Value:
     """A value of the file with its place, file and line."""
 
-    raw: Any
+    raw: dict[str, Value] | list[Value] | Scalar
     place: str
 
     def error(self, text: str) -> ConfigurationError:
@@ -137,7 +145,7 @@ class Value:
             raise self.error(f"{what} is a name or a path on this machine, not an address.")
         return text
 
-    def parsed(self, parse: Callable[[Any], Any]) -> Any:
+    def parsed(self, parse: Callable[[Plain], Parsed]) -> Parsed:
         """Return ``parse`` of the plain value.
 
         Raises:
@@ -148,7 +156,7 @@ class Value:
         except ConfigurationError as error:
             raise self.error(str(error)) from None
 
-    def plain(self) -> Any:
+    def plain(self) -> Plain:
         """Return the value without places."""
         if isinstance(self.raw, dict):
             return {name: value.plain() for name, value in self.raw.items()}
@@ -284,8 +292,7 @@ def _profile(value: Value | None, profiles: Mapping[str, LoadProfile]) -> LoadPr
     if value is None:
         return find_profile("study")
     name = value.text("profile")
-    found: LoadProfile = value.parsed(lambda _: find_profile(name, dict(profiles)))
-    return found
+    return value.parsed(lambda _: find_profile(name, dict(profiles)))
 
 
 def _slos(value: Value | None) -> dict[str, SloSet]:
@@ -298,7 +305,7 @@ def _slos(value: Value | None) -> dict[str, SloSet]:
     return {"*": SloSet(_slo_list(value))}
 
 
-def _slo_list(value: Value) -> tuple[Any, ...]:
+def _slo_list(value: Value) -> tuple[Slo, ...]:
     return tuple(
         itertools.chain.from_iterable(each.parsed(lambda text: parse_slos([text])) for each in value.items())
     )
@@ -318,7 +325,8 @@ def _profiles(top: dict[str, Value]) -> dict[str, LoadProfile]:
     return profiles
 
 
-def _named_profile(name: str, parts: dict[str, Any]) -> LoadProfile:
+def _named_profile(name: str, parts: object) -> LoadProfile:
+    assert isinstance(parts, dict)
     return LoadProfile(name, **parts)
 
 
@@ -352,7 +360,7 @@ def _load_pods(value: Value | None) -> LoadPods:
     return LoadPods(_requirements(parts), **sizes)
 
 
-def _size(name: str, raw: Any) -> str:
+def _size(name: str, raw: object) -> str:
     from pytest_tfserving.experiments.quantity import quantity
 
     if isinstance(raw, bool) or not 0 < quantity(raw) < math.inf:
@@ -379,8 +387,7 @@ def _batching(value: Value | None) -> BatchingParameters:
         name: part.integer(name, least=0)
         for name, part in value.mapping("batching_parameters", names).items()
     }
-    found: BatchingParameters = value.parsed(lambda _: BatchingParameters(**parts))
-    return found
+    return value.parsed(lambda _: BatchingParameters(**parts))
 
 
 def _read(path: Path) -> Value:
@@ -447,9 +454,9 @@ class _Values:
             mapping[name] = self.of(value, depth)
         return mapping
 
-    def _scalar(self, node: yaml.Node, place: str) -> Any:
+    def _scalar(self, node: yaml.Node, place: str) -> Scalar:
         try:
-            value = self._construct(node)
+            value: Scalar = self._construct(node)
         except Exception:  # noqa: BLE001 - PyYAML raises any error for a tag that does not fit its text
             raise ConfigurationError(f"{place}: {shown(node.value)} is not a value of {node.tag}.") from None
         if isinstance(value, int) and value.bit_length() > _MOST_BITS:

@@ -156,7 +156,11 @@ def _cleared(result: Result, metric: Metric) -> float:
         above = [each for each in KEPT_PERCENTILES if each >= percentile]
         names = [percentile_key(each) for each in {*below[-1:], *above[:1]}]
     values = {**result.latencies.named_percentiles(), "mean_ms": result.mean_ms}
-    found = [cleared[name] / values[name] for name in names if cleared.get(name) is not None and values[name]]
+    found = [
+        figure / values[name]
+        for name in names
+        if isinstance(figure := cleared.get(name), int | float) and values[name]
+    ]
     return min(found, default=1.0)
 
 

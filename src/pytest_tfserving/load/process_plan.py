@@ -5,14 +5,11 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Self
 
 from pytest_tfserving.deployment.deployment import Endpoint
 from pytest_tfserving.experiments.load_profile import LoadProfile
 from pytest_tfserving.protocols.answer import ExpectedAnswer
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +36,13 @@ class ProcessPlan:
     index: int
     processes: int
     profile: LoadProfile
-    endpoints: Sequence[Endpoint]
+    endpoints: tuple[Endpoint, ...]
     path: str
     body: bytes
     expected: ExpectedAnswer
     stall_s: float
     records: str = ""
-    cores: Sequence[int] = ()
+    cores: tuple[int, ...] = ()
     clock: str = ""
     master: tuple[str, int] | None = None
 
@@ -61,9 +58,10 @@ class ProcessPlan:
             **{
                 **values,
                 "profile": LoadProfile(**values["profile"]),
-                "endpoints": [Endpoint(**each) for each in values["endpoints"]],
+                "endpoints": tuple(Endpoint(**each) for each in values["endpoints"]),
                 "body": base64.b64decode(values["body"]),
                 "expected": ExpectedAnswer(**values["expected"]),
+                "cores": tuple(values["cores"]),
                 "master": tuple(values["master"]) if values["master"] else None,
             }
         )

@@ -14,13 +14,18 @@ of requests, and the records outlive the process.
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pytest_tfserving.text.foreign_text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
 
 FIELDS = 4
 RECORD_BYTES = 8 * FIELDS
@@ -37,7 +42,7 @@ OTHER_CAUSE = "other errors"
 class Sink(Protocol):
     """Destination of records."""
 
-    def write(self, data: Any, /) -> object:
+    def write(self, data: array[float], /) -> object:
         """Write whole records, as bytes."""
 
     def close(self) -> object:
@@ -104,7 +109,7 @@ class Recorder:
         self._sink.close()
 
 
-def read_records(path: Path) -> Any:
+def read_records(path: Path) -> Floats:
     """Return all whole records of a file as a memory-mapped float64 array of shape ``(n, 4)``."""
     import numpy as np
 
@@ -125,19 +130,19 @@ class RecordStream:
         self._paths = paths
         self._read = [0] * len(paths)
 
-    def new(self) -> Any:
+    def new(self) -> Floats:
         """Return the whole records since the last call, a float64 array of shape ``(n, 4)``."""
         import numpy as np
 
         return np.concatenate([self._new_of(index) for index in range(len(self._paths))])
 
-    def _new_of(self, index: int) -> Any:
+    def _new_of(self, index: int) -> Floats:
         records = read_records(self._paths[index])[self._read[index] :]
         self._read[index] += len(records)
         return of_process(records, index)
 
 
-def record_blocks(paths: Sequence[Path]) -> Iterator[Any]:
+def record_blocks(paths: Sequence[Path]) -> Iterator[Floats]:
     """Yield all whole records of a run in blocks of shape ``(n, 4)``."""
     for index, path in enumerate(paths):
         count = path.stat().st_size // RECORD_BYTES if path.exists() else 0
@@ -145,14 +150,14 @@ def record_blocks(paths: Sequence[Path]) -> Iterator[Any]:
             yield of_process(_read(path, first, min(_BLOCK, count - first)), index)
 
 
-def _read(path: Path, first: int, count: int) -> Any:
+def _read(path: Path, first: int, count: int) -> Floats:
     import numpy as np
 
     values = np.fromfile(path, "<f8", count * FIELDS, offset=first * RECORD_BYTES)
     return values.reshape(-1, FIELDS)
 
 
-def of_process(records: Any, index: int) -> Any:
+def of_process(records: Floats, index: int) -> Floats:
     """Return the records of process ``index``, with outcome numbers that no other process uses."""
     import numpy as np
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
 from pytest_tfserving.load.bounds import doubt, trouble
 from pytest_tfserving.server_side.observed import findings
@@ -17,14 +17,47 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from pytest_tfserving.experiments.load_profile import ProfileFields
     from pytest_tfserving.load.baseline import Baseline
     from pytest_tfserving.load.run_record import RunRecord
     from pytest_tfserving.server_side.observed import ServerSide
     from pytest_tfserving.slo.metrics import Metric
     from pytest_tfserving.statistics.histogram import Histogram
     from pytest_tfserving.statistics.latencies import Latencies
+    from pytest_tfserving.text.json_value import JsonValue
 
     OnCheck = Callable[["Result", list[Judgement], tuple[str, ...]], None]
+
+# A figure of a part of a run: a percentile, or the intervals or the effective sizes of all percentiles.
+Figure: TypeAlias = "float | Mapping[str, float] | Mapping[str, Sequence[float]] | None"
+
+
+class Percentiles(TypedDict, total=False):
+    """The percentiles that are kept; none without a success."""
+
+    p50_ms: float
+    p75_ms: float
+    p90_ms: float
+    p95_ms: float
+    p99_ms: float
+    p99_9_ms: float
+
+
+class StageFigures(Percentiles):
+    """Figures of a part of a run with its own level of load.
+
+    The part begins at ``start_s``, and had its level from ``loaded_from_s``; figures count from then on.
+    """
+
+    start_s: float
+    loaded_from_s: float
+    end_s: float
+    level: float
+    requests: int
+    errors: int
+    rps: float
+    intervals: Mapping[str, Sequence[float]]
+    n_eff: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +194,7 @@ class Result:
 
     experiment: str
     target: str
-    profile: Mapping[str, Any]
+    profile: ProfileFields
     started_at: str
     window: Window
     latencies: Latencies
@@ -181,22 +214,22 @@ class Result:
     server: ServerSide | None = None
     cpu: CpuUse = CpuUse(unknown="the server's CPU was not read")
     arrivals: ScheduleAdherence | None = None
-    alternatives: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    stages: Sequence[Mapping[str, Any]] = ()
+    alternatives: Mapping[str, Mapping[str, Figure]] = field(default_factory=dict)
+    stages: Sequence[StageFigures] = ()
     intervals: Mapping[str, Sequence[float]] = field(default_factory=dict)
     n_eff: Mapping[str, float] = field(default_factory=dict)
     decided: Mapping[str, Decision] = field(default_factory=dict)
     undecided: Mapping[str, Undecided] = field(default_factory=dict)
     noise_memory_s: float | None = None
-    configuration: Mapping[str, Any] = field(default_factory=dict)
+    configuration: Mapping[str, JsonValue] = field(default_factory=dict)
     origin: Mapping[str, str] = field(default_factory=dict)
-    identity: Mapping[str, Any] = field(default_factory=dict)
+    identity: Mapping[str, object] = field(default_factory=dict)
     slice_s: int = 1
     slices: Sequence[Histogram] = ()
     series: Sequence[Mapping[str, float]] = ()
     run_record: RunRecord | None = None
     warnings: Sequence[str] = ()
-    environment: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, object] = field(default_factory=dict)
     tracebacks: Sequence[str] = field(default=(), compare=False)
     slos: tuple[Slo, ...] = field(default=(), compare=False)
     on_check: OnCheck | None = field(default=None, compare=False)
@@ -297,8 +330,9 @@ class Result:
         """Sentences on causes that may have slowed the server down, the surest causes first."""
         if not self.server:
             return []
-        vcpus = self.configuration.get("vcpus", 0) * self.configuration.get("nodes", 0) or None
-        return list(findings(self.server, length_s=self.window.length_s, vcpus=vcpus, errors=self.errors))
+        vcpus, nodes = self.configuration.get("vcpus"), self.configuration.get("nodes")
+        every = vcpus * nodes if isinstance(vcpus, int) and isinstance(nodes, int) else None
+        return list(findings(self.server, length_s=self.window.length_s, vcpus=every, errors=self.errors))
 
     def percentile_ms(self, percentile: float) -> float:
         """Return the nearest-rank percentile in ms: that many per cent of latencies do not exceed it."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
+
+    from pytest_tfserving.deployment.load_messages import Part
 
 # A run of more seconds than this is recorded in longer steps.
 MOST_STEPS = 1800
@@ -79,7 +81,7 @@ class RunRecorder:
         self._steps: list[_Step] = []
         self._before: dict[int, tuple[int, int]] = {}
 
-    def add(self, part: Mapping[str, Any], asked: float) -> None:
+    def add(self, part: Part, asked: float) -> None:
         """Add a process's report of its load until now, and the level requested of all processes."""
         process, at_s = part["process"], part["at_s"]
         step = self._step(at_s)

@@ -13,18 +13,20 @@ import statistics
 import time
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import LoadError, TFServingError
 from pytest_tfserving.protocols import SERVING_PROTOCOLS
 from pytest_tfserving.protocols.client import client_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pytest_tfserving.deployment.deployment import Deployment
     from pytest_tfserving.protocols.payload import Payload
     from pytest_tfserving.protocols.serving_protocol import ModelClient
+    from pytest_tfserving.text.json_value import JsonValue
 
 # Without a cache, one in 12,870 such series has all eight times of one kind below all of the other kind.
 _PAIRS = 8
@@ -89,26 +91,32 @@ def _took_s(asked: ModelClient, payload: Payload, deployment: Deployment) -> flo
 
 def _others(payload: Payload) -> Iterator[Payload]:
     """Yield payloads that differ from ``payload`` in one number, each a request that is new to the server."""
-    document: Any = None
+    document: JsonValue = None
     with suppress(ValueError, RecursionError):
         document = json.loads(payload.body)
     values = document.get("instances", document.get("inputs")) if isinstance(document, dict) else None
     if (found := _first_fraction(values)) is None:
         return
-    holder, place = found
-    number = holder[place]
+    number, put = found
     for _ in range(_PAIRS):
         share = random.uniform(_LARGEST_CHANGE / 2, _LARGEST_CHANGE)  # noqa: S311 - no secret
-        holder[place] = number + share * max(abs(number), 1.0)
+        put(number + share * max(abs(number), 1.0))
         yield replace(payload, body=json.dumps(document).encode())
 
 
-def _first_fraction(value: Any) -> tuple[Any, Any] | None:
-    """Return the list or object that holds the first number with a fraction, and the number's place there."""
-    places = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for place, each in places:
+def _first_fraction(value: JsonValue) -> tuple[float, Callable[[float], None]] | None:
+    """Return the first number with a fraction, and a function that puts another number in its place."""
+    for each, put in _parts(value):
         if isinstance(each, float):
-            return value, place
+            return each, put
         if found := _first_fraction(each):
             return found
     return None
+
+
+def _parts(value: JsonValue) -> Iterator[tuple[JsonValue, Callable[[float], None]]]:
+    """Yield the values in a list or object, each with a function that puts a number in its place."""
+    if isinstance(value, dict):
+        yield from ((each, partial(value.__setitem__, name)) for name, each in value.items())
+    elif isinstance(value, list):
+        yield from ((each, partial(value.__setitem__, index)) for index, each in enumerate(value))

@@ -8,7 +8,7 @@ import platform
 import subprocess
 from contextlib import suppress
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 _PACKAGES = ("pytest-tfserving", "pytest", "locust", "gevent", "numpy", "tensorflow", "tensorflow-cpu")
 
 
-def environment(deployment: Deployment) -> dict[str, Any]:
+def environment(deployment: Deployment) -> dict[str, object]:
     """Return the deployment's own facts, the machine, the versions, the commit and the load average."""
     return {**deployment.environment, **_of_this_machine(), "load_average_1min": psutil.getloadavg()[0]}
 
 
 @cache
-def _of_this_machine() -> dict[str, Any]:
+def _of_this_machine() -> dict[str, object]:
     return {
         "machine": {
             "cpu": cpu_model(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -186,7 +186,7 @@ def nothing_measured(
     return Result(
         experiment=experiment.name,
         target=experiment.target,
-        profile=asdict(profile),
+        profile=profile.as_fields(),
         started_at=as_text(datetime.now(UTC)),
         window=Window(0.0, 0.0),
         latencies=Latencies.of(np.empty(0)),

@@ -7,17 +7,21 @@ the loads tried so far, so that an interrupted search can go on.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
 
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.report.formatting import curve_lines
-from pytest_tfserving.report.json import finite
+from pytest_tfserving.report.json import finite, number
+from pytest_tfserving.statistics.intervals import interval_of
 from pytest_tfserving.system.own_file import read_own, write_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from pytest_tfserving.report.schema import ProbeData
+    from pytest_tfserving.text.json_value import JsonObject
 
 # The load found is confirmed by a new run, and by a run at this fraction of it.
 _BELOW = 0.9
@@ -47,6 +51,31 @@ class Trial:
     rps_interval: tuple[float, float] | None = None
     p95_interval: tuple[float, float] | None = None
 
+    def as_dict(self) -> ProbeData:
+        """Return the fields as plain values."""
+        return {
+            "load": self.load,
+            "holds": self.holds,
+            "rps": self.rps,
+            "p95_ms": self.p95_ms,
+            "reason": self.reason,
+            "rps_interval": self.rps_interval,
+            "p95_interval": self.p95_interval,
+        }
+
+    @classmethod
+    def from_dict(cls, values: ProbeData) -> Trial:
+        """Return the trial with these fields; None stands for a number that is not known."""
+        return cls(
+            load=values["load"],
+            holds=values["holds"],
+            rps=number(values["rps"]),
+            p95_ms=number(values["p95_ms"]),
+            reason=values["reason"],
+            rps_interval=interval_of(values["rps_interval"]),
+            p95_interval=interval_of(values["p95_interval"]),
+        )
+
 
 @dataclass(frozen=True)
 class SearchResult:
@@ -66,7 +95,9 @@ class SearchResult:
 
     def table(self) -> str:
         """Return a text with a line for each load that was tried, and the outcome."""
-        return "".join(f"{line}\n" for line in curve_lines(asdict(self)["probes"], str(self)))
+        return "".join(
+            f"{line}\n" for line in curve_lines([probe.as_dict() for probe in self.probes], str(self))
+        )
 
     def __str__(self) -> str:
         if not self.knee:
@@ -171,7 +202,7 @@ class Search:
     def _rounded(self, load: float) -> float:
         return float(math.floor(load)) if self.whole else load
 
-    def _key(self) -> dict[str, Any]:
+    def _key(self) -> JsonObject:
         most = None if self.most == math.inf else self.most
         return {
             "of": self.name,
@@ -182,21 +213,14 @@ class Search:
         }
 
 
-def _read(path: Path, key: dict[str, Any]) -> list[Trial]:
+def _read(path: Path, key: JsonObject) -> list[Trial]:
     content = read_own(path, "state of a search")
     if content is None:
         return []
     if content.get("search") != key:
         raise ConfigurationError(f"{path} is the state of another search; remove it, or give another file.")
-    return [Trial(**{**probe, **_known_numbers(probe)}) for probe in content["probes"]]
+    return [Trial.from_dict(probe) for probe in cast("list[ProbeData]", content["probes"])]
 
 
-def _known_numbers(probe: dict[str, Any]) -> dict[str, Any]:
-    """Return the values that JSON cannot express: unknown numbers, and pairs."""
-    numbers = {name: math.nan for name in ("rps", "p95_ms") if probe[name] is None}
-    names = ("rps_interval", "p95_interval")
-    return numbers | {name: tuple(probe[name]) for name in names if probe.get(name)}
-
-
-def _write(path: Path, key: dict[str, Any], probes: list[Trial]) -> None:
-    write_own(path, finite({"search": key, "probes": [asdict(probe) for probe in probes]}))
+def _write(path: Path, key: JsonObject, probes: list[Trial]) -> None:
+    write_own(path, {"search": key, "probes": [finite(probe.as_dict()) for probe in probes]})

@@ -5,66 +5,30 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections import deque
-from dataclasses import dataclass
-from functools import cached_property
 from http import HTTPStatus
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-import httptools
+from pytest_tfserving.model_server.http_requests import (
+    MOST_BODY_BYTES,
+    HttpError,
+    KnownHeads,
+    RequestReader,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-MOST_BODY_BYTES = 100 * 1024 * 1024
+    from pytest_tfserving.model_server.http_requests import Request
+
 JSON = "application/json"
-_MOST_HEAD_BYTES = 64 * 1024
-# Smaller parts are joined: a body may come in as many parts as it has bytes.
-_SMALL_PART = 16 * 1024
 _READ_AHEAD = 8
-_HEAD_END = b"\r\n\r\n"
-# How many heads are remembered, and how long a remembered head may be, in bytes.
-_MOST_KNOWN_HEADS = 256
-_LONGEST_KNOWN_HEAD = 2048
 # How long an answer may wait to be written together with those of other connections.
 _LONGEST_WAIT_S = 0.001
+# How long a refused client may go on sending: it reads the answer only if its connection is not reset.
+_LINGER_S = 2.0
 # The beginning of most answers.
 _JSON_HEAD = f"HTTP/1.1 200 OK\r\nContent-Type: {JSON}\r\nContent-Length: ".encode()
-
-
-class _HeadTooLargeError(Exception):
-    """A request line and headers that are larger than the limit."""
-
-
-@dataclass(frozen=True)
-class Head:
-    """The head of a request; ``target`` is the path with its query, ``headers`` are as received."""
-
-    method: str
-    target: str
-    headers: Sequence[tuple[bytes, bytes]]
-    keep_alive: bool
-
-    def header(self, name: bytes) -> str:
-        """Return the last header of a lower-case name; empty if there is none."""
-        found = b""
-        for key, value in self.headers:
-            if len(key) == len(name) and key.lower() == name:
-                found = value
-        return found.decode("latin-1")
-
-    @cached_property
-    def encoding(self) -> str:
-        """The value of the Content-Encoding header."""
-        return self.header(b"content-encoding")
-
-
-class Request(NamedTuple):
-    """A request."""
-
-    head: Head
-    body: bytes
-    too_large: bool = False
 
 
 class Response(NamedTuple):
@@ -75,9 +39,9 @@ class Response(NamedTuple):
     content_type: str = JSON
     headers: Sequence[tuple[str, str]] = ()
 
-    def encoded(self, *, keep_alive: bool) -> bytes:
-        """Return the answer's bytes."""
-        if self.status == HTTPStatus.OK and keep_alive and not self.headers and self.content_type == JSON:
+    def encoded(self, connection: str = "") -> bytes:
+        """Return the answer's bytes; ``connection`` is the value of that header, empty for no such header."""
+        if self.status == HTTPStatus.OK and not connection and not self.headers and self.content_type == JSON:
             return b"%b%d\r\n\r\n%b" % (_JSON_HEAD, len(self.body), self.body)
         try:
             phrase = HTTPStatus(self.status).phrase
@@ -86,8 +50,8 @@ class Response(NamedTuple):
         lines = [f"HTTP/1.1 {self.status} {phrase}", f"Content-Type: {self.content_type}"]
         lines += [f"{name}: {value}" for name, value in self.headers]
         lines.append(f"Content-Length: {len(self.body)}")
-        if not keep_alive:
-            lines.append("Connection: close")
+        if connection:
+            lines.append(f"Connection: {connection}")
         return "\r\n".join(lines).encode() + b"\r\n\r\n" + self.body
 
 
@@ -125,28 +89,19 @@ class Connections:
     def __init__(self) -> None:
         self.open: set[HttpProtocol] = set()
         self.outbox = Outbox()
-        # Clients repeat the same head, so a known head is not parsed again.
-        self._heads: dict[bytes, tuple[Head, int]] = {}
-
-    def remember(self, content: bytes, head: Head, length: int) -> None:
-        """Keep a parsed head under its bytes, with the length of the body that the head announces."""
-        if len(content) > _LONGEST_KNOWN_HEAD:
-            return
-        if len(self._heads) >= _MOST_KNOWN_HEADS:
-            self._heads.clear()
-        self._heads[content] = head, length
-
-    def known(self, data: bytes) -> Request | None:
-        """Return the request in ``data`` if ``data`` is one whole request with a known head, else None."""
-        end = data.find(_HEAD_END) + len(_HEAD_END)
-        found = self._heads.get(data[:end])
-        if found is None or len(data) - end != found[1]:
-            return None
-        return Request(found[0], data[end:])
+        self.heads = KnownHeads()
 
     async def drain(self) -> None:
         """Answer the requests so far, then close."""
         await asyncio.gather(*(connection.drain() for connection in list(self.open)))
+
+    async def close_idle(self, after_s: float) -> None:
+        """Close, for ever, each connection that waits for its client and got nothing for ``after_s``."""
+        while True:
+            await asyncio.sleep(min(after_s / 4, 5.0))
+            before_s = asyncio.get_running_loop().time() - after_s
+            for connection in list(self.open):
+                connection.close_if_idle(before_s)
 
 
 class HttpProtocol(asyncio.Protocol):
@@ -158,20 +113,14 @@ class HttpProtocol(asyncio.Protocol):
         self._handle = handle
         self._connections = connections
         self._outbox = connections.outbox
-        self._parser = httptools.HttpRequestParser(self)
+        self._heads = connections.heads
+        self._reader = RequestReader(connections.heads)
+        self._loop = asyncio.get_running_loop()
+        self._active_s = self._loop.time()
         self._transport: asyncio.Transport | None = None
         self._waiting: deque[Request] = deque()
         self._task: asyncio.Task[None] | None = None
-        self._target: list[bytes] = []
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._head_size = 0
-        self._body: list[bytes | bytearray] = []
-        self._size = 0
         self._closing = False
-        # Whether a request is incomplete; the last whole request; the number of whole requests.
-        self._in_request = False
-        self._last: Request | None = None
-        self._parsed = 0
 
     # --- asyncio's calls ---
 
@@ -188,81 +137,28 @@ class HttpProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Answer the requests in ``data``."""
-        if self._in_request or self._closing:
-            self._parse(data)
-        elif (request := self._connections.known(data)) is not None:
+        self._active_s = self._loop.time()
+        if self._closing:
+            return
+        if self._reader.is_between and (request := self._heads.request(data)) is not None:
             self._take(request)
-        else:
-            before = self._parsed
-            self._parse(data)
-            if self._parsed == before + 1 and not self._in_request:
-                self._learn(data)
+            return
+        try:
+            for request in self._reader.read(data):
+                self._take(request)
+        except HttpError as error:
+            self._refuse(error)
+            return
+        if self._reader.is_asked() and self._transport:
+            self._outbox.flush()
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def eof_received(self) -> bool:
         """Answer the requests that came before the client closed its end of the connection."""
         self._closing = True
         return self._is_busy()
 
-    def _parse(self, data: bytes) -> None:
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserUpgrade, httptools.HttpParserError):
-            self._refuse(400)
-
-    def _learn(self, data: bytes) -> None:
-        """Remember the head of ``data``, one whole request."""
-        end = data.find(_HEAD_END) + len(_HEAD_END)
-        request, self._last = self._last, None
-        if self._closing or request is None or len(data) - end != len(request.body):
-            return
-        if request.head.keep_alive and not request.head.header(b"expect"):
-            self._connections.remember(data[:end], request.head, len(request.body))
-
-    # --- the parser's calls ---
-
-    def on_message_begin(self) -> None:
-        """Begin a request."""
-        self._target, self._headers, self._body = [], [], []
-        self._head_size = self._size = 0
-        self._in_request = True
-
-    def on_url(self, url: bytes) -> None:
-        """Keep a part of the target."""
-        self._target.append(url)
-        self._count_head(len(url))
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header; answer ``Expect: 100-continue``."""
-        self._count_head(len(name) + len(value))
-        self._headers.append((name, value))
-        if len(name) == len(b"expect") and name.lower() == b"expect":
-            self._go_on(value)
-
-    def on_body(self, body: bytes) -> None:
-        """Keep a part of the body, up to the limit."""
-        self._size += len(body)
-        if self._size > MOST_BODY_BYTES:
-            return
-        if not self._body or len(body) >= _SMALL_PART:
-            self._body.append(body)
-        elif isinstance(self._body[-1], bytearray):
-            self._body[-1] += body
-        else:
-            self._body.append(bytearray(body))
-
-    def on_message_complete(self) -> None:
-        """Answer the request once the requests before it are answered."""
-        head = Head(
-            self._parser.get_method().decode("latin-1"),
-            b"".join(self._target).decode("latin-1"),
-            self._headers,
-            self._parser.should_keep_alive(),
-        )
-        request = Request(head, self._whole_body(), self._size > MOST_BODY_BYTES)
-        self._body = []
-        self._in_request, self._last = False, request
-        self._parsed += 1
-        self._take(request)
+    # --- answering ---
 
     def _take(self, request: Request) -> None:
         if self._transport and not self._is_busy():
@@ -272,7 +168,7 @@ class HttpProtocol(asyncio.Protocol):
             if isinstance(answer, Response):
                 self._send(request, answer)
             else:
-                self._task = asyncio.get_running_loop().create_task(self._answer_all(request, answer))
+                self._task = self._loop.create_task(self._answer_all(request, answer))
             return
         self._waiting.append(request)
         if len(self._waiting) > _READ_AHEAD and self._transport:
@@ -281,26 +177,10 @@ class HttpProtocol(asyncio.Protocol):
     def _is_busy(self) -> bool:
         return self._task is not None and not self._task.done()
 
-    def _whole_body(self) -> bytes:
-        if len(self._body) == 1 and isinstance(self._body[0], bytes):
-            return self._body[0]
-        return b"".join(self._body)
-
-    def _count_head(self, size: int) -> None:
-        self._head_size += size
-        if self._head_size > _MOST_HEAD_BYTES:
-            raise _HeadTooLargeError
-
-    def _go_on(self, expected: bytes) -> None:
-        if expected.lower() == b"100-continue" and self._transport:
-            self._outbox.flush()
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    # --- answering ---
-
     async def _answer_all(self, request: Request, answer: Response | Awaitable[Response]) -> None:
         while True:
             response = answer if isinstance(answer, Response) else await answer
+            self._active_s = self._loop.time()
             if not self._send(request, response) or not self._waiting:
                 return
             request = self._waiting.popleft()
@@ -313,7 +193,7 @@ class HttpProtocol(asyncio.Protocol):
         if self._transport is None:
             return False
         keep_alive = request.head.keep_alive and (bool(self._waiting) or not self._closing)
-        content = response.encoded(keep_alive=keep_alive)
+        content = response.encoded(("keep-alive" if request.head.is_old else "") if keep_alive else "close")
         if request.head.method == "HEAD":  # its answer has a Content-Length and no body
             content = content[: len(content) - len(response.body)]
         self._outbox.put(self._transport, content)
@@ -333,11 +213,19 @@ class HttpProtocol(asyncio.Protocol):
             await self._task
         self._close()
 
-    def _refuse(self, status: int) -> None:
+    def close_if_idle(self, before_s: float) -> None:
+        """Close the connection if it waits for its client and got nothing since ``before_s``."""
+        if self._active_s < before_s and not self._is_busy():
+            self._close()
+
+    def _refuse(self, error: HttpError) -> None:
         self._closing = True
         if self._transport and not self._is_busy():
-            self._outbox.put(self._transport, Response(status).encoded(keep_alive=False))
-            self._close()
+            self._outbox.put(self._transport, Response(error.status, error.body).encoded("close"))
+            self._outbox.flush()
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+            self._loop.call_later(_LINGER_S, self._close)
 
 
 def inflated(body: bytes) -> bytes:

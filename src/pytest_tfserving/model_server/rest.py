@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
 from pytest_tfserving.model_server import example, json_tensor
-from pytest_tfserving.model_server.http import Request, Response, inflated
+from pytest_tfserving.model_server.http import Response, inflated
 from pytest_tfserving.model_server.log import log
 from pytest_tfserving.model_server.status import Code, ServingError, invalid
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from pytest_tfserving.model_server.core import ServerCore
+    from pytest_tfserving.model_server.http_requests import Request
     from pytest_tfserving.model_server.inference import Inference
     from pytest_tfserving.model_server.metrics import Counter, MetricHistogram, Metrics
 
@@ -122,8 +123,6 @@ class RestApi:
             return self._with_headers(_error(ServingError(Code.INTERNAL, "Internal error")))
 
     def _dispatch(self, request: Request, route: _Route | None, *, on_loop: bool) -> Response:
-        if request.too_large:
-            raise invalid("Request body is too large")
         if route is not None:
             return self._post(request, route, on_loop=on_loop)
         method, target = request.head.method, request.head.target

@@ -199,9 +199,8 @@ async def _start_rest(
     executor = ThreadPoolExecutor(options.threads)
     api = RestApi(parts.core, parts.inference, parts.metrics, executor, options)
     connections = Connections()
-    listener.listen(_BACKLOG)
     server = await asyncio.get_running_loop().create_server(
-        lambda: HttpProtocol(api.handle, connections), sock=listener
+        lambda: HttpProtocol(api.handle, connections), sock=listener, backlog=_BACKLOG
     )
     log("info", f"Exporting HTTP/REST API at:localhost:{flags['rest_api_port']} ...")
     return _Rest(server, executor, connections)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from pytest_tfserving.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    import keras
+    import tensorflow as tf
+
+Outputs: TypeAlias = "dict[str, tf.Tensor]"
 
 SIDE = 224
 _SEED = 20220728
@@ -35,20 +40,18 @@ def export(base_path: Path, version: int = 1, weights: str = "random") -> Path:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    import tensorflow as tf
-
     network = _network(weights)
     from keras.export import ExportArchive
 
     archive = ExportArchive()
     archive.track(network)
-    for name, (endpoint, spec) in _signatures(network, tf).items():
+    for name, (endpoint, spec) in _signatures(network).items():
         archive.add_endpoint(name, endpoint, input_signature=[spec])
     archive.write_out(str(base_path / str(version)), verbose=False)
     return base_path
 
 
-def _network(weights: str) -> Any:
+def _network(weights: str) -> keras.Model:
     import keras
 
     keras.utils.set_random_seed(_SEED)
@@ -63,21 +66,22 @@ def _network(weights: str) -> Any:
         raise ConfigurationError(f"the imagenet weights could not be downloaded: {error}") from None
 
 
-def _signatures(network: Any, tf: Any) -> dict[str, tuple[Callable[[Any], dict[str, Any]], Any]]:
+def _signatures(network: keras.Model) -> dict[str, tuple[Callable[[tf.Tensor], Outputs], tf.TensorSpec]]:
     """Return the function and the input's spec of each signature, by name."""
+    import tensorflow as tf
     from keras.applications.resnet50 import preprocess_input
 
-    def pixels(image_input: Any) -> dict[str, Any]:
+    def pixels(image_input: tf.Tensor) -> Outputs:
         return {"output_0": network(preprocess_input(image_input), training=False)}
 
-    def decode(content: Any) -> Any:
+    def decode(content: tf.Tensor) -> tf.Tensor:
         return tf.image.resize(tf.io.decode_jpeg(content, channels=3), [SIDE, SIDE])
 
-    def jpeg(image_bytes: Any) -> dict[str, Any]:
+    def jpeg(image_bytes: tf.Tensor) -> Outputs:
         spec = tf.TensorSpec([SIDE, SIDE, 3], tf.float32)
         return pixels(tf.map_fn(decode, image_bytes, fn_output_signature=spec))
 
-    def raw(image_bytes: Any) -> dict[str, Any]:
+    def raw(image_bytes: tf.Tensor) -> Outputs:
         flat = tf.io.decode_raw(image_bytes, tf.uint8, fixed_length=SIDE * SIDE * 3)
         return pixels(tf.cast(tf.reshape(flat, [-1, SIDE, SIDE, 3]), tf.float32))
 

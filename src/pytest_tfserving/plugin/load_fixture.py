@@ -6,7 +6,7 @@ import itertools
 import json
 import math
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,7 +135,7 @@ class Load:
                 "knee": found.knee,
                 "confirmed": found.confirmed,
                 "found": str(found),
-                "probes": [asdict(probe) for probe in found.curve],
+                "probes": [probe.as_dict() for probe in found.curve],
             }
         )
 
@@ -143,6 +143,7 @@ class Load:
         from pytest_tfserving.measurement.measure import measure
         from pytest_tfserving.measurement.search import Trial
         from pytest_tfserving.slo.language import Verdict
+        from pytest_tfserving.statistics.intervals import interval_of
 
         fields: dict[str, Any] = {over: int(load) if over == "users" else load}
         if over == "users":
@@ -168,8 +169,8 @@ class Load:
             rps=result.rps,
             p95_ms=result.p95_ms,
             reason=missed[0] if missed else "",
-            rps_interval=_pair(result.intervals.get("rps")),
-            p95_interval=_pair(result.intervals.get("p95_ms")),
+            rps_interval=interval_of(result.intervals.get("rps")),
+            p95_interval=interval_of(result.intervals.get("p95_ms")),
         )
 
     @property
@@ -359,7 +360,3 @@ class Load:
 
         doubtful: set[str] = set()
         return GivenResult.reporting(result.bound(slos, settle), read)
-
-
-def _pair(interval: Sequence[float] | None) -> tuple[float, float] | None:
-    return (interval[0], interval[1]) if interval else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,6 +11,7 @@ from pytest_tfserving.report.writer import append_step_summary, write_reports
 
 if TYPE_CHECKING:
     from pytest_tfserving.plugin.session import PerfSession
+    from pytest_tfserving.report.schema import Document
 
 
 class ReportFiles:
@@ -41,7 +42,7 @@ class ReportFiles:
             write_reports(document, html=settings.html, markdown=settings.markdown)
             append_step_summary(document, os.environ)
 
-    def _document(self, *, interrupted: bool) -> dict[str, Any]:
+    def _document(self, *, interrupted: bool) -> Document:
         from pytest_tfserving.report.report_data import document_of
 
         return document_of(

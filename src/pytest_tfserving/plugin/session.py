@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
@@ -20,12 +20,14 @@ from pytest_tfserving.statistics.noise_memory import NoiseMemory
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from pytest_tfserving.calibration.content import Calibration
     from pytest_tfserving.deployment.deployment import Deployment
     from pytest_tfserving.experiments.experiment import Experiment, Home
     from pytest_tfserving.experiments.load_profile import LoadProfile
     from pytest_tfserving.experiments.yaml_file import ExperimentsFile
     from pytest_tfserving.plugin.identity import ServedModel
     from pytest_tfserving.report.schedule import Schedule
+    from pytest_tfserving.report.schema import SearchData
     from pytest_tfserving.report.store import Entry, ResultStore
     from pytest_tfserving.report.terminal import Progress
     from pytest_tfserving.settings import Settings
@@ -120,7 +122,7 @@ class PerfSession:
         """Return the results so far, in the order of tables."""
         return self.log.entries() if self.has_folder else []
 
-    def searches(self) -> list[dict[str, Any]]:
+    def searches(self) -> list[SearchData]:
         """Return the searches for the largest load so far."""
         return self.log.searches() if self.has_folder else []
 
@@ -201,7 +203,7 @@ class PerfSession:
         return NoiseMemory(self.calibration["noise_memory_s"], f"calibrated {measured_at[:10]}")
 
     @cached_property
-    def calibration(self) -> dict[str, Any] | None:
+    def calibration(self) -> Calibration | None:
         """This machine's calibration by `pytest-tfserving calibrate`, if servers run here; else None."""
         from pytest_tfserving.calibration.file import calibration_path, read_calibration
 

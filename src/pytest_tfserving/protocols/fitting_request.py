@@ -37,6 +37,7 @@ _LONGEST_SEARCH_S = 20.0
 _CALL_TIMEOUT_MS = 10_000
 _LONGEST_ERROR = 160
 _STDERR = 2
+_LOG = "tensorflow.log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,21 +140,25 @@ def inspected(version_path: Path) -> InspectedModel:
     # A new interpreter, because a fork would copy the locks of this one's threads.
     context = multiprocessing.get_context("spawn")
     with (
-        tempfile.NamedTemporaryFile(prefix="pytest-tfserving-inspect-") as log,
-        ProcessPoolExecutor(1, context, _prepare_process, (log.name,)) as pool,
+        tempfile.TemporaryDirectory(prefix="pytest-tfserving-inspect-") as folder,
+        ProcessPoolExecutor(1, context, _prepare_process, (folder,)) as pool,
     ):
         try:
-            return pool.submit(_inspected, version_path).result()
+            return pool.submit(_inspected, version_path.absolute()).result()
         except BrokenProcessPool:
             problem = "TensorFlow ended its process while it loaded or called the model"
-            cause = last_line(Path(log.name))
+            cause = last_line(Path(folder, _LOG))
             raise ConfigurationError(f"{version_path}: {problem}{cause and f': {cause}'}.") from None
 
 
-def _prepare_process(log: str) -> None:
-    """Let Ctrl-C end this process without a traceback, and write TensorFlow's own log to a file."""
+def _prepare_process(folder: str) -> None:
+    """Let Ctrl-C end this process without a traceback, and put whatever it writes into a folder.
+
+    TensorFlow writes a log. A model may take a made-up text for a path, and write to it.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    file = os.open(log, os.O_WRONLY | os.O_APPEND)
+    os.chdir(folder)
+    file = os.open(_LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.dup2(file, _STDERR)
     os.close(file)
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_tfserving.experiments.load_shape import CONSTANT
 from pytest_tfserving.report.formatting import figure, load_reached, percent
 from pytest_tfserving.report.json import noise_from_dict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
+
+    from pytest_tfserving.report.schema import ProfileData, ResultData
 
 
 class Row(NamedTuple):
@@ -20,7 +22,7 @@ class Row(NamedTuple):
     kind: str = ""
 
 
-def head(result: Mapping[str, Any]) -> list[Row]:
+def head(result: ResultData) -> list[Row]:
     """Return the lines of a result's head."""
     record = result.get("run_record")
     return [
@@ -31,7 +33,7 @@ def head(result: Mapping[str, Any]) -> list[Row]:
     ]
 
 
-def load_asked(profile: Mapping[str, Any]) -> str:
+def load_asked(profile: ProfileData) -> str:
     """Return a load profile in words: ``150 users, 1 started a second; for 300 s``."""
     shape = profile.get("shape", CONSTANT)
     parts = list(_open_loop(profile) if profile.get("rate") else _closed_loop(profile))
@@ -40,12 +42,13 @@ def load_asked(profile: Mapping[str, Any]) -> str:
     return f"{', '.join(parts)}; {length}{' at most' if profile.get('early_stop') else ''}"
 
 
-def _open_loop(profile: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{figure(profile['rate'])} requests a second, due whether or not others were answered"
-    yield f"{profile['arrivals']} arrivals"
+def _open_loop(profile: ProfileData) -> Iterator[str]:
+    yield f"{figure(profile.get('rate'))} requests a second, due whether or not others were answered"
+    if arrivals := profile.get("arrivals"):
+        yield f"{arrivals} arrivals"
 
 
-def _closed_loop(profile: Mapping[str, Any]) -> Iterator[str]:
+def _closed_loop(profile: ProfileData) -> Iterator[str]:
     yield f"{profile['users']} users"
     if profile.get("shape", CONSTANT) == CONSTANT:
         yield f"{profile['spawn_rate']:g} started a second"
@@ -55,7 +58,7 @@ def _closed_loop(profile: Mapping[str, Any]) -> Iterator[str]:
         yield f"a request each {profile['pace_s']:g} s"
 
 
-def _noise(result: Mapping[str, Any]) -> Iterator[str]:
+def _noise(result: ResultData) -> Iterator[str]:
     """Yield texts about noise: the assumed noise memory, the wait for cores, the SLOs that it kept open."""
     if result["noise_memory_s"] is not None:
         yield f"taken to be forgotten within {figure(result['noise_memory_s'])} s"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import ConfigurationError, nearest, shown
 from pytest_tfserving.experiments.experiment import Shape
@@ -102,14 +102,14 @@ def read_prices(path: Path) -> Prices:
 _KEYS = [part.name for part in fields(Prices)]
 
 
-def _price(path: Path, values: Mapping[Any, Any], name: Any) -> float:
+def _price(path: Path, values: Mapping[object, object], name: object) -> float:
     value = values.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _TOO_MUCH:
         raise ConfigurationError(f"{path}: {name} must be a price in USD an hour, not {shown(value)}.")
     return float(value)
 
 
-def _text(path: Path, values: Mapping[str, Any], name: str) -> str:
+def _text(path: Path, values: Mapping[object, object], name: str) -> str:
     value = values.get(name)
     text = one_line(str(value)) if isinstance(value, str | int | float | date) else ""
     if not text:
@@ -119,7 +119,7 @@ def _text(path: Path, values: Mapping[str, Any], name: str) -> str:
     return text
 
 
-def _shape(path: Path, name: Any) -> str:
+def _shape(path: Path, name: object) -> str:
     try:
         return Shape.parse(str(name)).name
     except ConfigurationError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.slo.language import full_reason
 from pytest_tfserving.slo.metrics import METRICS
@@ -12,6 +12,17 @@ from pytest_tfserving.slo.metrics import METRICS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from pytest_tfserving.report.schema import (
+        Intervals,
+        JudgedData,
+        JudgementData,
+        Metrics,
+        PricedParts,
+        ProbeData,
+        RunRecordData,
+        SampleSizes,
+        StageData,
+    )
     from pytest_tfserving.slo.metrics import Metric
 
 
@@ -57,7 +68,7 @@ def with_brackets(interval: Sequence[float]) -> str:
     return f"[{figure(interval[0])}, {figure(interval[1])}]"
 
 
-def curve_lines(probes: Sequence[Mapping[str, Any]], found: str) -> list[str]:
+def curve_lines(probes: Sequence[ProbeData], found: str) -> list[str]:
     """Return the curve of a search as lines of text, the smallest load first, then the result."""
     rows = [("load", "rps", "p95 ms", "holds")]
     for probe in sorted(probes, key=lambda each: each["load"]):
@@ -86,9 +97,9 @@ def written_with_interval(metric: Metric, value: float | None, interval: Sequenc
 
 def measured_text(
     metric: Metric,
-    metrics: Mapping[str, float | None],
-    intervals: Mapping[str, Sequence[float]],
-    n_eff: Mapping[str, float],
+    metrics: Metrics,
+    intervals: Intervals,
+    n_eff: SampleSizes,
 ) -> str:
     """Format a metric: ``p95 210 [201, 224] n_eff 310``, without unknown parts; empty without a figure."""
     name = metric.key
@@ -100,9 +111,9 @@ def measured_text(
 
 
 def all_measured(
-    metrics: Mapping[str, float | None],
-    intervals: Mapping[str, Sequence[float]],
-    n_eff: Mapping[str, float],
+    metrics: Metrics,
+    intervals: Intervals,
+    n_eff: SampleSizes,
 ) -> list[str]:
     """Return the text of every figure that has an interval."""
     known = [each for each in METRICS.values() if each.key in intervals]
@@ -110,7 +121,7 @@ def all_measured(
 
 
 def measured_cells(
-    metrics: Mapping[str, Any], intervals: Mapping[str, Sequence[float]], n_eff: Mapping[str, float]
+    metrics: Metrics, intervals: Intervals, n_eff: SampleSizes
 ) -> Iterator[tuple[str, tuple[str, str, str]]]:
     """Yield, for every known figure, its name, and its value, interval and effective sample size."""
     for metric in METRICS.values():
@@ -122,11 +133,16 @@ def measured_cells(
         yield f"{metric.label}{unit}", (written(metric, value), ends, figure(n_eff.get(metric.key)))
 
 
-def stage_text(stage: Mapping[str, Any]) -> tuple[str, str]:
+def numbers(values: Mapping[str, object]) -> dict[str, float]:
+    """Return the numbers among the values of a part of a document."""
+    return {name: value for name, value in values.items() if isinstance(value, int | float)}
+
+
+def stage_text(stage: StageData) -> tuple[str, str]:
     """Return a stage's time and load, and its figures."""
     title = f"{figure(stage['start_s'])} s to {figure(stage['end_s'])} s, load {figure(stage['level'])}"
     failed = stage["errors"] / stage["requests"] if stage["requests"] else None
-    metrics = {**stage, METRICS["errors"].key: failed}
+    metrics = {**numbers(stage), METRICS["errors"].key: failed}
     texts = [measured_text(METRICS[name], metrics, stage["intervals"], {}) for name in _STAGE_FIGURES]
     return title, ", ".join(filter(None, texts))
 
@@ -135,7 +151,7 @@ _MOST_LEVELS = 8
 _STAGE_FIGURES = ("rps", "p50", "p95", "p99", "errors")
 
 
-def load_reached(record: Mapping[str, Any]) -> str:
+def load_reached(record: RunRecordData) -> str:
     """Return the load that a run reached, in words."""
     processes = record["processes"]
     fewest, most = min(processes, default=0), max(processes, default=0)
@@ -155,7 +171,7 @@ def _levels(values: Sequence[float]) -> str:
     return ", ".join(map(figure, levels)) or "no"
 
 
-def reasons(result: Mapping[str, Any]) -> list[str]:
+def reasons(result: JudgedData) -> list[str]:
     """Return the causes of a verdict, the warnings of its run, and the verdicts before a rerun."""
     before = [
         f"measured again for a test that was rerun; before: {each}" for each in result.get("earlier", ())
@@ -163,7 +179,7 @@ def reasons(result: Mapping[str, Any]) -> list[str]:
     return [*_causes(result), *result.get("warnings", ()), *before]
 
 
-def _causes(result: Mapping[str, Any]) -> list[str]:
+def _causes(result: JudgedData) -> list[str]:
     cause = result["aborted"] or result["invalid"] or result["incomplete"] or result["not_judged"]
     if cause:
         return [cause]
@@ -174,7 +190,7 @@ def _causes(result: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
-def slo_reason(slo: Mapping[str, Any]) -> str:
+def slo_reason(slo: JudgementData) -> str:
     """Return the reason of the verdict on an SLO."""
     return full_reason(slo["reason"], strict=slo["strict"])
 
@@ -182,10 +198,11 @@ def slo_reason(slo: Mapping[str, Any]) -> str:
 _ROLES = {"cheapest": "as cheap", "fastest": "as fast"}
 
 
-def roles(document: Mapping[str, Any], name: str) -> str:
+def roles(document: PricedParts, name: str) -> str:
     """Return the roles of a configuration: cheapest, fastest, as cheap, as fast, or else unbeaten."""
     choice = document["recommendation"]
-    chosen = {role: choice[role] for role in _ROLES if choice[role]}
+    best_of = {"cheapest": choice["cheapest"], "fastest": choice["fastest"]}
+    chosen = {role: best for role, best in best_of.items() if best}
     found = [role for role, best in chosen.items() if best["name"] == name]
     found += [_ROLES[role] for role, best in chosen.items() if name in best["ties"]]
     unbeaten = name in (*choice["front_rps"], *choice["front_p95"])

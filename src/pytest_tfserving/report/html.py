@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import jinja2
 from markupsafe import Markup
@@ -18,6 +18,7 @@ from pytest_tfserving.report.formatting import (
     curve_lines,
     figure,
     measured_cells,
+    numbers,
     percent,
     percent_with_interval,
     reasons,
@@ -34,6 +35,17 @@ from pytest_tfserving.slo.language import Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from pytest_tfserving.report.schema import (
+        Document,
+        GeneratorData,
+        Intervals,
+        Metrics,
+        ResultData,
+        SampleSizes,
+        ServerData,
+        SloData,
+        StageData,
+    )
     from pytest_tfserving.slo.metrics import Metric
 
 _ASSETS = Path(__file__).with_name("assets")
@@ -52,9 +64,9 @@ class Cell:
     interval: str = ""
 
 
-def html_text(document: Mapping[str, Any]) -> str:
+def html_text(document: Document) -> str:
     """Return the HTML page of a document."""
-    document = finite(document)
+    document = cast("Document", finite(document))
     results = document["results"]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_ASSETS), autoescape=True, undefined=jinja2.StrictUndefined
@@ -99,7 +111,7 @@ def html_text(document: Mapping[str, Any]) -> str:
     )
 
 
-def _why(results: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
+def _why(results: Sequence[ResultData]) -> list[tuple[str, str, str]]:
     """Return why results are FAIL or INVALID: the verdict, the label and the reason, a row each."""
     return [
         (result["verdict"], result["label"], reason.removeprefix(f"{result['verdict']}: "))
@@ -109,7 +121,7 @@ def _why(results: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
     ]
 
 
-def _without_recordings(document: Mapping[str, Any]) -> dict[str, Any]:
+def _without_recordings(document: Document) -> dict[str, object]:
     """Return the document without recordings, which are as large as all the rest."""
     results = [
         {name: value for name, value in result.items() if name != "recording"}
@@ -122,13 +134,13 @@ def _asset(name: str) -> Markup:
     return Markup((_ASSETS / name).read_text(encoding="utf-8"))  # noqa: S704 - our own files
 
 
-def _cells(result: Mapping[str, Any]) -> list[Cell]:
+def _cells(result: ResultData) -> list[Cell]:
     metrics, intervals = result["metrics"], result["intervals"]
     name = Cell(result["label"], result["label"])
     verdict = Cell(result["verdict"], result["verdict"], result["verdict"])
     if result["not_judged"] or not metrics["requests"]:
         return [name, verdict, *[Cell("-", None)] * (len(columns()) + 1)]
-    million = (result["cost"] or {}).get("million_usd")
+    million = result["cost"]["million_usd"] if result["cost"] else None
     return [
         name,
         verdict,
@@ -143,37 +155,42 @@ def _measured(metric: Metric, value: float | None, interval: Sequence[float] | N
     return Cell(written(metric, value), value, interval=f"[{ends}]" if value is not None and ends else "")
 
 
-def _slos(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _slos(result: ResultData) -> list[SloData]:
     """Return each SLO once, even if several tests have judged it."""
     return list({(slo["slo"], slo["verdict"], slo["strict"]): slo for slo in result["slos"]}.values())
 
 
 _ALTERNATIVES = {
-    "": "",
     "from_send": " from when it was sent",
     "corrected": " corrected",
     "without_lateness": " at least, without the load generator's lateness",
 }
 
 
-def _figures(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+def _figures(result: ResultData) -> list[tuple[str, str, str, str]]:
     """Return each figure: its name, its value, its interval and its effective sample size."""
     if result["not_judged"] or not result["metrics"]["requests"]:
         return []
-    sources = {"": {**result, **result["metrics"]}, **result["alternatives"]}
+    sources: list[tuple[str, Metrics, Intervals, SampleSizes]] = [
+        ("", result["metrics"], result["intervals"], result["n_eff"]),
+        *(
+            (_ALTERNATIVES[kind], numbers(part), part.get("intervals", {}), part.get("n_eff", {}))
+            for kind, part in result["alternatives"].items()
+        ),
+    ]
     return [
-        (f"{name}{_ALTERNATIVES[kind]}", *cells)
-        for kind, source in sources.items()
-        for name, cells in measured_cells(source, source.get("intervals", {}), source.get("n_eff", {}))
+        (f"{name}{ending}", *cells)
+        for ending, figures, intervals, n_eff in sources
+        for name, cells in measured_cells(figures, intervals, n_eff)
     ]
 
 
-def _stage(stage: Mapping[str, Any]) -> list[str]:
+def _stage(stage: StageData) -> list[str]:
     """Return the row of a stage: its time, its load, its figures."""
     share = stage["errors"] / stage["requests"] if stage["requests"] else None
-    intervals = stage["intervals"]
+    figures, intervals = numbers(stage), stage["intervals"]
     latencies = [
-        with_interval(stage.get(name), intervals.get(name)) for name in ("p50_ms", "p95_ms", "p99_ms")
+        with_interval(figures.get(name), intervals.get(name)) for name in ("p50_ms", "p95_ms", "p99_ms")
     ]
     return [
         f"{figure(stage['start_s'])} to {figure(stage['end_s'])}",
@@ -184,7 +201,7 @@ def _stage(stage: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _facts(result: ResultData) -> Iterator[tuple[str, str]]:
     """Yield the conditions of a result, as names and values."""
     window, generator = result["window"], result["generator"]
     yield "measured at", result["started_at"]
@@ -198,33 +215,33 @@ def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "noise memory", f"{figure(result['noise_memory_s'])} s"
     yield "load generator", f"{percent(generator['cpu'])} of a core, {lag}, {_waiting(generator)}"
     if arrivals := result["arrivals"]:
-        yield "arrivals", ", ".join(f"{name} {figure(value)}" for name, value in arrivals.items())
-    yield from _server_facts(result["server"] or {})
+        yield "arrivals", ", ".join(f"{name} {figure(value)}" for name, value in numbers(arrivals).items())
+    if result["server"]:
+        yield from _server_facts(result["server"])
     yield "reached", result["via"] or "-"
     if result["errors"]:
         yield "errors", ", ".join(f"{count} x {cause}" for cause, count in result["errors"].items())
     yield from _flat("", {**result["configuration"], **result["environment"]})
 
 
-def _waiting(generator: Mapping[str, Any]) -> str:
+def _waiting(generator: GeneratorData) -> str:
     """Return how long the load generator waited for a core, and which processes had the core."""
     taken_by = f" ({', '.join(generator['taken_by'])})" if generator["taken_by"] else ""
     return f"waiting for one {percent(generator['wait'])} of the time{taken_by}"
 
 
-def _server_facts(server: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _server_facts(server: ServerData) -> Iterator[tuple[str, str]]:
     """Yield the observations of the replicas, without unknown ones."""
-    figures = {name: value for name, value in server.items() if isinstance(value, int | float)}
-    if figures:
+    if figures := numbers(server):
         yield "server", ", ".join(f"{name} {figure(value)}" for name, value in figures.items())
-    if server.get("incidents"):
+    if server["incidents"]:
         yield "what happened to replicas", "; ".join(server["incidents"])
-    if server.get("tf_metrics"):
+    if server["tf_metrics"]:
         grown = server["tf_metrics"].items()
         yield "TF Serving's metrics", ", ".join(f"{name} {figure(value)}" for name, value in grown)
 
 
-def _flat(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _flat(prefix: str, values: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     for name, value in values.items():
         if isinstance(value, dict):
             yield from _flat(f"{prefix}{name} ", value)

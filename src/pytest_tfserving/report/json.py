@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pytest_tfserving.load.baseline import Baseline
 from pytest_tfserving.load.result import CpuUse, Generator, Result, ScheduleAdherence, Window
@@ -23,16 +23,32 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from pytest_tfserving.report.schema import (
+        BaselineData,
+        DecisionData,
+        GeneratorData,
+        JudgementData,
+        NoiseData,
+        RecordingData,
+        RunData,
+        RunRecordData,
+        ServerData,
+        UndecidedData,
+    )
     from pytest_tfserving.slo.language import Judgement
+    from pytest_tfserving.text.json_value import JsonValue
 
 
 # Fields of a result that its JSON omits.
 NOT_WRITTEN = frozenset({"latencies", "slice_s", "slices", "tracebacks", "slos", "on_check"})
+# Parts of a result that have another type in its JSON.
+_PLAIN = ("window", "generator", "baseline", "server", "cpu", "arrivals", "run_record")
+_CONVERTED = frozenset({*_PLAIN, "decided", "undecided", "warnings", "recording"})
 # The most latencies that a recording has one by one.
 MOST_RECORDED = 10_000
 
 
-def json_text(content: dict[str, Any]) -> str:
+def json_text(content: Mapping[str, object]) -> str:
     """Return ``content`` as JSON text, with null for unknown numbers."""
     return json.dumps(finite(content), indent=2, allow_nan=False) + "\n"
 
@@ -42,17 +58,17 @@ def metrics(result: Result) -> dict[str, float]:
     return {**{each.key: each.read(result) for each in METRICS.values()}, "requests": result.requests}
 
 
-def result_as_dict(result: Result) -> dict[str, Any]:
+def result_as_dict(result: Result) -> RunData:
     """Return a result as plain values, its latencies as a recording."""
     values = {name: getattr(result, name) for name in result.__dataclass_fields__ if name not in NOT_WRITTEN}
-    for name in ("window", "generator", "baseline", "server", "cpu", "arrivals", "run_record"):
+    for name in _PLAIN:
         values[name] = asdict(values[name]) if values[name] is not None else None
     for name in ("decided", "undecided"):
         values[name] = {text: asdict(each) for text, each in values[name].items()}
-    return {**values, "recording": _recording(result)}
+    return cast("RunData", {**values, "recording": _recording(result)})
 
 
-def _recording(result: Result) -> dict[str, Any]:
+def _recording(result: Result) -> RecordingData:
     """Return the recorded latencies, from which the figures can be computed again."""
     exact_ms = result.latencies.exact_ms
     return {
@@ -68,74 +84,125 @@ def _recording(result: Result) -> dict[str, Any]:
     }
 
 
-def recorded_latencies(recording: dict[str, Any], exact_ms: NDArray[np.float64] | None = None) -> Latencies:
+def recorded_latencies(recording: RecordingData, exact_ms: NDArray[np.float64] | None = None) -> Latencies:
     """Return the latencies of the window: ``exact_ms`` if they were kept elsewhere, else as recorded."""
     if exact_ms is None and recording["exact_ms"] is not None:
         exact_ms = unpacked_floats(recording["exact_ms"])
-    mean_ms, max_ms = (
-        math.nan if recording[name] is None else recording[name] for name in ("mean_ms", "max_ms")
-    )
+    mean_ms, max_ms = number(recording["mean_ms"]), number(recording["max_ms"])
     return Latencies(Histogram.decoded(recording["window"]), mean_ms, max_ms, exact_ms)
 
 
-def result_from_dict(values: dict[str, Any], exact_ms: NDArray[np.float64] | None = None) -> Result:
+def result_from_dict(values: RunData, exact_ms: NDArray[np.float64] | None = None) -> Result:
     """Return the result from the values that `result_as_dict` made; see `recorded_latencies`."""
-    baseline, server, generator = values["baseline"], values["server"], values["generator"]
-    recording = values["recording"]
+    baseline, server, run_record = values["baseline"], values["server"], values.get("run_record")
+    unchanged: dict[str, Any] = {name: value for name, value in values.items() if name not in _CONVERTED}
     return Result(
-        **{
-            **{name: value for name, value in values.items() if name != "recording"},
-            "latencies": recorded_latencies(recording, exact_ms),
-            "slice_s": recording["slice_s"],
-            "slices": [Histogram.decoded(each) for each in recording["slices"]],
-            "window": Window(**values["window"]),
-            "generator": Generator(**{**generator, "taken_by": tuple(generator["taken_by"])}),
-            "decided": {text: Decision(**_known(each)) for text, each in values["decided"].items()},
-            "undecided": {text: _undecided(each) for text, each in values["undecided"].items()},
-            "baseline": _baseline(baseline) if baseline else None,
-            "server": ServerSide(**{**server, "incidents": tuple(server["incidents"])}) if server else None,
-            "cpu": CpuUse(**values["cpu"]),
-            "arrivals": ScheduleAdherence(**values["arrivals"]) if values["arrivals"] else None,
-            "run_record": _run_record(values.get("run_record")),
-            "warnings": tuple(values.get("warnings", ())),
-        }
+        **unchanged,
+        latencies=recorded_latencies(values["recording"], exact_ms),
+        slice_s=values["recording"]["slice_s"],
+        slices=[Histogram.decoded(each) for each in values["recording"]["slices"]],
+        window=Window(**values["window"]),
+        generator=_generator(values["generator"]),
+        decided={text: _decision(each) for text, each in values["decided"].items()},
+        undecided={text: _undecided(each) for text, each in values["undecided"].items()},
+        baseline=_baseline(baseline) if baseline else None,
+        server=_server(server) if server else None,
+        cpu=CpuUse(**values["cpu"]),
+        arrivals=ScheduleAdherence(**values["arrivals"]) if values["arrivals"] else None,
+        run_record=_run_record(run_record) if run_record else None,
+        warnings=tuple(values.get("warnings", ())),
     )
 
 
-def _run_record(values: dict[str, Any] | None) -> RunRecord | None:
-    """Return the run record; None for results of older versions, which had none."""
-    if not values:
-        return None
-    known: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
-    }
-    return RunRecord(**known)
+def _generator(values: GeneratorData) -> Generator:
+    return Generator(
+        cpu=number(values["cpu"]),
+        lag_p95_ms=number(values["lag_p95_ms"]),
+        wait=number(values["wait"]),
+        steal=number(values["steal"]),
+        processes=values["processes"],
+        stood=number(values.get("stood", 0.0)),
+        taken_by=tuple(values["taken_by"]),
+    )
 
 
-def _baseline(values: dict[str, Any]) -> Baseline:
+def _server(values: ServerData) -> ServerSide:
+    return ServerSide(
+        cores=values["cores"],
+        rss_bytes=values["rss_bytes"],
+        throttled=values["throttled"],
+        throttled_s=values["throttled_s"],
+        context_switches_per_s=values["context_switches_per_s"],
+        major_faults=values["major_faults"],
+        restarts=values["restarts"],
+        incidents=tuple(values["incidents"]),
+        tf_metrics=values["tf_metrics"],
+    )
+
+
+def _run_record(values: RunRecordData) -> RunRecord:
+    return RunRecord(
+        unit=values["unit"],
+        step_s=values["step_s"],
+        asked=tuple(values["asked"]),
+        reached=tuple(values["reached"]),
+        sent=tuple(values["sent"]),
+        ended=tuple(values["ended"]),
+        processes=tuple(values["processes"]),
+        to_record=values["to_record"],
+        under_way=values["under_way"],
+        recorded=values["recorded"],
+    )
+
+
+def _baseline(values: BaselineData) -> Baseline:
     """Return the baseline; older versions measured it in slices of equal length, at unknown times."""
     rps = tuple(values["rps"])
-    at_s = tuple(math.nan if each is None else each for each in values.get("at_s", [None] * len(rps)))
+    at_s = tuple(map(number, values.get("at_s", [None] * len(rps))))
     return Baseline(at_s, rps, tuple(values["latency_ms"]), tuple(values.get("calls", rps)))
 
 
-def _undecided(values: dict[str, Any]) -> Undecided:
-    more_s = values["more_s"]
-    known = {**_known(values), "more_s": math.inf if more_s is None else more_s}
-    return Undecided(**{**known, "noise": noise_from_dict(values.get("noise"))})
+def _decision(values: DecisionData) -> Decision:
+    return Decision(
+        holds=values["holds"],
+        alpha=values["alpha"],
+        after_s=values["after_s"],
+        at_s=values["at_s"],
+        n_eff=values["n_eff"],
+        noise_memory_s=number(values.get("noise_memory_s")),
+    )
 
 
-def noise_from_dict(values: Mapping[str, Any] | None) -> Noise | None:
+def _undecided(values: UndecidedData) -> Undecided:
+    return Undecided(
+        alpha=values["alpha"],
+        more_s=math.inf if values["more_s"] is None else values["more_s"],
+        unsteady=values["unsteady"],
+        noise=noise_from_dict(values.get("noise")),
+        length_s=number(values.get("length_s")),
+        noise_memory_s=number(values.get("noise_memory_s")),
+    )
+
+
+def noise_from_dict(values: NoiseData | None) -> Noise | None:
     """Return the noise that was written as ``values``."""
-    return Noise(**{**_known(values), "kind": NoiseKind(values["kind"])}) if values else None
+    if values is None:
+        return None
+    return Noise(
+        kind=NoiseKind(values["kind"]),
+        sd=number(values["sd"]),
+        memory_s=number(values["memory_s"]),
+        in_flight=values["in_flight"],
+        resolution=number(values["resolution"]),
+    )
 
 
-def _known(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values without null ones, which stand for unknown numbers."""
-    return {name: value for name, value in values.items() if value is not None}
+def number(value: float | None) -> float:
+    """Return a number of a document, NaN for an unknown one."""
+    return math.nan if value is None else value
 
 
-def judgement_as_dict(judgement: Judgement) -> dict[str, Any]:
+def judgement_as_dict(judgement: Judgement) -> JudgementData:
     """Return an SLO's verdict as plain values; ``value`` and ``limit`` are in the unit of the SLO."""
     return {
         "slo": judgement.slo.text,
@@ -149,10 +216,20 @@ def judgement_as_dict(judgement: Judgement) -> dict[str, Any]:
     }
 
 
-def finite(value: Any) -> Any:
-    """Return the same JSON value with null for numbers that are not finite."""
-    if isinstance(value, dict):
-        return {name: finite(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def finite(value: object) -> JsonValue:
+    """Return a value as JSON has it, with null for numbers that are not finite.
+
+    Raises:
+        TypeError: for a value that JSON cannot express.
+    """
+    match value:
+        case dict():
+            return {name: finite(part) for name, part in value.items()}
+        case list() | tuple():
+            return [finite(part) for part in value]
+        case float():
+            return value if math.isfinite(value) else None
+        case str() | int() | None:
+            return value
+        case _:
+            raise TypeError(f"{value!r} is not a value of JSON")

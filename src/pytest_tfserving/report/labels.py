@@ -4,52 +4,87 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from pytest_tfserving.load.result import Result
+    from pytest_tfserving.report.schema import JudgedData, LabelledData, SearchData
 
     # Gives each result of a group a text; different texts tell the results apart.
-    Facet = Callable[[Sequence[Mapping[str, Any]]], Sequence[str]]
+    Facet = Callable[[Sequence["_Row"]], Sequence[str]]
 
 # A digest; its first eight digits suffice to tell it from others.
 _DIGEST = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{56}\b")
 
 
-def labelled(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+class _Row(NamedTuple):
+    """The parts of a result, or of a search, that can tell it apart from others of its name."""
+
+    experiment: str
+    target: str
+    origin: Mapping[str, str]
+    profile: Mapping[str, object] = MappingProxyType({})
+    identity: Mapping[str, object] = MappingProxyType({})
+    started_at: str = ""
+
+
+def labelled(results: Sequence[JudgedData]) -> list[LabelledData]:
     """Return the results, each with a ``label``: its name, plus the differences if others have the name."""
-    return _told_apart(results, (*_WHERE, _profile, _load, _identity, _number))
+    rows = [
+        _Row(
+            each["experiment"],
+            each["target"],
+            each.get("origin", {}),
+            each["profile"],
+            each.get("identity", {}),
+            each["started_at"],
+        )
+        for each in results
+    ]
+    return [{**each, "label": label} for each, label in zip(results, _labels(rows), strict=True)]
 
 
 def labels_of(results: Sequence[Result]) -> list[str]:
     """Return the label of each result."""
-    return [each["label"] for each in labelled([vars(result) for result in results])]
+    return _labels(
+        [
+            _Row(each.experiment, each.target, each.origin, each.profile, each.identity, each.started_at)
+            for each in results
+        ]
+    )
 
 
-def labelled_searches(searches: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def labelled_searches(searches: Sequence[SearchData]) -> list[SearchData]:
     """Return the searches, each with a ``label``; reports show the searched field beside the label."""
-    return _told_apart(searches, _WHERE)
+    rows = [_Row(each["experiment"], each["target"], each.get("origin", {})) for each in searches]
+    labels = _told_apart(rows, _WHERE)
+    return [{**each, "label": label} for each, label in zip(searches, labels, strict=True)]
 
 
-def _told_apart(results: Sequence[Mapping[str, Any]], facets: Sequence[Facet]) -> list[dict[str, Any]]:
-    told: list[list[str]] = [[] for _ in results]
-    groups = _groups(range(len(results)), [str(each["experiment"]) for each in results])
+def _labels(rows: Sequence[_Row]) -> list[str]:
+    return _told_apart(rows, (*_WHERE, _profile, _load, _identity, _number))
+
+
+def _told_apart(rows: Sequence[_Row], facets: Sequence[Facet]) -> list[str]:
+    """Return the label of each row."""
+    told: list[list[str]] = [[] for _ in rows]
+    groups = _groups(range(len(rows)), [each.experiment for each in rows])
     for facet in facets:
         parts: list[list[int]] = []
         for group in groups:
-            texts = facet([results[index] for index in group]) if len(group) > 1 else [""]
+            texts = facet([rows[index] for index in group]) if len(group) > 1 else [""]
             parts += _groups(group, texts)
             for index, text in zip(group, texts, strict=True):
                 if text and len(set(texts)) > 1:
                     told[index].append(text)
         groups = parts
-    return [{**each, "label": _label(each, texts)} for each, texts in zip(results, told, strict=True)]
-
-
-def _label(result: Mapping[str, Any], told: Sequence[str]) -> str:
-    return f"{result['experiment']} ({', '.join(told)})" if told else str(result["experiment"])
+    return [
+        f"{each.experiment} ({', '.join(texts)})" if texts else each.experiment
+        for each, texts in zip(rows, told, strict=True)
+    ]
 
 
 def _groups(indexes: Iterable[int], texts: Sequence[str]) -> list[list[int]]:
@@ -60,43 +95,43 @@ def _groups(indexes: Iterable[int], texts: Sequence[str]) -> list[list[int]]:
     return list(found.values())
 
 
-def _folder(results: Sequence[Mapping[str, Any]]) -> list[str]:
+def _folder(rows: Sequence[_Row]) -> list[str]:
     """Return the folder of each experiments file; ``./`` is the rootdir."""
-    folders = [each.get("origin", {}).get("folder", "") for each in results]
+    folders = [each.origin.get("folder", "") for each in rows]
     return [f"{folder}/" if folder else "" for folder in folders]
 
 
-def _overridden_in(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [each.get("origin", {}).get("overridden_in", "") for each in results]
+def _overridden_in(rows: Sequence[_Row]) -> list[str]:
+    return [each.origin.get("overridden_in", "") for each in rows]
 
 
-def _target(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [f"on {each['target']}" for each in results]
+def _target(rows: Sequence[_Row]) -> list[str]:
+    return [f"on {each.target}" for each in rows]
 
 
 _WHERE: tuple[Facet, ...] = (_folder, _overridden_in, _target)
 
 
-def _profile(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [str(each.get("profile", {}).get("name", "")) for each in results]
+def _profile(rows: Sequence[_Row]) -> list[str]:
+    return [str(each.profile.get("name", "")) for each in rows]
 
 
-def _load(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    return _differing([each.get("profile", {}) for each in results])
+def _load(rows: Sequence[_Row]) -> list[str]:
+    return _differing([each.profile for each in rows])
 
 
-def _identity(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    return _differing([each.get("identity", {}) for each in results])
+def _identity(rows: Sequence[_Row]) -> list[str]:
+    return _differing([each.identity for each in rows])
 
 
-def _differing(values: Sequence[Mapping[str, Any]]) -> list[str]:
+def _differing(values: Sequence[Mapping[str, object]]) -> list[str]:
     """Return, for each mapping, the values that differ between the mappings."""
     names = list(dict.fromkeys(name for each in values for name in each))
     names = [name for name in names if len({_text(each.get(name)) for each in values}) > 1]
     return [", ".join(f"{name} {_text(each.get(name))}" for name in names) for each in values]
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, Mapping):
@@ -104,7 +139,7 @@ def _text(value: Any) -> str:
     return "-" if value is None else _DIGEST.sub(r"\1", str(value))
 
 
-def _number(results: Sequence[Mapping[str, Any]]) -> list[str]:
+def _number(rows: Sequence[_Row]) -> list[str]:
     """Return the number of each run, in the order in which the runs began."""
-    begun = sorted(range(len(results)), key=lambda index: str(results[index].get("started_at", "")))
-    return [f"run {begun.index(index) + 1}" for index in range(len(results))]
+    begun = sorted(range(len(rows)), key=lambda index: rows[index].started_at)
+    return [f"run {begun.index(index) + 1}" for index in range(len(rows))]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.report.formatting import (
     all_measured,
@@ -20,8 +20,9 @@ from pytest_tfserving.report.formatting import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Sequence
 
+    from pytest_tfserving.report.schema import Document, ResultData, SearchData
     from pytest_tfserving.slo.metrics import Metric
 
 _SIGNS = {"PASS": "✅", "FAIL": "❌", "INVALID": "❌", "INCONCLUSIVE": "⚠️", "NOT JUDGED": "⚪"}
@@ -29,7 +30,7 @@ _SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<
 _MOST_REASONS = 20
 
 
-def markdown_text(document: Mapping[str, Any]) -> str:
+def markdown_text(document: Document) -> str:
     """Return verdicts, figures, cost and recommendation of a document as Markdown."""
     results, prices = document["results"], document["prices"]
     lines = ["## Serving performance", "", verdict_line(document), ""]
@@ -55,7 +56,7 @@ def markdown_text(document: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def verdict_line(document: Mapping[str, Any]) -> str:
+def verdict_line(document: Document) -> str:
     """Return ``12 PASS, 1 FAIL, 2 NOT JUDGED``, and whether the run was interrupted."""
     counts = Counter(result["verdict"] for result in document["results"])
     told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in _SIGNS if counts[verdict])
@@ -67,8 +68,8 @@ def _heading(metric: Metric) -> str:
     return metric.column if metric.column.endswith(" ms") or not metric.is_in_ms else f"{metric.column} ms"
 
 
-def _row(result: Mapping[str, Any]) -> str:
-    metrics, intervals, cost = result["metrics"], result["intervals"], result["cost"] or {}
+def _row(result: ResultData) -> str:
+    metrics, intervals, cost = result["metrics"], result["intervals"], result["cost"]
     cells = [_code_in_table(result["label"]), f"{_SIGNS[result['verdict']]} {result['verdict']}"]
     if result["not_judged"] or not metrics["requests"]:
         cells += ["-"] * len(columns())
@@ -76,11 +77,11 @@ def _row(result: Mapping[str, Any]) -> str:
         cells += [
             written_with_interval(each, metrics.get(each.key), intervals.get(each.key)) for each in columns()
         ]
-    cells += [usd(cost.get("month_usd")), usd(cost.get("million_usd"))]
+    cells += [usd(cost["month_usd"]), usd(cost["million_usd"])] if cost else [usd(None)] * 2
     return f"| {' | '.join(cells)} |"
 
 
-def _sizes(results: Sequence[Mapping[str, Any]]) -> list[str]:
+def _sizes(results: Sequence[ResultData]) -> list[str]:
     """Return every figure with its interval and effective sample size, in a folded section."""
     measured = [each for each in results if not each["not_judged"] and each["n_eff"]]
     if not measured:
@@ -92,7 +93,7 @@ def _sizes(results: Sequence[Mapping[str, Any]]) -> list[str]:
     return [*lines, "", "</details>"]
 
 
-def _curve(search: Mapping[str, Any]) -> list[str]:
+def _curve(search: SearchData) -> list[str]:
     """Return the curve of a search for the largest load as a table."""
     slos = ", ".join(search["slos"])
     title = f"{_code(search['label'])}, {_code(search['over'])} that hold {_code(slos)}"

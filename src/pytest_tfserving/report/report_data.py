@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -14,11 +14,22 @@ from pytest_tfserving.report.json import judgement_as_dict, metrics, result_as_d
 from pytest_tfserving.report.labels import labelled, labelled_searches
 from pytest_tfserving.report.recommendation import Candidate, recommend
 from pytest_tfserving.slo.language import Verdict
+from pytest_tfserving.statistics.intervals import interval_of
 from pytest_tfserving.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pytest_tfserving.calibration.content import Calibration
+    from pytest_tfserving.report.schema import (
+        CostData,
+        Document,
+        JudgedData,
+        PricedParts,
+        RecommendationData,
+        ResultData,
+        SearchData,
+    )
     from pytest_tfserving.report.store import Entry
     from pytest_tfserving.statistics.latencies import Latencies
 
@@ -30,12 +41,12 @@ _ORDER = ("vcpus", "ram_gb", "nodes", "protocol", "payload", "batching", "inter_
 _SAME = ("experiment", "origin", "target", "identity", "profile")
 
 
-def place_of(configuration: Mapping[str, Any], started_at: str) -> tuple[Any, ...]:
+def place_of(configuration: Mapping[str, object], started_at: str) -> tuple[object, ...]:
     """Return the sort key of tables and pictures: shape, protocol, batching, inter-op; unknown ones last."""
     return (not configuration, *(_orderable(configuration.get(name, "")) for name in _ORDER), started_at)
 
 
-def _orderable(value: Any) -> tuple[Any, ...]:
+def _orderable(value: object) -> tuple[int, float | str]:
     """Return a part of a configuration as a part of a sort key; texts come before numbers."""
     return (1, value) if isinstance(value, int | float) else (0, str(value))
 
@@ -45,50 +56,67 @@ def document_of(
     *,
     interrupted: bool,
     pricing: Pricing,
-    searches: Sequence[Mapping[str, Any]] = (),
-    calibration: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+    searches: Sequence[SearchData] = (),
+    calibration: Calibration | None = None,
+) -> Document:
     """Return all that one pytest run measured, with the calibration of its machine if there is one."""
-    results = [
-        {
-            **result_as_dict(entry.result),
-            "measured": entry.result.is_measured,
-            "metrics": metrics(entry.result),
-            "distribution": _distribution(entry.result.latencies),
-            "verdict": str(entry.verdict),
-            "earlier": entry.earlier,
-            "slos": [
-                {"test": nodeid, **judgement_as_dict(judgement)} for nodeid, judgement in entry.judgements
-            ],
-        }
-        for entry in entries
-    ]
-    content = {"schema_version": SCHEMA_VERSION, "pytest_tfserving": __version__}
-    parts = {"interrupted": interrupted, "results": results, "searches": list(searches)}
-    return priced({**content, **parts, "calibration": calibration}, pricing)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "pytest_tfserving": __version__,
+        "interrupted": interrupted,
+        **_priced_parts([_judged(each) for each in entries], pricing),
+        "searches": labelled_searches(searches),
+        "calibration": calibration,
+    }
 
 
-def priced(document: dict[str, Any], pricing: Pricing) -> dict[str, Any]:
+def _judged(entry: Entry) -> JudgedData:
+    return {
+        **result_as_dict(entry.result),
+        "measured": entry.result.is_measured,
+        "metrics": metrics(entry.result),
+        "distribution": _distribution(entry.result.latencies),
+        "verdict": str(entry.verdict),
+        "earlier": entry.earlier,
+        "slos": [{"test": nodeid, **judgement_as_dict(judgement)} for nodeid, judgement in entry.judgements],
+    }
+
+
+def priced(document: Document, pricing: Pricing) -> Document:
     """Return the document with the labels and costs of its results, and with the recommendation."""
-    results = [{**result, "cost": _cost(result, pricing)} for result in labelled(document["results"])]
-    measured = [result for result in results if result["measured"]]
-    choice = recommend(
-        [_candidate(each) for each in measured if each["verdict"] == Verdict.PASS], len(measured)
-    )
     return {
         **document,
-        "prices": {**asdict(pricing.prices), "hours_a_month": pricing.hours},
-        "recommendation": asdict(choice),
-        "results": results,
+        **_priced_parts(document["results"], pricing),
         "searches": labelled_searches(document["searches"]),
     }
 
 
-def merged(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _priced_parts(judged: Sequence[JudgedData], pricing: Pricing) -> PricedParts:
+    results: list[ResultData] = [{**each, "cost": _cost(each, pricing)} for each in labelled(judged)]
+    measured = [each for each in results if each["measured"]]
+    choice = recommend(
+        [_candidate(each) for each in measured if each["verdict"] == Verdict.PASS], len(measured)
+    )
+    prices = pricing.prices
+    return {
+        "results": results,
+        "prices": {
+            "vcpu_hour_usd": prices.vcpu_hour_usd,
+            "gb_hour_usd": prices.gb_hour_usd,
+            "source": prices.source,
+            "date": prices.date,
+            "shapes": prices.shapes,
+            "hours_a_month": pricing.hours,
+        },
+        "recommendation": cast("RecommendationData", asdict(choice)),
+    }
+
+
+def merged(documents: Sequence[Document]) -> Document:
     """Merge several documents into one; of equal runs of an experiment the latest one counts."""
-    latest: dict[tuple[str, ...], dict[str, Any]] = {}
+    latest: dict[tuple[str, ...], ResultData] = {}
     results = [result for document in documents for result in document["results"]]
-    for result in sorted(results, key=lambda result: str(result["started_at"])):
+    for result in sorted(results, key=lambda result: result["started_at"]):
         latest[tuple(json.dumps(result.get(name), sort_keys=True) for name in _SAME)] = result
     return {
         **documents[0],
@@ -100,30 +128,40 @@ def merged(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def pricing_of(document: Mapping[str, Any]) -> Pricing:
+def pricing_of(document: Document) -> Pricing:
     """Return the prices of a document."""
     prices = document["prices"]
-    known = {part.name: prices[part.name] for part in fields(Prices)}
-    return Pricing(Prices(**known), prices["hours_a_month"])
+    return Pricing(
+        Prices(
+            vcpu_hour_usd=prices["vcpu_hour_usd"],
+            gb_hour_usd=prices["gb_hour_usd"],
+            source=prices["source"],
+            date=prices["date"],
+            shapes=prices["shapes"],
+        ),
+        prices["hours_a_month"],
+    )
 
 
-def _cost(result: Mapping[str, Any], pricing: Pricing) -> dict[str, float | None] | None:
+def _cost(result: JudgedData, pricing: Pricing) -> CostData | None:
     if not result["configuration"]:
         return None
-    shape = Shape.parse(result["configuration"]["shape"])
-    million = pricing.prices.million_usd(shape, result["metrics"]["rps"]) if result["measured"] else None
+    shape, rps = Shape.parse(result["configuration"]["shape"]), result["metrics"]["rps"]
+    million = pricing.prices.million_usd(shape, rps) if result["measured"] and rps else None
     return {"month_usd": pricing.prices.month_usd(shape, pricing.hours), "million_usd": million}
 
 
-def _candidate(result: Mapping[str, Any]) -> Candidate:
-    intervals = {name: (low, high) for name, (low, high) in result["intervals"].items()}
+def _candidate(result: ResultData) -> Candidate:
+    rps, p95_ms, cost = result["metrics"]["rps"], result["metrics"]["p95_ms"], result["cost"]
+    assert rps is not None
+    assert p95_ms is not None
     return Candidate(
         name=result["label"],
-        rps=result["metrics"]["rps"],
-        p95_ms=result["metrics"]["p95_ms"],
-        month_usd=result["cost"]["month_usd"] if result["cost"] else None,
-        rps_interval=intervals.get("rps"),
-        p95_interval=intervals.get("p95_ms"),
+        rps=rps,
+        p95_ms=p95_ms,
+        month_usd=cost["month_usd"] if cost else None,
+        rps_interval=interval_of(result["intervals"].get("rps")),
+        p95_interval=interval_of(result["intervals"].get("p95_ms")),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from pytest_tfserving.errors import ConfigurationError, shown
 from pytest_tfserving.report import schema_1
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jsonschema import ValidationError
+    from jsonschema.protocols import Validator
+
+    from pytest_tfserving.report.schema import Document
+    from pytest_tfserving.text.json_value import JsonObject, JsonValue
 
 _SCHEMA = Path(__file__).with_name("results.schema.json")
 _MOST_BYTES = 1 << 28
@@ -25,7 +29,7 @@ _MOST_BYTES = 1 << 28
 _MOST_DIGITS = 18
 
 
-def read_document(path: Path) -> dict[str, Any]:
+def read_document(path: Path) -> Document:
     """Read the document in a file; its texts are cleaned, its numbers are finite or None.
 
     Raises:
@@ -39,7 +43,7 @@ def read_document(path: Path) -> dict[str, Any]:
             f"{path} is not a result file of this version: its schema_version is {shown(version)}, "
             f"this version reads {schema_1.VERSION} and {SCHEMA_VERSION}."
         )
-    document: dict[str, Any] = finite(_cleaned(content))
+    document = cast("JsonObject", finite(_cleaned(content)))
     if version == schema_1.VERSION:
         document = schema_1.upgraded(document)
     document.setdefault("searches", [])
@@ -48,15 +52,17 @@ def read_document(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path} has no results: nothing was measured in that run.")
     if mistake := next(_mistakes(document), None):
         raise ConfigurationError(f"{path} is not a result file of this version: {_said(mistake)}.")
-    return _without_secrets(document)
+    return _without_secrets(cast("Document", document))
 
 
-def _without_secrets(document: dict[str, Any]) -> dict[str, Any]:
+def _without_secrets(document: Document) -> Document:
     """Return a document without the credentials that older versions recorded with an address."""
-    addresses = {"results": "via", "searches": "experiment"}
-    return document | {
-        part: [{**each, name: without_secrets(str(each[name]))} for each in document[part]]
-        for part, name in addresses.items()
+    return {
+        **document,
+        "results": [{**each, "via": without_secrets(each["via"])} for each in document["results"]],
+        "searches": [
+            {**each, "experiment": without_secrets(each["experiment"])} for each in document["searches"]
+        ],
     }
 
 
@@ -68,7 +74,7 @@ def _refuse(name: str) -> float:
     raise ValueError(f"JSON has no {name}")
 
 
-def _cleaned(value: Any) -> Any:
+def _cleaned(value: JsonValue) -> JsonValue:
     if isinstance(value, dict):
         return {printable(name): _cleaned(part) for name, part in value.items()}
     if isinstance(value, list):
@@ -76,14 +82,16 @@ def _cleaned(value: Any) -> Any:
     return printable(value) if isinstance(value, str) else value
 
 
-def _mistakes(document: dict[str, Any]) -> Iterator[ValidationError]:
+def _mistakes(document: JsonObject) -> Iterator[ValidationError]:
     """Yield the violations of the schema, except unknown keys, which a later version may write."""
     from jsonschema import Draft202012Validator
     from jsonschema.validators import extend
 
     of_schemas = Draft202012Validator.VALIDATORS["additionalProperties"]
 
-    def of_known_keys(validator: Any, allowed: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    def of_known_keys(
+        validator: Validator, allowed: object, instance: object, schema: object
+    ) -> Iterator[ValidationError]:
         if allowed is not False:
             yield from of_schemas(validator, allowed, instance, schema)
 
@@ -98,10 +106,11 @@ def _said(mistake: ValidationError) -> str:
     from jsonschema.exceptions import best_match
 
     # Of several allowed schemas, the one that the value nearly fits.
-    found: Any = best_match([mistake]) or mistake
+    found = best_match([mistake]) or mistake
     place = one_line(found.json_path.removeprefix("$").removeprefix(".")) or "the file"
     if found.validator == "required":
-        missing = next(name for name in found.validator_value if name not in found.instance)
+        asked, given = cast("tuple[list[str], JsonObject]", (found.validator_value, found.instance))
+        missing = next(name for name in asked if name not in given)
         return f"{place} has no {missing!r}"
-    asked = f"{found.validator} {shown(found.validator_value)}"
-    return f"{place} is {shown(found.instance)}, and the schema asks for {asked}"
+    rule = f"{found.validator} {shown(found.validator_value)}"
+    return f"{place} is {shown(found.instance)}, and the schema asks for {rule}"

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeAlias, TypedDict, final
 
 from pytest_tfserving.load.result import Result, verdict_of
-from pytest_tfserving.report.json import judgement_as_dict, result_as_dict, result_from_dict
+from pytest_tfserving.report.json import judgement_as_dict, number, result_as_dict, result_from_dict
 from pytest_tfserving.slo.language import Judgement, Slo, Verdict
 
 if TYPE_CHECKING:
@@ -20,6 +20,66 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
+
+    from pytest_tfserving.report.schema import JudgementData, RunData, SearchData
+
+
+class _TakingData(TypedDict):
+    """The fields of a `Taking`."""
+
+    run: str
+    nodeid: str
+    execution: int
+    names: str
+
+
+@final
+class _ResultLine(TypedDict):
+    """A line with a run of load; ``watched`` has the SLOs that the run watched, None for all."""
+
+    key: str
+    run: str
+    watched: list[str] | None
+    latencies: str
+    result: RunData
+
+
+@final
+class _TakingLine(TypedDict):
+    """A line with a taking, and verdicts of its test."""
+
+    key: str
+    taking: _TakingData
+    judgements: list[JudgementData]
+
+
+@final
+class _NoteLine(TypedDict):
+    """A line with a text to show at the end."""
+
+    key: str
+    note: str
+
+
+@final
+class _SearchLine(TypedDict):
+    """A line with a search for the largest load."""
+
+    key: str
+    search: SearchData
+
+
+@final
+class _UseLine(TypedDict):
+    """A line with the use of a run or a search in a test; ``use`` is a field of `Use`."""
+
+    key: str
+    nodeid: str
+    line: int
+    use: str
+
+
+_Line: TypeAlias = _ResultLine | _TakingLine | _NoteLine | _SearchLine | _UseLine
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +107,10 @@ class Taking:
     def row(self) -> str:
         """The key of the entry that the taking belongs to."""
         return f"{self.run} {self.names}"
+
+    def as_dict(self) -> _TakingData:
+        """Return the fields."""
+        return {"run": self.run, "nodeid": self.nodeid, "execution": self.execution, "names": self.names}
 
 
 @dataclass
@@ -114,8 +178,15 @@ class ResultStore:
         name = f"{run.id}.npy"
         exact_ms = result.latencies.exact_ms
         np.save(self.folder / name, np.empty(0) if exact_ms is None else exact_ms)
-        known = {"watched": None if watched is None else list(watched), "latencies": name}
-        self._append({"key": key, "run": run.id, **known, "result": result_as_dict(result)})
+        self._append(
+            {
+                "key": key,
+                "run": run.id,
+                "watched": None if watched is None else list(watched),
+                "latencies": name,
+                "result": result_as_dict(result),
+            }
+        )
         return run
 
     def add_taking(self, taking: Taking) -> None:
@@ -125,13 +196,13 @@ class ResultStore:
     def add_judgements(self, taking: Taking, judgements: list[Judgement]) -> None:
         """Keep the verdicts of a test on the run that the test has taken."""
         values = [judgement_as_dict(judgement) for judgement in judgements]
-        self._append({"key": "", "taking": asdict(taking), "judgements": values})
+        self._append({"key": "", "taking": taking.as_dict(), "judgements": values})
 
     def add_note(self, text: str) -> None:
         """Keep a line to show when the session is over."""
         self._append({"key": "", "note": text})
 
-    def add_search(self, search: dict[str, Any]) -> str:
+    def add_search(self, search: SearchData) -> str:
         """Keep the outcome of a search for the largest load, and return its key."""
         self._searches += 1
         key = f"search {self._searches} of {self.writer}"
@@ -151,11 +222,11 @@ class ResultStore:
                 getattr(found[line["key"]], line["use"])[line["nodeid"]] = line["line"]
         return found
 
-    def searches(self) -> list[dict[str, Any]]:
+    def searches(self) -> list[SearchData]:
         """Return all searches."""
         return list(self.searches_by_key().values())
 
-    def searches_by_key(self) -> dict[str, dict[str, Any]]:
+    def searches_by_key(self) -> dict[str, SearchData]:
         """Return all searches by their keys."""
         return {line["key"]: line["search"] for line in self._lines() if "search" in line}
 
@@ -180,11 +251,12 @@ class ResultStore:
         lines = [
             line
             for line in self._lines()
-            if line["key"] == key
+            if "result" in line
+            and line["key"] == key
             and line["run"] not in without
             and (line["watched"] is None or set(slos) <= set(line["watched"]))
         ]
-        latest = sorted(lines, key=lambda line: str(line["result"]["started_at"]))[-1:]
+        latest = sorted(lines, key=lambda line: line["result"]["started_at"])[-1:]
         return Run(latest[0]["run"], self._result(latest[0])) if latest else None
 
     def entries(self) -> list[Entry]:
@@ -213,21 +285,21 @@ class ResultStore:
             rows.values(), key=lambda entry: place_of(entry.result.configuration, entry.result.started_at)
         )
 
-    def _entry(self, key: str, line: dict[str, Any], names: str = "{}") -> Entry:
+    def _entry(self, key: str, line: _ResultLine, names: str = "{}") -> Entry:
         return Entry(key, replace(self._result(line), **json.loads(names)))
 
-    def _append(self, line: dict[str, Any]) -> None:
+    def _append(self, line: _Line) -> None:
         with (self.folder / f"{self.writer}.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
-    def _lines(self) -> Iterator[dict[str, Any]]:
+    def _lines(self) -> Iterator[_Line]:
         """Yield all whole lines: one that another process is writing, or died over, is none yet."""
         for path in sorted(self.folder.glob("*.jsonl")):
             for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
                 if line.endswith("\n"):
                     yield json.loads(line)
 
-    def _result(self, line: dict[str, Any]) -> Result:
+    def _result(self, line: _ResultLine) -> Result:
         import numpy as np
 
         exact_ms = np.load(self.folder / line["latencies"])
@@ -235,7 +307,7 @@ class ResultStore:
         return result_from_dict(line["result"], exact_ms if len(exact_ms) == counted else None)
 
 
-def _taken(lines: Iterable[dict[str, Any]]) -> dict[Taking, list[Judgement]]:
+def _taken(lines: Iterable[_Line]) -> dict[Taking, list[Judgement]]:
     """Return the takings in the log, each with its verdicts."""
     taken: dict[Taking, list[Judgement]] = {}
     for line in lines:
@@ -245,7 +317,7 @@ def _taken(lines: Iterable[dict[str, Any]]) -> dict[Taking, list[Judgement]]:
     return taken
 
 
-def _current(taken: Iterable[Taking], runs: Mapping[str, dict[str, Any]]) -> list[Taking]:
+def _current(taken: Iterable[Taking], runs: Mapping[str, _ResultLine]) -> list[Taking]:
     """Return the takings that no later execution of their test has replaced."""
     last: dict[tuple[str, str], int] = {}
     for taking in taken:
@@ -254,11 +326,11 @@ def _current(taken: Iterable[Taking], runs: Mapping[str, dict[str, Any]]) -> lis
     return [taking for taking in taken if taking.execution == last[_load(taking, runs)]]
 
 
-def _load(taking: Taking, runs: Mapping[str, dict[str, Any]]) -> tuple[str, str]:
+def _load(taking: Taking, runs: Mapping[str, _ResultLine]) -> tuple[str, str]:
     """Return the key that a taking shares with the taking of a later execution that replaces it."""
     return taking.nodeid, json.dumps(runs[taking.run]["result"]["profile"], sort_keys=True)
 
 
-def _judgement(values: dict[str, Any]) -> Judgement:
+def _judgement(values: JudgementData) -> Judgement:
     slo = replace(Slo.parse(values["slo"], strict=values["strict"]), guard=values["guard"])
-    return Judgement(slo, Verdict(values["verdict"]), values["value"], values["reason"])
+    return Judgement(slo, Verdict(values["verdict"]), number(values["value"]), values["reason"])

@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.report.formatting import (
     columns,
@@ -24,11 +24,15 @@ from pytest_tfserving.slo.language import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     import pytest
+    from _pytest.capture import CaptureManager
     from _pytest.terminal import TerminalReporter
 
+    from pytest_tfserving.deployment.load_messages import MergedTick
     from pytest_tfserving.report.schedule import Schedule
+    from pytest_tfserving.report.schema import Document, ResultData, SearchData
     from pytest_tfserving.slo.metrics import Metric
 
 _NAME_WIDTH = 27
@@ -58,7 +62,7 @@ class Progress:
         self._reporter: TerminalReporter | None = (
             None if self._worker else config.pluginmanager.get_plugin("terminalreporter")
         )
-        self._capture = config.pluginmanager.get_plugin("capturemanager")
+        self._capture: CaptureManager | None = config.pluginmanager.get_plugin("capturemanager")
         is_terminal = bool(self._reporter and self._reporter.isatty)
         self._ui = ui or ("live" if is_terminal else "simple")
         if self._worker and self._ui == "live":
@@ -90,11 +94,11 @@ class Progress:
             self._open = False
 
     @contextmanager
-    def load(self, experiment: str, run_time_s: float) -> Iterator[Callable[[dict[str, Any]], None]]:
+    def load(self, experiment: str, run_time_s: float) -> Iterator[Callable[[MergedTick], None]]:
         """Note that load is put on ``experiment``; give a function that shows one tick of the load."""
         has_begun = False
 
-        def show(tick: dict[str, Any]) -> None:
+        def show(tick: MergedTick) -> None:
             nonlocal has_begun
             p95 = "no answer yet" if tick["p95_ms"] is None else f"p95 {figure(tick['p95_ms'])} ms"
             users = f"{tick['users']} user{'' if tick['users'] == 1 else 's'}"
@@ -135,11 +139,11 @@ class Progress:
             sys.stderr.write(f"{line}\n")
             sys.stderr.flush()
 
-    def _uncaptured(self) -> Any:
+    def _uncaptured(self) -> AbstractContextManager[None]:
         return self._capture.global_and_fixture_disabled() if self._capture else nullcontext()
 
 
-def write_table(reporter: TerminalReporter, document: dict[str, Any]) -> None:
+def write_table(reporter: TerminalReporter, document: Document) -> None:
     """Write one row for each run of load, and below the rows the reasons of their verdicts."""
     results = document["results"]
     title = "serving performance"
@@ -165,32 +169,32 @@ def write_table(reporter: TerminalReporter, document: dict[str, Any]) -> None:
         reporter.write_line("n_eff: how many independent requests carry as much information")
 
 
-def write_curve(reporter: TerminalReporter, search: dict[str, Any]) -> None:
+def write_curve(reporter: TerminalReporter, search: SearchData) -> None:
     """Write the curve of a search for the largest load."""
     reporter.write_sep("=", f"{search['label']}: {search['over']} that hold {', '.join(search['slos'])}")
     for line in curve_lines(search["probes"], search["found"]):
         reporter.write_line(line)
 
 
-def write_costs(reporter: TerminalReporter, document: dict[str, Any]) -> None:
+def write_costs(reporter: TerminalReporter, document: Document) -> None:
     """Write the cost of each result and the recommendation, if there are several priced results."""
-    priced = [result for result in document["results"] if result["cost"]]
+    priced = [(result, cost) for result in document["results"] if (cost := result["cost"])]
     if len(priced) < 2:  # noqa: PLR2004 - nothing to choose
         return
     prices = document["prices"]
-    width = max([_NAME_WIDTH, *(len(result["label"]) for result in priced)])
+    width = max([_NAME_WIDTH, *(len(result["label"]) for result, _ in priced)])
     month = f"USD for {prices['hours_a_month']:g} h"
     reporter.write_line("")
     reporter.write_line(f"{'':{width}} {month:>13} {'USD a million':>13}")
-    for result in priced:
-        month, million = usd(result["cost"]["month_usd"]), usd(result["cost"]["million_usd"])
+    for result, cost in priced:
+        month, million = usd(cost["month_usd"]), usd(cost["million_usd"])
         best = roles(document, result["label"])
         reporter.write_line(f"{result['label']:{width}} {month:>13} {million:>13}  {best}".rstrip())
     reporter.write_line(f"prices: {prices['source']}, {prices['date']}")
     reporter.write_line(document["recommendation"]["sentence"])
 
 
-def _intervals(result: dict[str, Any]) -> str:
+def _intervals(result: ResultData) -> str:
     """Return ``  rps 148 [141, 156] n_eff 120, p95 210 [201, 224] n_eff 310``; empty without intervals."""
     texts = [
         measured_text(each, result["metrics"], result["intervals"], result["n_eff"])
@@ -201,11 +205,11 @@ def _intervals(result: dict[str, Any]) -> str:
     return "\n".join(f"  {line}" for line in lines) if not result["not_judged"] else ""
 
 
-def _cells(result: dict[str, Any]) -> str:
+def _cells(result: ResultData) -> str:
     return " ".join(f"{_cell(result, each):>{each.terminal_width}}" for each in _columns())
 
 
-def _cell(result: dict[str, Any], metric: Metric) -> str:
+def _cell(result: ResultData, metric: Metric) -> str:
     metrics = result["metrics"]
     is_known = not result["not_judged"] and (metrics["requests"] or metric.name != "errors")
     return written(metric, metrics.get(metric.key)) if is_known else "-"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.system.files import write_whole
 
@@ -10,9 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from pytest_tfserving.report.schema import Document
+
 
 def write_reports(
-    document: dict[str, Any],
+    document: Document,
     *,
     json: Path | None = None,
     html: Path | None = None,
@@ -34,7 +36,7 @@ def write_reports(
     return [path for path in (json, html, markdown) if path]
 
 
-def append_step_summary(document: dict[str, Any], environment: Mapping[str, str]) -> None:
+def append_step_summary(document: Document, environment: Mapping[str, str]) -> None:
     """Append the Markdown report to the summary of a GitHub Actions job, if this process runs in one."""
     if path := environment.get("GITHUB_STEP_SUMMARY"):
         from pytest_tfserving.report.markdown import markdown_text

@@ -192,7 +192,7 @@ class Slo:
     guard: bool = False
 
     @classmethod
-    def parse(cls, text: str, *, strict: bool = True) -> Slo:
+    def parse(cls, text: object, *, strict: bool = True) -> Slo:
         """Read one SLO.
 
         Raises:
@@ -201,6 +201,7 @@ class Slo:
         match = _SLO.fullmatch(text) if isinstance(text, str) and len(text) <= _LONGEST else None
         if not match:
             raise ConfigurationError(f"{text!r} is not an SLO; write it as {EXAMPLE}.")
+        text = match.string
         name, op, number, unit = match.groups()
         metric = _metric_of(name, text)
         _check_operator(metric, op, text)
@@ -407,7 +408,7 @@ class SloSet:
         raise pytest.skip.Exception(f"{Verdict.NOT_JUDGED}: {self.owner} has no absolute SLO for {metric}")
 
 
-def parse_slos(texts: Iterable[str], *, strict: bool = True) -> tuple[Slo, ...]:
+def parse_slos(texts: Iterable[object], *, strict: bool = True) -> tuple[Slo, ...]:
     """Return the SLOs of ``texts``, each read by `Slo.parse`."""
     return tuple(Slo.parse(text, strict=strict) for text in texts)
 

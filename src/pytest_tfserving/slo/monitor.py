@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
+
+Element = TypeVar("Element", bound=np.generic)
 
 DEFAULT_ALPHA = 0.01
 # The shortest window for an early decision; a shorter one cannot tell a warm-up from a slow server.
@@ -215,15 +217,19 @@ class _Requests:
     def __init__(self, *, kept: bool) -> None:
         self._kept = kept
         self._waiting: list[Floats] = []
-        self._ended_s = _Column(float)
-        self._latencies_ms = _Column(float)
-        self._failed = _Column(bool)
+        self._ended_s = _Column(np.float64)
+        self._latencies_ms = _Column(np.float64)
+        self._failed = _Column(np.bool_)
         self._slices = _Slices()
 
     def forget(self) -> None:
         """Stop keeping single requests."""
         self._kept = False
-        self._ended_s, self._latencies_ms, self._failed = _Column(float), _Column(float), _Column(bool)
+        self._ended_s, self._latencies_ms, self._failed = (
+            _Column(np.float64),
+            _Column(np.float64),
+            _Column(np.bool_),
+        )
 
     def add(self, finished_s: Floats, latencies_ms: Floats, failed: NDArray[np.bool_]) -> None:
         """Add requests in any order."""
@@ -260,19 +266,19 @@ class _Requests:
         return self._slices.steadiness(length_s)
 
 
-class _Column:
+class _Column(Generic[Element]):
     """An array that grows at its end."""
 
-    def __init__(self, dtype: type) -> None:
-        self._room: NDArray[Any] = np.empty(1024, dtype)
+    def __init__(self, dtype: type[Element]) -> None:
+        self._room: NDArray[Element] = np.empty(1024, dtype)
         self._size = 0
 
     @property
-    def values(self) -> NDArray[Any]:
+    def values(self) -> NDArray[Element]:
         """The elements of the array."""
         return self._room[: self._size]
 
-    def extend(self, more: NDArray[Any]) -> None:
+    def extend(self, more: NDArray[Element]) -> None:
         """Append ``more``."""
         needed = self._size + len(more)
         if needed > len(self._room):

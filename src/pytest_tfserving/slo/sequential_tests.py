@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Floats = NDArray[np.floating[Any]]
+    Floats = NDArray[np.float64]
 
 SHORTEST_BLOCK_S = 0.5
 # With this mean number of requests a block, the block's mean is nearly Gaussian.
@@ -177,7 +177,7 @@ class _Series:
         whole = int(window.length_s / self._block_s + 1e-9) if self._block_s < math.inf else 0
         if whole <= self.model.blocks:
             return
-        edges_s = np.arange(self.model.blocks, whole + 1) * self._block_s
+        edges_s = np.arange(self.model.blocks, whole + 1, dtype=np.float64) * self._block_s
         for value in self._values(window, edges_s):
             self.model.add(value)
 

@@ -13,7 +13,7 @@ import math
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -170,6 +170,6 @@ def packed_floats(values: NDArray[np.float64]) -> str:
     return base64.b64encode(zlib.compress(values.astype("<f8").tobytes())).decode()
 
 
-def unpacked_floats(text: str) -> NDArray[Any]:
+def unpacked_floats(text: str) -> NDArray[np.float64]:
     """Return the numbers that `packed_floats` wrote."""
     return np.frombuffer(zlib.decompress(base64.b64decode(text)), "<f8").astype(float)

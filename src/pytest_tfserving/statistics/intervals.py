@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.statistics.latencies import Latencies
     from pytest_tfserving.statistics.level import LevelModel
 
-    Floats = NDArray[np.floating[Any]]
+    Floats = NDArray[np.float64]
 
 # A part of a run is cut into at most this many blocks, of at least half a second if that makes enough blocks.
 MOST_BLOCKS = 200
@@ -44,6 +44,11 @@ _HALF_A_REQUEST = 0.5
 _SHORTEST_MS = 1e-6
 
 Interval = tuple[float, float]
+
+
+def interval_of(ends: Sequence[float] | None) -> Interval | None:
+    """Return the interval with these ends, as a document has them; None without ends."""
+    return (ends[0], ends[1]) if ends else None
 
 
 def blocks_of(length_s: float) -> int:

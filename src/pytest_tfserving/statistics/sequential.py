@@ -9,14 +9,14 @@ functions take arrays.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Floats = NDArray[np.floating[Any]]
+    Floats = NDArray[np.float64]
 
 # Failures come in bursts. This length is assumed, because no burst was seen before the first one.
 BURST = 8.0

@@ -6,7 +6,7 @@ for the variation of these percentiles.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -178,7 +178,7 @@ class _Tail:
         return self._rows
 
 
-def _effective(values: NDArray[Any], count: int) -> float:
+def _effective(values: Floats | Bools, count: int) -> float:
     """Return how many independent values ``count`` values are worth, judged by the last ``values``."""
     return count / float(inefficiency(values.astype(float))[0]) if len(values) else 0.0
 

@@ -13,7 +13,7 @@ import time
 import warnings
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -24,6 +24,8 @@ from pytest_tfserving.text.text_file import json_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from pytest_tfserving.text.json_value import JsonValue
 
 _LOOK_S = 0.25
 _SAY_AGAIN_S = 30.0
@@ -147,11 +149,11 @@ class FileLock:
         return "another user's measurement is running"
 
 
-def _holder_text(holder: Any) -> str:
+def _holder_text(holder: JsonValue) -> str:
     """Return the holder of the lock, as far as the content of the holder file shows it."""
     match holder:
-        case {"pid": int(pid), "purpose": str(purpose)}:
-            until = holder.get("until")
+        case {"pid": int(pid), "purpose": str(purpose), **others}:
+            until = others.get("until")
             left_s = until - time.time() if isinstance(until, float) else 0.0
             more = f", for about {left_s:.0f} s more" if 0 < left_s < math.inf else ""
             return one_line(f"process {pid} is measuring {purpose}{more}")

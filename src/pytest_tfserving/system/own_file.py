@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.text.text_file import MissingFileError, json_of
@@ -13,17 +13,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from pytest_tfserving.text.json_value import JsonObject
+
 _MOST_BYTES = 1 << 24
 
 
-def write_own(path: Path, content: Mapping[str, Any]) -> None:
+def write_own(path: Path, content: Mapping[str, object]) -> None:
     """Write JSON values to a file, completely or not at all."""
     from pytest_tfserving.system.files import write_whole
 
     write_whole(path, json.dumps({**content, "digest": _digest(content)}, allow_nan=False) + "\n")
 
 
-def read_own(path: Path, kind: str) -> dict[str, Any] | None:
+def read_own(path: Path, kind: str) -> JsonObject | None:
     """Return the content of a file of this ``kind``; None if there is no such file.
 
     Raises:
@@ -40,5 +42,5 @@ def read_own(path: Path, kind: str) -> dict[str, Any] | None:
     return content
 
 
-def _digest(content: Mapping[str, Any]) -> str:
+def _digest(content: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

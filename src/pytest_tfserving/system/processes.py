@@ -14,7 +14,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -69,7 +69,7 @@ def available_cores() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-def end_by_closing(process: subprocess.Popen[Any], timeout_s: float) -> None:
+def end_by_closing(process: subprocess.Popen[bytes] | subprocess.Popen[str], timeout_s: float) -> None:
     """End a child that ends with its standard input; kill it after ``timeout_s``."""
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from typing import TypeVar
+
+_Number = TypeVar("_Number", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +56,18 @@ class ResourceUsage:
     def __add__(self, other: ResourceUsage) -> ResourceUsage:
         """Return the sum of two replicas; a value that is None for one replica is None in the sum."""
         return ResourceUsage(
-            *(_sum(getattr(self, part.name), getattr(other, part.name)) for part in fields(self))
+            cpu_s=_sum(self.cpu_s, other.cpu_s),
+            rss_bytes=_sum(self.rss_bytes, other.rss_bytes),
+            periods=_sum(self.periods, other.periods),
+            throttled_periods=_sum(self.throttled_periods, other.throttled_periods),
+            throttled_s=_sum(self.throttled_s, other.throttled_s),
+            context_switches=_sum(self.context_switches, other.context_switches),
+            major_faults=_sum(self.major_faults, other.major_faults),
+            restarts=_sum(self.restarts, other.restarts),
+            cpu=self.cpu + other.cpu,
+            unseen=self.unseen + other.unseen,
         )
 
 
-def _sum(one: Any, other: Any) -> Any:
+def _sum(one: _Number | None, other: _Number | None) -> _Number | None:
     return None if one is None or other is None else one + other

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.text.foreign_text import one_line
@@ -11,6 +11,8 @@ from pytest_tfserving.text.foreign_text import one_line
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from pytest_tfserving.text.json_value import JsonValue
 
 _KB = 1 << 10
 _DEEPEST = 64
@@ -48,9 +50,9 @@ def json_of(
     path: Path,
     kind: str,
     most_bytes: int,
-    parse_int: Callable[[str], Any] | None = None,
-    parse_constant: Callable[[str], Any] | None = None,
-) -> Any:
+    parse_int: Callable[[str], float] | None = None,
+    parse_constant: Callable[[str], float] | None = None,
+) -> JsonValue:
     """Return the value in a JSON file of this ``kind``; the last two arguments are those of `json.loads`.
 
     Raises:
@@ -59,7 +61,7 @@ def json_of(
     """
     text = text_of(path, kind, most_bytes)
     try:
-        found = json.loads(text, parse_int=parse_int, parse_constant=parse_constant)
+        found: JsonValue = json.loads(text, parse_int=parse_int, parse_constant=parse_constant)
         is_deep = _is_deep(found)
     except ValueError as error:
         raise ConfigurationError(f"the {kind} {path} is not whole JSON: {one_line(str(error))}.") from None
@@ -70,7 +72,7 @@ def json_of(
     return found
 
 
-def _is_deep(content: Any) -> bool:
+def _is_deep(content: JsonValue) -> bool:
     """Return whether values are nested too deeply for recursive functions."""
     level = [content]
     for _ in range(_DEEPEST):
@@ -78,7 +80,7 @@ def _is_deep(content: Any) -> bool:
     return bool(level)
 
 
-def _parts(value: Any) -> list[Any]:
+def _parts(value: JsonValue) -> list[JsonValue]:
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return [part for part in parts if isinstance(part, dict | list)]
 

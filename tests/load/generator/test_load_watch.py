@@ -9,11 +9,10 @@ import pytest
 from _misbehaving import CLIENT
 
 from harness import EXPERIMENTS
+from load_events import end, leads, part, settled, tick
 from pytest_tfserving.experiments.load_profile import LoadProfile
 from pytest_tfserving.load.generator.load_watch import LoadWatch
 from pytest_tfserving.load.result import Window
-from pytest_tfserving.load.run_record import MOST_STEPS, USERS, RunRecorder
-from pytest_tfserving.load.worker.lag_probe import LagProbe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,12 +39,6 @@ def test_users_that_quit_are_told_to_the_user(project: Project) -> None:
 
 
 # Watched
-
-
-def part(at_s: float, running: int, process: int = 0, **more: Any) -> dict[str, Any]:
-    """What a process says of itself."""
-    line = {"event": "part", "process": process, "at_s": at_s, "users": running, "running": running}
-    return {**line, "sent": int(10 * at_s), "requests": int(10 * at_s), "ended_itself": False, **more}
 
 
 def watched(profile: LoadProfile, levels: Sequence[tuple[float, int]], **more: Any) -> LoadWatch:
@@ -143,21 +136,16 @@ def test_a_process_that_says_nothing_is_found() -> None:
     assert watch.loaded_until_s == 9
 
 
-def leads(at_s: float, *stops: tuple[float, float, float]) -> dict[str, Any]:
-    """What Locust's master says of itself."""
-    return {"event": "leads", "at_s": at_s, "stops": stops}
-
-
 def led(until_s: float) -> LoadWatch:
     """A watch of two processes and a master that speaks twice a second until a moment."""
     watch = LoadWatch(LoadProfile("p", users=4, run_time_s=30), processes=2, silence_s=15)
-    watch.hear({"event": "settled", "at_s": 0.5})
+    watch.hear(settled(0.5))
     for half in range(1, 61):
         if half / 2 <= until_s:
             watch.hear(leads(half / 2))
         for process in (0, 1):
             watch.hear(part(half / 2, 2, process))
-    watch.hear({"event": "end", "at_s": 30.0})
+    watch.hear(end(30.0))
     return watch
 
 
@@ -217,8 +205,10 @@ def test_a_level_seen_before_it_is_known_to_be_asked_for_is_no_trouble() -> None
 def test_a_shape_that_fails_asks_for_nothing_any_more() -> None:
     watch = LoadWatch(LoadProfile("p", users=4, run_time_s=60), own_shape=True)
     for at_s, failed in ((0.0, ""), (9.0, "ZeroDivisionError: division by zero")):
-        asked = {"users": 0 if failed else 4, "spawn_rate": 0.0 if failed else 9.0, "failed": failed}
-        watch.hear({"event": "asked", "at_s": at_s, **asked})
+        users, spawn_rate = (0, 0.0) if failed else (4, 9.0)
+        watch.hear(
+            {"event": "asked", "at_s": at_s, "users": users, "spawn_rate": spawn_rate, "failed": failed}
+        )
         watch.hear(part(at_s + 0.5, 4))
 
     assert watch.cause == (
@@ -230,58 +220,15 @@ def test_a_shape_that_fails_asks_for_nothing_any_more() -> None:
 def test_a_stop_before_all_users_run_is_not_measured() -> None:
     stops = [(1.0, 4.0, 3000.0)]
     early = LoadWatch(LoadProfile("p", users=4, run_time_s=60))
-    early.hear({"event": "tick", "stops": stops})
-    early.hear({"event": "settled", "at_s": 4.5})
+    early.hear(tick(4.0, stops=stops))
+    early.hear(settled(4.5))
     late = LoadWatch(LoadProfile("p", users=4, run_time_s=60))
-    late.hear({"event": "settled", "at_s": 0.5})
-    late.hear({"event": "tick", "stops": stops})
+    late.hear(settled(0.5))
+    late.hear(tick(4.0, stops=stops))
 
     assert early.cause == ""
     assert late.cause.startswith("the load generator stood still for 3.0 s, 1.0 s into the load: ")
     assert late.loaded_until_s == 1.0
 
 
-def test_a_lag_is_noted_before_its_greenlet_has_woken_up_from_it() -> None:
-    now_s = 0.0
-    probe = LagProbe(lambda: now_s)
-    now_s = 3.02
-    probe.look()
-
-    ((began_s, ended_s, stood_ms),) = probe.take_stops()
-    assert (began_s, ended_s) == (0.0, 3.02)
-    assert stood_ms == pytest.approx(3000, abs=5)
-    probe.look()
-    assert probe.take_stops() == []
-
-
 # Kept
-
-
-def test_the_record_of_a_run_of_hours_is_bounded() -> None:
-    recorder = RunRecorder(USERS)
-    run_s = 10 * 3600
-    for half in range(1, 2 * run_s + 1):
-        for process in (0, 1):
-            recorder.add(part(half / 2, 3, process), asked=6)
-
-    record = recorder.record(run_s, lambda _: 6.0)
-
-    assert len(record.asked) <= MOST_STEPS
-    assert len(record.asked) * record.step_s == pytest.approx(run_s, abs=record.step_s)
-    assert set(record.reached) == {6}
-    assert set(record.processes) == {2}
-    assert sum(record.sent) * record.step_s == pytest.approx(2 * 10 * run_s, rel=1e-3)
-    assert recorder.users(run_s - 1) == 6
-
-
-def test_seconds_in_which_nobody_spoke_are_in_the_record() -> None:
-    recorder = RunRecorder(USERS)
-    for at_s in (0.5, 1.0, 1.5, 4.5, 5.0):
-        recorder.add(part(at_s, 2), asked=2)
-
-    record = recorder.record(5.0, lambda _: 2.0)
-
-    assert record.processes == (1, 1, 0, 0, 1)
-    assert record.asked == (2, 2, 2, 2, 2)
-    assert record.reached == (2, 2, 0, 0, 2)
-    assert sum(record.sent) == 50

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_tfserving.load.result import Result
+    from pytest_tfserving.targets.baseline.messages import ProcessesSpec
 
 EXPORT = Path(__file__).parents[2] / "support" / "export_slow_models.py"
 LOCUSTFILE = """
@@ -314,8 +315,8 @@ class Refusing:
     def thaw(self) -> None:
         """Nothing was stopped."""
 
-    def spec(self) -> dict[str, Any]:
-        return {}
+    def spec(self) -> ProcessesSpec:
+        return {"pids": []}
 
 
 def test_there_is_no_baseline_of_a_server_that_cannot_be_frozen() -> None:

@@ -62,6 +62,7 @@ def test_a_cluster_that_is_not_to_be_touched_is_refused_before_any_test(
         ("a: [", "* is not a kubeconfig: while parsing *"),
         ("- a", "* is not a kubeconfig: it is not a mapping."),
         ("{}", "* has no current context; choose one with --tfserving-context: *"),
+        ("{current-context: kind-one, contexts: 5}", "no context 'kind-one' in *"),
     ],
 )
 def test_a_kubeconfig_that_is_none_is_refused(
@@ -124,6 +125,16 @@ def test_of_two_files_the_first_counts_and_paths_are_relative_to_their_own(
 
     assert found.server == "http://a"
     assert found.kubeconfig["users"][0]["user"]["tokenFile"] == str(tmp_path / "a" / "token")
+
+
+def test_a_plugin_without_settings_is_said_in_one_sentence(project: Project, kubeconfig: Path) -> None:
+    kubeconfig.write_text(yaml.safe_dump(config(exec="login")))
+
+    run = project.run(KUBERNETES, server=False)
+
+    run.assert_outcomes(failed=1)
+    run.stdout.fnmatch_lines(["context 'kind-one' cannot be used: its exec is not a mapping."])
+    run.stdout.no_fnmatch_line("*Traceback*")
 
 
 def test_a_plugin_that_gives_no_credentials_is_said_in_one_sentence(

@@ -85,7 +85,7 @@ class Said:
         self.records = folder / "records"
         self.ready = threading.Event()
         self.ready.set()
-        self.first: dict[str, Any] = first
+        self.first = first
 
     def write(self, text: str) -> None:
         """Hear nothing."""
@@ -122,7 +122,7 @@ class Elsewhere(LocalHost):
             f"load comes from pytest-tfserving 0.0.1, and this is {__version__}",
         ),
         (
-            {"event": "refused", "text": "no load from the cluster: no room"},
+            {"event": "refused", "text": "no load from the cluster: no room", "details": ""},
             "no load from the cluster: no room",
         ),
     ],

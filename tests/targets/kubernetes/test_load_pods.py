@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from pytest_tfserving.deployment.load_messages import ProcessMessage
     from pytest_tfserving.load.result import Result
 
 RUN_S = 4.0
@@ -111,13 +112,13 @@ def test_a_pod_that_is_deleted_is_lost_also_if_its_log_lost_lines_before(
 
 
 def test_of_a_master_all_is_heard_that_it_says_of_how_it_led(tmp_path: Path) -> None:
-    heard: list[dict[str, Any] | None] = []
+    heard: list[ProcessMessage | None] = []
     plan = ProcessPlan(
         role="master",
         index=0,
         processes=0,  # so that it leads at once
         profile=LoadProfile("p", users=1, run_time_s=60),
-        endpoints=[],
+        endpoints=(),
         path="",
         body=b"",
         expected=ExpectedAnswer("predictions", [1]),

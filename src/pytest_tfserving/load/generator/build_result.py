@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.experiments.load_shape import Stage
     from pytest_tfserving.load.generator.generator import LoadPlan
     from pytest_tfserving.load.generator.run_state import RunState
+    from pytest_tfserving.load.result import Figure, Percentiles, StageFigures
     from pytest_tfserving.load.run_record import RunRecord
     from pytest_tfserving.server_side.cpu import CpuCurve
     from pytest_tfserving.statistics.histogram import Histogram
@@ -74,7 +75,7 @@ def outcome(  # noqa: PLR0913, PLR0917 - what a result is made of
     result = Result(
         experiment=deployment.label,
         target=deployment.experiment.target,
-        profile=asdict(plan.profile),
+        profile=plan.profile.as_fields(),
         started_at=started_at,
         window=window,
         latencies=seen.window.latencies,
@@ -265,8 +266,10 @@ def _against_littles_law(result: Result, plan: LoadPlan, run_state: RunState, se
 def _run_record(run_state: RunState, read: int) -> RunRecord:
     """Return the load requested and reached, with the counts of requests sent and recorded."""
     found = run_state.recorder.record(run_state.ended_at_s, run_state.watch.asked_at)
-    end = run_state.end or {"to_record": -1, "under_way": 0}
-    return replace(found, to_record=end["to_record"], under_way=end["under_way"], recorded=read)
+    if run_state.end is None:
+        return replace(found, recorded=read)
+    to_record, under_way = run_state.end["to_record"], run_state.end["under_way"]
+    return replace(found, to_record=to_record, under_way=under_way, recorded=read)
 
 
 def _with_details(result: Result, seen: _Aggregates, run_state: RunState) -> Result:
@@ -376,7 +379,7 @@ def _from_elsewhere(
     return finished_s, latencies_ms, np.zeros(len(finished_s), bool)
 
 
-def _percentiles(part: SpanStatistics) -> dict[str, Any]:
+def _percentiles(part: SpanStatistics) -> dict[str, Figure]:
     """Return percentiles of a part, with their intervals and effective sizes."""
     if not len(part.latencies):
         return {}
@@ -389,13 +392,13 @@ def _percentiles(part: SpanStatistics) -> dict[str, Any]:
     }
 
 
-def _all_alternatives(seen: _Aggregates) -> dict[str, dict[str, Any]]:
+def _all_alternatives(seen: _Aggregates) -> dict[str, dict[str, Figure]]:
     """Return all percentiles that stand beside those that are judged."""
     found = {name: _percentiles(part) for name, part in seen.alternatives.items()}
     return found | ({CLEARED: _plain(seen.cleared.latencies())} if seen.lateness else {})
 
 
-def _plain(latencies: Latencies) -> dict[str, Any]:
+def _plain(latencies: Latencies) -> dict[str, Figure]:
     """Return percentiles and mean without intervals."""
     if not len(latencies):
         return {}
@@ -410,15 +413,23 @@ def _loaded_stages(profile: LoadProfile, run_state: RunState) -> list[tuple[Stag
     return [(stage, from_s) for stage, from_s in found if from_s < min(stage.end_s, run_state.loaded_until_s)]
 
 
-def _stage(stage: Stage, part: SpanStatistics) -> dict[str, Any]:
+def _stage(stage: Stage, part: SpanStatistics) -> StageFigures:
     """Return the figures of one stage."""
     intervals, n_eff = part.intervals()
-    row = {"start_s": stage.start_s, "loaded_from_s": part.start_s, "end_s": part.end_s}
-    row |= {"level": stage.last, "requests": part.requests, "errors": part.failures}
-    row["rps"] = len(part.latencies) / (part.end_s - part.start_s)
     percentiles = part.latencies.named_percentiles() if len(part.latencies) else {}
     rounded = {name: round(value, 3) for name, value in percentiles.items()}
-    return {**row, **rounded, "intervals": intervals, "n_eff": n_eff}
+    return {
+        "start_s": stage.start_s,
+        "loaded_from_s": part.start_s,
+        "end_s": part.end_s,
+        "level": stage.last,
+        "requests": part.requests,
+        "errors": part.failures,
+        "rps": len(part.latencies) / (part.end_s - part.start_s),
+        **cast("Percentiles", rounded),
+        "intervals": intervals,
+        "n_eff": n_eff,
+    }
 
 
 def corrected(latencies_ms: Floats, pace_ms: float) -> Floats:

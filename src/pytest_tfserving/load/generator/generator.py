@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from pytest_tfserving.deployment.load_clock import LoadClock
 from pytest_tfserving.errors import ConfigurationError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.deployment.deployment import Deployment
     from pytest_tfserving.deployment.generator_host import GeneratorHost, LoadProcess, OnEvent, WorkerPool
+    from pytest_tfserving.deployment.load_messages import Begin, FirstMessage, MergedMessage, ProcessMessage
     from pytest_tfserving.experiments.load_profile import LoadProfile
     from pytest_tfserving.protocols.answer import ExpectedAnswer
 
@@ -80,7 +81,7 @@ class LoadGenerator:
         place: GeneratorHost | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.lines: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self.lines: queue.Queue[MergedMessage | None] = queue.Queue()
         self.place: GeneratorHost = place or LocalHost()
         self._folder = folder
         self._count = processes
@@ -123,17 +124,8 @@ class LoadGenerator:
         for process in self._all:
             process.ready.wait(max(deadline - time.monotonic(), 0.0))
         for process in self._all:
-            if process.first.get("event") == "refused":
-                error = ConfigurationError(process.first["text"])
-                if details := process.first.get("details"):
-                    error.add_note(details)
-                raise error
-            version = process.first.get("version", __version__)
-            if version != __version__:
-                raise ConfigurationError(
-                    f"load comes from pytest-tfserving {version}, and this is {__version__}; both have to be "
-                    "the same: rebuild the image of the load processes."
-                )
+            if process.first:
+                _refuse_unusable(process.first)
 
     @property
     def count(self) -> int:
@@ -148,7 +140,8 @@ class LoadGenerator:
     @property
     def has_own_shape(self) -> bool:
         """True if the locustfile has a shape, which sets the level of load over time."""
-        return bool(self._team.workers[0].first.get("has_shape"))
+        first = self._team.workers[0].first
+        return first is not None and first["event"] == "ready" and first["has_shape"]
 
     def send(self, plan: LoadPlan, deployment: Deployment) -> datetime:
         """Send the plan to all processes; return when load begins.
@@ -156,8 +149,8 @@ class LoadGenerator:
         Load begins once all processes have had the time to read the plan and to find each other.
         """
         master = self._team.master
-        cores = sorted(deployment.generator_cores)
-        own_cores = [[core] for core in cores] if 1 < self._count <= len(cores) else [cores] * self._count
+        cores = tuple(sorted(deployment.generator_cores))
+        own_cores = [(core,) for core in cores] if 1 < self._count <= len(cores) else [cores] * self._count
         common = self._common(plan, deployment)
         if master:
             master.write(replace(common, role="master", cores=cores).to_json())
@@ -167,7 +160,7 @@ class LoadGenerator:
         now = time.time()
         origin = now + (FIND_EACH_OTHER_S if master else READ_THE_PLAN_S)
         plan.clock.begin(origin)
-        begin = {"origin": origin, "now": now, "same_clock": self.place.same_clock}
+        begin: Begin = {"origin": origin, "now": now, "same_clock": self.place.same_clock}
         for process in self._all:
             process.write(json.dumps(begin))
         return datetime.fromtimestamp(origin, UTC)
@@ -179,7 +172,7 @@ class LoadGenerator:
             index=self._count,
             processes=self._count,
             profile=plan.profile,
-            endpoints=self.place.endpoints(deployment),
+            endpoints=tuple(self.place.endpoints(deployment)),
             path=plan.path,
             body=b"",
             expected=plan.expected,
@@ -212,15 +205,15 @@ class LoadGenerator:
     def _all(self) -> list[LoadProcess]:
         return [*self._team.workers, *([self._team.master] if self._team.master else [])]
 
-    def _hear(self, index: int, line: dict[str, Any] | None) -> None:
-        """Merge a line of a process; None is the end of its lines.
+    def _hear(self, index: int, message: ProcessMessage | None) -> None:
+        """Merge a message of a process; None is the end of its messages.
 
-        The master's index follows those of the workers. A worker that ends without its last line ends the
+        The master's index follows those of the workers. A worker that ends without its last message ends the
         lines of all, and so does a master that ends while workers run: load is no longer as requested.
         """
         with self._lock:
-            if line is not None:
-                for each in self._merger.hear(index, line):
+            if message is not None:
+                for each in self._merger.hear(index, message):
                     self.lines.put(each)
             elif index == self._count:
                 if self._unfinished and not self._was_told_to_end:
@@ -229,9 +222,23 @@ class LoadGenerator:
                 self._to_end.discard(index)
                 if index in self._unfinished or not self._to_end:
                     self.lines.put(None)
-        if line and line["event"] == "fault" and self._count > 1 and self._unfinished:
+        if message and message["event"] == "fault" and self._count > 1 and self._unfinished:
             self.stop()
-        if line and line["event"] == "end":
+        if message and message["event"] == "end":
             self._unfinished.discard(index)
-            if line["reason"] in ("failures", "stalled") and self._count > 1:
+            if message["reason"] in ("failures", "stalled") and self._count > 1:
                 self.stop()
+
+
+def _refuse_unusable(first: FirstMessage) -> None:
+    """Raise a ConfigurationError if a process cannot be used, or is of another version."""
+    if first["event"] == "refused":
+        error = ConfigurationError(first["text"])
+        if first["details"]:
+            error.add_note(first["details"])
+        raise error
+    if first["version"] != __version__:
+        raise ConfigurationError(
+            f"load comes from pytest-tfserving {first['version']}, and this is {__version__}; "
+            "both have to be the same: rebuild the image of the load processes."
+        )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pytest_tfserving.load.result import Generator
 
 if TYPE_CHECKING:
+    from pytest_tfserving.deployment.load_messages import UsageAt
     from pytest_tfserving.load.generator.run_state import RunState
     from pytest_tfserving.load.result import Result, Window
+
+_UsageName: TypeAlias = Literal["cpu_s", "wait_s", "steal_s"]
 
 # Above this share of a core a generator measures itself. Locust's own warning needs 20 s to appear.
 _BUSIEST_CPU = 0.9
@@ -24,7 +27,7 @@ def generator_state(run_state: RunState, window: Window) -> Generator:
     before = run_state.settled if run_state.settled and window.start_s else run_state.ticks[0]
     pairs = list(zip(before["processes"], run_state.end["processes"], strict=True))
 
-    def highest(name: str) -> float:
+    def highest(name: _UsageName) -> float:
         return max(_rate(start, end, name) for start, end in pairs)
 
     lag_p95_ms = run_state.end["lag_p95_ms"]
@@ -39,7 +42,7 @@ def generator_state(run_state: RunState, window: Window) -> Generator:
     )
 
 
-def _rate(start: dict[str, float], end: dict[str, float], name: str) -> float:
+def _rate(start: UsageAt, end: UsageAt, name: _UsageName) -> float:
     length_s = end["at_s"] - start["at_s"]
     return (end[name] - start[name]) / length_s if length_s > 0 else math.nan
 

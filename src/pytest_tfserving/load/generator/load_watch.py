@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.experiments.load_shape import Stage, level_at
 from pytest_tfserving.load.run_record import RATE, USERS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
+    from pytest_tfserving.deployment.load_messages import Asked, LateRow, MergedMessage, Part
     from pytest_tfserving.experiments.load_profile import LoadProfile
     from pytest_tfserving.load.result import Window
 
@@ -154,24 +155,23 @@ class LoadWatch:
         """Return for how many seconds of a window load processes stood still, summed over all of them."""
         return sum(stood_ms for ended_s, stood_ms in self._stops if ended_s >= window.start_s) / 1e3
 
-    def hear(self, line: Mapping[str, Any]) -> None:
-        """Process one line of the load processes, or of Locust's master."""
-        match line["event"]:
+    def hear(self, message: MergedMessage) -> None:
+        """Process one message of the load processes, or of Locust's master."""
+        match message["event"]:
             case "asked":
-                self._ask(line)
+                self._ask(message)
             case "part":
-                self._compare(line)
+                self._compare(message)
             case "settled":
-                self._settled_s = line["at_s"]
+                self._settled_s = message["at_s"]
+            case "tick":
+                self._stop_processes(message["stops"])
             case "end":
-                self._ended_s = line["at_s"]
-        stops, who = line.get("stops", ()), "the load generator"
-        if line["event"] in OF_THE_MASTER:
-            self._led_until_s, who = line["at_s"], _MASTER
-        else:
-            self._stops += [(ended_s, stood_ms) for _, ended_s, stood_ms in stops]
-        for began_s, ended_s, stood_ms in stops:
-            self._stop(who, began_s, ended_s, stood_ms)
+                self._ended_s = message["at_s"]
+                self._stop_processes(message["stops"])
+            case "leads" | "led":
+                self._led_until_s = message["at_s"]
+                self._stop(_MASTER, message["stops"])
 
     def end(self, at_s: float) -> None:
         """Check at the end of the run that load reached the requested level, and that the master led."""
@@ -187,15 +187,15 @@ class LoadWatch:
         elif reached > most:
             self._find(f"{self._of_asked(reached, at_s)} when it was over", self._good_until_s)
 
-    def _ask(self, line: Mapping[str, Any]) -> None:
-        at_s, run_time_s = line["at_s"], self._profile.run_time_s
-        self._asked.ask(Stage(at_s, math.inf, line["users"], line["users"]), line["spawn_rate"])
-        if line["failed"]:
-            self._find(f"the locustfile's shape failed {at_s:.1f} s into the load: {line['failed']}", at_s)
-        elif not line["users"] and not line["spawn_rate"] and at_s < run_time_s:
+    def _ask(self, asked: Asked) -> None:
+        at_s, run_time_s = asked["at_s"], self._profile.run_time_s
+        self._asked.ask(Stage(at_s, math.inf, asked["users"], asked["users"]), asked["spawn_rate"])
+        if asked["failed"]:
+            self._find(f"the locustfile's shape failed {at_s:.1f} s into the load: {asked['failed']}", at_s)
+        elif not asked["users"] and not asked["spawn_rate"] and at_s < run_time_s:
             self._find(_ended_itself(at_s, run_time_s), at_s)
 
-    def _compare(self, part: Mapping[str, Any]) -> None:
+    def _compare(self, part: Part) -> None:
         at_s = part["at_s"]
         self._running[part["process"]] = (at_s, part["running"])
         reached = self._reached
@@ -251,13 +251,19 @@ class LoadWatch:
         if at_s - self._led_until_s > self._silence_s:
             self._find(f"{_MASTER} said nothing for {self._silence_s:g} s", self._led_until_s)
 
-    def _stop(self, who: str, began_s: float, ended_s: float, stood_ms: float) -> None:
+    def _stop_processes(self, stops: Iterable[LateRow]) -> None:
+        """Note that processes which send requests stood still."""
+        self._stops += [(ended_s, stood_ms) for _, ended_s, stood_ms in stops]
+        self._stop("the load generator", stops)
+
+    def _stop(self, who: str, stops: Iterable[LateRow]) -> None:
         """Note that a process stood still; a long stop in measured time makes the run INVALID."""
-        is_measured = ended_s > self._settled_s if self._is_flat else ended_s > 0
-        if is_measured and began_s < self._ended_s and stood_ms >= 1e3 * self._longest_stop_s:
-            stood = f"{who} stood still for {stood_ms / 1e3:.1f} s"
-            why = "it was stopped, or its machine was, or its locustfile computed without a pause"
-            self._find(f"{stood}, {began_s:.1f} s into the load: {why}", began_s)
+        for began_s, ended_s, stood_ms in stops:
+            is_measured = ended_s > self._settled_s if self._is_flat else ended_s > 0
+            if is_measured and began_s < self._ended_s and stood_ms >= 1e3 * self._longest_stop_s:
+                stood = f"{who} stood still for {stood_ms / 1e3:.1f} s"
+                why = "it was stopped, or its machine was, or its locustfile computed without a pause"
+                self._find(f"{stood}, {began_s:.1f} s into the load: {why}", began_s)
 
     def _find(self, cause: str, loaded_until_s: float) -> None:
         if not self.cause:

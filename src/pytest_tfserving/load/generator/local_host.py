@@ -10,7 +10,7 @@ import sys
 import threading
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.system.processes import end_by_closing
 from pytest_tfserving.text.foreign_text import last_line
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.deployment.deployment import Deployment, Endpoint
     from pytest_tfserving.deployment.generator_host import OnEvent
+    from pytest_tfserving.deployment.load_messages import FirstMessage, ProcessMessage
 
 WORKER = Path(__file__).parents[1] / "worker" / "worker.py"
 STOP_S = 3.0
@@ -38,7 +39,7 @@ class LocalProcess:
         self.sink = str(self.records)
         self.log = folder / f"generator{name}.log"
         self.ready = threading.Event()
-        self.first: dict[str, Any] = {}
+        self.first: FirstMessage | None = None
         self._hear = hear
         environment = _environment(for_locustfile=locustfile is not None)
         with self.log.open("wb") as log:
@@ -82,12 +83,13 @@ class LocalProcess:
         assert self.process.stdout is not None
         with self.process.stdout as lines:
             for line in lines:
-                said = json.loads(line)
-                if said["event"] in ("ready", "refused"):
-                    self.first = said
-                    self.ready.set()
-                else:
-                    self._hear(said)
+                message: FirstMessage | ProcessMessage = json.loads(line)
+                match message["event"]:
+                    case "ready" | "refused":
+                        self.first = message
+                        self.ready.set()
+                    case _:
+                        self._hear(message)
         self.ready.set()
         self._hear(None)
 

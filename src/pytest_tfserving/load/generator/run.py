@@ -7,7 +7,7 @@ import queue
 import time
 from contextlib import nullcontext
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_tfserving.deployment.deployment import Deployment
+    from pytest_tfserving.deployment.load_messages import MergedMessage, MergedTick
     from pytest_tfserving.deployment.pulses import Pulses
     from pytest_tfserving.load.generator.generator import LoadGenerator, LoadPlan
     from pytest_tfserving.load.result import Result
@@ -43,7 +44,7 @@ def run(  # noqa: PLR0913, PLR0917 - what a run is made of
     child: LoadGenerator,
     plan: LoadPlan,
     deployment: Deployment,
-    progress: Callable[[dict[str, Any]], None],
+    progress: Callable[[MergedTick], None],
     monitor: SloMonitor | None = None,
     cpu: CpuHistory | None = None,
     pulses: Pulses | None = None,
@@ -130,7 +131,7 @@ def _watch(
     child: LoadGenerator,
     run_state: RunState,
     deployment: Deployment,
-    progress: Callable[[dict[str, Any]], None],
+    progress: Callable[[MergedTick], None],
     pulses: Pulses | None,
 ) -> Iterator[None]:
     """Process the load generator's lines until their end; yield after every tick."""
@@ -182,7 +183,7 @@ def _decided(
 
 def _lines(
     child: LoadGenerator, silence_s: float, pulses: Pulses | None = None
-) -> Iterator[dict[str, Any] | None]:
+) -> Iterator[MergedMessage | None]:
     """Yield the load generator's lines until its end, and None now and then for the caller's own checks.
 
     The load generator may be silent while the clock of ``pulses`` stands. The lines of Locust's master do not

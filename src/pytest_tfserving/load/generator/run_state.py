@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,10 +13,17 @@ from pytest_tfserving.load.run_record import RunRecorder
 from pytest_tfserving.text.foreign_text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
+    from pytest_tfserving.deployment.load_messages import (
+        LateRow,
+        MergedEnd,
+        MergedMessage,
+        MergedSettled,
+        MergedTick,
+    )
     from pytest_tfserving.deployment.pulses import PulseRow
     from pytest_tfserving.load.generator.load_watch import LoadWatch
     from pytest_tfserving.slo.monitor import SloMonitor
@@ -37,8 +44,8 @@ class RunState:
         ticks: the first tick and the last two.
         late: the generator's lateness, three numbers each time; see `Lateness`.
         taken_by: a phrase for each process that used the generator's cores.
-        settled: the line ``settled``; None before.
-        end: the line ``end``; None before.
+        settled: the message ``settled``; None before.
+        end: the message ``end``; None before.
         aborted: a sentence that says why the run failed; empty while it has not.
         invalid: a sentence that says why figures cannot be believed; empty while they can.
         incomplete: a sentence that says why the run ended too early; empty while it has not.
@@ -50,11 +57,11 @@ class RunState:
     own_users: bool = False
     causes: dict[int, str] = field(default_factory=dict)
     tracebacks: list[str] = field(default_factory=list)
-    ticks: list[dict[str, Any]] = field(default_factory=list)
+    ticks: list[MergedTick] = field(default_factory=list)
     late: array[float] = field(default_factory=lambda: array("d"))
     taken_by: tuple[str, ...] = ()
-    settled: dict[str, Any] | None = None
-    end: dict[str, Any] | None = None
+    settled: MergedSettled | None = None
+    end: MergedEnd | None = None
     aborted: str = ""
     invalid: str = ""
     incomplete: str = ""
@@ -63,26 +70,30 @@ class RunState:
     def __post_init__(self) -> None:
         self.recorder = RunRecorder(self.watch.unit)
 
-    def hear(self, line: dict[str, Any]) -> None:
-        """Process one line of the load generator."""
-        for row in line.get("late", ()):
-            self.late.extend(row)
-        self.watch.hear(line)
-        match line["event"]:
+    def hear(self, message: MergedMessage) -> None:
+        """Process one message of the load generator."""
+        self.watch.hear(message)
+        match message["event"]:
             case "cause":
-                self.causes[line["index"]] = line["text"]
-            case "traceback" if line["text"] not in self.tracebacks:
-                self.tracebacks.append(line["text"])
+                self.causes[message["index"]] = message["text"]
+            case "traceback" if message["text"] not in self.tracebacks:
+                self.tracebacks.append(message["text"])
             case "fault":
-                self.aborted = self.aborted or one_line(line["text"])
+                self.aborted = self.aborted or one_line(message["text"])
             case "part":
-                self.recorder.add(line, self.watch.asked_at(line["at_s"]))
+                self.recorder.add(message, self.watch.asked_at(message["at_s"]))
             case "tick":
-                self.ticks = [*self.ticks[:1], *self.ticks[1:][-1:], line]
+                self._note_late(message["late"])
+                self.ticks = [*self.ticks[:1], *self.ticks[1:][-1:], message]
             case "settled":
-                self.settled = line
+                self.settled = message
             case "end":
-                self.end = line
+                self._note_late(message["late"])
+                self.end = message
+
+    def _note_late(self, rows: Iterable[LateRow]) -> None:
+        for row in rows:
+            self.late.extend(row)
 
     @property
     def late_rows(self) -> Floats:

@@ -1,35 +1,7 @@
 """The load process: reads its plan from standard input, makes load, records, and writes JSON lines.
 
 This program is started by its path and never imported: Locust patches the process that imports it, and must
-do so before anything else is loaded. Each line that the process writes has an ``event`` and a number ``n``:
-
-``ready``     everything is imported, the plan may come: ``has_shape`` (the locustfile has one), ``version``
-``refused``   the locustfile cannot be used: ``text``, and its traceback as ``details``; nothing follows
-``cause``     a new cause of errors: ``index``, ``text``
-``traceback`` an exception of the locustfile's code, the first of its kind: ``text``
-``fault``     the run fails, even if measurements were good: ``text``
-``tick``      twice a second: ``at_s``, ``users``, ``running`` (Locust's users; an open loop has one user in
-              each process), ``ended_itself`` (Locust has stopped the users), requests ``sent``, ``requests``
-              recorded, ``failures``, ``rps``, ``p95_ms``, ``late`` and ``stops`` (when the process was late
-              or stood still since the last tick, see `LagProbe`), and the resources used, see `used`
-``settled``   load has its level and gets responses: ``at_s``, and the resources used
-``records``   records, if the plan names no file for them: ``data``, in base64
-``asked``     the locustfile's shape requests another level (only from the process that leads): ``at_s``,
-              ``users``, ``spawn_rate``, and ``failed``, the error of the shape's `tick`
-``leads``     twice a second, from Locust's master: ``at_s``, and ``stops``, as in a `tick`
-``led``       the same at the end of the run: after ``stop``, or the end of standard input
-``end``       the last line: ``reason`` (`time`, `decided`, `failures`, `stalled`, `stopped`), ``at_s``,
-              ``to_record`` (requests that were sent, or were due and not sent), ``under_way`` (requests
-              that were given up without a response), ``requests`` recorded, ``lag_p95_ms``, ``late``,
-              ``stops``, and the resources used
-``forgotten`` requested lines were dropped from the replay buffer and are lost
-
-The first line of standard input is the plan. The second line says when load begins: ``origin`` on the
-parent's clock, the parent's time ``now``, and whether the parent and this process have the same clock. A line
-``stop`` after these two ends the run, as does the end of standard input, which says that the parent has died.
-``decided`` ends the run as its run time would. ``again N`` repeats the lines from number ``N`` on with their
-old numbers: a parent that reads the lines from a cluster's logs may find some missing. For such a parent the
-process stays for a while after its last line, until it gets ``stop``.
+do so before anything else is loaded. `deployment.load_messages` has the lines that it reads and writes.
 """
 
 # ruff: noqa: I001 - Locust comes first: importing it patches the standard library
@@ -46,7 +18,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import gevent
 from gevent.os import make_nonblocking, nb_read
@@ -67,11 +39,19 @@ from pytest_tfserving.load.worker.users.locustfile_users import LocustfileUsers,
 from pytest_tfserving.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from array import array
+    from collections.abc import Callable, Sequence
     from types import TracebackType
+    from typing import Literal, TypeAlias
 
+    from locust.runners import Runner
+
+    from pytest_tfserving.deployment.load_messages import Begin, EndReason, Usage, WrittenMessage
     from pytest_tfserving.experiments.load_shape import Stage
     from pytest_tfserving.load.worker.users.sender import LoadLoop
+
+    # What a load shape requests: users, spawn rate, and perhaps the classes of users; None ends the run.
+    ShapeLevel: TypeAlias = tuple[int, float] | tuple[int, float, Sequence[type]] | None
 
 TICK_S = 0.5
 # Message of Locust's master to its workers once every user of the profile has been started.
@@ -95,9 +75,9 @@ _lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
 os.dup2(2, 1)
 
 
-def say(event: str, **values: Any) -> None:
+def say(message: WrittenMessage) -> None:
     """Write one line to the parent."""
-    line = json.dumps({"event": event, "n": next(_numbers), **values}) + "\n"
+    line = json.dumps({"event": message["event"], "n": next(_numbers), **message}) + "\n"
     _said.add(line)
     _lines.write(line)
     _lines.flush()
@@ -107,7 +87,7 @@ def say_again(number: int) -> None:
     """Repeat the lines from ``number`` on."""
     lines = _said.since(number)
     if lines is None:
-        say("forgotten")
+        say({"event": "forgotten"})
     else:
         _lines.writelines(lines)
         _lines.flush()
@@ -116,10 +96,10 @@ def say_again(number: int) -> None:
 class SaidRecords:
     """Sink that writes records into the lines, for a parent on another machine."""
 
-    def write(self, data: Any, /) -> None:
+    def write(self, data: array[float], /) -> None:
         """Write records as a line, if there are any."""
         if len(data):
-            say("records", data=base64.b64encode(data).decode("ascii"))
+            say({"event": "records", "data": base64.b64encode(data).decode("ascii")})
 
     def close(self) -> None:
         """Do nothing: all records were written."""
@@ -130,7 +110,7 @@ def sink(path: str) -> Sink:
     return Path(path).open("ab", buffering=0) if path else SaidRecords()
 
 
-def used(cores: list[int]) -> dict[str, float]:
+def used(cores: Sequence[int]) -> Usage:
     """Return in seconds the CPU time, the waiting for a core, and the host's steal of ``cores``, so far.
 
     Waiting and steal come from Linux (schedstat(7) and proc(5)); on other systems they are 0. Steal is the
@@ -156,7 +136,7 @@ def staged(stages: tuple[Stage, ...], spawn_rate: float, now_s: Callable[[], flo
     return Staged()
 
 
-def new_environment(plan: ProcessPlan, file: Locustfile | None, *ours: type) -> Any:
+def new_environment(plan: ProcessPlan, file: Locustfile | None, *ours: type) -> Environment:
     """Return Locust's environment for a run: that of the locustfile, else one with the users ``ours``."""
     if not file:
         return Environment(user_classes=list(ours))
@@ -164,7 +144,7 @@ def new_environment(plan: ProcessPlan, file: Locustfile | None, *ours: type) -> 
     return file.environment
 
 
-def new_runner(environment: Any, plan: ProcessPlan) -> Any:
+def new_runner(environment: Environment, plan: ProcessPlan) -> Runner:
     """Return Locust's runner for this process's role in the plan."""
     if plan.master is None:
         return environment.create_local_runner()
@@ -173,18 +153,25 @@ def new_runner(environment: Any, plan: ProcessPlan) -> Any:
     return environment.create_worker_runner(*plan.master)
 
 
-def told(tick: Callable[[], Any], now_s: Callable[[], float]) -> Callable[[], Any]:
+def told(tick: Callable[[], ShapeLevel], now_s: Callable[[], float]) -> Callable[[], ShapeLevel]:
     """Return the `tick` of a shape, extended by a line ``asked`` whenever the requested level changes."""
-    last: dict[str, Any] = {}
+    last: tuple[int, float, str] | None = None
 
     def tell(users: int, spawn_rate: float, failed: str = "") -> None:
         nonlocal last
-        asked = {"users": users, "spawn_rate": spawn_rate, "failed": failed}
-        if asked != last:
-            last = asked
-            say("asked", at_s=now_s(), **asked)
+        if (users, spawn_rate, failed) != last:
+            last = users, spawn_rate, failed
+            say(
+                {
+                    "event": "asked",
+                    "at_s": now_s(),
+                    "users": users,
+                    "spawn_rate": spawn_rate,
+                    "failed": failed,
+                }
+            )
 
-    def tick_and_tell() -> Any:
+    def tick_and_tell() -> ShapeLevel:
         try:
             found = tick()
             asked = (int(found[0]), float(found[1])) if found else (0, 0.0)
@@ -197,7 +184,7 @@ def told(tick: Callable[[], Any], now_s: Callable[[], float]) -> Callable[[], An
     return tick_and_tell
 
 
-def start(runner: Any, plan: ProcessPlan, file: Locustfile | None, now_s: Any) -> None:
+def start(runner: Runner, plan: ProcessPlan, file: Locustfile | None, now_s: Callable[[], float]) -> None:
     """Start the users of the plan: those of this process, or as Locust's master those of all workers."""
     profile = plan.profile
     if file and file.shape:
@@ -251,7 +238,7 @@ def lead(plan: ProcessPlan, file: Locustfile | None, clock: LoadClock) -> None:
     if file:
         file.end_leading()
         if file.exit_fault:
-            say("fault", text=file.exit_fault)
+            say({"event": "fault", "text": file.exit_fault})
 
 
 def say_leading(probe: LagProbe, now_s: Callable[[], float]) -> None:
@@ -261,19 +248,19 @@ def say_leading(probe: LagProbe, now_s: Callable[[], float]) -> None:
         say_stops("leads", probe, now_s)
 
 
-def say_stops(event: str, probe: LagProbe, now_s: Callable[[], float]) -> None:
+def say_stops(event: Literal["leads", "led"], probe: LagProbe, now_s: Callable[[], float]) -> None:
     """Say when the master stood still since the last time."""
     probe.look()
     probe.take()  # the master sends no requests, so none of them is late
-    say(event, at_s=now_s(), stops=probe.take_stops())
+    say({"event": event, "at_s": now_s(), "stops": probe.take_stops()})
 
 
 def leave(file: Locustfile, error: BaseException, _: object, trace: TracebackType | None) -> None:
     """Fail the run for an exception in Locust's master, which has no requests to count the exception in."""
     if not isinstance(error, CONTROL):
         text = f"the locustfile {file.path} raised {typed_cause_of(error)} in Locust's master"
-        say("traceback", text=own_traceback(error, trace or error.__traceback__))
-        say("fault", text=text)
+        say({"event": "traceback", "text": own_traceback(error, trace or error.__traceback__)})
+        say({"event": "fault", "text": text})
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
         os._exit(1)
@@ -286,13 +273,15 @@ class LoadRun:
         self.plan = plan
         self.file = file
         self.profile = plan.profile
-        self.recorder = Recorder(sink(plan.records), lambda index, text: say("cause", index=index, text=text))
+        self.recorder = Recorder(
+            sink(plan.records), lambda index, text: say({"event": "cause", "index": index, "text": text})
+        )
         self.loop = self._new_loop(clock)
         self.cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         self.level_since = self.profile.judged_from_s
         shape = not self.profile.is_constant or bool(file and file.shape)
         self.has_level = isinstance(self.loop, OpenLoop) or shape
-        self.reason = ""
+        self.reason: EndReason | Literal[""] = ""
         self.is_over = False
         self.settled = False
         self.ended_itself = False
@@ -334,23 +323,25 @@ class LoadRun:
         latencies = sorted(self.recorder.flush()[-_LATENCIES_SHOWN:])
         recorder = self.recorder
         say(
-            "tick",
-            at_s=now,
-            users=0 if isinstance(self.loop, OpenLoop) else users,
-            running=users,
-            ended_itself=self.ended_itself,
-            sent=self.loop.sent,
-            requests=recorder.requests,
-            failures=recorder.failures,
-            rps=(recorder.requests - before) / max(now - began_s, 1e-9),
-            p95_ms=latencies[int(len(latencies) * 0.95)] if latencies else None,
-            late=self.probe.take(),
-            stops=self.probe.take_stops(),
-            **used(self.cores),
+            {
+                "event": "tick",
+                "at_s": now,
+                "users": 0 if isinstance(self.loop, OpenLoop) else users,
+                "running": users,
+                "ended_itself": self.ended_itself,
+                "sent": self.loop.sent,
+                "requests": recorder.requests,
+                "failures": recorder.failures,
+                "rps": (recorder.requests - before) / max(now - began_s, 1e-9),
+                "p95_ms": latencies[int(len(latencies) * 0.95)] if latencies else None,
+                "late": self.probe.take(),
+                "stops": self.probe.take_stops(),
+                **used(self.cores),
+            }
         )
         if not self.settled and self._is_answered():
             self.settled = self.probe.counts = True
-            say("settled", at_s=now, **used(self.cores))
+            say({"event": "settled", "at_s": now, **used(self.cores)})
         self.reason = self.reason or self._reason_to_end(now)
 
     def _is_answered(self) -> bool:
@@ -358,10 +349,10 @@ class LoadRun:
         at_level = self.has_level and self.loop.now_s() >= self.level_since
         return at_level and self.loop.answered_since(self.level_since)
 
-    def _fault(self) -> str:
+    def _fault(self) -> Literal["stopped", ""]:
         return "stopped" if isinstance(self.loop, LocustfileUsers) and self.loop.fault else ""
 
-    def _reason_to_end(self, now: float) -> str:
+    def _reason_to_end(self, now: float) -> EndReason | Literal[""]:
         recorder = self.recorder
         if fault := self._fault():
             return fault
@@ -385,18 +376,21 @@ class LoadRun:
             self.loop.end(at_once=self.reason == "stopped")
         to_record, under_way = self.loop.sent + self.loop.dropped, self.loop.waiting()
         self.recorder.close()
+        assert self.reason
         say(
-            "end",
-            reason=self.reason,
-            at_s=ended_at,
-            to_record=to_record,
-            under_way=under_way,
-            requests=self.recorder.requests,
-            failures=self.recorder.failures,
-            lag_p95_ms=self.probe.lag_p95_ms,
-            late=self.probe.take(),
-            stops=self.probe.take_stops(),
-            **usage,
+            {
+                "event": "end",
+                "reason": self.reason,
+                "at_s": ended_at,
+                "to_record": to_record,
+                "under_way": under_way,
+                "requests": self.recorder.requests,
+                "failures": self.recorder.failures,
+                "lag_p95_ms": self.probe.lag_p95_ms,
+                "late": self.probe.take(),
+                "stops": self.probe.take_stops(),
+                **usage,
+            }
         )
         self.is_over = True
 
@@ -412,11 +406,11 @@ class LoadRun:
             gevent.sleep(_LOOK_S)
             self.loop.abandon()
 
-    def _on_test_stopping(self, **_: Any) -> None:
+    def _on_test_stopping(self, **_: object) -> None:
         """Note that something stops the users; this package never does while load runs."""
         self.ended_itself = True
 
-    def _on_spawned(self, **_: Any) -> None:
+    def _on_spawned(self, **_: object) -> None:
         if not self.has_level:
             self.has_level, self.level_since = True, self.loop.now_s()
 
@@ -456,7 +450,8 @@ def next_plan() -> tuple[ProcessPlan, LoadClock]:
     line, begins = _next_line(), _next_line()
     if not begins:
         os._exit(1)
-    plan, begin = ProcessPlan.from_json(line), json.loads(begins)
+    plan = ProcessPlan.from_json(line)
+    begin: Begin = json.loads(begins)
     apart_s = 0.0 if begin["same_clock"] else time.time() - begin["now"]
     return plan, load_clock(plan, begin["origin"] + apart_s)
 
@@ -468,14 +463,14 @@ def _locustfile() -> Locustfile | None:
     try:
         return Locustfile(sys.argv[1])
     except LocustfileError as error:
-        say("refused", text=str(error), details=error.details)
+        say({"event": "refused", "text": str(error), "details": error.details})
         os._exit(2)
 
 
 def main() -> None:
     """Run the plan on standard input, then exit without waiting for users that still wait for responses."""
     file = _locustfile()
-    say("ready", has_shape=bool(file and file.shape), version=__version__)
+    say({"event": "ready", "has_shape": bool(file and file.shape), "version": __version__})
     plan, clock = next_plan()
     if plan.cores:
         os.sched_setaffinity(0, plan.cores)

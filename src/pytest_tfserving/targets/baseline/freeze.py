@@ -7,12 +7,14 @@ import os
 import signal
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pytest_tfserving.errors import DeploymentError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from pytest_tfserving.targets.baseline.messages import ContainersSpec, FreezerSpec, ProcessesSpec
 
 # Engines sometimes fail to pause a container that is at its CPU limit.
 _TRIALS = 3
@@ -27,7 +29,7 @@ class Freezer(Protocol):
     def thaw(self) -> None:
         """Let the servers go on, whether they are stopped or not."""
 
-    def spec(self) -> dict[str, Any]:
+    def spec(self) -> FreezerSpec:
         """Return plain values from which `freezer` makes the same object in another process."""
 
 
@@ -45,7 +47,7 @@ class Processes:
         """Let the processes go on."""
         self._send(signal.SIGCONT)
 
-    def spec(self) -> dict[str, Any]:
+    def spec(self) -> ProcessesSpec:
         """Return the process ids."""
         return {"pids": list(self.pids)}
 
@@ -81,7 +83,7 @@ class Containers:
         """
         self._each(self._api.unpause)
 
-    def spec(self) -> dict[str, Any]:
+    def spec(self) -> ContainersSpec:
         """Return the engine's address and the containers' ids."""
         return {"host": self._host, "ids": list(self._ids)}
 
@@ -117,6 +119,6 @@ def _is_frozen_once(servers: Freezer) -> bool:
     return True
 
 
-def freezer(spec: dict[str, Any]) -> Freezer:
+def freezer(spec: FreezerSpec) -> Freezer:
     """Return the freezer whose ``spec`` method returned ``spec``."""
     return Containers(**spec) if "host" in spec else Processes(**spec)

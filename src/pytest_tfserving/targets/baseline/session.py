@@ -17,7 +17,7 @@ import threading
 import time
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from pytest_tfserving.deployment.load_clock import LoadClock
 from pytest_tfserving.deployment.pulses import PulseRow
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.experiments.experiment import ServingOptions
     from pytest_tfserving.targets.baseline.freeze import Freezer
+    from pytest_tfserving.targets.baseline.messages import ReadyMessage, RunMessage, RunOrder, WorkerPlan
+    from pytest_tfserving.text.json_value import JsonObject
 
 # A pulse that takes longer is taken to hang.
 _LONGEST_PULSE_S = 60.0
@@ -41,7 +43,7 @@ _NOTHING = "null"
 class BaselineReady:
     """The report of a warm session: its answer to the payload, and whether the answer is always the same."""
 
-    answer: Any
+    answer: JsonObject
     deterministic: bool
 
 
@@ -75,7 +77,7 @@ class BaselineSession:
     ) -> None:
         self._log = log
         passed = [each.fileno() for each in ([leader] if leader else followers)]
-        spec = {
+        spec: WorkerPlan = {
             "model": str(plan.version_path),
             "body": str(plan.body),
             "intra_op": plan.options.intra_op,
@@ -98,7 +100,7 @@ class BaselineSession:
                 env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2")},
             )
         self._lines: queue.Queue[str] = queue.Queue()
-        self._hear: Callable[[dict[str, Any] | None], None] | None = None
+        self._hear: Callable[[RunMessage | None], None] | None = None
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -114,9 +116,10 @@ class BaselineSession:
             line = ""
         if not line:
             raise DeploymentError(f"the baseline did not answer within {timeout_s:g} s{self.last_words()}")
-        return BaselineReady(**json.loads(line))
+        message: ReadyMessage = json.loads(line)
+        return BaselineReady(**message)
 
-    def tell(self, line: str, hear: Callable[[dict[str, Any] | None], None]) -> None:
+    def tell(self, line: str, hear: Callable[[RunMessage | None], None]) -> None:
         """Write a line to the process; ``hear`` gets its further output, None once the process has ended."""
         assert self._process.stdin is not None
         self._hear = hear
@@ -187,7 +190,7 @@ class SessionPulses:
 
     def __enter__(self) -> Self:
         """Begin the pulses; the clock must have its origin by now."""
-        order = {"clock": str(self.clock.path), "servers": self._servers.spec()}
+        order: RunOrder = {"clock": str(self.clock.path), "servers": self._servers.spec()}
         self._sessions[0].tell(json.dumps(order), self._hear)
         return self
 
@@ -227,11 +230,11 @@ class SessionPulses:
             self._failure = f"a process of the baseline ended during the load{last}"
         return self._failure
 
-    def _hear(self, line: dict[str, Any] | None) -> None:
-        if line is None:
+    def _hear(self, message: RunMessage | None) -> None:
+        if message is None:
             self._let_go_on()
-        elif "ended" not in line:
-            self._rows.append(PulseRow(**line))
+        elif "ended" not in message:
+            self._rows.append(PulseRow(**message))
             return
         self._ended.set()
 

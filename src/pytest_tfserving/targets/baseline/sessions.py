@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import DeploymentError
 from pytest_tfserving.targets.baseline.freeze import can_be_frozen
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.targets.baseline.freeze import Freezer
     from pytest_tfserving.targets.common.placement import Placement
     from pytest_tfserving.targets.common.request import DeploymentRequest
+    from pytest_tfserving.text.json_value import JsonValue
 
 
 class BaselineSessions:
@@ -65,7 +66,7 @@ class BaselineSessions:
         servers = self._servers()
         return SessionPulses(self._sessions, servers, clock_path) if can_be_frozen(servers) else None
 
-    def right_answer(self) -> Any:
+    def right_answer(self) -> JsonValue:
         """Return the model's output in process; None if it is not known, or differs from call to call."""
         ready = self._wait_until_ready()
         if not ready or not ready[0].deterministic:

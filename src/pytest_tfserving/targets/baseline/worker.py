@@ -22,7 +22,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.deployment.load_clock import LoadClock
 from pytest_tfserving.errors import DeploymentError
@@ -31,7 +31,11 @@ from pytest_tfserving.targets.baseline.freeze import can_be_frozen, freezer
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from pytest_tfserving.targets.baseline.freeze import Freezer
+    from pytest_tfserving.targets.baseline.messages import ReadyMessage, RunMessage, RunOrder, WorkerPlan
 
 _WARM_UP_CALLS = 3
 _STDIN = 0
@@ -70,7 +74,7 @@ class Pulse:
 class Caller:
     """A caller of the model in pulses, with as many threads as the replica has vCPUs."""
 
-    def __init__(self, call: Callable[[], Any], callers: int) -> None:
+    def __init__(self, call: Callable[[], object], callers: int) -> None:
         self._call = call
         self._callers = callers
         self._barrier = threading.Barrier(callers)
@@ -158,7 +162,7 @@ class Leader:
         rate = sum(each.calls / each.busy_s for each in pulses)
         calls = sum(each.calls for each in pulses)
         latency_ms = max(each.latency_ms for each in pulses)
-        _say(at_s=at_s, calls=calls, busy_s=calls / rate, latency_ms=latency_ms)
+        _say({"at_s": at_s, "calls": calls, "busy_s": calls / rate, "latency_ms": latency_ms})
         return time.perf_counter() - start
 
     def _all_pulses(self) -> list[Pulse]:
@@ -170,13 +174,13 @@ class Leader:
 
 def main() -> None:
     """Load the model, warm up, then lead or follow in every run of load."""
-    plan = json.loads(sys.argv[1])
+    plan: WorkerPlan = json.loads(sys.argv[1])
     _pin(plan["start_cores"])
     call, answer = _load(plan)
     answers = [answer() for _ in range(_WARM_UP_CALLS)]
     _pin(plan["cores"])
     caller = Caller(call, plan["callers"])
-    _say(answer=json.loads(answers[0]), deterministic=len(set(answers)) == 1)
+    _say({"answer": json.loads(answers[0]), "deterministic": len(set(answers)) == 1})
     if plan["leader"] is None:
         _lead(caller, [socket.socket(fileno=each) for each in plan["followers"]])
     else:
@@ -187,11 +191,12 @@ def main() -> None:
 def _lead(caller: Caller, followers: Sequence[socket.socket]) -> None:
     """Lead the pulses of a run for each line that starts one; any other line reports the end."""
     while line := _line():
-        if order := json.loads(line):
+        order: RunOrder | None = json.loads(line)
+        if order:
             clock = LoadClock(Path(order["clock"]))
             Leader(caller, followers, clock, freezer(order["servers"])).run()
         else:
-            _say(ended=True)
+            _say({"ended": True})
 
 
 def _follow(caller: Caller, leader: socket.socket) -> None:
@@ -223,21 +228,21 @@ def _line() -> bytes:
     return line
 
 
-def _pin(cores: list[int]) -> None:
+def _pin(cores: Sequence[int]) -> None:
     """Pin every thread of this process, TensorFlow's too, to ``cores``."""
     if cores and hasattr(os, "sched_setaffinity"):
         for thread in Path("/proc/self/task").iterdir():
             os.sched_setaffinity(int(thread.name), cores)
 
 
-def _load(plan: dict[str, Any]) -> tuple[Callable[[], Any], Callable[[], bytes]]:
+def _load(plan: WorkerPlan) -> tuple[Callable[[], object], Callable[[], bytes]]:
     from pytest_tfserving.model_server import json_tensor
     from pytest_tfserving.model_server.servable import Servable
 
     servable = Servable.load(Path(plan["model"]), intra_op=plan["intra_op"], inter_op=plan["inter_op"])
     request = json_tensor.decode(Path(plan["body"]).read_bytes(), servable)
 
-    def call() -> Any:
+    def call() -> dict[str, NDArray[np.generic]]:
         return servable.run(request.signature_name, request.inputs)
 
     def answer() -> bytes:
@@ -246,8 +251,8 @@ def _load(plan: dict[str, Any]) -> tuple[Callable[[], Any], Callable[[], bytes]]
     return call, answer
 
 
-def _say(**values: Any) -> None:
-    sys.stdout.write(json.dumps(values) + "\n")
+def _say(message: ReadyMessage | RunMessage) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
 
 

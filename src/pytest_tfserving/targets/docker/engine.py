@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pytest_tfserving.errors import ConfigurationError, DeploymentError, missing_extra
@@ -15,7 +16,7 @@ from pytest_tfserving.text.addresses import without_secrets
 from pytest_tfserving.text.foreign_text import LONGEST_REASON, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import docker
     from docker.models.containers import Container
@@ -98,6 +99,27 @@ def reason(error: BaseException) -> str:
     return (system[1] or system[2]) if system else text.rstrip(".")
 
 
+@dataclass(frozen=True, slots=True)
+class EngineFacts:
+    """Facts about an engine and its machine.
+
+    Attributes:
+        name: the name of the engine, as ``Docker``.
+        version: the version of the engine.
+        cgroups: the version of the control groups that limit containers; empty if it is not known.
+        cores: the number of cores.
+        ram_bytes: the RAM in bytes.
+        rootless: whether the engine runs without the permissions of root.
+    """
+
+    name: str
+    version: str
+    cgroups: str
+    cores: int
+    ram_bytes: int
+    rootless: bool
+
+
 class ContainerEngine:
     """A connection to an engine; a refusal by the engine is a `DeploymentError`."""
 
@@ -123,21 +145,21 @@ class ContainerEngine:
         except (docker.errors.DockerException, requests.RequestException) as error:
             raise DeploymentError(f"{what} failed on the engine at {self}: {reason(error)}") from None
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> EngineFacts:
         """Return the engine's name and version, its cores and RAM, and how it limits containers."""
         with self.asked("asking for its version"):
             version, info = self.client.version(), self.client.info()
         component = (version.get("Components") or [{}])[0]
-        return {
-            "name": str(component.get("Name", "Engine")).removesuffix(" Engine").replace("Engine", "Docker"),
-            "version": version["Version"],
-            "cores": int(info["NCPU"]),
-            "ram_bytes": int(info["MemTotal"]),
-            "cgroups": str(info.get("CgroupVersion", "")),
-            "rootless": any("rootless" in option for option in info.get("SecurityOptions") or ()),
-        }
+        return EngineFacts(
+            name=str(component.get("Name", "Engine")).removesuffix(" Engine").replace("Engine", "Docker"),
+            version=version["Version"],
+            cgroups=str(info.get("CgroupVersion", "")),
+            cores=int(info["NCPU"]),
+            ram_bytes=int(info["MemTotal"]),
+            rootless=any("rootless" in option for option in info.get("SecurityOptions") or ()),
+        )
 
-    def image(self, name: str, say: Any) -> Image:
+    def image(self, name: str, say: Callable[[str], None]) -> Image:
         """Return the image ``name``; pull the image if it is missing.
 
         Raises:
@@ -164,10 +186,7 @@ class ContainerEngine:
         """Return the containers with these ``labels``, running or not."""
         wanted = [f"{name}={value}" for name, value in labels.items()]
         with self.asked("listing containers"):
-            found: list[Container] = self.client.containers.list(
-                all=True, filters={"label": wanted}, ignore_removed=True
-            )
-        return found
+            return self.client.containers.list(all=True, filters={"label": wanted}, ignore_removed=True)
 
     def remove(self, run: str) -> None:
         """Remove the containers of one deployment."""

@@ -9,7 +9,7 @@ import warnings
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import psutil
 
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from pytest_tfserving.settings import Settings
     from pytest_tfserving.targets.common.placement import Placement
     from pytest_tfserving.targets.common.request import DeploymentRequest
+    from pytest_tfserving.targets.docker.answers import ContainerState, ContainerStatistics, Network
+    from pytest_tfserving.targets.docker.engine import EngineFacts
+    from pytest_tfserving.text.json_value import JsonObject
 
 _HOST = "127.0.0.1"
 _PORTS = {name: each.server_port for name, each in SERVING_PROTOCOLS.items()}
@@ -50,10 +53,10 @@ _LOG_LINES = 30
 _SIGNALLED = 128
 
 
-def _machine(facts: dict[str, Any]) -> tuple[list[int], int]:
+def _machine(facts: EngineFacts) -> tuple[list[int], int]:
     """Return the cores, and the bytes of RAM, that both this process and the engine can use."""
-    cores = available_cores() if CAN_PIN else list(range(facts["cores"]))
-    return cores, min(psutil.virtual_memory().total, facts["ram_bytes"])
+    cores = available_cores() if CAN_PIN else list(range(facts.cores))
+    return cores, min(psutil.virtual_memory().total, facts.ram_bytes)
 
 
 class DockerTarget(Target):
@@ -77,7 +80,7 @@ class DockerTarget(Target):
             cores, ram_bytes = _machine(engine.facts())
         return lacking(experiment.shape, len(cores), ram_bytes)
 
-    def served(self, experiment: Experiment, say: Callable[[str], None]) -> dict[str, Any]:
+    def served(self, experiment: Experiment, say: Callable[[str], None]) -> JsonObject:
         """Return the image's id, how the server serves, and the model if the image has it."""
         with connect() as engine:
             image = engine.image(self._settings.image, say)
@@ -155,7 +158,7 @@ class ContainerPlan:
     user: str | None
 
 
-def _plan(order: DeploymentRequest, image: Image, facts: dict[str, Any]) -> ContainerPlan:
+def _plan(order: DeploymentRequest, image: Image, facts: EngineFacts) -> ContainerPlan:
     experiment = order.experiment
     model = model_name(experiment.model)
     files = order.folder / "server"
@@ -164,7 +167,7 @@ def _plan(order: DeploymentRequest, image: Image, facts: dict[str, Any]) -> Cont
         base_path = order.model_path().resolve()
         check_mounted(base_path)  # reports a wrong folder before any container is started
         mounts[str(base_path)] = f"/models/{model}"
-        user = _who_can_read(base_path, rootless=facts["rootless"])
+        user = _who_can_read(base_path, rootless=facts.rootless)
     return ContainerPlan(
         tags=OwnershipLabels(experiment.name, order.settings.keep),
         image=str(image.id),
@@ -188,18 +191,16 @@ def _who_can_read(base_path: Path, *, rootless: bool) -> str | None:
     return "0:0" if rootless else f"{owner.st_uid}:{owner.st_gid}"
 
 
-def _environment(
-    plan: ContainerPlan, image: Image, facts: dict[str, Any], placement: Placement
-) -> dict[str, Any]:
+def _environment(plan: ContainerPlan, image: Image, facts: EngineFacts, placement: Placement) -> JsonObject:
     return {
         "server": "container",
-        "image": {"id": image.id, "tags": image.tags, "digests": image.attrs.get("RepoDigests") or []},
-        "engine": {name: facts[name] for name in ("name", "version", "cgroups")},
+        "image": {"id": image.id, "tags": [*image.tags], "digests": image.attrs.get("RepoDigests") or []},
+        "engine": {"name": facts.name, "version": facts.version, "cgroups": facts.cgroups},
         "run": plan.tags.run,
-        "server_flags": list(plan.flags),
+        "server_flags": [*plan.flags],
         "model": "mounted" if len(plan.mounts) > 1 else "in the image",
         "pinned": True,
-        "replica_cores": [list(cores) for cores in placement.replicas],
+        "replica_cores": [[*cores] for cores in placement.replicas],
     }
 
 
@@ -268,10 +269,10 @@ class ContainerReplica:
         """Name of the replica in messages."""
         return f"replica {self.index}"
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> ContainerState:
         """Return the container's state from the engine."""
         self.container.reload()
-        found: dict[str, Any] = self.container.attrs["State"]
+        found: ContainerState = self.container.attrs["State"]
         return found
 
     def last_lines(self, count: int = _LOG_LINES) -> str:
@@ -313,9 +314,9 @@ def _addresses(container: Container) -> tuple[tuple[Endpoint, ...], str]:
     interface of this machine. Otherwise, for example if the engine runs in a virtual machine, the addresses
     are ports that the engine forwards.
     """
-    networks = container.attrs["NetworkSettings"]["Networks"].values()
+    networks: dict[str, Network] = container.attrs["NetworkSettings"]["Networks"]
     ours = {address.address for each in psutil.net_if_addrs().values() for address in each}
-    for network in networks:
+    for network in networks.values():
         if network.get("IPAddress") and network.get("Gateway") in ours:
             host = network["IPAddress"]
             inside = tuple(Endpoint(host, port, protocol=name) for name, port in _PORTS.items())
@@ -363,7 +364,7 @@ def _failure(replicas: Sequence[ContainerReplica]) -> str:
     return ""
 
 
-def _end_of(replica: ContainerReplica, state: dict[str, Any]) -> str:
+def _end_of(replica: ContainerReplica, state: ContainerState) -> str:
     if state.get("OOMKilled"):
         limit = f"{replica.ram_bytes / BYTES_PER_GB:g} GB"
         return f"{replica.name} needed more RAM than its node's {limit} and was killed (OOMKilled)"
@@ -428,7 +429,7 @@ def _used(replica: ContainerReplica) -> ResourceUsage:
     try:
         api = replica.engine.client.api
         asked_s = time.time()
-        stats: dict[str, Any] = api.stats(str(replica.container.id), stream=False, one_shot=True)
+        stats: ContainerStatistics = api.stats(str(replica.container.id), stream=False, one_shot=True)
         cpu, memory = stats["cpu_stats"], stats["memory_stats"]
         throttling, pages = cpu.get("throttling_data") or {}, memory.get("stats") or {}
         cpu_s = cpu["cpu_usage"]["total_usage"] / 1e9

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from pytest_tfserving.errors import ConfigurationError, nearest
 from pytest_tfserving.settings import ALLOWED_INI
@@ -15,9 +15,45 @@ from pytest_tfserving.text.addresses import without_secrets
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pytest_tfserving.text.json_value import JsonObject, JsonValue
+
 LOCAL_CONTEXTS = ("kind-*", "minikube", "k3d-*", "docker-desktop")
 # Keys of clusters and users whose values name files, relative to the kubeconfig.
 _FILES = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
+
+
+class NamedContext(TypedDict):
+    """A context of a kubeconfig, with its name."""
+
+    name: str
+    context: JsonObject
+
+
+class NamedCluster(TypedDict):
+    """A cluster of a kubeconfig, with its name."""
+
+    name: str
+    cluster: JsonObject
+
+
+class NamedUser(TypedDict):
+    """A user of a kubeconfig, with its name."""
+
+    name: str
+    user: JsonObject
+
+
+Kubeconfig = TypedDict(
+    "Kubeconfig",
+    {
+        "apiVersion": str,
+        "kind": str,
+        "current-context": str,
+        "contexts": list[NamedContext],
+        "clusters": list[NamedCluster],
+        "users": list[NamedUser],
+    },
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +68,7 @@ class Context:
 
     name: str
     server: str
-    kubeconfig: Mapping[str, Any] = field(repr=False)
+    kubeconfig: Kubeconfig = field(repr=False)
 
     def __str__(self) -> str:
         return f"{self.name} at {without_secrets(self.server)}"
@@ -96,7 +132,7 @@ def check_allowed(name: str, allowed: Sequence[str]) -> None:
         )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> JsonObject:
     import yaml
 
     try:
@@ -108,19 +144,20 @@ def _read(path: Path) -> dict[str, Any]:
     return config
 
 
-def _named(
-    configs: Sequence[tuple[Path, Mapping[str, Any]]], plural: str, singular: str
-) -> dict[str, dict[str, Any]]:
+def _named(configs: Sequence[tuple[Path, JsonObject]], plural: str, singular: str) -> dict[str, JsonObject]:
     """Return the entries of a list by name; of entries with the same name the first counts, as in kubectl."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, JsonObject] = {}
     for path, config in configs:
-        for entry in config.get(plural) or ():
+        entries = config.get(plural)
+        for entry in entries if isinstance(entries, list) else ():
             if isinstance(entry, dict) and "name" in entry:
-                found.setdefault(str(entry["name"]), _absolute(entry.get(singular) or {}, path.parent))
+                values = entry.get(singular)
+                own = _absolute(values, path.parent) if isinstance(values, dict) else {}
+                found.setdefault(str(entry["name"]), own)
     return found
 
 
-def _absolute(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def _absolute(values: JsonObject, folder: Path) -> JsonObject:
     made = dict(values)
     for key in _FILES:
         if made.get(key):
@@ -131,16 +168,14 @@ def _absolute(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return made
 
 
-def _part(entries: Mapping[str, dict[str, Any]], name: Any, of: str, where: str) -> dict[str, Any]:
-    if name not in entries:
+def _part(entries: Mapping[str, JsonObject], name: JsonValue, of: str, where: str) -> JsonObject:
+    if not isinstance(name, str) or name not in entries:
         raise ConfigurationError(f"{of} in {where} refers to {name!r}, which is not there.")
     return entries[name]
 
 
-def _minified(
-    name: str, context: Mapping[str, Any], cluster: Mapping[str, Any], user: Mapping[str, Any]
-) -> dict[str, Any]:
-    own = {**context, "cluster": name, "user": name}
+def _minified(name: str, context: JsonObject, cluster: JsonObject, user: JsonObject) -> Kubeconfig:
+    own: JsonObject = {**context, "cluster": name, "user": name}
     return {
         "apiVersion": "v1",
         "kind": "Config",

@@ -8,21 +8,28 @@ import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from pytest_tfserving.errors import ConfigurationError, missing_extra
 from pytest_tfserving.text.addresses import without_secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Collection, Mapping
 
-    from pytest_tfserving.targets.kubernetes.context import Context
+    from kubernetes.client import Configuration
+
+    from pytest_tfserving.targets.kubernetes.context import Context, Kubeconfig
+    from pytest_tfserving.text.json_value import JsonObject
 
 # Keys whose values the official client writes to files; if a run is killed, these files stay.
-_WITH_FILES = {
-    "cluster": ("certificate-authority", "certificate-authority-data"),
-    "user": ("client-certificate", "client-certificate-data", "client-key", "client-key-data", "exec"),
-}
+_FILES_OF_CLUSTER = ("certificate-authority", "certificate-authority-data")
+_FILES_OF_USER = (
+    "client-certificate",
+    "client-certificate-data",
+    "client-key",
+    "client-key-data",
+    "exec",
+)
 # A login is renewed this long before it expires, as in the official client.
 _BEFORE_ITS_END = timedelta(minutes=5)
 
@@ -46,6 +53,11 @@ class ClientCertificate:
             tls.load_cert_chain(paths[0], paths[1], password="")
 
 
+class _LoginPlugin(Protocol):
+    def run(self) -> object:
+        """Run the plug-in; return its answer."""
+
+
 class Credentials:
     """Address, TLS options and login of a context.
 
@@ -55,13 +67,13 @@ class Credentials:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._cluster = _only(context.kubeconfig, "cluster")
-        user = _only(context.kubeconfig, "user")
+        (cluster,), (user,) = context.kubeconfig["clusters"], context.kubeconfig["users"]
+        self._cluster = cluster["cluster"]
         self._official = _configuration(context)
-        self._plugin = None if self._official.api_key else user.get("exec")
+        self._plugin = None if self._official.api_key else self._plugin_of(user["user"])
         self._authorization: dict[str, str] = {}
         self._ends_at: datetime | None = None
-        self._certificate = self._read_certificate(user)
+        self._certificate = self._read_certificate(user["user"])
         if self._plugin:
             self._log_in()
 
@@ -90,7 +102,8 @@ class Credentials:
         if self._plugin and self._ends_at and datetime.now(UTC) > self._ends_at - _BEFORE_ITS_END:
             self._log_in()
         bearer = self._official.auth_settings().get("BearerToken")
-        return {"Authorization": bearer["value"]} if bearer else self._authorization
+        token = bearer["value"] if bearer else None
+        return {"Authorization": token} if token else self._authorization
 
     def tls(self) -> ssl.SSLContext | None:
         """Return a new TLS context, None without TLS.
@@ -114,22 +127,34 @@ class Credentials:
             raise self.unusable(f"its certificates cannot be loaded: {error}") from None
         return made
 
-    def _read_certificate(self, user: Mapping[str, Any]) -> ClientCertificate | None:
+    def _plugin_of(self, user: JsonObject) -> JsonObject | None:
+        """Return the login plug-in of a user, None without one.
+
+        Raises:
+            ConfigurationError: if its settings are not a mapping.
+        """
+        plugin = user.get("exec")
+        if plugin and not isinstance(plugin, dict):
+            raise self.unusable("its exec is not a mapping")
+        return plugin if isinstance(plugin, dict) else None
+
+    def _read_certificate(self, user: JsonObject) -> ClientCertificate | None:
         certificate, key = (self._read(user, name) for name in ("client-certificate", "client-key"))
         return ClientCertificate(certificate, key or certificate) if certificate else None
 
-    def _read(self, values: Mapping[str, Any], name: str) -> bytes | None:
+    def _read(self, values: JsonObject, name: str) -> bytes | None:
         """Return the value of a kubeconfig's key, from its data or from the file that it names; None without.
 
         Raises:
             ConfigurationError: if the data or the file cannot be read.
         """
+        data, path = values.get(f"{name}-data"), values.get(name)
         try:
-            if data := values.get(f"{name}-data"):
-                return base64.b64decode(data)
-            return Path(values[name]).read_bytes() if values.get(name) else None
+            if data:
+                return base64.b64decode(_encoded(data))
+            return Path(str(path)).read_bytes() if path else None
         except OSError as error:
-            raise self.unusable(f"{values[name]} cannot be read: {error.strerror}") from None
+            raise self.unusable(f"{path} cannot be read: {error.strerror}") from None
         except (ValueError, TypeError):
             raise self.unusable(f"its {name}-data is not base64") from None
 
@@ -152,12 +177,13 @@ class Credentials:
             )
         self._ends_at = _moment(status.get("expirationTimestamp")) or self._ends_at
 
-    def _asked(self) -> Mapping[str, Any]:
+    def _asked(self) -> Mapping[str, object]:
         from kubernetes.config.exec_provider import ExecProvider
         from kubernetes.config.kube_config import ConfigNode
 
-        make: Any = ExecProvider  # neither has types
-        node: Any = ConfigNode
+        # Neither has types.
+        make: Callable[..., _LoginPlugin] = ExecProvider
+        node: Callable[..., object] = ConfigNode
         try:
             status = make(node("exec", self._plugin), "", node("cluster", self._cluster)).run()
         except Exception:  # noqa: BLE001 - a plug-in, or a missing one, can raise anything
@@ -173,13 +199,13 @@ def _unusable(context: Context, why: str) -> ConfigurationError:
     return ConfigurationError(f"context {context.name!r} cannot be used: {without_secrets(why)}.")
 
 
-def _only(kubeconfig: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    """Return the cluster, or the user, of a pinned context's kubeconfig."""
-    (entry,) = kubeconfig[f"{kind}s"]
-    return dict(entry[kind])
+def _encoded(data: object) -> str | bytes:
+    if not isinstance(data, str | bytes):
+        raise TypeError(data)
+    return data
 
 
-def _configuration(context: Context) -> Any:
+def _configuration(context: Context) -> Configuration:
     """Return the official client's configuration of a context, without the parts that it writes to files."""
     try:
         from kubernetes.client import Configuration
@@ -187,18 +213,25 @@ def _configuration(context: Context) -> Any:
     except ModuleNotFoundError as error:
         raise missing_extra(str(error.name), "kubernetes", "the target kubernetes") from None
     configuration = Configuration()
-    rest = dict(context.kubeconfig)
-    for kind, names in _WITH_FILES.items():
-        (entry,) = rest[f"{kind}s"]
-        kept = {key: value for key, value in entry[kind].items() if key not in names}
-        rest[f"{kind}s"] = [{**entry, kind: kept}]
+    load: Callable[..., object] = load_kube_config_from_dict  # it has no types
     try:
-        load_kube_config_from_dict(  # type: ignore[no-untyped-call]  # it has no types
-            rest, client_configuration=configuration, persist_config=False
-        )
+        load(_without_files(context.kubeconfig), client_configuration=configuration, persist_config=False)
     except Exception as error:  # noqa: BLE001 - an authentication plug-in can raise anything
         raise _unusable(context, str(error)) from None
     return configuration
+
+
+def _without_files(kubeconfig: Kubeconfig) -> Kubeconfig:
+    (cluster,), (user,) = kubeconfig["clusters"], kubeconfig["users"]
+    return {
+        **kubeconfig,
+        "clusters": [{"name": cluster["name"], "cluster": _without(cluster["cluster"], _FILES_OF_CLUSTER)}],
+        "users": [{"name": user["name"], "user": _without(user["user"], _FILES_OF_USER)}],
+    }
+
+
+def _without(values: JsonObject, names: Collection[str]) -> JsonObject:
+    return {key: value for key, value in values.items() if key not in names}
 
 
 def _moment(text: object) -> datetime | None:

@@ -44,10 +44,10 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.deployment.deployment import Deployment, Endpoint
     from pytest_tfserving.deployment.generator_host import OnEvent
+    from pytest_tfserving.deployment.load_messages import FirstMessage, ProcessMessage, Records
     from pytest_tfserving.experiments.experiment import LoadPods
     from pytest_tfserving.targets.common.ownership import OwnershipLabels
     from pytest_tfserving.targets.kubernetes.objects import Pod
-    from pytest_tfserving.text.json_value import JsonObject
 
 _LOOK_S = 0.25
 _LAST_WORDS = 20
@@ -176,7 +176,7 @@ class LoadPod:
     def __init__(self, place: PodHost, folder: Path, job: str, index: int, hear: OnEvent) -> None:
         self.records = folder / f"records{index}.f64"
         self.ready = threading.Event()
-        self.first: JsonObject = {}
+        self.first: FirstMessage | None = None
         self.name = ""
         self.address = ""
         self._place = place
@@ -344,21 +344,22 @@ class LoadPod:
             self._lost = f"lines of the load Pod {self.name} were lost with a part of its log"
         elif number == self._heard + 1:
             self._heard = number
-            self._use(event, said)
+            self._use(said)
         elif number > self._heard:
             self._ask_again()
 
-    def _use(self, event: str, said: JsonObject) -> None:
-        if event == "records":
-            with self.records.open("ab") as file:
-                file.write(base64.b64decode(str(said["data"])))
-        elif event in ("ready", "refused"):
-            self.first = said
-            self.ready.set()
-        else:
-            self._hear(said)
-        self._is_leading = event == "leads"
-        self._has_ended = event in ("refused", "end", "led")
+    def _use(self, message: FirstMessage | ProcessMessage | Records) -> None:
+        match message["event"]:
+            case "records":
+                with self.records.open("ab") as file:
+                    file.write(base64.b64decode(message["data"]))
+            case "ready" | "refused":
+                self.first = message
+                self.ready.set()
+            case _:
+                self._hear(message)
+        self._is_leading = message["event"] == "leads"
+        self._has_ended = message["event"] in ("refused", "end", "led")
 
     def _ask_again(self) -> None:
         """Ask the process to repeat the lines after the last one read, because a log can lose lines."""
@@ -370,4 +371,4 @@ class LoadPod:
 
     def _refuse(self, text: str) -> None:
         if not self.first:
-            self.first = {"event": "refused", "text": text}
+            self.first = {"event": "refused", "text": text, "details": ""}

@@ -10,7 +10,7 @@ import threading
 import traceback
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import gevent
 import geventhttpclient
@@ -24,7 +24,10 @@ from pytest_tfserving.text.foreign_text import lines, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import TracebackType
+    from types import ModuleType, TracebackType
+
+    from locust.env import Environment
+    from locust.runners import Runner
 
     OnException = Callable[[BaseException, "Place", TracebackType | None], None]
 
@@ -40,8 +43,8 @@ _SEEN_AT = "_pytest_tfserving_seen_at"
 _LOGGERS = ("locust.user.task", "locust.user.users")
 
 
-def _folder(module: Any) -> str:
-    return f"{Path(module.__file__).parent}{os.sep}"
+def _folder(module: ModuleType) -> str:
+    return f"{Path(str(module.__file__)).parent}{os.sep}"
 
 
 _LOCUST = _folder(locust)
@@ -73,7 +76,7 @@ def is_new(error: BaseException, place: Place) -> bool:
     return bool(place <= before)
 
 
-def cause_of(error: Any) -> str:
+def cause_of(error: object) -> str:
     """Return the cause of a failed request, an exception or a text, as one line of limited length."""
     if isinstance(error, str):
         return one_line(error, _LONGEST_CAUSE)
@@ -86,7 +89,7 @@ def typed_cause_of(error: BaseException) -> str:
     return one_line(f"{type(error).__name__}: {text}" if text else type(error).__name__, _LONGEST_CAUSE)
 
 
-def _text(error: Any) -> str:
+def _text(error: object) -> str:
     try:
         return str(error)
     except Exception:  # noqa: BLE001 - whatever the user's own code raises
@@ -163,13 +166,13 @@ class ExceptionHooks:
 
     def __init__(self, on_exception: OnException) -> None:
         self.on_exception = on_exception
-        self._runner: Any = None
-        self._print: Any = None
-        self._end: Any = None
+        self._runner: Runner
+        self._print: Callable[[object, type, BaseException, TracebackType | None], None]
+        self._end: Callable[[type, BaseException, TracebackType | None], None]
         for name in (None, *_LOGGERS):
             logging.getLogger(name).addFilter(self._take_logged)
 
-    def watch(self, environment: Any) -> None:
+    def watch(self, environment: Environment) -> None:
         """Install the hooks for the users and greenlets of an environment, which must have its runner."""
         self._runner = environment.runner
         # The first listener is called even if a listener of the user raises an exception.
@@ -179,17 +182,19 @@ class ExceptionHooks:
         self._end, hub.handle_system_error = hub.handle_system_error, self._on_system_error
         threading.excepthook = self._on_thread_error
 
-    def _on_user_error(self, exception: BaseException, tb: TracebackType | None = None, **_: Any) -> None:
+    def _on_user_error(self, exception: BaseException, tb: TracebackType | None = None, **_: object) -> None:
         self.on_exception(exception, Place.TASK, tb)
 
-    def _on_greenlet_error(self, context: Any, kind: type, error: BaseException, trace: Any) -> None:
+    def _on_greenlet_error(
+        self, context: object, kind: type, error: BaseException, trace: TracebackType | None
+    ) -> None:
         place = self._place_of(context)
         if place is None:
             self._print(context, kind, error, trace)
         else:
             self.on_exception(error, place, trace)
 
-    def _on_system_error(self, kind: type, error: BaseException, trace: Any = None) -> None:
+    def _on_system_error(self, kind: type, error: BaseException, trace: TracebackType | None = None) -> None:
         if isinstance(error, SystemExit):
             self.on_exception(error, Place.USER, trace)
         else:
@@ -199,7 +204,7 @@ class ExceptionHooks:
         if ended.exc_value:
             self.on_exception(ended.exc_value, Place.GREENLET, ended.exc_traceback)
 
-    def _place_of(self, context: Any) -> Place | None:
+    def _place_of(self, context: object) -> Place | None:
         """Return the place of the greenlet that ended with an error; None for Locust's own greenlets."""
         runner = self._runner
         if context is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
 from locust import clients
 from locust.contrib import fasthttp
@@ -20,13 +20,26 @@ from pytest_tfserving.load.worker.users.exceptions import CONTROL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import TracebackType
 
-    Meta = dict[str, Any]
+    # What a client of Locust returns: a response that is a context manager if the user asked for one.
+    Response: TypeAlias = clients.ResponseContextManager | fasthttp.ResponseContextManager
+    Send: TypeAlias = Callable[..., Response]
+    Leave: TypeAlias = Callable[
+        [Response, type | None, BaseException | None, TracebackType | None], bool | None
+    ]
     # Called with Locust's data on a request, and with the exception that left the block of its response.
-    OnLeft = Callable[[Meta, BaseException], None]
+    OnLeft = Callable[["Meta", BaseException], None]
 
 UNMARKED = "the response was never marked: catch_response=True needs a with block"
 UNANSWERED = "no answer until the end"
+
+
+class Meta(TypedDict):
+    """Locust's data on a request; code of the user can have put any values there."""
+
+    response_time: object
+    start_time: object
 
 
 class HttpRequests:
@@ -45,7 +58,7 @@ class HttpRequests:
         self._on_left = on_left
         self._on_marked = on_marked
         self._under_way: dict[object, float] = {}
-        self._without_block: dict[int, weakref.finalize[..., Any]] = {}
+        self._without_block: dict[int, weakref.finalize[[int, Meta], Response]] = {}
         self._dropped: deque[Meta] = deque()
 
     def watch(self, now_s: Callable[[], float]) -> None:
@@ -77,11 +90,11 @@ class HttpRequests:
                 self._without_block.pop(key, None)
         return found
 
-    def _followed(self, send: Callable[..., Any], now_s: Callable[[], float]) -> Callable[..., Any]:
+    def _followed(self, send: Send, now_s: Callable[[], float]) -> Send:
         """Return a client's method ``send``, extended by the tracking of each request."""
 
         @functools.wraps(send)
-        def request(*args: Any, **kwargs: Any) -> Any:
+        def request(*args: object, **kwargs: object) -> Response:
             key = object()
             if not self._is_over():
                 self._under_way[key] = now_s()
@@ -95,10 +108,10 @@ class HttpRequests:
 
         return request
 
-    def _expect_block(self, response: Any) -> None:
+    def _expect_block(self, response: Response) -> None:
         """Note the times of a request until its block begins; keep no reference to the response."""
-        known = {name: response.request_meta.get(name) for name in ("response_time", "start_time")}
-        key = id(response)
+        meta, key = response.request_meta, id(response)
+        known: Meta = {"response_time": meta.get("response_time"), "start_time": meta.get("start_time")}
         self._without_block[key] = weakref.finalize(response, self._drop, key, known)
 
     def _drop(self, key: int, known: Meta) -> None:
@@ -106,11 +119,13 @@ class HttpRequests:
         self._without_block.pop(key, None)
         self._dropped.append(known)
 
-    def _left(self, leave: Callable[..., Any]) -> Callable[..., Any]:
+    def _left(self, leave: Leave) -> Leave:
         """Return a response's ``__exit__``, extended by a report of each exception."""
 
         @functools.wraps(leave)
-        def exit_block(response: Any, kind: Any, error: BaseException | None, trace: Any) -> Any:
+        def exit_block(
+            response: Response, kind: type | None, error: BaseException | None, trace: TracebackType | None
+        ) -> bool | None:
             if finalizer := self._without_block.pop(id(response), None):
                 finalizer.detach()
             mark = response._manual_result  # noqa: SLF001 - Locust's own mark

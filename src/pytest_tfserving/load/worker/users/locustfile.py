@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import gevent
 import locust
@@ -21,8 +21,13 @@ from pytest_tfserving.load.worker.users.exceptions import ExceptionHooks, Place,
 from pytest_tfserving.text.foreign_text import lines, one_line
 
 if TYPE_CHECKING:
+    from argparse import Namespace
     from collections.abc import Callable
     from types import TracebackType
+
+    from locust import LoadTestShape, User
+    from locust.event import EventHook
+    from locust.runners import Runner
 
     from pytest_tfserving.load.process_plan import ProcessPlan
 
@@ -91,7 +96,7 @@ class Locustfile:
         options.master, options.worker = plan.role == "master", plan.role == "worker"
         options.expect_workers = plan.processes
 
-    def begin(self, runner: Any) -> None:
+    def begin(self, runner: Runner) -> None:
         """Run the listeners of ``init``."""
         if self.options.master:
             runner.register_message(_LAST, lambda msg, **_: runner.send_message(_LAST, client_id=msg.node_id))
@@ -99,7 +104,7 @@ class Locustfile:
             runner.register_message(_LAST, lambda **_: self._is_heard.set())
         self.fire(self.environment.events.init.fire, runner=runner, web_ui=None, environment=self.environment)
 
-    def fire(self, how: Callable[..., object], **more: Any) -> None:
+    def fire(self, how: Callable[..., object], **more: object) -> None:
         """Call ``how``, which runs listeners; report a listener's `SystemExit` as its exception."""
         try:
             how(**more)
@@ -139,7 +144,7 @@ class Locustfile:
         code = 0 if self.options.worker else self.environment.process_exit_code
         return f"the locustfile {self.path} set environment.process_exit_code to {code}" if code else ""
 
-    def _tell_master(self, runner: Any) -> None:
+    def _tell_master(self, runner: Runner) -> None:
         """Send the last statistics as Locust's workers do, and wait until the master has confirmed them."""
         runner._send_stats()  # noqa: SLF001 - no other way
         runner.send_message(_LAST)
@@ -148,7 +153,7 @@ class Locustfile:
     def _keep(self, error: BaseException, _: Place, __: TracebackType | None) -> None:
         self._first_error = self._first_error or error
 
-    def _imported(self) -> tuple[dict[str, Any], list[Any]]:
+    def _imported(self) -> tuple[dict[str, type[User]], list[LoadTestShape]]:
         try:
             users, shapes = load_locustfile(self.path)
         except BaseException as error:  # noqa: BLE001 - whatever the user's code raises, SystemExit too
@@ -157,7 +162,7 @@ class Locustfile:
             raise LocustfileError(text, own_traceback(error, error.__traceback__)) from None
         return users, shapes
 
-    def _parsed(self) -> Any:
+    def _parsed(self) -> Namespace:
         """Return Locust's options, with those added by listeners of ``init_command_line_parser``, parsed."""
         parser = get_parser()
         if error := self._first_error:
@@ -165,7 +170,8 @@ class Locustfile:
             raise LocustfileError(text, own_traceback(error, error.__traceback__))
         parser.error = self._refuse_options
         given = {name: value for name, value in os.environ.items() if name not in _ruled()}
-        return parser.parse_args(["--locustfile", self.path, "--headless"], env_vars=given)
+        options: Namespace = parser.parse_args(["--locustfile", self.path, "--headless"], env_vars=given)
+        return options
 
     def _refuse_options(self, message: str) -> None:
         raise LocustfileError(
@@ -173,7 +179,7 @@ class Locustfile:
             "environment variables, or in locust.conf or pyproject.toml."
         )
 
-    def _chosen(self, users: dict[str, Any]) -> list[Any]:
+    def _chosen(self, users: dict[str, type[User]]) -> list[type[User]]:
         """Return the users that LOCUST_USER_CLASSES names, else all users."""
         names = self.options.user_classes or list(users)
         if missing := [name for name in names if name not in users]:
@@ -183,7 +189,7 @@ class Locustfile:
             )
         return [users[name] for name in names]
 
-    def _environment(self, users: dict[str, Any]) -> Any:
+    def _environment(self, users: dict[str, type[User]]) -> Environment:
         options, shape = self.options, self.shape
         try:
             environment = Environment(
@@ -217,7 +223,7 @@ def _ruled() -> set[str]:
     return {action.env_var for action in actions if getattr(action, "env_var", None)} - _TAKEN
 
 
-def _forget_runner(hook: Any) -> None:
+def _forget_runner(hook: EventHook) -> None:
     """Remove Locust's own listeners: at a worker's ``quitting`` they give its users to other workers."""
     for listener in list(hook._handlers):  # noqa: SLF001 - no other way
         if getattr(listener, "__module__", "") == "locust.runners":

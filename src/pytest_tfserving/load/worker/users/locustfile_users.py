@@ -7,7 +7,7 @@ import itertools
 import math
 import time
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeGuard
 from weakref import WeakSet
 
 import gevent
@@ -28,11 +28,14 @@ from pytest_tfserving.load.worker.users.sender import LoadLoop
 from pytest_tfserving.protocols import SERVING_PROTOCOLS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import TracebackType
+
+    from locust.env import Environment
 
     from pytest_tfserving.deployment.deployment import Endpoint
     from pytest_tfserving.deployment.load_clock import LoadClock
+    from pytest_tfserving.deployment.load_messages import Fault, Traceback
     from pytest_tfserving.load.process_plan import ProcessPlan
     from pytest_tfserving.load.recorder import Recorder
     from pytest_tfserving.load.worker.users.http_clients import Meta
@@ -66,22 +69,22 @@ class LocustfileUsers(LoadLoop):
         recorder: Recorder,
         clock: LoadClock,
         file: Locustfile,
-        say: Callable[..., None],
+        say: Callable[[Traceback | Fault], None],
     ) -> None:
         super().__init__(plan, recorder, clock)
         self.user_classes = tuple(file.users)
         self.fault = ""
         self._file = file
         self._say = say
-        self._tracebacks = Tracebacks(lambda text: say("traceback", text=text))
+        self._tracebacks = Tracebacks(lambda text: say({"event": "traceback", "text": text}))
         self._http = HttpRequests(lambda: self.stopping, self._on_left_block, self._on_counted)
         # Greenlets whose last request of the task that they execute has failed.
-        self._failed: WeakSet[Any] = WeakSet()
+        self._failed: WeakSet[gevent.Greenlet] = WeakSet()
         self._answered_at = 0.0
         self._have_begun = False
         self._imported_at = time.time()
 
-    def begin(self, environment: Any) -> None:
+    def begin(self, environment: Environment) -> None:
         """Record all requests and exceptions from now on, and run the listeners of ``init``."""
         # Users wait on the load clock: Locust calls this method for every wait of a user.
         TaskSet._sleep = lambda _, length_s: self.sleep_until(self.now_s() + length_s)  # noqa: SLF001 - Locust has no other way
@@ -134,7 +137,7 @@ class LocustfileUsers(LoadLoop):
             self._end_run(fault)
 
     def _on_request(
-        self, response_time: Any = None, exception: Any = None, start_time: Any = None, **_: Any
+        self, response_time: object = None, exception: object = None, start_time: object = None, **_: object
     ) -> None:
         self._record(
             {"response_time": response_time, "start_time": start_time},
@@ -209,7 +212,7 @@ class LocustfileUsers(LoadLoop):
     def _end_run(self, fault: str) -> None:
         if not self.fault:
             self.fault = fault
-            self._say("fault", text=fault)
+            self._say({"event": "fault", "text": fault})
 
 
 def no_web_ui(error: BaseException) -> str:
@@ -228,16 +231,16 @@ def address(endpoint: Endpoint) -> str:
     return endpoint.address
 
 
-def _is_time(value: Any) -> bool:
+def _is_time(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and math.isfinite(value) and value >= 0
 
 
-def _give_hosts(hosts: Any) -> None:
+def _give_hosts(hosts: Iterator[str]) -> None:
     """Give each user the next host, before its client is created."""
     begin = User.__init__
 
     @functools.wraps(begin)
-    def begin_with_host(user: Any, *args: Any, **kwargs: Any) -> None:
+    def begin_with_host(user: User, *args: object, **kwargs: object) -> None:
         begin(user, *args, **kwargs)
         user.host = next(hosts)
 

@@ -1,4 +1,4 @@
-"""``pytest-tfserving rbac``, and the error that names the command."""
+"""Errors of a cluster's API server, each one sentence."""
 
 from __future__ import annotations
 
@@ -7,30 +7,15 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING
 
-import kubernetes_validate
 import pytest
-import yaml
 
-from pytest_tfserving.cli import main
 from pytest_tfserving.targets.kubernetes.cluster import NODES, Cluster, PermissionMissingError
 from pytest_tfserving.targets.kubernetes.context import Context
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-
-def test_the_roles_are_printed_for_kubectl(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["rbac"]) == 0
-
-    roles = list(yaml.safe_load_all(capsys.readouterr().out))
-    assert {role["metadata"]["name"] for role in roles} == {
-        "pytest-tfserving-look",
-        "pytest-tfserving-turn",
-        "pytest-tfserving-deploy",
-        "pytest-tfserving-namespaces",
-    }
-    for role in roles:
-        kubernetes_validate.validate(role, kubernetes_validate.latest_version(), strict=True)
+    from pytest_tfserving.targets.kubernetes.context import Kubeconfig
 
 
 class _Refusal(BaseHTTPRequestHandler):
@@ -53,7 +38,7 @@ def refusing() -> Iterator[Cluster]:
     with HTTPServer(("127.0.0.1", 0), _Refusal) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
-        config = {
+        config: Kubeconfig = {
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "fake",

@@ -1,4 +1,4 @@
-"""What `bake` takes of a model folder, and what target docker mounts of it; nothing here needs an engine."""
+"""``pytest-tfserving bake``: what it takes of a model folder, and what target docker mounts of it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,44 @@
+"""The server's own metrics."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_tfserving.server_side.prometheus import growth, parse_metrics
+
+PAGE = """\
+# TYPE :tensorflow:serving:request_count counter
+:tensorflow:serving:request_count{model_name="half",status="OK"} 40
+:tensorflow:serving:request_count{model_name="half",status="INTERNAL"} 2
+# TYPE :tensorflow:serving:runtime_latency histogram
+:tensorflow:serving:runtime_latency_bucket{model_name="half",le="10"} 12
+:tensorflow:serving:runtime_latency_bucket{model_name="half",le="+Inf"} 40
+:tensorflow:serving:runtime_latency_sum{model_name="half"} 4000
+:tensorflow:serving:runtime_latency_count{model_name="half"} 40
+# TYPE :tensorflow:core:graph_runs counter
+:tensorflow:core:graph_runs{} 40
+"""
+
+
+def test_metrics_are_summed_over_their_labels() -> None:
+    assert parse_metrics(PAGE) == {
+        "request_count": 42,
+        "runtime_latency_sum": 4000,
+        "runtime_latency_count": 40,
+    }
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ({"a": 1.0}, {"a": 3.0, "b": 2.0, "c": 0.0}, {"a": 2.0, "b": 2.0}),
+        ({"a": 9.0}, {"a": 3.0}, {}),
+        (None, {"a": 3.0}, {}),
+        ({"a": 3.0}, None, {}),
+    ],
+    ids=["grew", "began anew", "not before", "not after"],
+)
+def test_what_metrics_grew_by(
+    before: dict[str, float] | None, after: dict[str, float] | None, expected: dict[str, float]
+) -> None:
+    assert growth(before, after) == expected
