@@ -74,6 +74,11 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
             "let a new label stand for a version that is not loaded yet",
         ),
         Flag("saved_model_tags", "serve", "tags of the graph to load, separated by commas"),
+        Flag(
+            "custom_op_libraries",
+            "",
+            "shared libraries of operations that TensorFlow does not have, separated by commas",
+        ),
         _refused("platform_config_file", "", "use flags instead"),
     ),
     "Loading": (
@@ -178,6 +183,7 @@ class Flags(TypedDict):
     file_system_poll_wait_seconds: int
     allow_version_labels_for_unavailable_models: bool
     saved_model_tags: str
+    custom_op_libraries: str
     platform_config_file: str
     num_load_threads: int
     num_unload_threads: int

@@ -17,6 +17,7 @@ from pytest_tfserving.model_server.log import log
 from pytest_tfserving.model_server.manager import LoadOptions, Manager
 from pytest_tfserving.model_server.metrics import Metrics
 from pytest_tfserving.model_server.model_config import ModelConfig, is_empty, models_of
+from pytest_tfserving.model_server.operations import load_operations
 from pytest_tfserving.model_server.proto_api import ProtoApi
 from pytest_tfserving.model_server.rest import RestApi, RestOptions
 from pytest_tfserving.model_server.source import FileSystemSource
@@ -62,6 +63,7 @@ async def serve(flags: Flags) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     listeners = _reserve(flags)
     library()
+    load_operations(_custom_libraries(flags))
     parts = _parts(flags)
     rest_options = _rest_options(flags)
     grpc_options = await asyncio.to_thread(_grpc_options, flags)
@@ -146,6 +148,10 @@ def _loader(flags: Flags, api: ProtoApi, metrics: Metrics) -> Loader:
         else 0,
         tflite=TfLiteOptions.of(flags),
     )
+
+
+def _custom_libraries(flags: Flags) -> list[Path]:
+    return [Path(path).absolute() for path in flags["custom_op_libraries"].split(",") if path]
 
 
 def _session_config(path: str) -> bytes:
