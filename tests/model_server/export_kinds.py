@@ -127,6 +127,10 @@ def _signatures() -> dict[str, Any]:
         ),
         "only_bytes": _signature({"text": text}, {"text_bytes": tf.strings.join([text, ""])}),
         "nothing_left": _signature({"x": vector}, {"y": vector[:0]}),
+        "none_of_two": _signature(
+            {"x": vector}, {"a": vector[:0] * 1, "b_bytes": tf.strings.as_string(vector[:0])}
+        ),
+        "uneven_nothing": _signature({"x": vector}, {"a": vector[:0] * 2, "b": vector * 3}),
         "matrix": _signature({"pair": pair}, {"y": tf.matmul(pair, tf.ones([2, 1]))}),
         "sum": _signature({"x": anything}, {"y": tf.reduce_sum(anything, tf.range(1, tf.rank(anything)))}),
         "rows": _signature({"x": vector}, {"rows": tf.fill(tf.shape(vector), tf.shape(vector)[0])}),

@@ -235,7 +235,7 @@ def test_a_deadline_in_the_queue_over_rest(models: Path, tmp_path: Path) -> None
 def test_what_cannot_be_batched(
     models: Path, tmp_path: Path, signature: str, inputs: Any, message: str
 ) -> None:
-    with batching(models, tmp_path, "") as server:
+    with batching(models, tmp_path, "# the defaults") as server:
         status, told = error(server.predict({"signature_name": signature, "inputs": inputs}))
 
     assert status == 400

@@ -59,8 +59,11 @@ def test_context_is_common_to_all_examples(kinds: Server) -> None:
         (b"[]", "JSON Value: [] Is not object"),
         ({"signature_name": 3}, "'signature_name' key must be a string value."),
         ({}, "JSON Value: {} When method is classify, key 'examples' is expected and was not found"),
-        ({"examples": 3}, "JSON Value: {\"examples\":3} Expecting 'examples' value to be an list/array"),
-        ({"examples": []}, "JSON Value: {\"examples\":[]} 'examples' value is an empty array"),
+        (
+            {"examples": 3},
+            "JSON Value: {\n    \"examples\": 3\n} Expecting 'examples' value to be an list/array",
+        ),
+        ({"examples": []}, "JSON Value: {\n    \"examples\": []\n} 'examples' value is an empty array"),
         ({"examples": [3]}, "Example must be JSON object but got JSON Number"),
         ({"context": "a", "examples": [{}]}, "Example must be JSON object but got JSON String"),
         ({"examples": [{"x": None}]}, "Feature: x has element with unexpected JSON type: Null"),

@@ -145,6 +145,26 @@ def test_a_session_configuration_that_does_not_fit(
     assert done.stderr.rstrip().endswith(message.replace("{file}", str(file)))
 
 
+def test_a_session_configuration_for_gpus_and_clusters(models: Path, tmp_path: Path) -> None:
+    file = tmp_path / "session.txt"
+    file.write_text(
+        "gpu_options { allow_growth: true per_process_gpu_memory_fraction: 0.5 experimental {} }\n"
+        "experimental { disable_thread_spinning: true }\n"
+        'rpc_options {}\ncluster_def { job { name: "w" } }\ndevice_filters: "/job:w"\n'
+        "graph_options { rewrite_options { min_graph_nodes: 4 auto_mixed_precision: OFF } }\n"
+        "allow_soft_placement: true\n"
+    )
+    flags = [f"--tensorflow_session_config_file={file}", "--file_system_poll_wait_seconds=0"]
+    with Server("kinds", models / "kinds", *flags) as server:
+        assert server.predict({"instances": [1]}).status_code == 200
+        logged = server.log()
+
+    fields = "device_filters, gpu_options, rpc_options, cluster_def"
+    reason = "this server runs on the CPUs of one machine"
+    assert logged.count("without an effect") == 1
+    assert f"{file}: without an effect, because {reason}: {fields}\n" in logged
+
+
 def threads(server: Server) -> int:
     import psutil
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_tfserving.model_server import json_tensor
+from pytest_tfserving.model_server import json_parser, json_tensor, json_text
 from pytest_tfserving.model_server.servable import Signature, TensorSpec
 from pytest_tfserving.model_server.status import ServingError
 from pytest_tfserving.model_server.tensorflow_c import STRING
@@ -36,7 +36,7 @@ class OneInput:
 
 def exactly(body: bytes, dtype: int) -> Any:
     try:
-        return json_tensor.decode_document(json_tensor.parse(body), OneInput(dtype)).inputs["x"]
+        return json_tensor.decode_document(json_parser.parse(body), OneInput(dtype)).inputs["x"]
     except ServingError as error:
         return error.message
 
@@ -111,4 +111,4 @@ def test_anything_unusual_is_left_to_the_exact_path(body: bytes) -> None:
     ],
 )
 def test_numbers_are_written_as_tf_serving_writes_them(value: Any, text: str) -> None:
-    assert text == json_tensor.decimal(value)
+    assert text == json_text.decimal(value)

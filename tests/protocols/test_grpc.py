@@ -528,6 +528,8 @@ def test_a_request_says_what_the_json_says(body: str, inputs: dict[str, int], ar
         ),
         ('{"instances": [[1], [1, 2]]}', {"x": FLOAT}, "do not make a tensor of its type"),
         ('{"instances": ["a"]}', {"x": FLOAT}, "do not make a tensor of its type"),
+        ('{"instances": [{"x": {"y": 1}}]}', {"x": STRING}, "do not make a tensor of its type"),
+        ('{"instances": {"x": 1}}', {"x": FLOAT}, "'instances' of the payload is a list, not {'x': 1}"),
     ],
 )
 def test_a_payload_that_does_not_fit(body: str, inputs: dict[str, int], said: str) -> None:

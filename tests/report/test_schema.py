@@ -6,12 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, NotRequired, Required, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 import pytest
 
 import pytest_tfserving
 from pytest_tfserving.calibration.content import Calibration
+from pytest_tfserving.experiments.load_profile import ProfileFields
 from pytest_tfserving.report.schema import Document
 from pytest_tfserving.slo.language import Verdict
 
@@ -20,6 +21,7 @@ SCHEMA = json.loads((Path(pytest_tfserving.__file__).parent / "report" / "result
 NAMES = {
     "Calibration": Calibration,
     "Mapping": Mapping,
+    "ProfileFields": ProfileFields,
     "Sequence": Sequence,
     "Verdict": Verdict,
     "Ends": Sequence[float],
@@ -96,10 +98,11 @@ def of_keys(hint: object, schema: dict[str, Any], place: str) -> list[str]:
         found.append(f"{place}: keys {sorted(properties.keys() ^ hints.keys())}")
     for name, part in properties.items():
         annotation = hints.get(name, object)
-        is_required = get_origin(annotation) is not NotRequired and is_total
+        is_marked = get_origin(annotation) in (Required, NotRequired)
+        is_required = get_origin(annotation) is Required or (is_total and not is_marked)
         if is_required != (name in required):
             found.append(f"{place}.{name}: {'not ' if is_required else ''}required")
         if name in hints:
-            bare = annotation if get_origin(annotation) is not NotRequired else get_args(annotation)[0]
+            bare = get_args(annotation)[0] if is_marked else annotation
             found += differences(bare, part, f"{place}.{name}")
     return found

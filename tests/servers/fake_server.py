@@ -93,6 +93,8 @@ class Handler(BaseHTTPRequestHandler):
         """Answer well, or not."""
         if mode == "wrong_shape":
             self.answer({"predictions": [[value, value] for value in values]})
+        elif mode == "other_values":
+            self.answer({"predictions": [2 * value for value in values]})
         elif mode == "missing_row":
             self.answer({"predictions": values[:-1]})
         elif mode in ERRORS:

@@ -41,7 +41,14 @@ FEW_PLUGINS = ("-p", "no:locust", "-p", "no:hypothesispytest")
 RESULT = Result(
     experiment="e",
     target="local",
-    profile={"name": "p", "max_lag_ms": 10.0, "max_cpu_wait": 0.05},
+    profile={
+        "name": "p",
+        "run_time_s": 11.0,
+        "users": 1,
+        "spawn_rate": 1.0,
+        "max_lag_ms": 10.0,
+        "max_cpu_wait": 0.05,
+    },
     started_at="",
     window=Window(1.0, 11.0),
     latencies=Latencies.of(np.arange(1.0, 1001.0)),  # so that p50 is 500 ms

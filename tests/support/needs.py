@@ -153,6 +153,11 @@ def _ab() -> str:
     return _program("ab")
 
 
+@_need("rapidjson")
+def _rapidjson() -> str:
+    return _program("g++") or ("" if Path("/usr/include/rapidjson").exists() else "no rapidjson-dev")
+
+
 @_need("openssl")
 def _openssl() -> str:
     return _program("openssl")

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from harness import Project
     from pytest_tfserving.calibration.content import Calibration, Core, SmallestChanges, WanderFigures
     from pytest_tfserving.experiments.load_profile import LoadProfile
-    from pytest_tfserving.measurement.measure import LoadRequest
+    from pytest_tfserving.measurement.prepared_load import LoadRequest
     from pytest_tfserving.report.schema import Document, ProbeData, SearchData
     from pytest_tfserving.targets.common.request import DeploymentRequest
 
