@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_tfserving.report.cost import Pricing
+    from pytest_tfserving.slo.change_limit import ChangeLimit
     from pytest_tfserving.statistics.noise_memory import NoiseMemory
 
 PREFIX = "tfserving"
@@ -124,6 +125,10 @@ class Settings:
     json: Path | None
     html: Path | None
     markdown: Path | None
+    save: str
+    compare: str | Path
+    compare_fail: tuple[ChangeLimit, ...]
+    compare_force: bool
     prices: Path | None
     hours: float | None
     ui: str

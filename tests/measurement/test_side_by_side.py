@@ -68,6 +68,6 @@ def test_a_server_with_other_answers_fails_and_shows_both(project: Project) -> N
     run, result = compared(project, {"mode": "other_values", "after": 50, "every": 5}, {})
 
     run.assert_outcomes(failed=1)
-    run.stdout.fnmatch_lines(["*FAIL: the candidate gave another answer, * s into the load: *"])
+    run.stdout.fnmatch_lines(["*FAIL: the candidate gave another response, * s into the load: *"])
     assert "the response's values are not those of the baseline server server:" in result["aborted"]
     assert result["aborted"].endswith(", as [5.0, 6.0, 9.0] for [2.5, 3.0, 4.5]")

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.experiments.load_profile import ProfileFields
     from pytest_tfserving.load.baseline import Baseline
-    from pytest_tfserving.load.comparison import Comparison
     from pytest_tfserving.load.run_record import RunRecord
+    from pytest_tfserving.load.server_comparison import ServerComparison
     from pytest_tfserving.server_side.observed import ServerSide
     from pytest_tfserving.slo.metrics import Metric
     from pytest_tfserving.statistics.histogram import Histogram
@@ -233,7 +233,7 @@ class Result:
     warnings: Sequence[str] = ()
     environment: Mapping[str, object] = field(default_factory=dict)
     tracebacks: Sequence[str] = field(default=(), compare=False)
-    comparison: Comparison | None = None
+    comparison: ServerComparison | None = None
     slos: tuple[Slo, ...] = field(default=(), compare=False)
     on_check: OnCheck | None = field(default=None, compare=False)
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from pytest_tfserving.errors import LoadError
-from pytest_tfserving.load.comparison import Comparison
 from pytest_tfserving.load.differences import differences
+from pytest_tfserving.load.server_comparison import ServerComparison
 from pytest_tfserving.measurement.alternation import Alternation, RunningOn, Side
 from pytest_tfserving.measurement.prepared_load import FirstRequestError, prepared
 from pytest_tfserving.targets.baseline.freeze import Processes
@@ -60,7 +60,7 @@ def _measured(
         result, interrupted = candidate.run(shown, monitor, other)
     if other.result is None:
         return replace(result, incomplete=result.incomplete or other.failure()), interrupted
-    comparison = Comparison(
+    comparison = ServerComparison(
         against=name,
         result=other.result,
         changes=monitor.changes(result.run_s),
@@ -80,10 +80,10 @@ def _side(load: PreparedLoad) -> Side:
 def _expecting_the_same(
     candidate: PreparedLoad, baseline: PreparedLoad, against: BaselineServer
 ) -> PreparedLoad:
-    """Return the candidate's load, which takes another answer than the baseline server's for a wrong one.
+    """Return the candidate's load, which takes another response than the baseline server's for a wrong one.
 
     Raises:
-        LoadError: if the answers of the two servers differ in shape.
+        LoadError: if the responses of the two servers differ in shape.
     """
     ours, theirs = candidate.plan.expected, baseline.plan.expected
     if ours.key == theirs.key and ours.protocol == theirs.protocol and ours.layout != theirs.layout:

@@ -133,7 +133,7 @@ def serving(
 def _needs_bare_session(settings: Settings, experiment: Experiment, items: list[pytest.Item]) -> bool:
     """Return whether the in-process baseline is of use.
 
-    Its answers are compared with those of the embedded server. Another server needs it only for an SLO that
+    Its responses are compared with those of the embedded server. Another server needs it only for an SLO that
     is relative to it, and load that alternates with that of a baseline server has no time for it.
     """
     from pytest_tfserving.plugin import marks

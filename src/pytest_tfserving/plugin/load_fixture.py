@@ -18,6 +18,7 @@ from pytest_tfserving.plugin.failures import plain_failures
 from pytest_tfserving.plugin.options import resolve_profile
 from pytest_tfserving.plugin.ownership import experiment_of
 from pytest_tfserving.plugin.session import PerfSession
+from pytest_tfserving.plugin.stored import changes
 from pytest_tfserving.settings import LoadOverrides
 
 if TYPE_CHECKING:
@@ -355,6 +356,7 @@ class Load:
         item, result, slos, taking = self._request.node, run.result, self._slos, self._taking(run)
         self._perf.log.add_judgements(taking, result.judge(slos))
         junit.add_result(item, run.id, result)
+        junit.add_changes(item, changes(self._perf, result))
         outcomes.stop_unless_measured(item, result, self._perf.settings)
         if result.trouble:
             self._unchecked[run.id] = result.trouble

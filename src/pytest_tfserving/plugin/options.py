@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pytest_tfserving.experiments.load_profile import LoadProfile
+    from pytest_tfserving.slo.change_limit import ChangeLimit
 
 Number = TypeVar("Number", int, float)
 # The targets that an option has a meaning for; all others have one everywhere.
@@ -170,6 +171,26 @@ def parse_image(text: str) -> str:
             f"the image's name {NOT_TAKEN}; log in to the registry by docker login, or an imagePullSecret."
         )
     return parse_text(text)
+
+
+def parse_run_name(text: str) -> str:
+    """Return a name for a stored run; other texts raise an ArgumentTypeError."""
+    from pytest_tfserving.report.stored_runs import check_name
+
+    try:
+        return check_name(text)
+    except ConfigurationError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def parse_change_limit(text: str) -> ChangeLimit:
+    """Return the largest change of a metric that is allowed; other texts raise an ArgumentTypeError."""
+    from pytest_tfserving.slo.change_limit import ChangeLimit
+
+    try:
+        return ChangeLimit.parse(text)
+    except ConfigurationError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def parse_choice(*valid: str) -> Callable[[str], str]:
@@ -496,6 +517,39 @@ OPTIONS = (
         shown_default="none",
     ),
     Option(
+        "save",
+        "NAME",
+        "Keep the figures of this session under a name in the folder .tfserving of the rootdir.",
+        parse_run_name,
+        shown_default="none",
+    ),
+    Option(
+        "compare",
+        "{NAME,FILE,last}",
+        "Compare this session with a stored run: the latest one of a name, the latest of all, or a file of "
+        "--tfserving-save or --tfserving-json.",
+        shown_default="none",
+    ),
+    Option(
+        "compare-fail",
+        "METRIC:CHANGE",
+        "With --tfserving-compare, fail the session if a metric is proved to be worse by more than a change, "
+        "as p95:5%; can be given several times.",
+        parse_change_limit,
+        shown_default="none",
+        repeatable=True,
+    ),
+    Option(
+        "compare-force",
+        "",
+        "Compare although the stored run is of another machine, image, model, load or payload; every report "
+        "then says so.",
+        parse_yes_no,
+        default=False,
+        shown_default="no",
+        is_flag=True,
+    ),
+    Option(
         "prices",
         "FILE",
         "A YAML file with your price list, for what configurations cost.",
@@ -550,6 +604,7 @@ def read_settings(config: pytest.Config) -> Settings:
     ini = {option.name: _ini_value(config, option) for option in OPTIONS}
     values = _strongest(cli, ini)
     _check_conflicts(values["target"], cli, ini)
+    _check_compared(values)
     files = _Files(config, cli, values)
     path, read, written = files.path, files.read, files.written
     settings = Settings(
@@ -585,6 +640,7 @@ def read_settings(config: pytest.Config) -> Settings:
         ui=values["ui"] or "",
         cli_load=_overrides(cli),
         ini_load=_overrides(ini),
+        **_history(values, files),
     )
     _check_prices(settings)
     return settings
@@ -634,6 +690,13 @@ class _Files:
             raise pytest.UsageError(f"--{PREFIX}-{name}: there is no file {found}.")
         return found
 
+    def run(self, name: str) -> str | Path:
+        """Return the stored run of option ``name``: the path of a file, or a name; empty without one."""
+        from pytest_tfserving.report.stored_runs import is_path
+
+        text = self.values[name] or ""
+        return self.path(name) or "" if is_path(text) else text
+
     def written(self, name: str) -> Path | None:
         """Return the path of a file that is written at the end.
 
@@ -642,6 +705,16 @@ class _Files:
         """
         _check_writable(f"--{PREFIX}-{name}", target := self.path(name))
         return target
+
+
+def _history(values: Mapping[str, Any], files: _Files) -> dict[str, Any]:
+    """Return the settings about stored runs."""
+    return {
+        "save": values["save"] or "",
+        "compare": files.run("compare"),
+        "compare_fail": tuple(values["compare-fail"] or ()),
+        "compare_force": values["compare-force"],
+    }
 
 
 def _is_ci() -> bool:
@@ -796,6 +869,12 @@ def _check_conflicts(target: str, cli: Mapping[str, Any], ini: Mapping[str, Any]
         _check_url(cli["url"] or ini["url"])
     for given, spelt in ((cli, "--tfserving-{}"), (ini, "tfserving_{} in the ini file")):
         _check_loop(given, spelt)
+
+
+def _check_compared(values: Mapping[str, object]) -> None:
+    for name in ("compare-fail", "compare-force"):
+        if values[name] and not values["compare"]:
+            raise pytest.UsageError(f"--{PREFIX}-{name} needs --{PREFIX}-compare, the run to compare with.")
 
 
 def _check_loop(given: Mapping[str, object], spelt: str) -> None:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from pytest_tfserving.load.baseline import Baseline
-from pytest_tfserving.load.comparison import Comparison
 from pytest_tfserving.load.result import CpuUse, Generator, Result, ScheduleAdherence, Window
 from pytest_tfserving.load.run_record import RunRecord
+from pytest_tfserving.load.server_comparison import ServerComparison
 from pytest_tfserving.server_side.observed import ServerSide
-from pytest_tfserving.slo.change_tests import Change
+from pytest_tfserving.slo.change_tests import ServerChange
 from pytest_tfserving.slo.language import Decision, Undecided
 from pytest_tfserving.slo.metrics import METRICS
 from pytest_tfserving.slo.noise import Noise, NoiseKind
@@ -22,14 +22,12 @@ from pytest_tfserving.statistics.histogram import Histogram, packed_floats, unpa
 from pytest_tfserving.statistics.latencies import Latencies
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from pytest_tfserving.report.schema import (
         BaselineData,
-        ChangeData,
-        ComparisonData,
         DecisionData,
         GeneratorData,
         JudgementData,
@@ -37,6 +35,8 @@ if TYPE_CHECKING:
         RecordingData,
         RunData,
         RunRecordData,
+        ServerChangeData,
+        ServerComparisonData,
         ServerData,
         UndecidedData,
     )
@@ -55,7 +55,7 @@ _DISTRIBUTION = (*range(0, 90, 2), *np.arange(90, 99, 0.5), *np.arange(99, 100, 
 MOST_RECORDED = 10_000
 
 
-def json_text(content: Mapping[str, object]) -> str:
+def json_text(content: Mapping[str, object] | Sequence[object]) -> str:
     """Return ``content`` as JSON text, with null for unknown numbers."""
     return json.dumps(finite(content), indent=2, allow_nan=False) + "\n"
 
@@ -77,12 +77,12 @@ def result_as_dict(result: Result) -> RunData:
     return cast("RunData", {**values, "recording": _recording(result)})
 
 
-def _comparison_as_dict(found: Comparison) -> ComparisonData:
+def _comparison_as_dict(found: ServerComparison) -> ServerComparisonData:
     return {
         "against": found.against,
         "slice_s": found.slice_s,
         "differences": list(found.differences),
-        "changes": {key: cast("ChangeData", asdict(change)) for key, change in found.changes.items()},
+        "changes": {key: cast("ServerChangeData", asdict(change)) for key, change in found.changes.items()},
         "metrics": metrics(found.result),
         "distribution": distribution(found.result.latencies),
         "result": result_as_dict(found.result),
@@ -144,13 +144,17 @@ def result_from_dict(values: RunData, exact_ms: NDArray[np.float64] | None = Non
     )
 
 
-def _comparison(values: ComparisonData) -> Comparison:
+def _comparison(values: ServerComparisonData) -> ServerComparison:
     changes = {
-        key: Change(each["value"], number(each["low"]), number(each["high"]), number(each["resolution"]))
+        key: ServerChange(
+            each["value"], number(each["low"]), number(each["high"]), number(each["resolution"])
+        )
         for key, each in values["changes"].items()
     }
     result = result_from_dict(values["result"])
-    return Comparison(values["against"], result, changes, values["slice_s"], tuple(values["differences"]))
+    return ServerComparison(
+        values["against"], result, changes, values["slice_s"], tuple(values["differences"])
+    )
 
 
 def _generator(values: GeneratorData) -> Generator:

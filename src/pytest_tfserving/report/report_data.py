@@ -54,7 +54,10 @@ def document_of(
     searches: Sequence[SearchData] = (),
     calibration: Calibration | None = None,
 ) -> Document:
-    """Return all that one pytest run measured, with the calibration of its machine if there is one."""
+    """Return all that one pytest run measured, with the calibration of its machine if there is one.
+
+    Its comparison with a stored run is None; who makes one sets it, because it is made from the document.
+    """
     return {
         "schema_version": SCHEMA_VERSION,
         "pytest_tfserving": __version__,
@@ -62,6 +65,7 @@ def document_of(
         **_priced_parts([_judged(each) for each in entries], pricing),
         "searches": labelled_searches(searches),
         "calibration": calibration,
+        "comparison": None,
     }
 
 
@@ -117,6 +121,7 @@ def merged(documents: Sequence[Document]) -> Document:
         **documents[0],
         "interrupted": any(document["interrupted"] for document in documents),
         "searches": [search for document in documents for search in document["searches"]],
+        "comparison": next(filter(None, (document["comparison"] for document in documents)), None),
         "results": sorted(
             latest.values(), key=lambda result: place_of(result["configuration"], result["started_at"])
         ),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NotRequired, TypeAlias, TypedDict
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_tfserving.calibration.content import Calibration
+    from pytest_tfserving.calibration.content import Calibration, ScatterData
     from pytest_tfserving.experiments.load_profile import ProfileFields
 
 # The ends of a 95 % confidence interval, the lower one first.
@@ -204,7 +204,7 @@ class RecordingData(TypedDict):
     slices: list[str]
 
 
-class ChangeData(TypedDict):
+class ServerChangeData(TypedDict):
     """The fields of a `Change`: fractions; None if not known."""
 
     value: float
@@ -213,13 +213,13 @@ class ChangeData(TypedDict):
     resolution: float | None
 
 
-class ComparisonData(TypedDict):
+class ServerComparisonData(TypedDict):
     """The comparison with a baseline server, whose own run is the ``result``."""
 
     against: str
     slice_s: float
     differences: Sequence[str]
-    changes: Mapping[str, ChangeData]
+    changes: Mapping[str, ServerChangeData]
     metrics: Metrics
     distribution: Sequence[Sequence[float]]
     result: RunData
@@ -263,7 +263,7 @@ class RunData(TypedDict):
     origin: NotRequired[Mapping[str, str]]
     identity: NotRequired[Mapping[str, object]]
     run_record: NotRequired[RunRecordData | None]
-    comparison: NotRequired[ComparisonData | None]
+    comparison: NotRequired[ServerComparisonData | None]
     warnings: NotRequired[Sequence[str]]
 
 
@@ -379,11 +379,91 @@ class PricedParts(TypedDict):
     results: list[ResultData]
 
 
+class ChangeData(TypedDict):
+    """The change of a metric since a stored run: the ratio minus 1, or else a difference of shares."""
+
+    metric: str
+    key: str
+    before: float | None
+    now: float | None
+    is_ratio: bool
+    change: float | None
+    interval: Sequence[float | None]
+    smallest_change: float | None
+    finding: str
+
+
+class ComparedData(TypedDict):
+    """An experiment with its changes; ``not_compared`` says why there are none."""
+
+    label: str
+    not_compared: str
+    differences: Sequence[str]
+    changes: list[ChangeData]
+
+
+class LimitData(TypedDict):
+    """The verdict on a limit of a change."""
+
+    label: str
+    limit: str
+    verdict: str
+    reason: str
+
+
+class ComparisonData(TypedDict):
+    """The comparison with a stored run."""
+
+    base: str
+    forced: bool
+    scatter: str
+    sentence: str
+    experiments: list[ComparedData]
+    limits: list[LimitData]
+
+
+class StoredResult(TypedDict):
+    """A result as a stored run has it."""
+
+    experiment: str
+    label: str
+    target: str
+    profile: ProfileFields
+    started_at: str
+    window: WindowData
+    verdict: str
+    measured: bool
+    metrics: Metrics
+    intervals: Intervals
+    configuration: ConfigurationData
+    environment: Mapping[str, object]
+    n_eff: NotRequired[SampleSizes]
+    origin: NotRequired[Mapping[str, str]]
+    identity: NotRequired[Mapping[str, object]]
+
+
+class StoredRun(TypedDict):
+    """The content of a file of `--tfserving-save`; ``stored.schema.json`` has the same keys."""
+
+    stored_version: int
+    pytest_tfserving: str
+    name: str
+    saved_at: str
+    commit: str | None
+    interrupted: bool
+    scatter: ScatterData | None
+    results: list[StoredResult]
+
+
 class Document(PricedParts):
-    """All that pytest runs measured; ``calibration`` is that of the machine, None without one."""
+    """All that pytest runs measured; ``calibration`` is that of the machine, None without one.
+
+    ``comparison`` is with a stored run, None without one.
+    """
 
     schema_version: int
     pytest_tfserving: str
     interrupted: bool
     searches: list[SearchData]
     calibration: Calibration | None
+    comparison: ComparisonData | None

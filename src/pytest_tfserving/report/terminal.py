@@ -9,6 +9,7 @@ import time
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
+from pytest_tfserving.report import comparison_text
 from pytest_tfserving.report.formatting import (
     columns,
     curve_lines,
@@ -179,6 +180,16 @@ def write_curve(reporter: TerminalReporter, search: SearchData) -> None:
     reporter.write_sep("=", f"{search['label']}: {search['over']} that hold {', '.join(search['slos'])}")
     for line in curve_lines(search["probes"], search["found"]):
         reporter.write_line(line)
+
+
+def write_comparison(reporter: TerminalReporter, document: Document) -> None:
+    """Write the comparison with a stored run, if there is one."""
+    if comparison := document["comparison"]:
+        reporter.write_sep("-", comparison["sentence"])
+        for line in comparison_text.lines(comparison):
+            reporter.write_line(line)
+        for limit in comparison["limits"]:
+            reporter.write_line(comparison_text.limit_line(limit), **_COLOURS[Verdict(limit["verdict"])])
 
 
 def write_costs(reporter: TerminalReporter, document: Document) -> None:

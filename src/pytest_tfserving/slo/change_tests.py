@@ -47,7 +47,7 @@ _SLOPE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ServerChange:
     """The change of a metric from the baseline server to the candidate.
 
     Attributes:
@@ -178,7 +178,7 @@ class PercentileChangeTest:
         self._evidence = level.both(self._counted(logs))
         return self._evidence
 
-    def change(self, window: ObservedWindow, needed: float) -> Change | None:
+    def change(self, window: ObservedWindow, needed: float) -> ServerChange | None:
         """Return the change with its interval; None if there are too few blocks."""
         edges_s = self._blocks.edges_s(window)
         if window.against is None or len(edges_s) <= LEAST_BLOCKS:
@@ -189,7 +189,7 @@ class PercentileChangeTest:
         low, high = (float(each[0]) / slope for each in self._model.interval())
         error = float(self._model.estimate().error[0]) / slope
         value, lower, upper = (math.expm1(centre + each) for each in (0.0, low, high))
-        return Change(value, lower, upper, resolution(error, needed))
+        return ServerChange(value, lower, upper, resolution(error, needed))
 
     def needed_factor(self, needed: float) -> float:
         """Return the larger factor of the differences and of the counts."""

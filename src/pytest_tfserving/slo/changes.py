@@ -6,9 +6,9 @@ import math
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.slo.change_tests import (
-    Change,
     PairBlocks,
     PercentileChangeTest,
+    ServerChange,
     failures_by_block,
     pairs_of,
     resolution,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _SHOWN = ("rps", "mean", "p50", "p95", "p99", "errors", "cpu_per_request")
 
 
-def changes_of(window: ObservedWindow, noise_memory_s: float, needed: float) -> dict[str, Change]:
+def changes_of(window: ObservedWindow, noise_memory_s: float, needed: float) -> dict[str, ServerChange]:
     """Return the changes of the metrics that reports show, by the metric's key in results.
 
     Args:
@@ -39,7 +39,9 @@ def changes_of(window: ObservedWindow, noise_memory_s: float, needed: float) -> 
     return {key: change for key, change in found.items() if change is not None}
 
 
-def _change_of(name: str, window: ObservedWindow, noise_memory_s: float, needed: float) -> Change | None:
+def _change_of(
+    name: str, window: ObservedWindow, noise_memory_s: float, needed: float
+) -> ServerChange | None:
     if name == "errors":
         return _errors_change(window, noise_memory_s, needed)
     if (percentile := percentile_of(name)) is not None:
@@ -51,7 +53,7 @@ def _change_of(name: str, window: ObservedWindow, noise_memory_s: float, needed:
 
 def _ratio_change(
     ours: Floats, theirs: Floats, block_s: float, noise_memory_s: float, needed: float
-) -> Change | None:
+) -> ServerChange | None:
     """Return the change of the ratio of the sums, with the interval of the blocks' residuals."""
     if len(ours) < LEAST_BLOCKS or not (ours.any() and theirs.any()):
         return None
@@ -61,10 +63,10 @@ def _ratio_change(
         model.add(value)
     low, high = (float(each) for each in model.interval())
     error = float(model.estimate().error) / ratio
-    return Change(ratio - 1, ratio + low - 1, ratio + high - 1, resolution(error, needed))
+    return ServerChange(ratio - 1, ratio + low - 1, ratio + high - 1, resolution(error, needed))
 
 
-def _errors_change(window: ObservedWindow, noise_memory_s: float, needed: float) -> Change | None:
+def _errors_change(window: ObservedWindow, noise_memory_s: float, needed: float) -> ServerChange | None:
     blocks, against = PairBlocks(), window.against
     edges_s = blocks.edges_s(window)
     if against is None or len(edges_s) <= LEAST_BLOCKS:
@@ -72,9 +74,9 @@ def _errors_change(window: ObservedWindow, noise_memory_s: float, needed: float)
     differences = failures_by_block(window, len(edges_s) - 1) - failures_by_block(against, len(edges_s) - 1)
     value = float(window.failed.mean() - against.failed.mean())
     if not differences.any():
-        return Change(value, value, value, math.nan)
+        return ServerChange(value, value, value, math.nan)
     model = LevelModel(blocks.block_s, noise_memory_s)
     for each in differences:
         model.add(each)
     low, high = (float(each) for each in model.interval())
-    return Change(value, low, high, resolution(float(model.estimate().error), needed))
+    return ServerChange(value, low, high, resolution(float(model.estimate().error), needed))

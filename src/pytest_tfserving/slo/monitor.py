@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_tfserving.slo.change_tests import Change
+    from pytest_tfserving.slo.change_tests import ServerChange
 
     Floats = NDArray[np.float64]
 
@@ -160,7 +160,7 @@ class SloMonitor:
     def _needed(self, slo: Slo) -> float:
         return -math.log(self.alpha_of(slo))
 
-    def changes(self, now_s: float) -> dict[str, Change]:
+    def changes(self, now_s: float) -> dict[str, ServerChange]:
         """Return the changes against the baseline server until ``now_s``, by the metric's key."""
         window = self._common_window(now_s)
         needed = -math.log(self.alpha / max(self._changes, 1))

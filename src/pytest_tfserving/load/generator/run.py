@@ -185,15 +185,15 @@ def _has_gone_wrong(
         run_state.aborted = f"{failure}, {when}"
     elif (pulses and (failure := pulses.failure())) or (other and (failure := other.failure())):
         run_state.incomplete = f"{failure}, {when}"
-    elif cause := _other_answer(run_state):
-        run_state.aborted = f"the candidate gave another answer, {when}: {cause}"
+    elif cause := _other_response(run_state):
+        run_state.aborted = f"the candidate gave another response, {when}: {cause}"
     else:
         run_state.invalid = run_state.watch.cause
     return bool(run_state.aborted or run_state.incomplete or run_state.invalid)
 
 
-def _other_answer(run_state: RunState) -> str:
-    """Return the cause of the first answer that was not the baseline server's; empty without one."""
+def _other_response(run_state: RunState) -> str:
+    """Return the cause of the first response that was not the baseline server's; empty without one."""
     return next((text for text in run_state.causes.values() if text.startswith(OTHER_THAN_BASELINE)), "")
 
 

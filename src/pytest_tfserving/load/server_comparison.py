@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_tfserving.load.result import Result
-    from pytest_tfserving.slo.change_tests import Change
+    from pytest_tfserving.slo.change_tests import ServerChange
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ServerComparison:
     """Comparison with a baseline server.
 
     Attributes:
@@ -26,6 +26,6 @@ class Comparison:
 
     against: str
     result: Result
-    changes: Mapping[str, Change] = field(default_factory=dict)
+    changes: Mapping[str, ServerChange] = field(default_factory=dict)
     slice_s: float = 0.0
     differences: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Writes models as newcomers bring them, one for each trait; run as a module, which imports TensorFlow."""
+"""Writes models as newcomers bring them, one for each trait; a program, which imports TensorFlow."""
 
 from __future__ import annotations
 
@@ -50,6 +50,12 @@ def _examples(examples: Any) -> Any:
     return {"sum": tf.reduce_sum(parsed["age"], 1), "name": parsed["name"]}
 
 
+def _written(path: Any) -> Any:
+    """Writes to a path."""
+    with tf.control_dependencies([tf.io.write_file(path[0], "content")]):
+        return {"y": tf.identity(path)}
+
+
 def _tf1(folder: Path) -> None:
     """Write a model of TensorFlow 1 with a variable, whose signature has two names."""
     with v1.Graph().as_default(), v1.Session() as session:
@@ -96,6 +102,7 @@ def main() -> None:
             [_spec([None, None], number, "x")],
         ),
     )
+    _served(folder / "writer", serving_default=(_written, [_spec([None], text, "path")]))
     _served(
         folder / "stubborn",
         unzip=(lambda s: {"y": tf.io.decode_compressed(s, "ZLIB")}, [_spec([None], text, "s")]),
