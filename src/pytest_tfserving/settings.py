@@ -31,7 +31,8 @@ class Settings:
     """The options' values: from the command line, else the ini file, else the defaults.
 
     A field has the name of its option. A path or a noise memory is None, and a text is empty, if the option
-    is not given and has no default. ``compare`` is a path, or the name of a stored run. ``cli_load`` and
+    is not given and has no default. ``compare`` is a path, or the name of a stored run. ``update_slos`` is
+    the margin of limits, None if none are written. ``cli_load`` and
     ``ini_load`` are the load that the options of both places set.
     """
 
@@ -65,6 +66,7 @@ class Settings:
     compare: str | Path
     compare_fail: tuple[ChangeLimit, ...]
     compare_force: bool
+    update_slos: float | None
     prices: Path | None
     hours: float | None
     ui: str
