@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pytest_tfserving.errors import ConfigurationError
@@ -12,7 +14,7 @@ SLOS = ["rps>=120", "p95<20ms"]
 
 
 def edited(text: str, *path: str, index: int = 0) -> str:
-    editor = SloEditor(text)
+    editor = SloEditor(Path("x.yaml"), text)
     editor.set(index, path or ("local", MACHINE), SLOS)
     return editor.text()
 
@@ -126,7 +128,7 @@ def test_only_the_slos_change(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in CASES if "alias" not in name and "uses" not in name])
 def test_a_second_edit_replaces_the_first(name: str) -> None:
     _, after = CASES[name]
-    editor = SloEditor(after)
+    editor = SloEditor(Path("x.yaml"), after)
     editor.set(0, ("local", MACHINE), ["rps>=7", "p95<7ms"])
 
     assert editor.text() == after.replace("rps>=120", "rps>=7").replace("p95<20ms", "p95<7ms")
@@ -140,12 +142,18 @@ def test_a_target_without_machines_has_a_list() -> None:
     )
 
 
+def test_an_alias_of_the_target_becomes_a_list_of_its_own() -> None:
+    text = "experiments:\n- shape: a\n  slo:\n    url: &r [rps>=1, p95<1s]\n    kubernetes: *r  # k\n"
+
+    assert edited(text, "kubernetes") == text.replace("*r", '["rps>=120", "p95<20ms"]')
+
+
 def test_entries_that_share_slos_are_known() -> None:
     text = (
         "defaults: {slo: [rps>=1]}\n"
         "experiments:\n- shape: a\n- shape: b\n  slo: &r [rps>=2]\n- shape: c\n  slo: *r\n- shape: d\n"
     )
-    editor = SloEditor(text)
+    editor = SloEditor(Path("x.yaml"), text)
 
     assert [set(editor.shared(index)) for index in range(4)] == [{0, 3}, {1, 2}, {1, 2}, {0, 3}]
 
@@ -154,6 +162,6 @@ def test_slos_of_a_machine_that_another_place_uses_are_not_changed() -> None:
     text = f'experiments:\n- shape: a\n  slo: {{local: {{"{MACHINE}": &r [rps>=1, p95<1s]}}, docker: *r}}\n'
 
     with pytest.raises(
-        ConfigurationError, match="line 3: other places share these SLOs; write them out there"
+        ConfigurationError, match=r"^x.yaml:3: these SLOs are also used elsewhere, by an alias; write them"
     ):
         edited(text)

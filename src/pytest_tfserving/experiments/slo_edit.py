@@ -17,6 +17,7 @@ from pytest_tfserving.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 # The key for all targets, or all machines, that have no key of their own.
 OTHERS = "*"
@@ -48,10 +49,12 @@ class SloEditor:
     """The text of an experiments file, whose SLOs are changed.
 
     Args:
+        path: the file.
         text: the text, which can be read as an experiments file.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, path: Path, text: str) -> None:
+        self._path = path
         self._text = text
         self._newline = "\r\n" if "\r\n" in text else "\n"
         self._edits: list[tuple[int, int, str]] = []
@@ -118,10 +121,15 @@ class SloEditor:
             self._insert(spot, path, slos)
 
     def _replace(self, spot: _Spot, slos: Sequence[str]) -> None:
-        """Replace SLOs one by one; each keeps its quotes."""
+        """Replace SLOs one by one; each keeps its quotes. An alias becomes a list of its own."""
+        if self._text[spot.start] == "*":
+            self._edit(spot.start, spot.end, _list(slos))
+            return
         if self._uses[id(spot.node)] > 1:
             line = spot.node.start_mark.line + 1
-            raise ConfigurationError(f"line {line}: other places share these SLOs; write them out there")
+            raise ConfigurationError(
+                f"{self._path}:{line}: these SLOs are also used elsewhere, by an alias; write them out there"
+            )
         items = spot.node.value if isinstance(spot.node, yaml.SequenceNode) else [spot.node]
         for item, slo in zip(items, slos, strict=True):
             quote = self._text[item.start_mark.index]

@@ -83,7 +83,7 @@ class _Changes:
 
         self.refusals: list[str] = []
         self._file, self._text, self._target = file, text, target
-        self._editor = SloEditor(text)
+        self._editor = SloEditor(file.path, text)
         self._experiments = {each.name: replace(each, target=target) for each in file.experiments}
         self._entries: dict[str, list[Entry]] = defaultdict(list)
         for entry in entries:
@@ -99,16 +99,22 @@ class _Changes:
         for name in self._unknown():
             self.refusals.append(f"{name} is not in {self._file.path}")
         for index, names in self._groups().items():
-            if refusal := next(self._refusals(names), ""):
-                self.refusals.append(refusal)
-                continue
-            experiment = self._experiments[names[0]]
-            limits = [measured_limit(each, self._results(names), margin) for each in _slos_of(experiment)]
-            self._editor.set(index, self._where(), limits)
-            slos |= dict.fromkeys(names, limits)
+            try:
+                slos |= dict.fromkeys(names, self._set(index, names, margin))
+            except ConfigurationError as error:
+                self.refusals.append(str(error))
         new = self._editor.text()
         self._check(experiments_of(self._file.path, new), slos)
         return new
+
+    def _set(self, index: int, names: Sequence[str], margin: float) -> list[str]:
+        """Set the SLOs that experiments share; return them."""
+        for refusal in self._refusals(names):
+            raise ConfigurationError(refusal)
+        slos = _slos_of(self._experiments[names[0]])
+        limits = [measured_limit(each, self._results(names), margin) for each in slos]
+        self._editor.set(index, self._where(), limits)
+        return limits
 
     def _unknown(self) -> list[str]:
         return [name for name in self._entries if name not in self._experiments]
