@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import tempfile
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+import filelock
 import pytest
 
 from harness import FAKE_SERVER, Project
 from pytest_tfserving.models.store import exported
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from xdist.remote import Producer
+    from xdist.scheduler import Scheduling
+
+EXPORT_NEWCOMERS = Path(__file__).parent / "support" / "export_newcomers.py"
 
 
 def pytest_configure() -> None:
@@ -30,7 +36,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
     """Let workers that are done take tests from others: some tests take a hundred times longer than most."""
     from xdist.scheduler import WorkStealingScheduling
 
@@ -56,6 +62,22 @@ def half_plus_two(model_cache: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTEST_TFSERVING_CACHE", str(model_cache))
         return exported("half_plus_two", print)
+
+
+@pytest.fixture(scope="session")
+def newcomers(shared: Path) -> Path:
+    """A folder with a model for each trait, written once for all processes of a run."""
+    folder = shared / "newcomers"
+    with filelock.FileLock(f"{folder}.lock"):
+        if not (folder / "stubborn").exists():
+            done = subprocess.run(
+                [sys.executable, EXPORT_NEWCOMERS, folder],
+                check=False,
+                capture_output=True,
+                text=True,
+            )
+            assert done.returncode == 0, done.stderr
+    return folder
 
 
 @pytest.fixture

@@ -114,6 +114,17 @@ def profile_of(project: Project, check: Callable[..., tuple[int, str]], *argumen
     return profile
 
 
+def test_paths_are_relative_to_the_folder_of_the_call(
+    project: Project, check: Callable[..., tuple[int, str]]
+) -> None:
+    (project.pytester.path / "mine.json").write_text('{"instances": [2.0]}', encoding="utf-8")
+
+    found = check(URL, "--body=@mine.json", "--slo=max<60s", "--", "--tfserving-prices=none.yaml")
+
+    assert found[0] == 2
+    assert f"{project.pytester.path}/none.yaml" in found[1]
+
+
 def test_a_model_is_checked_with_a_generated_request(
     project: Project, check: Callable[..., tuple[int, str]], newcomers: Path
 ) -> None:

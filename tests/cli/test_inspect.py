@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cli.crashing import crash
+from crashing import crash
 from pytest_tfserving.cli import main
 from pytest_tfserving.protocols import fitting_request
 
@@ -175,3 +175,25 @@ def test_signatures_without_a_request_say_why(shown: Shown, newcomers: Path) -> 
 
     assert "no request: it has no inputs, and predict requests need one" in text
     assert "no request: each of 3 generated requests failed, the first error is: " in text
+
+
+def test_what_a_model_writes_stays_nowhere(
+    shown: Shown, newcomers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model takes a made-up text for the path of a file."""
+    monkeypatch.chdir(tmp_path)
+
+    assert "a request that the model takes" in shown.of(newcomers / "writer")
+    assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_is_one_line(
+    newcomers: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fitting_request, "inspected", interrupted)
+
+    assert main(["inspect", str(newcomers / "numbers")]) == 130
+    assert capsys.readouterr().err == "\npytest-tfserving: interrupted.\n"

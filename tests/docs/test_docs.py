@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from harness import Project
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _CODE = re.compile(r"^`([^`]*)`$")
@@ -453,4 +453,5 @@ def anchors(page: Path) -> set[str]:
 def test_every_page_is_in_the_index() -> None:
     listed = set(_LINK.findall(prose(ROOT / "docs" / "index.md")))
 
-    assert {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"} <= listed
+    docs = ROOT / "docs"
+    assert {str(page.relative_to(docs)) for page in docs.rglob("*.md")} - {"index.md"} <= listed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -29,14 +29,14 @@ experiments:
     slo: {url: [rps>=3]}
 """
 ONE, OTHER = "1cpu-1gb-1n-interop1", "1cpu-1gb-1n-interop2"
-RESULT: dict[str, Any] = {"rps": 50.0, "p50_ms": 300.0}
+RESULT: dict[str, object] = {"rps": 50.0, "p50_ms": 300.0}
 
 
 def text_of(project: Project) -> str:
     return (project.pytester.path / "experiments.yaml").read_text(encoding="utf-8")
 
 
-def update(project: Project, *arguments: str, **figures: Any) -> pytest.RunResult:
+def update(project: Project, *arguments: str, **figures: object) -> pytest.RunResult:
     planted_results.instead_of_load(project, lambda _: {**RESULT, **figures})
     return project.run("--tfserving-update-slos=20%", *arguments)
 
@@ -100,7 +100,7 @@ def test_a_failed_run_sets_limits_too(project: Project) -> None:
     ],
 )
 def test_a_run_that_proves_nothing_sets_no_limits(
-    project: Project, spoilt: dict[str, Any], said: str
+    project: Project, spoilt: dict[str, object], said: str
 ) -> None:
     run = update(project, **spoilt)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _SERVE = "serve"
 _COMMANDS = {
     _SERVE: "run the embedded server, with tensorflow_model_server's flags; see serve --help",
+    "init": "write perf tests for a SavedModel, with requests and SLOs; arguments after -- go to pytest",
     "inspect": "show a SavedModel's signatures, with a request that fits each and one measured call",
     "check": "judge a SavedModel, or a model that is served, by SLOs; arguments after -- go to pytest",
     "export-model": "write a model of this package as a SavedModel",
@@ -34,8 +35,10 @@ _COMMANDS = {
     "rbac": "print the roles that a user of the target kubernetes needs, for kubectl apply",
     "cleanup": "delete what killed runs left on container engines and clusters",
 }
+# As of programs that Ctrl-C ends.
+_INTERRUPTED = 130
 # Commands that run pytest.
-_WITH_PYTEST = {"search", "check"}
+_WITH_PYTEST = {"init", "check", "search"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,6 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"pytest-tfserving: {error}", file=sys.stderr)
     except OSError as error:
         print(f"pytest-tfserving: {error.filename}: {error.strerror}.", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("\npytest-tfserving: interrupted.", file=sys.stderr)
+        return _INTERRUPTED
     return 2
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.cli.generated_project import Outcome
     from pytest_tfserving.report.store import Entry
+    from pytest_tfserving.text.json_value import JsonValue
 
 _TEST = """
 def test_slos(load):
@@ -83,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
         subject = _address(options) if "://" in options.target else _model(options)
         (folder / "request.json").write_bytes(subject.body)
         experiment = {**subject.experiment, "payload": "request.json", "slo": options.slo}
-        project = GeneratedProject(folder, experiment, _profile(options), _TEST)
+        project = GeneratedProject(folder, [experiment], _profile(options), _TEST)
         outcome = project.run(*subject.options, *_options(options), *options.pytest)
     if answer := _answer(outcome):
         print("\n".join(["", *answer]))
@@ -94,7 +95,7 @@ def run(options: argparse.Namespace) -> int:
 class _Subject:
     """The object of a check: an experiment without its load, its request, and options of pytest."""
 
-    experiment: Mapping[str, Any]
+    experiment: Mapping[str, JsonValue]
     body: bytes
     options: Sequence[str] = ()
 
@@ -145,7 +146,7 @@ def _model(options: argparse.Namespace) -> _Subject:
     return _Subject({**experiment, "protocol": found.protocol}, found.body)
 
 
-def _machine(cpus: int, ram: int) -> dict[str, Any]:
+def _machine(cpus: int, ram: int) -> dict[str, JsonValue]:
     return {"shape": f"{cpus}cpu-{ram}gb-1n", "inter_op": cpus}
 
 
@@ -167,7 +168,7 @@ def _body(text: str) -> bytes:
     return body
 
 
-def _profile(options: argparse.Namespace) -> dict[str, Any]:
+def _profile(options: argparse.Namespace) -> dict[str, JsonValue]:
     if options.rate:
         return {"rate": options.rate, "run_time_s": options.run_time}
     users = options.users or _USERS
@@ -176,10 +177,9 @@ def _profile(options: argparse.Namespace) -> dict[str, Any]:
 
 def _options(options: argparse.Namespace) -> list[str]:
     """Return options of pytest for the reports, and for an exit code that agrees with them."""
-    # The run is in a folder of its own.
     files = {f"tfserving-{name}": getattr(options, name) for name in _REPORTS}
     files["junit-xml"] = options.junit_xml
-    reports = [f"--{name}={path.absolute()}" for name, path in files.items() if path]
+    reports = [f"--{name}={path}" for name, path in files.items() if path]
     return [*reports, "--tfserving-inconclusive=fail", "--tfserving-nothing-judged=fail"]
 
 

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_tfserving.report.store import Entry
+    from pytest_tfserving.text.json_value import JsonValue
 
 # Each has options or plugins of the caller.
 _CALLERS = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")
@@ -23,18 +24,18 @@ _AUTOLOAD = "PYTEST_DISABLE_PLUGIN_AUTOLOAD"
 
 @dataclass
 class GeneratedProject:
-    """A folder with one experiment, one load profile and one test.
+    """A folder with experiments, one load profile and one test.
 
     Attributes:
-        folder: an empty folder.
-        experiment: the experiment's entry in the YAML file.
-        profile: the fields of the experiment's load profile.
+        folder: the folder, with the files that the experiments name.
+        experiments: the experiments' entries in the YAML file.
+        profile: the fields of their load profile.
         test: the code of the test module.
     """
 
     folder: Path
-    experiment: Mapping[str, Any]
-    profile: Mapping[str, Any]
+    experiments: Sequence[Mapping[str, JsonValue]]
+    profile: Mapping[str, JsonValue]
     test: str
 
     def run(self, *options: str) -> Outcome:
@@ -44,7 +45,7 @@ class GeneratedProject:
         """
         document = {
             "profiles": {"command": self.profile},
-            "experiments": [{**self.experiment, "profile": "command"}],
+            "experiments": [{**each, "profile": "command"} for each in self.experiments],
         }
         # JSON is YAML, too, and writes every text so that it is read as the same text.
         (self.folder / "experiments.yaml").write_text(json.dumps(document, indent=2), encoding="utf-8")
@@ -67,6 +68,12 @@ class Outcome:
     entries: list[Entry] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
+    @pytest.hookimpl(trylast=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Do not show the path of the generated test, which is in a temporary folder."""
+        if reporter := config.pluginmanager.get_plugin("terminalreporter"):
+            reporter.showfspath = False
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep the text of a failure."""
         if report.failed:
@@ -86,11 +93,11 @@ def _run(folder: Path, options: Sequence[str]) -> Outcome:
     own = (
         *("-c", str(folder / "pytest.ini"), f"--rootdir={folder}", f"--confcutdir={folder}"),
         *("-p", "no:cacheprovider", "--import-mode=importlib", "-o", "console_output_style=classic"),
-        *("--no-header", "-rN", "--tb=no"),
+        *("--no-header", "-rN", "--tb=no", str(folder / "test_generated.py")),
     )
     outcome = Outcome()
-    with _without_settings(), contextlib.chdir(folder):
-        outcome.code = int(pytest.main([*own, *options, "test_generated.py"], [plugin, outcome]))
+    with _without_settings():
+        outcome.code = int(pytest.main([*own, *options], [plugin, outcome]))
     return outcome
 
 

@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_tfserving.text.foreign_text import one_line
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Iterator
@@ -50,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _lines(found: FoundRequest, width: int | None) -> Iterator[str]:
     same = f", the same tensors as {found.same_as}" if found.same_as else ""
-    yield f"{found.signature_name} ({found.method or 'no method'}{same})"
+    yield f"{one_line(found.signature_name)} ({found.method or 'no method'}{same})"
     yield from _table("inputs", found.inputs)
     yield from _table("outputs", found.outputs)
     if found.problem:

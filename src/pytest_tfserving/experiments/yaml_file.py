@@ -254,7 +254,11 @@ def _expand(
     batching: BatchingParameters,
     path: Path,
 ) -> Iterator[Experiment]:
-    """Yield an experiment for every combination of the entry's shapes, inter-op and batching values."""
+    """Yield an experiment for every combination of the entry's shapes, inter-op and batching values.
+
+    Raises:
+        ConfigurationError: for a missing key, a value that does not fit, and too many combinations.
+    """
     for needed in ("shape", "inter_op"):
         if needed not in keys:
             raise entry.error(f"an experiment needs {needed!r}.")
@@ -429,7 +433,11 @@ def _batching(value: Value | None) -> BatchingParameters:
 
 
 def _read(path: Path, text: str) -> Value:
-    """Return the content of a file's text with the line of every value."""
+    """Return the content of a file's text with the line of every value.
+
+    Raises:
+        ConfigurationError: when the text is empty or is not YAML.
+    """
     import yaml
 
     try:

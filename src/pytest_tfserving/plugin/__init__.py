@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,9 +18,10 @@ from pytest_tfserving.plugin.options import add_options
 from pytest_tfserving.plugin.ownership import experiment_of, give_way, needs_experiments
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from _pytest.terminal import TerminalReporter
+    from xdist.workermanage import WorkerController
 
 __all__ = ["experiment", "load", "request_payload", "serving", "serving_model", "serving_namespace"]
 
@@ -55,7 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_configure_node(node: Any) -> None:
+def pytest_configure_node(node: WorkerController) -> None:
     """Send a pytest-xdist worker the path of the run's folder; check first what workers cannot report.
 
     Raises:
@@ -123,7 +124,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Any:
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Remember the experiment of a failed test; let a NOT JUDGED skip point to the test, not the plugin."""
     report = yield
     if report.passed or not (experiment := experiment_of(item)):

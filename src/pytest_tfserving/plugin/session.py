@@ -176,6 +176,9 @@ class PerfSession:
         """Remember mistakes in a test's marks, for a usage error once all tests are collected.
 
         A worker of pytest-xdist has no usage errors, so there the mistakes are an error of the collection.
+
+        Raises:
+            pytest.Collector.CollectError: in a worker of pytest-xdist.
         """
         if self.is_worker:
             raise pytest.Collector.CollectError("\n".join(mistakes))

@@ -22,11 +22,12 @@ from pytest_tfserving.text.foreign_text import last_line, one_line
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
-    from pytest_tfserving.model_server.servable import Servable, Signature
+    from pytest_tfserving.model_server.servable import Servable, Signature, TensorSpec
     from pytest_tfserving.protocols.generated_request import Guess
-    from pytest_tfserving.text.json_value import JsonObject
+    from pytest_tfserving.text.json_value import JsonObject, JsonValue
 
 DEFAULT_SIGNATURE = "serving_default"
 # TensorFlow's own signature, which prepares a model.
@@ -36,6 +37,7 @@ _LONGEST_SEARCH_S = 20.0
 _CALL_TIMEOUT_MS = 10_000
 _LONGEST_ERROR = 160
 _STDERR = 2
+_LOG = "tensorflow.log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class FoundRequest:
     call_ms: float = 0.0
     notes: tuple[str, ...] = ()
     same_as: str = ""
-    document: dict[str, Any] = field(default_factory=dict)
+    document: JsonObject = field(default_factory=dict)
 
     @property
     def protocol(self) -> str:
@@ -138,21 +140,25 @@ def inspected(version_path: Path) -> InspectedModel:
     # A new interpreter, because a fork would copy the locks of this one's threads.
     context = multiprocessing.get_context("spawn")
     with (
-        tempfile.NamedTemporaryFile(prefix="pytest-tfserving-inspect-") as log,
-        ProcessPoolExecutor(1, context, _prepare_process, (log.name,)) as pool,
+        tempfile.TemporaryDirectory(prefix="pytest-tfserving-inspect-") as folder,
+        ProcessPoolExecutor(1, context, _prepare_process, (folder,)) as pool,
     ):
         try:
-            return pool.submit(_inspected, version_path).result()
+            return pool.submit(_inspected, version_path.absolute()).result()
         except BrokenProcessPool:
             problem = "TensorFlow ended its process while it loaded or called the model"
-            cause = last_line(Path(log.name))
+            cause = last_line(Path(folder, _LOG))
             raise ConfigurationError(f"{version_path}: {problem}{cause and f': {cause}'}.") from None
 
 
-def _prepare_process(log: str) -> None:
-    """Let Ctrl-C end this process without a traceback, and write TensorFlow's own log to a file."""
+def _prepare_process(folder: str) -> None:
+    """Let Ctrl-C end this process without a traceback, and put whatever it writes into a folder.
+
+    TensorFlow writes a log. A model may take a made-up text for a path, and write to it.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    file = os.open(log, os.O_WRONLY | os.O_APPEND)
+    os.chdir(folder)
+    file = os.open(_LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.dup2(file, _STDERR)
     os.close(file)
 
@@ -226,6 +232,8 @@ def _fit(servable: Servable, name: str, signature: Signature) -> dict[str, Any]:
         seen.add(guess.assumptions)
         try:
             return _called(servable, name, signature, guess)
+        except ConfigurationError as error:
+            last = last or str(error)
         except ServingError as error:
             last = last or error.message
             waiting.extendleft(reversed(list(guess.after(error.message, signature.inputs))))
@@ -243,41 +251,43 @@ def _called(servable: Servable, name: str, signature: Signature, guess: Guess) -
     from pytest_tfserving.protocols.grpc_messages import predict_request, request_tensors
 
     made = generated_inputs(signature.inputs, guess)
-    inputs: JsonObject = {alias: each.value for alias, each in made.items()}
+    inputs = {alias: each.value for alias, each in made.items()}
     columns: JsonObject = {"signature_name": name, "inputs": inputs}
     tensors = request_tensors(columns, signature.inputs)
     servable.run(name, tensors, _CALL_TIMEOUT_MS)
     start = time.perf_counter()
     answer = servable.run(name, tensors, _CALL_TIMEOUT_MS)
     call_ms = (time.perf_counter() - start) * 1e3
-    rows = _rows(name, columns["inputs"], tensors)
-    forms = {"rows": rows, "columns": columns}
+    rows = _rows(name, inputs, tensors)
+    forms: dict[str, JsonObject | None] = {"rows": rows, "columns": columns}
     problems = {form: _problem(servable, document) for form, document in forms.items()}
-    document = columns
-    payload = Payload.from_body(json.dumps(document).encode())
+    payload = Payload.from_body(_body(columns))
     return {
         **{form: None if problems[form] else _body(forms[form]) for form in forms},
         **{f"no_{form}": problem for form, problem in problems.items()},
-        "document": document,
+        "document": columns,
         "grpc": predict_request(payload, "/v1/models/model", servable.signature_defs),
         "tensors": _array_texts(tensors),
         "answer": _array_texts(answer),
         "call_ms": call_ms,
-        "notes": tuple(f"{alias}: {note}" for alias, each in made.items() for note in each.notes),
+        "notes": tuple(one_line(f"{alias}: {note}") for alias, each in made.items() for note in each.notes),
     }
 
 
-def _rows(name: str, inputs: Any, tensors: Mapping[str, NDArray[Any]]) -> dict[str, Any] | None:
+def _rows(
+    name: str, inputs: Mapping[str, JsonValue], tensors: Mapping[str, NDArray[np.generic]]
+) -> JsonObject | None:
     """Return a request in the row format; None if the inputs do not have equal numbers of rows."""
     if len({array.shape[:1] for array in tensors.values()}) != 1 or not next(iter(tensors.values())).shape:
         return None
     if len(inputs) == 1:
         return {"signature_name": name, "instances": next(iter(inputs.values()))}
-    rows = zip(*inputs.values(), strict=True)
+    columns = [value for value in inputs.values() if isinstance(value, list)]
+    rows = zip(*columns, strict=True)
     return {"signature_name": name, "instances": [dict(zip(inputs, row, strict=True)) for row in rows]}
 
 
-def _problem(servable: Servable, document: dict[str, Any] | None) -> str:
+def _problem(servable: Servable, document: JsonObject | None) -> str:
     """Return why TF Serving's REST API does not take a request, or cannot answer it; empty if it does."""
     from pytest_tfserving.model_server import json_tensor
     from pytest_tfserving.model_server.status import ServingError
@@ -290,26 +300,28 @@ def _problem(servable: Servable, document: dict[str, Any] | None) -> str:
         encoded = json.loads(json_tensor.encode(answer, request.row_format))
     except ServingError as error:
         return one_line(error.message, _LONGEST_ERROR)
-    if request.row_format and len(encoded["predictions"]) != len(document["instances"]):
-        return f"{len(document['instances'])} rows have {len(encoded['predictions'])} answers"
+    rows = document.get("instances")
+    if isinstance(rows, list) and len(encoded["predictions"]) != len(rows):
+        return f"{len(rows)} rows have {len(encoded['predictions'])} answers"
     return ""
 
 
-def _body(document: dict[str, Any] | None) -> bytes:
+def _body(document: JsonObject | None) -> bytes:
     return json.dumps(document).encode()
 
 
-def _spec_texts(specs: Mapping[str, Any]) -> tuple[TensorText, ...]:
+def _spec_texts(specs: Mapping[str, TensorSpec]) -> tuple[TensorText, ...]:
     return tuple(
-        TensorText(alias, type_name(spec.dtype), shape_text(spec.shape)) for alias, spec in specs.items()
+        TensorText(one_line(alias), type_name(spec.dtype), shape_text(spec.shape))
+        for alias, spec in specs.items()
     )
 
 
-def _array_texts(arrays: Mapping[str, NDArray[Any]]) -> tuple[TensorText, ...]:
+def _array_texts(arrays: Mapping[str, NDArray[np.generic]]) -> tuple[TensorText, ...]:
     from pytest_tfserving.model_server.tensorflow_c import dtype_number
 
     return tuple(
-        TensorText(alias, type_name(dtype_number(array.dtype)), shape_text(array.shape))
+        TensorText(one_line(alias), type_name(dtype_number(array.dtype)), shape_text(array.shape))
         for alias, array in arrays.items()
     )
 

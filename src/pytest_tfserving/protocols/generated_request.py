@@ -13,8 +13,9 @@ import math
 import random
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.model_server.protos import message
 from pytest_tfserving.model_server.tensorflow_c import BFLOAT16, STRING, numpy_dtype
 from pytest_tfserving.protocols.payload import SIDE, picture_jpeg
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from pytest_tfserving.model_server.servable import TensorSpec
+    from pytest_tfserving.text.json_value import JsonValue
 
 _SEED = 1
 _DIGITS = 3
@@ -35,6 +37,7 @@ _BYTE = 256
 # Sizes of models that people build: powers of two, and those of well-known data sets.
 _SIZES = (1, 2, 3, 4, 5, 6, 10, 12, 16, 20, 28, 32, 50, 64, 100, 128, 224, 256, 299, 384, 512)
 _MOST_IN_ERROR = 4096
+_MOST_VALUES = 4_000_000
 _LONGEST_ERROR = 120
 _TEXT, _JPEG, _EXAMPLE, _NUMBER = "text", "jpeg", "example", "number"
 _CONTENTS = {
@@ -97,24 +100,24 @@ class Guess:
     origins: tuple[tuple[str, str], ...] = ()
 
     @property
-    def assumptions(self) -> tuple[Any, ...]:
+    def assumptions(self) -> tuple[object, ...]:
         """The assumptions without their origins."""
         return self.size, self.rank, self.content, self.below, self.features
 
     def after(self, error: str, specs: Mapping[str, TensorSpec]) -> Iterator[Guess]:
         """Yield the guesses that a model's error on a request of this guess suggests."""
         if match := _BELOW.search(error):
-            yield self._with("below", int(match[1]), error)
+            yield replace(self._because("below", error), below=int(match[1]))
         yield from self._other_features(error)
         for content, sign in _SIGNS.items():
             if sign.search(error):
-                yield self._with("content", content, error)
+                yield replace(self._because("content", error), content=content)
         if not _has_open_sizes(specs):
             return
         numbers = dict.fromkeys(int(text) for text in re.findall(r"(?<![\w.-])\d{1,4}(?![\w.])", error))
         sizes = [number for number in numbers if 1 <= number <= _MOST_IN_ERROR]
         for size in sorted(sizes, key=lambda number: number == 1):
-            yield self._with("size", size, error)
+            yield replace(self._because("size", error), size=size)
 
     def _other_features(self, error: str) -> Iterator[Guess]:
         known = {feature.name: feature for feature in self.features}
@@ -127,11 +130,13 @@ class Guess:
             known[match["name"]] = replace(known[match["name"]], count=count)
         else:
             return
-        yield replace(self._with("content", _EXAMPLE, error), features=tuple(known.values()))
+        because = self._because("content", error)
+        yield replace(because, content=_EXAMPLE, features=tuple(known.values()))
 
-    def _with(self, name: str, value: Any, error: str) -> Guess:
+    def _because(self, name: str, error: str) -> Guess:
+        """Return the same guess with an error of the model as the origin of an assumption."""
         origins = dict(self.origins) | {name: f"the model's error: {error_text(error)}"}
-        return replace(self, **{name: value}, origins=tuple(origins.items()))
+        return replace(self, origins=tuple(origins.items()))
 
     def origin(self, name: str, otherwise: str) -> str:
         """Return the origin of an assumption, or ``otherwise`` if no error led to it."""
@@ -165,12 +170,16 @@ def _has_open_sizes(specs: Mapping[str, TensorSpec]) -> bool:
 class GeneratedInput:
     """A value for an input, as in JSON's columnar format, and a sentence for each thing that was made up."""
 
-    value: Any
+    value: JsonValue
     notes: tuple[str, ...]
 
 
 def generated_inputs(specs: Mapping[str, TensorSpec], guess: Guess) -> dict[str, GeneratedInput]:
-    """Return a value for every input of a signature; the same guess always gives the same values."""
+    """Return a value for every input of a signature; the same guess always gives the same values.
+
+    Raises:
+        ConfigurationError: if an input would have millions of values.
+    """
     chance = random.Random(_SEED)  # noqa: S311 - no secret
     ragged = {alias: match for alias in specs if (match := _RAGGED.match(alias))}
     split = [match["of"] for match in ragged.values()]
@@ -181,6 +190,8 @@ def generated_inputs(specs: Mapping[str, TensorSpec], guess: Guess) -> dict[str,
             continue
         is_split = any(alias.startswith(prefix) for prefix in split)
         shape, notes = _shape(spec, guess, is_split=is_split)
+        if math.prod(shape) > _MOST_VALUES:
+            raise ConfigurationError(f"the input {alias!r} would have {math.prod(shape)} values")
         value, content = _content(alias, spec, guess, chance)
         made[alias] = GeneratedInput(_nested(shape, value), (*notes, content))
     return made
@@ -217,9 +228,9 @@ def _size(spec: TensorSpec, guess: Guess) -> int:
 def _partition(kind: str, values: int) -> GeneratedInput:
     """Return a row partition of a ragged tensor: two rows that share the values."""
     first = values // 3
-    made = {
+    made: dict[str, list[JsonValue]] = {
         "row_lengths": [first, values - first],
-        "value_rowids": [0] * first + [1] * (values - first),
+        "value_rowids": [int(position >= first) for position in range(values)],
         "row_starts": [0, first],
     }
     note = f"two ragged rows, of {first} and {values - first} values (by the input's name)"
@@ -228,7 +239,7 @@ def _partition(kind: str, values: int) -> GeneratedInput:
 
 def _content(
     alias: str, spec: TensorSpec, guess: Guess, chance: random.Random
-) -> tuple[Callable[[int], Any], str]:
+) -> tuple[Callable[[int], JsonValue], str]:
     """Return a function that gives the value at a position, and its description."""
     dtype = numpy_dtype(spec.dtype)
     kind = dtype.kind if dtype is not None and spec.dtype != BFLOAT16 else "f"
@@ -247,7 +258,7 @@ def _content(
     return lambda _: round(chance.random(), _DIGITS), "numbers from 0 to 1 (made up, always the same)"
 
 
-def _whole_number(alias: str, spec: TensorSpec, guess: Guess) -> tuple[Callable[[int], Any], str]:
+def _whole_number(alias: str, spec: TensorSpec, guess: Guess) -> tuple[Callable[[int], JsonValue], str]:
     if _MASK.search(alias):
         return lambda _: 1, "1 everywhere (by the input's name, a mask)"
     if _SEGMENT.search(alias):
@@ -260,7 +271,7 @@ def _whole_number(alias: str, spec: TensorSpec, guess: Guess) -> tuple[Callable[
     return lambda position: (position + 1) * step % below, f"whole numbers from 0 to {below - 1} ({origin})"
 
 
-def _string(guess: Guess) -> Any:
+def _string(guess: Guess) -> JsonValue:
     if guess.content == _TEXT:
         return _SHORT_TEXT
     if guess.content == _NUMBER:
@@ -269,7 +280,7 @@ def _string(guess: Guess) -> Any:
     return {"b64": base64.b64encode(content).decode()}
 
 
-def _nested(shape: tuple[int, ...], value: Callable[[int], Any]) -> Any:
+def _nested(shape: tuple[int, ...], value: Callable[[int], JsonValue]) -> JsonValue:
     """Return nested lists of ``shape``; ``value`` gives the element at each position."""
     flat = [value(position) for position in range(math.prod(shape))]
     for size in reversed(shape[1:]):

@@ -6,7 +6,7 @@ import base64
 import json
 import math
 import re
-from typing import TYPE_CHECKING, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeGuard
 
 from pytest_tfserving.errors import ConfigurationError, LoadError, shown
 
@@ -28,6 +28,13 @@ _MOST_AXES = 64
 
 # A tensor of bytes as nested lists.
 _NestedBytes: TypeAlias = "bytes | list[_NestedBytes]"
+
+
+class HasDataType(Protocol):
+    """A message or an object with the number of a DataType."""
+
+    @property
+    def dtype(self) -> int: ...  # noqa: D102
 
 
 def fill_model_spec(spec: Message, path: str, signature_name: str = "") -> None:
@@ -67,12 +74,12 @@ def predict_request(payload: Payload, path: str, signatures: Mapping[str, Messag
     return serialized
 
 
-def request_tensors(request: JsonObject, inputs: Mapping[str, Message]) -> dict[str, NDArray[np.generic]]:
+def request_tensors(request: JsonObject, inputs: Mapping[str, HasDataType]) -> dict[str, NDArray[np.generic]]:
     """Return the tensor of each input of a request's JSON, in the row or the columnar format.
 
     Args:
         request: the parsed JSON.
-        inputs: objects with a ``dtype``, a DataType number, by the input's name.
+        inputs: the type of each input, by its name.
 
     Raises:
         ConfigurationError: if the request does not fit the inputs.
@@ -96,12 +103,12 @@ def answer_document(content: bytes, key: str) -> JsonValue:
     try:
         answer = message(f"{_SERVING}PredictResponse").FromString(content)
         if not all(map(_is_written_out, answer.outputs.values())):
-            raise LoadError("the answer has a tensor with more values than were sent")
+            raise LoadError("the response has a tensor with more values than were sent")
         outputs = {alias: _listed(to_array(proto)) for alias, proto in answer.outputs.items()}
     except (DecodeError, ValueError):
-        raise LoadError("the answer is not a PredictResponse") from None
+        raise LoadError("the response is not a PredictResponse") from None
     if not outputs:
-        raise LoadError("the answer has no outputs")
+        raise LoadError("the response has no outputs")
     if len(outputs) == 1:
         return next(iter(outputs.values()))
     if key == "outputs":
@@ -109,7 +116,7 @@ def answer_document(content: bytes, key: str) -> JsonValue:
     try:
         return [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]
     except (TypeError, ValueError):
-        raise LoadError("the answer's outputs have different numbers of rows") from None
+        raise LoadError("the response's outputs have different numbers of rows") from None
 
 
 def _is_written_out(proto: Message) -> bool:
@@ -118,7 +125,7 @@ def _is_written_out(proto: Message) -> bool:
     return len(sizes) <= _MOST_AXES and math.prod(sizes) <= proto.ByteSize() + _MOST_REPEATED
 
 
-def _columns(request: JsonObject, inputs: Mapping[str, Message]) -> dict[str, JsonValue]:
+def _columns(request: JsonObject, inputs: Mapping[str, HasDataType]) -> dict[str, JsonValue]:
     """Return the value of each input of a request in the row or the columnar format."""
     columnar = "inputs" in request
     sent = request["inputs" if columnar else "instances"]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_tfserving.calibration.content import Calibration, ScatterData
+    from pytest_tfserving.experiments.load_profile import ProfileFields
 
 # The ends of a 95 % confidence interval, the lower one first.
 Ends: TypeAlias = "Sequence[float]"
@@ -19,28 +20,6 @@ Ends: TypeAlias = "Sequence[float]"
 Metrics: TypeAlias = "Mapping[str, float | None]"
 Intervals: TypeAlias = "Mapping[str, Ends]"
 SampleSizes: TypeAlias = "Mapping[str, float]"
-
-
-class ProfileData(TypedDict):
-    """The fields of a `LoadProfile`."""
-
-    name: str
-    run_time_s: float
-    users: int
-    spawn_rate: float
-    rate: NotRequired[float]
-    arrivals: NotRequired[str]
-    seed: NotRequired[int]
-    max_in_flight: NotRequired[int]
-    grpc_channels: NotRequired[int]
-    shape: NotRequired[str]
-    think_time_s: NotRequired[float]
-    pace_s: NotRequired[float]
-    request_timeout_s: NotRequired[float]
-    max_failure_ratio: NotRequired[float]
-    max_lag_ms: NotRequired[float]
-    max_cpu_wait: NotRequired[float]
-    early_stop: NotRequired[bool]
 
 
 class WindowData(TypedDict):
@@ -225,12 +204,33 @@ class RecordingData(TypedDict):
     slices: list[str]
 
 
+class ServerChangeData(TypedDict):
+    """The fields of a `Change`: fractions; None if not known."""
+
+    value: float
+    low: float | None
+    high: float | None
+    resolution: float | None
+
+
+class ServerComparisonData(TypedDict):
+    """The comparison with a baseline server, whose own run is the ``result``."""
+
+    against: str
+    slice_s: float
+    differences: Sequence[str]
+    changes: Mapping[str, ServerChangeData]
+    metrics: Metrics
+    distribution: Sequence[Sequence[float]]
+    result: RunData
+
+
 class RunData(TypedDict):
     """A run of load: the fields of a `Result`, with its latencies as a recording."""
 
     experiment: str
     target: str
-    profile: ProfileData
+    profile: ProfileFields
     started_at: str
     window: WindowData
     errors: Mapping[str, int]
@@ -263,6 +263,7 @@ class RunData(TypedDict):
     origin: NotRequired[Mapping[str, str]]
     identity: NotRequired[Mapping[str, object]]
     run_record: NotRequired[RunRecordData | None]
+    comparison: NotRequired[ServerComparisonData | None]
     warnings: NotRequired[Sequence[str]]
 
 
@@ -427,7 +428,7 @@ class StoredResult(TypedDict):
     experiment: str
     label: str
     target: str
-    profile: ProfileData
+    profile: ProfileFields
     started_at: str
     window: WindowData
     verdict: str

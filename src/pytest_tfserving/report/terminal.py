@@ -95,17 +95,22 @@ class Progress:
             self._open = False
 
     @contextmanager
-    def load(self, experiment: str, run_time_s: float) -> Iterator[Callable[[MergedTick], None]]:
-        """Note that load is put on ``experiment``; give a function that shows one tick of the load."""
+    def load(
+        self, experiment: str, run_time_s: float, turns: int = 1
+    ) -> Iterator[Callable[[MergedTick], None]]:
+        """Note that load is put on ``experiment``; give a function that shows one tick of the load.
+
+        Load on several servers in turn takes the time of as many ``turns``.
+        """
         has_begun = False
 
         def show(tick: MergedTick) -> None:
             nonlocal has_begun
-            p95 = "no answer yet" if tick["p95_ms"] is None else f"p95 {figure(tick['p95_ms'])} ms"
+            p95 = "no response yet" if tick["p95_ms"] is None else f"p95 {figure(tick['p95_ms'])} ms"
             users = f"{tick['users']} user{'' if tick['users'] == 1 else 's'}"
             failed = f", {tick['failures']} errors" if tick["failures"] else ""
             if self.schedule:
-                self.schedule.go_on(run_time_s - tick["at_s"])
+                self.schedule.go_on(turns * (run_time_s - tick["at_s"]))
             self(
                 f"{experiment}: {tick['at_s']:.0f} s of at most {run_time_s:.0f} s, {users}, "
                 f"{tick['rps']:.0f} rps, {p95}{failed}",
@@ -114,7 +119,7 @@ class Progress:
             has_begun = tick["at_s"] >= _FIRST_S
 
         if self.schedule:
-            self.schedule.begin_load(run_time_s)
+            self.schedule.begin_load(turns * run_time_s)
         try:
             yield show
         finally:

@@ -1,0 +1,245 @@
+"""The command ``init``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+import planted_results
+from pytest_tfserving.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from harness import Project
+
+# The traits that newcomers' models have.
+MODELS = (
+    *("numbers", "strings", "images", "several_inputs", "several_signatures"),
+    *("tf1", "ragged", "int64", "half", "no_batch"),
+)
+_ENOUGH_S = 60
+
+
+@pytest.fixture
+def newcomer(project: Project, newcomers: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a project that has models and no tests."""
+    folder = project.pytester.path
+    for name in ("experiments.yaml", "test_perf.py", "request.json"):
+        (folder / name).unlink()
+    shutil.rmtree(folder / "models")
+    shutil.copytree(newcomers, folder / "models")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def init(
+    project: Project, newcomer: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """The command with a planted trial: 50 requests/s, p95 of about 400 ms."""
+    assert newcomer
+    planted_results.instead_of_load(project)
+
+    def run(*arguments: str) -> tuple[int, str]:
+        code = main(["init", *arguments])
+        written = capsys.readouterr()
+        return code, written.out + written.err
+
+    return run
+
+
+def test_tests_are_written_and_the_next_step_is_named(
+    init: Callable[..., tuple[int, str]], newcomer: Path
+) -> None:
+    code, text = init("models/several_inputs")
+
+    assert code == 0
+    folder = newcomer / "perf_tests"
+    (experiment,) = yaml.safe_load((folder / "experiments.yaml").read_text(encoding="utf-8"))["experiments"]
+    assert experiment == {
+        "name": "several_inputs",
+        "shape": "1cpu-3gb-1n",
+        "inter_op": 1,
+        "model": "../models/several_inputs",
+        "payload": "request.json",
+        "profile": "quick",
+        "slo": experiment["slo"],
+    }
+    assert [slo.partition("<")[0].partition(">")[0] for slo in experiment["slo"]] == ["p95", "rps", "errors"]
+    assert "load().check()" in (folder / "test_serving.py").read_text(encoding="utf-8")
+    assert set(json.loads((folder / "request.json").read_bytes())) == {"signature_name", "instances"}
+    assert "next:\n  pytest perf_tests\n" in text
+    assert not (newcomer / ".github").exists()
+
+
+def test_limits_are_twice_as_far_as_what_was_measured_and_say_so(
+    init: Callable[..., tuple[int, str]], newcomer: Path
+) -> None:
+    _, text = init("models/numbers")
+
+    written = (newcomer / "perf_tests" / "experiments.yaml").read_text(encoding="utf-8")
+    (experiment,) = yaml.safe_load(written)["experiments"]
+    p95, rps, errors = experiment["slo"]
+    assert 700 < float(p95.removeprefix("p95<").removesuffix("ms")) < 1000
+    assert 20 < float(rps.removeprefix("rps>=")) <= 25
+    assert errors == "errors<5%"
+    for origin in ("twice the trial's", "half of the trial's", "the smallest share that 30 s of such load"):
+        assert origin in text
+        assert origin in written
+    assert "#   x: numbers from 0 to 1 (made up, always the same)\n" in written
+
+
+def test_nothing_is_overwritten(init: Callable[..., tuple[int, str]], newcomer: Path) -> None:
+    (newcomer / "perf_tests").mkdir()
+    mine = newcomer / "perf_tests" / "test_serving.py"
+    mine.write_text("mine", encoding="utf-8")
+
+    code, text = init("models/numbers")
+
+    assert code == 2
+    assert "init overwrites nothing, and there is perf_tests/test_serving.py" in text
+    assert mine.read_text(encoding="utf-8") == "mine"
+    assert list((newcomer / "perf_tests").iterdir()) == [mine]
+    assert init("models/numbers", "--folder", "more/perf")[0] == 0
+    assert (newcomer / "more" / "perf" / "experiments.yaml").exists()
+
+
+def test_the_workflow_runs_the_tests(init: Callable[..., tuple[int, str]], newcomer: Path) -> None:
+    code, text = init("models/numbers", "--github", "--folder", "gates")
+
+    path = ".github/workflows/serving-performance.yml"
+    workflow = yaml.safe_load((newcomer / path).read_text(encoding="utf-8"))
+    steps = [step.get("run", "") for step in workflow["jobs"]["serving-performance"]["steps"]]
+    assert any(step.startswith("python -m pytest gates --junit-xml=") for step in steps)
+    assert code == 0
+    assert f"  git add gates {path}\n" in text
+
+
+def test_each_signature_gets_an_experiment(init: Callable[..., tuple[int, str]], newcomer: Path) -> None:
+    code, _ = init("models/several_signatures")
+
+    file = newcomer / "perf_tests" / "experiments.yaml"
+    experiments = yaml.safe_load(file.read_text(encoding="utf-8"))["experiments"]
+    assert code == 0
+    assert [(each["name"], each["payload"]) for each in experiments] == [
+        ("several_signatures-score", "request-score.json"),
+        ("several_signatures-shout", "request-shout.json"),
+    ]
+
+
+def test_one_signature_of_several_is_chosen(init: Callable[..., tuple[int, str]], newcomer: Path) -> None:
+    assert init("models/several_signatures", "--signature=shout")[0] == 0
+
+    request = json.loads((newcomer / "perf_tests" / "request.json").read_bytes())
+    assert request["signature_name"] == "shout"
+
+
+def test_a_signature_under_two_names_is_tested_once(
+    init: Callable[..., tuple[int, str]], newcomer: Path
+) -> None:
+    assert init("models/tf1/1")[0] == 0
+
+    file = newcomer / "perf_tests" / "experiments.yaml"
+    assert len(yaml.safe_load(file.read_text(encoding="utf-8"))["experiments"]) == 1
+
+
+def test_a_model_elsewhere_is_named_by_its_whole_path(
+    init: Callable[..., tuple[int, str]], newcomer: Path, newcomers: Path
+) -> None:
+    assert init(str(newcomers / "numbers"))[0] == 0
+
+    file = newcomer / "perf_tests" / "experiments.yaml"
+    (experiment,) = yaml.safe_load(file.read_text(encoding="utf-8"))["experiments"]
+    assert experiment["model"] == str(newcomers / "numbers")
+
+
+def test_a_trial_that_fails_leaves_tests_without_limits(
+    project: Project, init: Callable[..., tuple[int, str]], newcomer: Path
+) -> None:
+    planted_results.instead_of_load(project, lambda _: {"aborted": "no answer came"})
+
+    code, text = init("models/numbers")
+
+    file = newcomer / "perf_tests" / "experiments.yaml"
+    (experiment,) = yaml.safe_load(file.read_text(encoding="utf-8"))["experiments"]
+    assert code == 0
+    assert "numbers: nothing was measured: no answer came" in text
+    assert experiment["slo"] == ["errors<1%"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["models/none"], "the model folder models/none does not exist"),
+        (["models/stubborn"], "no request was found for the model: signature 'hello': it has no inputs"),
+        (
+            ["models/numbers", "--signature=none"],
+            "the model has no signature 'none'; valid: serving_default.",
+        ),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_nothing_is_written(
+    init: Callable[..., tuple[int, str]], newcomer: Path, arguments: list[str], expected: str
+) -> None:
+    code, text = init(*arguments)
+
+    assert code == 2
+    assert expected in text
+    assert len(text.splitlines()) == 1
+    assert not (newcomer / "perf_tests").exists()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_written_tests_give_a_verdict_without_an_edit(
+    project: Project, newcomer: Path, model: str
+) -> None:
+    """The trial is planted, the run of the written tests is real."""
+    start_s = time.monotonic()
+    assert newcomer
+    with pytest.MonkeyPatch.context() as patch:
+        planted_results.instead_of_load(replace(project, monkeypatch=patch))
+        assert main(["init", f"models/{model}"]) == 0
+
+    _, results = project.results("perf_tests", "--tfserving-run-time=1", server=False)
+
+    assert results
+    for result in results:
+        assert result["metrics"]["requests"] > 0, result
+        assert result["errors"] == {}
+        assert result["verdict"] in {"PASS", "FAIL", "INCONCLUSIVE", "INVALID"}
+    assert time.monotonic() - start_s < _ENOUGH_S
+
+
+def test_a_first_verdict_takes_two_commands(newcomer: Path) -> None:
+    """Both are real, with a shorter trial and a shorter run than a newcomer has."""
+    commands = [
+        ["-m", "pytest_tfserving.cli", "init", "models/strings", "--trial=2"],
+        [
+            "-m",
+            "pytest",
+            "-p",
+            "no:locust",
+            "perf_tests",
+            "--tfserving-run-time=2",
+            "--tfserving-json=o.json",
+        ],
+    ]
+    for command in commands:
+        done = subprocess.run(
+            [sys.executable, *command], cwd=newcomer, capture_output=True, text=True, check=False
+        )
+        assert done.returncode in (0, 1), done.stdout + done.stderr
+
+    (result,) = json.loads((newcomer / "o.json").read_text(encoding="utf-8"))["results"]
+    assert result["metrics"]["requests"] > 0
+    assert result["slos"][0]["slo"].startswith("p95<")
