@@ -23,13 +23,14 @@ if TYPE_CHECKING:
         def intervals(self) -> Mapping[str, Sequence[float]]: ...  # noqa: D102
 
 
-# Few machines are slower than their usual self by more than this.
-_ROOM = 2.0
-# Below this limit the pauses of an operating system decide.
-_LEAST_P95_MS = 5.0
-_ERRORS = (0.001, 0.01, 0.05, 0.2)
+# A busy machine can be half as fast as usual; a limit nearer than that is INCONCLUSIVE on it.
+_ROOM = 3.0
+# Below this limit the time slices of an operating system decide.
+_LEAST_P95_MS = 10.0
+# A larger share is no limit to set; each test is judged by errors<1% in its place.
+_ERRORS = (0.001, 0.01)
 # So many requests would have failed on the limit, if no request failed.
-_PROOF = 10.0
+_PROOF = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +48,20 @@ def propose(trial: Measured, run_time_s: float) -> list[ProposedSlo]:
     p95_ms = max(_two_digits(_ROOM * most_p95_ms, math.ceil), _LEAST_P95_MS)
     rps = _two_digits(least_rps / _ROOM, math.floor)
     independent = trial.rps * run_time_s / max(trial.users, 1)
-    errors = next((limit for limit in _ERRORS if limit * independent >= _PROOF), _ERRORS[-1])
+    errors = next((limit for limit in _ERRORS if limit * independent >= _PROOF), 0.0)
     proposed = [ProposedSlo(f"p95<{p95_ms:g}ms", _p95_origin(most_p95_ms))]
     if rps > 0:
-        proposed.append(
-            ProposedSlo(f"rps>={rps:g}", f"half of the trial's {_shown(least_rps)}/s (lower end)")
-        )
-    text = f"the smallest share that {run_time_s:g} s of such load can prove"
-    return [*proposed, ProposedSlo(f"errors<{100 * errors:g}%", text)]
+        third = f"a third of the trial's {_shown(least_rps)}/s (lower end)"
+        proposed.append(ProposedSlo(f"rps>={rps:g}", third))
+    if errors:
+        text = f"the smallest share that {run_time_s:g} s of such load can prove"
+        proposed.append(ProposedSlo(f"errors<{100 * errors:g}%", text))
+    return proposed
 
 
 def _p95_origin(most_p95_ms: float) -> str:
-    twice = f"twice the trial's {_shown(most_p95_ms)} ms (upper end)"
-    return twice if _ROOM * most_p95_ms > _LEAST_P95_MS else f"{twice}, and at least {_LEAST_P95_MS:g} ms"
+    thrice = f"three times the trial's {_shown(most_p95_ms)} ms (upper end)"
+    return thrice if _ROOM * most_p95_ms > _LEAST_P95_MS else f"{thrice}, and at least {_LEAST_P95_MS:g} ms"
 
 
 def _shown(value: float) -> str:
