@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 import planted_results
+from harness import RESULT
 from pytest_tfserving.cli import main
 from pytest_tfserving.slo.proposal import propose
 
@@ -104,6 +105,16 @@ def test_the_share_of_errors_is_one_that_a_run_can_prove(rps: float, limit: list
     trial = planted_results.result(rps=rps, p50_ms=3.0, users=4)
 
     assert [slo.text for slo in propose(trial, 30.0) if "errors" in slo.text] == limit
+
+
+def test_throughput_is_relative_to_the_model_without_a_server_if_that_was_measured() -> None:
+    """The planted baseline makes 125 calls a second."""
+    trial = planted_results.result(rps=100.0, p50_ms=3.0, baseline=RESULT.baseline)
+
+    efficiency = propose(trial, 30.0)[1]
+
+    assert efficiency.text == "efficiency>=53%"
+    assert efficiency.origin.startswith("two thirds of the trial's 80.1% (lower end)")
 
 
 def test_a_fast_model_is_not_judged_by_the_time_slices_of_the_machine() -> None:

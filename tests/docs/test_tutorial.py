@@ -101,8 +101,3 @@ def test_each_command_prints_what_the_page_shows(
         printed = {without_figures(line) for line in output.splitlines()}
         for line in step.lines:
             assert any(each.startswith(without_figures(line)) for each in printed), (line, output)
-
-    if session == "tutorial":
-        written = (folder / "perf_tests" / "experiments.yaml").read_text(encoding="utf-8")
-        assert "      - efficiency>=10%\n" in written
-        assert "rps>=" not in written
