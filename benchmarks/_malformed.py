@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Mapping, Sequence
 
+    from google.protobuf.message import Message
+
+    from pytest_tfserving.text.json_value import JsonObject, JsonValue
+
 _MODEL = "/v1/models/kinds"
 _SIGNATURES = (
     *("", "two", "text", "sum", "matrix", "rows", "scalar", "uneven", "no_inputs", "regress", "classify"),
@@ -70,7 +74,7 @@ class Grpc:
     content: bytes
 
 
-def _json(chance: random.Random, depth: int = 4) -> Any:
+def _json(chance: random.Random, depth: int = 4) -> JsonValue:
     kind = chance.randrange(8 if depth else 5)
     if kind < 5:
         return _scalar(chance)
@@ -81,7 +85,7 @@ def _json(chance: random.Random, depth: int = 4) -> Any:
     return [_json(chance, depth - 1) for _ in range(chance.randrange(5))]
 
 
-def _scalar(chance: random.Random) -> Any:
+def _scalar(chance: random.Random) -> JsonValue:
     return chance.choice(
         (
             *(None, True, False, 0, -1, 1.5, chance.random(), chance.randint(-(2**70), 2**70)),
@@ -132,7 +136,10 @@ def any_json(chance: random.Random) -> Rest:
 def any_examples(chance: random.Random) -> Rest:
     """Return a document of the right form for classify and regress, with arbitrary content."""
     verb = chance.choice(("classify", "regress"))
-    body = {"signature_name": verb, "examples": [_json(chance) for _ in range(chance.randint(1, 3))]}
+    body: JsonObject = {
+        "signature_name": verb,
+        "examples": [_json(chance) for _ in range(chance.randint(1, 3))],
+    }
     if chance.randrange(2):
         body["context"] = _json(chance)
     return Rest(json.dumps(body).encode(), f"{_MODEL}:{verb}")
@@ -261,7 +268,7 @@ def grpc_bytes(chance: random.Random) -> Grpc:
     return Grpc(chance.choice(list(_GRPC)), chance.randbytes(chance.randrange(120)))
 
 
-def _request(chance: random.Random, method: str) -> Any:
+def _request(chance: random.Random, method: str) -> Message:
     request = message(f"tensorflow.serving.{_GRPC[method]}")()
     signature = chance.choice(_SIGNATURES)
     if method == "MultiInference":

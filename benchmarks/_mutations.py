@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable
 
+    from google.protobuf.message import Message
+
+    from pytest_tfserving.text.json_value import JsonObject, JsonValue
+
 _ROWS = 3
 _VALUES = (2.5, 3.0, 4.5)
 _STATUSES = (0, 99, 100, 101, 204, 304, 418, 503, 999)
@@ -102,7 +106,7 @@ def mutated_answer(chance: random.Random, right: bytes) -> bytes:
     return mutated(chance, head + body)
 
 
-def right_message() -> Any:
+def right_message() -> Message:
     """Return the message of a right answer over gRPC."""
     found = message("tensorflow.serving.PredictResponse")()
     fill_proto(found.outputs["y"], np.array(_VALUES, np.float32), as_content=False)
@@ -146,7 +150,7 @@ def is_right_message(content: bytes) -> bool:
     return sizes == [_ROWS] and _holds_numbers(tensor)
 
 
-def _holds_numbers(tensor: Any) -> bool:
+def _holds_numbers(tensor: Message) -> bool:
     """Return whether a tensor has three numbers, and no more bytes than those take."""
     from pytest_tfserving.model_server.tensor_proto import to_array
 
@@ -176,9 +180,9 @@ def mutated_json(chance: random.Random, document: dict[str, Any]) -> bytes:
     return marked.replace('"DEEP"', deep).encode()
 
 
-def _change(chance: random.Random, document: Any) -> None:
+def _change(chance: random.Random, document: JsonObject) -> None:
     """Change one part, wherever it is."""
-    at = document
+    at: Any = document
     while True:
         keys: Any = list(at) if isinstance(at, dict) else range(len(at))
         if not keys:
@@ -205,7 +209,7 @@ def _change(chance: random.Random, document: Any) -> None:
             at[key] = _like(chance, at[key])
 
 
-def _like(chance: random.Random, value: Any) -> Any:
+def _like(chance: random.Random, value: JsonValue) -> JsonValue:
     """Return another value of the same type, which a schema lets pass more often."""
     match value:
         case bool():
@@ -223,8 +227,8 @@ def _like(chance: random.Random, value: Any) -> Any:
     return {}
 
 
-def _nested(depth: int) -> Any:
-    value: Any = 1
+def _nested(depth: int) -> JsonValue:
+    value: JsonValue = 1
     for _ in range(depth):
         value = [value]
     return value

@@ -126,7 +126,7 @@ def calling(callers: list[Callable[[], bytes]], *, right: Callable[[bytes], bool
             calls.began.append(started)
             calls.latencies_s.append(time.perf_counter() - started)
             if not right(content):
-                calls.failures.append(f"wrong answer: {content[:200]!r}")
+                calls.failures.append(f"wrong response: {content[:200]!r}")
 
     threads = [threading.Thread(target=call, args=(caller,)) for caller in callers]
     for thread in threads:

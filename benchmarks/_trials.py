@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import _common as common
 import _noise
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from _noise import Floats, Noise, Run, Server, Truth
 
+Found = TypeVar("Found")
 # So many runs are simulated together.
 _BATCH = 25
 
@@ -111,7 +112,7 @@ class Trials:
         return found
 
 
-def _call(task: tuple[Callable[..., Any], tuple[Any, ...]]) -> Any:
+def _call(task: tuple[Callable[..., Found], tuple[object, ...]]) -> Found:
     function, arguments = task
     return function(*arguments)
 

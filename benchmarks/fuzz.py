@@ -97,7 +97,7 @@ class Http:
 def _received(connection: socket.socket) -> bytes:
     part = connection.recv(1 << 16)
     if not part:
-        raise ConnectionError("closed without an answer")
+        raise ConnectionError("closed without a response")
     return part
 
 
@@ -129,18 +129,28 @@ class Caller:
     def send(self, kind: str, request: Rest | Raw | Grpc) -> None:
         """Send one, and judge the answer."""
         try:
-            answer, is_fault = {Rest: self._rest, Raw: self._raw, Grpc: self._grpc}[type(request)](request)
+            answer, is_fault = self._answer(request)
         except (OSError, ValueError, KeyError, IndexError) as error:
             self._http.close()
-            answer, is_fault = f"no answer ({type(error).__name__})", True
+            answer, is_fault = f"no response ({type(error).__name__})", True
         self._outcome.add(kind, answer, repr(request)[:1000] if is_fault else "")
 
-    def _rest(self, request: Any) -> tuple[str, bool]:
+    def _answer(self, request: Rest | Raw | Grpc) -> tuple[str, bool]:
+        """Return the answer, and whether it is the server's fault."""
+        match request:
+            case Rest():
+                return self._rest(request)
+            case Raw():
+                return self._raw(request)
+            case Grpc():
+                return self._grpc(request)
+
+    def _rest(self, request: Rest) -> tuple[str, bool]:
         status, body = self._http.ask(request)
         is_fault = (status >= 500 and status != 501) or b"Traceback" in body
         return str(status), is_fault or b"Internal error" in body
 
-    def _raw(self, request: Any) -> tuple[str, bool]:
+    def _raw(self, request: Raw) -> tuple[str, bool]:
         with socket.create_connection((common.HOST, self._ports[request.grpc]), _TIMEOUT_S) as connection:
             try:
                 connection.sendall(request.content)
@@ -155,7 +165,7 @@ class Caller:
         status = content.split()[1].decode("latin-1")
         return status, status.startswith("5") or b"Traceback" in content
 
-    def _grpc(self, request: Any) -> tuple[str, bool]:
+    def _grpc(self, request: Grpc) -> tuple[str, bool]:
         service = "ModelService" if request.method == "GetModelStatus" else "PredictionService"
         ask = self._channel.unary_unary(f"/tensorflow.serving.{service}/{request.method}")
         try:
@@ -245,7 +255,7 @@ def _checked(rest: RestCaller, rpc: GrpcCaller) -> tuple[str, str]:
     try:
         answers = rest(), rpc()
     except (OSError, RuntimeError, grpc.RpcError) as error:
-        return "no answer", repr(error)
+        return "no response", repr(error)
     right = b"[2.5, 3.0, 4.5" in answers[0] and np.array([2.5, 3, 4.5], np.float32).tobytes() in answers[1]
     return ("right", "") if right else ("wrong", repr(answers))
 
@@ -265,10 +275,12 @@ def _rows(outcome: Outcome) -> Iterator[list[str]]:
 
 def _judged(outcome: Outcome, load: Load, log: str) -> list[common.Target]:
     ratio = load.memory[-1] / load.memory[0] if load.memory else float("inf")
-    missing = sum(number for (_, answer), number in outcome.answers.items() if answer.startswith("no answer"))
+    missing = sum(
+        number for (_, answer), number in outcome.answers.items() if answer.startswith("no response")
+    )
     return [
         common.Target("answers that blame the server, or none, or wrong ones", len(outcome.faults), 0),
-        common.Target("requests without an answer", missing, 0),
+        common.Target("requests without a response", missing, 0),
         common.Target("tracebacks in the server's log", log.count("Traceback"), 0),
         common.Target("memory at the end beside that after a fifth of the requests", ratio, 1.1),
     ]

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from servers.odd_server import GrpcPeer, OddServer, RestPeer
+
 TESTS = common.HERE.parent / "tests"
 _PARTS = ("answers", "runs", "results", "experiments")
 _COUNTS = {"answers": 6_000, "runs": 100, "results": 2_000, "experiments": 500}
@@ -97,7 +99,7 @@ def _answers(outcome: Outcome, protocol: str, seed: int, count: int) -> None:
     chance, rights = random.Random(f"{protocol}{seed}"), []
     give = {"rest": _damaged_rest, "grpc": _damaged_grpc}[protocol]
 
-    def misbehave(peer: Any) -> None:
+    def misbehave(peer: RestPeer | GrpcPeer) -> None:
         right, content = give(chance)
         rights.append(right)
         if right is not None:
@@ -161,7 +163,7 @@ def try_runs(seed: int, count: int) -> Outcome:
 def _wrong(chance: random.Random) -> Callable[[Any], None]:
     """Return what answers with a damaged body that is not right by accident."""
 
-    def give(peer: Any) -> None:
+    def give(peer: RestPeer) -> None:
         while is_right_body(body := mutated_body(chance, common.ANSWER)):
             pass
         peer.answer(body)
@@ -169,7 +171,7 @@ def _wrong(chance: random.Random) -> Callable[[Any], None]:
     return give
 
 
-def _run(folder: Path, server: Any) -> tuple[str, int, str]:
+def _run(folder: Path, server: OddServer) -> tuple[str, int, str]:
     """Return one run of pytest: the verdict, how many requests were recorded, what was said."""
     (folder / "experiments.yaml").write_text(_EXPERIMENTS.replace("PROTOCOL", server.protocol))
     (folder / "request.json").write_bytes(common.REQUEST)

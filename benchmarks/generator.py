@@ -147,7 +147,7 @@ def check_wrk(port: int) -> int:
     command = wrk_command(port, 1, "statuses")
     summary = _summary(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     if not summary["right"] or summary["wrong"] or summary["failed"]:
-        sys.exit(f"wrk did not get a 200 with the right answer each time: {summary}")
+        sys.exit(f"wrk did not get a 200 with the right response each time: {summary}")
     return int(summary["right"])
 
 
@@ -162,7 +162,7 @@ def main() -> None:
     common.program("wrk")
     with common.scratch() as folder, common.Nginx(folder, server_core) as nginx:
         checked = check_wrk(nginx.port)
-        print(f"wrk got 200 and the right answer {checked:,} times out of {checked:,}\n")
+        print(f"wrk got 200 and the right response {checked:,} times out of {checked:,}\n")
         bench = Bench(nginx, core, folder, length_s)
         takers: dict[str, Callable[[], float]] = {
             OURS: bench.ours,

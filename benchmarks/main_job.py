@@ -29,6 +29,7 @@ from _neighbour import neighbour
 from _targets import PERF_TESTS
 
 if TYPE_CHECKING:
+    import argparse
     from pathlib import Path
 
 SOON_S = 150.0
@@ -115,7 +116,7 @@ def narrowing(result: dict[str, Any]) -> float | None:
     return float((own_high - own_low) / (high / min(looks) - low / max(looks)))
 
 
-def finish(args: Any, jobs: dict[str, list[Job]]) -> None:
+def finish(args: argparse.Namespace, jobs: dict[str, list[Job]]) -> None:
     """Print what came out, and end."""
     common.table(
         ["", "runs", "three PASS", "FAIL verdicts", "median s", "longest s", "interval / two looks"],

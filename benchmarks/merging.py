@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import _common as common
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.load.generator.generator import LoadPlan
     from pytest_tfserving.load.generator.run_state import RunState
     from pytest_tfserving.load.result import Result
+    from pytest_tfserving.server_side.cpu import CpuCurve
 
     Floats = NDArray[np.float64]
 
@@ -51,7 +52,11 @@ def loaded(folder: Path, port: int, run_time_s: float) -> tuple[Result, Floats]:
     raw: list[Floats] = []
 
     def kept(
-        plan: LoadPlan, deployment: Deployment, run_state: RunState, records: Sequence[Path], *rest: Any
+        plan: LoadPlan,
+        deployment: Deployment,
+        run_state: RunState,
+        records: Sequence[Path],
+        *rest: *tuple[str, CpuCurve | None],
     ) -> Result:
         raw.extend(np.array(read_records(path)) for path in records)
         return outcome(plan, deployment, run_state, records, *rest)

@@ -134,7 +134,7 @@ def main() -> None:
     medians = {name: statistics.median(values) for name, values in taken.items()}
     against = common.ratio(taken, OURS, BARE)
     parts = {
-        "  pytest, server and first answers, until the load generator starts": "until_load_s",
+        "  pytest, server and first responses, until the load generator starts": "until_load_s",
         "  the load generator's start, the last answers, the end": "after_s",
     }
     common.table(

@@ -184,7 +184,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 def wait_for_answer(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     """Wait until the right answer comes: some listen long before their worker is there."""
-    deadline, seen = time.monotonic() + _START_S, "no answer"
+    deadline, seen = time.monotonic() + _START_S, "no response"
     while time.monotonic() < deadline and process.poll() is None:
         try:
             seen = requests.post(
@@ -199,7 +199,7 @@ def wait_for_answer(port: int, process: subprocess.Popen[bytes], log: Path) -> N
         with contextlib.suppress(ValueError):
             if json.loads(seen) == json.loads(common.ANSWER):
                 return
-        raise LeftOutError(f"its answer is wrong: {seen[:200]}")
+        raise LeftOutError(f"its response is wrong: {seen[:200]}")
     last = (log.read_text(errors="replace").strip().splitlines() or ["no output"])[-1]
     raise LeftOutError(f"it did not start; its last output: {last}")
 

@@ -8,13 +8,17 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import filelock
 import pytest
 
 from harness import FAKE_SERVER, Project
 from pytest_tfserving.models.store import exported
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.scheduler import Scheduling
 
 EXPORT_NEWCOMERS = Path(__file__).parent / "support" / "export_newcomers.py"
 
@@ -32,7 +36,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
     """Let workers that are done take tests from others: some tests take a hundred times longer than most."""
     from xdist.scheduler import WorkStealingScheduling
 

@@ -250,7 +250,7 @@ def test_a_mistake_in_the_experiments_file_shows_no_credentials(project: Project
 class _Redirecting(BaseHTTPRequestHandler):
     """A model that is there, and sends whoever asks it something elsewhere."""
 
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, *_: object) -> None:
         """Say nothing."""
 
     def do_GET(self) -> None:

@@ -3,11 +3,11 @@
 # mypy: disable-error-code="misc,untyped-decorator,no-untyped-call"
 
 import time
-from typing import Any
 
 import grpc
 import grpc.experimental.gevent as grpc_gevent
 from locust import User, task
+from locust.env import Environment
 
 from pytest_tfserving.model_server.protos import message
 from pytest_tfserving.model_server.tensor_proto import fill_proto
@@ -23,7 +23,7 @@ fill_proto(REQUEST.inputs["x"], np.array([1.0, 2.0, 5.0], np.float32), as_conten
 class Predict(User):
     """Sends, waits for the answer, and sends again, on a channel of its own."""
 
-    def __init__(self, environment: Any) -> None:
+    def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         options = [("grpc.use_local_subchannel_pool", 1)]
         channel = grpc.insecure_channel(self.host.removeprefix("http://"), options)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from pytest_tfserving.report.cost import Pricing
+    from pytest_tfserving.slo.change_limit import ChangeLimit
     from pytest_tfserving.statistics.noise_memory import NoiseMemory
 
 PREFIX = "tfserving"
@@ -19,25 +20,89 @@ DEFAULT_IMAGE = "tensorflow/serving:2.19.1"
 
 @dataclass(frozen=True, slots=True)
 class LoadOverrides:
-    """The load that one source sets: the name of a profile (None if not set), and fields of a profile."""
+    """The load that one source sets.
+
+    Attributes:
+        profile: the name of a load profile; None if the source sets none.
+        fields: fields of `LoadProfile` by their names; empty if the source sets none.
+    """
 
     profile: str | None = None
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Against:
+    """The baseline server that experiments are compared with.
+
+    Attributes:
+        kind: ``image``, ``server``, ``model``, ``url`` or ``experiment``: what differs from the candidate.
+        value: the baseline server's own value.
+    """
+
+    kind: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.value}"
+
+    def applied(self, settings: Settings) -> Settings:
+        """Return the settings of the baseline server."""
+        match self.kind:
+            case "image":
+                return replace(settings, image=self.value)
+            case "server":
+                return replace(settings, server=self.value)
+            case "url":
+                return replace(settings, url=self.value)
+            case _:
+                return settings
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The options' values: from the command line, else the ini file, else the defaults.
 
-    A field has the name of its option. A path or a noise memory is None, and a text is empty, if the option
-    is not given and has no default. ``cli_load`` and ``ini_load`` are the load that the options of both
-    places set.
+    Attributes:
+        target: the place where experiments run: ``local``, ``docker``, ``kubernetes`` or ``url``.
+        server: the program that target ``local`` starts; empty for the embedded server.
+        url: the address of the model that target ``url`` loads; empty for other targets.
+        image: the image that targets ``docker`` and ``kubernetes`` start.
+        against: the baseline server that experiments are compared with; None without one.
+        keep: which deployments stay after their tests: ``never``, ``on-failure`` or ``always``.
+        kubeconfig: the kubeconfig file; None for KUBECONFIG, else the one in the home folder.
+        contexts: the contexts of the kubeconfig to deploy to; empty for the current context.
+        allowed_contexts: patterns of contexts that may be deployed to besides local clusters; empty for none.
+        namespace: the namespace to deploy into; empty for a new one for each deployment.
+        access: the way of load to replicas on Kubernetes: the name of a way, or an address.
+        base: the folder of a Kustomize base; None for the base of this package.
+        experiments: the experiments file; None for the one beside the tests or above them.
+        ready_timeout_s: the longest wait in seconds until every replica's model is AVAILABLE.
+        unfit: what happens to an experiment that the target cannot run: ``smoke``, ``skip`` or ``fail``.
+        inconclusive: what happens on an undecided SLO: ``warn`` or ``fail``.
+        unjudged: what happens on a run of load that no test judges: ``warn`` or ``fail``.
+        nothing_judged: what happens if no experiment is judged: ``pass`` or ``fail``.
+        alpha: the largest probability of a wrong PASS, and of a wrong FAIL, above 0 and below 0.5.
+        noise_memory: the assumed noise memory; None for the calibrated one, else the default.
+        load_processes: the number of load processes; 0 for a number that fits the load.
+        locustfile: the user's Locust file; None for the built-in users.
+        load_in_cluster: whether Pods in the cluster send the load, instead of this machine.
+        load_image: the image of Pods that send load; empty for ``image``.
+        json: the file for results as JSON; None to write none.
+        html: the file for the report as HTML; None to write none.
+        markdown: the file for the report as Markdown; None to write none.
+        prices: the file with a price list; None for the prices of the reference study.
+        hours: the hours a month that a deployment runs; None for those of the reference study.
+        ui: how progress is shown: ``live``, ``simple`` or ``none``; empty for the one that fits the terminal.
+        cli_load: the load that the command line sets.
+        ini_load: the load that the ini file sets.
     """
 
     target: str
     server: str
     url: str
     image: str
+    against: Against | None
     keep: str
     kubeconfig: Path | None
     contexts: tuple[str, ...]
@@ -60,6 +125,10 @@ class Settings:
     json: Path | None
     html: Path | None
     markdown: Path | None
+    save: str
+    compare: str | Path
+    compare_fail: tuple[ChangeLimit, ...]
+    compare_force: bool
     prices: Path | None
     hours: float | None
     ui: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from importlib.metadata import distributions
 from typing import TYPE_CHECKING
@@ -197,3 +198,25 @@ def test_a_suite_of_ours_ends_as_without_them(ours: pytest.Pytester, names: list
 def _function(case: tuple[str, ...]) -> tuple[str, str, str]:
     where, name, outcome = case
     return where, name.partition("[")[0], outcome
+
+
+def options_and_fixtures(pytester: pytest.Pytester, *plugins: str) -> set[str]:
+    """What the help of a pytest with these plugins has."""
+    pytest_itself = (sys.executable, "-m", "pytest", *plugins)
+    options = pytester.run(*pytest_itself, "--help").stdout.str()
+    fixtures = pytester.run(*pytest_itself, "--fixtures", "-q").stdout.str()
+    return {
+        *re.findall(r"^ +(--[a-z-]+)", options, re.MULTILINE),
+        *re.findall(r"^(\w+)(?: \[\w+ scope\])? -- ", fixtures, re.MULTILINE),
+    }
+
+
+def test_pytest_benchmark_has_no_option_and_no_fixture_of_ours(pytester: pytest.Pytester) -> None:
+    """As docs/coming-from.md says."""
+    everywhere = options_and_fixtures(pytester)
+    ours = options_and_fixtures(pytester, "-ptfserving") - everywhere
+    theirs = options_and_fixtures(pytester, *entry_points(["pytest-benchmark"])) - everywhere
+
+    assert {"--tfserving-target", "load"} <= ours
+    assert {"--benchmark-json", "benchmark"} <= theirs
+    assert not ours & theirs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from selenium import webdriver
@@ -15,23 +15,28 @@ from needs import chromium
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pytest_tfserving.text.json_value import JsonValue
+
 SCREENSHOTS = os.environ.get("REPORT_SCREENSHOTS")
 
 
 class Page:
     """One page, opened in the browser."""
 
-    def __init__(self, driver: Any, path: Path) -> None:
+    def __init__(self, driver: webdriver.Chrome, path: Path) -> None:
         self.driver = driver
         self.driver.get(path.as_uri())
 
-    def script(self, code: str, *arguments: Any) -> Any:
+    def script(self, code: str, *arguments: object) -> JsonValue:
         """What JavaScript returns."""
-        return self.driver.execute_script(f"return {code}", *arguments)
+        found: JsonValue = self.driver.execute_script(f"return {code}", *arguments)
+        return found
 
     def count(self, selector: str) -> int:
         """How many elements there are."""
-        return int(self.script("document.querySelectorAll(arguments[0]).length", selector))
+        found = self.script("document.querySelectorAll(arguments[0]).length", selector)
+        assert isinstance(found, int)
+        return found
 
     def texts(self, selector: str) -> list[str]:
         """The texts of the visible ones."""
@@ -59,7 +64,7 @@ class Page:
 
 
 @pytest.fixture(scope="session")
-def driver() -> Iterator[Any]:
+def driver() -> Iterator[webdriver.Chrome]:
     options = webdriver.ChromeOptions()
     options.binary_location = chromium()
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"):
@@ -71,7 +76,7 @@ def driver() -> Iterator[Any]:
 
 
 @pytest.fixture
-def show(driver: Any, tmp_path: Path) -> Callable[..., Page]:
+def show(driver: webdriver.Chrome, tmp_path: Path) -> Callable[..., Page]:
     """Opens a page of so many pixels, light or dark."""
 
     def opened(html: str, width: int = 1280, height: int = 1800, *, dark: bool = False) -> Page:

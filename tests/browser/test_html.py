@@ -175,7 +175,7 @@ def test_a_card_begins_with_verdict_load_and_noise(show: Callable[..., Any]) -> 
 
     assert page.texts("details .head tr") == [
         "verdict PASS",
-        "load asked 150 users, 1 started a second, 1 s from an answer to the next request; for 300 s",
+        "load asked 150 users, 1 started a second, 1 s from a response to the next request; for 300 s",
         "load reached 1 to 150 users; 15000 requests sent or due, 15000 recorded; 1 load process",
         "noise taken to be forgotten within 10 s; the load generator waited for a core 0% of the time; "
         "p95<400ms stayed open, since the machine's speed wandered by 21 % (SD) over 4 s, "
@@ -286,8 +286,8 @@ def test_equal_costs_have_an_axis_and_short_latencies_plain_ticks(show: Callable
 
 
 def test_dark_and_light_are_readable(show: Callable[..., Any], html: str) -> None:
-    def luminance(page: Any, code: str) -> float:
-        red, green, blue = page.script(f"{code}.match(/[0-9.]+/g).slice(0, 3).map(Number)")
+    def luminance(script: Callable[[str], list[float]], code: str) -> float:
+        red, green, blue = script(f"{code}.match(/[0-9.]+/g).slice(0, 3).map(Number)")
         parts = [
             value / 12.92 / 255 if value <= 10 else ((value / 255 + 0.055) / 1.055) ** 2.4
             for value in (red, green, blue)
@@ -296,10 +296,10 @@ def test_dark_and_light_are_readable(show: Callable[..., Any], html: str) -> Non
 
     for dark in (False, True):
         page = show(html, dark=dark)
-        behind = luminance(page, "getComputedStyle(document.querySelector('section')).backgroundColor")
+        behind = luminance(page.script, "getComputedStyle(document.querySelector('section')).backgroundColor")
         assert (behind < 0.1) is dark
         for selector in ("td", ".quiet", ".PASS", ".FAIL", ".NOT", "#chart-rps svg[role=img]"):
-            text = luminance(page, f"getComputedStyle(document.querySelector('{selector}')).color")
+            text = luminance(page.script, f"getComputedStyle(document.querySelector('{selector}')).color")
             lighter, darker = max(text, behind), min(text, behind)
             assert (lighter + 0.05) / (darker + 0.05) >= 4.5, selector
 

@@ -29,7 +29,7 @@ CONTENT: dict[str, Any] = {
 }
 
 
-def keep(**changes: Any) -> Path:
+def keep(**changes: object) -> Path:
     path = Path(os.environ["PYTEST_TFSERVING_CALIBRATION"])
     write_calibration(path, {**CONTENT, **changes})
     return path

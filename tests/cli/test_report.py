@@ -7,7 +7,7 @@ import math
 import re
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import jsonschema
 import pytest
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from harness import Project
+    from pytest_tfserving.report.schema import RunData
 
 SCHEMA = json.loads((Path(pytest_tfserving.__file__).parent / "report" / "results.schema.json").read_text())
 
@@ -95,10 +96,11 @@ def test_results_of_before_noise_was_told_are_still_read() -> None:
     )
 
 
-def of_result(known: dict[str, Any]) -> Any:
+def of_result(known: dict[str, Any]) -> RunData:
     """Those values of a result's JSON that are the result's own."""
     own = {part.name for part in fields(Result)}
-    return {name: value for name, value in known.items() if name in own or name == "recording"}
+    values = {name: value for name, value in known.items() if name in own or name == "recording"}
+    return cast("RunData", values)
 
 
 def test_the_schema_refuses_what_it_does_not_know() -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import docker
+    from xdist.remote import Producer
+    from xdist.scheduler import Scheduling
 
     from harness import Project
 
@@ -32,7 +34,7 @@ _CACHE = cache_folder()
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
     """Give all tests of one engine to one worker where `--dist=loadscope` is given: others would but wait."""
     from xdist.scheduler import LoadScopeScheduling
 

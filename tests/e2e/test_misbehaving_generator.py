@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from _misbehaving import CLIENT, KINDS, Kind, misbehaved, server, verdict
@@ -41,9 +41,9 @@ CAUSES = {
 }
 
 
-def patient(**fields: Any) -> LoadProfile:
+def patient(**fields: float | str) -> LoadProfile:
     """A profile that allows for a busy machine."""
-    return LoadProfile("p", max_lag_ms=900, max_cpu_wait=1, **fields)
+    return LoadProfile("p", run_time_s=60, users=1, max_lag_ms=900, max_cpu_wait=1).with_overrides(fields)
 
 
 @pytest.fixture(scope="module")

@@ -28,10 +28,10 @@ def test_a_good_server_passes(project: Project) -> None:
     ("mode", "cause"),
     [
         ("http500", "HTTP 500: out of cheese"),
-        ("not_json", "the answer is not JSON"),
+        ("not_json", "the response is not JSON"),
         ("half", "*"),
         ("close", "*"),
-        ("nothing", "no answer *"),
+        ("nothing", "no response *"),
         ("die", "replica 0 exited with code 9 (fatal: the fake server dies now)"),
     ],
 )
@@ -54,7 +54,7 @@ def test_another_shape_is_named_in_mid_load(project: Project) -> None:
     _, (result,) = project.results("--tfserving-run-time=10")
 
     assert result["verdict"] == "FAIL"
-    assert "the answer's shape is [3, 2], not [3]" in result["aborted"]
+    assert "the response's shape is [3, 2], not [3]" in result["aborted"]
 
 
 def test_half_an_answer_is_named_in_mid_load(project: Project) -> None:
@@ -62,7 +62,7 @@ def test_half_an_answer_is_named_in_mid_load(project: Project) -> None:
 
     _, (result,) = project.results("--tfserving-run-time=10")
 
-    assert "connection closed after half an answer" in result["aborted"]
+    assert "connection closed after half a response" in result["aborted"]
 
 
 def test_rows_that_do_not_come_back_are_named(project: Project) -> None:
@@ -106,7 +106,7 @@ def test_the_servers_log_is_shown_when_it_fails(project: Project) -> None:
         ),
         (
             {"start": "silent"},
-            "the model at * was not AVAILABLE after 2 s (last: no answer); raise --tfserving-ready-timeout *",
+            "the model at * was not AVAILABLE after 2 s (last: no response); raise --tfserving-ready-*",
         ),
     ],
     ids=["exits", "out of memory", "does not load", "silent"],

@@ -192,5 +192,5 @@ def _known_s(cluster: Kubectl, namespace: str, sign: str) -> float:
     return min(_seconds(each) for each in times)
 
 
-def _seconds(moment: Any) -> float:
+def _seconds(moment: object) -> float:
     return datetime.fromisoformat(str(moment)).astimezone(UTC).timestamp()

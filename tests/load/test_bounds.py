@@ -26,13 +26,13 @@ WAITING = Generator(0.3, 0.1, wait=0.1, taken_by=TAKEN_BY)
 CLEARED_MS = {"p50_ms": 400.0, "p95_ms": 760.0, "p99_ms": 792.0, "mean_ms": 400.4, "max_ms": 800.0}
 
 
-def troubled(**changes: Any) -> Result:
+def troubled(**changes: object) -> Result:
     """A result whose generator waited for a core a tenth of the time, p95 950 ms."""
-    values = {"generator": WAITING, "alternatives": {CLEARED: CLEARED_MS}, "errors": {}}
-    return replace(RESULT, **{**values, **changes})
+    values: dict[str, Any] = {"generator": WAITING, "alternatives": {CLEARED: CLEARED_MS}, "errors": {}}
+    return replace(RESULT, **(values | changes))
 
 
-def open_loop(**changes: Any) -> Result:
+def open_loop(**changes: object) -> Result:
     arrivals = ScheduleAdherence(100.0, 100.0, 0, 0.1, 0.2, 0.3)
     return troubled(profile={**RESULT.profile, "rate": 100.0}, arrivals=arrivals, **changes)
 
@@ -85,8 +85,8 @@ def test_an_interval_makes_the_bound_wider() -> None:
 @pytest.mark.parametrize(
     ("errors", "verdict"),
     [
-        ({"no answer within 30 s": 30}, "INVALID"),
-        ({"no answer within 30 s": 5, "HTTP 500": 25}, "FAIL"),
+        ({"no response within 30 s": 30}, "INVALID"),
+        ({"no response within 30 s": 5, "HTTP 500": 25}, "FAIL"),
         ({"HTTP 500": 30}, "FAIL"),
     ],
 )

@@ -16,11 +16,15 @@ from pytest_tfserving.load.result import Generator, Window
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
 IDLE = Generator(0.0, 0.2)
 WINDOW = Window(10.0, 30.0)
 
 
-def simulated(profile: LoadProfile, seed: int, late_s: float = 0.0, until_s: float = 40.0) -> Any:
+def simulated(profile: LoadProfile, seed: int, late_s: float = 0.0, until_s: float = 40.0) -> Floats:
     """Requests of a closed loop as rows (sent, latency in ms, failed); pauses end up to ``late_s`` late.
 
     A tenth of the requests fails, half of these without an answer, after which users pause for longer.
@@ -42,7 +46,7 @@ def simulated(profile: LoadProfile, seed: int, late_s: float = 0.0, until_s: flo
 
 def contradiction(
     profile: LoadProfile,
-    rows: Any,
+    rows: Floats,
     window: Window = WINDOW,
     generator: Generator = IDLE,
     late: Sequence[Sequence[float]] = (),

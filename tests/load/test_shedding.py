@@ -45,6 +45,6 @@ def test_refusals_that_take_as_long_as_answers_are_no_shedding() -> None:
 
     shedding.add(np.array([1.0, 1.0]), np.array([1.0, 1.0]))
     assert shedding.found() == (
-        "the server sheds load: it refused 3 requests within 1 ms, answers took 20 ms "
+        "the server sheds load: it refused 3 requests within 1 ms, responses took 20 ms "
         "(HTTP 503: queue is full)"
     )

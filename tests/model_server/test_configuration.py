@@ -8,6 +8,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,12 +19,13 @@ from grpc_client import Client, serving, tensor
 from harness import until
 from pytest_tfserving.model_server.core import Labels
 from pytest_tfserving.model_server.manager import LoadOptions, Manager
+from pytest_tfserving.model_server.model_config import ModelConfig
 from pytest_tfserving.model_server.status import Code, ServingError
 from pytest_tfserving.model_server.tensor_proto import to_array
 from server_process import Server, free_port
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from google.protobuf.message import Message
 
 
 def model(name: str, path: Path, more: str = "") -> str:
@@ -38,7 +40,7 @@ def configured(file: Path, *models: str) -> Path:
     return file
 
 
-def answer(server: Server, path: str = "", name: str = "") -> Any:
+def answer(server: Server, path: str = "", name: str = "") -> object:
     url = f"{server.address}/v1/models/{name or server.name}{path}:predict"
     response = server.session.post(url, json={"instances": [0]}, timeout=60)
     return response.json().get("predictions", [response.json().get("error")])[0]
@@ -135,11 +137,7 @@ def test_a_label_in_use_is_not_moved_to_a_version_that_is_not_there() -> None:
     assert labels.version("m", "stable") == 1
 
 
-def config(name: str, labels: dict[str, int]) -> Any:
-    from pathlib import Path
-
-    from pytest_tfserving.model_server.model_config import ModelConfig
-
+def config(name: str, labels: dict[str, int]) -> ModelConfig:
     return ModelConfig(name, Path("/nowhere"), labels=labels)
 
 
@@ -171,6 +169,18 @@ def failed(*flags: str) -> str:
             "Model m requests unsupported platform onnx",
         ),
         (
+            'model_config_list { config { name: "m" base_path: "/m" model_platform: "tensorflow" '
+            "logging_config { sampling_config { sampling_rate: 0.1 } } } }",
+            "Error: INVALID_ARGUMENT: No request-logger-creator provided. Model m has a logging_config, and "
+            "neither this server nor the stock binary of TensorFlow Serving logs requests",
+        ),
+        (
+            'model_config_list { config { name: "m" base_path: "/m" model_platform: "tensorflow" '
+            "logging_config {} } }",
+            "Error: INVALID_ARGUMENT: No request-logger-creator provided. Model m has a logging_config, and "
+            "neither this server nor the stock binary of TensorFlow Serving logs requests",
+        ),
+        (
             'model_config_list { config { name: "m" base_path: "/m" model_type: TENSORFLOW } '
             'config { name: "m" base_path: "/n" model_platform: "tensorflow" } }',
             "Illegal to list model m multiple times in config list",
@@ -195,7 +205,10 @@ def test_a_configuration_that_changes(models: Path, tmp_path: Path) -> None:
     flags = [f"--model_config_file={file}", "--model_config_file_poll_wait_seconds=1"]
     with Server("a", None, *flags) as server:
         file.write_text("improperly formatted file", encoding="utf-8")
-        until(lambda: "is not taken over: Invalid protobuf file" in server.log(), "the refusal")
+        until(
+            lambda: "Failed to read ModelServerConfig file: Invalid protobuf file: " in server.log(),
+            "the refusal",
+        )
         assert answer(server) == 4.0
         configured(file, model("b", models / "half_plus_two"))
         until(lambda: answer(server, name="b") == 2.0, "the other model")
@@ -205,7 +218,75 @@ def test_a_configuration_that_changes(models: Path, tmp_path: Path) -> None:
         assert answer(server) == "Servable not found for request: Latest(a)"
 
 
-def reload_request(*configs: dict[str, Any]) -> Any:
+@pytest.mark.parametrize(
+    ("content", "logged"),
+    [
+        ("", "Failed to read ModelServerConfig file: {file}; Invalid argument"),
+        (
+            "# nothing\n",
+            "PollFilesystemAndReloadConfig failed to ReloadConfig: Cannot transition to requested",
+        ),
+        (" \n", "PollFilesystemAndReloadConfig failed to ReloadConfig: Cannot transition to requested"),
+        (
+            'model_config_list { config { name: "a" base_path: "/m" model_platform: "tensorflow" '
+            'logging_config { log_collector_config { type: "file" } } } }',
+            "failed to ReloadConfig: No request-logger-creator provided. Model a has a logging_config",
+        ),
+        ("model_config_list { config {", "Failed to read ModelServerConfig file: Invalid protobuf file: "),
+        (None, "Failed to read ModelServerConfig file: {file}; No such file or directory"),
+    ],
+    ids=["empty", "comments", "spaces", "logging", "half", "gone"],
+)
+def test_a_configuration_in_motion_changes_nothing(
+    models: Path, tmp_path: Path, content: str | None, logged: str
+) -> None:
+    file = configured(tmp_path / "models.txt", model("a", models / "numbered"))
+    flags = [f"--model_config_file={file}", "--model_config_file_poll_wait_seconds=1"]
+    with Server("a", None, *flags) as server:
+        file.unlink()
+        if content is not None:
+            file.write_text(content, encoding="utf-8")
+        until(lambda: logged.replace("{file}", str(file)) in server.log(), "a word in the log")
+        assert answer(server) == 4.0
+        assert server.states() == {"4": "AVAILABLE"}
+
+        configured(file, "")
+        until(lambda: server.states() == {"4": "END"}, "the end of all models")
+
+
+def test_a_first_configuration_that_says_nothing(models: Path, tmp_path: Path) -> None:
+    file = tmp_path / "models.txt"
+    file.write_text("# later\n", encoding="utf-8")
+    flags = [f"--model_config_file={file}", "--model_config_file_poll_wait_seconds=1"]
+    with Server("a", None, *flags) as server:
+        assert "Taking no action for empty config." in server.log()
+        assert answer(server) == "Servable not found for request: Latest(a)"
+        configured(file, model("a", models / "numbered"))
+        until(lambda: server.states() == {"4": "AVAILABLE"}, "the model")
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        *("model_config_file", "batching_parameters_file", "tensorflow_session_config_file"),
+        *("monitoring_config_file", "ssl_config_file"),
+    ],
+)
+def test_an_empty_file_at_the_start(models: Path, tmp_path: Path, flag: str) -> None:
+    (tmp_path / "empty.txt").touch()
+
+    told = failed(
+        f"--model_base_path={models / 'half_plus_two'}",
+        "--enable_batching",
+        f"--rest_api_port={free_port()}",
+        f"--{flag}={tmp_path / 'empty.txt'}",
+    )
+
+    path = tmp_path / "empty.txt"
+    assert told.endswith(f"Failed to start server. Error: INVALID_ARGUMENT: {path}; Invalid argument")
+
+
+def reload_request(*configs: dict[str, Any]) -> Message:
     request = serving("ReloadConfigRequest")()
     for each in configs:
         request.config.model_config_list.config.add(**{"model_platform": "tensorflow", **each})

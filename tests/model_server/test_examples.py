@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    import requests
+
     from server_process import Server
 
 B64 = {"b64": base64.b64encode(b"bytes").decode()}
 
 
-def ask(server: Server, verb: str, signature: str, **body: Any) -> Any:
+def ask(server: Server, verb: str, signature: str, **body: object) -> requests.Response:
     return server.post({"signature_name": signature, **body}, f":{verb}")
 
 
@@ -29,7 +31,7 @@ def ask(server: Server, verb: str, signature: str, **body: Any) -> Any:
         ("scores_only", {"x": 0.1}, '[["", 0.1], ["", 0.2]]'),
     ],
 )
-def test_classify(kinds: Server, signature: str, example: Any, answer: str) -> None:
+def test_classify(kinds: Server, signature: str, example: object, answer: str) -> None:
     response = ask(kinds, "classify", signature, examples=[example])
 
     assert (response.status_code, response.headers["Content-Type"]) == (200, "application/json")
@@ -59,8 +61,11 @@ def test_context_is_common_to_all_examples(kinds: Server) -> None:
         (b"[]", "JSON Value: [] Is not object"),
         ({"signature_name": 3}, "'signature_name' key must be a string value."),
         ({}, "JSON Value: {} When method is classify, key 'examples' is expected and was not found"),
-        ({"examples": 3}, "JSON Value: {\"examples\":3} Expecting 'examples' value to be an list/array"),
-        ({"examples": []}, "JSON Value: {\"examples\":[]} 'examples' value is an empty array"),
+        (
+            {"examples": 3},
+            "JSON Value: {\n    \"examples\": 3\n} Expecting 'examples' value to be an list/array",
+        ),
+        ({"examples": []}, "JSON Value: {\n    \"examples\": []\n} 'examples' value is an empty array"),
         ({"examples": [3]}, "Example must be JSON object but got JSON Number"),
         ({"context": "a", "examples": [{}]}, "Example must be JSON object but got JSON String"),
         ({"examples": [{"x": None}]}, "Feature: x has element with unexpected JSON type: Null"),
@@ -74,7 +79,7 @@ def test_context_is_common_to_all_examples(kinds: Server) -> None:
         (b'{"examples": [{"\\ud800": 1}]}', "JSON Parse error: The surrogate pair in string is invalid."),
     ],
 )
-def test_bodies_that_hold_no_examples(kinds: Server, body: Any, message: str) -> None:
+def test_bodies_that_hold_no_examples(kinds: Server, body: object, message: str) -> None:
     for path in (":classify", ":regress", "/versions/99:classify"):
         response = kinds.post(body, path)
 

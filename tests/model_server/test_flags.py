@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import pytest
 
 from harness import until
-from pytest_tfserving.model_server.flags import FLAGS, FlagError, Flags, parse_flags, usage
+from pytest_tfserving.model_server.flags import FLAGS, Flag, FlagError, Flags, parse_flags, usage
 from server_process import Server, free_port
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ IGNORED = (
 
 
 @pytest.mark.parametrize(("name", "default"), DEFAULTS.items(), ids=DEFAULTS)
-def test_defaults(name: str, default: Any) -> None:
+def test_defaults(name: str, default: object) -> None:
     value = dict(parse_flags(["--model_base_path=/m", "--rest_api_port=0"]).values)[name]
 
     assert value == (default if name != "model_base_path" else "/m")
@@ -93,11 +93,11 @@ def test_the_types_of_flags_are_those_of_their_defaults() -> None:
 
 
 @pytest.mark.parametrize("flag", [flag for flag in FLAGS if isinstance(flag.default, bool)], ids=str)
-def test_flags_that_are_true_or_false(flag: Any) -> None:
+def test_flags_that_are_true_or_false(flag: Flag) -> None:
     if flag.kind.value == "refused":
         return
 
-    def value(text: str) -> Any:
+    def value(text: str) -> object:
         return dict(parse_flags([f"--{flag.name}{text}", "--model_base_path=/m"]).values)[flag.name]
 
     assert [value(""), value("=true"), value("=false")] == [True, True, False]
@@ -143,6 +143,26 @@ def test_a_session_configuration_that_does_not_fit(
 
     assert done.returncode == 1
     assert done.stderr.rstrip().endswith(message.replace("{file}", str(file)))
+
+
+def test_a_session_configuration_for_gpus_and_clusters(models: Path, tmp_path: Path) -> None:
+    file = tmp_path / "session.txt"
+    file.write_text(
+        "gpu_options { allow_growth: true per_process_gpu_memory_fraction: 0.5 experimental {} }\n"
+        "experimental { disable_thread_spinning: true }\n"
+        'rpc_options {}\ncluster_def { job { name: "w" } }\ndevice_filters: "/job:w"\n'
+        "graph_options { rewrite_options { min_graph_nodes: 4 auto_mixed_precision: OFF } }\n"
+        "allow_soft_placement: true\n"
+    )
+    flags = [f"--tensorflow_session_config_file={file}", "--file_system_poll_wait_seconds=0"]
+    with Server("kinds", models / "kinds", *flags) as server:
+        assert server.predict({"instances": [1]}).status_code == 200
+        logged = server.log()
+
+    fields = "device_filters, gpu_options, rpc_options, cluster_def"
+    reason = "this server runs on the CPUs of one machine"
+    assert logged.count("without an effect") == 1
+    assert f"{file}: without an effect, because {reason}: {fields}\n" in logged
 
 
 def threads(server: Server) -> int:

@@ -11,13 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_tfserving.model_server import json_tensor
+from pytest_tfserving.model_server import json_parser, json_tensor, json_text
 from pytest_tfserving.model_server.servable import Signature, TensorSpec
 from pytest_tfserving.model_server.status import ServingError
 from pytest_tfserving.model_server.tensorflow_c import STRING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from numpy.typing import NDArray
 
 FLOAT = 1
 NUMBERS = (FLOAT, *(number for number in json_tensor.DTYPES if number not in (FLOAT, STRING)))
@@ -34,9 +36,9 @@ class OneInput:
         return {"serving_default": Signature({"x": TensorSpec("x:0", self.dtype, None)}, {})}
 
 
-def exactly(body: bytes, dtype: int) -> Any:
+def exactly(body: bytes, dtype: int) -> NDArray[np.generic] | str:
     try:
-        return json_tensor.decode_document(json_tensor.parse(body), OneInput(dtype)).inputs["x"]
+        return json_tensor.decode_document(json_parser.parse(body), OneInput(dtype)).inputs["x"]
     except ServingError as error:
         return error.message
 
@@ -110,5 +112,5 @@ def test_anything_unusual_is_left_to_the_exact_path(body: bytes) -> None:
         (np.float64(123456.5), "123456.5"),
     ],
 )
-def test_numbers_are_written_as_tf_serving_writes_them(value: Any, text: str) -> None:
-    assert text == json_tensor.decimal(value)
+def test_numbers_are_written_as_tf_serving_writes_them(value: np.floating[Any], text: str) -> None:
+    assert text == json_text.decimal(value)

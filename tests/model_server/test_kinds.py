@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import base64
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -57,7 +58,7 @@ def test_types_that_json_carries(kinds: Server, dtype: str, values: str, text: s
         ("float64", True, "double"),
     ],
 )
-def test_values_that_do_not_fit_a_type(kinds: Server, dtype: str, value: Any, name: str) -> None:
+def test_values_that_do_not_fit_a_type(kinds: Server, dtype: str, value: object, name: str) -> None:
     response = kinds.predict({"signature_name": f"echo_{dtype}", "inputs": [value]})
 
     assert response.status_code == 400
@@ -87,7 +88,7 @@ def test_types_that_json_does_not_carry(kinds: Server, dtype: str) -> None:
         ),
     ],
 )
-def test_answers_in_rows(kinds: Server, signature: str, body: Any, answer: Any) -> None:
+def test_answers_in_rows(kinds: Server, signature: str, body: dict[str, object], answer: object) -> None:
     response = kinds.predict({"signature_name": signature, **body})
 
     assert response.json() == {"predictions": answer}
@@ -182,19 +183,93 @@ def test_answers_in_rows(kinds: Server, signature: str, body: Any, answer: Any) 
         ),
         ("echo_string", {"inputs": {"b64": "YQ=="}}, '{\n    "outputs": "a"\n}'),
         ("echo_float32", {"inputs": []}, '{\n    "outputs": []\n}'),
+        ("nothing_left", {"instances": [-1.0, -2.0]}, '{\n    "predictions": []\n}'),
+        ("nothing_left", {"inputs": [-1.0]}, '{\n    "outputs": []\n}'),
+        ("none_of_two", {"instances": [1]}, '{\n    "predictions": []\n}'),
+        (
+            "none_of_two",
+            {"inputs": [1]},
+            '{\n    "outputs": {\n        "a": [],\n        "b_bytes": []\n    }\n}',
+        ),
+        (
+            "only_bytes",
+            {"inputs": [{"b64": "/w"}, "a"]},
+            '{\n    "outputs": [\n        {\n            "b64": "/w=="\n        },\n'
+            '        {\n            "b64": "YQ=="\n        }\n    ]\n}',
+        ),
+        (
+            "only_bytes",
+            {"instances": [{"b64": "/w.."}]},
+            '{\n    "predictions": [{\n            "b64": "/w=="\n        }\n    ]\n}',
+        ),
         ("echo_float32", {"instances": [[], []]}, '{\n    "predictions": [[], []\n    ]\n}'),
     ],
 )
-def test_layouts(kinds: Server, signature: str, body: Any, text: str) -> None:
+def test_layouts(kinds: Server, signature: str, body: dict[str, object], text: str) -> None:
     response = kinds.predict({"signature_name": signature, **body})
 
     assert response.content.decode() == text
 
 
 @pytest.mark.parametrize(
+    "encoded",
+    [
+        "/wAB",
+        " /w\nA\tB ",
+        "/wAB\r\n",
+        "/wABYQ",
+        "/wABYQ==",
+        "/wABYQ..",
+        "/wABYQ=.",
+        "/wABYQ = =",
+        "/wABYR==",
+    ],
+)
+def test_base64_that_is_read(kinds: Server, encoded: str) -> None:
+    response = kinds.predict({"signature_name": "only_bytes", "instances": [{"b64": encoded}]})
+
+    (found,) = response.json()["predictions"]
+    assert base64.b64decode(found["b64"]) == b"\xff\x00\x01" + (b"a" if "Y" in encoded else b"")
+
+
+@pytest.mark.parametrize(
+    "encoded", ["/wA=B", "/", "/wABY", "/wABYQ=", "/wABYWE==", "=", "/wAB=", "/wAB====", "_w", "/w\xa0=="]
+)
+def test_base64_that_is_refused(kinds: Server, encoded: str) -> None:
+    response = kinds.predict({"signature_name": "only_bytes", "instances": [{"b64": encoded}]})
+
+    assert response.status_code == 400
+    assert response.json()["error"].endswith("Unable to base64 decode")
+
+
+@pytest.mark.parametrize("text", [b"caf\xe9", b"\xff\xfe", b"\xed\xa0\x80", b"\xe4", b"\xc3\xa4\xc0\x80"])
+@pytest.mark.parametrize("spaces", [0, 10_000])
+def test_strings_that_are_not_utf8(kinds: Server, text: bytes, spaces: int) -> None:
+    body = b'{"signature_name": "text", "inputs": ["%s"]%s}' % (text, b" " * spaces)
+
+    response = kinds.predict(body)
+
+    assert response.status_code == 200
+    assert b'"text": [\n            "%s"\n        ]' % text in response.content
+    assert base64.b64encode(text) in response.content
+
+
+def test_errors_quote_strings_that_are_not_utf8(kinds: Server) -> None:
+    response = kinds.predict(b'{"instances": ["caf\xe9"]}')
+
+    assert b'JSON Value: \\"caf\xe9\\" Type: String' in response.content
+
+
+def test_half_a_surrogate_pair_is_three_bytes(kinds: Server) -> None:
+    response = kinds.predict(b'{"signature_name": "only_bytes", "inputs": "\\udc80"}')
+
+    assert base64.b64decode(response.json()["outputs"]["b64"]) == b"\xed\xb2\x80"
+
+
+@pytest.mark.parametrize(
     ("signature", "body", "message"),
     [
-        ("nothing_left", {"instances": [1]}, "Tensor name: y has invalid batch size: 0"),
+        ("uneven_nothing", {"instances": [1]}, "Tensor name: b has inconsistent batch size: 1 expecting: 0"),
         (
             "sum",
             {"instances": [[[1], 2]]},
@@ -209,11 +284,17 @@ def test_layouts(kinds: Server, signature: str, body: Any, text: str) -> None:
         ("two", {"inputs": {"pair": [[1, 2]]}}, "Missing named input: count in 'inputs' object."),
         ("text", {"inputs": [{"b64": "a"}]}, "Unable to base64 decode"),
         ("text", {"inputs": [{"b64": "YQ="}]}, "Unable to base64 decode"),
-        ("text", {"inputs": [{"b6": "YQ"}]}, 'JSON Value: {"b6":"YQ"} not formatted correctly for base64'),
+        (
+            "text",
+            {"inputs": [{"b6": "YQ"}]},
+            'JSON Value: {\n    "b6": "YQ"\n} not formatted correctly for base64',
+        ),
         ("matrix", {"instances": [[1, 2, 3]]}, "Matrix size-incompatible"),
     ],
 )
-def test_what_a_signature_refuses(kinds: Server, signature: str, body: Any, message: str) -> None:
+def test_what_a_signature_refuses(
+    kinds: Server, signature: str, body: dict[str, object], message: str
+) -> None:
     response = kinds.predict({"signature_name": signature, **body})
 
     assert response.status_code == 400

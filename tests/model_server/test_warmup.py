@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def _crc(content: bytes) -> bytes:
     return struct.pack("<I", masked_crc(content))
 
 
-def log(kind: str, request: Any) -> bytes:
+def log(kind: str, request: object) -> bytes:
     entry = serving("PredictionLog")()
     getattr(entry, kind).request.CopyFrom(request)
     serialized: bytes = entry.SerializeToString()
@@ -40,6 +40,16 @@ def predict(value: float) -> bytes:
     request = serving("PredictRequest")()
     request.model_spec.name = "kinds"
     request.inputs["x"].CopyFrom(tensor(np.array([value], np.float32)))
+    return log("predict_log", request)
+
+
+def texts(content: bytes) -> bytes:
+    """A record of a request for the signature text, whose text is in ``tensor_content``."""
+    request = serving("PredictRequest")()
+    request.model_spec.signature_name = "text"
+    request.inputs["text"].CopyFrom(tensor(np.array([b""], object)))
+    request.inputs["text"].ClearField("string_val")
+    request.inputs["text"].tensor_content = content
     return log("predict_log", request)
 
 
@@ -101,9 +111,9 @@ def test_every_kind_of_record_is_run(models: Path, tmp_path: Path) -> None:
 
 
 def test_warm_up_goes_through_the_batches(models: Path, tmp_path: Path) -> None:
-    base = with_warmup(models, tmp_path / "base", framed(predict(1)))
+    base = with_warmup(models, tmp_path / "base", framed(predict(1)) + framed(texts(b"\x04abcd")))
     with Server("kinds", base, "--enable_batching") as server:
-        assert "warmed up with 1 records of " in server.log()
+        assert "warmed up with 2 records of " in server.log()
         assert server.predict({"instances": [1]}).json() == {"predictions": [2.5]}
 
 
@@ -125,6 +135,7 @@ CASES: Sequence[tuple[bytes, str]] = [
     (framed(other("session_run_log")), "Unsupported log_type for warmup: 5"),
     (framed(other("predict_streamed_log")), "Unsupported log_type for warmup: 7"),
     (framed(log("predict_log", serving("PredictRequest")())), "input size does not match signature: 0!=1"),
+    (framed(texts(b"\xff\xd8\xff\xe0 a JPEG file")), "tensor parsing error: text"),
     (framed(regress()) * 1001, "Number of warmup records exceeds the maximum (1000) at "),
 ]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_tfserving.experiments.load_profile import LoadProfile
-from pytest_tfserving.measurement.measure import processes_for
+from pytest_tfserving.measurement.prepared_load import processes_for
 
 if TYPE_CHECKING:
     from typing import Any

@@ -25,8 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from numpy.typing import ArrayLike
+
     from harness import Project
     from pytest_tfserving.protocols.answer import ExpectedAnswer
+    from pytest_tfserving.text.json_value import JsonValue
 
 ROWS = '{"instances": [1.0, 2.0, 5.0]}'
 COLUMNS = '{"inputs": [1.0, 2.0, 5.0]}'
@@ -69,7 +72,7 @@ def expected(server: OddServer, body: str = ROWS) -> ExpectedAnswer:
         (COLUMNS, {"outputs": {"y": [1, 2], "z": 3}}, {"y": [2], "z": []}, ["numbers"]),
     ],
 )
-def test_first_answers_over_rest(body: str, answer: Any, layout: Any, kinds: list[str]) -> None:
+def test_first_answers_over_rest(body: str, answer: JsonValue, layout: JsonValue, kinds: list[str]) -> None:
     def give(peer: RestPeer) -> None:
         peer.answer(json.dumps(answer).encode())
 
@@ -89,7 +92,7 @@ def test_first_answers_over_rest(body: str, answer: Any, layout: Any, kinds: lis
         (COLUMNS, np.zeros((2, 0)), [2, 0]),
     ],
 )
-def test_first_answers_over_grpc(body: str, values: Any, layout: Any) -> None:
+def test_first_answers_over_grpc(body: str, values: ArrayLike, layout: JsonValue) -> None:
     def give(peer: GrpcPeer) -> None:
         peer.answer(predict_response(values).SerializeToString())
 
@@ -103,10 +106,10 @@ def test_first_answers_over_grpc(body: str, values: Any, layout: Any) -> None:
         ([[2.5, 3.0]], "2 rows came back for 3"),
         ([2.5], "no rows came back for 3"),
         ([{"y": 2.5}], "no rows came back for 3"),
-        ([[[1], [1, 2], [1]]], "the answer's rows have different shapes"),
-        ([[1.0, None, 2.0]], "the answer has null in it"),
-        ([[1, 2, 3], [[1], [2], [3]]], r"the answer's shape is \[3, 1\], not \[3\]"),
-        ([[1, 2, 3], ["a", "b", "c"]], "the answer has texts in it, where the first ones had none"),
+        ([[[1], [1, 2], [1]]], "the response's rows have different shapes"),
+        ([[1.0, None, 2.0]], "the response has null in it"),
+        ([[1, 2, 3], [[1], [2], [3]]], r"the response's shape is \[3, 1\], not \[3\]"),
+        ([[1, 2, 3], ["a", "b", "c"]], "the response has texts in it, where the first ones had none"),
     ],
 )
 def test_first_answers_that_do_not_agree(answers: list[Any], cause: str) -> None:

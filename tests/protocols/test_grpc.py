@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness import Project
+    from pytest_tfserving.text.json_value import JsonValue
 
 HALF = """
 defaults: {model: half_plus_two, profile: tiny, protocol: grpc}
@@ -149,7 +150,7 @@ def _asked(server: Server) -> int:
 
 @contextmanager
 def serving(
-    behave: Callable[[bytes, grpc.ServicerContext], bytes], **options: Any
+    behave: Callable[[bytes, grpc.ServicerContext], bytes], **options: object
 ) -> Iterator[tuple[str, int, grpc.Server]]:
     """A server of the official library that answers Predict by ``behave``."""
     server = grpc.server(
@@ -315,15 +316,15 @@ HEADERS, RST_STREAM, GOAWAY, ENDS = 1, 3, 7, 0x1 | 0x4
     ("said", "cause"),
     [
         (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", "not an HTTP/2 server"),
-        (b"", "connection closed after no answer"),
-        (b"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00", "connection closed after no answer"),
+        (b"", "connection closed after no response"),
+        (b"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00", "connection closed after no response"),
         (
             SETTINGS + b"\x00\x00\x02\x01\x04\x00\x00\x00\x01\xff\xff",
-            "not an HTTP/2 answer",
+            "not an HTTP/2 response",
         ),
         (
             SETTINGS + b"\x00\x00\x01\x01\x05\x00\x00\x00\x01\x88",
-            "not a gRPC answer: no gRPC status",
+            "not a gRPC response: no gRPC status",
         ),
         (
             SETTINGS + b"\x00\x00\x04\x03\x00\x00\x00\x00\x01\x00\x00\x00\x02",
@@ -527,6 +528,8 @@ def test_a_request_says_what_the_json_says(body: str, inputs: dict[str, int], ar
         ),
         ('{"instances": [[1], [1, 2]]}', {"x": FLOAT}, "do not make a tensor of its type"),
         ('{"instances": ["a"]}', {"x": FLOAT}, "do not make a tensor of its type"),
+        ('{"instances": [{"x": {"y": 1}}]}', {"x": STRING}, "do not make a tensor of its type"),
+        ('{"instances": {"x": 1}}', {"x": FLOAT}, "'instances' of the payload is a list, not {'x': 1}"),
     ],
 )
 def test_a_payload_that_does_not_fit(body: str, inputs: dict[str, int], said: str) -> None:
@@ -548,7 +551,7 @@ def test_a_payload_that_does_not_fit(body: str, inputs: dict[str, int], said: st
     ],
 )
 def test_an_answer_is_looked_at_as_the_json_would_be(
-    outputs: dict[str, Any], key: str, document: Any
+    outputs: dict[str, Any], key: str, document: JsonValue
 ) -> None:
     answer = message("tensorflow.serving.PredictResponse")()
     for name, values in outputs.items():

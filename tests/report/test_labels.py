@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -17,7 +17,7 @@ from pytest_tfserving.report.labels import labelled, labelled_searches
 
 if TYPE_CHECKING:
     from harness import Project
-    from pytest_tfserving.report.schema import SearchData
+    from pytest_tfserving.report.schema import JudgedData, SearchData
 
 NAME = "1cpu-1gb-1n-interop1"
 USERS_1, USERS_8 = f"{NAME} (users 1)", f"{NAME} (users 8)"
@@ -32,9 +32,9 @@ def test_gate(load, users):
 """
 
 
-def result(**changes: Any) -> Any:
+def result(**changes: object) -> JudgedData:
     parts = {"profile": QUICK, "origin": {}, "identity": {}, "started_at": "1"}
-    return {"experiment": "e", "target": "local", **parts, **changes}
+    return cast("JudgedData", {"experiment": "e", "target": "local", **parts, **changes})
 
 
 def labels(*changes: dict[str, Any]) -> list[str]:

@@ -6,12 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, NotRequired, Required, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 import pytest
 
 import pytest_tfserving
 from pytest_tfserving.calibration.content import Calibration
+from pytest_tfserving.experiments.load_profile import ProfileFields
 from pytest_tfserving.report.schema import Document
 from pytest_tfserving.slo.language import Verdict
 
@@ -20,6 +21,7 @@ SCHEMA = json.loads((Path(pytest_tfserving.__file__).parent / "report" / "result
 NAMES = {
     "Calibration": Calibration,
     "Mapping": Mapping,
+    "ProfileFields": ProfileFields,
     "Sequence": Sequence,
     "Verdict": Verdict,
     "Ends": Sequence[float],
@@ -27,7 +29,12 @@ NAMES = {
     "Intervals": Mapping[str, Sequence[float]],
     "SampleSizes": Mapping[str, float],
 }
-SCALARS = {str: {"string"}, bool: {"boolean"}, int: {"integer", "number"}, float: {"number"}}
+SCALARS: dict[object, set[str]] = {
+    str: {"string"},
+    bool: {"boolean"},
+    int: {"integer", "number"},
+    float: {"number"},
+}
 
 
 def test_the_types_are_the_schema() -> None:
@@ -47,7 +54,7 @@ def test_a_schema_of_its_own_is_found(change: dict[str, Any], found: str) -> Non
     assert any(each.startswith(found) for each in differences(Document, {**SCHEMA, **change}, "document"))
 
 
-def differences(hint: Any, schema: dict[str, Any], place: str) -> list[str]:
+def differences(hint: object, schema: dict[str, Any], place: str) -> list[str]:
     """The places at which a type and a part of the schema differ; an empty schema allows everything."""
     if "$ref" in schema:
         schema = SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]]
@@ -67,7 +74,7 @@ def types_of(schema: dict[str, Any]) -> list[str]:
     return kinds if isinstance(kinds, list) else [kinds]
 
 
-def differences_of_one(hint: Any, schema: dict[str, Any], place: str) -> list[str]:
+def differences_of_one(hint: object, schema: dict[str, Any], place: str) -> list[str]:
     if is_typeddict(hint):
         return [f"{place}: {schema['type']}"] if schema["type"] != "object" else of_keys(hint, schema, place)
     kind, arguments = get_origin(hint), get_args(hint)
@@ -82,19 +89,20 @@ def differences_of_one(hint: Any, schema: dict[str, Any], place: str) -> list[st
     return [] if schema["type"] in SCALARS[hint] else [f"{place}: {schema['type']}"]
 
 
-def of_keys(hint: Any, schema: dict[str, Any], place: str) -> list[str]:
+def of_keys(hint: object, schema: dict[str, Any], place: str) -> list[str]:
     hints = get_type_hints(hint, localns=NAMES, include_extras=True)
     properties, required = schema.get("properties", {}), schema.get("required", [])
-    closed = schema.get("additionalProperties") is False
+    closed, is_total = schema.get("additionalProperties") is False, getattr(hint, "__total__", True)
     found = []
     if not properties.keys() <= hints.keys() or (closed and properties.keys() != hints.keys()):
         found.append(f"{place}: keys {sorted(properties.keys() ^ hints.keys())}")
     for name, part in properties.items():
         annotation = hints.get(name, object)
-        is_required = get_origin(annotation) is not NotRequired and hint.__total__
+        is_marked = get_origin(annotation) in (Required, NotRequired)
+        is_required = get_origin(annotation) is Required or (is_total and not is_marked)
         if is_required != (name in required):
             found.append(f"{place}.{name}: {'not ' if is_required else ''}required")
         if name in hints:
-            bare = annotation if get_origin(annotation) is not NotRequired else get_args(annotation)[0]
+            bare = get_args(annotation)[0] if is_marked else annotation
             found += differences(bare, part, f"{place}.{name}")
     return found

@@ -50,7 +50,9 @@ class Server(ThreadingHTTPServer):
 
     request_queue_size = 128
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(
+        self, request: socket.socket | tuple[bytes, socket.socket], client_address: object
+    ) -> None:
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -91,6 +93,8 @@ class Handler(BaseHTTPRequestHandler):
         """Answer well, or not."""
         if mode == "wrong_shape":
             self.answer({"predictions": [[value, value] for value in values]})
+        elif mode == "other_values":
+            self.answer({"predictions": [2 * value for value in values]})
         elif mode == "missing_row":
             self.answer({"predictions": values[:-1]})
         elif mode in ERRORS:
@@ -112,7 +116,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.answer({"predictions": values})
 
-    def answer(self, content: Any, status: int = 200, raw: bytes = b"") -> None:
+    def answer(self, content: object, status: int = 200, raw: bytes = b"") -> None:
         """Send JSON."""
         body = raw or json.dumps(content).encode()
         head = f"HTTP/1.1 {status} -\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"

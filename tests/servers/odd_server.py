@@ -25,6 +25,9 @@ from pytest_tfserving.protocols.http2 import frame, header_block
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from google.protobuf.message import Message
+    from numpy.typing import ArrayLike
+
 BODY = b'{"predictions": [2.5, 3.0, 4.5]}'
 # A lone surrogate, a colour, a window's title, NUL, a mention, a link, a mark that turns writing, a backtick.
 NASTY = "\ud800\x1b[31mred\x1b]0;pwned\x07\x00 @octocat https://evil.invalid \u202e`x` |"
@@ -260,7 +263,7 @@ REST_KINDS: dict[str, Callable[[Any], None]] = {
 # --- gRPC ---------------------------------------------------------------------------------------------
 
 
-def predict_response(values: Any = (2.5, 3.0, 4.5), alias: str = "y") -> Any:
+def predict_response(values: ArrayLike = (2.5, 3.0, 4.5), alias: str = "y") -> Message:
     """Return the message of an answer."""
     found = message("tensorflow.serving.PredictResponse")()
     fill_proto(found.outputs[alias], np.asarray(values, np.float32), as_content=False)
@@ -500,7 +503,7 @@ class OddServer:
             return f"grpc://127.0.0.1:{self.port}/half"
         return f"http://127.0.0.1:{self.port}/v1/models/half"
 
-    def predict(self, peer: Any) -> None:
+    def predict(self, peer: RestPeer | GrpcPeer) -> None:
         """Answer a predict request."""
         with self._lock:
             odd = self.predicted >= self._after and (self.predicted - self._after) % self._every == 0

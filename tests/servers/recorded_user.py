@@ -28,7 +28,7 @@ class Kept:
     def __init__(self) -> None:
         self.values = array("d")
 
-    def write(self, data: Any, /) -> None:
+    def write(self, data: array[float], /) -> None:
         """Keep them."""
         self.values.frombytes(bytes(data))
 
@@ -72,7 +72,7 @@ class RecordedUser:
         while self._server.misbehaved == misbehaved:
             gevent.sleep(0.01)
         gevent.sleep(self._timeout_s)
-        self._requester.give_up("no answer in time")
+        self._requester.give_up("no response in time")
 
     def close(self) -> None:
         """Close the connection."""

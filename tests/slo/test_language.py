@@ -17,8 +17,9 @@ from pytest_tfserving.slo.language import Slo, Verdict
 from pytest_tfserving.statistics.latencies import Latencies
 
 
-def judged(text: str, **changes: Any) -> tuple[str, str]:
-    judgement = Slo.parse(text).judge(replace(RESULT, **changes))
+def judged(text: str, **changes: object) -> tuple[str, str]:
+    changed: dict[str, Any] = dict(changes)
+    judgement = Slo.parse(text).judge(replace(RESULT, **changed))
     return str(judgement.verdict), judgement.reason
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 
@@ -24,7 +23,7 @@ class Slow(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
         self._matrix = tf.Variable(tf.eye(_SIZE))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])  # type: ignore[untyped-decorator]
-    def serve(self, x: Any) -> dict[str, Any]:
+    def serve(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
         """Half of x plus 2."""
         product = tf.fill([_SIZE, _SIZE], x[0])
         for _ in tf.range(self._products):

@@ -12,6 +12,7 @@ from pytest_tfserving.model_server.tensor_proto import fill_proto, to_array
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from google.protobuf.message import Message
     from numpy.typing import NDArray
 
 _TIMEOUT_S = 60.0
@@ -27,12 +28,12 @@ _ANSWERS = {
 _MODEL_SERVICE = ("GetModelStatus", "HandleReloadConfigRequest")
 
 
-def serving(name: str) -> Any:
+def serving(name: str) -> type[Message]:
     """A message class of TensorFlow Serving."""
     return message(f"tensorflow.serving.{name}")
 
 
-def tensor(array: NDArray[Any], *, as_content: bool = False) -> Any:
+def tensor(array: NDArray[Any], *, as_content: bool = False) -> Message:
     """An array as a message."""
     proto = serving("PackedTensor")()
     fill_proto(proto, array, as_content=as_content)
@@ -42,7 +43,9 @@ def tensor(array: NDArray[Any], *, as_content: bool = False) -> Any:
 class Client:
     """A channel; leaving the context closes it."""
 
-    def __init__(self, address: str, credentials: Any = None, **options: Any) -> None:
+    def __init__(
+        self, address: str, credentials: grpc.ChannelCredentials | None = None, **options: object
+    ) -> None:
         pairs = [("grpc.max_receive_message_length", -1), *options.items()]
         self.channel = (
             grpc.secure_channel(address, credentials, pairs)
@@ -56,7 +59,7 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.channel.close()
 
-    def call(self, method: str, request: Any, timeout_s: float = _TIMEOUT_S) -> Any:
+    def call(self, method: str, request: Message | bytes, timeout_s: float = _TIMEOUT_S) -> Message:
         """Send a message, or bytes, and return the answer."""
         service = "ModelService" if method in _MODEL_SERVICE else "PredictionService"
         ask = self.channel.unary_unary(
@@ -66,7 +69,7 @@ class Client:
         )
         return ask(request, timeout=timeout_s, wait_for_ready=True)
 
-    def request(self, method: str, model: str, signature: str = "", **spec: Any) -> Any:
+    def request(self, method: str, model: str, signature: str = "", **spec: int | str) -> Message:
         """An empty request for a model."""
         request = serving(_ANSWERS[method][0])()
         request.model_spec.name, request.model_spec.signature_name = model, signature
@@ -77,7 +80,7 @@ class Client:
         return request
 
     def predict(
-        self, model: str, inputs: Mapping[str, NDArray[Any]], signature: str = "", **spec: Any
+        self, model: str, inputs: Mapping[str, NDArray[Any]], signature: str = "", **spec: int | str
     ) -> dict[str, NDArray[Any]]:
         """The outputs for some inputs."""
         request = self.request("Predict", model, signature, **spec)
@@ -86,7 +89,9 @@ class Client:
         outputs = self.call("Predict", request).outputs
         return {alias: to_array(outputs[alias]) for alias in outputs}
 
-    def failure(self, method: str, request: Any, timeout_s: float = _TIMEOUT_S) -> tuple[str, str]:
+    def failure(
+        self, method: str, request: Message | bytes, timeout_s: float = _TIMEOUT_S
+    ) -> tuple[str, str]:
         """The code and text of the error that a request is answered with."""
         try:
             self.call(method, request, timeout_s)
@@ -96,7 +101,7 @@ class Client:
         raise AssertionError("the request was answered")
 
 
-def add_examples(request: Any, examples: Sequence[bytes], context: bytes = b"") -> Any:
+def add_examples(request: Message, examples: Sequence[bytes], context: bytes = b"") -> Message:
     """The request with serialized examples."""
     if context:
         request.input.example_list_with_context.context = context

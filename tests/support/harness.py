@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pytest
@@ -31,6 +31,7 @@ for _module in (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+Found = TypeVar("Found")
 FAKE_SERVER = Path(__file__).parents[1] / "servers" / "fake_server.py"
 
 PATIENCE_S = 60
@@ -40,7 +41,14 @@ FEW_PLUGINS = ("-p", "no:locust", "-p", "no:hypothesispytest")
 RESULT = Result(
     experiment="e",
     target="local",
-    profile={"name": "p", "max_lag_ms": 10.0, "max_cpu_wait": 0.05},
+    profile={
+        "name": "p",
+        "run_time_s": 11.0,
+        "users": 1,
+        "spawn_rate": 1.0,
+        "max_lag_ms": 10.0,
+        "max_cpu_wait": 0.05,
+    },
     started_at="",
     window=Window(1.0, 11.0),
     latencies=Latencies.of(np.arange(1.0, 1001.0)),  # so that p50 is 500 ms
@@ -87,7 +95,7 @@ class Project:
         (self.pytester.path / "experiments.yaml").write_text(experiments, encoding="utf-8")
         (self.pytester.path / "test_perf.py").write_text(tests, encoding="utf-8")
 
-    def behave(self, **how: Any) -> None:
+    def behave(self, **how: object) -> None:
         """Tell the stand-in server how to behave."""
         self.monkeypatch.setenv("FAKE_SERVER", json.dumps(how))
 
@@ -117,7 +125,7 @@ class Project:
         return run, document["results"]
 
 
-def until(condition: Callable[[], Any], what: str) -> Any:
+def until(condition: Callable[[], Found], what: str) -> Found:
     """Wait until ``condition()`` is true."""
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:

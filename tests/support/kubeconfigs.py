@@ -8,11 +8,11 @@ from typing import Any
 NOWHERE = "http://127.0.0.1:1"
 
 
-def entry(kind: str, name: str, **values: Any) -> dict[str, Any]:
+def entry(kind: str, name: str, **values: object) -> dict[str, object]:
     return {"name": name, kind: values}
 
 
-def config(current: str = "kind-one", *, server: str = NOWHERE, **user: Any) -> dict[str, Any]:
+def config(current: str = "kind-one", *, server: str = NOWHERE, **user: object) -> dict[str, Any]:
     """A kubeconfig with a local context, one elsewhere, and one that refers to nothing."""
     return {
         "apiVersion": "v1",

@@ -9,7 +9,7 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness import PATIENCE_S
 from pytest_tfserving.deployment.deployment import Deployment, Endpoint
@@ -53,7 +53,7 @@ class Answers(ThreadingHTTPServer):
         self.numbers = itertools.count(1)
         self.done = threading.Event()
 
-    def handle_error(self, *_: Any) -> None:
+    def handle_error(self, *_: object) -> None:
         """Clients that go away are no error."""
 
 
@@ -99,13 +99,13 @@ class Ran:
 
 
 def run_locustfile(
-    text: str, folder: Path, server: Answers, *, processes: int = 1, stall_s: float = 20.0, **profile: Any
+    text: str, folder: Path, server: Answers, *, processes: int = 1, stall_s: float = 20.0, **profile: object
 ) -> Ran:
     """Put load on ``server`` until a user asks it for `DONE`, or the profile's run time is over."""
     path = folder / "locustfile.py"
     path.write_text(BEGIN + text, encoding="utf-8")
-    given = {"users": 1, "run_time_s": PATIENCE_S, "max_failure_ratio": 1.0, **profile}
-    plan = replace(half_plus_two_plan(LoadProfile("p", **given)), stall_s=stall_s)
+    patient = LoadProfile("p", users=1, run_time_s=PATIENCE_S, max_failure_ratio=1.0)
+    plan = replace(half_plus_two_plan(patient.with_overrides(profile)), stall_s=stall_s)
     with LoadGenerator(folder / "load", processes, path) as child:
         child.wait_until_ready()
         child.send(plan, _deployment(server, plan.profile))

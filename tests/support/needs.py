@@ -17,12 +17,14 @@ from fnmatch import fnmatchcase
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from xdist.workermanage import WorkerController
 
 # Needs that must be met, separated by commas; or `none`, and no engine is used.
 REQUIRED = "TFSERVING_E2E"
@@ -151,6 +153,11 @@ def _ab() -> str:
     return _program("ab")
 
 
+@_need("rapidjson")
+def _rapidjson() -> str:
+    return _program("g++") or ("" if Path("/usr/include/rapidjson").exists() else "no rapidjson-dev")
+
+
 @_need("openssl")
 def _openssl() -> str:
     return _program("openssl")
@@ -197,7 +204,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_configure_node(node: Any) -> None:
+def pytest_configure_node(node: WorkerController) -> None:
     """Tell a worker of xdist what is not there: all workers must leave out the same tests."""
     node.workerinput[_TO_WORKERS] = {name: reason() for name, reason in NEEDS.items()}
 
@@ -251,7 +258,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any) -> None:
+def pytest_testnodedown(node: WorkerController) -> None:
     """Take over what a worker left out; all left out the same."""
     left_out: Counter[str] = Counter(getattr(node, "workeroutput", {}).get(_FROM_WORKERS, {}))
     config: pytest.Config = node.config

@@ -8,7 +8,7 @@ import os
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -33,14 +33,16 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     import pytest
+    from numpy.typing import NDArray
 
     from harness import Project
     from pytest_tfserving.calibration.content import Calibration, Core, SmallestChanges, WanderFigures
     from pytest_tfserving.experiments.load_profile import LoadProfile
-    from pytest_tfserving.measurement.measure import LoadRequest
+    from pytest_tfserving.measurement.prepared_load import LoadRequest
     from pytest_tfserving.report.schema import Document, ProbeData, SearchData
     from pytest_tfserving.targets.common.request import DeploymentRequest
 
+Floats: TypeAlias = "NDArray[np.float64]"
 STUDY = [
     each
     for each in read_file(Path(__file__).parents[2] / "perf_tests" / "experiments.yaml").experiments
@@ -57,7 +59,7 @@ planted.instead_of_load(SimpleNamespace(monkeypatch=pytest.MonkeyPatch()))
 """
 
 
-def result(index: int = 0, rps: float = 50.0, p50_ms: float = 300.0, **changes: Any) -> Result:
+def result(index: int = 0, rps: float = 50.0, p50_ms: float = 300.0, **changes: object) -> Result:
     """A result of the study's experiment ``index``, with ``rps`` and about ``p50_ms`` at its plateau."""
     experiment = STUDY[index]
     run_s, ramp_s = int(experiment.profile.run_time_s), 150
@@ -70,7 +72,7 @@ def result(index: int = 0, rps: float = 50.0, p50_ms: float = 300.0, **changes: 
     part.close()
     part.see_again(finished_s, latencies_ms, np.zeros(len(finished_s), bool))
     intervals, n_eff = part.intervals()
-    values = {
+    values: dict[str, Any] = {
         "experiment": experiment.name,
         "target": "kubernetes",
         "profile": asdict(experiment.profile),
@@ -92,7 +94,7 @@ def result(index: int = 0, rps: float = 50.0, p50_ms: float = 300.0, **changes: 
         "run_record": _record(experiment.profile, finished_s, run_s),
         "environment": {"machine": {"cpu": "a CPU", "cores": 16}, "commit": "0123abc"},
     }
-    return Result(**{**values, **changes})
+    return Result(**(values | changes))
 
 
 def entry(planted: Result, *slos: str) -> Entry:
@@ -129,7 +131,7 @@ def instead_of_load(
         name = order.experiment.name
         return nullcontext(Deployment(order.experiment, name, "half", "/v1/models/half", {}, via="nothing"))
 
-    def measured(deployment: Deployment, asked: LoadRequest, *_: Any) -> tuple[Result, bool]:
+    def measured(deployment: Deployment, asked: LoadRequest, *_: object) -> tuple[Result, bool]:
         return result(**_about(deployment, asked), **special(asked.profile)), False
 
     _instead_of_deploying(project, deployed)
@@ -149,7 +151,7 @@ def instead_of_servers(project: Project) -> list[tuple[str, str]]:
         about: dict[str, Any] = {"via": "nothing", "environment": {"weights": weights}}
         return nullcontext(Deployment(order.experiment, name, "half", "", {}, **about))
 
-    def measured(deployment: Deployment, asked: LoadRequest, *_: Any) -> tuple[Result, bool]:
+    def measured(deployment: Deployment, asked: LoadRequest, *_: object) -> tuple[Result, bool]:
         weights = str(deployment.environment["weights"])
         runs.append((weights, asked.payload.body.decode()))
         return result(**_about(deployment, asked), p50_ms=float(weights)), False
@@ -221,7 +223,7 @@ def study() -> Document:
     )
 
 
-def _second(second: int, finished_s: Any, latencies_ms: Any) -> dict[str, float]:
+def _second(second: int, finished_s: Floats, latencies_ms: Floats) -> dict[str, float]:
     first, last = np.searchsorted(finished_s, [second, second + 1])
     part = np.sort(latencies_ms[first:last])
     row: dict[str, float] = {
@@ -236,7 +238,7 @@ def _second(second: int, finished_s: Any, latencies_ms: Any) -> dict[str, float]
     return row
 
 
-def _record(profile: LoadProfile, finished_s: Any, run_s: int) -> RunRecord:
+def _record(profile: LoadProfile, finished_s: Floats, run_s: int) -> RunRecord:
     users = tuple(float(min(second + 1, profile.users)) for second in range(run_s))
     ended = tuple(np.histogram(finished_s, range(run_s + 1))[0].astype(float).tolist())
     counts = {"to_record": len(finished_s), "recorded": len(finished_s)}

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import requests
 
@@ -17,6 +17,8 @@ from pytest_tfserving.load.generator.generator import LoadPlan
 from pytest_tfserving.protocols.answer import ExpectedAnswer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pytest_tfserving.experiments.load_profile import LoadProfile
 
 
@@ -83,14 +85,16 @@ class Server:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
-    def predict(self, body: Any, path: str = "", **more: Any) -> requests.Response:
+    def predict(
+        self, body: object, path: str = "", headers: Mapping[str, str] | None = None
+    ) -> requests.Response:
         """Send a predict request; ``body`` is JSON unless it is bytes."""
-        return self.post(body, f"{path}:predict", **more)
+        return self.post(body, f"{path}:predict", headers)
 
-    def post(self, body: Any, path: str, **more: Any) -> requests.Response:
+    def post(self, body: object, path: str, headers: Mapping[str, str] | None = None) -> requests.Response:
         """Send JSON, or bytes, to a path below the model's."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return self.session.post(f"{self.model}{path}", data=data, timeout=60, **more)
+        return self.session.post(f"{self.model}{path}", data=data, timeout=60, headers=headers)
 
     def states(self, name: str = "") -> dict[str, str]:
         """The state of each version of a model, the highest first; empty when none was ever seen."""

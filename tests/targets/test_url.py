@@ -84,7 +84,7 @@ def test_nobody_answers(project: Project) -> None:
 
     run.assert_outcomes(failed=1)
     run.stdout.fnmatch_lines(
-        ["the model at http://127.0.0.1:9/v1/models/m was not AVAILABLE after 10 s *no answer*"]
+        ["the model at http://127.0.0.1:9/v1/models/m was not AVAILABLE after 10 s *no response*"]
     )
 
 

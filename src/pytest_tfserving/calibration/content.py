@@ -173,3 +173,23 @@ class Calibration(Measurements):
     """
 
     answer: list[str]
+
+
+class WanderData(TypedDict):
+    """The fields of a `Wander`."""
+
+    scatter: float
+    level_sd: float
+    noise_sd: float
+    memory_s: float
+    memory_high_s: float
+
+
+class ScatterData(TypedDict):
+    """The fields of a `RunScatter`."""
+
+    wall: WanderData
+    cpu: WanderData
+    latency_sd: float
+    rate_sd: float
+    measured_at: str

@@ -6,11 +6,8 @@ needs no heavy imports.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
-import platform
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -26,7 +23,6 @@ if TYPE_CHECKING:
 # Version of the file, raised whenever older files lack a value.
 VERSION = 1
 PLACE = "PYTEST_TFSERVING_CALIBRATION"
-_MACHINE_IDS = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 _WORDS = {"cpu": "its CPU", "cores": "its usable cores", "ram_gb": "its RAM in GB", "id": "its identity"}
 
 
@@ -42,25 +38,15 @@ def this_machine() -> Machine:
     """Return the identity of this machine, which a calibration must match."""
     import psutil
 
-    from pytest_tfserving.system.machine import cpu_model
+    from pytest_tfserving.system.machine import cpu_model, machine_id
     from pytest_tfserving.system.processes import available_cores
 
     return {
         "cpu": cpu_model(),
         "cores": len(available_cores()),
         "ram_gb": round(psutil.virtual_memory().total / 2**30),
-        "id": _machine_id(),
+        "id": machine_id(),
     }
-
-
-def _machine_id() -> str:
-    """Return a digest of the machine's id; machine-id(5) says that the id itself must not be shown."""
-    text = platform.node()
-    for path in _MACHINE_IDS:
-        with suppress(OSError):
-            text = Path(path).read_text(encoding="ascii").strip() or text
-            break
-    return hashlib.sha256(f"pytest-tfserving {text}".encode()).hexdigest()[:16]
 
 
 def write_calibration(path: Path, content: Mapping[str, object]) -> None:

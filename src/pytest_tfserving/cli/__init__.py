@@ -26,6 +26,8 @@ _COMMANDS = {
     "check": "judge a SavedModel, or a model that is served, by SLOs; arguments after -- go to pytest",
     "export-model": "write a model of this package as a SavedModel",
     "report": "make reports from the JSON files of --tfserving-json",
+    "compare": "compare two stored runs of --tfserving-save: changes with intervals, and limits on them",
+    "history": "show a metric over stored runs, with change points, as a page or for other programs",
     "search": "find the largest load at which an experiment meets SLOs; arguments after -- go to pytest",
     "calibrate": "measure this machine's noise and which differences tests can detect; keep the result",
     "bake": "build an image that has a model in it and serves it",

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pytest
-
-from pytest_tfserving.errors import ConfigurationError, TFServingError
+from pytest_tfserving.errors import TFServingError
 from pytest_tfserving.experiments import TARGET_NAMES
-from pytest_tfserving.plugin.options import read_settings
+from pytest_tfserving.plugin.project_settings import project_settings
 from pytest_tfserving.targets import target_class
 from pytest_tfserving.targets.common.ownership import OrphanRule
 
@@ -59,31 +57,9 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-class _Reader:
-    """A pytest plugin that reads the settings of a run in this folder and then ends the run."""
-
-    def __init__(self) -> None:
-        self.settings: Settings | None = None
-        self.problem = "pytest cannot read its configuration here"
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_cmdline_main(self, config: pytest.Config) -> int:
-        try:
-            self.settings = read_settings(config)
-        except pytest.UsageError as error:
-            self.problem = str(error)
-        return 0
-
-
 def _settings(target: str, options: argparse.Namespace) -> Settings:
     """Return the settings for a target; as in a run, the ini file says which clusters are allowed."""
-    given: dict[str, Any] = {name: getattr(options, name) for name in _OPTIONS_OF_A_CLUSTER}
-    own = [f"--tfserving-{name}={value}" for name, value in given.items() if value]
+    given = {name: text for name in _OPTIONS_OF_A_CLUSTER if (text := getattr(options, name))}
     if target != "kubernetes" and not options.target:
-        own = []
-    reader = _Reader()
-    # The package is imported already, too late for pytest to rewrite its assertions.
-    pytest.main(["-p", "no:locust", "--assert=plain", f"--tfserving-target={target}", *own], plugins=[reader])
-    if reader.settings is None:
-        raise ConfigurationError(reader.problem)
-    return reader.settings
+        given = {}
+    return project_settings({"target": target, **given})

@@ -120,7 +120,11 @@ def shown(experiments: Sequence[Experiment], variant: Variant) -> str:
 
 
 def _checked(files: Path | None) -> Path | None:
-    """Return the folder of ``--files``, in which overlays must find the components and the base."""
+    """Return the folder of ``--files``, in which overlays must find the components and the base.
+
+    Raises:
+        ConfigurationError: when one of these is missing.
+    """
     missing = [files / part for part in _COPIED if not (files / part).is_dir()] if files else []
     if missing:
         raise ConfigurationError(f"--files: there is no folder {missing[0]}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,6 +21,16 @@ _LOOK_S = 0.05
 
 # Titles and texts that help to find the cause of a failure, as the last lines of a server's log.
 Diagnostics: TypeAlias = list[tuple[str, str]]
+
+
+class Freezer(Protocol):
+    """Processes that can be frozen and thawed; a process that has ended is not an error."""
+
+    def freeze(self) -> None:
+        """Stop the processes."""
+
+    def thaw(self) -> None:
+        """Let the processes go on, whether they are stopped or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +112,8 @@ class Deployment:
             baseline.
         right_answer: returns the model's output in process for the payload; None if it is not known.
         usage: returns the resources that all replicas have used so far; None if they cannot be seen.
+        freezer: returns what freezes all replicas; None if they cannot be frozen.
+        against: the baseline server that the deployment is compared with; None without one.
     """
 
     experiment: Experiment
@@ -121,6 +133,8 @@ class Deployment:
     pulses: Callable[[Path], Pulses | None] = _no_pulses
     right_answer: Callable[[], JsonValue] = _unknown
     usage: Callable[[], ResourceUsage | None] = _unknown
+    freezer: Callable[[], Freezer | None] = _unknown
+    against: BaselineServer | None = None
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -146,3 +160,18 @@ class Deployment:
         while not (cause := self.failure()) and time.monotonic() < deadline:
             time.sleep(_LOOK_S)
         return cause
+
+
+@dataclass(frozen=True)
+class BaselineServer:
+    """The server that a deployment is compared with.
+
+    Attributes:
+        name: the server as the option names it, as ``image:REF``.
+        deployment: the deployment of the server, on the same cores.
+        same_model: whether both serve the same model, so that their answers have to be the same.
+    """
+
+    name: str
+    deployment: Deployment
+    same_model: bool = True

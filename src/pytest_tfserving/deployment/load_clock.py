@@ -42,6 +42,11 @@ class LoadClock:
         self._words[_ORIGIN] = self._read_ns() + int((origin - time.time()) * _NS)
 
     @property
+    def has_begun(self) -> bool:
+        """True once `begin` was called."""
+        return self._words[_ORIGIN] != 0
+
+    @property
     def origin_s(self) -> float:
         """Origin of the clock in seconds, comparable with `reading_s`."""
         return self._words[_ORIGIN] / _NS

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # A time when a process was late or stood still: its first and last second of the run, and for how many ms.
 LateRow: TypeAlias = "Sequence[float]"
+# A line that ends a run.
+Order: TypeAlias = Literal["stop", "decided"]
 # Why a process ended its run.
 EndReason: TypeAlias = Literal["failures", "stalled", "stopped", "decided", "time"]
 

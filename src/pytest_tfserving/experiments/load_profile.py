@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Required, TypedDict, cast
 
 from pytest_tfserving.errors import ConfigurationError, nearest
 from pytest_tfserving.experiments.arrivals import DISTRIBUTIONS
@@ -24,10 +24,10 @@ _NO_NUMBERS = {"name", "shape", "arrivals", "early_stop"}
 class ProfileFields(TypedDict, total=False):
     """Fields of a `LoadProfile` by name, as a result has them; results of older versions can lack some."""
 
-    name: str
-    run_time_s: float
-    users: int
-    spawn_rate: float
+    name: Required[str]
+    run_time_s: Required[float]
+    users: Required[int]
+    spawn_rate: Required[float]
     rate: float
     arrivals: str
     seed: int

@@ -230,7 +230,11 @@ def _expand(
     batching: BatchingParameters,
     path: Path,
 ) -> Iterator[Experiment]:
-    """Yield an experiment for every combination of the entry's shapes, inter-op and batching values."""
+    """Yield an experiment for every combination of the entry's shapes, inter-op and batching values.
+
+    Raises:
+        ConfigurationError: for a missing key, a value that does not fit, and too many combinations.
+    """
     for needed in ("shape", "inter_op"):
         if needed not in keys:
             raise entry.error(f"an experiment needs {needed!r}.")
@@ -391,7 +395,11 @@ def _batching(value: Value | None) -> BatchingParameters:
 
 
 def _read(path: Path) -> Value:
-    """Return the file's content with the line of every value."""
+    """Return the file's content with the line of every value.
+
+    Raises:
+        ConfigurationError: when the file cannot be read, is empty or is not YAML.
+    """
     import yaml
 
     try:

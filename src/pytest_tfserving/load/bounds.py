@@ -28,7 +28,7 @@ _MOST_STEAL = 0.1
 # A lag of the event loop up to this share of the median latency does no harm.
 _LAG_SHARE = 0.1
 # Failures that lateness can explain: the response may have come in time, and been read too late.
-_MAYBE_LATE = ("no answer", "DEADLINE_EXCEEDED", DROPPED)
+_MAYBE_LATE = ("no response", "DEADLINE_EXCEEDED", DROPPED)
 _SAFETY = 2.0
 
 Factors = tuple[float, float]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.experiments.load_profile import ProfileFields
     from pytest_tfserving.load.baseline import Baseline
     from pytest_tfserving.load.run_record import RunRecord
+    from pytest_tfserving.load.server_comparison import ServerComparison
     from pytest_tfserving.server_side.observed import ServerSide
     from pytest_tfserving.slo.metrics import Metric
     from pytest_tfserving.statistics.histogram import Histogram
@@ -188,6 +189,7 @@ class Result:
         warnings: sentences on what else the figures rest on, as a server that sheds load.
         environment: machine, versions, commit, cores and how the server ran.
         tracebacks: the first traceback of each kind of exception in a locustfile.
+        comparison: the comparison with a baseline server; None without one.
         slos: the SLOs that `check` judges.
         on_check: called by `check` with the result, the judgements and the metrics; None outside of a test.
     """
@@ -231,6 +233,7 @@ class Result:
     warnings: Sequence[str] = ()
     environment: Mapping[str, object] = field(default_factory=dict)
     tracebacks: Sequence[str] = field(default=(), compare=False)
+    comparison: ServerComparison | None = None
     slos: tuple[Slo, ...] = field(default=(), compare=False)
     on_check: OnCheck | None = field(default=None, compare=False)
 
@@ -345,6 +348,8 @@ class Result:
     def metric_range(self, slo: Slo) -> tuple[float, float, float]:
         """Return the lowest, best and highest estimate of the figure that ``slo`` limits, in its unit."""
         metric = slo.definition
+        if slo.against:
+            return self._change_range(slo)
         value = metric.read(self) / slo.unit.factor
         if metric.needs is Source.CPU:
             low, high = self.intervals.get(metric.key, (0.0, math.inf))
@@ -352,6 +357,30 @@ class Result:
         if slo.relative and metric.needs is not Source.BASELINE:
             value /= self._baseline_figure(metric)
         return value, value, value
+
+    def _change_range(self, slo: Slo) -> tuple[float, float, float]:
+        """Return the lowest, best and highest estimate of the change that ``slo`` limits, in per cent."""
+        found = self.comparison.changes.get(slo.definition.key) if self.comparison else None
+        if found is None:
+            return math.nan, math.nan, math.nan
+        factor = slo.unit.factor
+        return found.low / factor, found.value / factor, found.high / factor
+
+    def resolution(self, slo: Slo) -> float:
+        """Return the smallest change of ``slo``'s figure that the run could have seen, in per cent."""
+        found = self.comparison.changes.get(slo.definition.key) if self.comparison else None
+        return found.resolution / slo.unit.factor if found else math.nan
+
+    def not_compared(self, slo: Slo) -> str:
+        """Return why the change that ``slo`` limits is not known."""
+        if self.comparison is None:
+            return "it compares with a baseline server, and none was named: add --tfserving-against"
+        metric = slo.definition
+        if math.isnan(metric.read(self)):
+            return self.unknown(metric)
+        if math.isnan(metric.read(self.comparison.result)):
+            return f"the baseline server: {self.comparison.result.unknown(metric)}"
+        return "both servers were steady together for too short a time to compare them"
 
     def _baseline_figure(self, metric: Metric) -> float:
         baseline = self.baseline_in_window
@@ -370,8 +399,11 @@ class Result:
         return self.decided.get(slo.text) or self.undecided.get(slo.text)
 
     def doubt(self, slo: Slo) -> Doubt | None:
-        """Return the effect that the load generator's trouble can have on ``slo``; None without trouble."""
-        return doubt(self, slo)
+        """Return the effect that the load generator's trouble can have on ``slo``; None without trouble.
+
+        Trouble of the generator strikes both servers of a comparison alike, since they are loaded in turn.
+        """
+        return None if slo.against else doubt(self, slo)
 
     @property
     def trouble(self) -> str:

@@ -50,6 +50,6 @@ class Shedding:
         if len(answered) and refused_ms > _AT_ONCE * answered_ms:
             return ""
         cause = self._refusals[max(self._counts, key=lambda outcome: self._counts[outcome])]
-        beside = f", answers took {answered_ms:.3g} ms" if len(answered) else ", and answered none"
+        beside = f", responses took {answered_ms:.3g} ms" if len(answered) else ", and answered none"
         times = f"within {refused_ms:.3g} ms{beside}"
         return f"the server sheds load: it refused {len(refused)} requests {times} ({cause})"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from pytest_tfserving.system.machine import cpu_model
+from pytest_tfserving.system.machine import cpu_model, machine_id
 
 if TYPE_CHECKING:
     from pytest_tfserving.deployment.deployment import Deployment
@@ -25,15 +25,21 @@ def environment(deployment: Deployment) -> dict[str, object]:
     return {**deployment.environment, **_of_this_machine(), "load_average_1min": psutil.getloadavg()[0]}
 
 
+def this_machine() -> dict[str, object]:
+    """Return the facts of this machine; the id is a digest."""
+    return {
+        "cpu": cpu_model(),
+        "cores": os.cpu_count(),
+        "ram_gb": round(psutil.virtual_memory().total / 2**30, 1),
+        "system": platform.platform(),
+        "id": machine_id(),
+    }
+
+
 @cache
 def _of_this_machine() -> dict[str, object]:
     return {
-        "machine": {
-            "cpu": cpu_model(),
-            "cores": os.cpu_count(),
-            "ram_gb": round(psutil.virtual_memory().total / 2**30, 1),
-            "system": platform.platform(),
-        },
+        "machine": this_machine(),
         "python": platform.python_version(),
         "versions": _versions(),
         "commit": _commit(),

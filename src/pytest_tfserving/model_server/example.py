@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.model_server import json_tensor
-from pytest_tfserving.model_server.json_tensor import show
+from pytest_tfserving.model_server.json_parser import parse
+from pytest_tfserving.model_server.json_text import INTEGERS, show
 from pytest_tfserving.model_server.protos import message
 from pytest_tfserving.model_server.status import invalid
 
@@ -36,7 +37,7 @@ def decode(body: bytes) -> ExampleRequest:
     Raises:
         ServingError: with TF Serving's code and text.
     """
-    document = json_tensor.parse(body)
+    document = parse(body)
     if not isinstance(document, dict):
         raise invalid(f"JSON Value: {show(document)} Is not object")
     name = json_tensor.signature_name_of(document)
@@ -78,6 +79,8 @@ def _add(feature: Message, name: str, value: JsonValue) -> None:
 
 def _element(name: str, value: JsonValue) -> tuple[str, int | float | bytes]:
     """Return the kind of list that a JSON value belongs to, and the element that stands for the value."""
+    if isinstance(value, int) and value not in INTEGERS:
+        value = float(value)
     if isinstance(value, int):
         if int(value) not in _INT64:
             raise invalid(f"Feature: {name} has uint64 element. Only int64 is supported.")

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import math
 import re
-import struct
 from array import array as packed
+from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias, cast
 
 import numpy as np
 
 from pytest_tfserving.model_server.inference import DEFAULT_SIGNATURE
+from pytest_tfserving.model_server.json_parser import parse
+from pytest_tfserving.model_server.json_text import ROUND_TRIPS, decimal, decimals, encoded, quoted, show
 from pytest_tfserving.model_server.status import Code, ServingError, invalid
 from pytest_tfserving.model_server.tensorflow_c import STRING, dtype_name, numpy_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     import simdjson
     from numpy.typing import NDArray
@@ -36,24 +37,10 @@ if TYPE_CHECKING:
 _Scalar: TypeAlias = "bytes | int | float"
 _Value: TypeAlias = "NDArray[np.generic] | np.generic | bytes | str"
 
-_SHOWN_BYTES = 256
 _FAST_FROM_BYTES = 4096
 _MOST_AXES = 64
-_FLOAT_MAX = 2**1023
-_SPACE = " \t\r\n"
-_LONGEST_LOOK = 2**20
-_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
-# RapidJSON's error messages, by the beginning of Python's message; the first match counts.
-_REASONS = {
-    "Expecting property name": "Missing a name for object member.",
-    "Expecting ':' delimiter": "Missing a colon after a name of object member.",
-    "Illegal trailing comma before end of object": "Missing a name for object member.",
-    "Unterminated string": "Missing a closing quotation mark in string.",
-    "Invalid control character": "Invalid encoding in string.",
-    "Invalid \\escape": "Invalid escape character in string.",
-    "Invalid \\uXXXX escape": "Incorrect hex digit after \\u escape in string.",
-    "": "Invalid value.",
-}
+_BASE64 = re.compile(rb"([A-Za-z0-9+/]*)([=.]*)")
+_ASCII_SPACE = b" \t\n\v\f\r"
 _NOT_STRUCTURE = b"0123456789.+-eE \t\r\n"
 _DTYPE_NAMES = {
     1: "float",
@@ -83,10 +70,8 @@ _RANGES = {
     if dtype.kind in "iu"
 }
 _ARRAY_CODES: dict[int, Literal["f", "d"]] = {1: "f", 2: "d"}
-_ESCAPE = re.compile(r"\\(?:u[0-9a-f]{4}|.)")
 # The Python types that numbers may have, by kind of element; bool is not among them.
 _NUMBER_TYPES = {"f": frozenset({float, int}), "i": frozenset({int}), "u": frozenset({int})}
-_SHORT_INFINITY = re.compile(r"(?<=[\[,:\s-])Inf(?=[\s,\]}])")
 
 
 class Signed(Protocol):
@@ -113,72 +98,6 @@ def decode(body: bytes, servable: Signed) -> DecodedRequest:
     if len(body) >= _FAST_FROM_BYTES and (fast := _decode_numbers(body, servable)):
         return fast
     return decode_document(parse(body), servable)
-
-
-def parse(body: bytes) -> JsonValue:
-    """Parse the JSON document in ``body``.
-
-    Text behind the document is ignored. Of equal keys the first one counts.
-
-    Raises:
-        ServingError: with TF Serving's code and text, when the body has no JSON document.
-    """
-    try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise _unparsable("Invalid encoding in string.", error.start) from None
-    start = len(text) - len(text.lstrip(_SPACE))
-    if start == len(text):
-        raise invalid("JSON Parse error: The document is empty")
-    try:
-        try:
-            document: JsonValue = _DECODER.raw_decode(text, start)[0]
-        except json.JSONDecodeError:
-            text = _SHORT_INFINITY.sub("Infinity", text)
-            document = _DECODER.raw_decode(text, start)[0]
-    except json.JSONDecodeError as error:
-        raise _unparsable(*_reason(error, text)) from None
-    except (RecursionError, ValueError):
-        raise _unparsable("Invalid value.", start) from None
-    if "\\u" in text:
-        _check_surrogates(document, text)
-    return document
-
-
-def _unparsable(problem: str, offset: int) -> ServingError:
-    return invalid(f"JSON Parse error: {problem} at offset: {offset}")
-
-
-def _reason(error: json.JSONDecodeError, text: str) -> tuple[str, int]:
-    """Return RapidJSON's message for an error, and the offset of the error in bytes."""
-    place = len(text) if error.msg.startswith("Unterminated") else error.pos
-    offset = len(text[:place].encode())
-    if error.msg.startswith("Expecting ',' delimiter"):
-        closing = "} after an object member" if _is_in_object(text, error.pos) else "] after an array element"
-        return f"Missing a comma or {closing}.", offset
-    return next(
-        (words for begin, words in _REASONS.items() if error.msg.startswith(begin)), _REASONS[""]
-    ), offset
-
-
-def _is_in_object(text: str, place: int) -> bool:
-    """Return whether the innermost open bracket at a place is an object's; False if the text is too long."""
-    open_ones: list[str] = []
-    for found in _BRACKETS.finditer(text, 0, place) if place < _LONGEST_LOOK else ():
-        if found[0] in "[{":
-            open_ones.append(found[0])
-        elif found[0] in "]}" and open_ones:
-            open_ones.pop()
-    return open_ones[-1:] == ["{"]
-
-
-def _check_surrogates(document: JsonValue, text: str) -> None:
-    """Check that every escaped surrogate has its other half."""
-    try:
-        json.dumps(document, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        offset = len(text[: text.index("\\u")].encode())
-        raise _unparsable("The surrogate pair in string is invalid.", offset) from None
 
 
 def decode_document(document: JsonValue, servable: Signed) -> DecodedRequest:
@@ -424,16 +343,25 @@ def to_bytes(value: JsonValue) -> bytes:
         ServingError: for any other value, and for invalid base64.
     """
     if isinstance(value, str):
-        return value.encode()
+        return encoded(value)
     text = _base64_text(value)
     if text is None:
         raise invalid(f"JSON Value: {show(value)} not formatted correctly for base64 data")
-    text = text.replace(".", "=")
-    try:
-        padded = text if "=" in text else text + "=" * (-len(text) % 4)
-        return base64.b64decode(padded, validate=True)
-    except (binascii.Error, ValueError):
-        raise invalid("Unable to base64 decode") from None
+    content = encoded(text)
+    # The strict mode takes too much padding.
+    if len(content) % 4 == 0 and not content.endswith(b"==="):
+        with suppress(binascii.Error):
+            return binascii.a2b_base64(content, strict_mode=True)
+    return _loosely_decoded(content)
+
+
+def _loosely_decoded(text: bytes) -> bytes:
+    """Decode base64 as Abseil does: with spaces anywhere, without padding, or with dots for it."""
+    found = _BASE64.fullmatch(text.translate(None, _ASCII_SPACE))
+    missing = -len(found[1]) % 4 if found else 3
+    if not found or missing == 3 or len(found[2]) not in (0, missing):  # noqa: PLR2004 - one letter holds no byte
+        raise invalid("Unable to base64 decode")
+    return binascii.a2b_base64(found[1] + b"=" * missing)
 
 
 def is_base64(value: JsonValue) -> bool:
@@ -450,23 +378,13 @@ def _array(flat: list[_Scalar], shape: tuple[int, ...], dtype: int) -> NDArray[n
     if not flat:
         return np.empty(shape, numpy_dtype(dtype) or object)
     if code := _ARRAY_CODES.get(dtype):  # a number that is too large becomes infinity, as in TF Serving
-        numbers = cast("list[float]", flat)
-        try:
-            content = packed(code, numbers)
-        except OverflowError:
-            content = packed(code, map(_finite_or_infinite, numbers))
+        content = packed(code, cast("list[float]", flat))
         return np.ndarray(shape, DTYPES[dtype], content)
     if dtype == STRING:
         texts = np.empty(len(flat), object)
         texts[:] = flat
         return texts.reshape(shape)
     return np.array(flat, DTYPES[dtype]).reshape(shape)
-
-
-def _finite_or_infinite(number: float) -> float:
-    if abs(number) <= _FLOAT_MAX:
-        return number
-    return math.inf if number > 0 else -math.inf if number < 0 else number
 
 
 def _wrong_type(value: JsonValue, dtype: int) -> ServingError:
@@ -479,25 +397,6 @@ def _wrong_type(value: JsonValue, dtype: int) -> ServingError:
 
 def _brackets(shape: tuple[int, ...]) -> str:
     return f"[{','.join(map(str, shape))}]"
-
-
-def show(value: JsonValue) -> str:
-    """Return a JSON value as errors quote it."""
-    try:
-        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    except RecursionError:
-        text = "(nested too deeply to be shown)"
-    return text.encode(errors="replace")[:_SHOWN_BYTES].decode(errors="ignore")
-
-
-def _first_wins(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
-    found: JsonObject = {}
-    for name, value in pairs:
-        found.setdefault(name, value)
-    return found
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_first_wins)
 
 
 # --- many numbers ---
@@ -577,23 +476,28 @@ def encode(outputs: Mapping[str, NDArray[np.generic]], row_format: bool) -> byte
     for array in outputs.values():
         _check_writable(array)
     if not row_format:
-        only = next(iter(outputs.values())) if len(outputs) == 1 else None
-        value = _pretty(only, "", 1) if only is not None else _pretty_object(outputs, 1)
-        return f'{{\n    "outputs": {value}\n}}'.encode()
+        if len(outputs) == 1:
+            ((alias, array),) = outputs.items()
+            value = _pretty(array, alias, 1)
+        else:
+            value = _pretty_object(outputs, 1)
+        return encoded(f'{{\n    "outputs": {value}\n}}')
     rows = _common_rows(outputs)
+    if not rows:
+        return b'{\n    "predictions": []\n}'
     if len(outputs) == 1:
         ((alias, array),) = outputs.items()
-        if array.ndim == 1 and array.dtype in _ROUND_TRIPS:
-            parts = ", ".join(_decimals(array))
+        if array.ndim == 1 and array.dtype in ROUND_TRIPS:
+            parts = ", ".join(decimals(array))
         else:
             parts = ", ".join(_plain(array[row], alias, 2) for row in range(rows))
-        return f'{{\n    "predictions": [{parts}\n    ]\n}}'.encode()
+        return encoded(f'{{\n    "predictions": [{parts}\n    ]\n}}')
     objects = [
         _pretty_members({alias: _plain(array[row], alias, 3) for alias, array in outputs.items()}, 2)
         for row in range(rows)
     ]
     joined = ",\n        ".join(objects)
-    return f'{{\n    "predictions": [\n        {joined}\n    ]\n}}'.encode()
+    return encoded(f'{{\n    "predictions": [\n        {joined}\n    ]\n}}')
 
 
 def encode_classes(classes: Classes) -> bytes:
@@ -602,12 +506,12 @@ def encode_classes(classes: Classes) -> bytes:
         "[" + ", ".join(f"[{_text(label, '')}, {decimal(score)}]" for label, score in classes.of(row)) + "]"
         for row in range(classes.shape[0])
     ]
-    return f'{{\n    "results": [{", ".join(rows)}\n    ]\n}}'.encode()
+    return encoded(f'{{\n    "results": [{", ".join(rows)}\n    ]\n}}')
 
 
 def encode_regressions(values: NDArray[np.generic]) -> bytes:
     """Return the body of a regress answer."""
-    return f'{{\n    "results": {_plain(values, "")}\n}}'.encode()
+    return encoded(f'{{\n    "results": {_plain(values, "")}\n}}')
 
 
 def _common_rows(outputs: Mapping[str, NDArray[np.generic]]) -> int:
@@ -618,8 +522,6 @@ def _common_rows(outputs: Mapping[str, NDArray[np.generic]]) -> int:
         if rows is not None and len(array) != rows:
             raise invalid(f"Tensor name: {alias} has inconsistent batch size: {len(array)} expecting: {rows}")
         rows = len(array)
-        if not rows:
-            raise invalid(f"Tensor name: {alias} has invalid batch size: {rows}")
     return rows or 0
 
 
@@ -631,8 +533,8 @@ def _check_writable(array: NDArray[np.generic]) -> None:
 
 def _plain(value: _Value, alias: str, level: int = 0) -> str:
     """Format a value on one line, except for objects with base64 in it."""
-    if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype in _ROUND_TRIPS:
-        return "[" + ", ".join(_decimals(value)) + "]"
+    if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype in ROUND_TRIPS:
+        return "[" + ", ".join(decimals(value)) + "]"
     if isinstance(value, np.ndarray) and value.ndim:
         return "[" + ", ".join(_plain(part, alias, level + 1) for part in value) + "]"
     return _text(value, alias, level)
@@ -667,7 +569,7 @@ def _text(value: _Value, alias: str, level: int = 0) -> str:
     if isinstance(value, bytes):
         if alias.endswith("_bytes"):
             return _pretty_members({"b64": f'"{base64.b64encode(value).decode()}"'}, level)
-        return quoted(value.decode(errors="replace"))
+        return quoted(value.decode(errors="surrogateescape"))
     if isinstance(value, str):
         return quoted(value)
     if isinstance(value, np.bool_ | bool):
@@ -675,46 +577,3 @@ def _text(value: _Value, alias: str, level: int = 0) -> str:
     if isinstance(value, np.float32 | np.float64):
         return decimal(value)
     return str(value.item())
-
-
-def quoted(text: str) -> str:
-    """Format a JSON string as TF Serving does: letters as they are, control characters in upper case."""
-    written = json.dumps(text, ensure_ascii=False)
-    if "\\u" not in written:
-        return written
-    return _ESCAPE.sub(lambda escape: escape[0][:2] + escape[0][2:].upper(), written)
-
-
-def decimal(value: np.float32 | np.float64) -> str:
-    """Format a float32 or float64 as TF Serving does: six digits if they suffice, else all that count."""
-    return _decimal(float(value), *_ROUND_TRIPS[value.dtype])
-
-
-def _decimals(array: NDArray[np.generic]) -> list[str]:
-    """Format each element of a vector as `decimal` does, without a numpy object for each."""
-    digits, narrowed = _ROUND_TRIPS[array.dtype]
-    return [_decimal(number, digits, narrowed) for number in array.tolist()]
-
-
-def _decimal(number: float, digits: str, narrowed: Callable[[float], float]) -> str:
-    if not math.isfinite(number):
-        return "NaN" if math.isnan(number) else ("Infinity" if number > 0 else "-Infinity")
-    text = f"{number:g}"
-    read = float(text)
-    if read != number and narrowed(read) != number:
-        text = format(number, digits)
-    return text if "." in text or "e" in text else text + ".0"
-
-
-def _narrowed(number: float) -> float:
-    """Return the float32 nearest to a number that differs from a float32 only after six digits."""
-    narrow: float = _FLOAT32.unpack(_FLOAT32.pack(number))[0]
-    return narrow
-
-
-# By element type: the format that tells every value from its neighbours, and the rounding to the type.
-_FLOAT32 = struct.Struct("<f")
-_ROUND_TRIPS: dict[np.dtype[np.generic], tuple[str, Callable[[float], float]]] = {
-    np.dtype(np.float32): (".9g", _narrowed),
-    np.dtype(np.float64): (".17g", float),
-}

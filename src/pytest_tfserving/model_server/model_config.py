@@ -41,6 +41,11 @@ class ModelConfig:
     labels: Mapping[str, int] = field(default_factory=dict)
 
 
+def is_empty(proto: Message) -> bool:
+    """Return whether a ``ModelServerConfig`` says nothing, not even that no model is to be served."""
+    return proto.WhichOneof("config") is None
+
+
 def models_of(proto: Message, served: Collection[str] = ()) -> tuple[ModelConfig, ...]:
     """Return the models of a ``ModelServerConfig``; ``served`` names the models of the one in effect.
 
@@ -60,6 +65,12 @@ def models_of(proto: Message, served: Collection[str] = ()) -> tuple[ModelConfig
 
 def _model(proto: Message, served: Collection[str]) -> ModelConfig:
     _check_platform(proto, served)
+    if proto.HasField("logging_config"):
+        # The first sentence is TF Serving's.
+        raise invalid(
+            f"No request-logger-creator provided. Model {proto.name} has a logging_config, and neither this "
+            "server nor the stock binary of TensorFlow Serving logs requests"
+        )
     base_path = proto.base_path.removeprefix("file://")
     if not base_path.startswith("/") and "://" not in base_path:
         raise invalid(

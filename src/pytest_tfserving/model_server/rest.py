@@ -13,6 +13,8 @@ from urllib.parse import unquote
 
 from pytest_tfserving.model_server import example, json_tensor
 from pytest_tfserving.model_server.http import Response, inflated
+from pytest_tfserving.model_server.json_parser import parse
+from pytest_tfserving.model_server.json_text import encoded, quoted
 from pytest_tfserving.model_server.log import log
 from pytest_tfserving.model_server.status import Code, ServingError, invalid
 
@@ -173,7 +175,7 @@ class RestApi:
         except ServingError as error:
             # TF Serving checks the body before it looks up the model, so an error in the body comes first.
             if error.code in (Code.NOT_FOUND, Code.UNAVAILABLE) or asked.label:
-                document = json_tensor.parse(body)
+                document = parse(body)
                 if isinstance(document, dict):
                     json_tensor.signature_name_of(document)
             raise
@@ -296,9 +298,7 @@ def _content(request: Request) -> bytes:
 
 
 def _error(error: ServingError) -> Response:
-    text = json_tensor.quoted(error.message)
-    body = f'{{\n    "error": {text}\n}}'.encode(errors="replace")
-    return Response(error.http_status, body)
+    return Response(error.http_status, encoded(f'{{\n    "error": {quoted(error.message)}\n}}'))
 
 
 def _options(request: Request) -> Response:

@@ -16,7 +16,7 @@ from pytest_tfserving.model_server.inference import Inference
 from pytest_tfserving.model_server.log import log
 from pytest_tfserving.model_server.manager import LoadOptions, Manager
 from pytest_tfserving.model_server.metrics import Metrics
-from pytest_tfserving.model_server.model_config import ModelConfig, models_of
+from pytest_tfserving.model_server.model_config import ModelConfig, is_empty, models_of
 from pytest_tfserving.model_server.proto_api import ProtoApi
 from pytest_tfserving.model_server.rest import RestApi, RestOptions
 from pytest_tfserving.model_server.source import FileSystemSource
@@ -27,12 +27,27 @@ from pytest_tfserving.model_server.text_proto import read_text_proto
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from google.protobuf.message import Message
+
     from pytest_tfserving.model_server.flags import Flags
     from pytest_tfserving.model_server.grpc import GrpcOptions, GrpcServer
     from pytest_tfserving.model_server.loader import Loader
 
 _LOOK_S = 0.25
 _BACKLOG = 1024
+# The fields of a ConfigProto that matter to GPUs and to clusters only.
+_UNUSED_SESSION_FIELDS = frozenset(
+    {
+        *("gpu_options", "rpc_options", "cluster_def", "device_filters", "isolate_session_state"),
+        "share_cluster_devices_in_session",
+    }
+)
+# TF Serving's words for a changed configuration that it cannot use.
+_NOT_RELOADED = "PollFilesystemAndReloadConfig failed to ReloadConfig"
+_NO_TRANSITION = (
+    "Cannot transition to requested config. It is only legal to transition from one ModelConfigList to "
+    "another."
+)
 
 
 async def serve(flags: Flags) -> int:
@@ -56,7 +71,10 @@ async def serve(flags: Flags) -> int:
             "warning",
             "--file_system_poll_wait_seconds is below 0: no folder is looked at, so nothing is served",
         )
-    await asyncio.to_thread(parts.core.configure, models)
+    if models is None:
+        log("info", "Taking no action for empty config.")
+    else:
+        await asyncio.to_thread(parts.core.configure, models)
     pollers = [
         asyncio.create_task(_poll_folders(parts.core, flags["file_system_poll_wait_seconds"])),
         asyncio.create_task(_poll_config(flags, parts.core, models)),
@@ -131,14 +149,27 @@ def _loader(flags: Flags, api: ProtoApi, metrics: Metrics) -> Loader:
 
 
 def _session_config(path: str) -> bytes:
-    config: bytes = read_text_proto(path, "tensorflow.ConfigProto").SerializeToString() if path else b""
-    return config
+    if not path:
+        return b""
+    config = read_text_proto(path, "tensorflow.ConfigProto")
+    unused = [field.name for field, _ in config.ListFields() if field.name in _UNUSED_SESSION_FIELDS]
+    if unused:
+        reason = "this server runs on the CPUs of one machine"
+        log("warning", f"{path}: without an effect, because {reason}: {', '.join(unused)}")
+    serialized: bytes = config.SerializeToString()
+    return serialized
 
 
-def _models(flags: Flags, served: Collection[str] = ()) -> tuple[ModelConfig, ...]:
-    if path := flags["model_config_file"]:
-        return models_of(read_text_proto(path, "tensorflow.serving.ModelServerConfig"), served)
+def _models(flags: Flags) -> tuple[ModelConfig, ...] | None:
+    """Return the models to serve at the start; None if the file says nothing."""
+    if flags["model_config_file"]:
+        config = _config(flags)
+        return None if is_empty(config) else models_of(config)
     return (ModelConfig(flags["model_name"], Path(flags["model_base_path"]).absolute()),)
+
+
+def _config(flags: Flags) -> Message:
+    return read_text_proto(flags["model_config_file"], "tensorflow.serving.ModelServerConfig")
 
 
 # --- listening ---
@@ -241,25 +272,43 @@ async def _poll_folders(core: ServerCore, wait_s: int) -> None:
         await asyncio.to_thread(core.poll)
 
 
-async def _poll_config(flags: Flags, core: ServerCore, models: Sequence[ModelConfig]) -> None:
+async def _poll_config(flags: Flags, core: ServerCore, models: Sequence[ModelConfig] | None) -> None:
     """Configure the models again when the file changes, even while earlier models are still loading."""
     path = flags["model_config_file"]
     wait_s = flags["model_config_file_poll_wait_seconds"] if path else 0
     complained, following = "", set[asyncio.Task[None]]()
     while wait_s > 0:
         await asyncio.sleep(wait_s)
-        try:
-            found = _models(flags, core.names)
-            if found != models:
+        found, complaint = _models_now(flags, core, models)
+        if found is not None and found != models:
+            try:
                 new = await asyncio.to_thread(core.configure, found)
+            except ServingError as error:
+                complaint = f"{_NOT_RELOADED}: {error.message}"
+            else:
+                models = found
                 log("info", f"{path} is in effect")
                 following.add(task := asyncio.create_task(_follow(path, core, new)))
                 task.add_done_callback(following.discard)
-            models, complained = found, ""
-        except ServingError as error:
-            if error.message != complained:
-                log("error", f"{path} is not taken over: {error.message}")
-            complained = error.message
+        if complaint and complaint != complained:
+            log("error", complaint)
+        complained = complaint
+
+
+def _models_now(
+    flags: Flags, core: ServerCore, models: Sequence[ModelConfig] | None
+) -> tuple[Sequence[ModelConfig] | None, str]:
+    """Return the models in the file; or, if it cannot be used, the present ones and the reason."""
+    try:
+        config = _config(flags)
+    except ServingError as error:
+        return models, f"Failed to read ModelServerConfig file: {error.message}"
+    try:
+        if not is_empty(config):
+            return models_of(config, core.names), ""
+    except ServingError as error:
+        return models, f"{_NOT_RELOADED}: {error.message}"
+    return models, "" if models is None else f"{_NOT_RELOADED}: {_NO_TRANSITION}"
 
 
 async def _follow(path: str, core: ServerCore, names: Collection[str]) -> None:

@@ -378,7 +378,7 @@ def _to_array(tensor: int) -> NDArray[np.generic]:
         return _strings(tf.TF_TensorData(tensor), shape)
     wanted = numpy_dtype(dtype)
     if wanted is None:
-        raise ServingError(Code.UNIMPLEMENTED, f"A tensor of DataType {dtype} cannot be an answer")
+        raise ServingError(Code.UNIMPLEMENTED, f"A tensor of DataType {dtype} cannot be a response")
     content = ctypes.string_at(tf.TF_TensorData(tensor), math.prod(shape) * wanted.itemsize)
     return np.ndarray(shape, wanted, content)
 

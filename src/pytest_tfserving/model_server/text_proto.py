@@ -21,7 +21,7 @@ def read_text_proto(path: str, name: str, *, secret: bool = False) -> Message:
     The log says where the text is wrong. It quotes the text unless it is ``secret``.
 
     Raises:
-        ServingError: when the file cannot be read, or is not such a message.
+        ServingError: when the file cannot be read, is empty, or is not such a message.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -29,6 +29,8 @@ def read_text_proto(path: str, name: str, *, secret: bool = False) -> Message:
         raise ServingError(Code.NOT_FOUND, f"{path}; {error.strerror}") from None
     except UnicodeDecodeError:
         raise invalid(f"Invalid protobuf file: '{path}'") from None
+    if not text:  # TF Serving maps files into memory, which fails for an empty one
+        raise invalid(f"{path}; Invalid argument")
     try:
         return text_format.Parse(text, message(name)())
     except text_format.ParseError as error:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MOST_BYTES = 10
+_MOST_BYTES_OF_32_BITS = 5
 _MORE = 0x80
 
 
@@ -49,3 +50,24 @@ def decode(content: bytes) -> NDArray[np.uint64]:
         part = (raw[starts[there] + index] & 0x7F).astype(np.uint64)
         numbers[there] |= part << np.uint64(7 * index)
     return numbers
+
+
+def first(content: bytes, count: int) -> tuple[list[int], int]:
+    """Decode the first ``count`` numbers, of at most 32 bits each; return them and the place behind them.
+
+    Raises:
+        ValueError: when there are fewer numbers, or a number is too long.
+    """
+    numbers: list[int] = []
+    at = 0
+    while len(numbers) < count:
+        number = 0
+        for index, byte in enumerate(content[at : at + _MOST_BYTES_OF_32_BITS]):
+            number |= (byte & ~_MORE) << 7 * index
+            if byte < _MORE:
+                break
+        else:
+            raise ValueError("a number is cut off, or too long")
+        numbers.append(number & 0xFFFFFFFF)
+        at += index + 1
+    return numbers, at

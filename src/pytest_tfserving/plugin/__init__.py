@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,9 +18,10 @@ from pytest_tfserving.plugin.options import add_options
 from pytest_tfserving.plugin.ownership import experiment_of, give_way, needs_experiments
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from _pytest.terminal import TerminalReporter
+    from xdist.workermanage import WorkerController
 
 __all__ = ["experiment", "load", "request_payload", "serving", "serving_model", "serving_namespace"]
 
@@ -55,10 +56,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_configure_node(node: Any) -> None:
-    """Send a pytest-xdist worker the path of the run's folder."""
-    from pytest_tfserving.plugin.session import WORKER_FOLDER, PerfSession
+def pytest_configure_node(node: WorkerController) -> None:
+    """Send a pytest-xdist worker the path of the run's folder; check first what workers cannot report.
 
+    Raises:
+        pytest.UsageError: when the session cannot be compared with the stored run.
+    """
+    from pytest_tfserving.plugin.session import WORKER_FOLDER, PerfSession
+    from pytest_tfserving.plugin.stored import check_base
+
+    check_base(PerfSession.of(node.config))
     node.workerinput[WORKER_FOLDER] = str(PerfSession.of(node.config).folder_path)
 
 
@@ -76,10 +83,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Set the home of each experiment before pytest orders the tests; check marks, and the chosen tests.
 
     Raises:
-        pytest.UsageError: for mistakes in the marks, and for tests that the target cannot take.
+        pytest.UsageError: for mistakes in the marks, for tests that the target cannot take, and when the
+            session cannot be compared with the stored run.
     """
     from pytest_tfserving.plugin.marks import check
     from pytest_tfserving.plugin.session import PerfSession
+    from pytest_tfserving.plugin.stored import check_base
 
     has_experiments = any("experiment" in getattr(item, "fixturenames", ()) for item in items)
     if has_experiments:
@@ -94,6 +103,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         from pytest_tfserving.plugin.parametrize import check_target
 
         check_target(config, items)
+        if not PerfSession.of(config).is_worker:
+            check_base(PerfSession.of(config))
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
@@ -113,7 +124,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Any:
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Remember the experiment of a failed test; let a NOT JUDGED skip point to the test, not the plugin."""
     report = yield
     if report.passed or not (experiment := experiment_of(item)):

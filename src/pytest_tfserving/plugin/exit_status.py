@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_tfserving.errors import TFServingWarning
+from pytest_tfserving.plugin.stored import failures
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -52,6 +53,7 @@ class ExitStatus:
         if nothing := self._nothing_judged(entries, uses):
             fails = self._perf.settings.nothing_judged == "fail"
             (self._failures if fails else self._notes).append(nothing)
+        self._failures += failures(self._perf)
         if self._failures:
             from pytest_tfserving.report.junit import add_failed_session
 

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def plain_failures() -> Iterator[None]:
-    """Turn the plugin's errors into failed tests: one sentence and its notes, without our traceback."""
+    """Turn the plugin's errors into failed tests: one sentence and its notes, without our traceback.
+
+    Raises:
+        pytest.fail.Exception: for an error or a warning of the plugin that is raised inside the context.
+    """
     __tracebackhide__ = True
     try:
         yield

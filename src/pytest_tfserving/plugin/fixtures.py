@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.experiments.experiment import Experiment
     from pytest_tfserving.plugin.load_fixture import Load
     from pytest_tfserving.protocols.payload import Payload
+    from pytest_tfserving.settings import Settings
 
 _ASKED_TOO_LATE = (
     "Tests are given experiments when they are collected, and this one asked for the fixture 'experiment' "
@@ -31,7 +32,12 @@ _ASKED_TOO_LATE = (
 
 @pytest.fixture(scope="session")
 def experiment(request: pytest.FixtureRequest) -> Experiment:
-    """Return the experiment of this test; tests are parametrised by the experiments file."""
+    """Return the experiment of this test; tests are parametrised by the experiments file.
+
+    Raises:
+        pytest.fail.Exception: for a test that was collected without an experiment, and if the parameter is
+            not an experiment of this plugin.
+    """
     with plain_failures():
         if not hasattr(request, "param"):
             raise ConfigurationError(_ASKED_TOO_LATE)
@@ -39,7 +45,11 @@ def experiment(request: pytest.FixtureRequest) -> Experiment:
 
 
 def _checked(experiment: object) -> Experiment:
-    """Return ``experiment`` if it is one of this plugin, not a value of someone else's fixture."""
+    """Return ``experiment`` if it is one of this plugin.
+
+    Raises:
+        ConfigurationError: for the value of someone else's fixture.
+    """
     from pytest_tfserving.experiments.experiment import Experiment
 
     if isinstance(experiment, Experiment):
@@ -81,6 +91,7 @@ def serving(
     experiment: Experiment, serving_namespace: str, request: pytest.FixtureRequest
 ) -> Iterator[Deployment]:
     """Start the experiment's deployment once for all its tests; end it before the next one starts."""
+    from pytest_tfserving.plugin.against import with_baseline_server
     from pytest_tfserving.plugin.identity import ServedModel
     from pytest_tfserving.system.signals import ended_by_signals
     from pytest_tfserving.targets.common.request import DeploymentRequest
@@ -101,7 +112,7 @@ def serving(
         progress=perf.progress,
         note=perf.log.add_note,
         failed=lambda: experiment in perf.failed,
-        bare=not perf.settings.server or _needs_bare_session(experiment, request.session.items),
+        bare=_needs_bare_session(perf.settings, experiment, request.session.items),
         namespace=serving_namespace,
         adjust=lambda manifests: hook(config=request.config, experiment=experiment, manifests=manifests),
     )
@@ -110,17 +121,25 @@ def serving(
             stack.enter_context(perf.turn(experiment.name))
         stack.enter_context(ended_by_signals())
         with plain_failures():
-            deployment = stack.enter_context(perf.target.deploy(order))
+            alone = stack.enter_context(perf.target.deploy(order))
+            item = perf.item or next(iter(request.session.items), None)
+            deployment = stack.enter_context(with_baseline_server(alone, order, perf, item))
         stack.enter_context(perf.running(experiment, deployment, model))
         yield deployment
         perf.progress(f"{experiment.name}: stopping")
     perf.progress.close()
 
 
-def _needs_bare_session(experiment: Experiment, items: list[pytest.Item]) -> bool:
-    """Return whether an SLO of the experiment, or of a mark, is relative to the in-process baseline."""
+def _needs_bare_session(settings: Settings, experiment: Experiment, items: list[pytest.Item]) -> bool:
+    """Return whether the in-process baseline is of use.
+
+    Its responses are compared with those of the embedded server. Another server needs it only for an SLO that
+    is relative to it, and load that alternates with that of a baseline server has no time for it.
+    """
     from pytest_tfserving.plugin import marks
 
+    if settings.against or not settings.server:
+        return not settings.against
     marked = (slo for item in items if experiment_of(item) for slo in marks.slos(item))
     return any(slo.relative for slo in (*experiment.slo, *marked))
 

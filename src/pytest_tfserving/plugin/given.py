@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import fields
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar, cast, overload
 
 from pytest_tfserving.load.result import Result
 from pytest_tfserving.measurement.search import SearchResult
@@ -17,10 +17,17 @@ from pytest_tfserving.statistics.percentiles import KEPT_PERCENTILES, percentile
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from _typeshed import DataclassInstance
+
     from pytest_tfserving.slo.language import Judgement, Slo
 
     # Called with the figure that is read, and why it rests on too few data; empty if it does not.
     OnRead = Callable[[str, str], None]
+
+# The dataclass of the value that reports reads.
+Plain = TypeVar("Plain", bound="DataclassInstance")
+Figure = TypeVar("Figure")
+Default = TypeVar("Default")
 
 _PERCENTILES = {percentile_key(each): f"p{each:g}" for each in KEPT_PERCENTILES}
 # Figures of a result that are metrics of the SLO language, by their attributes.
@@ -44,25 +51,25 @@ _OTHER_FIGURES = (
 _FEWEST_REQUESTS = 100
 
 
-class _Given:
+class _Given(Generic[Plain]):
     """A value that calls ``on_read`` with the name of each figure that is read from its source."""
 
     _figures: ClassVar[frozenset[str]] = frozenset()
-    _source: Any = None
+    _source: Plain | None = None
     _on_read: OnRead | None = None
     # Values that report reads of their own figures, by attributes of the source.
-    _parts: Mapping[str, Any] = MappingProxyType({})
+    _parts: Mapping[str, object] = MappingProxyType({})
 
     @classmethod
-    def reporting(cls, source: Any, on_read: OnRead) -> Self:
+    def reporting(cls, source: Plain, on_read: OnRead) -> Self:
         """Return the same value as ``source``, an instance of this class's base dataclass."""
-        made: Any = cls
-        given: Self = made(**{part.name: getattr(source, part.name) for part in fields(source)})
+        made: Callable[..., Self] = cls
+        given = made(**{part.name: getattr(source, part.name) for part in fields(source)})
         object.__setattr__(given, "_source", source)
         object.__setattr__(given, "_on_read", on_read)
         return given
 
-    def __getattribute__(self, name: str) -> Any:
+    def __getattribute__(self, name: str) -> object:
         own = object.__getattribute__
         if name not in own(self, "_figures") or own(self, "_source") is None:
             return own(self, name)
@@ -78,12 +85,12 @@ class _Given:
         return ""
 
     @property
-    def _plain(self) -> Any:
+    def _plain(self) -> Plain:
         """The value that does not report; a copy made by `dataclasses.replace` is such a value itself."""
-        return self if self._source is None else self._source
+        return cast("Plain", self) if self._source is None else self._source
 
 
-class GivenResult(_Given, Result):
+class GivenResult(_Given[Result], Result):
     """The result of a run of load, as `load()` gives it to a test."""
 
     _figures = frozenset({*_METRICS, *_OTHER_FIGURES})
@@ -138,7 +145,7 @@ class GivenResult(_Given, Result):
         return Result.__repr__(self._plain)
 
 
-class _GivenLatencies(_Given, Latencies):
+class _GivenLatencies(_Given[Latencies], Latencies):
     """The latencies of a result, which report the percentiles that are read."""
 
     def percentile_ms(self, percentile: float) -> float:
@@ -155,7 +162,7 @@ class _GivenLatencies(_Given, Latencies):
         return _GivenRow.of(named, "latencies", len(self._plain), self._on_read) if self._on_read else named
 
 
-class _GivenRow(dict[str, Any]):
+class _GivenRow(dict[str, Figure]):
     """The figures of a part of a run with ``successes``; the row reports the percentiles that are read."""
 
     _where = ""
@@ -163,17 +170,26 @@ class _GivenRow(dict[str, Any]):
     _on_read: OnRead | None = None
 
     @classmethod
-    def of(cls, row: Mapping[str, Any], where: str, successes: int, on_read: OnRead) -> Self:
+    def of(cls, row: Mapping[str, Figure], where: str, successes: int, on_read: OnRead) -> Self:
         """Return the same row; ``where`` is its place in the result."""
         given = cls(row)
         given._where, given._successes, given._on_read = where, successes, on_read
         return given
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: str) -> Figure:
         self._note(name)
         return super().__getitem__(name)
 
-    def get(self, name: str, default: Any = None) -> Any:
+    @overload
+    def get(self, name: str, default: None = None, /) -> Figure | None: ...
+
+    @overload
+    def get(self, name: str, default: Figure, /) -> Figure: ...
+
+    @overload
+    def get(self, name: str, default: Default, /) -> Figure | Default: ...
+
+    def get(self, name: str, default: object = None, /) -> object:
         """Return the figure, or ``default``."""
         self._note(name)
         return super().get(name, default)
@@ -184,7 +200,7 @@ class _GivenRow(dict[str, Any]):
             self._on_read(f"{self._where}.{name}", too_few(_PERCENTILES[name], self._successes))
 
 
-class GivenSearchResult(_Given, SearchResult):
+class GivenSearchResult(_Given[SearchResult], SearchResult):
     """The outcome of a search, as `load.max_rps` gives it to a test."""
 
     _figures = frozenset({"knee", "confirmed", "probes", "curve", "table"})

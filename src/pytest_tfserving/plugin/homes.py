@@ -11,7 +11,7 @@ import itertools
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.plugin.ownership import experiment_of
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.experiments.experiment import Experiment, Home
 
-    _Definitions = Mapping[str, Sequence[pytest.FixtureDef[Any]]]
+    _Definitions = Mapping[str, Sequence[pytest.FixtureDef[object]]]
 
 _TO_OVERRIDE = ("serving", "serving_model", "request_payload", "serving_namespace")
 _OURS = "pytest_tfserving.plugin.fixtures"
@@ -86,7 +86,7 @@ def _home(item: pytest.Item, home: Home) -> Home:
     )
 
 
-def _definitions(item: pytest.Item) -> Iterator[tuple[str, Sequence[pytest.FixtureDef[Any]]]]:
+def _definitions(item: pytest.Item) -> Iterator[tuple[str, Sequence[pytest.FixtureDef[object]]]]:
     """Yield the overridable fixtures and their dependencies, each with its definitions for a test."""
     manager = item.session._fixturemanager  # noqa: SLF001 - pytest has no public function for this
     waiting, seen = list(_TO_OVERRIDE), {"experiment", "request"}
@@ -111,18 +111,18 @@ def _needed(names: Iterable[str], definitions: _Definitions) -> set[str]:
     return found
 
 
-def _parameters(item: pytest.Item) -> dict[str, Any]:
+def _parameters(item: pytest.Item) -> dict[str, object]:
     callspec = getattr(item, "callspec", None)
-    found: dict[str, Any] = callspec.params if callspec else {}
+    found: dict[str, object] = callspec.params if callspec else {}
     return found
 
 
-def _place(definition: pytest.FixtureDef[Any]) -> str:
+def _place(definition: pytest.FixtureDef[object]) -> str:
     """Return the node that defines a fixture; empty for the whole session."""
     return "" if definition.baseid == "." else definition.baseid
 
 
-def _module(definition: pytest.FixtureDef[Any]) -> str:
+def _module(definition: pytest.FixtureDef[object]) -> str:
     return str(getattr(definition.func, "__module__", ""))
 
 

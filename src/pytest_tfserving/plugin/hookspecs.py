@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from pytest_tfserving.experiments.experiment import Experiment
     from pytest_tfserving.load.result import Result
+    from pytest_tfserving.targets.kubernetes.objects import KubernetesObject
 
 
 @pytest.hookspec
@@ -38,7 +39,7 @@ def pytest_tfserving_experiments(config: pytest.Config) -> list[Experiment] | No
 
 @pytest.hookspec
 def pytest_tfserving_manifests(
-    config: pytest.Config, experiment: Experiment, manifests: list[dict[str, Any]]
+    config: pytest.Config, experiment: Experiment, manifests: list[KubernetesObject]
 ) -> None:
     """Change an experiment's Kubernetes manifests, in place, before they are applied.
 

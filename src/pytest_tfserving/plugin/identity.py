@@ -9,7 +9,7 @@ import time
 from dataclasses import asdict, astuple, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.targets.common.served_model import latest_version
@@ -17,35 +17,41 @@ from pytest_tfserving.targets.common.served_model import latest_version
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
+    import pytest
+
     from pytest_tfserving.experiments.experiment import Experiment
     from pytest_tfserving.experiments.load_profile import LoadProfile
     from pytest_tfserving.plugin.session import PerfSession
     from pytest_tfserving.protocols.payload import Payload
+    from pytest_tfserving.settings import Against
+    from pytest_tfserving.text.json_value import JsonObject
 
 _MOST_FILES_KEPT = 4096
 # Two writes within a tick of a file system's clock, up to 2 s, leave the same times.
 _RECENT_NS = 3_000_000_000
 
 
-def identify(perf: PerfSession, experiment: Experiment, fixture: Callable[[str], Any]) -> dict[str, Any]:
+def identify(perf: PerfSession, experiment: Experiment, request: pytest.FixtureRequest) -> JsonObject:
     """Return what is served to and sent by a test's load, as plain values.
 
     Args:
         perf: the session.
         experiment: the test's.
-        fixture: gives the value that a fixture has for the test.
+        request: gives the values that fixtures have for the test.
     """
     settings = perf.settings
-    found: dict[str, Any] = {"target": settings.target, **perf.target.served(experiment, perf.progress)}
+    found: JsonObject = {"target": settings.target, **perf.target.served(experiment, perf.progress)}
     if "model" not in found:
-        found["model"] = _model(perf, experiment, fixture)
-    if namespace := fixture("serving_namespace"):
+        found["model"] = _model(perf, experiment, request)
+    if namespace := request.getfixturevalue("serving_namespace"):
         found["namespace"] = namespace
     if own := experiment.home.standing_for("serving"):
-        found["serving"] = own
+        found["serving"] = [*own]
+    if settings.against:
+        found["against"] = _baseline_server(settings.against, perf, experiment)
     if settings.locustfile:
         found["locustfile"] = _digest(settings.locustfile.read_bytes())
-    return {**found, "payload": payload_digest(fixture("request_payload"))}
+    return {**found, "payload": payload_digest(request.getfixturevalue("request_payload"))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +60,10 @@ class Wanted:
 
     key: str
     profile: LoadProfile
-    identity: Mapping[str, Any]
+    identity: Mapping[str, object]
 
     @classmethod
-    def of(cls, identity: Mapping[str, Any], profile: LoadProfile, but: Collection[str] = ()) -> Wanted:
+    def of(cls, identity: Mapping[str, object], profile: LoadProfile, but: Collection[str] = ()) -> Wanted:
         """Return the run of ``identity`` under ``profile``; the key ignores the fields named in ``but``."""
         fields = {name: value for name, value in asdict(profile).items() if name not in {"name", *but}}
         load = {name: float(value) if type(value) is int else value for name, value in fields.items()}
@@ -112,17 +118,26 @@ class ServedModel:
         return self.path is not None and model_digest(self.path) != self.digest
 
 
-def _model(perf: PerfSession, experiment: Experiment, fixture: Callable[[str], Any]) -> str:
+def _model(perf: PerfSession, experiment: Experiment, request: pytest.FixtureRequest) -> str:
     """Return the identity of the served model; a model of this package need not be exported for that."""
     if "/" not in experiment.model and not experiment.home.standing_for("serving_model"):
         return experiment.model
-    folder = Path(fixture("serving_model"))
+    folder = Path(request.getfixturevalue("serving_model"))
     now = model_digest(folder)
     running = perf.running_of(experiment)
     if running and running.model.path == folder and running.model.digest != now:
         # The server may have loaded the new model or not.
         return f"{running.model.digest}, and then {now}"
     return now
+
+
+def _baseline_server(against: Against, perf: PerfSession, experiment: Experiment) -> JsonObject:
+    """Return values that identify the baseline server."""
+    from pytest_tfserving.targets import target_of
+
+    served = target_of(against.applied(perf.settings)).served(experiment, perf.progress)
+    own = {"model": model_digest(Path(against.value))} if against.kind == "model" else {}
+    return {"named": str(against), **served, **own}
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,6 +18,7 @@ from pytest_tfserving.plugin.failures import plain_failures
 from pytest_tfserving.plugin.options import resolve_profile
 from pytest_tfserving.plugin.ownership import experiment_of
 from pytest_tfserving.plugin.session import PerfSession
+from pytest_tfserving.plugin.stored import changes
 from pytest_tfserving.settings import LoadOverrides
 
 if TYPE_CHECKING:
@@ -27,12 +28,12 @@ if TYPE_CHECKING:
     from pytest_tfserving.experiments.experiment import Experiment
     from pytest_tfserving.experiments.load_profile import LoadProfile
     from pytest_tfserving.load.result import Result
-    from pytest_tfserving.measurement.measure import LoadRequest
+    from pytest_tfserving.measurement.prepared_load import LoadRequest
     from pytest_tfserving.measurement.search import SearchResult, Trial
     from pytest_tfserving.plugin.identity import Wanted
     from pytest_tfserving.protocols.payload import Payload
     from pytest_tfserving.report.store import Run, Taking
-    from pytest_tfserving.slo.language import Slo
+    from pytest_tfserving.slo.language import Judgement, Slo
 
 
 class Load:
@@ -48,12 +49,18 @@ class Load:
         self._unchecked: dict[str, str] = {}
         self._used: set[tuple[str, str]] = set()
 
-    def __call__(self, profile: str | None = None, **overrides: Any) -> Result:
+    def __call__(self, profile: str | None = None, **overrides: object) -> Result:
         """Run load, or return the result of the same run if there is one.
 
         Args:
             profile: a load profile's name; without one the options', the mark's or the experiment's.
             overrides: fields of `LoadProfile`, as ``users=8`` or ``run_time_s=60``.
+
+        Raises:
+            pytest.fail.Exception: for a load that does not fit, a deployment or a load that fails, and a
+                result without valid figures.
+            pytest.skip.Exception: when the result cannot be judged.
+            KeyboardInterrupt: when the run was interrupted; its result is kept.
         """
         __tracebackhide__ = True
         with plain_failures():
@@ -95,6 +102,11 @@ class Load:
             most: what is not exceeded.
             precision: how near, as a fraction, the next load that does not hold is in the end.
             state: a file that keeps what was tried, for a search that was interrupted.
+
+        Raises:
+            pytest.fail.Exception: without an SLO, for an argument that does not fit, for a state file that
+                cannot be read or is of another search, and when a run of load has no valid figures.
+            KeyboardInterrupt: when a run was interrupted; ``state`` has the runs before.
         """
         from pytest_tfserving.measurement.search import Search
         from pytest_tfserving.plugin import marks, outcomes
@@ -118,7 +130,7 @@ class Load:
         """Return the identity of a search: what is served and sent is part of the name, the load is not."""
         from pytest_tfserving.plugin.identity import Wanted, identify
 
-        identity = identify(self._perf, self._experiment, self._request.getfixturevalue)
+        identity = identify(self._perf, self._experiment, self._request)
         profile = self._profile(LoadOverrides())
         key = Wanted.of(identity, profile, but={over, "spawn_rate"}).key
         return f"{self._experiment.name} {over} {' '.join(slo.text for slo in slos)} {key}"
@@ -145,15 +157,16 @@ class Load:
         from pytest_tfserving.slo.language import Verdict
         from pytest_tfserving.statistics.intervals import interval_of
 
-        fields: dict[str, Any] = {over: int(load) if over == "users" else load}
+        fields: dict[str, object] = {over: int(load) if over == "users" else load}
         if over == "users":
             fields["spawn_rate"] = max(load, 1.0)
         profile = self._profile(LoadOverrides(None, fields))
         perf = self._perf
         deployment: Deployment = self._request.getfixturevalue("serving")
+        alone = replace(deployment, against=None)
         with perf.turn(self._experiment.name):
             asked = self._asked(profile, slos)
-            result, interrupted = measure(deployment, asked, self._folder, perf.progress)
+            result, interrupted = measure(alone, asked, self._folder, perf.progress)
         perf.progress.close()
         if interrupted:
             raise KeyboardInterrupt
@@ -194,7 +207,7 @@ class Load:
         if run := self._found(nothing) or self._skipped(nothing):
             return run
         with self._recorded(nothing):
-            identity = identify(self._perf, self._experiment, self._request.getfixturevalue)
+            identity = identify(self._perf, self._experiment, self._request)
         wanted = Wanted.of(identity, profile)
         if run := self._found(wanted):
             return run
@@ -301,7 +314,7 @@ class Load:
                 self._perf.log.add_note(note)
 
     def _asked(self, profile: LoadProfile, slos: tuple[Slo, ...]) -> LoadRequest:
-        from pytest_tfserving.measurement.measure import LoadRequest
+        from pytest_tfserving.measurement.prepared_load import LoadRequest
 
         settings = self._perf.settings
         payload: Payload = self._request.getfixturevalue("request_payload")
@@ -322,8 +335,10 @@ class Load:
     def _slos_of(self, item: pytest.Item) -> tuple[Slo, ...]:
         """Return the SLOs of the experiment and of a test's marks."""
         from pytest_tfserving.plugin import marks, outcomes
+        from pytest_tfserving.plugin.against import with_changes
 
-        return outcomes.with_errors((*self._experiment.slo, *marks.slos(item)))
+        own = (*self._experiment.slo, *marks.slos(item))
+        return outcomes.with_errors(with_changes(own, self._perf.settings))
 
     def _watched(self) -> tuple[Slo, ...]:
         """Return the SLOs of the experiment and of all its tests: any of the tests may share this run."""
@@ -341,15 +356,16 @@ class Load:
         item, result, slos, taking = self._request.node, run.result, self._slos, self._taking(run)
         self._perf.log.add_judgements(taking, result.judge(slos))
         junit.add_result(item, run.id, result)
+        junit.add_changes(item, changes(self._perf, result))
         outcomes.stop_unless_measured(item, result, self._perf.settings)
         if result.trouble:
             self._unchecked[run.id] = result.trouble
 
-        def settle(*judged: Any) -> None:
+        def settle(judged: Result, judgements: list[Judgement], metrics: tuple[str, ...]) -> None:
             __tracebackhide__ = True
             self._unchecked.pop(run.id, None)
             self._use(taking.row, "checked")
-            outcomes.settle(item, self._perf.settings, *judged)
+            outcomes.settle(item, self._perf.settings, judged, judgements, metrics)
 
         def read(figure: str, problem: str) -> None:
             __tracebackhide__ = True

@@ -63,7 +63,11 @@ def wanted(experiments: list[Experiment], marks: Iterable[pytest.Mark]) -> list[
 
 
 def _patterns(mark: pytest.Mark, names: list[str]) -> tuple[str, ...]:
-    """Return the patterns of a mark, each of which must match at least one of ``names``."""
+    """Return the patterns of a mark.
+
+    Raises:
+        ConfigurationError: for a pattern that matches none of ``names``.
+    """
     for pattern in mark.args:
         if not any(fnmatchcase(name, pattern) for name in names):
             raise ConfigurationError(f"{pattern!r} matches no experiment; {nearest(pattern, names)}.")

@@ -8,21 +8,22 @@ import os
 import re
 import unicodedata
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import pytest
 
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.experiments import TARGET_NAMES
-from pytest_tfserving.settings import ALLOWED_INI, DEFAULT_IMAGE, PREFIX, LoadOverrides, Settings
+from pytest_tfserving.settings import ALLOWED_INI, DEFAULT_IMAGE, PREFIX, Against, LoadOverrides, Settings
 from pytest_tfserving.statistics.noise_memory import NoiseMemory
 from pytest_tfserving.text.addresses import NOT_TAKEN, RIGHT_WAY, may_have_secrets, without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from pytest_tfserving.experiments.load_profile import LoadProfile
+    from pytest_tfserving.slo.change_limit import ChangeLimit
 
 Number = TypeVar("Number", int, float)
 # The targets that an option has a meaning for; all others have one everywhere.
@@ -38,6 +39,14 @@ _TARGETS_OF = {
     "base": ("kubernetes",),
     "load-in-cluster": ("kubernetes",),
     "load-image": ("kubernetes",),
+}
+# The kinds of baseline servers, each with the targets that can run one.
+_AGAINST = {
+    "server": ("local",),
+    "image": ("docker", "kubernetes"),
+    "model": ("local", "docker"),
+    "url": ("url",),
+    "experiment": ("local", "docker", "kubernetes"),
 }
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h)?")
 _HOURS_OF_A_MONTH = 744
@@ -135,6 +144,15 @@ def parse_access(text: str) -> str:
     return text
 
 
+def parse_against(text: str) -> Against:
+    """Return a baseline server, as ``server:PROGRAM``; other texts raise an ArgumentTypeError."""
+    kind, _, value = parse_text(text).partition(":")
+    if kind not in _AGAINST or not value.strip():
+        example = ", ".join(f"{each}:..." for each in _AGAINST)
+        raise argparse.ArgumentTypeError(f"{text!r} names no baseline server; write it as one of {example}.")
+    return Against(kind, parse_image(value) if kind == "image" else value)
+
+
 def parse_text(text: str) -> str:
     """Return ``text``; an empty text, control characters and secrets raise an ArgumentTypeError."""
     if not text.strip():
@@ -153,6 +171,26 @@ def parse_image(text: str) -> str:
             f"the image's name {NOT_TAKEN}; log in to the registry by docker login, or an imagePullSecret."
         )
     return parse_text(text)
+
+
+def parse_run_name(text: str) -> str:
+    """Return a name for a stored run; other texts raise an ArgumentTypeError."""
+    from pytest_tfserving.report.stored_runs import check_name
+
+    try:
+        return check_name(text)
+    except ConfigurationError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def parse_change_limit(text: str) -> ChangeLimit:
+    """Return the largest change of a metric that is allowed; other texts raise an ArgumentTypeError."""
+    from pytest_tfserving.slo.change_limit import ChangeLimit
+
+    try:
+        return ChangeLimit.parse(text)
+    except ConfigurationError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def parse_choice(*valid: str) -> Callable[[str], str]:
@@ -184,8 +222,8 @@ class Option:
     name: str
     metavar: str
     help: str
-    parse: Callable[[str], Any] = parse_text
-    default: Any = None
+    parse: Callable[[str], object] = parse_text
+    default: object = None
     shown_default: str = ""
     repeatable: bool = False
     is_flag: bool = False
@@ -214,7 +252,7 @@ class Option:
         """The help text with the default at its end."""
         return f"{self.help} Default: {self.shown_default or self.default}"
 
-    def of_text(self, text: str) -> Any:
+    def of_text(self, text: str) -> object:
         """Return the option's value for a text.
 
         Raises:
@@ -225,7 +263,7 @@ class Option:
         except argparse.ArgumentTypeError as error:
             raise argparse.ArgumentTypeError(without_secrets(str(error))) from None
 
-    def of_ini(self, value: object) -> Any:
+    def of_ini(self, value: object) -> object:
         """Return the option's value for a value of an ini file, which is a text or a native value of TOML.
 
         Raises:
@@ -240,7 +278,11 @@ class Option:
         return [self.of_text(part) for part in itertools.chain.from_iterable(parts)]
 
     def _text(self, value: object) -> str:
-        """Return a native value as text, as on the command line."""
+        """Return a native value as text, as on the command line.
+
+        Raises:
+            argparse.ArgumentTypeError: for a list or a table, and for a number where only a text fits.
+        """
         only_text = self.parse in (parse_text, parse_image)
         if isinstance(value, str):
             return value
@@ -277,6 +319,16 @@ OPTIONS = (
         "The image that targets `docker` and `kubernetes` start; a drop-in for tensorflow/serving.",
         parse_image,
         shown_default=DEFAULT_IMAGE,
+    ),
+    Option(
+        "against",
+        "KIND:VALUE",
+        "A baseline server that every experiment is compared with, in turn on the same cores: "
+        "`server:PROGRAM` (target `local`), `image:IMAGE` (`docker`, `kubernetes`), `model:DIR` (`local`, "
+        "`docker`), `url:URL` (`url`), or `experiment:NAME` (all but `url`).",
+        parse_against,
+        shown_default="none",
+        repeatable=True,
     ),
     Option(
         "keep",
@@ -454,7 +506,7 @@ OPTIONS = (
     Option(
         "html",
         "FILE",
-        "Write the report as one HTML page to FILE: answer, pictures, tables, data.",
+        "Write the report as one HTML page to FILE: recommendation, charts, tables, data.",
         shown_default="none",
     ),
     Option(
@@ -463,6 +515,39 @@ OPTIONS = (
         "Write verdicts and recommendation as Markdown to FILE; in a GitHub Actions job they go into its "
         "summary without being asked for.",
         shown_default="none",
+    ),
+    Option(
+        "save",
+        "NAME",
+        "Keep the figures of this session under a name in the folder .tfserving of the rootdir.",
+        parse_run_name,
+        shown_default="none",
+    ),
+    Option(
+        "compare",
+        "{NAME,FILE,last}",
+        "Compare this session with a stored run: the latest one of a name, the latest of all, or a file of "
+        "--tfserving-save or --tfserving-json.",
+        shown_default="none",
+    ),
+    Option(
+        "compare-fail",
+        "METRIC:CHANGE",
+        "With --tfserving-compare, fail the session if a metric is proved to be worse by more than a change, "
+        "as p95:5%; can be given several times.",
+        parse_change_limit,
+        shown_default="none",
+        repeatable=True,
+    ),
+    Option(
+        "compare-force",
+        "",
+        "Compare although the stored run is of another machine, image, model, load or payload; every report "
+        "then says so.",
+        parse_yes_no,
+        default=False,
+        shown_default="no",
+        is_flag=True,
     ),
     Option(
         "prices",
@@ -519,6 +604,7 @@ def read_settings(config: pytest.Config) -> Settings:
     ini = {option.name: _ini_value(config, option) for option in OPTIONS}
     values = _strongest(cli, ini)
     _check_conflicts(values["target"], cli, ini)
+    _check_compared(values)
     files = _Files(config, cli, values)
     path, read, written = files.path, files.read, files.written
     settings = Settings(
@@ -526,6 +612,7 @@ def read_settings(config: pytest.Config) -> Settings:
         server=values["server"] or "",
         url=values["url"] or "",
         image=values["image"] or DEFAULT_IMAGE,
+        against=_against(values),
         keep=values["keep"],
         kubeconfig=path("kubeconfig"),
         contexts=tuple(values["context"] or ()),
@@ -553,6 +640,7 @@ def read_settings(config: pytest.Config) -> Settings:
         ui=values["ui"] or "",
         cli_load=_overrides(cli),
         ini_load=_overrides(ini),
+        **_history(values, files),
     )
     _check_prices(settings)
     return settings
@@ -571,7 +659,7 @@ def resolve_profile(
     from pytest_tfserving.experiments.load_profile import find_profile
 
     profile = default
-    fields: dict[str, Any] = {}
+    fields: dict[str, object] = {}
     for source in reversed(sources):
         if source.profile is not None:
             profile, fields = find_profile(source.profile, dict(own_profiles)), {}
@@ -584,7 +672,7 @@ class _Files:
     """Files that options name, relative to where pytest was called, those of the ini file to the rootdir."""
 
     config: pytest.Config
-    cli: Mapping[str, Any]
+    cli: Mapping[str, object]
     values: Mapping[str, Any]
 
     def path(self, name: str) -> Path | None:
@@ -602,6 +690,13 @@ class _Files:
             raise pytest.UsageError(f"--{PREFIX}-{name}: there is no file {found}.")
         return found
 
+    def run(self, name: str) -> str | Path:
+        """Return the stored run of option ``name``: the path of a file, or a name; empty without one."""
+        from pytest_tfserving.report.stored_runs import is_path
+
+        text = self.values[name] or ""
+        return self.path(name) or "" if is_path(text) else text
+
     def written(self, name: str) -> Path | None:
         """Return the path of a file that is written at the end.
 
@@ -612,18 +707,28 @@ class _Files:
         return target
 
 
+def _history(values: Mapping[str, Any], files: _Files) -> dict[str, Any]:
+    """Return the settings about stored runs."""
+    return {
+        "save": values["save"] or "",
+        "compare": files.run("compare"),
+        "compare_fail": tuple(values["compare-fail"] or ()),
+        "compare_force": values["compare-force"],
+    }
+
+
 def _is_ci() -> bool:
     return os.environ.get("CI", "").lower() not in ("", "0", "false", "no")
 
 
-def _beaten(weaker: Mapping[str, Any], stronger: Mapping[str, Any]) -> dict[str, Any]:
+def _beaten(weaker: Mapping[str, object], stronger: Mapping[str, object]) -> dict[str, object]:
     """Return the remaining ``weaker`` fields: users give way to a rate, and a rate to users."""
     gives_way = {"users": {"rate"}, "rate": {"users", "think_time_s", "pace_s"}}
     gone = {name for given in stronger for name in gives_way.get(given, ())}
     return {name: value for name, value in weaker.items() if name not in gone}
 
 
-def _strongest(cli: Mapping[str, Any], ini: Mapping[str, Any]) -> dict[str, Any]:
+def _strongest(cli: Mapping[str, object], ini: Mapping[str, object]) -> dict[str, Any]:
     """Return each option's value: the command line's, else the ini file's, else the default."""
     return {
         option.name: next(
@@ -633,7 +738,7 @@ def _strongest(cli: Mapping[str, Any], ini: Mapping[str, Any]) -> dict[str, Any]
     }
 
 
-def _ini_value(config: pytest.Config, option: Option) -> Any:
+def _ini_value(config: pytest.Config, option: Option) -> object:
     value = _raw_ini(config, option.dest)
     is_taken_back = value in ("", []) and _is_overridden(config, option.dest)
     if value is None or is_taken_back:
@@ -654,7 +759,7 @@ def _allowed_contexts(config: pytest.Config) -> tuple[str, ...]:
     return tuple(stripped for each in listed if (stripped := each.strip()))
 
 
-def _raw_ini(config: pytest.Config, name: str) -> Any:
+def _raw_ini(config: pytest.Config, name: str) -> object:
     """Return a value of the ini file: a text, a list of texts, or since pytest 9 any value of TOML."""
     try:
         return config.getini(name)
@@ -695,8 +800,35 @@ def _noise_memory(cli: Mapping[str, Any], ini: Mapping[str, Any]) -> NoiseMemory
     return None
 
 
+def _against(values: Mapping[str, Any]) -> Against | None:
+    """Return the baseline server; None without one.
+
+    Raises:
+        pytest.UsageError: for several ones, and for one that does not fit the target.
+    """
+    flag, given, target = f"--{PREFIX}-against", values["against"] or [], values["target"]
+    if not given:
+        return None
+    if len(given) > 1:
+        both = " and ".join(map(str, given))
+        raise pytest.UsageError(f"{flag}: there is one baseline server at most, not {both}.")
+    against: Against = given[0]
+    if target not in _AGAINST[against.kind]:
+        valid = ", ".join(f"{kind}:..." for kind, targets in _AGAINST.items() if target in targets)
+        raise pytest.UsageError(f"{flag}: {against} does not go with target {target!r}; valid: {valid}.")
+    if against.kind == "url":
+        _check_url(against.value, flag)
+    if against.kind == "model" and not Path(against.value).is_dir():
+        raise pytest.UsageError(f"{flag}: there is no folder {against.value}.")
+    return against
+
+
 def _check_prices(settings: Settings) -> None:
-    """Find out before the run that the price list cannot be read."""
+    """Check before the run that the price list can be read.
+
+    Raises:
+        pytest.UsageError: when it cannot be read.
+    """
     if settings.prices is None:
         return
     try:
@@ -706,7 +838,11 @@ def _check_prices(settings: Settings) -> None:
 
 
 def _check_writable(flag: str, path: Path | None) -> None:
-    """Check before the run that a file can be written."""
+    """Check before the run that a file can be written.
+
+    Raises:
+        pytest.UsageError: when it cannot be written.
+    """
     if path is None:
         return
     folder = next(parent for parent in path.parents if parent.exists())
@@ -719,6 +855,9 @@ def _check_conflicts(target: str, cli: Mapping[str, Any], ini: Mapping[str, Any]
     """Refuse an option that ``target`` does not use.
 
     An option in the ini file is ignored while the command line chooses another target.
+
+    Raises:
+        pytest.UsageError: for such an option, for an address that does not fit, and for users and a rate.
     """
     for name, targets in _TARGETS_OF.items():
         given = cli[name] if cli[name] is not None or cli["target"] else ini[name]
@@ -732,13 +871,19 @@ def _check_conflicts(target: str, cli: Mapping[str, Any], ini: Mapping[str, Any]
         _check_loop(given, spelt)
 
 
-def _check_loop(given: Mapping[str, Any], spelt: str) -> None:
+def _check_compared(values: Mapping[str, object]) -> None:
+    for name in ("compare-fail", "compare-force"):
+        if values[name] and not values["compare"]:
+            raise pytest.UsageError(f"--{PREFIX}-{name} needs --{PREFIX}-compare, the run to compare with.")
+
+
+def _check_loop(given: Mapping[str, object], spelt: str) -> None:
     if given["rate"] is not None and given["users"] is not None:
         rate, users = spelt.format("rate"), spelt.format("users")
         raise pytest.UsageError(f"{rate} makes an open loop, {users} makes a closed one; drop one of them.")
 
 
-def _check_url(url: str | None) -> None:
+def _check_url(url: str | None, flag: str = f"--{PREFIX}-url") -> None:
     from pytest_tfserving.protocols import REST
     from pytest_tfserving.targets.url import parse_url
 
@@ -747,4 +892,4 @@ def _check_url(url: str | None) -> None:
     try:
         parse_url(url)
     except ConfigurationError as error:
-        raise pytest.UsageError(f"--tfserving-url: {error}") from None
+        raise pytest.UsageError(f"{flag}: {error}") from None

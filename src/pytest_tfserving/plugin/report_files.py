@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_tfserving.plugin.stored import document, save
 from pytest_tfserving.report.writer import append_step_summary, write_reports
 
 if TYPE_CHECKING:
     from pytest_tfserving.plugin.session import PerfSession
-    from pytest_tfserving.report.schema import Document
 
 
 class ReportFiles:
@@ -29,26 +29,17 @@ class ReportFiles:
         size = self._perf.log.size() if self._perf.has_folder else 0
         if self._perf.settings.json and size != self._written:
             self._written = size
-            write_reports(self._document(interrupted=False), json=self._perf.settings.json)
+            write_reports(document(self._perf, interrupted=False), json=self._perf.settings.json)
 
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         """Write every report, and whether the run was interrupted."""
         settings = self._perf.settings
         if not (settings.report_files or self._perf.entries() or self._perf.searches()):
             return
-        document = self._document(interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
-        write_reports(document, json=settings.json)
-        if document["results"] or document["searches"]:
-            write_reports(document, html=settings.html, markdown=settings.markdown)
-            append_step_summary(document, os.environ)
-
-    def _document(self, *, interrupted: bool) -> Document:
-        from pytest_tfserving.report.report_data import document_of
-
-        return document_of(
-            self._perf.entries(),
-            interrupted=interrupted,
-            pricing=self._perf.settings.pricing(),
-            searches=self._perf.searches(),
-            calibration=self._perf.calibration,
-        )
+        made = document(self._perf, interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
+        write_reports(made, json=settings.json)
+        if made["results"] and settings.save:
+            self._perf.saved = save(self._perf, made)
+        if made["results"] or made["searches"]:
+            write_reports(made, html=settings.html, markdown=settings.markdown)
+            append_step_summary(made, os.environ)

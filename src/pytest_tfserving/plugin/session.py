@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from pytest_tfserving.experiments.load_profile import LoadProfile
     from pytest_tfserving.experiments.yaml_file import ExperimentsFile
     from pytest_tfserving.plugin.identity import ServedModel
+    from pytest_tfserving.report.comparison import Base
     from pytest_tfserving.report.schedule import Schedule
     from pytest_tfserving.report.schema import SearchData
     from pytest_tfserving.report.store import Entry, ResultStore
+    from pytest_tfserving.report.stored_runs import StoredRuns
     from pytest_tfserving.report.terminal import Progress
     from pytest_tfserving.settings import Settings
     from pytest_tfserving.system.machine_lock import MachineLock
@@ -57,6 +59,8 @@ class PerfSession:
         self.settings = self._for_this_worker(read_settings(config))
         self.interrupted = False
         self.calibration_problem = ""
+        # The file in which the session was saved.
+        self.saved: Path | None = None
         self.failed: set[Experiment] = set()
         self.given_up: set[Experiment] = set()
         # What is wrong with marks.
@@ -169,6 +173,9 @@ class PerfSession:
         """Remember mistakes in a test's marks, for a usage error once all tests are collected.
 
         A worker of pytest-xdist has no usage errors, so there the mistakes are an error of the collection.
+
+        Raises:
+            pytest.Collector.CollectError: in a worker of pytest-xdist.
         """
         if self.is_worker:
             raise pytest.Collector.CollectError("\n".join(mistakes))
@@ -207,13 +214,36 @@ class PerfSession:
         """This machine's calibration by `pytest-tfserving calibrate`, if servers run here; else None."""
         from pytest_tfserving.calibration.file import calibration_path, read_calibration
 
-        if self.settings.target not in _ON_THIS_MACHINE:
+        if not self.runs_here:
             return None
         try:
             return read_calibration(calibration_path())
         except ConfigurationError as error:
             self.calibration_problem = f"the default: {error}; run pytest-tfserving calibrate"
             return None
+
+    @property
+    def runs_here(self) -> bool:
+        """True if servers run on this machine."""
+        return self.settings.target in _ON_THIS_MACHINE
+
+    @cached_property
+    def stored_runs(self) -> StoredRuns:
+        """The stored runs of the project."""
+        from pytest_tfserving.report.stored_runs import FOLDER, StoredRuns
+
+        return StoredRuns(self.config.rootpath / FOLDER)
+
+    @cached_property
+    def base(self) -> Base | None:
+        """The stored run to compare with; None without one.
+
+        Raises:
+            ConfigurationError: when there is no such run, and when it is of another machine.
+        """
+        from pytest_tfserving.plugin.stored import base_of
+
+        return base_of(self)
 
     @cached_property
     def progress(self) -> Progress:

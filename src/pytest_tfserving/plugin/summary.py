@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_tfserving.report.terminal import write_costs, write_curve, write_table
+from pytest_tfserving.report.terminal import write_comparison, write_costs, write_curve, write_table
 
 if TYPE_CHECKING:
     import pytest
@@ -14,20 +14,22 @@ if TYPE_CHECKING:
 def write_summary(reporter: TerminalReporter, config: pytest.Config, *, interrupted: bool) -> None:
     """Write the table of a pytest run, if the run measured anything."""
     from pytest_tfserving.plugin.session import PerfSession
+    from pytest_tfserving.plugin.stored import document
     from pytest_tfserving.report.labels import labelled_searches
-    from pytest_tfserving.report.report_data import document_of
 
     perf = PerfSession.of(config)
     perf.progress.close()
-    if entries := perf.entries():
-        document = document_of(entries, interrupted=interrupted, pricing=perf.settings.pricing())
-        write_table(reporter, document)
-        write_costs(reporter, document)
+    if perf.entries():
+        made = document(perf, interrupted=interrupted)
+        write_table(reporter, made)
+        write_costs(reporter, made)
+        write_comparison(reporter, made)
     for search in labelled_searches(perf.searches()):
         write_curve(reporter, search)
     for note in perf.notes():
         reporter.write_line(note)
-    for path in perf.settings.report_files:
+    saved = [perf.saved] if perf.saved else []
+    for path in [*perf.settings.report_files, *saved]:
         if path.exists():
             here = config.invocation_params.dir
             reporter.write_line(f"results: {path.relative_to(here) if path.is_relative_to(here) else path}")

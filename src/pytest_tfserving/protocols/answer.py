@@ -25,6 +25,9 @@ _ABSOLUTE_TOLERANCE = 1e-5
 _NESTED = (list, dict)
 # A model server never returns null.
 NULL = "null"
+OTHER_VALUES = "the response's values are not those of"
+# The cause of a response of a candidate that is not the baseline server's.
+OTHER_THAN_BASELINE = f"{OTHER_VALUES} the baseline server"
 _KINDS = {int: "numbers", float: "numbers", str: "texts", bool: "true or false", type(None): NULL}
 
 # The shape of nested JSON, as `layout_of` returns it.
@@ -43,6 +46,8 @@ class ExpectedAnswer:
         protocol: ``rest`` or ``grpc``.
         kinds: the kinds of values allowed, as `kinds_of` returns them; None allows all.
         most_bytes: a larger response is an error, and is not read to its end.
+        values_of: the origin of ``values``, in words.
+        with_example: whether the cause of a response with other values shows the values.
     """
 
     key: str
@@ -51,6 +56,8 @@ class ExpectedAnswer:
     protocol: str = "rest"
     kinds: Sequence[str] | None = None
     most_bytes: int = MOST_BYTES
+    values_of: str = "the same model in process"
+    with_example: bool = False
 
 
 def layout_of(value: JsonValue) -> Layout:
@@ -67,7 +74,7 @@ def layout_of(value: JsonValue) -> Layout:
         return [len(value)]
     parts = [layout_of(part) for part in value]
     if any(part != parts[0] for part in parts):
-        raise LoadError("the answer's rows have different shapes")
+        raise LoadError("the response's rows have different shapes")
     inner = parts[0]
     return [len(value), inner] if isinstance(inner, dict) else [len(value), *inner]
 
@@ -113,11 +120,12 @@ def wrong(status: int, body: bytes, expected: ExpectedAnswer) -> str:
     try:
         value, layout = answer_value(status, body, expected.key, expected.protocol)
         if layout != expected.layout:
-            return f"the answer's shape is {_shown(layout)}, not {_shown(expected.layout)}"
-        if expected.values is not None and not _close(value, expected.values):
-            return "the answer's values are not those of the same model in process"
+            return f"the response's shape is {_shown(layout)}, not {_shown(expected.layout)}"
+        if expected.values is not None and not is_close(value, expected.values):
+            example = f", as {_shown(value)} for {_shown(expected.values)}" if expected.with_example else ""
+            return f"{OTHER_VALUES} {expected.values_of}{example}"
         if expected.kinds is not None and (strange := kinds_of(value).difference(expected.kinds)):
-            return f"the answer has {' and '.join(sorted(strange))} in it, where the first ones had none"
+            return f"the response has {' and '.join(sorted(strange))} in it, where the first ones had none"
     except Exception as error:  # noqa: BLE001 - as above
         return unreadable(error)
     return ""
@@ -140,15 +148,16 @@ def _kind(kind: type) -> str:
     return _KINDS.get(kind, _KINDS[float])
 
 
-def _shown(layout: Layout) -> str:
-    return one_line(str(layout), MESSAGE_LENGTH)
+def _shown(value: object) -> str:
+    return one_line(str(value), MESSAGE_LENGTH)
 
 
-def _close(value: JsonValue, expected: JsonValue) -> bool:
+def is_close(value: JsonValue, expected: JsonValue) -> bool:
+    """Return whether two values of one layout are the same but for rounding."""
     if isinstance(expected, dict):
-        return isinstance(value, dict) and all(_close(value[name], part) for name, part in expected.items())
+        return isinstance(value, dict) and all(is_close(value[name], part) for name, part in expected.items())
     if isinstance(expected, list):
-        return isinstance(value, list) and all(map(_close, value, expected))
+        return isinstance(value, list) and all(map(is_close, value, expected))
     if isinstance(expected, int | float) and isinstance(value, int | float):
         near = math.isclose(value, expected, rel_tol=_RELATIVE_TOLERANCE, abs_tol=_ABSOLUTE_TOLERANCE)
         return near or (math.isnan(value) and math.isnan(expected))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.errors import DeploymentError, LoadError
 from pytest_tfserving.protocols import SERVING_PROTOCOLS
@@ -12,6 +12,7 @@ from pytest_tfserving.protocols.answer import (
     NULL,
     ExpectedAnswer,
     answer_value,
+    is_close,
     kinds_of,
     layout_of,
     room_for,
@@ -34,12 +35,14 @@ WARM_UP_REQUESTS = 3
 class FirstAnswers:
     """The outcome of first requests: the expectation on later answers, and the time of a warm answer.
 
-    ``request`` has the bytes that were sent, which load will send too.
+    ``request`` has the bytes that were sent, which load will send too. ``values`` are the values of the first
+    answers if these agree, else None.
     """
 
     expected: ExpectedAnswer
     warm_s: float
     request: bytes
+    values: Any = None
 
 
 def client_for(endpoint: Endpoint, path: str) -> AbstractContextManager[ModelClient]:
@@ -55,7 +58,7 @@ def wait_until_available(
     Raises:
         DeploymentError: as soon as ``failure()`` returns a cause or the model ends, and after ``timeout_s``.
     """
-    deadline, state = time.monotonic() + timeout_s, "no answer"
+    deadline, state = time.monotonic() + timeout_s, "no response"
     with client_for(endpoint, path) as asked:
         while time.monotonic() < deadline:
             if cause := failure():
@@ -97,7 +100,7 @@ def _asked(
     """Return the first answers of one replica, checked against those ``known`` from earlier replicas."""
     request = known.request if known else asked.request(payload)
     expected = known.expected if known else None
-    taken_s = 0.0
+    taken_s, found = 0.0, []
     for _ in range(WARM_UP_REQUESTS):
         start = time.perf_counter()
         answer = asked.predict(request, timeout_s)
@@ -105,8 +108,11 @@ def _asked(
         expected = expected or _expectation(payload, answer, deployment)
         if cause := wrong(*answer, expected):
             raise LoadError(cause)
+        found.append(answer_value(*answer, expected.key, expected.protocol)[0])
     assert expected is not None
-    return FirstAnswers(expected, max(taken_s, known.warm_s if known else 0.0), request)
+    same = all(is_close(each, found[0]) for each in found) and (not known or is_close(found[0], known.values))
+    warm_s = max(taken_s, known.warm_s if known else 0.0)
+    return FirstAnswers(expected, warm_s, request, found[0] if same else None)
 
 
 def _expectation(payload: Payload, answer: tuple[int, bytes], deployment: Deployment) -> ExpectedAnswer:
@@ -125,5 +131,5 @@ def _expectation(payload: Payload, answer: tuple[int, bytes], deployment: Deploy
         raise LoadError(f"{rows} rows came back for {payload.rows}")
     kinds = sorted(kinds_of(value))
     if NULL in kinds:
-        raise LoadError(f"the answer has {NULL} in it")
+        raise LoadError(f"the response has {NULL} in it")
     return ExpectedAnswer(payload.key, layout, protocol=protocol, kinds=kinds, most_bytes=room)

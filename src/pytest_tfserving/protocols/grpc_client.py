@@ -60,7 +60,7 @@ class GrpcClient:
             content = self._call(f"{_MODEL}GetModelStatus", request.SerializeToString(), _STATUS_TIMEOUT_S)
         except self._grpc.RpcError as error:
             known = error.code() in (self._grpc.StatusCode.NOT_FOUND, self._grpc.StatusCode.UNIMPLEMENTED)
-            return ("no model status" if known else "no answer"), ""
+            return ("no model status" if known else "no response"), ""
         try:
             answer = self._read("GetModelStatusResponse", content)
         except LoadError:
@@ -88,7 +88,7 @@ class GrpcClient:
             return 0, self._call(f"{_PREDICTION}Predict", request, timeout_s)
         except self._grpc.RpcError as error:
             if error.code() is self._grpc.StatusCode.DEADLINE_EXCEEDED:
-                raise LoadError(f"no answer within {timeout_s:g} s") from None
+                raise LoadError(f"no response within {timeout_s:g} s") from None
             return int(error.code().value[0]), str(error.details()).encode(errors="replace")
 
     def _signature_defs(self) -> dict[str, Message]:
@@ -112,7 +112,7 @@ class GrpcClient:
         try:
             return self._message(f"tensorflow.serving.{name}").FromString(content)
         except DecodeError:
-            raise LoadError(f"the answer is not a {name}") from None
+            raise LoadError(f"the response is not a {name}") from None
 
     def _call(self, method: str, request: bytes, timeout_s: float) -> bytes:
         # Bytes in and bytes out: the first requests must be the same bytes as the load's.

@@ -183,11 +183,11 @@ class GrpcConnection:
         size = len(body) - _PREFIX_BYTES
         told = int.from_bytes(body[1:_PREFIX_BYTES], "big")
         if size < 0 or size < told:
-            raise ExchangeError("half an answer")
+            raise ExchangeError("half a response")
         if size > told:
-            raise ExchangeError("more than one answer to a request")
+            raise ExchangeError("more than one response to a request")
         if body[0]:
-            raise ExchangeError("the answer is compressed, which was not asked for")
+            raise ExchangeError("the response is compressed, which was not asked for")
         return 0, body[_PREFIX_BYTES:]
 
     def abort(self) -> None:
@@ -211,11 +211,11 @@ def _status(headers: Headers, trailers: Headers) -> tuple[int, bytes]:
     if not told:
         http = dict(headers).get(b":status", b"none")
         what = "no gRPC status" if http == _HTTP_OK else f"HTTP status {http.decode('ascii', 'replace')}"
-        raise ExchangeError(f"not a gRPC answer: {what}")
+        raise ExchangeError(f"not a gRPC response: {what}")
     status = told.pop()
     if told:
-        raise ExchangeError("not a gRPC answer: it has several statuses")
+        raise ExchangeError("not a gRPC response: it has several statuses")
     if not _STATUS.fullmatch(status):
-        raise ExchangeError(f"not a gRPC answer: its status is {status[:_STATUS_SHOWN]!r}")
+        raise ExchangeError(f"not a gRPC response: its status is {status[:_STATUS_SHOWN]!r}")
     text = unquote(found.get(b"grpc-message", b"").decode("ascii", "replace"))
     return int(status), text.encode()

@@ -103,12 +103,12 @@ def answer_document(content: bytes, key: str) -> JsonValue:
     try:
         answer = message(f"{_SERVING}PredictResponse").FromString(content)
         if not all(map(_is_written_out, answer.outputs.values())):
-            raise LoadError("the answer has a tensor with more values than were sent")
+            raise LoadError("the response has a tensor with more values than were sent")
         outputs = {alias: _listed(to_array(proto)) for alias, proto in answer.outputs.items()}
     except (DecodeError, ValueError):
-        raise LoadError("the answer is not a PredictResponse") from None
+        raise LoadError("the response is not a PredictResponse") from None
     if not outputs:
-        raise LoadError("the answer has no outputs")
+        raise LoadError("the response has no outputs")
     if len(outputs) == 1:
         return next(iter(outputs.values()))
     if key == "outputs":
@@ -116,7 +116,7 @@ def answer_document(content: bytes, key: str) -> JsonValue:
     try:
         return [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]
     except (TypeError, ValueError):
-        raise LoadError("the answer's outputs have different numbers of rows") from None
+        raise LoadError("the response's outputs have different numbers of rows") from None
 
 
 def _is_written_out(proto: Message) -> bool:

@@ -256,12 +256,12 @@ class Http2Connection:
         except OSError as error:
             cause = described(error)
         except HPACKError as error:
-            cause = f"not an HTTP/2 answer: {error}"
+            cause = f"not an HTTP/2 response: {error}"
         except (IndexError, struct.error):
-            cause = "not an HTTP/2 answer: a frame is cut off"
+            cause = "not an HTTP/2 response: a frame is cut off"
         except Exception as error:  # noqa: BLE001 - whatever a server sends, its calls end
             cause = unreadable(error)
-        self.close(cause or "connection closed after no answer")
+        self.close(cause or "connection closed after no response")
 
     def _take_frames(self) -> None:
         unread, start = self._unread, 0
@@ -271,7 +271,7 @@ class Http2Connection:
             if not self._greeted and kind != _SETTINGS:
                 raise ExchangeError("not an HTTP/2 server: it answers something else")
             if size > _LARGEST_FRAME:
-                raise ExchangeError(f"not an HTTP/2 answer: a frame of {size} bytes")
+                raise ExchangeError(f"not an HTTP/2 response: a frame of {size} bytes")
             if len(unread) - start - _FRAME_BYTES < size:
                 break
             start += _FRAME_BYTES
@@ -311,14 +311,14 @@ class Http2Connection:
         call.body.append(_without_padding(flags, payload))
         call.received += _FRAME_BYTES + len(payload)
         if call.received > self._most_bytes:
-            self.cancel(call, f"the answer is larger than {self._most_bytes} bytes")
+            self.cancel(call, f"the response is larger than {self._most_bytes} bytes")
         elif flags & _END_STREAM:
             self._finish(stream)
 
     def _take_block(self, flags: int, stream: int, first_flags: int, block: bytes) -> None:
         if not flags & _END_HEADERS:
             if len(block) > _LARGEST_BLOCK:
-                raise ExchangeError("not an HTTP/2 answer: headers without end")
+                raise ExchangeError("not an HTTP/2 response: headers without end")
             self._block = (stream, first_flags, block)
             return
         self._block = None
@@ -388,5 +388,5 @@ def _without_padding(flags: int, payload: bytes) -> bytes:
         return payload
     end = len(payload) - payload[0]
     if end < 1:
-        raise ExchangeError("not an HTTP/2 answer: a frame of padding alone")
+        raise ExchangeError("not an HTTP/2 response: a frame of padding alone")
     return payload[1:end]

@@ -110,7 +110,7 @@ class HttpConnection:
         if not self._complete:
             self._read_on(data)
         if self._surplus:
-            raise ExchangeError("more than one answer to a request")
+            raise ExchangeError("more than one response to a request")
 
     def _read_on(self, data: bytes) -> None:
         """Read the rest of a response that did not come in one piece."""
@@ -124,7 +124,7 @@ class HttpConnection:
             if data:
                 parser.feed_data(data)
             if left < 0:
-                raise ExchangeError(f"the answer is larger than {self._most_bytes} bytes")
+                raise ExchangeError(f"the response is larger than {self._most_bytes} bytes")
         if not self._complete:
             self._end(head, parser.get_status_code())
 
@@ -136,7 +136,7 @@ class HttpConnection:
         """
         fields, found, _ = head.lower().partition(_HEAD_END)
         if not found or status < _FIRST_FINAL or any(length in fields for length in _LENGTHS):
-            part = "half an answer" if head else "no answer"
+            part = "half a response" if head else "no response"
             raise ExchangeError(f"connection closed after {part}")
         self._complete, self._status, self._keep_alive = True, status, False
 
@@ -147,7 +147,7 @@ def _cause(error: Exception) -> str:
     if isinstance(error, OSError):
         return described(error)
     if isinstance(error, httptools.HttpParserUpgrade):
-        return "not an HTTP answer: the server changes to another protocol"
+        return "not an HTTP response: the server changes to another protocol"
     if isinstance(error, httptools.HttpParserError):
-        return f"not an HTTP answer: {error}"
+        return f"not an HTTP response: {error}"
     return unreadable(error)

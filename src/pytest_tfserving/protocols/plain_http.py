@@ -55,7 +55,7 @@ class PlainHttp:
         except Exception as error:  # noqa: BLE001 - for arbitrary answers http.client can raise any error
             self._connection.close()
             late = self._expired.is_set() or isinstance(error, TimeoutError)
-            raise LoadError(f"no answer within {timeout_s:g} s" if late else _cause(error)) from None
+            raise LoadError(f"no response within {timeout_s:g} s" if late else _cause(error)) from None
         finally:
             timer.cancel()
             timer.join()
@@ -73,12 +73,12 @@ class PlainHttp:
         answer = self._connection.getresponse()
         content = answer.read(most_bytes + 1)
         if len(content) > most_bytes:
-            raise LoadError(f"the answer is larger than {most_bytes} bytes")
+            raise LoadError(f"the response is larger than {most_bytes} bytes")
         if answer.length:
-            raise LoadError("connection closed after half an answer")
+            raise LoadError("connection closed after half a response")
         _finish(answer)
         if self._expired.is_set():
-            raise LoadError("no answer in time")
+            raise LoadError("no response in time")
         return answer.status, content
 
     def _expire(self) -> None:
@@ -92,18 +92,18 @@ class PlainHttp:
 def _finish(answer: HTTPResponse) -> None:
     """Read the end of the last chunk; otherwise the connection takes no further request."""
     if not answer.isclosed() and answer.read(1):
-        raise LoadError("the answer goes on after its end")
+        raise LoadError("the response goes on after its end")
 
 
 def _cause(error: Exception) -> str:
     if isinstance(error, LoadError):
         return str(error)
     if isinstance(error, RemoteDisconnected):
-        return "connection closed after no answer"
+        return "connection closed after no response"
     if isinstance(error, IncompleteRead):
-        return "connection closed after half an answer"
+        return "connection closed after half a response"
     if isinstance(error, OSError):
         return one_line(error.strerror or str(error) or type(error).__name__)
     if isinstance(error, HTTPException):
-        return f"not an HTTP answer: {one_line(str(error) or type(error).__name__)}"
-    return f"not an HTTP answer ({type(error).__name__})"
+        return f"not an HTTP response: {one_line(str(error) or type(error).__name__)}"
+    return f"not an HTTP response ({type(error).__name__})"

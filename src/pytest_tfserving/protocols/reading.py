@@ -15,10 +15,10 @@ def unreadable(error: Exception) -> str:
     if isinstance(error, LoadError):
         return str(error)
     if isinstance(error, RecursionError):
-        return "the answer is nested too deeply"
+        return "the response is nested too deeply"
     if isinstance(error, MemoryError):
-        return "the answer takes more memory than there is"
-    return f"the answer cannot be read ({type(error).__name__})"
+        return "the response takes more memory than there is"
+    return f"the response cannot be read ({type(error).__name__})"
 
 
 def with_text(problem: str, text: str) -> str:

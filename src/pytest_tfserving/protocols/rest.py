@@ -38,7 +38,7 @@ class Rest(ServingProtocol):
         try:
             document: JsonValue = json.loads(body)
         except ValueError:
-            raise LoadError("the answer is not JSON") from None
+            raise LoadError("the response is not JSON") from None
         if isinstance(document, dict) and key in document:
             return document[key]
         raise LoadError(_lacking(document, key))
@@ -76,7 +76,7 @@ def _lacking(document: JsonValue, key: str) -> str:
     """Return the error text for a JSON response that lacks ``key``."""
     if isinstance(document, dict) and document.get("error"):
         return with_text(f"HTTP {HTTPStatus.OK:d} with an error inside", _text(document["error"]))
-    return f"the answer has no {key!r}"
+    return f"the response has no {key!r}"
 
 
 def _text(error: JsonValue) -> str:

@@ -35,7 +35,7 @@ class RestClient:
         try:
             _, body = self._http.ask(self._path, _STATUS_TIMEOUT_S)
         except LoadError:
-            return "no answer", ""
+            return "no response", ""
         try:
             return best_state(json.loads(body))
         except (ValueError, RecursionError):

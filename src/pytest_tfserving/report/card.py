@@ -11,7 +11,8 @@ from pytest_tfserving.report.json import noise_from_dict
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_tfserving.report.schema import ProfileData, ResultData
+    from pytest_tfserving.experiments.load_profile import ProfileFields
+    from pytest_tfserving.report.schema import ResultData
 
 
 class Row(NamedTuple):
@@ -33,7 +34,7 @@ def head(result: ResultData) -> list[Row]:
     ]
 
 
-def load_asked(profile: ProfileData) -> str:
+def load_asked(profile: ProfileFields) -> str:
     """Return a load profile in words: ``150 users, 1 started a second; for 300 s``."""
     shape = profile.get("shape", CONSTANT)
     parts = list(_open_loop(profile) if profile.get("rate") else _closed_loop(profile))
@@ -42,18 +43,18 @@ def load_asked(profile: ProfileData) -> str:
     return f"{', '.join(parts)}; {length}{' at most' if profile.get('early_stop') else ''}"
 
 
-def _open_loop(profile: ProfileData) -> Iterator[str]:
+def _open_loop(profile: ProfileFields) -> Iterator[str]:
     yield f"{figure(profile.get('rate'))} requests a second, due whether or not others were answered"
     if arrivals := profile.get("arrivals"):
         yield f"{arrivals} arrivals"
 
 
-def _closed_loop(profile: ProfileData) -> Iterator[str]:
+def _closed_loop(profile: ProfileFields) -> Iterator[str]:
     yield f"{profile['users']} users"
     if profile.get("shape", CONSTANT) == CONSTANT:
         yield f"{profile['spawn_rate']:g} started a second"
     if profile.get("think_time_s"):
-        yield f"{profile['think_time_s']:g} s from an answer to the next request"
+        yield f"{profile['think_time_s']:g} s from a response to the next request"
     if profile.get("pace_s"):
         yield f"a request each {profile['pace_s']:g} s"
 

@@ -68,6 +68,21 @@ def with_brackets(interval: Sequence[float]) -> str:
     return f"[{figure(interval[0])}, {figure(interval[1])}]"
 
 
+def change_text(change: float | None, *, is_ratio: bool) -> str:
+    """Format a change: ``+3.2%`` of a ratio, ``+0.5 points`` of a difference of shares."""
+    if change is None or not math.isfinite(change):
+        return "-"
+    per_cent = 100 * change
+    digits = f"{per_cent:+.0f}" if abs(per_cent) >= 100 else f"{per_cent:+.2g}"  # noqa: PLR2004 - two digits
+    return f"{digits}{'%' if is_ratio else ' points'}"
+
+
+def change_with_interval(change: float | None, interval: Sequence[float | None], *, is_ratio: bool) -> str:
+    """Format a change with its interval: ``+3.2% [-1.1%, +7.6%]``."""
+    low, high = (change_text(each, is_ratio=is_ratio).removesuffix(" points") for each in interval)
+    return f"{change_text(change, is_ratio=is_ratio)} [{low}, {high}]"
+
+
 def curve_lines(probes: Sequence[ProbeData], found: str) -> list[str]:
     """Return the curve of a search as lines of text, the smallest load first, then the result."""
     rows = [("load", "rps", "p95 ms", "holds")]

@@ -12,7 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from pytest_tfserving.calibration.words import figures as calibration_lines
-from pytest_tfserving.report import card
+from pytest_tfserving.report import card, comparison_text
 from pytest_tfserving.report.formatting import (
     columns,
     curve_lines,
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     )
     from pytest_tfserving.slo.metrics import Metric
 
-_ASSETS = Path(__file__).with_name("assets")
+ASSETS = Path(__file__).with_name("assets")
 _MOST_REASONS = 5
 # Characters that could end a script element, or a line of one.
 _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
@@ -69,7 +69,7 @@ def html_text(document: Document) -> str:
     document = cast("Document", finite(document))
     results = document["results"]
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_ASSETS), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.FileSystemLoader(ASSETS), autoescape=True, undefined=jinja2.StrictUndefined
     )
     counts = Counter(result["verdict"] for result in results)
     why = _why(results)
@@ -86,6 +86,8 @@ def html_text(document: Document) -> str:
         verdicts=[(str(verdict), counts[verdict]) for verdict in Verdict if counts[verdict]],
         why=why[:_MOST_REASONS],
         more=len(why) - _MOST_REASONS if len(why) > _MOST_REASONS else 0,
+        comparison=document["comparison"],
+        comparison_text=comparison_text,
         calibration=document["calibration"],
         calibrated=calibration_lines(document["calibration"]) if document["calibration"] else {},
         began=times[0] if times else "",
@@ -103,11 +105,11 @@ def html_text(document: Document) -> str:
         reasons=reasons,
         usd=usd,
         roles=roles,
-        data=Markup(json.dumps(_without_recordings(document), separators=(",", ":")).translate(_ESCAPES)),  # noqa: S704
-        css=_asset("report.css"),
-        d3=_asset("d3.min.js"),
-        plot=_asset("plot.min.js"),
-        script=_asset("report.js"),
+        data=script_data(_without_recordings(document)),
+        css=asset("report.css"),
+        d3=asset("d3.min.js"),
+        plot=asset("plot.min.js"),
+        script=asset("report.js"),
     )
 
 
@@ -130,8 +132,14 @@ def _without_recordings(document: Document) -> dict[str, object]:
     return {**document, "results": results}
 
 
-def _asset(name: str) -> Markup:
-    return Markup((_ASSETS / name).read_text(encoding="utf-8"))  # noqa: S704 - our own files
+def script_data(value: object) -> Markup:
+    """Return a JSON value for a script element."""
+    return Markup(json.dumps(finite(value), separators=(",", ":")).translate(_ESCAPES))  # noqa: S704 - escaped
+
+
+def asset(name: str) -> Markup:
+    """Return the text of a file for a page."""
+    return Markup((ASSETS / name).read_text(encoding="utf-8"))  # noqa: S704 - our own files
 
 
 def _cells(result: ResultData) -> list[Cell]:

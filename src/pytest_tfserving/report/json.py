@@ -7,10 +7,14 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+
 from pytest_tfserving.load.baseline import Baseline
 from pytest_tfserving.load.result import CpuUse, Generator, Result, ScheduleAdherence, Window
 from pytest_tfserving.load.run_record import RunRecord
+from pytest_tfserving.load.server_comparison import ServerComparison
 from pytest_tfserving.server_side.observed import ServerSide
+from pytest_tfserving.slo.change_tests import ServerChange
 from pytest_tfserving.slo.language import Decision, Undecided
 from pytest_tfserving.slo.metrics import METRICS
 from pytest_tfserving.slo.noise import Noise, NoiseKind
@@ -18,9 +22,8 @@ from pytest_tfserving.statistics.histogram import Histogram, packed_floats, unpa
 from pytest_tfserving.statistics.latencies import Latencies
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from pytest_tfserving.report.schema import (
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
         RecordingData,
         RunData,
         RunRecordData,
+        ServerChangeData,
+        ServerComparisonData,
         ServerData,
         UndecidedData,
     )
@@ -43,12 +48,14 @@ if TYPE_CHECKING:
 NOT_WRITTEN = frozenset({"latencies", "slice_s", "slices", "tracebacks", "slos", "on_check"})
 # Parts of a result that have another type in its JSON.
 _PLAIN = ("window", "generator", "baseline", "server", "cpu", "arrivals", "run_record")
-_CONVERTED = frozenset({*_PLAIN, "decided", "undecided", "warnings", "recording"})
+_CONVERTED = frozenset({*_PLAIN, "comparison", "decided", "undecided", "warnings", "recording"})
+# The percentiles of a distribution, in per cent: finer towards the tail.
+_DISTRIBUTION = (*range(0, 90, 2), *np.arange(90, 99, 0.5), *np.arange(99, 100, 0.05), 99.99, 100)
 # The most latencies that a recording has one by one.
 MOST_RECORDED = 10_000
 
 
-def json_text(content: Mapping[str, object]) -> str:
+def json_text(content: Mapping[str, object] | Sequence[object]) -> str:
     """Return ``content`` as JSON text, with null for unknown numbers."""
     return json.dumps(finite(content), indent=2, allow_nan=False) + "\n"
 
@@ -63,9 +70,30 @@ def result_as_dict(result: Result) -> RunData:
     values = {name: getattr(result, name) for name in result.__dataclass_fields__ if name not in NOT_WRITTEN}
     for name in _PLAIN:
         values[name] = asdict(values[name]) if values[name] is not None else None
+    if found := result.comparison:
+        values["comparison"] = _comparison_as_dict(found)
     for name in ("decided", "undecided"):
         values[name] = {text: asdict(each) for text, each in values[name].items()}
     return cast("RunData", {**values, "recording": _recording(result)})
+
+
+def _comparison_as_dict(found: ServerComparison) -> ServerComparisonData:
+    return {
+        "against": found.against,
+        "slice_s": found.slice_s,
+        "differences": list(found.differences),
+        "changes": {key: cast("ServerChangeData", asdict(change)) for key, change in found.changes.items()},
+        "metrics": metrics(found.result),
+        "distribution": distribution(found.result.latencies),
+        "result": result_as_dict(found.result),
+    }
+
+
+def distribution(latencies: Latencies) -> list[tuple[float, float]]:
+    """Return enough percentiles to draw the whole distribution, as (per cent, ms)."""
+    if not len(latencies):
+        return []
+    return [(round(float(at), 2), round(latencies.percentile_ms(at), 4)) for at in _DISTRIBUTION]
 
 
 def _recording(result: Result) -> RecordingData:
@@ -95,6 +123,7 @@ def recorded_latencies(recording: RecordingData, exact_ms: NDArray[np.float64] |
 def result_from_dict(values: RunData, exact_ms: NDArray[np.float64] | None = None) -> Result:
     """Return the result from the values that `result_as_dict` made; see `recorded_latencies`."""
     baseline, server, run_record = values["baseline"], values["server"], values.get("run_record")
+    comparison = values.get("comparison")
     unchanged: dict[str, Any] = {name: value for name, value in values.items() if name not in _CONVERTED}
     return Result(
         **unchanged,
@@ -110,7 +139,21 @@ def result_from_dict(values: RunData, exact_ms: NDArray[np.float64] | None = Non
         cpu=CpuUse(**values["cpu"]),
         arrivals=ScheduleAdherence(**values["arrivals"]) if values["arrivals"] else None,
         run_record=_run_record(run_record) if run_record else None,
+        comparison=_comparison(comparison) if comparison else None,
         warnings=tuple(values.get("warnings", ())),
+    )
+
+
+def _comparison(values: ServerComparisonData) -> ServerComparison:
+    changes = {
+        key: ServerChange(
+            each["value"], number(each["low"]), number(each["high"]), number(each["resolution"])
+        )
+        for key, each in values["changes"].items()
+    }
+    result = result_from_dict(values["result"])
+    return ServerComparison(
+        values["against"], result, changes, values["slice_s"], tuple(values["differences"])
     )
 
 

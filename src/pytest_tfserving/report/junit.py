@@ -12,6 +12,8 @@ from pytest_tfserving.report.json import metrics
 from pytest_tfserving.slo.language import full_reason
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pytest_tfserving.load.result import Result
     from pytest_tfserving.slo.language import Judgement, Verdict
 
@@ -46,6 +48,11 @@ def add_result(item: pytest.Item, run: str, result: Result) -> None:
     ranges = {f"{name}_interval": with_brackets(interval) for name, interval in result.intervals.items()}
     sizes = {f"{name}_n_eff": value for name, value in result.n_eff.items()}
     _add(item, facts | figures | ranges | sizes)
+
+
+def add_changes(item: pytest.Item, changes: Mapping[str, str]) -> None:
+    """Add the change of every figure since a stored run as a property ``change:KEY``."""
+    _add(item, {f"change:{key}": text for key, text in changes.items()})
 
 
 def add_judgements(item: pytest.Item, judgements: list[Judgement]) -> None:

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from pytest_tfserving.report.schema import JudgedData, LabelledData, SearchData
 
     # Gives each result of a group a text; different texts tell the results apart.
-    Facet = Callable[[Sequence["_Row"]], Sequence[str]]
+    Facet = Callable[[Sequence["Row"]], Sequence[str]]
 
 # A digest; its first eight digits suffice to tell it from others.
 _DIGEST = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{56}\b")
 
 
-class _Row(NamedTuple):
+class Row(NamedTuple):
     """The parts of a result, or of a search, that can tell it apart from others of its name."""
 
     experiment: str
@@ -34,7 +34,7 @@ class _Row(NamedTuple):
 def labelled(results: Sequence[JudgedData]) -> list[LabelledData]:
     """Return the results, each with a ``label``: its name, plus the differences if others have the name."""
     rows = [
-        _Row(
+        Row(
             each["experiment"],
             each["target"],
             each.get("origin", {}),
@@ -44,14 +44,14 @@ def labelled(results: Sequence[JudgedData]) -> list[LabelledData]:
         )
         for each in results
     ]
-    return [{**each, "label": label} for each, label in zip(results, _labels(rows), strict=True)]
+    return [{**each, "label": label} for each, label in zip(results, labels(rows), strict=True)]
 
 
 def labels_of(results: Sequence[Result]) -> list[str]:
     """Return the label of each result."""
-    return _labels(
+    return labels(
         [
-            _Row(each.experiment, each.target, each.origin, each.profile, each.identity, each.started_at)
+            Row(each.experiment, each.target, each.origin, each.profile, each.identity, each.started_at)
             for each in results
         ]
     )
@@ -59,17 +59,18 @@ def labels_of(results: Sequence[Result]) -> list[str]:
 
 def labelled_searches(searches: Sequence[SearchData]) -> list[SearchData]:
     """Return the searches, each with a ``label``; reports show the searched field beside the label."""
-    rows = [_Row(each["experiment"], each["target"], each.get("origin", {})) for each in searches]
-    labels = _told_apart(rows, _WHERE)
-    return [{**each, "label": label} for each, label in zip(searches, labels, strict=True)]
+    rows = [Row(each["experiment"], each["target"], each.get("origin", {})) for each in searches]
+    found = _told_apart(rows, _WHERE)
+    return [{**each, "label": label} for each, label in zip(searches, found, strict=True)]
 
 
-def _labels(rows: Sequence[_Row]) -> list[str]:
+def labels(rows: Sequence[Row]) -> list[str]:
+    """Return the label of each row."""
     return _told_apart(rows, (*_WHERE, _profile, _load, _identity, _number))
 
 
-def _told_apart(rows: Sequence[_Row], facets: Sequence[Facet]) -> list[str]:
-    """Return the label of each row."""
+def _told_apart(rows: Sequence[Row], facets: Sequence[Facet]) -> list[str]:
+    """Return the label of each row, with the differences that ``facets`` show."""
     told: list[list[str]] = [[] for _ in rows]
     groups = _groups(range(len(rows)), [each.experiment for each in rows])
     for facet in facets:
@@ -95,51 +96,52 @@ def _groups(indexes: Iterable[int], texts: Sequence[str]) -> list[list[int]]:
     return list(found.values())
 
 
-def _folder(rows: Sequence[_Row]) -> list[str]:
+def _folder(rows: Sequence[Row]) -> list[str]:
     """Return the folder of each experiments file; ``./`` is the rootdir."""
     folders = [each.origin.get("folder", "") for each in rows]
     return [f"{folder}/" if folder else "" for folder in folders]
 
 
-def _overridden_in(rows: Sequence[_Row]) -> list[str]:
+def _overridden_in(rows: Sequence[Row]) -> list[str]:
     return [each.origin.get("overridden_in", "") for each in rows]
 
 
-def _target(rows: Sequence[_Row]) -> list[str]:
+def _target(rows: Sequence[Row]) -> list[str]:
     return [f"on {each.target}" for each in rows]
 
 
 _WHERE: tuple[Facet, ...] = (_folder, _overridden_in, _target)
 
 
-def _profile(rows: Sequence[_Row]) -> list[str]:
+def _profile(rows: Sequence[Row]) -> list[str]:
     return [str(each.profile.get("name", "")) for each in rows]
 
 
-def _load(rows: Sequence[_Row]) -> list[str]:
+def _load(rows: Sequence[Row]) -> list[str]:
     return _differing([each.profile for each in rows])
 
 
-def _identity(rows: Sequence[_Row]) -> list[str]:
+def _identity(rows: Sequence[Row]) -> list[str]:
     return _differing([each.identity for each in rows])
 
 
 def _differing(values: Sequence[Mapping[str, object]]) -> list[str]:
     """Return, for each mapping, the values that differ between the mappings."""
     names = list(dict.fromkeys(name for each in values for name in each))
-    names = [name for name in names if len({_text(each.get(name)) for each in values}) > 1]
-    return [", ".join(f"{name} {_text(each.get(name))}" for name in names) for each in values]
+    names = [name for name in names if len({value_text(each.get(name)) for each in values}) > 1]
+    return [", ".join(f"{name} {value_text(each.get(name))}" for name in names) for each in values]
 
 
-def _text(value: object) -> str:
+def value_text(value: object) -> str:
+    """Return a value of a configuration as text, digests with their first digits only."""
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, Mapping):
-        return " ".join(f"{name}={_text(each)}" for name, each in value.items())
+        return " ".join(f"{name}={value_text(each)}" for name, each in value.items())
     return "-" if value is None else _DIGEST.sub(r"\1", str(value))
 
 
-def _number(rows: Sequence[_Row]) -> list[str]:
+def _number(rows: Sequence[Row]) -> list[str]:
     """Return the number of each run, in the order in which the runs began."""
     begun = sorted(range(len(rows)), key=lambda index: rows[index].started_at)
     return [f"run {begun.index(index) + 1}" for index in range(len(rows))]

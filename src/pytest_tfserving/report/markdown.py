@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from pytest_tfserving.report import comparison_text
 from pytest_tfserving.report.formatting import (
     all_measured,
     columns,
@@ -22,7 +23,7 @@ from pytest_tfserving.report.formatting import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from pytest_tfserving.report.schema import Document, ResultData, SearchData
+    from pytest_tfserving.report.schema import ComparisonData, Document, ResultData, SearchData
     from pytest_tfserving.slo.metrics import Metric
 
 _SIGNS = {"PASS": "✅", "FAIL": "❌", "INVALID": "❌", "INCONCLUSIVE": "⚠️", "NOT JUDGED": "⚪"}
@@ -31,14 +32,35 @@ _MOST_REASONS = 20
 
 
 def markdown_text(document: Document) -> str:
-    """Return verdicts, figures, cost and recommendation of a document as Markdown."""
-    results, prices = document["results"], document["prices"]
-    lines = ["## Serving performance", "", verdict_line(document), ""]
-    names = {result["label"] for result in results}
-    lines += [f"**{_sentence(document['recommendation']['sentence'], names)}**", ""]
-    month = f"USD for {prices['hours_a_month']:g} h"
+    """Return verdicts, figures, cost, recommendation and comparison of a document as Markdown."""
+    results, prices, comparison = document["results"], document["prices"], document["comparison"]
+    lines = ["## Serving performance", ""]
+    if results or not comparison:
+        lines += [*_answer(document), *_figures(document), ""]
+    if comparison:
+        lines += [*comparison_lines(comparison), ""]
+    for search in document["searches"]:
+        lines += [*_curve(search), ""]
+    lines += _sizes(results)
+    lines += [
+        f"<sub>Prices: {_code(prices['source'])}, {_code(prices['date'])}. Brackets: 95 % confidence.</sub>",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _answer(document: Document) -> list[str]:
+    """Return the verdicts and the recommendation."""
+    names = {result["label"] for result in document["results"]}
+    sentence = _sentence(document["recommendation"]["sentence"], names)
+    return [verdict_line(document), "", f"**{sentence}**", ""]
+
+
+def _figures(document: Document) -> list[str]:
+    """Return the table of figures, and below it the reasons of verdicts."""
+    results = document["results"]
+    month = f"USD for {document['prices']['hours_a_month']:g} h"
     figures = [_heading(each) for each in columns()]
-    lines.append(f"| experiment | verdict | {' | '.join(figures)} | {month} | USD a million |")
+    lines = [f"| experiment | verdict | {' | '.join(figures)} | {month} | USD a million |"]
     lines.append("|---|---|" + "--:|" * (len(figures) + 2))
     lines += [_row(result) for result in results]
     told = [f"- {_code(each['label'])}: {_code(reason)}" for each in results for reason in reasons(each)]
@@ -46,14 +68,25 @@ def markdown_text(document: Document) -> str:
         lines += ["", *told[:_MOST_REASONS]]
     if len(told) > _MOST_REASONS:
         lines.append(f"- and {len(told) - _MOST_REASONS} more")
-    for search in document["searches"]:
-        lines += ["", *_curve(search)]
-    lines += _sizes(results)
+    return lines
+
+
+def comparison_lines(comparison: ComparisonData) -> list[str]:
+    """Return the comparison with a stored run: limits first, then notes and all changes."""
+    lines = [f"**{_text(comparison['sentence'])}**", ""]
     lines += [
-        "",
-        f"<sub>Prices: {_code(prices['source'])}, {_code(prices['date'])}. Brackets: 95 % confidence.</sub>",
+        f"- {_SIGNS[each['verdict']]} {_code(comparison_text.limit_line(each))}"
+        for each in comparison["limits"]
     ]
-    return "\n".join(lines) + "\n"
+    lines += [f"- {_code(note)}" for note in comparison_text.notes(comparison)]
+    heads = [text or "finding" for text in comparison_text.HEAD]
+    lines += ["", f"| experiment | {' | '.join(heads)} |", "|---|---|--:|--:|--:|--:|---|"]
+    lines += [
+        f"| {_code_in_table(experiment['label'])} | {' | '.join(comparison_text.cells(change))} |"
+        for experiment in comparison["experiments"]
+        for change in comparison_text.shown_changes(experiment)
+    ]
+    return lines
 
 
 def verdict_line(document: Document) -> str:
@@ -86,11 +119,11 @@ def _sizes(results: Sequence[ResultData]) -> list[str]:
     measured = [each for each in results if not each["not_judged"] and each["n_eff"]]
     if not measured:
         return []
-    lines = ["", "<details><summary>Intervals and effective sample sizes (n_eff)</summary>", ""]
+    lines = ["<details><summary>Intervals and effective sample sizes (n_eff)</summary>", ""]
     for each in measured:
         texts = all_measured(each["metrics"], each["intervals"], each["n_eff"])
         lines.append(f"- {_code(each['label'])}: {', '.join(texts)}")
-    return [*lines, "", "</details>"]
+    return [*lines, "", "</details>", ""]
 
 
 def _curve(search: SearchData) -> list[str]:

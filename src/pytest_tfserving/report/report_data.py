@@ -6,11 +6,9 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, cast
 
-import numpy as np
-
 from pytest_tfserving.experiments.experiment import Shape
 from pytest_tfserving.report.cost import Prices, Pricing
-from pytest_tfserving.report.json import judgement_as_dict, metrics, result_as_dict
+from pytest_tfserving.report.json import distribution, judgement_as_dict, metrics, result_as_dict
 from pytest_tfserving.report.labels import labelled, labelled_searches
 from pytest_tfserving.report.recommendation import Candidate, recommend
 from pytest_tfserving.slo.language import Verdict
@@ -31,11 +29,8 @@ if TYPE_CHECKING:
         SearchData,
     )
     from pytest_tfserving.report.store import Entry
-    from pytest_tfserving.statistics.latencies import Latencies
 
 SCHEMA_VERSION = 2
-# Where the distribution of latencies is told, in per cent: finer towards the tail.
-_DISTRIBUTION = (*range(0, 90, 2), *np.arange(90, 99, 0.5), *np.arange(99, 100, 0.05), 99.99, 100)
 _ORDER = ("vcpus", "ram_gb", "nodes", "protocol", "payload", "batching", "inter_op", "model")
 # Runs that agree in these fields are the same: the latest one counts.
 _SAME = ("experiment", "origin", "target", "identity", "profile")
@@ -59,7 +54,10 @@ def document_of(
     searches: Sequence[SearchData] = (),
     calibration: Calibration | None = None,
 ) -> Document:
-    """Return all that one pytest run measured, with the calibration of its machine if there is one."""
+    """Return all that one pytest run measured, with the calibration of its machine if there is one.
+
+    Its comparison with a stored run is None; who makes one sets it, because it is made from the document.
+    """
     return {
         "schema_version": SCHEMA_VERSION,
         "pytest_tfserving": __version__,
@@ -67,6 +65,7 @@ def document_of(
         **_priced_parts([_judged(each) for each in entries], pricing),
         "searches": labelled_searches(searches),
         "calibration": calibration,
+        "comparison": None,
     }
 
 
@@ -75,7 +74,7 @@ def _judged(entry: Entry) -> JudgedData:
         **result_as_dict(entry.result),
         "measured": entry.result.is_measured,
         "metrics": metrics(entry.result),
-        "distribution": _distribution(entry.result.latencies),
+        "distribution": distribution(entry.result.latencies),
         "verdict": str(entry.verdict),
         "earlier": entry.earlier,
         "slos": [{"test": nodeid, **judgement_as_dict(judgement)} for nodeid, judgement in entry.judgements],
@@ -122,6 +121,7 @@ def merged(documents: Sequence[Document]) -> Document:
         **documents[0],
         "interrupted": any(document["interrupted"] for document in documents),
         "searches": [search for document in documents for search in document["searches"]],
+        "comparison": next(filter(None, (document["comparison"] for document in documents)), None),
         "results": sorted(
             latest.values(), key=lambda result: place_of(result["configuration"], result["started_at"])
         ),
@@ -163,10 +163,3 @@ def _candidate(result: ResultData) -> Candidate:
         rps_interval=interval_of(result["intervals"].get("rps")),
         p95_interval=interval_of(result["intervals"].get("p95_ms")),
     )
-
-
-def _distribution(latencies: Latencies) -> list[tuple[float, float]]:
-    """Return enough percentiles to draw the whole distribution, as (per cent, ms)."""
-    if not len(latencies):
-        return []
-    return [(round(float(at), 2), round(latencies.percentile_ms(at), 4)) for at in _DISTRIBUTION]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -36,23 +37,44 @@ def read_document(path: Path) -> Document:
         ConfigurationError: when the file cannot be read, is truncated, has an unknown schema version, or
             does not match the schema.
     """
-    content = json_of(path, "result file", _MOST_BYTES, _whole, _refuse)
+    content = read_json(path, "result file")
     version = content.get("schema_version") if isinstance(content, dict) else None
     if version not in (schema_1.VERSION, SCHEMA_VERSION) or isinstance(version, bool):
         raise ConfigurationError(
             f"{path} is not a result file of this version: its schema_version is {shown(version)}, "
             f"this version reads {schema_1.VERSION} and {SCHEMA_VERSION}."
         )
-    document = cast("JsonObject", finite(_cleaned(content)))
+    document = cleaned(content)
     if version == schema_1.VERSION:
         document = schema_1.upgraded(document)
     document.setdefault("searches", [])
     document.setdefault("calibration", None)
-    if not (document.get("results") or document["searches"]):
+    document.setdefault("comparison", None)
+    if not (document.get("results") or document["searches"] or document["comparison"]):
         raise ConfigurationError(f"{path} has no results: nothing was measured in that run.")
-    if mistake := next(_mistakes(document), None):
-        raise ConfigurationError(f"{path} is not a result file of this version: {_said(mistake)}.")
+    if mistake := mistake_in(document, _SCHEMA):
+        raise ConfigurationError(f"{path} is not a result file of this version: {mistake}.")
     return _without_secrets(cast("Document", document))
+
+
+def read_json(path: Path, kind: str) -> JsonValue:
+    """Return the value in a JSON file of this ``kind``, as it is written.
+
+    Raises:
+        ConfigurationError: when the file cannot be read or is truncated.
+    """
+    return json_of(path, kind, _MOST_BYTES, _whole, _refuse)
+
+
+def cleaned(content: JsonValue) -> JsonObject:
+    """Return a mapping of a file with cleaned texts, and with None for numbers that are not finite."""
+    return cast("JsonObject", finite(_cleaned(content)))
+
+
+def mistake_in(document: JsonObject, schema: Path) -> str:
+    """Return the first violation of the schema in a file, as a part of a sentence; empty without one."""
+    mistake = next(_validator(schema).iter_errors(document), None)
+    return _said(mistake) if mistake else ""
 
 
 def _without_secrets(document: Document) -> Document:
@@ -82,8 +104,9 @@ def _cleaned(value: JsonValue) -> JsonValue:
     return printable(value) if isinstance(value, str) else value
 
 
-def _mistakes(document: JsonObject) -> Iterator[ValidationError]:
-    """Yield the violations of the schema, except unknown keys, which a later version may write."""
+@cache
+def _validator(path: Path) -> Validator:
+    """Return the validator of a schema; it lets unknown keys pass, which a later version may write."""
     from jsonschema import Draft202012Validator
     from jsonschema.validators import extend
 
@@ -97,8 +120,7 @@ def _mistakes(document: JsonObject) -> Iterator[ValidationError]:
 
     changes = {"additionalProperties": of_known_keys}
     reader = extend(Draft202012Validator, changes)  # type: ignore[no-untyped-call]  # it has no types
-    schema = json.loads(_SCHEMA.read_text(encoding="utf-8"))
-    yield from reader(schema).iter_errors(document)
+    return cast("Validator", reader(json.loads(path.read_text(encoding="utf-8"))))
 
 
 def _said(mistake: ValidationError) -> str:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NotRequired, TypeAlias, TypedDict
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_tfserving.calibration.content import Calibration
+    from pytest_tfserving.calibration.content import Calibration, ScatterData
+    from pytest_tfserving.experiments.load_profile import ProfileFields
 
 # The ends of a 95 % confidence interval, the lower one first.
 Ends: TypeAlias = "Sequence[float]"
@@ -19,28 +20,6 @@ Ends: TypeAlias = "Sequence[float]"
 Metrics: TypeAlias = "Mapping[str, float | None]"
 Intervals: TypeAlias = "Mapping[str, Ends]"
 SampleSizes: TypeAlias = "Mapping[str, float]"
-
-
-class ProfileData(TypedDict):
-    """The fields of a `LoadProfile`."""
-
-    name: str
-    run_time_s: float
-    users: int
-    spawn_rate: float
-    rate: NotRequired[float]
-    arrivals: NotRequired[str]
-    seed: NotRequired[int]
-    max_in_flight: NotRequired[int]
-    grpc_channels: NotRequired[int]
-    shape: NotRequired[str]
-    think_time_s: NotRequired[float]
-    pace_s: NotRequired[float]
-    request_timeout_s: NotRequired[float]
-    max_failure_ratio: NotRequired[float]
-    max_lag_ms: NotRequired[float]
-    max_cpu_wait: NotRequired[float]
-    early_stop: NotRequired[bool]
 
 
 class WindowData(TypedDict):
@@ -225,12 +204,33 @@ class RecordingData(TypedDict):
     slices: list[str]
 
 
+class ServerChangeData(TypedDict):
+    """The fields of a `Change`: fractions; None if not known."""
+
+    value: float
+    low: float | None
+    high: float | None
+    resolution: float | None
+
+
+class ServerComparisonData(TypedDict):
+    """The comparison with a baseline server, whose own run is the ``result``."""
+
+    against: str
+    slice_s: float
+    differences: Sequence[str]
+    changes: Mapping[str, ServerChangeData]
+    metrics: Metrics
+    distribution: Sequence[Sequence[float]]
+    result: RunData
+
+
 class RunData(TypedDict):
     """A run of load: the fields of a `Result`, with its latencies as a recording."""
 
     experiment: str
     target: str
-    profile: ProfileData
+    profile: ProfileFields
     started_at: str
     window: WindowData
     errors: Mapping[str, int]
@@ -263,6 +263,7 @@ class RunData(TypedDict):
     origin: NotRequired[Mapping[str, str]]
     identity: NotRequired[Mapping[str, object]]
     run_record: NotRequired[RunRecordData | None]
+    comparison: NotRequired[ServerComparisonData | None]
     warnings: NotRequired[Sequence[str]]
 
 
@@ -378,11 +379,91 @@ class PricedParts(TypedDict):
     results: list[ResultData]
 
 
+class ChangeData(TypedDict):
+    """The change of a metric since a stored run: the ratio minus 1, or else a difference of shares."""
+
+    metric: str
+    key: str
+    before: float | None
+    now: float | None
+    is_ratio: bool
+    change: float | None
+    interval: Sequence[float | None]
+    smallest_change: float | None
+    finding: str
+
+
+class ComparedData(TypedDict):
+    """An experiment with its changes; ``not_compared`` says why there are none."""
+
+    label: str
+    not_compared: str
+    differences: Sequence[str]
+    changes: list[ChangeData]
+
+
+class LimitData(TypedDict):
+    """The verdict on a limit of a change."""
+
+    label: str
+    limit: str
+    verdict: str
+    reason: str
+
+
+class ComparisonData(TypedDict):
+    """The comparison with a stored run."""
+
+    base: str
+    forced: bool
+    scatter: str
+    sentence: str
+    experiments: list[ComparedData]
+    limits: list[LimitData]
+
+
+class StoredResult(TypedDict):
+    """A result as a stored run has it."""
+
+    experiment: str
+    label: str
+    target: str
+    profile: ProfileFields
+    started_at: str
+    window: WindowData
+    verdict: str
+    measured: bool
+    metrics: Metrics
+    intervals: Intervals
+    configuration: ConfigurationData
+    environment: Mapping[str, object]
+    n_eff: NotRequired[SampleSizes]
+    origin: NotRequired[Mapping[str, str]]
+    identity: NotRequired[Mapping[str, object]]
+
+
+class StoredRun(TypedDict):
+    """The content of a file of `--tfserving-save`; ``stored.schema.json`` has the same keys."""
+
+    stored_version: int
+    pytest_tfserving: str
+    name: str
+    saved_at: str
+    commit: str | None
+    interrupted: bool
+    scatter: ScatterData | None
+    results: list[StoredResult]
+
+
 class Document(PricedParts):
-    """All that pytest runs measured; ``calibration`` is that of the machine, None without one."""
+    """All that pytest runs measured; ``calibration`` is that of the machine, None without one.
+
+    ``comparison`` is with a stored run, None without one.
+    """
 
     schema_version: int
     pytest_tfserving: str
     interrupted: bool
     searches: list[SearchData]
     calibration: Calibration | None
+    comparison: ComparisonData | None

@@ -9,6 +9,7 @@ import time
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
+from pytest_tfserving.report import comparison_text
 from pytest_tfserving.report.formatting import (
     columns,
     curve_lines,
@@ -94,17 +95,22 @@ class Progress:
             self._open = False
 
     @contextmanager
-    def load(self, experiment: str, run_time_s: float) -> Iterator[Callable[[MergedTick], None]]:
-        """Note that load is put on ``experiment``; give a function that shows one tick of the load."""
+    def load(
+        self, experiment: str, run_time_s: float, turns: int = 1
+    ) -> Iterator[Callable[[MergedTick], None]]:
+        """Note that load is put on ``experiment``; give a function that shows one tick of the load.
+
+        Load on several servers in turn takes the time of as many ``turns``.
+        """
         has_begun = False
 
         def show(tick: MergedTick) -> None:
             nonlocal has_begun
-            p95 = "no answer yet" if tick["p95_ms"] is None else f"p95 {figure(tick['p95_ms'])} ms"
+            p95 = "no response yet" if tick["p95_ms"] is None else f"p95 {figure(tick['p95_ms'])} ms"
             users = f"{tick['users']} user{'' if tick['users'] == 1 else 's'}"
             failed = f", {tick['failures']} errors" if tick["failures"] else ""
             if self.schedule:
-                self.schedule.go_on(run_time_s - tick["at_s"])
+                self.schedule.go_on(turns * (run_time_s - tick["at_s"]))
             self(
                 f"{experiment}: {tick['at_s']:.0f} s of at most {run_time_s:.0f} s, {users}, "
                 f"{tick['rps']:.0f} rps, {p95}{failed}",
@@ -113,7 +119,7 @@ class Progress:
             has_begun = tick["at_s"] >= _FIRST_S
 
         if self.schedule:
-            self.schedule.begin_load(run_time_s)
+            self.schedule.begin_load(turns * run_time_s)
         try:
             yield show
         finally:
@@ -174,6 +180,16 @@ def write_curve(reporter: TerminalReporter, search: SearchData) -> None:
     reporter.write_sep("=", f"{search['label']}: {search['over']} that hold {', '.join(search['slos'])}")
     for line in curve_lines(search["probes"], search["found"]):
         reporter.write_line(line)
+
+
+def write_comparison(reporter: TerminalReporter, document: Document) -> None:
+    """Write the comparison with a stored run, if there is one."""
+    if comparison := document["comparison"]:
+        reporter.write_sep("-", comparison["sentence"])
+        for line in comparison_text.lines(comparison):
+            reporter.write_line(line)
+        for limit in comparison["limits"]:
+            reporter.write_line(comparison_text.limit_line(limit), **_COLOURS[Verdict(limit["verdict"])])
 
 
 def write_costs(reporter: TerminalReporter, document: Document) -> None:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.slo.metrics import RELATIVE, Limit, Metric, Source, Unit, metric_of, too_few
+from pytest_tfserving.slo.metrics import CHANGE, RELATIVE, Limit, Metric, Source, Unit, metric_of, too_few
 from pytest_tfserving.statistics import noise_memory
 
 if TYPE_CHECKING:
@@ -57,6 +57,14 @@ class Measured(Protocol):
 
     def unknown(self, metric: Metric) -> str:
         """Return why a metric is unknown."""
+        ...
+
+    def resolution(self, slo: Slo) -> float:
+        """Return the smallest change that the run could have seen, in per cent; NaN if unknown."""
+        ...
+
+    def not_compared(self, slo: Slo) -> str:
+        """Return why the change that ``slo`` limits is unknown."""
         ...
 
     def doubt(self, slo: Slo) -> Doubt | None:
@@ -123,10 +131,11 @@ class Undecided:
         remedy = f"{self.noise.remedy} would help most; " if self.noise and self.noise.remedy else ""
         short = noise_memory.too_short(self.length_s, self.noise_memory_s)
         too_short = f"; {short}" if short and self.noise and self.noise.is_level else ""
-        return f"undecided (alpha {self.alpha:g}){cause}: {remedy}{self._how_much_more}{too_short}"
+        return f"undecided (alpha {self.alpha:g}){cause}: {remedy}{self.more_text}{too_short}"
 
     @property
-    def _how_much_more(self) -> str:
+    def more_text(self) -> str:
+        """How much more load would likely decide the SLO, as a part of a sentence."""
         if self.more_s < _LONGEST_S:
             return f"about {max(self.more_s, 1):.0f} s more would likely decide it"
         if not self.noise:
@@ -166,7 +175,9 @@ _SLO = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(<=|>=|==|=|<|>)\s*([+-]?[\d._]+(?:[e
 _LONGEST = 200
 # The longest remaining time that is worth a number.
 _LONGEST_S = 3600
-EXAMPLE = '"p95<200ms", "rps>=120", "errors<0.1%" or "efficiency>=80%"'
+_ALL = 100.0
+_TWO_DIGITS = 9.95
+EXAMPLE = '"p95<200ms", "rps>=120", "errors<0.1%", "efficiency>=80%" or "p95<=+5%"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +192,7 @@ class Slo:
         text: the SLO as it was written.
         strict: whether a violation fails the test; if not, the SLO is only reported.
         guard: whether the SLO is one that no run waits for.
+        against: whether the limit is a change against the baseline server, in per cent or percentage points.
     """
 
     metric: str
@@ -190,6 +202,7 @@ class Slo:
     text: str
     strict: bool = True
     guard: bool = False
+    against: bool = False
 
     @classmethod
     def parse(cls, text: object, *, strict: bool = True) -> Slo:
@@ -205,6 +218,9 @@ class Slo:
         name, op, number, unit = match.groups()
         metric = _metric_of(name, text)
         _check_operator(metric, op, text)
+        if number[0] in "+-" and unit == CHANGE.text:
+            _check_change(metric, number, text)
+            return cls(name, op, float(number), CHANGE, text.strip(), strict, against=True)
         if unit not in metric.units:
             valid = ", ".join(repr(each) if each else "none" for each in metric.units)
             wrong = f"unit {unit!r}" if unit else "a missing unit"
@@ -219,12 +235,16 @@ class Slo:
     @property
     def relative(self) -> bool:
         """True if the limit is relative to the in-process baseline on the same cores."""
+        return not self.against and self._is_relative
+
+    @property
+    def _is_relative(self) -> bool:
         return self.unit == RELATIVE or self.definition.needs is Source.BASELINE
 
     @property
     def is_paired(self) -> bool:
         """True if the figure is a ratio from which the machine's speed cancels out."""
-        return self.relative or self.definition.needs is not Source.NOTHING
+        return self.against or self.relative or self.definition.needs is not Source.NOTHING
 
     @property
     def higher_is_better(self) -> bool:
@@ -234,7 +254,7 @@ class Slo:
     @property
     def needs_whole_run(self) -> bool:
         """True if only the whole run can prove the SLO, because the SLO is about every request."""
-        return self.definition.whole_run(self.limit * self.unit.factor)
+        return not self.against and self.definition.whole_run(self.limit * self.unit.factor)
 
     def sequential_test(self, noise_memory_s: float, shared: SeriesSet) -> SloTest | None:
         """Return the test that watches a run of load; None for a limit that every figure meets, or misses.
@@ -244,6 +264,9 @@ class Slo:
             shared: the series that all tests of one window share.
         """
         limit = self.limit * self.unit.factor
+        if self.against:
+            assert self.definition.change_test
+            return self.definition.change_test(Limit(limit, False, False, noise_memory_s, shared))
         if limit <= 0 and not self.needs_whole_run:
             return None
         at_limit_counts = self.op == "<"
@@ -293,13 +316,46 @@ class Slo:
             return Judgement(self, Verdict.FAIL, math.nan, "no successful request in the window")
         low, value, high = result.metric_range(self)
         if math.isnan(value):
-            return Judgement(self, Verdict.NOT_JUDGED, value, result.unknown(self.definition))
+            unknown = result.not_compared(self) if self.against else result.unknown(self.definition)
+            return Judgement(self, Verdict.NOT_JUDGED, value, unknown)
         decision = result.decision(self)
-        if doubt := self._doubt((low, value, high), result.successes, decision):
+        doubt = self._doubt((low, value, high), result.successes, decision)
+        if self.against:
+            if isinstance(decision, Undecided) and not decision.unsteady:
+                doubt = decision.more_text
+            return self._compared((low, value, high), decision, result.resolution(self), doubt)
+        if doubt:
             return Judgement(self, Verdict.INCONCLUSIVE, value, f"{self._distance(value)}; {doubt}")
         proof = f"; {decision}" if isinstance(decision, Decision) else ""
         verdict = Verdict.PASS if self.holds(value) else Verdict.FAIL
         return Judgement(self, verdict, value, f"{self._distance(value)}{proof}")
+
+    def _compared(
+        self,
+        values: tuple[float, float, float],
+        decision: Decision | Undecided | None,
+        resolution: float,
+        doubt: str,
+    ) -> Judgement:
+        """Return the verdict on a change against the baseline server.
+
+        Args:
+            values: the lowest, the best and the highest estimate of the change, in per cent.
+            decision: the outcome of the test while load ran.
+            resolution: the smallest change that the run could have seen, in per cent.
+            doubt: why the data cannot decide; empty if they can.
+        """
+        low, value, high = values
+        figures = f"{self.metric} {_signed(value)} % [{_signed(low)}, {_signed(high)}]"
+        if doubt:
+            can = _can_see(resolution)
+            return Judgement(self, Verdict.INCONCLUSIVE, value, f"cannot tell: {figures}{can}; {doubt}")
+        worse = self.definition.worse
+        holds = self.holds(value)
+        found = f"not {worse} than {self.limit:+g} %" if holds else worse
+        proof = f"; {decision}" if isinstance(decision, Decision) else ""
+        verdict = Verdict.PASS if holds else Verdict.FAIL
+        return Judgement(self, verdict, value, f"{found}: {figures}{proof}")
 
     def _doubt(
         self, values: tuple[float, float, float], successes: int, decision: Decision | Undecided | None
@@ -401,7 +457,7 @@ class SloSet:
 
     def _absolute(self, metric: str) -> float:
         for slo in self.slos:
-            if slo.metric == metric and slo.unit != RELATIVE:
+            if slo.metric == metric and slo.unit != RELATIVE and not slo.against:
                 return slo.limit * slo.unit.factor
         import pytest
 
@@ -411,6 +467,17 @@ class SloSet:
 def parse_slos(texts: Iterable[object], *, strict: bool = True) -> tuple[Slo, ...]:
     """Return the SLOs of ``texts``, each read by `Slo.parse`."""
     return tuple(Slo.parse(text, strict=strict) for text in texts)
+
+
+def _can_see(resolution: float) -> str:
+    """Return the smallest change that a run could have seen, as a part of a sentence."""
+    return "" if math.isnan(resolution) else f"; this run could have seen {resolution:.2g} %"
+
+
+def _signed(per_cent: float) -> str:
+    """Return a change in per cent with its sign, and as many digits as it takes."""
+    digits = 1 if abs(per_cent) < _TWO_DIGITS else 0
+    return f"{per_cent:+.{digits}f}"
 
 
 def _metric_of(name: str, text: str) -> Metric:
@@ -430,13 +497,29 @@ def _check_operator(metric: Metric, op: str, text: str) -> None:
         )
 
 
-def _limit(number: str, text: str) -> float:
+def _check_change(metric: Metric, number: str, text: str) -> None:
+    """Refuse a change against the baseline server that nothing can meet, or that no test can tell."""
+    if metric.change_test is None:
+        raise ConfigurationError(
+            f"SLO {text!r}: {metric.name} has no limits against a baseline server; rps, percentiles, mean, "
+            "errors and cpu_per_request have."
+        )
+    change = _number(number, text)
+    if not (math.isfinite(change) and change > -_ALL):
+        raise ConfigurationError(f"SLO {text!r}: a change lies above -100 % and is not infinite.")
+
+
+def _number(number: str, text: str) -> float:
     try:
-        limit = float(number)
+        return float(number)
     except ValueError:
         raise ConfigurationError(
             f"SLO {text!r}: {number!r} is not a number; write it as {EXAMPLE}."
         ) from None
+
+
+def _limit(number: str, text: str) -> float:
+    limit = _number(number, text)
     if not 0 <= limit < math.inf:
         raise ConfigurationError(f"SLO {text!r}: a limit is neither negative nor infinite.")
     return limit

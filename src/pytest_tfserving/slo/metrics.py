@@ -37,6 +37,8 @@ class Unit:
 
 # A multiple of the in-process baseline's figure, on the same cores at the same time.
 RELATIVE = Unit("x", 1.0)
+# A change against the baseline server, in per cent; of a metric that is a fraction, in percentage points.
+CHANGE = Unit("%", 0.01)
 _TIMES = {"us": Unit("us", 0.001), "ms": Unit("ms", 1.0), "s": Unit("s", 1000.0)}
 _LATENCY = MappingProxyType({**_TIMES, "x": RELATIVE})
 _RATE = MappingProxyType({"": Unit("", 1.0), "/s": Unit("/s", 1.0), "x": RELATIVE})
@@ -86,8 +88,9 @@ class Limit:
     """A limit that a sequential test is made for.
 
     Attributes:
-        value: in the metric's own unit, or in multiples of the baseline.
-        relative: whether it is a multiple of the baseline.
+        value: in the metric's own unit, in multiples of the in-process baseline, or the change that is
+            allowed against the baseline server, as 0.05.
+        relative: whether it is a multiple of the in-process baseline.
         at_limit_counts: whether a value that equals the limit misses it.
         noise_memory_s: longest time in seconds for which the machine's speed remembers.
         shared: the series that all tests of one window share.
@@ -115,7 +118,10 @@ class Metric:
         units: the units that a limit may have, by their text.
         read: returns the value from a result, in its own unit: ms, requests a second, or a fraction of 1.
         test: returns the sequential test; None for a limit that every value meets or misses.
+        change_test: returns the sequential test of a change against the baseline server; None if the metric
+            has no such limits.
         higher_is_better: whether a limit is a least value.
+        worse: a word for a server with a worse value.
         needs: the measurement besides the requests that the metric needs.
         disturbance: the effect of a load generator that runs late on the metric.
         whole_run: whether only the whole run can prove that a limit, in the metric's own unit, is met.
@@ -130,7 +136,9 @@ class Metric:
     units: Mapping[str, Unit]
     read: Callable[[Figures], float]
     test: Callable[[Limit], SloTest | None]
+    change_test: Callable[[Limit], SloTest] | None = None
     higher_is_better: bool = False
+    worse: str = "slower"
     needs: Source = Source.NOTHING
     disturbance: Disturbance
     whole_run: Callable[[float], bool] = _never
@@ -202,6 +210,31 @@ def _cpu_test(limit: Limit) -> SloTest:
     return PairedTest(limit.value, cpu_pairs, limit.noise_memory_s)
 
 
+def _percentile_change_test(percentile: float) -> Callable[[Limit], SloTest]:
+    def test(limit: Limit) -> SloTest:
+        from pytest_tfserving.slo.change_tests import PercentileChangeTest
+
+        return PercentileChangeTest(percentile, 1 + limit.value, limit.noise_memory_s)
+
+    return test
+
+
+def _errors_change_test(limit: Limit) -> SloTest:
+    from pytest_tfserving.slo.change_tests import ErrorsChangeTest
+
+    return ErrorsChangeTest(limit.value, limit.noise_memory_s)
+
+
+def _ratio_change_test(name: str) -> Callable[[Limit], SloTest]:
+    def test(limit: Limit) -> SloTest:
+        from pytest_tfserving.slo.change_tests import TYPICAL_SD, pairs_of
+        from pytest_tfserving.slo.sequential_tests import PairedTest
+
+        return PairedTest(1 + limit.value, pairs_of(name), limit.noise_memory_s, TYPICAL_SD)
+
+    return test
+
+
 def _percentile(percentile: float, *, terminal_width: int = 0) -> Metric:
     name = f"p{percentile:.10g}"
     return Metric(
@@ -211,6 +244,7 @@ def _percentile(percentile: float, *, terminal_width: int = 0) -> Metric:
         units=_LATENCY,
         read=lambda figures: figures.percentile_ms(percentile),
         test=_percentile_test(percentile),
+        change_test=_percentile_change_test(percentile),
         disturbance=Disturbance.ADDS_LATENCY,
         has_interval=percentile in KEPT_PERCENTILES,
         column=name if terminal_width else "",
@@ -227,6 +261,7 @@ _ROWS = (
         units=_RATE,
         read=lambda figures: figures.rps,
         test=_rate_test,
+        change_test=_ratio_change_test("rps"),
         higher_is_better=True,
         disturbance=Disturbance.LOWERS_RATE,
         column="rps",
@@ -240,6 +275,7 @@ _ROWS = (
         units=_LATENCY,
         read=lambda figures: figures.mean_ms,
         test=_mean_test,
+        change_test=_ratio_change_test("mean"),
         disturbance=Disturbance.ADDS_LATENCY,
     ),
     Metric(
@@ -257,9 +293,11 @@ _ROWS = (
         name="errors",
         key="error_rate",
         label="errors",
+        worse="less reliable",
         units=_FRACTION,
         read=lambda figures: figures.error_rate,
         test=_errors_test,
+        change_test=_errors_change_test,
         disturbance=Disturbance.ADDS_FAILURES,
         whole_run=lambda limit: limit == 0,
         column="errors",
@@ -282,9 +320,11 @@ _ROWS = (
         name="cpu_per_request",
         key="cpu_per_request_ms",
         label="CPU a request",
+        worse="costlier in CPU",
         units=_CPU_TIME,
         read=lambda figures: figures.cpu_per_request_ms,
         test=_cpu_test,
+        change_test=_ratio_change_test("cpu_per_request"),
         needs=Source.CPU,
         disturbance=Disturbance.NONE,
         column="CPU ms",

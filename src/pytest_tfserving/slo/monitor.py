@@ -6,11 +6,13 @@ The module takes finished requests as arrays, and has no part in processes or fi
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
+from pytest_tfserving.slo.changes import changes_of
 from pytest_tfserving.slo.language import Decision, Slo, Undecided
 from pytest_tfserving.slo.noise import Noise, NoiseKind
 from pytest_tfserving.slo.sequential_tests import ObservedWindow, PulseSeries, SeriesSet, SloTest
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from pytest_tfserving.slo.change_tests import ServerChange
 
     Floats = NDArray[np.float64]
 
@@ -45,8 +49,10 @@ class SloMonitor:
 
     This probability is for the server under the noise of the run, if the machine's noise memory is at most
     ``noise_memory_s``. With ``early_stop`` the run is over when every SLO is decided. Relative SLOs are
-    decided if the deployment ``has_baseline``. Without a ``plateau`` the level of load changes in the judged
-    part, so that part is never steady and no beginning is cut off.
+    decided if the deployment ``has_baseline``, and changes against a baseline server if that is ``against``,
+    the monitor of the baseline server's load, which ``keeps_requests``. The changes share ``alpha``, so that
+    several of them do not raise the probability of a false alarm. Without a ``plateau`` the level of load
+    changes in the judged part, so that part is never steady and no beginning is cut off.
     """
 
     def __init__(  # noqa: PLR0913 - all that a verdict rests on
@@ -58,23 +64,33 @@ class SloMonitor:
         early_stop: bool = True,
         plateau: bool = True,
         noise_memory_s: float = noise_memory.DEFAULT_S,
+        against: SloMonitor | None = None,
+        keeps_requests: bool = False,
     ) -> None:
         self.alpha = alpha
+        self._against = against
         self.noise_memory_s = noise_memory_s
         self._early_stop = early_stop
         self._plateau = plateau
         self.unsteady = ""
         self.decisions: dict[str, Decision] = {}
-        judged = [slo for slo in slos if has_baseline or not slo.relative]
+        judged = [
+            slo
+            for slo in slos
+            if (has_baseline or not slo.relative) and (against is not None or not slo.against)
+        ]
         shared = SeriesSet(noise_memory_s)
         self._slos = {slo.text: slo for slo in judged if slo.sequential_test(noise_memory_s, shared)}
         self._cpu: tuple[Floats, Floats] = (np.empty(0), np.empty(0))
         self._baseline = _Columns(3)
-        self._requests = _Requests(kept=bool(self._slos))
-        self._needed = -math.log(alpha)
+        self._keeps_requests = keeps_requests or against is not None
+        self._requests = _Requests(kept=bool(self._slos) or self._keeps_requests)
+        self._changes = sum(slo.against for slo in judged)
         self._settled_s = math.nan
         self._cut_s = 0.0
         self._look_at_s = 0.0
+        self._known_until_s = 0.0
+        self._common_start_s = math.nan
         self._tests = self._new_tests()
 
     @property
@@ -110,9 +126,10 @@ class SloMonitor:
 
     def look(self, now_s: float, *, last: bool = False) -> None:
         """Decide SLOs on the requests that ended until ``now_s``, as far as the data suffice."""
+        until_s = now_s if last else now_s - _HOLD_BACK_S
+        self._known_until_s = until_s
         if math.isnan(self._settled_s) or (now_s < self._look_at_s and not last):
             return
-        until_s = now_s if last else now_s - _HOLD_BACK_S
         self._requests.absorb(self._settled_s, until_s)
         self._find_window(until_s)
         self._look_at_s = self._settled_s + (now_s - self._settled_s) * _NEXT_LOOK
@@ -120,11 +137,34 @@ class SloMonitor:
             return
         undecided = [slo for slo in self._slos.values() if slo.text not in self.decisions]
         if not undecided:
-            self._requests.forget()
+            if not self._keeps_requests:
+                self._requests.forget()
             return
         window = self._window(until_s)
+        self._look_at_changes(undecided, until_s, now_s, last=last)
         for slo in undecided:
-            self._ask(slo, window, now_s, last=last)
+            if not slo.against:
+                self._ask(slo, window, now_s, last=last)
+
+    def _look_at_changes(self, undecided: Sequence[Slo], until_s: float, now_s: float, *, last: bool) -> None:
+        """Decide the changes against the baseline server, on the part of the run that both have."""
+        changes = [slo for slo in undecided if slo.against]
+        if changes and (window := self._common_window(until_s)):
+            for slo in changes:
+                self._ask(slo, window, now_s, last=last)
+
+    def alpha_of(self, slo: Slo) -> float:
+        """Return the largest probability of a wrong verdict on an SLO."""
+        return self.alpha / self._changes if slo.against else self.alpha
+
+    def _needed(self, slo: Slo) -> float:
+        return -math.log(self.alpha_of(slo))
+
+    def changes(self, now_s: float) -> dict[str, ServerChange]:
+        """Return the changes against the baseline server until ``now_s``, by the metric's key."""
+        window = self._common_window(now_s)
+        needed = -math.log(self.alpha / max(self._changes, 1))
+        return changes_of(window, self.noise_memory_s, needed) if window else {}
 
     def is_over(self) -> bool:
         """Return whether the run may end, because every SLO is decided."""
@@ -137,10 +177,13 @@ class SloMonitor:
         machine_sd = self._machine_sd()
         return {
             text: Undecided(
-                self.alpha,
-                (test.needed_factor(self._needed) - 1) * length_s,
+                self.alpha_of(self._slos[text]),
+                (test.needed_factor(self._needed(self._slos[text])) - 1) * length_s,
                 self.unsteady,
-                _told_apart(test.noise(self._needed), 0.0 if self._slos[text].is_paired else machine_sd),
+                _told_apart(
+                    test.noise(self._needed(self._slos[text])),
+                    0.0 if self._slos[text].is_paired else machine_sd,
+                ),
                 round(length_s, 3),
                 self.noise_memory_s,
             )
@@ -159,13 +202,40 @@ class SloMonitor:
         return float(model.estimate().level_sd)
 
     def _window(self, until_s: float) -> ObservedWindow:
+        return self._window_from(self.start_s, until_s)
+
+    def _common_window(self, until_s: float) -> ObservedWindow | None:
+        """Return the window in which both servers are steady and known; None if there is none yet."""
+        other = self._against
+        if other is None or math.isnan(start_s := max(self.start_s, other.start_s)):
+            return None
+        if not abs(start_s - self._common_start_s) <= SLICE_S:
+            self._common_start_s = start_s
+            self._tests |= {
+                text: test for text, test in self._new_tests().items() if self._slos[text].against
+            }
+        until_s = min(until_s, other.known_until_s)
+        ours = self._window_from(self._common_start_s, until_s)
+        return replace(ours, against=other.window_between(self._common_start_s, until_s))
+
+    @property
+    def known_until_s(self) -> float:
+        """The time until which all requests are known, in seconds since the run's start."""
+        return self._known_until_s
+
+    def window_between(self, start_s: float, until_s: float) -> ObservedWindow:
+        """Return the requests that ended between two times; another thread may add requests."""
+        self._requests.absorb(self._settled_s, until_s)
+        return self._window_from(start_s, until_s)
+
+    def _window_from(self, start_s: float, until_s: float) -> ObservedWindow:
         at_s, rps, latency_ms = self._baseline.values
         cpu_at_s, cpu_s = self._cpu
         return self._requests.since(
-            self.start_s,
+            start_s,
             until_s,
-            PulseSeries(at_s - self.start_s, rps, latency_ms),
-            (cpu_at_s - self.start_s, cpu_s),
+            PulseSeries(at_s - start_s, rps, latency_ms),
+            (cpu_at_s - start_s, cpu_s),
         )
 
     def _find_window(self, until_s: float) -> None:
@@ -187,12 +257,13 @@ class SloMonitor:
         evidence = self._tests[slo.text].look(seen)
         if window.length_s < SHORTEST_WINDOW_S and not last:
             return
-        if evidence.most < self._needed:
+        needed = self._needed(slo)
+        if evidence.most < needed:
             return
-        holds = (evidence.above if slo.higher_is_better else evidence.below) >= self._needed
+        holds = (evidence.above if slo.higher_is_better else evidence.below) >= needed
         self.decisions[slo.text] = Decision(
             holds=holds,
-            alpha=self.alpha,
+            alpha=self.alpha_of(slo),
             after_s=round(now_s - self.start_s, 3),
             at_s=round(now_s, 3),
             n_eff=round(evidence.n_eff, 1),
@@ -216,6 +287,7 @@ class _Requests:
 
     def __init__(self, *, kept: bool) -> None:
         self._kept = kept
+        self._lock = threading.RLock()
         self._waiting: list[Floats] = []
         self._ended_s = _Column(np.float64)
         self._latencies_ms = _Column(np.float64)
@@ -233,10 +305,15 @@ class _Requests:
 
     def add(self, finished_s: Floats, latencies_ms: Floats, failed: NDArray[np.bool_]) -> None:
         """Add requests in any order."""
-        self._waiting.append(np.column_stack([finished_s, latencies_ms, failed]))
+        with self._lock:
+            self._waiting.append(np.column_stack([finished_s, latencies_ms, failed]))
 
     def absorb(self, from_s: float, until_s: float) -> None:
         """Sort in the requests that ended between the two times; later ones go on waiting."""
+        with self._lock:
+            self._absorb(from_s, until_s)
+
+    def _absorb(self, from_s: float, until_s: float) -> None:
         if not self._waiting:
             return
         waiting = np.concatenate(self._waiting)
@@ -254,10 +331,11 @@ class _Requests:
         self, start_s: float, until_s: float, baseline: PulseSeries, cpu: tuple[Floats, Floats]
     ) -> ObservedWindow:
         """Return the window from ``start_s`` on, with the baseline and the CPU times."""
-        first = np.searchsorted(self._ended_s.values, start_s)
-        failed = self._failed.values[first:]
-        latencies_ms = self._latencies_ms.values[first:][~failed]
-        ended_s = self._ended_s.values[first:][~failed] - start_s
+        with self._lock:
+            first, last = np.searchsorted(self._ended_s.values, [start_s, until_s])
+            failed = self._failed.values[first:last]
+            latencies_ms = self._latencies_ms.values[first:last][~failed]
+            ended_s = self._ended_s.values[first:last][~failed] - start_s
         length_s = max(until_s - start_s, 0.0)
         return ObservedWindow(latencies_ms, failed, ended_s, length_s, baseline, *cpu)
 

@@ -77,6 +77,8 @@ class ObservedWindow:
         baseline: pulses of the baseline, with times since the window's start; empty without a baseline.
         cpu_at_s: times of the CPU readings, in seconds since the window's start; empty without readings.
         cpu_s: cumulative CPU seconds of the replicas at these times.
+        against: the same window of the baseline server, which was loaded in turn; None without one. Both
+            windows have the same length, and the same second of both was measured at nearly the same time.
     """
 
     latencies_ms: Floats
@@ -86,6 +88,7 @@ class ObservedWindow:
     baseline: PulseSeries = field(default_factory=PulseSeries)
     cpu_at_s: Floats = field(default_factory=lambda: np.empty(0))
     cpu_s: Floats = field(default_factory=lambda: np.empty(0))
+    against: ObservedWindow | None = None
 
     def beside_baseline(self) -> ObservedWindow:
         """Return the window up to the last pulse of the baseline."""
@@ -253,7 +256,7 @@ def _level_noise(model: LevelModel, needed: float) -> Noise:
     return Noise(NoiseKind.SPEED, level_sd if still < _LIKELY else 0.0, memory_s, resolution=resolution)
 
 
-def _level_factor(model: LevelModel, evidence: float, needed: float) -> float:
+def level_factor(model: LevelModel, evidence: float, needed: float) -> float:
     """Return the multiple of the blocks so far that is needed; evidence plus its cost grows with blocks."""
     grown = evidence + EVIDENCE_COST
     if evidence >= needed:
@@ -350,7 +353,7 @@ class PercentileTest:
 
     def _factors(self, needed: float) -> tuple[float, float]:
         """Return the factors of the level and of the count."""
-        level = _level_factor(self._series.model, self._level.most, needed)
+        level = level_factor(self._series.model, self._level.most, needed)
         if self._window is None:
             return level, math.inf
         return level, needed_factor(self._share, self._counts(self._window), needed)
@@ -428,7 +431,7 @@ class RateTest:
 
     def needed_factor(self, needed: float) -> float:
         """Return the factor of the level."""
-        return _level_factor(self._rates.model, self._evidence.most, needed)
+        return level_factor(self._rates.model, self._evidence.most, needed)
 
     def noise(self, needed: float) -> Noise | None:
         """Return the noise of the level."""
@@ -477,7 +480,7 @@ class MeanTest:
 
     def needed_factor(self, needed: float) -> float:
         """Return the factor of the level."""
-        return _level_factor(self._means.model, self._evidence.most, needed)
+        return level_factor(self._means.model, self._evidence.most, needed)
 
     def noise(self, needed: float) -> Noise | None:
         """Return the noise of the level."""
@@ -496,6 +499,7 @@ class PairedTest:
         limit: limit of the ratio.
         pairs: returns a window's numerators, its denominators, and the seconds of a pair.
         noise_memory_s: longest time in seconds for which ratios may remember.
+        typical_sd: the largest standard deviation of the ratio's level that is not unusual, as a fraction.
     """
 
     def __init__(
@@ -503,9 +507,11 @@ class PairedTest:
         limit: float,
         pairs: Callable[[ObservedWindow], tuple[Floats, Floats, float]],
         noise_memory_s: float,
+        typical_sd: float = _TYPICAL_SD,
     ) -> None:
         self._limit = limit
         self._pairs = pairs
+        self._typical_sd = typical_sd
         self._noise_memory_s = noise_memory_s
         self._pair_s = math.nan
         self._model = LevelModel(SHORTEST_BLOCK_S, noise_memory_s, (2,))
@@ -523,7 +529,7 @@ class PairedTest:
         for values in np.array([numerators - expected, logs]).T[self._model.blocks :]:
             self._model.add(values)
         limits = np.array([0.0, math.log(self._limit)])[:, None, None]
-        typical_sd = _TYPICAL_SD * np.array([expected.mean(), 1.0])[:, None, None]
+        typical_sd = self._typical_sd * np.array([expected.mean(), 1.0])[:, None, None]
         both = self._model.evidence(lambda level_sd: limits + np.zeros_like(level_sd), typical_sd)
         below, above = (float(np.logaddexp(*each)) - math.log(2) for each in both)
         self._evidence = Evidence(below, above, float(self._model.n_eff().max()))
@@ -531,7 +537,7 @@ class PairedTest:
 
     def needed_factor(self, needed: float) -> float:
         """Return the factor of the level."""
-        return _level_factor(self._model, self._evidence.most, needed)
+        return level_factor(self._model, self._evidence.most, needed)
 
     def noise(self, needed: float) -> Noise | None:
         """Return the noise of the level, as a fraction."""

@@ -18,9 +18,9 @@ from pytest_tfserving.experiments.experiment import BYTES_PER_GB
 from pytest_tfserving.protocols import SERVING_PROTOCOLS
 from pytest_tfserving.protocols.client import wait_until_available
 from pytest_tfserving.system.processes import CAN_PIN, ChildProcess, available_cores
-from pytest_tfserving.targets.baseline.freeze import Processes
+from pytest_tfserving.targets.baseline.freeze import Processes, freezable
 from pytest_tfserving.targets.baseline.sessions import BaselineSessions
-from pytest_tfserving.targets.common.placement import lacking, place
+from pytest_tfserving.targets.common.placement import lacking, lacking_for_two, place
 from pytest_tfserving.targets.common.served_model import latest_version, model_name
 from pytest_tfserving.targets.common.server_files import write_server_files
 from pytest_tfserving.targets.target import Target
@@ -60,6 +60,10 @@ class LocalTarget(Target):
     def unfit(self, experiment: Experiment) -> str:
         """Return what this machine lacks for the experiment; empty if nothing."""
         return lacking(experiment.shape, len(available_cores()), psutil.virtual_memory().total)
+
+    def lacks_for_two(self, experiment: Experiment) -> str:
+        """Return how much memory this machine lacks for two servers; empty if none."""
+        return lacking_for_two(experiment.shape, psutil.virtual_memory().total)
 
     def served(self, experiment: Experiment, say: Callable[[str], None]) -> JsonObject:  # noqa: ARG002 - part of Target
         """Return the server's program, and how it serves."""
@@ -110,6 +114,7 @@ class LocalTarget(Target):
                 pulses=bare.pulses,
                 right_answer=bare.right_answer,
                 usage=lambda: _usage(replicas),
+                freezer=lambda: freezable(_processes(replicas)),
             )
 
 

@@ -39,6 +39,10 @@ class Target(Protocol):
         """Return what the target lacks for an experiment's shape; empty if nothing, or if nobody knows."""
         return ""
 
+    def lacks_for_two(self, experiment: Experiment) -> str:  # noqa: ARG002 - for other targets
+        """Return what the target lacks for two servers of an experiment's shape, of which one is idle."""
+        return ""
+
     def refusal(self, experiment: Experiment) -> str:  # noqa: ARG002 - for other targets
         """Return why the target cannot take an experiment, whatever runs there; empty if it can."""
         return ""

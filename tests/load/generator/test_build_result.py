@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kept_records import keep_records
 from pytest_tfserving.deployment.deployment import Deployment, Endpoint
 from pytest_tfserving.experiments.experiment import Experiment, ServingOptions, Shape
 from pytest_tfserving.experiments.load_profile import LoadProfile
 from pytest_tfserving.load.generator import run as runner
-from pytest_tfserving.load.generator.build_result import outcome
-from pytest_tfserving.load.generator.generator import LoadGenerator, LoadPlan
-from pytest_tfserving.load.recorder import read_records
+from pytest_tfserving.load.generator.generator import LoadGenerator
 from pytest_tfserving.statistics.percentiles import KEPT_PERCENTILES
 from server_process import Server, half_plus_two_plan
 
@@ -25,13 +24,7 @@ if TYPE_CHECKING:
 def test_percentiles_of_two_processes_are_those_of_all_their_requests(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, half_plus_two: Path
 ) -> None:
-    raw: list[Any] = []
-
-    def kept(plan: LoadPlan, deployment: Deployment, run_state: Any, records: list[Path], *rest: Any) -> Any:
-        raw.extend(np.array(read_records(path)) for path in records)
-        return outcome(plan, deployment, run_state, records, *rest)
-
-    monkeypatch.setattr(runner, "outcome", kept)
+    raw = keep_records(monkeypatch)
     profile = LoadProfile("fast", rate=800, run_time_s=4, max_lag_ms=2000, max_cpu_wait=1)
     plan = half_plus_two_plan(profile)
     experiment = Experiment("e", Shape(1, 1, 1), ServingOptions(1, 1), "half_plus_two", "json", profile)

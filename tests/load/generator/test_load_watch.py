@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from _misbehaving import CLIENT
@@ -15,7 +15,7 @@ from pytest_tfserving.load.generator.load_watch import LoadWatch
 from pytest_tfserving.load.result import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from harness import Project
 
@@ -41,16 +41,16 @@ def test_users_that_quit_are_told_to_the_user(project: Project) -> None:
 # Watched
 
 
-def watched(profile: LoadProfile, levels: Sequence[tuple[float, int]], **more: Any) -> LoadWatch:
+def watched(profile: LoadProfile, levels: Sequence[tuple[float, int]]) -> LoadWatch:
     """A watch that has seen levels twice a second, and the end."""
-    watch = LoadWatch(profile, **more)
+    watch = LoadWatch(profile)
     for at_s, running in levels:
         watch.hear(part(at_s, running))
     watch.end(profile.run_time_s)
     return watch
 
 
-def twice_a_second(run_time_s: float, level: Any) -> list[tuple[float, int]]:
+def twice_a_second(run_time_s: float, level: Callable[[float], float]) -> list[tuple[float, int]]:
     return [(at / 2, math.ceil(level(at / 2))) for at in range(1, int(2 * run_time_s) + 1)]
 
 
@@ -69,8 +69,10 @@ def twice_a_second(run_time_s: float, level: Any) -> list[tuple[float, int]]:
     ],
     ids=["ramp", "late", "steps", "ramp of a shape", "spike whose users leave late", "slow spawn"],
 )
-def test_levels_that_are_reached_a_little_later_are_no_trouble(profile: Any, level: Any) -> None:
-    asked = LoadProfile("p", **profile)
+def test_levels_that_are_reached_a_little_later_are_no_trouble(
+    profile: Mapping[str, float | str], level: Callable[[float], float]
+) -> None:
+    asked = LoadProfile("p", run_time_s=60, users=1).with_overrides(profile)
 
     assert watched(asked, twice_a_second(asked.run_time_s, level)).cause == ""
 
@@ -114,9 +116,9 @@ def test_levels_that_are_reached_a_little_later_are_no_trouble(profile: Any, lev
     ids=["quit", "never reached", "quit at the end", "stuck", "too many", "too many at the end"],
 )
 def test_levels_that_are_not_reached_are_found(
-    profile: Any, level: Any, cause: str, until_s: float | None
+    profile: Mapping[str, float | str], level: Callable[[float], float], cause: str, until_s: float | None
 ) -> None:
-    asked = LoadProfile("p", **profile)
+    asked = LoadProfile("p", run_time_s=60, users=1).with_overrides(profile)
 
     watch = watched(asked, twice_a_second(asked.run_time_s, level))
 

@@ -9,13 +9,14 @@ import sys
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import psutil
 import pytest
 
 from harness import PATIENCE_S, Project, until
+from kept_records import keep_records
 from pytest_tfserving.deployment.deployment import Deployment, Endpoint
 from pytest_tfserving.deployment.pulses import PulseRow
 from pytest_tfserving.errors import DeploymentError
@@ -23,9 +24,7 @@ from pytest_tfserving.experiments.experiment import Experiment, ServingOptions, 
 from pytest_tfserving.experiments.load_profile import LoadProfile
 from pytest_tfserving.load.baseline import MOST_PULSES, Baseline, Stretches
 from pytest_tfserving.load.generator import run as runner
-from pytest_tfserving.load.generator.build_result import outcome
 from pytest_tfserving.load.generator.generator import LoadGenerator
-from pytest_tfserving.load.recorder import read_records
 from pytest_tfserving.protocols.client import wait_until_available
 from pytest_tfserving.report.json import result_as_dict, result_from_dict
 from pytest_tfserving.statistics.intervals import ratio_interval
@@ -42,8 +41,12 @@ from server_process import Server, free_port, half_plus_two_plan
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+
     from pytest_tfserving.load.result import Result
     from pytest_tfserving.targets.baseline.messages import ProcessesSpec
+
+    Floats = NDArray[np.float64]
 
 EXPORT = Path(__file__).parents[2] / "support" / "export_slow_models.py"
 LOCUSTFILE = """
@@ -92,15 +95,9 @@ class Bench:
         monkeypatch: pytest.MonkeyPatch,
         sessions: list[BaselineSession] | None = None,
         locustfile: Path | None = None,
-    ) -> tuple[Result, Any, Any]:
+    ) -> tuple[Result, Floats, Floats]:
         """Put load on the server: the result, the records, and the pulses."""
-        records: list[Any] = []
-
-        def kept(plan: Any, deployment: Any, run_state: Any, paths: list[Path], *rest: Any) -> Result:
-            records.extend(np.array(read_records(path)) for path in paths)
-            return outcome(plan, deployment, run_state, paths, *rest)
-
-        monkeypatch.setattr(runner, "outcome", kept)
+        records = keep_records(monkeypatch)
         experiment = Experiment("e", Shape(1, 1, 1), ServingOptions(1, 1), "half_plus_two", "json", profile)
         deployment = Deployment(
             experiment,
@@ -133,7 +130,7 @@ def bench(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Be
         yield Bench(models, tmp_path_factory.mktemp("bench"), stack)
 
 
-def of_those_hit(records: Any, values_ms: Any, pulses: Any) -> tuple[Any, Any]:
+def of_those_hit(records: Floats, values_ms: Floats, pulses: Floats) -> tuple[Floats, Floats]:
     """The values of requests that were under way at a pulse, or followed by one, and of all others."""
     pulses_s = pulses[:, PulseRow._fields.index("at_s")]
     ends_s = records[:, 0] + values_ms / 1e3
@@ -141,7 +138,7 @@ def of_those_hit(records: Any, values_ms: Any, pulses: Any) -> tuple[Any, Any]:
     return values_ms[hit], values_ms[~hit]
 
 
-def shortest_ms(pulses: Any) -> float:
+def shortest_ms(pulses: Floats) -> float:
     """How long the shortest pulse was."""
     return 1e3 * float(pulses[:, PulseRow._fields.index("busy_s")].min())
 

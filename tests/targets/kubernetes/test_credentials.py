@@ -72,7 +72,7 @@ class _Asked(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
 
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, *_: object) -> None:
         """Say nothing."""
 
     def do_GET(self) -> None:
@@ -103,7 +103,7 @@ def api_server(pairs: dict[str, Pair]) -> Iterator[str]:
         thread.join()
 
 
-def written(folder: Path, server: str, user: dict[str, Any], **cluster: Any) -> Path:
+def written(folder: Path, server: str, user: dict[str, Any], **cluster: object) -> Path:
     """Write a kubeconfig."""
     path = folder / "kubeconfig"
     content = {

@@ -67,7 +67,7 @@ class Scripted:
             self._moments.pop(0)
         return found
 
-    def delete(self, kind: ResourceKind[KubernetesObject], _: str, name: str, **__: Any) -> bool:
+    def delete(self, kind: ResourceKind[KubernetesObject], _: str, name: str, **__: object) -> bool:
         """Note it; namespaces with what was left at that moment."""
         pods = [each["metadata"]["name"] for each in self._moments[0].get(PODS, [])]
         self.deleted.append(f"{kind.plural}/{name}" + (f" with {pods}" if kind is NAMESPACES else ""))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import kubernetes_validate
 import pytest
@@ -13,7 +14,6 @@ from pytest_tfserving import __version__
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.experiments.experiment import LoadPods, NodeRequirements
 from pytest_tfserving.load.generator.generator import LoadGenerator
-from pytest_tfserving.load.generator.local_host import LocalHost
 from pytest_tfserving.targets.common.ownership import RUN, OwnershipLabels
 from pytest_tfserving.targets.kubernetes.load_manifests import (
     MASTER,
@@ -24,16 +24,22 @@ from pytest_tfserving.targets.kubernetes.load_manifests import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from pytest_tfserving.deployment.deployment import Deployment, Endpoint
+    from pytest_tfserving.deployment.load_messages import FirstMessage
     from pytest_tfserving.targets.kubernetes.objects import Job
 
 TAGS = OwnershipLabels("an-experiment")
 
 
-def jobs(workers: int, **more: Any) -> dict[str, Job]:
+def jobs(
+    workers: int, pods: LoadPods | None = None, *, indexed: bool = True, locustfile: str = ""
+) -> dict[str, Job]:
     """The Jobs of some workers, by name."""
-    made = LoadJobs("image:1", workers, more.pop("pods", LoadPods()), more.pop("indexed", True), **more)
+    made = LoadJobs("image:1", workers, pods or LoadPods(), indexed, locustfile)
     return {each["metadata"]["name"]: each for each in made.manifests(TAGS)}
 
 
@@ -76,19 +82,19 @@ def test_they_are_where_and_as_large_as_the_file_says() -> None:
     assert pod["containers"][0]["resources"] == {"requests": size, "limits": size}
 
 
-class Said:
-    """A process that has said its first line."""
+class Process:
+    """A load process that has written its first message."""
 
     sink = ""
 
-    def __init__(self, folder: Path, **first: Any) -> None:
+    def __init__(self, folder: Path, first: FirstMessage) -> None:
         self.records = folder / "records"
         self.ready = threading.Event()
         self.ready.set()
-        self.first = first
+        self.first: FirstMessage | None = first
 
     def write(self, text: str) -> None:
-        """Hear nothing."""
+        """Read nothing."""
 
     def end(self) -> None:
         """Have ended."""
@@ -98,20 +104,37 @@ class Said:
         return ""
 
 
-class Elsewhere(LocalHost):
-    """A place of one process that was there before."""
+@dataclass
+class Team:
+    """One process."""
 
-    def __init__(self, process: Said) -> None:
+    workers: Sequence[Process]
+    master: None = None
+
+    def master_address(self) -> tuple[str, int]:
+        """Return what nobody asks for."""
+        raise NotImplementedError
+
+
+class Elsewhere:
+    """A host of one process that was there before."""
+
+    start_s, silence_s, same_clock = 60.0, 15.0, True
+
+    def __init__(self, process: Process) -> None:
         self._process = process
 
-    def team(self, *_: Any) -> Any:
-        """The process alone."""
+    def most_processes(self, _: Deployment) -> int:
+        """Return one."""
+        return 1
 
-        class Team:
-            workers = (self._process,)
-            master = None
+    def endpoints(self, deployment: Deployment) -> Sequence[Endpoint]:
+        """Return the addresses of the replicas."""
+        return deployment.loaded
 
-        return nullcontext(Team())
+    def team(self, *_: object, **__: object) -> AbstractContextManager[Team]:
+        """Return the process alone."""
+        return nullcontext(Team([self._process]))
 
 
 @pytest.mark.parametrize(
@@ -127,8 +150,8 @@ class Elsewhere(LocalHost):
         ),
     ],
 )
-def test_what_cannot_make_load_is_refused(tmp_path: Path, first: dict[str, Any], problem: str) -> None:
-    place = Elsewhere(Said(tmp_path, **first))
+def test_what_cannot_make_load_is_refused(tmp_path: Path, first: FirstMessage, problem: str) -> None:
+    place = Elsewhere(Process(tmp_path, first))
 
     with LoadGenerator(tmp_path, place=place) as child, pytest.raises(ConfigurationError, match=problem):
         child.wait_until_ready()

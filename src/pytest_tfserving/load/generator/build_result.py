@@ -248,7 +248,7 @@ def _with_causes(result: Result, plan: LoadPlan, run_state: RunState, seen: _Agg
         return replace(
             result,
             incomplete=f"no steady window: after {result.run_s:.0f} s the {result.load_text} "
-            "had not all had an answer; raise the run time",
+            "had not all had a response; raise the run time",
         )
     return replace(
         result, invalid=limited_by_generator(result) or _against_littles_law(result, plan, run_state, seen)
@@ -302,7 +302,7 @@ def _without_needless(result: Result) -> Result:
 def _abort_text(result: Result, plan: LoadPlan, run_state: RunState, all_errors: Counter[str]) -> str:
     causes = _most_frequent(all_errors)
     if run_state.early_end == "stalled":
-        return f"no answer came for {plan.stall_s:.0f} s; stopped after {result.run_s:.1f} s ({causes})"
+        return f"no response came for {plan.stall_s:.0f} s; stopped after {result.run_s:.1f} s ({causes})"
     return (
         f"stopped after {result.run_s:.1f} s: {result.total_errors} of {result.total_requests} requests "
         f"failed, more than {100 * plan.profile.max_failure_ratio:g} % ({causes})"

@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.deployment.deployment import Deployment
     from pytest_tfserving.deployment.generator_host import GeneratorHost, LoadProcess, OnEvent, WorkerPool
-    from pytest_tfserving.deployment.load_messages import Begin, FirstMessage, MergedMessage, ProcessMessage
+    from pytest_tfserving.deployment.load_messages import (
+        Begin,
+        FirstMessage,
+        MergedMessage,
+        Order,
+        ProcessMessage,
+    )
     from pytest_tfserving.experiments.load_profile import LoadProfile
     from pytest_tfserving.protocols.answer import ExpectedAnswer
 
@@ -187,7 +193,7 @@ class LoadGenerator:
         for process in self._all:
             process.end()
 
-    def stop(self, order: str = "stop") -> None:
+    def stop(self, order: Order = "stop") -> None:
         """Ask all processes to end their run and to write their last line.
 
         Args:

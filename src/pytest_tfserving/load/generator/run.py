@@ -7,7 +7,7 @@ import queue
 import time
 from contextlib import nullcontext
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from pytest_tfserving.load.generator.local_host import STOP_S
 from pytest_tfserving.load.generator.neighbours import Neighbours
 from pytest_tfserving.load.generator.run_state import RunState
 from pytest_tfserving.load.recorder import SUCCESS, RecordStream
+from pytest_tfserving.protocols.answer import OTHER_THAN_BASELINE
 from pytest_tfserving.server_side.cpu import CpuHistory
 from pytest_tfserving.slo.monitor import DEFAULT_ALPHA, SloMonitor
 from pytest_tfserving.system.processes import available_cores
@@ -28,11 +29,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_tfserving.deployment.deployment import Deployment
+    from pytest_tfserving.deployment.load_clock import LoadClock
     from pytest_tfserving.deployment.load_messages import MergedMessage, MergedTick
     from pytest_tfserving.deployment.pulses import Pulses
     from pytest_tfserving.load.generator.generator import LoadGenerator, LoadPlan
     from pytest_tfserving.load.result import Result
     from pytest_tfserving.server_side.cpu import CpuCurve
+
+
+class OtherRun(Protocol):
+    """The run of load on a baseline server, in turn with the run of the candidate."""
+
+    def failure(self) -> str:
+        """Return why the comparison cannot go on, in a sentence; empty while it can."""
+
+    def finish(self) -> None:
+        """End the other run, and wait until all its requests are known."""
 
 
 def as_text(moment: datetime) -> str:
@@ -48,6 +60,7 @@ def run(  # noqa: PLR0913, PLR0917 - what a run is made of
     monitor: SloMonitor | None = None,
     cpu: CpuHistory | None = None,
     pulses: Pulses | None = None,
+    other: OtherRun | None = None,
 ) -> tuple[Result, bool]:
     """Put load on ``deployment`` and measure it, then end the load generator.
 
@@ -59,6 +72,7 @@ def run(  # noqa: PLR0913, PLR0917 - what a run is made of
         monitor: finds the steady window and decides SLOs while load runs; load ends when all are decided.
         cpu: the CPU readings of the replicas; another thread adds to it while load runs.
         pulses: the baseline's pulses, on the plan's clock; None without a baseline.
+        other: the run on a baseline server; None without one.
 
     Returns:
         The result, and whether the user interrupted the run. An interrupted run has the figures until then.
@@ -71,7 +85,7 @@ def run(  # noqa: PLR0913, PLR0917 - what a run is made of
     origin_s, neighbours = plan.clock.origin_s, _neighbours(child, deployment)
     with pulses or nullcontext():
         try:
-            for _ in _watch(child, run_state, deployment, progress, pulses):
+            for _ in _watch(child, run_state, deployment, progress, plan.clock, pulses, other):
                 if is_waiting(run_state, plan.profile.max_cpu_wait):
                     neighbours.look()
                 if _decided(run_state, stream, cpu.curve(origin_s), pulses):
@@ -79,8 +93,7 @@ def run(  # noqa: PLR0913, PLR0917 - what a run is made of
         except KeyboardInterrupt:
             interrupted = True
             _give_up(child, run_state)
-    child.end()
-    _hear_the_rest(child, run_state)
+    _end(child, run_state, other)
     run_state.taken_by = neighbours.named()
     curve = cpu.curve(origin_s)
     _decided(run_state, stream, curve, pulses, last=True)
@@ -88,6 +101,14 @@ def run(  # noqa: PLR0913, PLR0917 - what a run is made of
     result = outcome(plan, deployment, run_state, child.records, as_text(began), curve)
     _delete(child.records)
     return result, interrupted
+
+
+def _end(child: LoadGenerator, run_state: RunState, other: OtherRun | None) -> None:
+    """End the load generator, and the other run, whose requests are then all known."""
+    if other:
+        other.finish()
+    child.end()
+    _hear_the_rest(child, run_state)
 
 
 def _give_up(child: LoadGenerator, run_state: RunState) -> None:
@@ -127,21 +148,23 @@ def _neighbours(child: LoadGenerator, deployment: Deployment) -> Neighbours:
     return Neighbours(cores if child.pids else (), child.pids)
 
 
-def _watch(
+def _watch(  # noqa: PLR0913, PLR0917 - what a run is made of
     child: LoadGenerator,
     run_state: RunState,
     deployment: Deployment,
     progress: Callable[[MergedTick], None],
+    clock: LoadClock,
     pulses: Pulses | None,
+    other: OtherRun | None,
 ) -> Iterator[None]:
     """Process the load generator's lines until their end; yield after every tick."""
-    for line in _lines(child, child.place.silence_s, pulses):
+    for line in _lines(child, child.place.silence_s, clock):
         if line is not None:
             run_state.hear(line)
             if line["event"] == "tick":
                 progress(line)
                 yield
-        if _has_gone_wrong(run_state, deployment, pulses):
+        if _has_gone_wrong(run_state, deployment, pulses, other):
             child.stop()
             _drain(child, run_state)
             return
@@ -153,16 +176,25 @@ def _watch(
         run_state.aborted = f"{failure}, {run_state.ended_at_s:.1f} s into the load"
 
 
-def _has_gone_wrong(run_state: RunState, deployment: Deployment, pulses: Pulses | None) -> bool:
+def _has_gone_wrong(
+    run_state: RunState, deployment: Deployment, pulses: Pulses | None, other: OtherRun | None
+) -> bool:
     """Return whether something ends the run early, and note the cause in ``run_state``."""
     when = f"{run_state.ended_at_s:.1f} s into the load"
     if failure := deployment.failure():
         run_state.aborted = f"{failure}, {when}"
-    elif pulses and (failure := pulses.failure()):
+    elif (pulses and (failure := pulses.failure())) or (other and (failure := other.failure())):
         run_state.incomplete = f"{failure}, {when}"
+    elif cause := _other_response(run_state):
+        run_state.aborted = f"the candidate gave another response, {when}: {cause}"
     else:
         run_state.invalid = run_state.watch.cause
     return bool(run_state.aborted or run_state.incomplete or run_state.invalid)
+
+
+def _other_response(run_state: RunState) -> str:
+    """Return the cause of the first response that was not the baseline server's; empty without one."""
+    return next((text for text in run_state.causes.values() if text.startswith(OTHER_THAN_BASELINE)), "")
 
 
 def _decided(
@@ -182,11 +214,11 @@ def _decided(
 
 
 def _lines(
-    child: LoadGenerator, silence_s: float, pulses: Pulses | None = None
+    child: LoadGenerator, silence_s: float, clock: LoadClock | None = None
 ) -> Iterator[MergedMessage | None]:
     """Yield the load generator's lines until its end, and None now and then for the caller's own checks.
 
-    The load generator may be silent while the clock of ``pulses`` stands. The lines of Locust's master do not
+    The load generator may be silent while its ``clock`` stands. The lines of Locust's master do not
     count: the master writes them even if no load process writes any.
     """
     heard_at = time.monotonic()
@@ -195,7 +227,7 @@ def _lines(
         try:
             line = child.lines.get(timeout=0.1)
         except queue.Empty:
-            if pulses and pulses.clock.stands:
+            if clock and clock.stands:
                 heard_at = time.monotonic()
             if time.monotonic() - heard_at > silence_s:
                 return

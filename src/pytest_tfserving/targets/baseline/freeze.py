@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
+from pytest_tfserving.deployment.deployment import Freezer
 from pytest_tfserving.errors import DeploymentError
 
 if TYPE_CHECKING:
@@ -20,14 +21,8 @@ if TYPE_CHECKING:
 _TRIALS = 3
 
 
-class Freezer(Protocol):
-    """Servers that can be frozen and thawed; a server that has ended is not an error."""
-
-    def freeze(self) -> None:
-        """Stop the servers."""
-
-    def thaw(self) -> None:
-        """Let the servers go on, whether they are stopped or not."""
+class ServerFreezer(Freezer, Protocol):
+    """A freezer that another process can make again."""
 
     def spec(self) -> FreezerSpec:
         """Return plain values from which `freezer` makes the same object in another process."""
@@ -103,6 +98,11 @@ class Containers:
                 raise DeploymentError(f"the engine no longer answers: {error}") from None
 
 
+def freezable(servers: ServerFreezer) -> ServerFreezer | None:
+    """Return ``servers`` if they can be frozen, else None."""
+    return servers if can_be_frozen(servers) else None
+
+
 def can_be_frozen(servers: Freezer) -> bool:
     """Freeze the servers for a moment; return whether that is possible."""
     return any(_is_frozen_once(servers) for _ in range(_TRIALS))
@@ -119,6 +119,6 @@ def _is_frozen_once(servers: Freezer) -> bool:
     return True
 
 
-def freezer(spec: FreezerSpec) -> Freezer:
+def freezer(spec: FreezerSpec) -> ServerFreezer:
     """Return the freezer whose ``spec`` method returned ``spec``."""
     return Containers(**spec) if "host" in spec else Processes(**spec)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_tfserving.experiments.experiment import ServingOptions
-    from pytest_tfserving.targets.baseline.freeze import Freezer
+    from pytest_tfserving.targets.baseline.freeze import ServerFreezer
     from pytest_tfserving.targets.baseline.messages import ReadyMessage, RunMessage, RunOrder, WorkerPlan
     from pytest_tfserving.text.json_value import JsonObject
 
@@ -177,7 +177,7 @@ class SessionPulses:
     servers go on at once.
     """
 
-    def __init__(self, sessions: Sequence[BaselineSession], servers: Freezer, clock_path: Path) -> None:
+    def __init__(self, sessions: Sequence[BaselineSession], servers: ServerFreezer, clock_path: Path) -> None:
         clock_path.unlink(missing_ok=True)
         self.clock = LoadClock(clock_path)
         self._sessions = sessions

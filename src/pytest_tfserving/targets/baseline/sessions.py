@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from pytest_tfserving.targets.baseline.freeze import Freezer
+    from pytest_tfserving.targets.baseline.freeze import ServerFreezer
     from pytest_tfserving.targets.common.placement import Placement
     from pytest_tfserving.targets.common.request import DeploymentRequest
     from pytest_tfserving.text.json_value import JsonValue
@@ -38,7 +38,7 @@ class BaselineSessions:
     """
 
     def __init__(
-        self, order: DeploymentRequest, placement: Placement, servers: Callable[[], Freezer]
+        self, order: DeploymentRequest, placement: Placement, servers: Callable[[], ServerFreezer]
     ) -> None:
         self._timeout_s = order.settings.ready_timeout_s
         self._servers = servers

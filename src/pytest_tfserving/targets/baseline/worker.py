@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from pytest_tfserving.targets.baseline.freeze import Freezer
+    from pytest_tfserving.deployment.deployment import Freezer
     from pytest_tfserving.targets.baseline.messages import ReadyMessage, RunMessage, RunOrder, WorkerPlan
 
 _WARM_UP_CALLS = 3

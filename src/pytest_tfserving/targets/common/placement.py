@@ -54,3 +54,11 @@ def lacking(shape: Shape, cores: int, ram_bytes: int) -> str:
         has = f"this machine has {ram_bytes / BYTES_PER_GB:.0f} GB"
         return f"needs {shape.ram_gb * shape.nodes} GB of RAM, {has}"
     return ""
+
+
+def lacking_for_two(shape: Shape, ram_bytes: int) -> str:
+    """Return what a machine lacks for two servers of ``shape`` on the same cores; empty if nothing."""
+    if 2 * shape.ram_bytes * shape.nodes <= ram_bytes:
+        return ""
+    has = f"this machine has {ram_bytes / BYTES_PER_GB:.0f} GB"
+    return f"needs twice {shape.ram_gb * shape.nodes} GB of RAM, and {has}"

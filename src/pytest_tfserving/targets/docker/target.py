@@ -21,10 +21,10 @@ from pytest_tfserving.protocols.client import wait_until_available
 from pytest_tfserving.system.processes import CAN_PIN, available_cores
 from pytest_tfserving.system.resource_usage import CpuReading, ResourceUsage
 from pytest_tfserving.system.signals import without_interruption
-from pytest_tfserving.targets.baseline.freeze import Containers, Freezer, Processes
+from pytest_tfserving.targets.baseline.freeze import Containers, Processes, freezable
 from pytest_tfserving.targets.baseline.sessions import BaselineSessions
 from pytest_tfserving.targets.common.ownership import OrphanRule, OwnershipLabels
-from pytest_tfserving.targets.common.placement import lacking, place
+from pytest_tfserving.targets.common.placement import lacking, lacking_for_two, place
 from pytest_tfserving.targets.common.served_model import check_mounted, model_name
 from pytest_tfserving.targets.common.server_files import write_server_files
 from pytest_tfserving.targets.docker.engine import ContainerEngine, address, connect, model_in, reason
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.experiments.experiment import Experiment
     from pytest_tfserving.settings import Settings
+    from pytest_tfserving.targets.baseline.freeze import ServerFreezer
     from pytest_tfserving.targets.common.placement import Placement
     from pytest_tfserving.targets.common.request import DeploymentRequest
     from pytest_tfserving.targets.docker.answers import ContainerState, ContainerStatistics, Network
@@ -79,6 +80,11 @@ class DockerTarget(Target):
         with connect() as engine:
             cores, ram_bytes = _machine(engine.facts())
         return lacking(experiment.shape, len(cores), ram_bytes)
+
+    def lacks_for_two(self, experiment: Experiment) -> str:
+        """Return how much memory the engine's machine lacks for two servers; empty if none."""
+        with connect() as engine:
+            return lacking_for_two(experiment.shape, _machine(engine.facts())[1])
 
     def served(self, experiment: Experiment, say: Callable[[str], None]) -> JsonObject:
         """Return the image's id, how the server serves, and the model if the image has it."""
@@ -126,6 +132,7 @@ class DockerTarget(Target):
                 pulses=bare.pulses,
                 right_answer=bare.right_answer,
                 usage=lambda: _usage(replicas),
+                freezer=lambda: freezable(_freezer(replicas)),
             )
 
     def sweep(self, leftovers: OrphanRule, say: Callable[[str], None]) -> None:
@@ -389,7 +396,7 @@ def _evidence(replicas: Sequence[ContainerReplica]) -> Diagnostics:
     return found
 
 
-def _freezer(replicas: Sequence[ContainerReplica]) -> Freezer:
+def _freezer(replicas: Sequence[ContainerReplica]) -> ServerFreezer:
     """Return the object that freezes the containers: by signals if possible, else by the slower engine."""
     engine = replicas[0].engine
     with engine.asked("asking for a container's processes"):

@@ -253,7 +253,7 @@ def _wait_for_models(order: DeploymentRequest, placed: ReadyDeployment, reached:
 
 def _wait_for_model(placed: ReadyDeployment, pod: str, model: str, deadline: float) -> None:
     path = f"{PODS.path(placed.namespace, pod)}:{REST_PORT}/proxy/v1/models/{model}"
-    state, error = "no answer", ""
+    state, error = "no response", ""
     while time.monotonic() < deadline:
         try:
             state, error = best_state(json.loads(placed.cluster.text(path)))

@@ -494,6 +494,6 @@ def test_requests_that_are_never_answered_are_failures(tmp_path: Path) -> None:
     with answers(lambda number: 200 if number <= 20 else 0) as server:
         ran = run_locustfile(USER, tmp_path, server, users=2, run_time_s=1.5, stall_s=1.0)
 
-    assert ran.causes == Counter({"": 20, "no answer until the end": 2})
+    assert ran.causes == Counter({"": 20, "no response until the end": 2})
     assert ran.run_state.early_end == "stalled"
     assert DONE not in server.paths

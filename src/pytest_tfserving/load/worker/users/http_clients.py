@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     OnLeft = Callable[["Meta", BaseException], None]
 
 UNMARKED = "the response was never marked: catch_response=True needs a with block"
-UNANSWERED = "no answer until the end"
+UNANSWERED = "no response until the end"
 
 
 class Meta(TypedDict):

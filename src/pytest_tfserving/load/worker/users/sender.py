@@ -9,7 +9,7 @@ import gevent
 
 from pytest_tfserving.load.recorder import DROPPED, SUCCESS
 from pytest_tfserving.protocols import SERVING_PROTOCOLS
-from pytest_tfserving.protocols.answer import wrong
+from pytest_tfserving.protocols.answer import OTHER_VALUES, wrong
 from pytest_tfserving.protocols.reading import unreadable
 from pytest_tfserving.protocols.serving_protocol import RepeatedRequest
 from pytest_tfserving.protocols.transport import ExchangeError
@@ -39,6 +39,7 @@ class AnswerJudge:
         self._right: set[bytes] = set()
         self._right_bytes = 0
         self._last = b""
+        self._other_values = ""
 
     def wrong(self, status: int, body: bytes) -> str:
         """Return why the response is wrong; empty if it is right."""
@@ -46,6 +47,10 @@ class AnswerJudge:
             self._last = body
             return ""
         if cause := wrong(status, body, self._expected):
+            if cause.startswith(OTHER_VALUES):
+                # Each example would be a cause of its own.
+                self._other_values = self._other_values or cause
+                return self._other_values
             return cause
         if len(self._right) < _ANSWERS_REMEMBERED and self._right_bytes < _MOST_REMEMBERED_BYTES:
             self._right.add(body)
@@ -112,7 +117,7 @@ class LoadLoop(ABC):
         now = self.now_s()
         late = [each for each in self.requesters if each.waiting_since and now - each.waiting_since > limit_s]
         for requester in late:
-            requester.give_up(f"no answer within {limit_s:g} s" if limit_s else "no answer until the end")
+            requester.give_up(f"no response within {limit_s:g} s" if limit_s else "no response until the end")
         return len(late)
 
     def waiting(self) -> int:
@@ -122,7 +127,7 @@ class LoadLoop(ABC):
     def abandon(self) -> None:
         """Record all requests under way as failed, at the end of the run."""
         for requester in self.requesters:
-            requester.abandon("no answer until the end")
+            requester.abandon("no response until the end")
 
 
 def _request(plan: ProcessPlan) -> RepeatedRequest:

@@ -1,0 +1,82 @@
+"""The changes against a baseline server that reports show, each with its interval."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from pytest_tfserving.slo.change_tests import (
+    PairBlocks,
+    PercentileChangeTest,
+    ServerChange,
+    failures_by_block,
+    pairs_of,
+    resolution,
+)
+from pytest_tfserving.slo.metrics import METRICS, percentile_of
+from pytest_tfserving.statistics.level import LEAST_BLOCKS, LevelModel
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pytest_tfserving.slo.sequential_tests import ObservedWindow
+
+    Floats = NDArray[np.float64]
+
+_SHOWN = ("rps", "mean", "p50", "p95", "p99", "errors", "cpu_per_request")
+
+
+def changes_of(window: ObservedWindow, noise_memory_s: float, needed: float) -> dict[str, ServerChange]:
+    """Return the changes of the metrics that reports show, by the metric's key in results.
+
+    Args:
+        window: the window of a run, with that of the baseline server.
+        noise_memory_s: longest time in seconds for which differences may remember.
+        needed: the logarithm of the evidence that decides an SLO.
+    """
+    found = {METRICS[name].key: _change_of(name, window, noise_memory_s, needed) for name in _SHOWN}
+    return {key: change for key, change in found.items() if change is not None}
+
+
+def _change_of(
+    name: str, window: ObservedWindow, noise_memory_s: float, needed: float
+) -> ServerChange | None:
+    if name == "errors":
+        return _errors_change(window, noise_memory_s, needed)
+    if (percentile := percentile_of(name)) is not None:
+        if not len(window.latencies_ms):
+            return None
+        return PercentileChangeTest(percentile, 1.0, noise_memory_s).change(window, needed)
+    return _ratio_change(*pairs_of(name)(window), noise_memory_s, needed)
+
+
+def _ratio_change(
+    ours: Floats, theirs: Floats, block_s: float, noise_memory_s: float, needed: float
+) -> ServerChange | None:
+    """Return the change of the ratio of the sums, with the interval of the blocks' residuals."""
+    if len(ours) < LEAST_BLOCKS or not (ours.any() and theirs.any()):
+        return None
+    ratio = float(ours.sum() / theirs.sum())
+    model = LevelModel(block_s, noise_memory_s)
+    for value in (ours - ratio * theirs) / theirs.mean():
+        model.add(value)
+    low, high = (float(each) for each in model.interval())
+    error = float(model.estimate().error) / ratio
+    return ServerChange(ratio - 1, ratio + low - 1, ratio + high - 1, resolution(error, needed))
+
+
+def _errors_change(window: ObservedWindow, noise_memory_s: float, needed: float) -> ServerChange | None:
+    blocks, against = PairBlocks(), window.against
+    edges_s = blocks.edges_s(window)
+    if against is None or len(edges_s) <= LEAST_BLOCKS:
+        return None
+    differences = failures_by_block(window, len(edges_s) - 1) - failures_by_block(against, len(edges_s) - 1)
+    value = float(window.failed.mean() - against.failed.mean())
+    if not differences.any():
+        return ServerChange(value, value, value, math.nan)
+    model = LevelModel(blocks.block_s, noise_memory_s)
+    for each in differences:
+        model.add(each)
+    low, high = (float(each) for each in model.interval())
+    return ServerChange(value, low, high, resolution(float(model.estimate().error), needed))
