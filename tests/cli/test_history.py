@@ -7,7 +7,7 @@ import csv
 import io
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 NAME = "2cpu-4gb-8n-interop2"
 
 
-def write_runs(folder: Path, factors: list[float], **changes: Any) -> None:
+def write_runs(folder: Path, factors: list[float], **changes: object) -> None:
     """Write a stored run for each factor of its latencies, an hour apart; ``changes`` are of its result."""
     folder.mkdir(exist_ok=True)
     base = json.loads(json.dumps(content()))

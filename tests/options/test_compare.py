@@ -107,7 +107,7 @@ def test_the_calibrations_scatter_widens_the_interval(project: Project) -> None:
     ],
 )
 def test_another_image_model_payload_or_load_is_not_compared(
-    project: Project, name: str, value: Any, where: list[str], said: str
+    project: Project, name: str, value: object, where: list[str], said: str
 ) -> None:
     stored_sessions.saved(project)
     stored_sessions.change(project, name, value, *where)

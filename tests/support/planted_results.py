@@ -18,10 +18,13 @@ from pytest_tfserving.load.result import Generator, Result, Window
 from pytest_tfserving.load.run_record import USERS, RunRecord
 from pytest_tfserving.load.server_comparison import ServerComparison
 from pytest_tfserving.measurement import measure
+from pytest_tfserving.report.comparison import Base, compare
 from pytest_tfserving.report.cost import Pricing
 from pytest_tfserving.report.json import json_text, metrics
 from pytest_tfserving.report.report_data import document_of
 from pytest_tfserving.report.store import Entry
+from pytest_tfserving.report.stored_runs import kept, stored_form
+from pytest_tfserving.slo.change_limit import ChangeLimit
 from pytest_tfserving.slo.change_tests import ServerChange
 from pytest_tfserving.slo.language import Slo
 from pytest_tfserving.statistics.span import SpanStatistics
@@ -111,9 +114,9 @@ def against(candidate: Result, baseline: Result, *differences: str) -> ServerCom
     return ServerComparison("image:serving:main", baseline, changes, 0.1, differences)
 
 
-def compared(*differences: str, p50_ms: float = 330.0, **changes: Any) -> Result:
+def compared(*differences: str, p50_ms: float = 330.0, **changes: object) -> Result:
     """A result of a candidate with ``p50_ms``, with that of a baseline server with 300 ms."""
-    candidate = result(p50_ms=p50_ms, **changes)
+    candidate = result(0, 50.0, p50_ms, **changes)
     return replace(candidate, comparison=against(candidate, result(), *differences))
 
 
@@ -315,6 +318,10 @@ def every_part() -> dict[str, Any]:
     content: dict[str, Any] = json.loads(
         json_text({**document(*entries, searches=[search()]), "calibration": calibration()})
     )
+    before = stored_form(document(entry(result(0))), "main", "2026-03-01T10:30:00+00:00", None)
+    base = Base(before, None, "this machine is not calibrated")
+    results = [kept(each) for each in content["results"]]
+    content["comparison"] = compare(results, base, [ChangeLimit.parse("p95:5%")], 0.01)
     for each in content["results"]:
         each["series"], each["distribution"] = each["series"][:3], each["distribution"][-3:]
         each["recording"].update(exact_ms=None, slices=[])

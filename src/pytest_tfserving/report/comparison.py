@@ -311,7 +311,8 @@ def _judge(pair: Pair, base: Base, limit: ChangeLimit, z: float) -> tuple[Verdic
     said = f"{limit.metric} {change_with_interval(change.value, (low, high), is_ratio=change.is_ratio)}"
     allowed = change_text(-limit.most if metric.higher_is_better else limit.most, is_ratio=change.is_ratio)
     if least > limit.most:
-        return Verdict.FAIL, f"worse: {said}, {allowed} is allowed"
+        unsure = "" if base.scatter else "; the scatter between runs is not included"
+        return Verdict.FAIL, f"worse: {said}, {allowed} is allowed{unsure}"
     if most <= limit.most:
         return Verdict.PASS, f"not worse than {allowed}: {said}"
     smallest = smallest_text(change.smallest(upward=not metric.higher_is_better), is_ratio=change.is_ratio)
