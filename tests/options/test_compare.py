@@ -98,6 +98,12 @@ def test_the_calibrations_scatter_widens_the_interval(project: Project) -> None:
         ("payload", "0" * 64, ["identity"], "payload was 00000000, is "),
         ("users", 3, ["profile"], "profile users was 3, is 2"),
         ("inter_op", 2, ["identity"], "inter_op was 2, is 1"),
+        (
+            "against",
+            {"named": "image:a"},
+            ["identity"],
+            "load was in turn with a baseline server, is alone",
+        ),
     ],
 )
 def test_another_image_model_payload_or_load_is_not_compared(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from pytest_tfserving.report.formatting import change_with_interval, smallest_text
 from pytest_tfserving.report.labels import value_text
+from pytest_tfserving.report.stored_runs import identity_of
 from pytest_tfserving.slo.language import Verdict
 from pytest_tfserving.slo.metrics import METRICS
 from pytest_tfserving.statistics.ratio import Change, Figure, difference, relative_change
@@ -185,7 +186,7 @@ def _load(result: StoredResult) -> _Facts:
 
 def _served(result: StoredResult) -> _Facts:
     """Return what was served and what was sent."""
-    return {"target": result["target"], **(result.get("identity") or {})}
+    return {"target": result["target"], **identity_of(result)}
 
 
 def _machine(result: StoredResult) -> _Facts:
