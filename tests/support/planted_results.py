@@ -114,9 +114,9 @@ def against(candidate: Result, baseline: Result, *differences: str) -> ServerCom
     return ServerComparison("image:serving:main", baseline, changes, 0.1, differences)
 
 
-def compared(*differences: str, p50_ms: float = 330.0, **changes: object) -> Result:
+def compared(*differences: str, index: int = 0, p50_ms: float = 330.0, **changes: object) -> Result:
     """A result of a candidate with ``p50_ms``, with that of a baseline server with 300 ms."""
-    candidate = result(0, 50.0, p50_ms, **changes)
+    candidate = result(index, 50.0, p50_ms, **changes)
     return replace(candidate, comparison=against(candidate, result(), *differences))
 
 
