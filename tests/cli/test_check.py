@@ -149,7 +149,10 @@ def test_a_type_that_json_cannot_carry_goes_over_grpc(
 
 MISTAKES = {
     "no slo language": ([URL, BODY, "--slo=p95 is low"], "p95 is low"),
-    "no body": ([URL, "--slo=rps>=1"], "give it with --body TEXT or --body @FILE."),
+    "no body and no server": (
+        [URL, "--slo=rps>=1"],
+        f"no request was found for the model at {URL}: Connection refused; give one with --body.",
+    ),
     "no request": (
         [URL, "--slo=rps>=1", "--body=[1]"],
         "--body: a request's body is a JSON object with 'instances' or 'inputs'.",
