@@ -202,14 +202,14 @@ def test_a_model_elsewhere_is_named_by_its_whole_path(
 def test_a_trial_that_fails_leaves_tests_without_limits(
     project: Project, init: Callable[..., tuple[int, str]], newcomer: Path
 ) -> None:
-    planted_results.instead_of_load(project, lambda _: {"aborted": "no answer came"})
+    planted_results.instead_of_load(project, lambda _: {"aborted": "no response came"})
 
     code, text = init("models/numbers")
 
     file = newcomer / "perf_tests" / "experiments.yaml"
     (experiment,) = yaml.safe_load(file.read_text(encoding="utf-8"))["experiments"]
     assert code == 0
-    assert "numbers: nothing was measured: no answer came" in text
+    assert "numbers: nothing was measured: no response came" in text
     assert experiment["slo"] == ["errors<1%"]
 
 

@@ -50,11 +50,11 @@ def test_every_report_shows_it(project: Project) -> None:
     run.assert_outcomes(passed=1)
     shown = texts(project, run)
     for name in ("html", "md", "xml", "terminal"):
-        assert re.search(r"\+10% \[\+[89]\.\d%, \+1[12]%\]", shown[name]), name
+        assert re.search(r"\+10 % \[\+[89]\.\d, \+1[12]\]", shown[name]), name
     for name in ("html", "md", "terminal"):
         assert "compared with main (of 20" in shown[name].replace("\\", ""), name
         assert "the scatter between runs is not included" in shown[name], name
-    assert '<property name="change:p95_ms" value="+10%' in shown["xml"]
+    assert '<property name="change:p95_ms" value="+10 %' in shown["xml"]
 
 
 @pytest.mark.parametrize("how", ["name", "last", "file", "results of --tfserving-json"])
