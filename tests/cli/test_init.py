@@ -246,7 +246,8 @@ def test_the_written_tests_give_a_verdict_without_an_edit(
         planted_results.instead_of_load(replace(project, monkeypatch=patch))
         assert main(["init", f"models/{model}"]) == 0
 
-    _, results = project.results("perf_tests", "--tfserving-run-time=1", server=False)
+    short = ("--tfserving-run-time=1", "--tfserving-users=1")
+    _, results = project.results("perf_tests", *short, server=False)
 
     assert results
     for result in results:
@@ -259,7 +260,7 @@ def test_the_written_tests_give_a_verdict_without_an_edit(
 def test_a_first_verdict_takes_two_commands(newcomer: Path) -> None:
     """Both are real, with a shorter trial and a shorter run than a newcomer has."""
     commands = [
-        ["-m", "pytest_tfserving.cli", "init", "models/strings", "--trial=2"],
+        ["-m", "pytest_tfserving.cli", "init", "models/strings", "--trial=1"],
         [
             "-m",
             "pytest",
