@@ -5,9 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import pytest
+from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.plugin.options import parse_count, parse_duration, parse_rate
@@ -77,15 +75,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Put load on the target, print every SLO with its verdict, and return the exit code of the verdict."""
     from pytest_tfserving.cli.generated_project import GeneratedProject
+    from pytest_tfserving.experiments.load_profile import LoadProfile
     from pytest_tfserving.slo.language import parse_slos
 
     parse_slos(options.slo)
+    profile = _profile(options)
+    LoadProfile("check", **profile)
     with tempfile.TemporaryDirectory(prefix="pytest-tfserving-check-") as name:
         folder = Path(name)
         subject = _address(options) if "://" in options.target else _model(options)
         (folder / "request.json").write_bytes(subject.body)
         experiment = {**subject.experiment, "payload": "request.json", "slo": options.slo}
-        project = GeneratedProject(folder, [experiment], _profile(options), _TEST)
+        project = GeneratedProject(folder, [experiment], profile, _TEST)
         outcome = project.run(*subject.options, *_options(options), *options.pytest)
     if answer := _answer(outcome):
         print("\n".join(["", *answer]))
@@ -177,7 +178,7 @@ def _body(text: str) -> bytes:
     return body
 
 
-def _profile(options: argparse.Namespace) -> dict[str, JsonValue]:
+def _profile(options: argparse.Namespace) -> dict[str, Any]:
     if options.rate:
         return {"rate": options.rate, "run_time_s": options.run_time}
     users = options.users or _USERS
@@ -216,7 +217,7 @@ def _code(outcome: Outcome) -> int:
         Verdict.INCONCLUSIVE: 4,
         Verdict.NOT_JUDGED: 5,
     }
-    if outcome.code == pytest.ExitCode.INTERRUPTED:
+    if outcome.interrupted:
         return _INTERRUPTED
     if not outcome.entries:
         return _MISTAKE

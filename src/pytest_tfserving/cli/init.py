@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
 from pytest_tfserving.plugin.options import parse_count, parse_duration
 
 if TYPE_CHECKING:
@@ -152,7 +150,7 @@ def _trial(tests: WrittenTests, run_time_s: float, further: Sequence[str]) -> di
         ]
         project = GeneratedProject(Path(name), entries, load, _TRIAL)
         outcome = project.run("--disable-warnings", *further)
-    if outcome.code == pytest.ExitCode.INTERRUPTED:
+    if outcome.interrupted:
         return None
     return {entry.result.experiment: entry.result for entry in outcome.entries}
 
