@@ -235,6 +235,23 @@ def test_a_mistake_is_one_sentence_and_nothing_is_written(
     assert not (newcomer / "perf_tests").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--cpus=1000000000"], "pytest refused the trial: "),
+        (["--", "--no-such-option"], "pytest refused the trial: its reason is above."),
+    ],
+)
+def test_a_trial_that_pytest_refuses_writes_nothing(
+    init: Callable[..., tuple[int, str]], newcomer: Path, arguments: list[str], expected: str
+) -> None:
+    code, text = init("models/numbers", *arguments)
+
+    assert code == 2
+    assert expected in text
+    assert not (newcomer / "perf_tests").exists()
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_the_written_tests_give_a_verdict_without_an_edit(
     project: Project, newcomer: Path, model: str
