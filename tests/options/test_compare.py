@@ -50,11 +50,11 @@ def test_every_report_shows_it(project: Project) -> None:
     run.assert_outcomes(passed=1)
     shown = texts(project, run)
     for name in ("html", "md", "xml", "terminal"):
-        assert re.search(r"\+10% \[\+[89]\.\d%, \+1[12]%\]", shown[name]), name
+        assert re.search(r"\+10 % \[\+[89]\.\d, \+1[12]\]", shown[name]), name
     for name in ("html", "md", "terminal"):
         assert "compared with main (of 20" in shown[name].replace("\\", ""), name
         assert "the scatter between runs is not included" in shown[name], name
-    assert '<property name="change:p95_ms" value="+10%' in shown["xml"]
+    assert '<property name="change:p95_ms" value="+10 %' in shown["xml"]
 
 
 @pytest.mark.parametrize("how", ["name", "last", "file", "results of --tfserving-json"])
@@ -101,7 +101,7 @@ def test_the_calibrations_scatter_widens_the_interval(project: Project) -> None:
     ],
 )
 def test_another_image_model_payload_or_load_is_not_compared(
-    project: Project, name: str, value: Any, where: list[str], said: str
+    project: Project, name: str, value: object, where: list[str], said: str
 ) -> None:
     stored_sessions.saved(project)
     stored_sessions.change(project, name, value, *where)

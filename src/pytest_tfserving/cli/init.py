@@ -182,7 +182,7 @@ def _report(tests: WrittenTests) -> Iterator[str]:
         yield ""
         yield f"{each.name}: {each.trial}"
         for slo in each.slos:
-            yield f"  {slo.text:14} {slo.origin}"
+            yield f"  {slo.text:16} {slo.origin}"
         yield f"  {tests.folder / each.payload} was made up:"
         yield from (f"    {note}" for note in each.found.notes)
     yield ""

@@ -13,7 +13,7 @@ import math
 import random
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.model_server.protos import message
@@ -100,24 +100,24 @@ class Guess:
     origins: tuple[tuple[str, str], ...] = ()
 
     @property
-    def assumptions(self) -> tuple[Any, ...]:
+    def assumptions(self) -> tuple[object, ...]:
         """The assumptions without their origins."""
         return self.size, self.rank, self.content, self.below, self.features
 
     def after(self, error: str, specs: Mapping[str, TensorSpec]) -> Iterator[Guess]:
         """Yield the guesses that a model's error on a request of this guess suggests."""
         if match := _BELOW.search(error):
-            yield self._with("below", int(match[1]), error)
+            yield replace(self._because("below", error), below=int(match[1]))
         yield from self._other_features(error)
         for content, sign in _SIGNS.items():
             if sign.search(error):
-                yield self._with("content", content, error)
+                yield replace(self._because("content", error), content=content)
         if not _has_open_sizes(specs):
             return
         numbers = dict.fromkeys(int(text) for text in re.findall(r"(?<![\w.-])\d{1,4}(?![\w.])", error))
         sizes = [number for number in numbers if 1 <= number <= _MOST_IN_ERROR]
         for size in sorted(sizes, key=lambda number: number == 1):
-            yield self._with("size", size, error)
+            yield replace(self._because("size", error), size=size)
 
     def _other_features(self, error: str) -> Iterator[Guess]:
         known = {feature.name: feature for feature in self.features}
@@ -130,11 +130,13 @@ class Guess:
             known[match["name"]] = replace(known[match["name"]], count=count)
         else:
             return
-        yield replace(self._with("content", _EXAMPLE, error), features=tuple(known.values()))
+        because = self._because("content", error)
+        yield replace(because, content=_EXAMPLE, features=tuple(known.values()))
 
-    def _with(self, name: str, value: Any, error: str) -> Guess:
+    def _because(self, name: str, error: str) -> Guess:
+        """Return the same guess with an error of the model as the origin of an assumption."""
         origins = dict(self.origins) | {name: f"the model's error: {error_text(error)}"}
-        return replace(self, **{name: value}, origins=tuple(origins.items()))
+        return replace(self, origins=tuple(origins.items()))
 
     def origin(self, name: str, otherwise: str) -> str:
         """Return the origin of an assumption, or ``otherwise`` if no error led to it."""

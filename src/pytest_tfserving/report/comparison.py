@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import TYPE_CHECKING, cast
 
-from pytest_tfserving.report.formatting import change_text, change_with_interval
+from pytest_tfserving.report.formatting import change_text, change_with_interval, smallest_text
 from pytest_tfserving.report.labels import value_text
 from pytest_tfserving.slo.language import Verdict
 from pytest_tfserving.slo.metrics import METRICS
@@ -252,11 +252,12 @@ def _row(pair: Pair, metric: Metric, change: Change) -> ChangeData:
         "change": change.value,
         "interval": [low, high],
         "smallest_change": change.smallest(upward=not metric.higher_is_better),
-        "finding": _finding(metric, low, high),
+        "finding": finding(metric, low, high),
     }
 
 
-def _finding(metric: Metric, low: float, high: float) -> str:
+def finding(metric: Metric, low: float, high: float) -> str:
+    """Return whether a change is for the worse or the better; neither if its interval contains 0."""
     if low <= 0 <= high:
         return UNCLEAR
     return BETTER if (low > 0) == metric.higher_is_better else WORSE
@@ -309,9 +310,10 @@ def _judge(pair: Pair, base: Base, limit: ChangeLimit, z: float) -> tuple[Verdic
     said = f"{limit.metric} {change_with_interval(change.value, (low, high), is_ratio=change.is_ratio)}"
     allowed = change_text(-limit.most if metric.higher_is_better else limit.most, is_ratio=change.is_ratio)
     if least > limit.most:
-        return Verdict.FAIL, f"worse: {said}, {allowed} is allowed"
+        unsure = "" if base.scatter else "; the scatter between runs is not included"
+        return Verdict.FAIL, f"worse: {said}, {allowed} is allowed{unsure}"
     if most <= limit.most:
         return Verdict.PASS, f"not worse than {allowed}: {said}"
-    smallest = change_text(change.smallest(upward=not metric.higher_is_better), is_ratio=change.is_ratio)
-    seen = f"this comparison could have seen {smallest.lstrip('+')}"
+    smallest = smallest_text(change.smallest(upward=not metric.higher_is_better), is_ratio=change.is_ratio)
+    seen = f"this comparison could have seen {smallest}"
     return Verdict.INCONCLUSIVE, f"cannot tell whether it is worse than {allowed}: {said}; {seen}"
