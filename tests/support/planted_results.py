@@ -60,7 +60,7 @@ from types import SimpleNamespace
 import planted_results as planted
 import pytest
 
-planted.instead_of_load(SimpleNamespace(monkeypatch=pytest.MonkeyPatch()))
+planted.instead_of_load(SimpleNamespace(monkeypatch=pytest.MonkeyPatch()), {special})
 """
 
 
@@ -114,9 +114,9 @@ def against(candidate: Result, baseline: Result, *differences: str) -> ServerCom
     return ServerComparison("image:serving:main", baseline, changes, 0.1, differences)
 
 
-def compared(*differences: str, p50_ms: float = 330.0, **changes: object) -> Result:
+def compared(*differences: str, index: int = 0, p50_ms: float = 330.0, **changes: object) -> Result:
     """A result of a candidate with ``p50_ms``, with that of a baseline server with 300 ms."""
-    candidate = result(0, 50.0, p50_ms, **changes)
+    candidate = result(index, 50.0, p50_ms, **changes)
     return replace(candidate, comparison=against(candidate, result(), *differences))
 
 
@@ -135,10 +135,12 @@ def _nothing_special(_: LoadProfile) -> dict[str, Any]:
     return {}
 
 
-def in_every_process(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `instead_of_load` hold for processes of their own, too, by a conftest."""
+def in_every_process(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, special: str = "lambda _: {}"
+) -> None:
+    """Let `instead_of_load` hold for processes of their own, too, by a conftest; ``special`` is its code."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
-    pytester.makeconftest(_CONFTEST)
+    pytester.makeconftest(_CONFTEST.format(special=special))
 
 
 def instead_of_load(

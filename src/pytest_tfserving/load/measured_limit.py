@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 # SLOs of an experiment that has none.
 DEFAULT_SLOS = tuple(map(Slo.parse, ("rps>=1", "p95<=1ms")))
 _NUMBER = re.compile(r"(?<=[<>=])(\s*)[+-]?[\d._]+(?:[eE][+-]?\d+)?")
-# A limit with a sign is on a change, which is wanted, not measured.
-_SIGNED = re.compile(r"[<>=]\s*[+-]")
 _DIGITS = 3
 
 
@@ -29,7 +27,7 @@ def measured_limit(slo: Slo, results: Iterable[Result], margin: float) -> str:
     an interval, plus or minus the margin, rounded away from the figure to three digits. Limits on errors and
     on changes stay as they are, and so does a limit on a figure that is not known.
     """
-    if slo.metric == "errors" or _SIGNED.search(slo.text):
+    if slo.metric == "errors" or slo.against:
         return slo.text
     ends = [_end(slo, result) for result in results]
     if not ends or not all(0 < end < math.inf for end in ends):
