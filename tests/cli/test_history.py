@@ -60,7 +60,7 @@ def test_a_step_in_200_stored_runs_is_shown_with_its_commit(
     assert main(["history", "p95"]) == 0
 
     shown = capsys.readouterr().out
-    found = re.search(r"p95 \+(\d\.\d)% at run (\d+) of 200: main, 2026-01-0\d, commit (\w+)\n", shown)
+    found = re.search(r"p95 \+(\d\.\d) % at run (\d+) of 200: main, 2026-01-0\d, commit (\w+)\n", shown)
     assert found, shown
     assert 4 < float(found[1]) < 6
     assert abs(int(found[2]) - 121) <= 3

@@ -137,3 +137,20 @@ def test_a_wrong_feature_type_is_the_models_to_refuse(kinds: Server) -> None:
 
     assert response.status_code == 400
     assert "Data types don't match" in response.json()["error"]
+
+
+def test_strings_that_are_not_utf8(kinds: Server) -> None:
+    body = b'{"signature_name": "classify", "examples": [{"name": "caf\xe9", "n\xff": 1, "x": 1.5}]}'
+
+    response = kinds.post(body, ":classify")
+
+    assert response.status_code == 200
+    assert b'["caf\xe9", 1.5]' in response.content
+
+
+def test_whole_numbers_beyond_64_bits_are_decimal(kinds: Server) -> None:
+    body = b'{"signature_name": "scores_only", "examples": [{"x": 18446744073709551616}]}'
+    refused = b'{"signature_name": "scores_only", "examples": [{"count": 18446744073709551615}]}'
+
+    assert b'["", 1.84467441e+19]' in kinds.post(body, ":classify").content
+    assert "has uint64 element. Only int64 is supported." in kinds.post(refused, ":classify").text

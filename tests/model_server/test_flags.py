@@ -83,8 +83,10 @@ def test_defaults(name: str, default: object) -> None:
     assert type(value) is type(default)
 
 
-def test_there_is_no_flag_but_tf_servings_and_three_more() -> None:
-    assert {flag.name for flag in FLAGS} - set(DEFAULTS) == {"bind_address", "help"}
+def test_there_is_no_flag_but_tf_servings_and_a_few_more() -> None:
+    assert {flag.name for flag in FLAGS} - set(DEFAULTS) == {
+        *("bind_address", "custom_op_libraries", "help", "rest_api_idle_timeout_in_ms")
+    }
     assert all(f"--{flag.name}\n" in usage() for flag in FLAGS)
 
 

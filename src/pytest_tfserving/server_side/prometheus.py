@@ -19,15 +19,16 @@ if TYPE_CHECKING:
 
 PATH = "/monitoring/prometheus/metrics"
 CONFIG = f'prometheus_config {{ enable: true path: "{PATH}" }}\n'
-_PREFIX = ":tensorflow:serving:"
+# The second one has the loading of models.
+_PREFIXES = (":tensorflow:serving:", ":tensorflow:cc:")
 _TIMEOUT_S = 2.0
 
 
 def read_metrics(deployment: Deployment) -> dict[str, float] | None:
     """Return every counter, and every histogram's count and sum, summed over all replicas.
 
-    The names are TF Serving's without prefix and labels: ``request_count``, ``runtime_latency_sum``. The
-    result is None if a replica does not return its metrics.
+    The names are TF Serving's without prefix and labels: ``request_count``, ``runtime_latency_sum``,
+    ``saved_model:load_latency``. The result is None if a replica does not return its metrics.
     """
     if not deployment.endpoints:
         return None
@@ -63,9 +64,22 @@ def parse_metrics(text: str) -> dict[str, float]:
         for sample in family.samples:
             # The parser adds a suffix to the names of counters, which TF Serving's names lack.
             name = family.name if family.type == "counter" else sample.name
-            if name.startswith(_PREFIX) and "le" not in sample.labels:
-                total[one_line(name.removeprefix(_PREFIX))] += sample.value
+            if name.startswith(_PREFIXES) and "le" not in sample.labels:
+                total[one_line(_short(name))] += sample.value
     return total
+
+
+def _short(name: str) -> str:
+    for prefix in _PREFIXES:
+        name = name.removeprefix(prefix)
+    return name
+
+
+def model_load_s(metrics: Mapping[str, float] | None) -> float | None:
+    """Return the mean time in seconds that a model took to load; None if not known."""
+    count = (metrics or {}).get("saved_model:load_attempt_count")
+    taken_us = (metrics or {}).get("saved_model:load_latency")
+    return taken_us / count / 1e6 if count and taken_us else None
 
 
 def growth(before: Mapping[str, float] | None, after: Mapping[str, float] | None) -> dict[str, float]:
