@@ -47,9 +47,13 @@ def rows(result: Result, *slos: str) -> dict[str, tuple[str, ...]]:
     return {row.name: row.cells[1:] for row in changed_metrics(found)}
 
 
-def plant(project: Project, allowed: int = 5, **changes: Any) -> None:
+def plant(project: Project, allowed: int = 5, **changes: object) -> None:
     """Let the project's only test compare a server that is 10 % slower with its baseline server."""
-    known = {"p50_ms": 330.0, "comparison": planted.compared(DIFFERENCE).comparison, **changes}
+    known: dict[str, Any] = {
+        "p50_ms": 330.0,
+        "comparison": planted.compared(DIFFERENCE).comparison,
+        **changes,
+    }
     planted.instead_of_load(project, lambda _: known)
     project.write(tests=TESTS.format(allowed))
 
