@@ -38,7 +38,7 @@ def test_a_change_is_a_ratio_with_an_interval_and_the_smallest_that_could_be_see
     assert 0.005 < p95["smallest_change"] < 0.03
     assert p95["finding"] == "worse"
     assert {each["metric"] for each in experiment["changes"]} >= {"rps", "p50", "p99", "mean", "errors"}
-    assert ": of 9 figures 7 are worse, 2 cannot be told apart" in comparison["sentence"]
+    assert ": 9 figures, 7 worse, 2 cannot be told apart" in comparison["sentence"]
 
 
 def test_every_report_shows_it(project: Project) -> None:

@@ -175,7 +175,7 @@ class PercentileChangeTest:
             lambda level_sd: np.full_like(level_sd, boundary), TYPICAL_SD * slope
         )
         level = Evidence(float(below[0]), float(above[0]), float(self._model.n_eff().max()))
-        self._evidence = level.both(self._counted(logs))
+        self._evidence = level.both(self._counted(logs, (window.ended_s, window.against.ended_s)))
         return self._evidence
 
     def change(self, window: ObservedWindow, needed: float) -> ServerChange | None:
@@ -225,13 +225,20 @@ class PercentileChangeTest:
         )
         return float(low - high) / (2 * _SLOPE)
 
-    def _counted(self, logs: tuple[Floats, Floats]) -> Evidence:
-        """Return the evidence of the requests over the threshold; those that come together count as one."""
+    def _counted(self, logs: tuple[Floats, Floats], ended_s: tuple[Floats, Floats]) -> Evidence:
+        """Return the evidence of which server the requests over the threshold belong to.
+
+        Requests over it come together while the machine is slow, but of both servers. Only those of one
+        server that follow each other, as after a stall of it, count as one.
+        """
         ours, theirs = logs[0], logs[1] + math.log(self._ratio)
         threshold = _threshold(ours, theirs, self._percentile)
         over = [each >= threshold for each in (ours, theirs)]
-        together = max(1.0, *(float(inefficiency(each[-MOST_VALUES:].astype(float))[1]) for each in over))
-        self._counts = tuple(float(each.sum()) / together for each in over)  # type: ignore[assignment]
+        counts = [int(each.sum()) for each in over]
+        order = np.argsort(np.concatenate([at[is_over] for at, is_over in zip(ended_s, over, strict=True)]))
+        is_ours = (order < counts[0]).astype(float)
+        together = float(inefficiency(is_ours[-MOST_VALUES:])[1]) if len(is_ours) else 1.0
+        self._counts = counts[0] / together, counts[1] / together
         fair = len(ours) / (len(ours) + len(theirs))
         below, above = share_evidence(fair, *self._counts)
         return Evidence(float(below), float(above), sum(self._counts))
