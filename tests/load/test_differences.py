@@ -28,14 +28,16 @@ USUAL = ServerSide(
 
 
 def batches(*, waited_us: float, ran_us: float, batches: int) -> dict[str, float]:
-    """TF Serving's metrics of 1000 requests."""
+    """TF Serving's metrics of 1000 requests, a few of which were under way when their server was stopped."""
     return {
-        "batching_session:queuing_latency_sum": waited_us * 1000,
+        "batching_session:queuing_latency_sum": 1e9,
         "batching_session:queuing_latency_count": 1000,
+        "batching_session:queuing_latency_median": waited_us,
         "batching_session:processed_batch_size_sum": 1000,
         "batching_session:processed_batch_size_count": batches,
-        "runtime_latency_sum": ran_us * 1000,
+        "runtime_latency_sum": 1e9,
         "runtime_latency_count": 1000,
+        "runtime_latency_median": ran_us,
     }
 
 
@@ -93,8 +95,8 @@ def test_batches_that_wait_for_a_timeout_are_named() -> None:
 
     assert of_servers({"tf_metrics": waiting}, {"tf_metrics": prompt}) == (
         "a batch of the candidate had 2.0 examples on average, a batch of the baseline server 1.0",
-        "requests waited 20 ms for their batch on the candidate, 0.3 ms on the baseline server",
-        "the model ran for 4 ms a request on the candidate, for 3 ms on the baseline server",
+        "median wait for a batch: 20 ms on the candidate, 0.3 ms on the baseline server",
+        "median run of the model: 4 ms on the candidate, 3 ms on the baseline server",
     )
 
 

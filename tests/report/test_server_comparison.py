@@ -49,7 +49,11 @@ def rows(result: Result, *slos: str) -> dict[str, tuple[str, ...]]:
 
 def plant(project: Project, allowed: int = 5, **changes: object) -> None:
     """Let the project's only test compare a server that is 10 % slower with its baseline server."""
-    known = {"p50_ms": 330.0, "comparison": planted.compared(DIFFERENCE).comparison, **changes}
+    known: dict[str, Any] = {
+        "p50_ms": 330.0,
+        "comparison": planted.compared(DIFFERENCE).comparison,
+        **changes,
+    }
     planted.instead_of_load(project, lambda _: known)
     project.write(tests=TESTS.format(allowed))
 

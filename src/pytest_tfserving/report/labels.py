@@ -124,7 +124,7 @@ def _load(rows: Sequence[Row]) -> list[str]:
 def _baseline_server(rows: Sequence[Row]) -> list[str]:
     """Return the baseline server that each result was compared with."""
     known = [each.identity.get("against") for each in rows]
-    return [f"against {each['named']}" if isinstance(each, Mapping) else "" for each in known]
+    return [f"against {each.get('named', '')}" if isinstance(each, Mapping) else "" for each in known]
 
 
 def _identity(rows: Sequence[Row]) -> list[str]:

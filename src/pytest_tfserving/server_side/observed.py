@@ -75,6 +75,20 @@ class ServerSide:
         mean_us = self._mean("runtime_latency")
         return None if mean_us is None else mean_us / 1e3
 
+    @property
+    def queue_median_ms(self) -> float | None:
+        """Median time in ms that a request waited for its batch; None if not known."""
+        return self._median_ms("batching_session:queuing_latency")
+
+    @property
+    def inference_median_ms(self) -> float | None:
+        """Median time in ms that the model ran for a request; None if not known."""
+        return self._median_ms("runtime_latency")
+
+    def _median_ms(self, name: str) -> float | None:
+        median_us = self.tf_metrics.get(f"{name}_median")
+        return None if median_us is None else median_us / 1e3
+
     def _mean(self, name: str) -> float | None:
         count = self.tf_metrics.get(f"{name}_count", 0)
         return self.tf_metrics.get(f"{name}_sum", 0.0) / count if count else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from contextlib import closing
 from http import HTTPStatus
@@ -22,6 +23,7 @@ CONFIG = f'prometheus_config {{ enable: true path: "{PATH}" }}\n'
 # The second one has the loading of models.
 _PREFIXES = (":tensorflow:serving:", ":tensorflow:cc:")
 _TIMEOUT_S = 2.0
+_BUCKET = re.compile(r"(.+)_bucket\{([\d.e+]+|\+Inf)\}")
 
 
 def read_metrics(deployment: Deployment) -> dict[str, float] | None:
@@ -52,7 +54,9 @@ def _page(endpoint: Endpoint) -> str:
 
 
 def parse_metrics(text: str) -> dict[str, float]:
-    """Return TF Serving's metrics in a page, each summed over all labels.
+    """Return TF Serving's metrics in a page, each summed over all labels but a bucket's bound.
+
+    A bucket of a histogram has its bound behind its name, as ``runtime_latency_bucket{10}``.
 
     Raises:
         ValueError: if ``text`` is not in Prometheus's text format.
@@ -64,8 +68,9 @@ def parse_metrics(text: str) -> dict[str, float]:
         for sample in family.samples:
             # The parser adds a suffix to the names of counters, which TF Serving's names lack.
             name = family.name if family.type == "counter" else sample.name
-            if name.startswith(_PREFIXES) and "le" not in sample.labels:
-                total[one_line(_short(name))] += sample.value
+            if name.startswith(_PREFIXES):
+                bound = f"{{{sample.labels['le']}}}" if "le" in sample.labels else ""
+                total[one_line(f"{_short(name)}{bound}")] += sample.value
     return total
 
 
@@ -83,10 +88,35 @@ def model_load_s(metrics: Mapping[str, float] | None) -> float | None:
 
 
 def growth(before: Mapping[str, float] | None, after: Mapping[str, float] | None) -> dict[str, float]:
-    """Return the growth of every metric; empty if a reading is missing, or a replica restarted in between."""
+    """Return the growth of every metric; empty if a reading is missing, or a replica restarted in between.
+
+    Of a histogram it is the growth of its count and of its sum, and its median over what was added.
+    """
     if before is None or after is None:
         return {}
     grown = {name: value - before.get(name, 0.0) for name, value in sorted(after.items())}
     if any(value < 0 for value in grown.values()):
         return {}
-    return {name: value for name, value in grown.items() if value and math.isfinite(value)}
+    plain = {name: value for name, value in grown.items() if "{" not in name}
+    return {
+        name: value for name, value in (plain | _medians(grown)).items() if value and math.isfinite(value)
+    }
+
+
+def _medians(grown: Mapping[str, float]) -> dict[str, float]:
+    """Return the median of each histogram, interpolated in its bucket, from the growth of its buckets."""
+    histograms: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
+    for name, count in grown.items():
+        if match := _BUCKET.fullmatch(name):
+            histograms[match[1]].append((float(match[2]), count))
+    return {f"{name}_median": _median(sorted(buckets)) for name, buckets in histograms.items()}
+
+
+def _median(buckets: list[tuple[float, float]]) -> float:
+    """Return the median of a histogram from its buckets' bounds and cumulative counts; 0 if it is empty."""
+    half, below, low = buckets[-1][1] / 2, 0.0, 0.0
+    for high, count in buckets:
+        if count >= half and count > below:
+            return low if math.isinf(high) else low + (high - low) * (half - below) / (count - below)
+        below, low = count, high
+    return 0.0
