@@ -56,7 +56,7 @@ def watched_beside(
     The users keep a core of either server busy.
     """
     candidate, sides = _monitors(duet, slos)
-    ticks_s = np.arange(1, round(run_time_s / _TICK_S) + 1) * _TICK_S
+    ticks_s = np.arange(1, round(run_time_s / _TICK_S) + 1, dtype=np.float64) * _TICK_S
     cpu_s = [np.interp(ticks_s, run.ended_s, np.cumsum(run.latencies_ms) / 1000 / users) for run in duet]
     requests = [np.searchsorted(run.ended_s, ticks_s, side="right") for run in duet]
     known = [0, 0]

@@ -120,7 +120,7 @@ def try_estimates(batch: Batch) -> Floats:
         )
         for first, second in pairs
     ]
-    return np.array(worse).max(axis=1) > _ALLOWED
+    return np.array(np.array(worse).max(axis=1) > _ALLOWED)
 
 
 def simulated(args: argparse.Namespace) -> Found:
