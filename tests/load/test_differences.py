@@ -88,14 +88,29 @@ def test_what_differs_is_named_with_the_figures_of_both(ours: dict[str, Any], se
 
 
 def test_batches_that_wait_for_a_timeout_are_named() -> None:
-    waiting, prompt = (
-        batches(waited_us=20_000, ran_us=4000, batches=500),
-        batches(waited_us=300, ran_us=3000, batches=1000),
-    )
+    """The run of the model, which includes the wait, is not taken for the cause."""
+    waiting = batches(waited_us=20_000, ran_us=24_000, batches=500)
+    prompt = batches(waited_us=300, ran_us=3000, batches=1000)
 
     assert of_servers({"tf_metrics": waiting}, {"tf_metrics": prompt}) == (
         "a batch of the candidate had 2.0 examples on average, a batch of the baseline server 1.0",
         "median wait for a batch: 20 ms on the candidate, 0.3 ms on the baseline server",
+    )
+
+
+def test_a_server_that_does_not_batch_does_not_wait() -> None:
+    waiting = batches(waited_us=20_000, ran_us=24_000, batches=500)
+
+    assert of_servers({"tf_metrics": waiting}, {"tf_metrics": {"runtime_latency_median": 15.0}}) == (
+        "median wait for a batch: 20 ms on the candidate, 0 ms on the baseline server",
+    )
+    assert of_servers({"tf_metrics": waiting}, {}) == ()
+
+
+def test_a_model_that_runs_longer_is_named() -> None:
+    slow, fast = ({"runtime_latency_median": each} for each in (4000.0, 3000.0))
+
+    assert of_servers({"tf_metrics": slow}, {"tf_metrics": fast}) == (
         "median run of the model: 4 ms on the candidate, 3 ms on the baseline server",
     )
 

@@ -68,6 +68,17 @@ def _seconds(value: float) -> str:
     return f"{value:.2g} s"
 
 
+def _queue_ms(server: ServerSide) -> float | None:
+    """Return the median wait for a batch in ms: 0 on a server that returns its metrics and does not batch."""
+    return server.queue_median_ms or (0.0 if server.tf_metrics else None)
+
+
+def _run_ms(server: ServerSide) -> float | None:
+    """Return the median run of the model in ms; None if most of it is the wait for a batch."""
+    run_ms, queue_ms = server.inference_median_ms, _queue_ms(server)
+    return None if run_ms is None or queue_ms is None or queue_ms > run_ms / 2 else run_ms
+
+
 def _models_loaded(server: ServerSide) -> float | None:
     """Return the number of models that were loaded while load ran."""
     known = server.model_load_s is not None
@@ -108,14 +119,14 @@ _TRAITS = (
     ),
     _Trait(
         "median wait for a batch: {ours} on the candidate, {theirs} on the baseline server",
-        lambda server: server.queue_median_ms,
+        _queue_ms,
         _ms,
         1.5,
         0.5,
     ),
     _Trait(
         "median run of the model: {ours} on the candidate, {theirs} on the baseline server",
-        lambda server: server.inference_median_ms,
+        _run_ms,
         _ms,
         1.2,
         0.02,
