@@ -79,6 +79,7 @@ def arguments(
     doc: str | None,
     flags: dict[str, str] | None = None,
     choices: dict[str, tuple[Sequence[str], str]] | None = None,
+    files: dict[str, str] | None = None,
     **numbers: tuple[int | None, str],
 ) -> argparse.Namespace:
     """Return the command line that all benchmarks have, ``--quick`` and ``--json FILE``, and some more.
@@ -99,6 +100,8 @@ def arguments(
             metavar="NAME,...",
             help=f"{text}: {', '.join(valid)} (default: all)",
         )
+    for option, text in (files or {}).items():
+        parser.add_argument(f"--{option}", type=Path, metavar="FILE", help=text)
     for option, (default, text) in numbers.items():
         parser.add_argument(f"--{option}", type=int, default=default, help=text)
     parser.add_argument(

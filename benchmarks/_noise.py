@@ -9,7 +9,7 @@ their own. The logarithm of the probability of a failure wanders as the level do
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +26,8 @@ _GRID_S = 0.05
 # Load is on for so long before a run begins, so that as many requests end in its first second as in others.
 _BEFORE_S = 2.0
 PULSE_EVERY_S = 0.8
+# Load goes to one of two servers that take turns for so long.
+SLICE_S = 0.1
 _CALLS_IN_A_PULSE = 5
 _CALL_S = 0.02
 ERROR_RATE = 0.01
@@ -104,6 +106,34 @@ def runs(random: np.random.Generator, count: int, length_s: float, server: Serve
             Run(ended[index, part] - _BEFORE_S, 1e3 * taken[index, part], failed[index, part], pulses)
         )
     return found
+
+
+def duets(  # noqa: PLR0913, PLR0917 - a pair of servers, their noise, and how they take turns
+    random: np.random.Generator, count: int, length_s: float, server: Server, noise: Noise, slower: float
+) -> list[tuple[Run, Run]]:
+    """Simulate runs of two servers that take turns; the first one takes ``slower`` times as long a request.
+
+    Load goes to one server for `SLICE_S`, then to the other one, in random order. The level goes on without a
+    pause, so both servers have nearly the same one. Servers are loaded in a closed loop.
+    """
+    until_s = _BEFORE_S + length_s
+    level = _levels(random, count, 2 * until_s + SLICE_S, noise.tau_s)
+    rows = round(SLICE_S / _GRID_S)
+    slices = level[: len(level) // (2 * rows) * 2 * rows].reshape(-1, 2, rows, count)
+    first = random.random(len(slices)) < 0.5
+    sides = []
+    for is_first, factor in ((first, slower), (~first, 1.0)):
+        own = np.where(is_first[:, None, None], slices[:, 0], slices[:, 1]).reshape(-1, count)
+        found = _closed(random, own, until_s, replace(server, rps=server.rps / factor), noise)
+        sides.append([_closed_run(*each, until_s) for each in zip(*found[:2], strict=True)])
+    return list(zip(*sides, strict=True))
+
+
+def _closed_run(ended_s: Floats, taken_s: Floats, until_s: float) -> Run:
+    """Return a run without failures and without a baseline."""
+    order = np.argsort(ended_s)
+    order = order[slice(*np.searchsorted(ended_s[order], [_BEFORE_S, until_s]))]
+    return Run(ended_s[order] - _BEFORE_S, 1e3 * taken_s[order], np.zeros(len(order), bool), np.empty((4, 0)))
 
 
 def truth(server: Server, noise: Noise, seed: int) -> Truth:

@@ -55,6 +55,11 @@ class Batch:
         random = np.random.default_rng(self.seeds)
         return _noise.runs(random, self.count, self.cell.length_s, self.cell.server, self.cell.noise)
 
+    def duets(self, slower: float) -> list[tuple[Run, Run]]:
+        """Simulate them beside a baseline server, which takes a ``slower``-th of the time a request."""
+        cell, random = self.cell, np.random.default_rng((*self.seeds, round(1000 * slower)))
+        return _noise.duets(random, self.count, cell.length_s, cell.server, cell.noise, slower)
+
 
 class Trials:
     """Tries functions of modules on ``runs`` runs a cell; a context, whose processes end with it."""

@@ -45,6 +45,60 @@ def watched(run: Run, slos: Sequence[Slo], run_time_s: float) -> list[Verdict]:
         monitor.look(float(now_s), last=now_s >= run_time_s)
         if len(monitor.decisions) == len(slos):
             break
+    return _verdicts(monitor, slos, run_time_s)
+
+
+def watched_beside(
+    duet: tuple[Run, Run], slos: Sequence[Slo], run_time_s: float, users: int
+) -> list[Verdict]:
+    """Return the verdict on each change of the first server against the second one.
+
+    The users keep a core of either server busy.
+    """
+    candidate, sides = _monitors(duet, slos)
+    ticks_s = np.arange(1, round(run_time_s / _TICK_S) + 1, dtype=np.float64) * _TICK_S
+    cpu_s = [np.interp(ticks_s, run.ended_s, np.cumsum(run.latencies_ms) / 1000 / users) for run in duet]
+    requests = [np.searchsorted(run.ended_s, ticks_s, side="right") for run in duet]
+    known = [0, 0]
+    for at, now_s in enumerate(ticks_s.tolist()):
+        for side in (1, 0):
+            monitor, run = sides[side]
+            new = slice(known[side], requests[side][at])
+            known[side] = new.stop
+            monitor.add(run.ended_s[new], run.latencies_ms[new], run.failed[new])
+            monitor.add_cpu(ticks_s[: at + 1], cpu_s[side][: at + 1])
+            monitor.look(now_s, last=now_s >= run_time_s)
+        if len(candidate.decisions) == len(slos):
+            break
+    return _verdicts(candidate, slos, run_time_s)
+
+
+def changes_in(
+    duet: tuple[Run, Run], length_s: float, keys: Sequence[str]
+) -> dict[str, tuple[float, float, float]]:
+    """Return the changes from the second server to the first one with their intervals."""
+    candidate, sides = _monitors(duet, ())
+    for monitor, run in reversed(sides):
+        monitor.add(run.ended_s, run.latencies_ms, run.failed)
+        monitor.look(length_s, last=True)
+    found = candidate.changes(length_s)
+    return {key: (found[key].value, found[key].low, found[key].high) for key in keys}
+
+
+def _monitors(duet: tuple[Run, Run], slos: Sequence[Slo]) -> tuple[SloMonitor, list[tuple[SloMonitor, Run]]]:
+    """Return the candidate's monitor, and both with their runs."""
+    baseline = SloMonitor(
+        (), DEFAULT_ALPHA, has_baseline=False, noise_memory_s=NOISE_MEMORY_S, keeps_requests=True
+    )
+    candidate = SloMonitor(
+        slos, DEFAULT_ALPHA, has_baseline=False, noise_memory_s=NOISE_MEMORY_S, against=baseline
+    )
+    for monitor in (candidate, baseline):
+        monitor.settle(0.0)
+    return candidate, list(zip((candidate, baseline), duet, strict=True))
+
+
+def _verdicts(monitor: SloMonitor, slos: Sequence[Slo], run_time_s: float) -> list[Verdict]:
     decisions = (monitor.decisions.get(slo.text) for slo in slos)
     return [
         Verdict(PASS if each.holds else FAIL, each.after_s) if each else Verdict(NEITHER, run_time_s)

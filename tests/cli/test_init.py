@@ -235,6 +235,23 @@ def test_a_mistake_is_one_sentence_and_nothing_is_written(
     assert not (newcomer / "perf_tests").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--cpus=1000000000"], "pytest refused the trial: "),
+        (["--", "--no-such-option"], "pytest refused the trial: its reason is above."),
+    ],
+)
+def test_a_trial_that_pytest_refuses_writes_nothing(
+    init: Callable[..., tuple[int, str]], newcomer: Path, arguments: list[str], expected: str
+) -> None:
+    code, text = init("models/numbers", *arguments)
+
+    assert code == 2
+    assert expected in text
+    assert not (newcomer / "perf_tests").exists()
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_the_written_tests_give_a_verdict_without_an_edit(
     project: Project, newcomer: Path, model: str
@@ -246,7 +263,8 @@ def test_the_written_tests_give_a_verdict_without_an_edit(
         planted_results.instead_of_load(replace(project, monkeypatch=patch))
         assert main(["init", f"models/{model}"]) == 0
 
-    _, results = project.results("perf_tests", "--tfserving-run-time=1", server=False)
+    short = ("--tfserving-run-time=1", "--tfserving-users=1")
+    _, results = project.results("perf_tests", *short, server=False)
 
     assert results
     for result in results:
@@ -259,7 +277,7 @@ def test_the_written_tests_give_a_verdict_without_an_edit(
 def test_a_first_verdict_takes_two_commands(newcomer: Path) -> None:
     """Both are real, with a shorter trial and a shorter run than a newcomer has."""
     commands = [
-        ["-m", "pytest_tfserving.cli", "init", "models/strings", "--trial=2"],
+        ["-m", "pytest_tfserving.cli", "init", "models/strings", "--trial=1"],
         [
             "-m",
             "pytest",

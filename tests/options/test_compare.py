@@ -38,7 +38,7 @@ def test_a_change_is_a_ratio_with_an_interval_and_the_smallest_that_could_be_see
     assert 0.005 < p95["smallest_change"] < 0.03
     assert p95["finding"] == "worse"
     assert {each["metric"] for each in experiment["changes"]} >= {"rps", "p50", "p99", "mean", "errors"}
-    assert ": of 9 figures 7 are worse, 2 cannot be told apart" in comparison["sentence"]
+    assert ": 9 figures, 7 worse, 2 cannot be told apart" in comparison["sentence"]
 
 
 def test_every_report_shows_it(project: Project) -> None:
@@ -98,6 +98,12 @@ def test_the_calibrations_scatter_widens_the_interval(project: Project) -> None:
         ("payload", "0" * 64, ["identity"], "payload was 00000000, is "),
         ("users", 3, ["profile"], "profile users was 3, is 2"),
         ("inter_op", 2, ["identity"], "inter_op was 2, is 1"),
+        (
+            "against",
+            {"named": "image:a"},
+            ["identity"],
+            "load was in turn with a baseline server, is alone",
+        ),
     ],
 )
 def test_another_image_model_payload_or_load_is_not_compared(

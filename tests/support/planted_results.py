@@ -60,7 +60,7 @@ from types import SimpleNamespace
 import planted_results as planted
 import pytest
 
-planted.instead_of_load(SimpleNamespace(monkeypatch=pytest.MonkeyPatch()))
+planted.instead_of_load(SimpleNamespace(monkeypatch=pytest.MonkeyPatch()), {special})
 """
 
 
@@ -114,9 +114,11 @@ def against(candidate: Result, baseline: Result, *differences: str) -> ServerCom
     return ServerComparison("image:serving:main", baseline, changes, 0.1, differences)
 
 
-def compared(*differences: str, p50_ms: float = 330.0, **changes: object) -> Result:
+def compared(
+    *differences: str, index: int = 0, rps: float = 50.0, p50_ms: float = 330.0, **changes: object
+) -> Result:
     """A result of a candidate with ``p50_ms``, with that of a baseline server with 300 ms."""
-    candidate = result(0, 50.0, p50_ms, **changes)
+    candidate = result(index, rps, p50_ms, **changes)
     return replace(candidate, comparison=against(candidate, result(), *differences))
 
 
@@ -135,10 +137,12 @@ def _nothing_special(_: LoadProfile) -> dict[str, Any]:
     return {}
 
 
-def in_every_process(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `instead_of_load` hold for processes of their own, too, by a conftest."""
+def in_every_process(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, special: str = "lambda _: {}"
+) -> None:
+    """Let `instead_of_load` hold for processes of their own, too, by a conftest; ``special`` is its code."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
-    pytester.makeconftest(_CONFTEST)
+    pytester.makeconftest(_CONFTEST.format(special=special))
 
 
 def instead_of_load(
@@ -312,7 +316,7 @@ def every_part() -> dict[str, Any]:
     """The JSON of a document with a part of every kind, short enough to be reported a thousand times."""
     stage = {"start_s": 0, "end_s": 9, "level": 4, "requests": 9, "rps": 1.0, "errors": 0}
     staged = result(3, invalid="x", stages=[{**stage, "intervals": {}, "n_eff": {}}])
-    entries = map(entry, (result(0), staged, result(7, rps=9)))
+    entries = (entry(result(0)), entry(staged), entry(compared("the causes", index=7, rps=9), "p95<=+5%"))
     content: dict[str, Any] = json.loads(
         json_text({**document(*entries, searches=[search()]), "calibration": calibration()})
     )
@@ -320,7 +324,11 @@ def every_part() -> dict[str, Any]:
     base = Base(before, None, "this machine is not calibrated")
     results = [kept(each) for each in content["results"]]
     content["comparison"] = compare(results, base, [ChangeLimit.parse("p95:5%")], 0.01)
+    comparison = content["results"][2]["comparison"]
+    comparison["distribution"] = comparison["distribution"][-3:]
     for each in content["results"]:
-        each["series"], each["distribution"] = each["series"][:3], each["distribution"][-3:]
+        each["distribution"] = each["distribution"][-3:]
+    for each in (*content["results"], comparison["result"]):
+        each["series"] = each["series"][:3]
         each["recording"].update(exact_ms=None, slices=[])
     return content

@@ -65,12 +65,13 @@ def _measured(
         result, interrupted = candidate.run(shown, monitor, other)
     if other.result is None:
         return replace(result, incomplete=result.incomplete or other.failure()), interrupted
+    changes = monitor.changes(result.run_s)
     comparison = ServerComparison(
         against=name,
         result=other.result,
-        changes=monitor.changes(result.run_s),
+        changes=changes,
         slice_s=alternation.slice_s,
-        differences=differences(result, other.result),
+        differences=differences(result, other.result, changes),
     )
     return replace(result, comparison=comparison), interrupted
 

@@ -127,7 +127,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag("rest_api_timeout_in_ms", 30000, "longest time a request may run"),
         Flag(
             "rest_api_idle_timeout_in_ms",
-            50000,
+            600_000,
             "longest wait for a client that sends nothing; 0 waits without end",
         ),
         Flag("rest_api_enable_cors_support", False, "send CORS headers"),

@@ -498,10 +498,12 @@ def _regular_shape(body: bytes, start: int, end: int) -> tuple[int, ...] | None:
 
     The brackets and commas of a regular array follow from its shape, so they are compared as bytes.
     """
-    whole = body.translate(None, _NOT_STRUCTURE)
-    before = len(body[:start].translate(None, _NOT_STRUCTURE))
-    behind = len(body[end:].translate(None, _NOT_STRUCTURE))
-    structure = whole[before : len(whole) - behind]
+    structure = b"".join(
+        [
+            body[at : min(at + _PIECE_BYTES, end)].translate(None, _NOT_STRUCTURE)
+            for at in range(start, end, _PIECE_BYTES)
+        ]
+    )
     axes = len(structure) - len(structure.lstrip(b"["))
     if not 0 < axes < _MOST_AXES:
         return None

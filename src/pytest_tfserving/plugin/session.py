@@ -238,7 +238,7 @@ class PerfSession:
         return StoredRuns(self.config.rootpath / FOLDER)
 
     @cached_property
-    def base(self) -> Base | None:
+    def compared_with(self) -> Base | None:
         """The stored run to compare with; None without one.
 
         Raises:

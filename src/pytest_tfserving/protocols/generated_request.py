@@ -38,6 +38,7 @@ _BYTE = 256
 _SIZES = (1, 2, 3, 4, 5, 6, 10, 12, 16, 20, 28, 32, 50, 64, 100, 128, 224, 256, 299, 384, 512)
 _MOST_IN_ERROR = 4096
 _MOST_VALUES = 4_000_000
+_MOST_OF_FEATURE = 100_000
 _LONGEST_ERROR = 120
 _TEXT, _JPEG, _EXAMPLE, _NUMBER = "text", "jpeg", "example", "number"
 _CONTENTS = {
@@ -53,13 +54,11 @@ _SIGNS = {
     _EXAMPLE: re.compile(r"Could not parse example|Feature: .* is required|serialized Example"),
     _NUMBER: re.compile(r"StringToNumber"),
 }
-_FEATURE = re.compile(r"Feature: (?P<name>.+?) \(data type: (?P<type>\w+)\) is required")
-_FEATURE_SIZE = re.compile(r"Key: (?P<name>.+?)[.,] .*output shape: \[(?P<shape>[\d,]*)\]")
-_FEATURE_TYPE = re.compile(r"Key: (?P<name>.+?)[.,] .*Expected type: (?P<type>\w+)")
-_BELOW = re.compile(r"is not in \[0, (\d+)\)")
-_RAGGED = re.compile(
-    r"(?P<of>.*?)_?(?P<kind>row_splits|row_lengths|value_rowids|row_starts|nested_row_splits)$"
-)
+_FEATURE = re.compile(r"Feature: (?P<name>.+?) \(data type: (?P<type>string|float|int64)\) is required")
+_FEATURE_SIZE = re.compile(r"Key: (?P<name>.+?)[.,] .*output shape: \[(?P<shape>[\d,]{0,40})\]")
+_FEATURE_TYPE = re.compile(r"Key: (?P<name>.+?)[.,] .*Expected type: (?P<type>string|float|int64)")
+_BELOW = re.compile(r"is not in \[0, ([1-9]\d{0,8})\)")
+_RAGGED = re.compile(r"(?P<of>.*?)_?(?P<kind>row_splits|row_lengths|value_rowids|row_starts)$")
 _MASK = re.compile(r"mask", re.IGNORECASE)
 _SEGMENT = re.compile(r"segment|type_ids", re.IGNORECASE)
 # By the type's name in errors: the field of a tf.Example, and a value.
@@ -126,7 +125,7 @@ class Guess:
         elif (match := _FEATURE_TYPE.search(error)) and match["name"] in known:
             known[match["name"]] = replace(known[match["name"]], type=match["type"])
         elif (match := _FEATURE_SIZE.search(error)) and match["name"] in known:
-            count = math.prod(int(size) for size in match["shape"].split(",") if size)
+            count = min(math.prod(int(size) for size in match["shape"].split(",") if size), _MOST_OF_FEATURE)
             known[match["name"]] = replace(known[match["name"]], count=count)
         else:
             return

@@ -42,6 +42,10 @@ _MISFIT = 3.0
 _MS = 1000
 _ALL = 100.0
 _NO_PAIRS = (np.empty(0), np.empty(0), math.nan)
+# With so many independent failures, the mean difference of their shares is nearly Gaussian.
+_FEWEST_FAILURES = 20
+# The same, of the difference of two shares of failures, as a fraction of their mean.
+_TYPICAL_FAILURES_SD = 0.1
 # Distance in log latency over which the slope of a share over a threshold is measured.
 _SLOPE = 0.05
 
@@ -122,12 +126,12 @@ def _rates(window: ObservedWindow, edges_s: Floats) -> Floats:
 
 
 def _means(window: ObservedWindow, edges_s: Floats) -> Floats:
-    """Return the mean latency of each block; an empty block has the value of the one before."""
+    """Return the mean latency of each block; an empty block has the value of the one before, or the first."""
     first, last = np.searchsorted(window.ended_s, edges_s[[0, -1]])
     at = np.searchsorted(edges_s, window.ended_s[first:last], side="right") - 1
     counts = np.bincount(at, minlength=len(edges_s) - 1)
     sums = np.bincount(at, window.latencies_ms[first:last], minlength=len(edges_s) - 1)
-    known = np.maximum.accumulate(np.where(counts > 0, np.arange(len(counts)), 0))
+    known = np.maximum.accumulate(np.where(counts > 0, np.arange(len(counts)), (counts > 0).argmax()))
     return np.asarray(sums[known] / np.maximum(counts[known], 1))
 
 
@@ -175,7 +179,7 @@ class PercentileChangeTest:
             lambda level_sd: np.full_like(level_sd, boundary), TYPICAL_SD * slope
         )
         level = Evidence(float(below[0]), float(above[0]), float(self._model.n_eff().max()))
-        self._evidence = level.both(self._counted(logs))
+        self._evidence = level.both(self._counted(logs, self._together(logs, window, centre)))
         return self._evidence
 
     def change(self, window: ObservedWindow, needed: float) -> ServerChange | None:
@@ -225,16 +229,28 @@ class PercentileChangeTest:
         )
         return float(low - high) / (2 * _SLOPE)
 
-    def _counted(self, logs: tuple[Floats, Floats]) -> Evidence:
-        """Return the evidence of the requests over the threshold; those that come together count as one."""
+    def _counted(self, logs: tuple[Floats, Floats], together: float) -> Evidence:
+        """Return the evidence of which server the requests over the threshold belong to."""
         ours, theirs = logs[0], logs[1] + math.log(self._ratio)
         threshold = _threshold(ours, theirs, self._percentile)
-        over = [each >= threshold for each in (ours, theirs)]
-        together = max(1.0, *(float(inefficiency(each[-MOST_VALUES:].astype(float))[1]) for each in over))
-        self._counts = tuple(float(each.sum()) / together for each in over)  # type: ignore[assignment]
+        self._counts = tuple(float((each >= threshold).sum()) / together for each in (ours, theirs))  # type: ignore[assignment] # of two
         fair = len(ours) / (len(ours) + len(theirs))
         below, above = share_evidence(fair, *self._counts)
         return Evidence(float(below), float(above), sum(self._counts))
+
+    def _together(self, logs: tuple[Floats, Floats], window: ObservedWindow, log_ratio: float) -> float:
+        """Return how many requests over the threshold count as one.
+
+        Requests over it come together while the machine is slow, but they are those of both servers, by
+        chance. Those of one server come together if that server stalls.
+        """
+        assert window.against is not None
+        ours, theirs = logs[0], logs[1] + log_ratio
+        both = np.concatenate([ours, theirs])
+        is_ours = np.arange(len(both)) < len(ours)
+        excess = (both >= _threshold(ours, theirs, self._percentile)) * (is_ours - is_ours.mean())
+        order = np.argsort(np.concatenate([window.ended_s, window.against.ended_s]), kind="stable")
+        return float(inefficiency(excess[order][-MOST_VALUES:])[1])
 
 
 def _logs(window: ObservedWindow) -> tuple[Floats, Floats]:
@@ -271,6 +287,10 @@ def _share(  # noqa: PLR0913, PLR0917 - two series, and the way to look at them
 class ErrorsChangeTest:
     """A test of the difference of two shares of failures against a limit.
 
+    The differences of blocks of requests tell, once there are enough failures for them to be nearly Gaussian.
+    Fewer failures of the candidate than the limit itself allows tell as well, since the baseline server's
+    share is not negative. Failures of the candidate count only if these are more than the limit itself.
+
     Args:
         limit: the limit of the difference, as 0.001 for 0.1 percentage points.
         noise_memory_s: longest time in seconds for which the differences may remember.
@@ -279,31 +299,28 @@ class ErrorsChangeTest:
     def __init__(self, limit: float, noise_memory_s: float) -> None:
         self._limit = limit
         self._noise_memory_s = noise_memory_s
-        self._blocks = PairBlocks()
         self._counted = ErrorsTest(limit) if limit > 0 else None
 
     def look(self, window: ObservedWindow) -> Evidence:
-        """Return the evidence of the candidate's failures, and of the differences if both fail."""
-        edges_s = self._blocks.edges_s(window)
-        if window.against is None or len(edges_s) <= LEAST_BLOCKS:
+        """Return the evidence of the differences, and of the candidate's failures."""
+        differences = failure_differences(window)
+        if len(differences) < LEAST_BLOCKS:
             return Evidence()
-        differences = failures_by_block(window, len(edges_s) - 1) - failures_by_block(
-            window.against, len(edges_s) - 1
-        )
-        level = self._of_level(differences)
+        level = self._of_level(differences, window)
         if self._counted is None:
             return level
         counted = self._counted.look(window)
-        below = counted.below if not window.against.failed.any() else level.below
+        below = float(np.logaddexp(counted.below, level.below)) - math.log(2)
         return Evidence(below, min(counted.above, level.above), counted.n_eff)
 
-    def _of_level(self, differences: Floats) -> Evidence:
-        if not differences.any():
+    def _of_level(self, differences: Floats, window: ObservedWindow) -> Evidence:
+        if _independent_failures(window) < _FEWEST_FAILURES:
             return Evidence()
-        model = LevelModel(self._blocks.block_s, self._noise_memory_s)
+        model = LevelModel(window.length_s / len(differences), self._noise_memory_s)
         for value in differences:
             model.add(value)
-        below, above = model.evidence(lambda level_sd: np.full_like(level_sd, self._limit))
+        typical_sd = _TYPICAL_FAILURES_SD * _mean_failures(window)
+        below, above = model.evidence(lambda level_sd: np.full_like(level_sd, self._limit), typical_sd)
         return Evidence(float(below), float(above), float(model.n_eff()))
 
     def needed_factor(self, needed: float) -> float:
@@ -316,7 +333,30 @@ class ErrorsChangeTest:
         return Noise(NoiseKind.COUNT)
 
 
-def failures_by_block(window: ObservedWindow, blocks: int) -> Floats:
+def _mean_failures(window: ObservedWindow) -> float:
+    """Return the mean of both servers' shares of failures."""
+    assert window.against is not None
+    return float(window.failed.mean() + window.against.failed.mean()) / 2
+
+
+def _independent_failures(window: ObservedWindow) -> float:
+    """Return the number of failures of both servers; those that come together count as one."""
+    assert window.against is not None
+    both = [each.failed[-MOST_VALUES:].astype(float) for each in (window, window.against)]
+    return sum(float(each.sum() / inefficiency(each)[1]) for each in both)
+
+
+def failure_differences(window: ObservedWindow) -> Floats:
+    """Return the differences of the shares of failures, in blocks of equal numbers of requests."""
+    against = window.against
+    fewest = min(len(window.failed), len(against.failed)) if against else 0
+    if against is None or not fewest:
+        return np.empty(0)
+    blocks = int(min(window.length_s / SHORTEST_BLOCK_S, fewest / REQUESTS_IN_A_BLOCK))
+    return _failures_by_block(window, blocks) - _failures_by_block(against, blocks)
+
+
+def _failures_by_block(window: ObservedWindow, blocks: int) -> Floats:
     """Return the share of failures in blocks of equal numbers of requests."""
     edges = np.linspace(0, len(window.failed), blocks + 1).astype(int)
     failed = np.concatenate([[0.0], np.cumsum(window.failed)])[edges]

@@ -6,10 +6,9 @@ import math
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.slo.change_tests import (
-    PairBlocks,
     PercentileChangeTest,
     ServerChange,
-    failures_by_block,
+    failure_differences,
     pairs_of,
     resolution,
 )
@@ -67,15 +66,13 @@ def _ratio_change(
 
 
 def _errors_change(window: ObservedWindow, noise_memory_s: float, needed: float) -> ServerChange | None:
-    blocks, against = PairBlocks(), window.against
-    edges_s = blocks.edges_s(window)
-    if against is None or len(edges_s) <= LEAST_BLOCKS:
+    differences, against = failure_differences(window), window.against
+    if against is None or len(differences) < LEAST_BLOCKS:
         return None
-    differences = failures_by_block(window, len(edges_s) - 1) - failures_by_block(against, len(edges_s) - 1)
     value = float(window.failed.mean() - against.failed.mean())
     if not differences.any():
         return ServerChange(value, value, value, math.nan)
-    model = LevelModel(blocks.block_s, noise_memory_s)
+    model = LevelModel(window.length_s / len(differences), noise_memory_s)
     for each in differences:
         model.add(each)
     low, high = (float(each) for each in model.interval())

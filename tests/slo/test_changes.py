@@ -1,0 +1,132 @@
+"""The changes against a baseline server that reports show, of simulated runs of two servers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from _noise import Noise, Run, Server, duets
+
+from pytest_tfserving.slo.changes import changes_of
+from simulated_runs import NEEDED, NOISE_MEMORY_S, window
+
+if TYPE_CHECKING:
+    from pytest_tfserving.slo.change_tests import ServerChange
+    from pytest_tfserving.slo.sequential_tests import ObservedWindow
+
+LENGTH_S = 40.0
+SERVER = Server(users=2, rps=100.0)
+WANDERING = Noise(tau_s=5.0, share=0.8, sigma=0.25)
+LATENCIES = ("p50_ms", "p95_ms", "p99_ms", "mean_ms")
+
+
+@lru_cache
+def made(slower: float, count: int = 20) -> list[tuple[Run, Run]]:
+    return duets(np.random.default_rng(2), count, LENGTH_S, SERVER, WANDERING, slower)
+
+
+def beside(ours: Run, theirs: Run) -> ObservedWindow:
+    at_s = np.arange(0, LENGTH_S + 0.25, 0.5)
+    both = [
+        window(run, LENGTH_S, (at_s, np.interp(at_s, run.ended_s, np.cumsum(run.latencies_ms) / 2e3)))
+        for run in (ours, theirs)
+    ]
+    return replace(both[0], against=both[1])
+
+
+def changes(both: ObservedWindow) -> dict[str, ServerChange]:
+    return changes_of(both, NOISE_MEMORY_S, NEEDED)
+
+
+@lru_cache
+def all_changes(slower: float) -> list[dict[str, ServerChange]]:
+    return [changes(beside(*duet)) for duet in made(slower)]
+
+
+def covers(change: ServerChange, value: float) -> bool:
+    return change.low <= value <= change.high
+
+
+def test_intervals_have_the_true_change_in_them() -> None:
+    """19 of 20 should: fewer than 16 have a probability of 0.3 %."""
+    found = all_changes(1.05)
+
+    for key in LATENCIES:
+        assert sum(covers(each[key], 0.05) for each in found) >= 16, key
+    assert sum(covers(each["rps"], 1 / 1.05 - 1) for each in found) >= 16
+    assert sum(covers(each["cpu_per_request_ms"], 0.05) for each in found) >= 16
+
+
+def test_the_wander_of_both_servers_is_not_in_the_intervals() -> None:
+    """The machine's speed wanders by 22 %."""
+    found = all_changes(1.0)[:5]
+
+    for key in ("p50_ms", "p95_ms", "mean_ms", "rps"):
+        assert all(each[key].high - each[key].low < 0.12 for each in found), key
+
+
+def test_no_server_has_an_advantage() -> None:
+    found = all_changes(1.0)
+
+    for key in (*LATENCIES, "rps"):
+        values = np.array([each[key].value for each in found])
+        assert abs(values.mean()) < 4 * values.std(ddof=1) / math.sqrt(len(values)), key
+
+
+@pytest.mark.parametrize("key", [*LATENCIES, "rps", "cpu_per_request_ms"])
+def test_a_change_lies_in_its_interval_and_more_of_it_can_be_seen(key: str) -> None:
+    for found in all_changes(1.05)[:5]:
+        change = found[key]
+
+        assert change.low < change.value < change.high
+        assert (change.high - change.low) / 2 < change.resolution < 4 * (change.high - change.low)
+
+
+def test_without_failures_their_change_is_0() -> None:
+    change = changes(beside(*made(1.0)[0]))["error_rate"]
+
+    assert (change.value, change.low, change.high) == (0.0, 0.0, 0.0)
+    assert math.isnan(change.resolution)
+
+
+def test_failures_of_one_server_are_a_change() -> None:
+    ours, theirs = made(1.0)[0]
+    failing = replace(ours, failed=np.arange(len(ours.failed)) % 20 == 7)
+
+    worse = changes(beside(failing, theirs))["error_rate"]
+    better = changes(beside(theirs, failing))["error_rate"]
+
+    assert worse.value == pytest.approx(0.05, abs=1e-3)
+    assert worse.low > 0.03
+    assert better.value == pytest.approx(-0.05, abs=1e-3)
+    assert better.high < -0.03
+
+
+def test_a_server_that_only_fails_has_a_change_of_failures_alone() -> None:
+    ours, theirs = made(1.0)[0]
+    failing = replace(ours, failed=np.ones(len(ours.failed), bool))
+
+    assert changes(beside(failing, theirs))["error_rate"].value == 1.0
+    assert list(changes(beside(failing, theirs))) == ["error_rate"]
+
+
+def test_without_cpu_readings_there_is_no_change_of_cpu() -> None:
+    both = replace(beside(*made(1.0)[0]), cpu_at_s=np.empty(0), cpu_s=np.empty(0))
+
+    found = changes(both)
+
+    assert "cpu_per_request_ms" not in found
+    assert "rps" in found
+
+
+def test_without_requests_or_another_server_nothing_is_known() -> None:
+    ours, _ = made(1.0)[0]
+    none = Run(np.empty(0), np.empty(0), np.empty(0, bool), np.empty((4, 0)))
+    both = replace(window(ours, LENGTH_S), against=window(none, LENGTH_S))
+
+    assert changes(both) == {}
+    assert changes(window(ours, LENGTH_S)) == {}
