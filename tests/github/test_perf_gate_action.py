@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,16 @@ def test_gate(load, part):
     print("::warning::printed by the test")
     load().check()
 """
+# In short sleeps, since a signal just before a sleep takes effect after it.
+LONG_TEST = """
+import time
+
+
+def test_long():
+    print("begun", flush=True)
+    for _ in range(6000):
+        time.sleep(0.01)
+"""
 SLOWER, AS_FAST, UNSURE = (0.12, 0.09, 0.15, 0.03), (0.008, -0.012, 0.029, 0.02), (0.04, -0.03, 0.11, 0.11)
 INPUTS = {
     "tests": "perf/test_perf.py",
@@ -86,11 +97,16 @@ class Workspace:
         for name in ("test_perf.py", "experiments.yaml", "models", "request.json"):
             (self.folder / name).rename(self.folder / "perf" / name)
         (self.folder / "conftest.py").write_text(CONFTEST, encoding="utf-8")
-        self._git("init", "--quiet", "--initial-branch=main")
+        self._git(self.folder, "init", "--quiet", "--initial-branch=main")
         for server in ("the base's server", "the candidate's server"):
-            (self.folder / "server").write_text(server, encoding="utf-8")
-            self._git("add", "server")
-            self._git("commit", "--quiet", "--message=change")
+            self._commit(self.folder, server)
+
+    def add_origin(self, folder: Path, branch: str, server: str) -> None:
+        """Make a repository with a server on a branch, and let it be the checkout's origin."""
+        folder.mkdir()
+        self._git(folder, "init", "--quiet", f"--initial-branch={branch}")
+        self._commit(folder, server)
+        self._git(self.folder, "remote", "add", "origin", str(folder))
 
     def gate(
         self, change: tuple[float, ...] = AS_FAST, event: dict[str, Any] = PULL_REQUEST, /, **inputs: str
@@ -106,9 +122,15 @@ class Workspace:
         files = (path for folder in (self.folder, self._temp) for path in folder.rglob("*") if path.is_file())
         return [path for path in files if text.encode() in path.read_bytes()]
 
-    def _git(self, *arguments: str) -> None:
+    def _commit(self, folder: Path, server: str) -> None:
+        (folder / "server").write_text(server, encoding="utf-8")
+        self._git(folder, "add", "server")
+        self._git(folder, "commit", "--quiet", "--message=change")
+
+    @staticmethod
+    def _git(folder: Path, *arguments: str) -> None:
         identity = ("-c", "user.name=A", "-c", "user.email=a@example.org")
-        subprocess.run(["git", *identity, *arguments], check=True, cwd=self.folder)
+        subprocess.run(["git", *identity, *arguments], check=True, cwd=folder)
 
 
 @pytest.fixture
@@ -155,10 +177,24 @@ def _assert_files(run: ActionRun) -> None:
     assert (folder / "candidate" / "server").read_text(encoding="utf-8") == "the candidate's server"
     assert (folder / "baseline" / "server").read_text(encoding="utf-8") == "the base's server"
     assert f"--tfserving-server={folder}/candidate/server --tfserving-against=server:{folder}/base" in run.log
-    assert run.used == [("actions/upload-artifact", {"name": "perf-gate", "path": f"{folder}/reports/"})]
+    (artifact,) = run.used
+    assert artifact[0] == "actions/upload-artifact"
+    assert artifact[1].items() >= {("name", "perf-gate"), ("path", f"{folder}/reports/")}
     written = {str(path) for path in (folder / "reports").iterdir()}
     named = {"report.md", "results.json"}
     assert written == {run.outputs["html"], run.outputs["junit"], *(f"{folder}/reports/{n}" for n in named)}
+
+
+def test_a_ref_that_the_checkout_does_not_have_is_fetched(workspace: Workspace, tmp_path: Path) -> None:
+    workspace.add_origin(tmp_path / "origin", branch="release", server="the server of origin")
+
+    # Only the candidate's build succeeds.
+    run = workspace.gate(against="ref:release", build=f"{INPUTS['build']}; grep candidate server")
+
+    (error,) = run.commands("error")
+    assert "exit code 1 for the baseline, " in error.message
+    (built,) = (tmp_path / "jobs").glob("*/*/baseline/server")
+    assert built.read_text(encoding="utf-8") == "the server of origin"
 
 
 def test_a_commit_that_is_as_fast_passes_without_the_right_to_comment(
@@ -285,6 +321,31 @@ def test_a_mistake_is_one_sentence(workspace: Workspace, inputs: dict[str, str],
     assert error.message.startswith(sentence)
     assert f"## ❌ ERROR: `perf-gate`\n\nNothing was measured: `{sentence[:20]}" in run.summary
     assert "Traceback" not in run.log
+
+
+def test_a_cancelled_job_interrupts_pytest(tmp_path: Path) -> None:
+    test = tmp_path / "test_long.py"
+    test.write_text(LONG_TEST, encoding="utf-8")
+    inputs = {"TESTS": str(test), "TARGET": "local", "AGAINST": "server:a", "ARGUMENTS": "-s -p no:locust"}
+    environment = {f"INPUT_{name}": value for name, value in inputs.items()}
+    environment |= {"GATE_FOLDER": str(tmp_path), "GITHUB_OUTPUT": str(tmp_path / "output")}
+
+    with subprocess.Popen(
+        [sys.executable, ACTION / "step.py", "measure"],
+        stdout=subprocess.PIPE,
+        env={**os.environ, **environment},
+        # As on a runner, whose signal pytest does not get.
+        start_new_session=True,
+        text=True,
+    ) as step:
+        assert step.stdout
+        for line in step.stdout:
+            if "begun" in line:
+                step.send_signal(signal.SIGINT)
+
+    assert step.returncode == 0
+    assert "\n2\n" in (tmp_path / "output").read_text(encoding="utf-8")
+    assert (tmp_path / "reports" / "junit.xml").exists()
 
 
 def test_figures_that_are_too_long_are_left_out(tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ class FakeApi:
 
             def answer(self) -> None:
                 size = int(self.headers.get("Content-Length", 0))
-                content = json.loads(self.rfile.read(size)) if size else None
+                content = json.loads(self.rfile.read(size)) if size else {}
                 api.requests.append((self.command, self.path, self.headers.get("Authorization", "")))
                 status, value = api.answer(self.command, self.path, content)
                 body = json.dumps(value).encode()
@@ -195,7 +195,7 @@ class FakeApi:
             thread.join()
             server.server_close()
 
-    def answer(self, method: str, path: str, content: Any) -> tuple[int, Any]:
+    def answer(self, method: str, path: str, content: dict[str, str]) -> tuple[int, object]:
         """Return the status and the JSON for a request."""
         url = urlsplit(path)
         if method != "GET" and self.status:

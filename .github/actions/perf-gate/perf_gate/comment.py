@@ -64,15 +64,15 @@ def _is_ours(comment: dict[str, Any], marker: str) -> bool:
 def _comments(number: int) -> Iterator[dict[str, Any]]:
     page = 1
     while True:
-        found = _request("GET", f"issues/{number}/comments?per_page={_PAGE}&page={page}")
+        found = json.loads(_request("GET", f"issues/{number}/comments?per_page={_PAGE}&page={page}"))
         yield from found
         if len(found) < _PAGE:
             return
         page += 1
 
 
-def _request(method: str, path: str, content: dict[str, str] | None = None) -> Any:
-    """Return the JSON of a response of GitHub's API."""
+def _request(method: str, path: str, content: dict[str, str] | None = None) -> bytes:
+    """Return the body of a response of GitHub's API."""
     url = f"{os.environ['GITHUB_API_URL']}/repos/{os.environ['GITHUB_REPOSITORY']}/{path}"
     request = urllib.request.Request(
         url,
@@ -83,4 +83,5 @@ def _request(method: str, path: str, content: dict[str, str] | None = None) -> A
     # A redirection must not take the token elsewhere.
     request.add_unredirected_header("Authorization", f"Bearer {os.environ['GITHUB_TOKEN']}")
     with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:
-        return json.load(response)
+        body: bytes = response.read()
+    return body
