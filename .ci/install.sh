@@ -4,13 +4,19 @@ set -euo pipefail
 source .ci/library.sh
 
 # README's commands need a clone. nginx and wrk stand beside our load generator in the benchmarks; in tests Chromium
-# opens the HTML report, and openssl makes certificates.
+# opens the HTML report, openssl makes certificates, the embedded server is asked by HTTP clients, and its JSON parser
+# is compared with RapidJSON.
 missing=()
 command -v chromium >/dev/null && command -v chromedriver >/dev/null || missing+=(chromium chromium-driver)
 command -v openssl >/dev/null || missing+=(openssl)
 command -v git >/dev/null || missing+=(git)
 PATH=$PATH:/usr/sbin command -v nginx >/dev/null || missing+=(nginx-light)
 command -v wrk >/dev/null || missing+=(wrk)
+command -v curl >/dev/null || missing+=(curl)
+command -v node >/dev/null || missing+=(nodejs)
+command -v javac >/dev/null || missing+=(default-jdk-headless)
+command -v ab >/dev/null || missing+=(apache2-utils)
+command -v g++ >/dev/null && [[ -d /usr/include/rapidjson ]] || missing+=(g++ rapidjson-dev)
 if ((${#missing[@]})); then
     apt_install "${missing[@]}" || echo "not installed: ${missing[*]}; what uses them says so"
 fi

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_tfserving.model_server import varint
 from pytest_tfserving.model_server.protos import message
 from pytest_tfserving.model_server.tensor_proto import fill_proto
 
@@ -189,6 +190,31 @@ def huge_number(chance: random.Random) -> Rest:
     return Rest(f'{{"signature_name": "{signature}", "inputs": [{number}]}}'.encode())
 
 
+def odd_json(chance: random.Random) -> Rest:
+    """Documents that JSON parsers read differently: marks, foreign bytes, words, large exponents."""
+    mark = chance.choice((b"", b"\xef\xbb\xbf", b"\xef\xbb", b"\xbf", b"\x00"))
+    words = (
+        b"NaN",
+        b"NInf",
+        b"-Inf",
+        b"Infe5",
+        b"nan",
+        b"1.",
+        b"1e",
+        b"1e308",
+        b"99e307",
+        b"1.0e309",
+        b"tru",
+    )
+    texts = (b'"\xff"', b'"caf\xe9"', b'"\xed\xa0\x80"', b'"\\udc80"', b'"\t"', b'"\x00"', b'{"b64": "\xff"}')
+    values = b", ".join(chance.choices((*words, *texts, b"1", b"2.5"), k=chance.choice((1, 2, 3, 2000))))
+    signature = chance.choice((b"", b"text", b"sum", b"echo_int64", b"caf\xe9"))
+    key = chance.choice((b"instances", b"inputs", b"examples"))
+    verb = "classify" if key == b"examples" else "predict"
+    document = b'{"signature_name": "%b", "%b": [%b]}' % (signature, key, values)
+    return Rest(mark + document, f"{_MODEL}:{verb}")
+
+
 def deep_nesting(chance: random.Random) -> Rest:
     """Return nested lists or objects."""
     depth = chance.choice((10, 63, 64, 65, 300, 1000, 5000))
@@ -248,11 +274,17 @@ def odd_head(chance: random.Random) -> Raw:
     """Return bytes that are not HTTP, or that stop in the middle."""
     body = _valid(chance)
     head = f"POST {_MODEL}:predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-    match chance.randrange(4):
+    match chance.randrange(6):
         case 0:
             return Raw(chance.randbytes(chance.randrange(1, 200)))
         case 1:
             return Raw(mutated(chance, head) + body)
+        case 4:
+            offer = chance.choice((b"h2c", b"websocket", b"", b"\x00", b"a" * 70_000))
+            return Raw(head.replace(b"Host", b"Connection: Upgrade\r\nUpgrade: %b\r\nHost" % offer) + body)
+        case 5:
+            length = chance.choice((2**31, 2**63, 2**64, 10**30, -1))
+            return Raw(head.replace(b"%d" % len(body), b"%d" % length) + body)
         case 2:
             return Raw((head + body)[: chance.randrange(len(head + body))])
         case _:
@@ -314,6 +346,24 @@ def grpc_tensor(chance: random.Random) -> Grpc:
     return Grpc("Predict", request.SerializeToString())
 
 
+def grpc_texts(chance: random.Random) -> Grpc:
+    """Return texts in ``tensor_content``, or numbers that are not packed, some of them damaged."""
+    request = _request(chance, "Predict")
+    tensor = request.inputs[chance.choice(("x", "value", "text", "pair", "count"))]
+    texts = [chance.randbytes(chance.choice((0, 1, 5, 200))) for _ in range(chance.randrange(4))]
+    tensor.dtype = chance.choice((7, 7, 1, 3, 10))
+    if chance.randrange(4):
+        tensor.tensor_shape.dim.add(size=max(len(texts) + chance.randrange(-1, 2), 0))
+    lengths = varint.encode(np.array([len(text) for text in texts], np.int64))
+    content = chance.choice((b"", lengths)) + b"".join(texts)
+    tensor.tensor_content = mutated(chance, content) if content and chance.randrange(2) else content
+    for _ in range(chance.randrange(3)):
+        tensor.MergeFromString(
+            chance.choice((b"\x2d\0\0\x80\x3f", b"\x38\x07", b"\x58\x01", b"\x68\xff\x01"))
+        )
+    return Grpc("Predict", request.SerializeToString())
+
+
 def odd_http2(chance: random.Random) -> Raw:
     """Return bytes that are not HTTP/2, or that stop in the middle."""
     preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
@@ -328,14 +378,15 @@ def odd_http2(chance: random.Random) -> Raw:
 
 # How many of a hundred requests are of each kind.
 KINDS: Mapping[Callable[[random.Random], Rest | Raw | Grpc], int] = {
-    any_json: 14,
+    any_json: 9,
     any_examples: 6,
-    changed_json: 14,
+    changed_json: 8,
     truncated_json: 5,
     random_bytes: 5,
     wrong_type: 6,
     bad_base64: 5,
     huge_number: 5,
+    odd_json: 6,
     deep_nesting: 3,
     ragged: 4,
     bad_gzip: 3,
@@ -344,5 +395,6 @@ KINDS: Mapping[Callable[[random.Random], Rest | Raw | Grpc], int] = {
     grpc_bytes: 6,
     grpc_message: 8,
     grpc_tensor: 7,
+    grpc_texts: 5,
     odd_http2: 1,
 }

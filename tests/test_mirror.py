@@ -17,7 +17,7 @@ FOLDERS = sorted(
     - {Path(), Path("model_server/protos")}  # generated messages
 )
 # Folders of tests that no folder of the package has: by the means, or for what is no code of the package.
-OTHERS = {"beside", "browser", "docs", "e2e", "images", "options"}
+OTHERS = {"beside", "browser", "docs", "e2e", "github", "images", "options"}
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=str)

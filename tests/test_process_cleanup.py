@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -28,6 +29,7 @@ experiments:
   - {shape: 1cpu-1gb-1n, inter_op: 1, profile: short, slo: ["max<60s"]}
   - {shape: 1cpu-1gb-1n, inter_op: 2, slo: ["rps>=1"]}
 """
+ONE = TWO.replace("  - {shape: 1cpu-1gb-1n, inter_op: 1, profile: short", "  # ")
 FIFTEEN = TWO.replace("inter_op: 2", f"inter_op: {list(range(2, 16))}")
 
 
@@ -39,8 +41,16 @@ def is_running(process: psutil.Process) -> bool:
         return False
 
 
+def is_frozen(process: psutil.Process) -> bool:
+    """Whether a process is stopped."""
+    try:
+        return process.status() == psutil.STATUS_STOPPED
+    except psutil.NoSuchProcess:
+        return False
+
+
 class Running:
-    """A pytest run in the background that is loading, with one experiment behind it."""
+    """A pytest run in the background that is loading the second server that it started."""
 
     def __init__(self, project: Project, *options: str, experiments: str = TWO) -> None:
         self.folder = project.pytester.path
@@ -57,7 +67,7 @@ class Running:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        until(lambda: len(self.servers()) == 2, "the second experiment")
+        until(lambda: len(self.servers()) == 2, "the second server")
         until(self.is_loading, "its load")
         self.family = psutil.Process(self.process.pid).children(recursive=True)
 
@@ -79,6 +89,12 @@ class Running:
         return any(
             file.path.endswith(".f64") for child in self.children("worker.py") for file in child.open_files()
         )
+
+    def has_recorded(self) -> bool:
+        """Whether each load generator has written requests."""
+        generators = self.children("worker.py")
+        files = [file.path for child in generators for file in child.open_files() if ".f64" in file.path]
+        return len(files) == len(generators) and all(Path(file).stat().st_size for file in files)
 
     def results(self) -> dict[str, Any]:
         """The JSON that was written."""
@@ -139,6 +155,37 @@ def test_a_killed_pytest_leaves_no_process(running: Running) -> None:
 
     running.nothing_is_left()
     assert [result["verdict"] for result in running.results()["results"]] == ["PASS"]
+
+
+@pytest.fixture
+def alternating(project: Project) -> Iterator[Running]:
+    """A pytest run in the background whose load alternates between two servers."""
+    run = Running(project, f"--tfserving-against=server:{project.server}", experiments=ONE)
+    until(lambda: any(map(is_frozen, run.children("worker.py"))), "the first turn of the baseline server")
+    until(run.has_recorded, "requests to both")
+    yield run
+    run.process.kill()
+    run.process.wait()
+
+
+def test_a_pytest_that_is_killed_while_load_alternates_leaves_neither_server(alternating: Running) -> None:
+    alternating.process.kill()
+    alternating.process.wait()
+
+    alternating.nothing_is_left()
+
+
+def test_an_interrupted_alternation_keeps_what_it_measured(alternating: Running) -> None:
+    alternating.process.send_signal(signal.SIGINT)
+
+    assert alternating.process.wait(PATIENCE_S) == pytest.ExitCode.INTERRUPTED
+    alternating.nothing_is_left()
+    document = alternating.results()
+    assert document["interrupted"] is True
+    (partial,) = document["results"]
+    assert partial["incomplete"] == "the run was interrupted"
+    assert partial["total_requests"] > 0
+    assert partial["comparison"]["result"]["total_requests"] > 0
 
 
 def test_a_dead_generator_is_invalid(running: Running) -> None:

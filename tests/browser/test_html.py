@@ -185,6 +185,35 @@ def test_a_card_begins_with_verdict_load_and_noise(show: Callable[..., Any]) -> 
     page.screenshot("card")
 
 
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (420, "dark")])
+def test_a_comparison_with_a_baseline_server_is_drawn(
+    show: Callable[..., Any], width: int, scheme: str
+) -> None:
+    result = planted.compared("the candidate's memory grew by 1.0 MB a second", index=1)
+    html = html_text(planted.document(planted.entry(result, "p95<=+5%", "rps>=-5%")))
+    page = show(html, width=width, dark=scheme == "dark")
+
+    page.driver.find_element("css selector", "details > summary").click()
+
+    figures = "details[open] .against.charts > figure"
+    until(lambda: page.count(f"{figures} svg[role=img]") == 3, "the charts of the comparison")
+    drawn = page.script(
+        f"[...document.querySelectorAll('{figures}')].map(each => each.querySelectorAll("
+        "'svg[role=img] [aria-label=line] path').length)"
+    )
+    assert drawn == [2, 2, 1]
+    captions = page.texts(f"{figures} > figcaption")
+    assert captions[0] == "Latency by percentile, of both servers"
+    assert captions[1].endswith("; dashed: the SLO's limit")
+    rows = [row.replace("\n", " ") for row in page.texts("table.against tbody tr")]
+    assert "p95 ms 455 417 +9.3 % [+7.3, +11] 3.0 % FAIL" in rows
+    assert page.texts("details[open] li") == ["the candidate's memory grew by 1.0 MB a second"]
+    assert page.script("document.documentElement.scrollWidth") <= width
+    assert page.errors() == []
+    page.driver.execute_script("document.querySelector('table.against').scrollIntoView()")
+    page.screenshot(f"against-{width}-{scheme}")
+
+
 def test_over_time_there_is_a_line_for_each_measurement(show: Callable[..., Any], html: str) -> None:
     page = show(html)
 

@@ -12,6 +12,7 @@ import pytest
 
 import planted_results
 from pytest_tfserving.cli import main
+from pytest_tfserving.measurement import measure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,6 +126,24 @@ def test_paths_are_relative_to_the_folder_of_the_call(
     assert f"{project.pytester.path}/none.yaml" in found[1]
 
 
+def test_a_mistake_that_pytest_finds_is_shown(check: Callable[..., tuple[int, str]], newcomers: Path) -> None:
+    code, text = check(str(newcomers / "numbers"), "--slo=rps>=1", "--cpus=1000000000")
+
+    assert code == 2, text
+    assert "'1000000000cpu-3gb-1n' is not a shape; write it as 8vCPU-16GB_2 or 8cpu-16gb-2n." in text
+
+
+def test_ctrl_c_has_the_exit_code_of_an_interrupted_program(
+    check: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(measure, "measure", interrupted)
+
+    assert check(URL, BODY, "--slo=rps>=1")[0] == 130
+
+
 def test_a_model_is_checked_with_a_generated_request(
     project: Project, check: Callable[..., tuple[int, str]], newcomers: Path
 ) -> None:
@@ -149,7 +168,10 @@ def test_a_type_that_json_cannot_carry_goes_over_grpc(
 
 MISTAKES = {
     "no slo language": ([URL, BODY, "--slo=p95 is low"], "p95 is low"),
-    "no body": ([URL, "--slo=rps>=1"], "give it with --body TEXT or --body @FILE."),
+    "no body and no server": (
+        [URL, "--slo=rps>=1"],
+        f"no request was found for the model at {URL}: Connection refused; give one with --body.",
+    ),
     "no request": (
         [URL, "--slo=rps>=1", "--body=[1]"],
         "--body: a request's body is a JSON object with 'instances' or 'inputs'.",
@@ -157,6 +179,15 @@ MISTAKES = {
     "no file": ([URL, "--slo=rps>=1", "--body=@none.json"], "--body: cannot read none.json: No such file"),
     "no address": (["http://host/none", BODY, "--slo=rps>=1"], "is not the address of a model; write it as"),
     "no folder": (["none", "--slo=rps>=1"], "the model folder none does not exist; a SavedModel lies in a"),
+    "no time": (
+        [URL, BODY, "--slo=rps>=1", "--rate=1", "--run-time=0.5"],
+        "load profile 'check' never sends a request: 1 a second for 0.5 s",
+    ),
+    "no locustfile": (
+        [URL, BODY, "--slo=rps>=1", "--", "--tfserving-locustfile=none.py"],
+        "there is no file",
+    ),
+    "an SLO on nothing": ([URL, BODY, "--slo=p95{large}<1ms"], "p95{large}<1ms"),
     "no option": ([URL, BODY, "--slo=rps>=1", "--", "--no-such-option"], "--no-such-option"),
 }
 

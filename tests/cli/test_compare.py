@@ -32,9 +32,9 @@ def test_it_prints_the_changes(folder: Path, capsys: pytest.CaptureFixture[str])
     shown = capsys.readouterr().out
     assert folder.exists()
     assert shown.startswith(
-        "slow compared with fast (of 2026-03-01 10:30 UTC, commit 0123abc): of 9 figures 7 "
+        "slow compared with fast (of 2026-03-01 10:30 UTC, commit 0123abc): 9 figures, 7 worse"
     )
-    assert "+10% [+" in shown
+    assert "+10 % [+" in shown
     assert "worse" in shown
     assert "the scatter between runs is not included: neither run was saved on a calibrated machine" in shown
 

@@ -7,7 +7,7 @@ import csv
 import io
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 NAME = "2cpu-4gb-8n-interop2"
 
 
-def write_runs(folder: Path, factors: list[float], **changes: Any) -> None:
+def write_runs(folder: Path, factors: list[float], **changes: object) -> None:
     """Write a stored run for each factor of its latencies, an hour apart; ``changes`` are of its result."""
     folder.mkdir(exist_ok=True)
     base = json.loads(json.dumps(content()))
@@ -60,7 +60,7 @@ def test_a_step_in_200_stored_runs_is_shown_with_its_commit(
     assert main(["history", "p95"]) == 0
 
     shown = capsys.readouterr().out
-    found = re.search(r"p95 \+(\d\.\d)% at run (\d+) of 200: main, 2026-01-0\d, commit (\w+)\n", shown)
+    found = re.search(r"p95 \+(\d\.\d) % at run (\d+) of 200: main, 2026-01-0\d, commit (\w+)\n", shown)
     assert found, shown
     assert 4 < float(found[1]) < 6
     assert abs(int(found[2]) - 121) <= 3

@@ -14,7 +14,9 @@ import pytest
 import yaml
 
 import planted_results
+from harness import RESULT
 from pytest_tfserving.cli import main
+from pytest_tfserving.slo.proposal import propose
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,43 +77,77 @@ def test_tests_are_written_and_the_next_step_is_named(
         "profile": "quick",
         "slo": experiment["slo"],
     }
-    assert [slo.partition("<")[0].partition(">")[0] for slo in experiment["slo"]] == ["p95", "rps", "errors"]
-    assert "load().check()" in (folder / "test_serving.py").read_text(encoding="utf-8")
+    assert [slo.partition("<")[0].partition(">")[0] for slo in experiment["slo"]] == ["p95", "rps"]
+    assert "load().check()" in (folder / "test_serving_several_inputs.py").read_text(encoding="utf-8")
     assert set(json.loads((folder / "request.json").read_bytes())) == {"signature_name", "instances"}
     assert "next:\n  pytest perf_tests\n" in text
     assert not (newcomer / ".github").exists()
 
 
-def test_limits_are_twice_as_far_as_what_was_measured_and_say_so(
+def test_limits_are_three_times_as_far_as_what_was_measured_and_say_so(
     init: Callable[..., tuple[int, str]], newcomer: Path
 ) -> None:
     _, text = init("models/numbers")
 
     written = (newcomer / "perf_tests" / "experiments.yaml").read_text(encoding="utf-8")
     (experiment,) = yaml.safe_load(written)["experiments"]
-    p95, rps, errors = experiment["slo"]
-    assert 700 < float(p95.removeprefix("p95<").removesuffix("ms")) < 1000
-    assert 20 < float(rps.removeprefix("rps>=")) <= 25
-    assert errors == "errors<5%"
-    for origin in ("twice the trial's", "half of the trial's", "the smallest share that 30 s of such load"):
+    p95, rps = experiment["slo"]
+    assert 1100 < float(p95.removeprefix("p95<").removesuffix("ms")) < 1500
+    assert 14 < float(rps.removeprefix("rps>=")) <= 25
+    for origin in ("three times the trial's", "a third of the trial's"):
         assert origin in text
         assert origin in written
     assert "#   x: numbers from 0 to 1 (made up, always the same)\n" in written
 
 
+@pytest.mark.parametrize(("rps", "limit"), [(30.0, []), (500.0, ["errors<1%"]), (5000.0, ["errors<0.1%"])])
+def test_the_share_of_errors_is_one_that_a_run_can_prove(rps: float, limit: list[str]) -> None:
+    trial = planted_results.result(rps=rps, p50_ms=3.0, users=4)
+
+    assert [slo.text for slo in propose(trial, 30.0) if "errors" in slo.text] == limit
+
+
+def test_throughput_is_relative_to_the_model_without_a_server_if_that_was_measured() -> None:
+    """The planted baseline makes 125 calls a second."""
+    trial = planted_results.result(rps=100.0, p50_ms=3.0, baseline=RESULT.baseline)
+
+    efficiency = propose(trial, 30.0)[1]
+
+    assert efficiency.text == "efficiency>=53%"
+    assert efficiency.origin.startswith("two thirds of the trial's 80.1% (lower end)")
+
+
+def test_a_fast_model_is_not_judged_by_the_time_slices_of_the_machine() -> None:
+    trial = planted_results.result(rps=500.0, p50_ms=0.5)
+
+    p95 = propose(trial, 30.0)[0]
+
+    assert p95.text == "p95<10ms"
+    assert p95.origin.endswith(", and at least 10 ms")
+
+
 def test_nothing_is_overwritten(init: Callable[..., tuple[int, str]], newcomer: Path) -> None:
     (newcomer / "perf_tests").mkdir()
-    mine = newcomer / "perf_tests" / "test_serving.py"
+    mine = newcomer / "perf_tests" / "test_serving_numbers.py"
     mine.write_text("mine", encoding="utf-8")
 
     code, text = init("models/numbers")
 
     assert code == 2
-    assert "init overwrites nothing, and there is perf_tests/test_serving.py" in text
+    assert "init overwrites nothing, and there is perf_tests/test_serving_numbers.py" in text
     assert mine.read_text(encoding="utf-8") == "mine"
     assert list((newcomer / "perf_tests").iterdir()) == [mine]
     assert init("models/numbers", "--folder", "more/perf")[0] == 0
     assert (newcomer / "more" / "perf" / "experiments.yaml").exists()
+
+
+def test_tests_of_several_models_are_collected_together(
+    project: Project, init: Callable[..., tuple[int, str]]
+) -> None:
+    for model in ("numbers", "strings"):
+        assert init(f"models/{model}", "--folder", f"perf_tests/{model}")[0] == 0
+
+    project.run("perf_tests", server=False).assert_outcomes(passed=2)
 
 
 def test_the_workflow_runs_the_tests(init: Callable[..., tuple[int, str]], newcomer: Path) -> None:
@@ -166,14 +202,14 @@ def test_a_model_elsewhere_is_named_by_its_whole_path(
 def test_a_trial_that_fails_leaves_tests_without_limits(
     project: Project, init: Callable[..., tuple[int, str]], newcomer: Path
 ) -> None:
-    planted_results.instead_of_load(project, lambda _: {"aborted": "no answer came"})
+    planted_results.instead_of_load(project, lambda _: {"aborted": "no response came"})
 
     code, text = init("models/numbers")
 
     file = newcomer / "perf_tests" / "experiments.yaml"
     (experiment,) = yaml.safe_load(file.read_text(encoding="utf-8"))["experiments"]
     assert code == 0
-    assert "numbers: nothing was measured: no answer came" in text
+    assert "numbers: nothing was measured: no response came" in text
     assert experiment["slo"] == ["errors<1%"]
 
 
@@ -199,6 +235,23 @@ def test_a_mistake_is_one_sentence_and_nothing_is_written(
     assert not (newcomer / "perf_tests").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--cpus=1000000000"], "pytest refused the trial: "),
+        (["--", "--no-such-option"], "pytest refused the trial: its reason is above."),
+    ],
+)
+def test_a_trial_that_pytest_refuses_writes_nothing(
+    init: Callable[..., tuple[int, str]], newcomer: Path, arguments: list[str], expected: str
+) -> None:
+    code, text = init("models/numbers", *arguments)
+
+    assert code == 2
+    assert expected in text
+    assert not (newcomer / "perf_tests").exists()
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_the_written_tests_give_a_verdict_without_an_edit(
     project: Project, newcomer: Path, model: str
@@ -210,7 +263,8 @@ def test_the_written_tests_give_a_verdict_without_an_edit(
         planted_results.instead_of_load(replace(project, monkeypatch=patch))
         assert main(["init", f"models/{model}"]) == 0
 
-    _, results = project.results("perf_tests", "--tfserving-run-time=1", server=False)
+    short = ("--tfserving-run-time=1", "--tfserving-users=1")
+    _, results = project.results("perf_tests", *short, server=False)
 
     assert results
     for result in results:
@@ -223,7 +277,7 @@ def test_the_written_tests_give_a_verdict_without_an_edit(
 def test_a_first_verdict_takes_two_commands(newcomer: Path) -> None:
     """Both are real, with a shorter trial and a shorter run than a newcomer has."""
     commands = [
-        ["-m", "pytest_tfserving.cli", "init", "models/strings", "--trial=2"],
+        ["-m", "pytest_tfserving.cli", "init", "models/strings", "--trial=1"],
         [
             "-m",
             "pytest",

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 import planted_results as planted
+import stored_sessions
 from harness import EXPERIMENTS, LONG_ENOUGH
 from pytest_tfserving import plugin
 from pytest_tfserving.experiments.load_profile import PROFILES
@@ -304,7 +305,30 @@ def load_lasts_for_a_time(project: Project, row: Row) -> None:
     assert fields.items() <= profile_of(project, **fields).items()
 
 
-@executes("pytest-benchmark", "compare with a saved run, `--benchmark-compare-fail`")
+@executes("pytest-benchmark", "`--benchmark-save=main`")
+def a_session_is_saved(project: Project, row: Row) -> None:
+    stored_sessions.measure(project)
+
+    project.run(*row.options).assert_outcomes(passed=1)
+
+    assert list((project.pytester.path / ".tfserving").glob("*-main.json"))
+
+
+@executes("pytest-benchmark", "`--benchmark-compare` with `--benchmark-compare-fail=mean:5%`")
+def only_a_change_that_is_proved_fails(project: Project, row: Row) -> None:
+    def exit_code(**figures: float) -> int:
+        stored_sessions.measure(project, **figures)
+        return int(project.run(*row.options).ret)
+
+    stored_sessions.saved(project, p50_ms=300.0)
+
+    assert exit_code(p50_ms=330.0) == pytest.ExitCode.TESTS_FAILED
+    assert exit_code(p50_ms=303.0) == pytest.ExitCode.OK
+    # So few requests do not prove a change that is as large.
+    assert exit_code(p50_ms=318.0, rps=1.0) == pytest.ExitCode.OK
+
+
+@executes("pytest-benchmark", "no limits without a saved run")
 def relative_slos_are_judged_by_the_baseline(project: Project, row: Row) -> None:
     def verdict(baseline_rps: float) -> str:
         pulses = ((200.0, 400.0), (baseline_rps,) * 2, (9.0, 9.0), (50.0, 50.0))

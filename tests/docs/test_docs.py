@@ -6,9 +6,10 @@ import re
 import shlex
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+import yaml
 
 import pytest_tfserving
 from harness import EXPERIMENTS
@@ -188,8 +189,40 @@ def yaml_of(key: str) -> list[Block]:
     return [block for block in blocks("yaml") if re.search(rf"^{key}:", block.text, re.MULTILINE)]
 
 
+def steps_of(block: Block) -> list[dict[str, Any]]:
+    """The steps of GitHub's that a block shows, alone or in a workflow."""
+    content = yaml.safe_load(block.text)
+    if isinstance(content, dict):
+        return [step for job in content.get("jobs", {}).values() for step in job["steps"]]
+    return list(content)
+
+
+def shown_gates() -> list[dict[str, Any]]:
+    steps = [step for block in blocks("yaml") for step in steps_of(block)]
+    return [step for step in steps if "perf-gate" in step["uses"]]
+
+
 def test_every_yaml_file_shown_is_known() -> None:
-    assert len(yaml_of("experiments")) + len(yaml_of("vcpu_hour_usd")) == len(blocks("yaml"))
+    workflows = [block for block in blocks("yaml") if steps_of(block)]
+
+    assert len(yaml_of("experiments")) + len(yaml_of("vcpu_hour_usd")) + len(workflows) == len(blocks("yaml"))
+    assert shown_gates()
+
+
+def test_the_inputs_and_outputs_of_the_action_are_described() -> None:
+    path = ROOT / ".github" / "actions" / "perf-gate" / "action.yml"
+    action = yaml.safe_load(path.read_text(encoding="utf-8"))
+
+    rows = {row[0]: row[-1] for row in table("github.md", "input", "meaning")}
+    assert list(rows) == list(action["inputs"])
+    written = {name: about.get("default", "") for name, about in action["inputs"].items()}
+    in_words = {"install", "github-token"}
+    assert {name: text for name, text in rows.items() if name not in in_words} == {
+        name: value for name, value in written.items() if name not in in_words
+    }
+    assert [row[0] for row in table("github.md", "output", "value")] == list(action["outputs"])
+    for gate in shown_gates():
+        assert gate["with"].keys() <= action["inputs"].keys()
 
 
 @pytest.mark.parametrize("block", yaml_of("vcpu_hour_usd"), ids=str)

@@ -89,6 +89,14 @@ def cluster(engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactor
     return found
 
 
+@pytest.fixture(scope="session")
+def resnet50() -> Path:
+    """A SavedModel whose load takes a second, from the user's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTEST_TFSERVING_CACHE", str(_CACHE))
+        return exported("resnet50", print)
+
+
 def _with_models(engine: docker.DockerClient, folder: Path, greedy: Path) -> str:
     """Bake all models into one image; its tag changes with what is in it."""
     broken = folder / "broken" / "1"

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 from harness import PATIENCE_S, TESTS, until
@@ -89,10 +90,10 @@ def of_process(engine: docker.DockerClient, pid: int) -> list[Container]:
     return [each for each in ours if json.loads(each.labels.get(OWNER, '{"pid": 0}'))["pid"] == pid]
 
 
-def start_loading(project: Project, engine: docker.DockerClient) -> subprocess.Popen[Any]:
+def start_loading(project: Project, engine: docker.DockerClient, *options: str) -> subprocess.Popen[Any]:
     """A pytest run that has its container and goes on for long."""
     for_long = ("--tfserving-run-time=5m", "--tfserving-early-stop=no")
-    program = [sys.executable, "-m", "pytest", "-p", "no:locust", *for_long, *OPTIONS]
+    program = [sys.executable, "-m", "pytest", "-p", "no:locust", *for_long, *OPTIONS, *options]
     with (project.pytester.path / "output").open("wb") as output:
         process = subprocess.Popen(
             program,
@@ -176,6 +177,34 @@ def test_the_command_cleans_up_what_a_killed_run_left(real: Project, engine: doc
     assert done.returncode == 0, done.stderr
     assert f"docker: deleted container {left.name} of run {left.labels[RUN]}" in done.stdout
     assert of_process(engine, process.pid) == []
+
+
+def test_a_run_that_is_killed_while_load_alternates_leaves_neither_server(
+    real: Project, engine: docker.DockerClient
+) -> None:
+    process = start_loading(real, engine, f"--tfserving-against=image:{IMAGE}")
+    until(lambda: any(map(is_frozen, of_process(engine, process.pid))), "the first turn")
+    both = of_process(engine, process.pid)
+    process.kill()
+    process.wait()
+
+    done = command("cleanup", "--target", "docker")
+
+    assert len({each.attrs["HostConfig"]["CpusetCpus"] for each in both}) == 1
+    assert len(both) == 2
+    assert done.returncode == 0, done.stderr
+    assert of_process(engine, process.pid) == []
+
+
+def is_frozen(container: Container) -> bool:
+    """Whether a container's process is stopped, or the container is paused."""
+    container.reload()
+    state = container.attrs["State"]
+    try:
+        stopped = psutil.Process(state["Pid"]).status() == psutil.STATUS_STOPPED
+    except psutil.NoSuchProcess:
+        return False
+    return bool(stopped or state["Paused"])
 
 
 @pytest.mark.parametrize(

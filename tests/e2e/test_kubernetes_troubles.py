@@ -17,6 +17,8 @@ import pytest
 from harness import PATIENCE_S, TESTS, until
 from kubectl import carried
 from needs import API_SERVER, run_given
+from pytest_tfserving.experiments.experiment import BYTES_PER_GB
+from pytest_tfserving.experiments.quantity import quantity
 from pytest_tfserving.targets.common.ownership import MANAGED_BY, OWNER, RUN, US, Owner, OwnershipLabels
 from pytest_tfserving.targets.kubernetes.cluster_lock import NAME, NAMESPACE
 
@@ -298,6 +300,49 @@ def test_the_command_cleans_up_what_a_killed_run_left(
     assert done.returncode == 0, done.stderr
     assert "deleted namespaces/pytest-tfserving-" in done.stdout
     until(lambda: cluster.of_process(killed.process.pid) == [], "the end of what was left")
+
+
+def test_a_run_that_is_killed_while_load_alternates_leaves_neither_server(
+    started: Callable[..., Run], small: Project, cluster: Kubectl
+) -> None:
+    against = f"--tfserving-against=image:{cluster.image}"
+    killed = started("--tfserving-early-stop=no", "--tfserving-run-time=5m", against)
+    killed.until(" rps, p95 ")
+    pods = [each for each in cluster.of_process(killed.process.pid) if each["kind"] == "Pod"]
+    killed.end(signal.SIGKILL)
+
+    done = cleanup(small, cluster)
+
+    assert len(pods) == 2
+    assert len({each["spec"]["nodeName"] for each in pods}) == 1
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("deleted namespaces/pytest-tfserving-") == 2
+    until(lambda: cluster.of_process(killed.process.pid) == [], "the end of what was left")
+
+
+def test_a_given_namespace_is_refused_for_two_servers(small: Project, cluster: Kubectl) -> None:
+    run = small.run(
+        *cluster.options,
+        "--tfserving-namespace=default",
+        f"--tfserving-against=image:{cluster.image}",
+        server=False,
+    )
+
+    run.assert_outcomes(failed=1)
+    run.stdout.fnmatch_lines(["*: the namespace 'default' cannot hold two servers, whose objects have *"])
+    assert cluster.left() == []
+
+
+def test_two_servers_without_room_for_both_are_refused(small: Project, cluster: Kubectl) -> None:
+    most = max(quantity(node["status"]["allocatable"]["memory"]) for node in cluster.items("nodes"))
+    shape = f"1cpu-{int(0.8 * most / BYTES_PER_GB)}gb-1n"
+    small.write(EXPERIMENTS.replace("1cpu-1gb-1n", shape))
+
+    run = small.run(*cluster.options, f"--tfserving-against=image:{cluster.image}", server=False)
+
+    run.assert_outcomes(failed=1)
+    run.stdout.fnmatch_lines([f"*: both servers have to fit: {shape} needs a node with *, and as much RAM *"])
+    assert cluster.left() == []
 
 
 def test_a_deployment_is_kept_with_how_to_look_and_how_to_delete(small: Project, cluster: Kubectl) -> None:

@@ -10,6 +10,7 @@ import pytest
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.experiments import TARGET_NAMES
 from pytest_tfserving.experiments.yaml_file import find_file, read_file
+from pytest_tfserving.system.machine import machine_class
 
 STUDY = Path(__file__).parents[2] / "perf_tests" / "experiments.yaml"
 
@@ -87,6 +88,25 @@ def test_slos_are_by_target(tmp_path: Path) -> None:
     assert [slo.text for slo in experiment.slo] == ["rps>=3"]
 
 
+@pytest.mark.parametrize(
+    ("slo", "texts"),
+    [
+        ("{local: {HERE: [rps>=1], '*': [rps>=2]}, '*': [rps>=3]}", ["rps>=1"]),
+        ("{local: {elsewhere: [rps>=1], '*': [rps>=2]}, '*': [rps>=3]}", ["rps>=2"]),
+        ("{local: {elsewhere: [rps>=1]}, '*': [rps>=3]}", ["rps>=3"]),
+        ("{local: {elsewhere: [rps>=1]}}", []),
+        ("{docker: {HERE: [rps>=1]}, '*': [rps>=3]}", ["rps>=3"]),
+    ],
+)
+def test_slos_can_be_by_machine(tmp_path: Path, slo: str, texts: list[str]) -> None:
+    path = tmp_path / "experiments.yaml"
+    path.write_text(f"{GOOD}  slo: {slo.replace('HERE', repr(machine_class()))}\n", encoding="utf-8")
+
+    (experiment,) = read_file(path).experiments
+
+    assert [slo.text for slo in experiment.slo] == texts
+
+
 @pytest.mark.parametrize("target", TARGET_NAMES)
 def test_slos_can_be_for_any_target(tmp_path: Path, target: str) -> None:
     path = tmp_path / "experiments.yaml"
@@ -151,7 +171,11 @@ GOOD = "experiments:\n- shape: 1cpu-2gb-1n\n  inter_op: 1\n"
         (GOOD + "  slo: [p95<200]\n", "/experiments.yaml:4: SLO 'p95<200': a missing unit does not fit p95"),
         (
             GOOD + "  slo: {cloud: [rps>=1]}\n",
-            "/experiments.yaml:4: unknown key 'cloud' in slo; valid: local, docker, kubernetes, url.",
+            "/experiments.yaml:4: unknown key 'cloud' in slo; valid: local, docker, kubernetes, url, *.",
+        ),
+        (
+            GOOD + "  slo: {url: {here: [rps>=1]}}\n",
+            "/experiments.yaml:4: slo of 'url' must be a list; only local and docker have SLOs by machine.",
         ),
         (GOOD + "  batching: maybe\n", "/experiments.yaml:4: batching must be true or false, not 'maybe'."),
         ("experiments:\n- shape: 1cpu-2gb-1n\n", "/experiments.yaml:2: an experiment needs 'inter_op'."),

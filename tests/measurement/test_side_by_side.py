@@ -20,7 +20,7 @@ def test_gate(load):
 """
 
 
-def server(project: Project, name: str, **how: Any) -> str:
+def server(project: Project, name: str, **how: object) -> str:
     """Return the path of a stand-in server that behaves so."""
     program = project.pytester.path / name
     text = json.dumps(how)

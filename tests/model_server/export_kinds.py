@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from tensorflow.core.protobuf import meta_graph_pb2
+
 v1 = tf.compat.v1
 ECHOED = (
     *("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
@@ -18,7 +20,9 @@ ECHOED = (
 PREDICT, CLASSIFY, REGRESS = (f"tensorflow/serving/{kind}" for kind in ("predict", "classify", "regress"))
 
 
-def _signature(inputs: Mapping[str, Any], outputs: Mapping[str, Any], method: str = PREDICT) -> Any:
+def _signature(
+    inputs: Mapping[str, tf.Tensor], outputs: Mapping[str, tf.Tensor], method: str = PREDICT
+) -> meta_graph_pb2.SignatureDef:
     info = v1.saved_model.build_tensor_info
     return v1.saved_model.build_signature_def(
         {alias: info(tensor) for alias, tensor in inputs.items()},
@@ -27,12 +31,12 @@ def _signature(inputs: Mapping[str, Any], outputs: Mapping[str, Any], method: st
     )
 
 
-def _echo(dtype: Any) -> Any:
+def _echo(dtype: tf.DType) -> meta_graph_pb2.SignatureDef:
     value = v1.placeholder(dtype)
     return _signature({"value": value}, {"value": tf.identity(value)})
 
 
-def _hold() -> Any:
+def _hold() -> meta_graph_pb2.SignatureDef:
     """Says that it arrived by writing ``PATH.arrived``; answers when somebody writes ``PATH``."""
     path = v1.placeholder(tf.string, [None])
     with tf.control_dependencies([tf.io.write_file(path[0] + ".arrived", "")]):
@@ -105,7 +109,7 @@ def _failures() -> dict[str, Any]:
     return {name: _signature({"x": x}, {"y": output}) for name, output in outputs.items()}
 
 
-def _temporary() -> Any:
+def _temporary() -> tf.Tensor:
     return tf.raw_ops.TemporaryVariable(shape=[1], dtype=tf.float32, var_name="once")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 
@@ -18,27 +17,27 @@ class Many(tf.Module):  # type: ignore[misc]
     @tf.function(
         input_signature=[tf.TensorSpec([None], tf.float32, "a"), tf.TensorSpec([None], tf.int32, "b")]
     )  # type: ignore[untyped-decorator]
-    def two(self, a: Any, b: Any) -> Any:
+    def two(self, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
         """Two inputs, two outputs."""
         return {"total": a + tf.cast(b, tf.float32), "twice": b * 2}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "s")])  # type: ignore[untyped-decorator]
-    def text(self, s: Any) -> Any:
+    def text(self, s: tf.Tensor) -> tf.Tensor:
         """Strings and bytes."""
         return {"plain": s, "raw_bytes": s}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])  # type: ignore[untyped-decorator]
-    def odd(self, x: Any) -> Any:
+    def odd(self, x: tf.Tensor) -> tf.Tensor:
         """Numbers that are none."""
         return {"y": x / 0.0}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])  # type: ignore[untyped-decorator]
-    def scalar(self, x: Any) -> Any:
+    def scalar(self, x: tf.Tensor) -> tf.Tensor:
         """An output without rows."""
         return {"y": tf.reduce_sum(x)}
 
     @tf.function(input_signature=[tf.TensorSpec(None, tf.int64, "x")])  # type: ignore[untyped-decorator]
-    def slow(self, x: Any) -> Any:
+    def slow(self, x: tf.Tensor) -> tf.Tensor:
         """A loop of as many rounds as the first number says."""
         rounds = tf.reshape(x, [-1])[0]
         done = tf.while_loop(lambda i: i < rounds, lambda i: [i + 1], [tf.constant(0, tf.int64)])

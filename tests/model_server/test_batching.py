@@ -6,7 +6,7 @@ import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from server_process import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
     from pathlib import Path
 
     import requests
@@ -38,7 +39,7 @@ def batching(models: Path, folder: Path, text: str, *flags: str) -> Iterator[Ser
         yield server
 
 
-def rows(server: Server, values: list[float], pool: ThreadPoolExecutor) -> Any:
+def rows(server: Server, values: list[float], pool: ThreadPoolExecutor) -> Future[requests.Response]:
     return pool.submit(server.predict, {"signature_name": "rows", "instances": values})
 
 
@@ -233,7 +234,7 @@ def test_a_deadline_in_the_queue_over_rest(models: Path, tmp_path: Path) -> None
     ],
 )
 def test_what_cannot_be_batched(
-    models: Path, tmp_path: Path, signature: str, inputs: Any, message: str
+    models: Path, tmp_path: Path, signature: str, inputs: object, message: str
 ) -> None:
     with batching(models, tmp_path, "# the defaults") as server:
         status, told = error(server.predict({"signature_name": signature, "inputs": inputs}))

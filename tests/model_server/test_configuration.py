@@ -8,6 +8,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,12 +19,13 @@ from grpc_client import Client, serving, tensor
 from harness import until
 from pytest_tfserving.model_server.core import Labels
 from pytest_tfserving.model_server.manager import LoadOptions, Manager
+from pytest_tfserving.model_server.model_config import ModelConfig
 from pytest_tfserving.model_server.status import Code, ServingError
 from pytest_tfserving.model_server.tensor_proto import to_array
 from server_process import Server, free_port
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from google.protobuf.message import Message
 
 
 def model(name: str, path: Path, more: str = "") -> str:
@@ -38,7 +40,7 @@ def configured(file: Path, *models: str) -> Path:
     return file
 
 
-def answer(server: Server, path: str = "", name: str = "") -> Any:
+def answer(server: Server, path: str = "", name: str = "") -> object:
     url = f"{server.address}/v1/models/{name or server.name}{path}:predict"
     response = server.session.post(url, json={"instances": [0]}, timeout=60)
     return response.json().get("predictions", [response.json().get("error")])[0]
@@ -135,11 +137,7 @@ def test_a_label_in_use_is_not_moved_to_a_version_that_is_not_there() -> None:
     assert labels.version("m", "stable") == 1
 
 
-def config(name: str, labels: dict[str, int]) -> Any:
-    from pathlib import Path
-
-    from pytest_tfserving.model_server.model_config import ModelConfig
-
+def config(name: str, labels: dict[str, int]) -> ModelConfig:
     return ModelConfig(name, Path("/nowhere"), labels=labels)
 
 
@@ -288,7 +286,7 @@ def test_an_empty_file_at_the_start(models: Path, tmp_path: Path, flag: str) -> 
     assert told.endswith(f"Failed to start server. Error: INVALID_ARGUMENT: {path}; Invalid argument")
 
 
-def reload_request(*configs: dict[str, Any]) -> Any:
+def reload_request(*configs: dict[str, Any]) -> Message:
     request = serving("ReloadConfigRequest")()
     for each in configs:
         request.config.model_config_list.config.add(**{"model_platform": "tensorflow", **each})

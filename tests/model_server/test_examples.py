@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    import requests
+
     from server_process import Server
 
 B64 = {"b64": base64.b64encode(b"bytes").decode()}
 
 
-def ask(server: Server, verb: str, signature: str, **body: Any) -> Any:
+def ask(server: Server, verb: str, signature: str, **body: object) -> requests.Response:
     return server.post({"signature_name": signature, **body}, f":{verb}")
 
 
@@ -29,7 +31,7 @@ def ask(server: Server, verb: str, signature: str, **body: Any) -> Any:
         ("scores_only", {"x": 0.1}, '[["", 0.1], ["", 0.2]]'),
     ],
 )
-def test_classify(kinds: Server, signature: str, example: Any, answer: str) -> None:
+def test_classify(kinds: Server, signature: str, example: object, answer: str) -> None:
     response = ask(kinds, "classify", signature, examples=[example])
 
     assert (response.status_code, response.headers["Content-Type"]) == (200, "application/json")
@@ -77,7 +79,7 @@ def test_context_is_common_to_all_examples(kinds: Server) -> None:
         (b'{"examples": [{"\\ud800": 1}]}', "JSON Parse error: The surrogate pair in string is invalid."),
     ],
 )
-def test_bodies_that_hold_no_examples(kinds: Server, body: Any, message: str) -> None:
+def test_bodies_that_hold_no_examples(kinds: Server, body: object, message: str) -> None:
     for path in (":classify", ":regress", "/versions/99:classify"):
         response = kinds.post(body, path)
 
@@ -135,3 +137,20 @@ def test_a_wrong_feature_type_is_the_models_to_refuse(kinds: Server) -> None:
 
     assert response.status_code == 400
     assert "Data types don't match" in response.json()["error"]
+
+
+def test_strings_that_are_not_utf8(kinds: Server) -> None:
+    body = b'{"signature_name": "classify", "examples": [{"name": "caf\xe9", "n\xff": 1, "x": 1.5}]}'
+
+    response = kinds.post(body, ":classify")
+
+    assert response.status_code == 200
+    assert b'["caf\xe9", 1.5]' in response.content
+
+
+def test_whole_numbers_beyond_64_bits_are_decimal(kinds: Server) -> None:
+    body = b'{"signature_name": "scores_only", "examples": [{"x": 18446744073709551616}]}'
+    refused = b'{"signature_name": "scores_only", "examples": [{"count": 18446744073709551615}]}'
+
+    assert b'["", 1.84467441e+19]' in kinds.post(body, ":classify").content
+    assert "has uint64 element. Only int64 is supported." in kinds.post(refused, ":classify").text

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import pytest
 
 from harness import until
-from pytest_tfserving.model_server.flags import FLAGS, FlagError, Flags, parse_flags, usage
+from pytest_tfserving.model_server.flags import FLAGS, Flag, FlagError, Flags, parse_flags, usage
 from server_process import Server, free_port
 
 if TYPE_CHECKING:
@@ -76,15 +76,17 @@ IGNORED = (
 
 
 @pytest.mark.parametrize(("name", "default"), DEFAULTS.items(), ids=DEFAULTS)
-def test_defaults(name: str, default: Any) -> None:
+def test_defaults(name: str, default: object) -> None:
     value = dict(parse_flags(["--model_base_path=/m", "--rest_api_port=0"]).values)[name]
 
     assert value == (default if name != "model_base_path" else "/m")
     assert type(value) is type(default)
 
 
-def test_there_is_no_flag_but_tf_servings_and_three_more() -> None:
-    assert {flag.name for flag in FLAGS} - set(DEFAULTS) == {"bind_address", "help"}
+def test_there_is_no_flag_but_tf_servings_and_a_few_more() -> None:
+    assert {flag.name for flag in FLAGS} - set(DEFAULTS) == {
+        *("bind_address", "custom_op_libraries", "help", "rest_api_idle_timeout_in_ms")
+    }
     assert all(f"--{flag.name}\n" in usage() for flag in FLAGS)
 
 
@@ -93,11 +95,11 @@ def test_the_types_of_flags_are_those_of_their_defaults() -> None:
 
 
 @pytest.mark.parametrize("flag", [flag for flag in FLAGS if isinstance(flag.default, bool)], ids=str)
-def test_flags_that_are_true_or_false(flag: Any) -> None:
+def test_flags_that_are_true_or_false(flag: Flag) -> None:
     if flag.kind.value == "refused":
         return
 
-    def value(text: str) -> Any:
+    def value(text: str) -> object:
         return dict(parse_flags([f"--{flag.name}{text}", "--model_base_path=/m"]).values)[flag.name]
 
     assert [value(""), value("=true"), value("=false")] == [True, True, False]

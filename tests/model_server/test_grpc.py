@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from google.protobuf.message import Message
+    from numpy.typing import NDArray
+
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 
 
@@ -31,7 +34,7 @@ def client(kinds: Server) -> Iterator[Client]:
         yield made
 
 
-def example(**features: Any) -> bytes:
+def example(**features: object) -> bytes:
     made = message("tensorflow.Example")()
     for name, value in features.items():
         kind = "float_list" if isinstance(value, float) else "bytes_list"
@@ -73,7 +76,7 @@ def test_predict(client: Client) -> None:
         ("float32", np.array(3, np.float32)),
     ],
 )
-def test_types(client: Client, name: str, values: Any, as_content: bool) -> None:  # noqa: FBT001 - a case
+def test_types(client: Client, name: str, values: NDArray[np.generic], as_content: bool) -> None:  # noqa: FBT001 - a case
     request = client.request("Predict", "kinds", f"echo_{name}")
     request.inputs["value"].CopyFrom(tensor(values, as_content=as_content))
 
@@ -134,7 +137,7 @@ def test_texts_in_the_content(client: Client, texts: tuple[bytes, ...]) -> None:
     ],
 )
 def test_tensorflow_takes_the_values_that_the_shape_needs(
-    client: Client, name: str, fields: dict[str, Any], shape: list[int] | None, values: Any
+    client: Client, name: str, fields: dict[str, Any], shape: list[int] | None, values: object
 ) -> None:
     dtype = dtype_number(np.dtype(object if name == "string" else name))
     sent = message("tensorflow.TensorProto")(dtype=dtype, **fields)
@@ -225,7 +228,7 @@ def test_regress(client: Client) -> None:
     assert response.model_spec.version.value == 1
 
 
-def tasks(*pairs: tuple[str, str], model: str = "kinds") -> Any:
+def tasks(*pairs: tuple[str, str], model: str = "kinds") -> Message:
     request = serving("MultiInferenceRequest")()
     for signature, method in pairs:
         task = request.tasks.add(method_name=method)
@@ -266,7 +269,7 @@ def test_several_inferences_in_one(client: Client) -> None:
         ),
     ],
 )
-def test_several_inferences_that_do_not_fit(client: Client, request_: Any, code: str, text: str) -> None:
+def test_several_inferences_that_do_not_fit(client: Client, request_: object, code: str, text: str) -> None:
     found, details = client.failure("MultiInference", request_)
 
     assert found == code
@@ -301,7 +304,7 @@ def test_status(client: Client) -> None:
 # Errors
 
 
-def predicting(client: Client, signature: str = "", **inputs: Any) -> Any:
+def predicting(client: Client, signature: str = "", **inputs: object) -> Message:
     request = client.request("Predict", "kinds", signature)
     for alias, value in inputs.items():
         request.inputs[alias].CopyFrom(tensor(np.asarray(value)))
@@ -344,7 +347,9 @@ ONE = np.array([1], np.float32)
         ),
     ],
 )
-def test_inputs_that_do_not_fit(client: Client, signature: str, inputs: Any, code: str, text: str) -> None:
+def test_inputs_that_do_not_fit(
+    client: Client, signature: str, inputs: dict[str, NDArray[np.generic]], code: str, text: str
+) -> None:
     assert client.failure("Predict", predicting(client, signature, **inputs)) == (code, text)
 
 
@@ -382,7 +387,7 @@ def test_outputs_that_are_not_there(client: Client, wanted: list[str], text: str
         {"dtype": 7, "float_val": [], "tensor_content": b"\x80"},
     ],
 )
-def test_tensors_that_are_none(client: Client, spoil: Any) -> None:
+def test_tensors_that_are_none(client: Client, spoil: dict[str, object]) -> None:
     request = predicting(client, x=ONE)
     for field in spoil:
         request.inputs["x"].ClearField(field)
@@ -487,7 +492,7 @@ def test_a_model_with_a_state(models: Path) -> None:
         Client(f"127.0.0.1:{server.grpc_port}") as client,
     ):
 
-        def ask(signature: str, **inputs: Any) -> float:
+        def ask(signature: str, **inputs: NDArray[np.generic]) -> float:
             return float(client.predict("counter", inputs, signature)["output"])
 
         counts = [ask("get_counter"), ask("incr_counter"), ask("incr_counter")]

@@ -155,3 +155,22 @@ def test_documents_are_read_as_rapidjson_reads_them(oracle: subprocess.Popen[byt
         assert answer == b"stopped" or agree(answer, right), (document, right, answer)
 
     assert COUNT // 5 < errors < 4 * COUNT // 5
+
+
+@pytest.mark.parametrize(
+    ("begin", "part", "end"),
+    [
+        (b'{"a": [', b"1.5, ", b"1.5 2]}"),
+        (b'{"a": [', b"[1, -2e5] ,", b"1.5 2]}"),
+        (b'{"a": {"b": [', b'{"x": "]", "y": [{}]},', b"1.5 2]}}"),
+        (b'{"a": [[', b'"x,1",', b'"\t"]]}'),
+        (b'{"a": [', b"1.5, ", b"Inf, 1., 2]}"),
+        (b"", b"[", b"1, 2, }"),
+        (b'{"a": [', b'"\xff", ', b"1 2]}"),
+    ],
+)
+def test_an_error_far_behind(oracle: subprocess.Popen[bytes], begin: bytes, part: bytes, end: bytes) -> None:
+    document = begin + part * 2000 + end
+
+    assert found(document) == expected(oracle, document)
+    assert found(document).startswith(b"JSON Parse error: ")

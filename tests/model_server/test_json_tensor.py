@@ -19,6 +19,8 @@ from pytest_tfserving.model_server.tensorflow_c import STRING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
+
 FLOAT = 1
 NUMBERS = (FLOAT, *(number for number in json_tensor.DTYPES if number not in (FLOAT, STRING)))
 
@@ -34,7 +36,7 @@ class OneInput:
         return {"serving_default": Signature({"x": TensorSpec("x:0", self.dtype, None)}, {})}
 
 
-def exactly(body: bytes, dtype: int) -> Any:
+def exactly(body: bytes, dtype: int) -> NDArray[np.generic] | str:
     try:
         return json_tensor.decode_document(json_parser.parse(body), OneInput(dtype)).inputs["x"]
     except ServingError as error:
@@ -77,6 +79,25 @@ def test_regular_numbers_take_the_fast_path(rows: list[Any]) -> None:
     np.testing.assert_array_equal(fast.inputs["x"], np.array(rows, np.float32), strict=True)
 
 
+@pytest.mark.parametrize("shape", [(50,), (5, 10), (1, 25, 2), (2, 5, 1, 5)])
+@pytest.mark.parametrize("piece_bytes", [1, 7, 40, 2**20])
+@pytest.mark.parametrize("special", ["", "NaN", "-Infinity", "Inf"])
+def test_an_array_may_be_parsed_in_pieces(
+    monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], piece_bytes: int, special: str
+) -> None:
+    monkeypatch.setattr(json_tensor, "_PIECE_BYTES", piece_bytes)
+    array = np.arange(50).reshape(shape) * 1.5
+    text = json.dumps(array.tolist()).replace(" 30.0", f"\n {special or '30.0'} ")
+    body = f'{{"signature_name": "", "instances": {text}, "other": 3}} behind'.encode()
+
+    fast = json_tensor._decode_numbers(body, OneInput(FLOAT))
+
+    assert fast is not None
+    exact = json_tensor.decode_document(json_parser.parse(body), OneInput(FLOAT))
+    np.testing.assert_array_equal(fast.inputs["x"], exact.inputs["x"], strict=True)
+
+
+@pytest.mark.parametrize("piece_bytes", [1, 2**20])
 @pytest.mark.parametrize(
     "body",
     [
@@ -84,15 +105,25 @@ def test_regular_numbers_take_the_fast_path(rows: list[Any]) -> None:
         b'{"instances": [[1, 2], [3], [4, 5, 6]]}',
         b'{"instances": [1, "2"]}',
         b'{"instances": [1, true]}',
-        b'{"instances": [NaN]}',
+        b'{"instances": [NaN, "N"]}',
         b'{"instances": []}',
         b'{"instances": [{"x": 1}]}',
         b'{"instances": [1], "inputs": [1]}',
-        b'{"instances": [1]} trailing',
+        b'{"instances": [[1]2, [3]]}',
+        b'{"instances": [1[2], [3]]}',
+        b'{"instances": [[1, 2], 3[4, 5]]}',
+        b'{"instances": [[1], [2],]}',
+        b'{"instances": [1 2, 3]}',
+        b'{"a": {"instances": [1]}}',
+        b'{"instances": [1]} ]',
         b'{"signature_name": "other", "instances": [1]}',
     ],
 )
-def test_anything_unusual_is_left_to_the_exact_path(body: bytes) -> None:
+def test_anything_unusual_is_left_to_the_exact_path(
+    monkeypatch: pytest.MonkeyPatch, body: bytes, piece_bytes: int
+) -> None:
+    monkeypatch.setattr(json_tensor, "_PIECE_BYTES", piece_bytes)
+
     assert json_tensor._decode_numbers(body, OneInput(FLOAT)) is None
 
 
@@ -110,5 +141,5 @@ def test_anything_unusual_is_left_to_the_exact_path(body: bytes) -> None:
         (np.float64(123456.5), "123456.5"),
     ],
 )
-def test_numbers_are_written_as_tf_serving_writes_them(value: Any, text: str) -> None:
+def test_numbers_are_written_as_tf_serving_writes_them(value: np.floating[Any], text: str) -> None:
     assert text == json_text.decimal(value)

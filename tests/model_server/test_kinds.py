@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -58,7 +58,7 @@ def test_types_that_json_carries(kinds: Server, dtype: str, values: str, text: s
         ("float64", True, "double"),
     ],
 )
-def test_values_that_do_not_fit_a_type(kinds: Server, dtype: str, value: Any, name: str) -> None:
+def test_values_that_do_not_fit_a_type(kinds: Server, dtype: str, value: object, name: str) -> None:
     response = kinds.predict({"signature_name": f"echo_{dtype}", "inputs": [value]})
 
     assert response.status_code == 400
@@ -88,7 +88,7 @@ def test_types_that_json_does_not_carry(kinds: Server, dtype: str) -> None:
         ),
     ],
 )
-def test_answers_in_rows(kinds: Server, signature: str, body: Any, answer: Any) -> None:
+def test_answers_in_rows(kinds: Server, signature: str, body: dict[str, object], answer: object) -> None:
     response = kinds.predict({"signature_name": signature, **body})
 
     assert response.json() == {"predictions": answer}
@@ -205,7 +205,7 @@ def test_answers_in_rows(kinds: Server, signature: str, body: Any, answer: Any) 
         ("echo_float32", {"instances": [[], []]}, '{\n    "predictions": [[], []\n    ]\n}'),
     ],
 )
-def test_layouts(kinds: Server, signature: str, body: Any, text: str) -> None:
+def test_layouts(kinds: Server, signature: str, body: dict[str, object], text: str) -> None:
     response = kinds.predict({"signature_name": signature, **body})
 
     assert response.content.decode() == text
@@ -292,7 +292,9 @@ def test_half_a_surrogate_pair_is_three_bytes(kinds: Server) -> None:
         ("matrix", {"instances": [[1, 2, 3]]}, "Matrix size-incompatible"),
     ],
 )
-def test_what_a_signature_refuses(kinds: Server, signature: str, body: Any, message: str) -> None:
+def test_what_a_signature_refuses(
+    kinds: Server, signature: str, body: dict[str, object], message: str
+) -> None:
     response = kinds.predict({"signature_name": signature, **body})
 
     assert response.status_code == 400

@@ -38,7 +38,7 @@ def test_requests_are_counted_and_measured(models: Path, tmp_path: Path, text: s
 
     assert response.headers["Content-Type"] == "text/plain"
     lines = response.text.splitlines()
-    prefix = ":tensorflow:serving:"
+    prefix, loading = ":tensorflow:serving:", ":tensorflow:cc:saved_model:"
     for line in (
         f"# TYPE {prefix}request_count counter",
         f'{prefix}request_count{{model_name="kinds",status="OK"}} 4',
@@ -53,8 +53,11 @@ def test_requests_are_counted_and_measured(models: Path, tmp_path: Path, text: s
         f'{prefix}request_example_counts_bucket{{model="kinds",le="+Inf"}} 1',
         f'{prefix}request_example_counts_sum{{model="kinds"}} 3',
         f'{prefix}request_example_count_total{{model="kinds"}} 3',
+        f'{loading}load_attempt_count{{model_path="{models}/kinds/1",status="success"}} 1',
     ):
         assert line in lines
+    taken_us = next(line for line in lines if line.startswith(f"{loading}load_latency{{")).split()[-1]
+    assert 1000 < int(taken_us) < 60_000_000
     assert all(re.fullmatch(r"# TYPE \S+ (counter|histogram)|\S+\{.*\} [0-9.e+]+", line) for line in lines)
 
 

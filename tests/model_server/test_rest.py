@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from server_process import Server
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 X = "half_plus_two"
@@ -47,7 +48,7 @@ X = "half_plus_two"
         ({"instances": [-3.6]}, '{\n    "predictions": [0.2000000'),
     ],
 )
-def test_predict(half: Server, body: Any, answer: str) -> None:
+def test_predict(half: Server, body: object, answer: str) -> None:
     response = half.predict(body)
 
     assert response.status_code == 200, response.text
@@ -169,7 +170,7 @@ def test_strings_and_bytes(many: Server) -> None:
         ),
     ],
 )
-def test_a_clients_mistake_is_400_with_its_text(half: Server, body: Any, message: str) -> None:
+def test_a_clients_mistake_is_400_with_its_text(half: Server, body: object, message: str) -> None:
     response = half.predict(body)
 
     assert response.status_code == 400
@@ -197,7 +198,7 @@ def test_a_clients_mistake_is_400_with_its_text(half: Server, body: Any, message
         ({"signature_name": "scalar", "instances": [1.0]}, 400, "Tensor name: y has no shape information "),
     ],
 )
-def test_mistakes_with_several_inputs(many: Server, body: Any, status: int, message: str) -> None:
+def test_mistakes_with_several_inputs(many: Server, body: object, status: int, message: str) -> None:
     response = many.predict(body)
 
     assert status == response.status_code
@@ -501,7 +502,7 @@ def test_a_request_that_ends_the_connection_after_others(half: Server) -> None:
 
 
 def test_a_chunked_body(half: Server) -> None:
-    def chunks() -> Any:
+    def chunks() -> Iterator[bytes]:
         yield b'{"instances"'
         yield b": [1]}"
 
@@ -586,7 +587,7 @@ JSON = st.recursive(
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(JSON, st.sampled_from(["instances", "inputs"]))
-def test_no_json_is_a_server_error(half: Server, value: Any, key: str) -> None:
+def test_no_json_is_a_server_error(half: Server, value: object, key: str) -> None:
     response = half.predict(json.dumps({key: value}).encode())
 
     assert response.status_code in (200, 400)

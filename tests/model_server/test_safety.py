@@ -41,7 +41,7 @@ def nested(depth: int, inside: str = "1") -> bytes:
 
 @SHORT
 @given(JSON, st.sampled_from(["instances", "inputs"]), st.sampled_from(SIGNATURES))
-def test_no_predict_request_is_a_server_error(kinds: Server, value: Any, key: str, signature: str) -> None:
+def test_no_predict_request_is_a_server_error(kinds: Server, value: object, key: str, signature: str) -> None:
     response = kinds.predict({"signature_name": signature, key: value})
 
     assert response.status_code in (200, 400, 501), response.text
@@ -49,7 +49,7 @@ def test_no_predict_request_is_a_server_error(kinds: Server, value: Any, key: st
 
 @SHORT
 @given(st.lists(JSON, min_size=1, max_size=3), st.sampled_from(["classify", "regress"]), JSON)
-def test_no_examples_are_a_server_error(kinds: Server, examples: Any, verb: str, context: Any) -> None:
+def test_no_examples_are_a_server_error(kinds: Server, examples: object, verb: str, context: object) -> None:
     for body in ({"examples": examples}, {"examples": examples, "context": context}):
         response = kinds.post({"signature_name": verb, **body}, f":{verb}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 PREFER = "--prefer_tflite_model=true"
 
 
-def lite(models: Path, name: str, *flags: str, **more: Any) -> Server:
-    return Server(name, models / "tflite" / name, PREFER, *flags, **more)
+def lite(models: Path, name: str, *flags: str, ready: bool = True) -> Server:
+    return Server(name, models / "tflite" / name, PREFER, *flags, ready=ready)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def half(models: Path) -> Iterator[Server]:
         ({"inputs": [1.0]}, {"outputs": [3.5]}),
     ],
 )
-def test_predict(half: Server, body: Any, answer: Any) -> None:
+def test_predict(half: Server, body: object, answer: object) -> None:
     response = half.predict(body)
 
     assert (response.status_code, response.json()) == (200, answer)
@@ -97,7 +97,7 @@ def test_texts_and_several_inputs(models: Path) -> None:
         ("matrix", {"inputs": [["a"]]}, "is not of expected type: float"),
     ],
 )
-def test_a_clients_mistake_is_told_and_forgotten(models: Path, name: str, body: Any, message: str) -> None:
+def test_a_clients_mistake_is_told_and_forgotten(models: Path, name: str, body: object, message: str) -> None:
     with lite(models, name, "--num_tflite_pools=1") as server:
         before = server.predict({"instances": [[1, 2, 3]]})
         refused = server.predict(body)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def _crc(content: bytes) -> bytes:
     return struct.pack("<I", masked_crc(content))
 
 
-def log(kind: str, request: Any) -> bytes:
+def log(kind: str, request: object) -> bytes:
     entry = serving("PredictionLog")()
     getattr(entry, kind).request.CopyFrom(request)
     serialized: bytes = entry.SerializeToString()

@@ -101,3 +101,13 @@ def test_an_experiment_of_another_shape_is_refused(project: Project) -> None:
     run.stdout.fnmatch_lines(
         ["*and '1cpu-2gb-1n-interop1' has another shape; choose one of shape 1cpu-1gb-1n, or select tests *"]
     )
+
+
+def test_the_baseline_server_is_shown_at_the_head(project: Project) -> None:
+    planted.instead_of_load(project)
+
+    run = project.run("--tfserving-against=server:./before")
+
+    run.stdout.fnmatch_lines(
+        ["tfserving: 1 experiment, target local: *, in turn with the baseline server server:./before"]
+    )

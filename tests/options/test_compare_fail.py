@@ -20,7 +20,7 @@ def test_a_change_that_is_proved_fails_the_session(project: Project) -> None:
 
     run.assert_outcomes(passed=1)
     assert run.ret == pytest.ExitCode.TESTS_FAILED
-    said = "1cpu-1gb-1n-interop1: FAIL: p95:5%: worse: p95 +10% [[]+*%, +1*%[]], +5% is allowed"
+    said = "1cpu-1gb-1n-interop1: FAIL: p95:5%: worse: p95 +10 % [[]+*, +1*[]], +5 % is allowed; *"
     run.stdout.fnmatch_lines([said, f"tfserving: {said}"])
     xml = (project.pytester.path / "out.xml").read_text(encoding="utf-8")
     assert 'classname="pytest-tfserving" name="session"' in xml
@@ -38,7 +38,7 @@ def test_a_change_within_the_limit_passes(project: Project) -> None:
     assert run.ret == pytest.ExitCode.OK
     (limit,) = comparison["limits"]
     assert limit["verdict"] == "PASS"
-    assert limit["reason"].startswith("not worse than +5%: p95 +1% [")
+    assert limit["reason"].startswith("not worse than +5 %: p95 +1.0 % [")
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_what_cannot_be_told_is_inconclusive(project: Project, inconclusive: str
     assert run.ret == status
     (limit,) = comparison["limits"]
     assert limit["verdict"] == "INCONCLUSIVE"
-    assert limit["reason"].startswith("cannot tell whether it is worse than +5%: p95 +6% [")
+    assert limit["reason"].startswith("cannot tell whether it is worse than +5 %: p95 +6.0 % [")
     assert "; this comparison could have seen " in limit["reason"]
 
 
@@ -71,7 +71,7 @@ def test_a_rate_is_worse_when_it_falls(project: Project) -> None:
     )
 
     assert run.ret == pytest.ExitCode.TESTS_FAILED
-    run.stdout.fnmatch_lines(["tfserving: *: FAIL: rps:3%: worse: rps -20% [[]*[]], -3% is allowed"])
+    run.stdout.fnmatch_lines(["tfserving: *: FAIL: rps:3%: worse: rps -20 % [[]*[]], -3 % is allowed; *"])
 
 
 def test_errors_are_limited_by_their_difference(project: Project) -> None:

@@ -75,6 +75,14 @@ def labels(*changes: dict[str, Any]) -> list[str]:
             [{"identity": {"batching": {"max_batch_size": 8}}}, {"identity": {"batching": None}}],
             ["e (batching max_batch_size=8)", "e (batching -)"],
         ),
+        (
+            [
+                {},
+                {"identity": {"against": {"named": "image:a", "image": "a" * 64}}},
+                {"identity": {"against": {"named": "image:b", "image": "b" * 64}}},
+            ],
+            ["e", "e (against image:a)", "e (against image:b)"],
+        ),
         ([{"started_at": "2"}, {"started_at": "1"}], ["e (run 2)", "e (run 1)"]),
     ],
 )

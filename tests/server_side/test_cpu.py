@@ -64,6 +64,28 @@ def history(*replicas: Sequence[tuple[float, float]]) -> CpuHistory:
     return found
 
 
+def taken_in_turn(idle_cores: float, turn_s: float, until_s: float = 40.0) -> CpuHistory:
+    """What is read each second of a server that is loaded every other ``turn_s``, and then uses a core."""
+    found = CpuHistory()
+    cpu_s = loaded_s = 0.0
+    for second in range(int(until_s)):
+        loaded_at = {float(second): loaded_s}
+        reading = CpuReading("replica 0", float(second), cpu_s)
+        found.add(ResourceUsage(cpu=(reading,)), loaded_at.__getitem__)
+        is_loaded = second // turn_s % 2 == 0
+        loaded_s += is_loaded
+        cpu_s += 1.0 if is_loaded else idle_cores
+    return found
+
+
+def test_cpu_of_a_server_that_is_not_loaded_is_seen() -> None:
+    assert taken_in_turn(0.3, turn_s=4).idle_cores == pytest.approx(0.3)
+    assert taken_in_turn(0.0, turn_s=4).idle_cores == 0.0
+    # Nobody saw it without load for long enough.
+    assert taken_in_turn(0.3, turn_s=60).idle_cores is None
+    assert taken_in_turn(0.3, turn_s=4, until_s=6).idle_cores is None
+
+
 def loaded(folder: Path, cpu: CpuCurve, target: str = "local", every_s: float = 0.1) -> Result:
     """The result of a minute of requests that take a tenth of a second, one after the other."""
     records = folder / "records.f64"

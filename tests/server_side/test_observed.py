@@ -15,7 +15,7 @@ from pytest_tfserving.slo.language import Slo
 from pytest_tfserving.system.resource_usage import ResourceUsage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from harness import Project
 
@@ -29,6 +29,7 @@ experiments:
 """
 
 
+MB = 2**20
 THROTTLED = "its CPU limit throttled it in 50 % of the scheduler's periods, 4.0 s in all"
 
 
@@ -51,7 +52,30 @@ def test_only_the_window_counts() -> None:
 
     server = observed([*ramp, *steady], 5.0, 10.0, {})
 
-    assert server == ServerSide(cores=1.5, rss_bytes=500)
+    assert server == ServerSide(cores=1.5, rss_bytes=500, rss_growth_bytes_per_s=0.0)
+
+
+@pytest.mark.parametrize(
+    ("resident", "growth"),
+    [
+        (lambda at_s: 100 * MB + MB * at_s, MB),
+        (lambda _: 100 * MB, 0.0),
+        (lambda at_s: 100 * MB + (50 * MB if at_s > 3 else 0), 0.0),
+        (lambda at_s: 100 * MB - MB * at_s, 0.0),
+    ],
+    ids=["grows", "stays", "a step", "shrinks"],
+)
+def test_memory_that_grows_all_the_time_is_a_growth(
+    resident: Callable[[float], float], growth: float
+) -> None:
+    seen = [(at / 2, ResourceUsage(rss_bytes=int(resident(at / 2)))) for at in range(21)]
+
+    server, short = observed(seen, 0.0, 10.0, {}), observed(seen, 0.0, 4.0, {})
+
+    assert server is not None
+    assert short is not None
+    assert server.rss_growth_bytes_per_s == pytest.approx(growth)
+    assert short.rss_growth_bytes_per_s is None
 
 
 def test_throttling_that_is_counted_later_than_the_rest_is_told() -> None:

@@ -4,16 +4,22 @@
 ``after`` (how many predict requests are answered well before the mode sets in), ``every``
 (every so many of those after are what the mode is about), ``last_words`` (what it writes before it dies),
 ``start`` (``exit`` prints a line and exits with 3, ``silent`` never listens, ``hog`` takes 64 MB more
-every moment), ``cache`` (a body that was seen before is answered at once), ``once`` (a file that the first
+every moment), ``lock`` (one request at a time), ``leak_mb_per_s`` (memory that it takes more and more of),
+``cold`` (``[100, 5]``: a request after 5 idle seconds takes 100 ms more), ``throttle`` (``[20, 80]``: it
+runs for 20 ms, then stands still for 80 ms), ``host`` (the address to listen at, also at gRPC's port, where
+nothing answers), ``cache`` (a body that was seen before is answered at once), ``once`` (a file that the first
 server makes; who finds it behaves). A file ``how.json`` in version 1 of a model says it for the servers of
 that model.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import math
 import os
+import signal
 import socket
 import sys
 import threading
@@ -43,6 +49,9 @@ ERRORS: dict[str, tuple[Any, int]] = {
 # A server that sheds load does it at once.
 AT_ONCE = ("http429", "http503", "error200")
 SEEN: set[bytes] = set()
+ONE_AT_A_TIME = threading.Lock() if HOW.get("lock") else contextlib.nullcontext()
+COLD_MS, IDLE_S = HOW.get("cold", (0, math.inf))
+LAST_S = [time.monotonic()]
 
 
 class Server(ThreadingHTTPServer):
@@ -85,7 +94,9 @@ class Handler(BaseHTTPRequestHandler):
         behaves = number < HOW.get("after", 0) or number % HOW.get("every", 1)
         mode = "ok" if behaves else HOW.get("mode", "ok")
         if mode not in AT_ONCE and not (HOW.get("cache") and content in SEEN):
-            time.sleep(next(LATENCIES) / 1000)
+            with ONE_AT_A_TIME:
+                time.sleep((next(LATENCIES) + cold_ms()) / 1000)
+        LAST_S[0] = time.monotonic()
         SEEN.add(content)
         self.predict(mode, [x / 2 + 2 for x in body["instances"]])
 
@@ -128,6 +139,31 @@ class Handler(BaseHTTPRequestHandler):
         self.connection.shutdown(socket.SHUT_RDWR)
 
 
+def cold_ms() -> float:
+    """How much longer a request takes because the server was idle before."""
+    return float(COLD_MS) if time.monotonic() - LAST_S[0] > IDLE_S else 0.0
+
+
+def leak() -> None:
+    """Take more memory at a steady pace."""
+    taken = []
+    while True:
+        taken.append(b"x" * int(HOW["leak_mb_per_s"] * 1e5))
+        time.sleep(0.1)
+
+
+def throttle(run_ms: float, stop_ms: float) -> None:
+    """Serve in a child, and stop it again and again as a CPU limit would."""
+    if (child := os.fork()) == 0:
+        return
+    while os.waitpid(child, os.WNOHANG) == (0, 0):
+        time.sleep(run_ms / 1000)
+        os.kill(child, signal.SIGSTOP)
+        time.sleep(stop_ms / 1000)
+        os.kill(child, signal.SIGCONT)
+    sys.exit(1)
+
+
 def hog() -> None:
     """Take ever more memory."""
     taken = []
@@ -146,10 +182,20 @@ def main() -> None:
         threading.Event().wait()
     if HOW.get("start") == "hog":
         threading.Thread(target=hog, daemon=True).start()
+    if "leak_mb_per_s" in HOW:
+        threading.Thread(target=leak, daemon=True).start()
+    if "throttle" in HOW:
+        throttle(*HOW["throttle"])
     if "pid_file" in HOW:
         with Path(HOW["pid_file"]).open("a", encoding="utf-8") as file:
             file.write(f"{os.getpid()} {sorted(os.sched_getaffinity(0))}\n")
-    Server(("127.0.0.1", int(FLAGS["rest_api_port"])), Handler).serve_forever()
+    host = HOW.get("host", "127.0.0.1")
+    with (
+        socket.create_server((host, int(FLAGS.get("port", 8500))))
+        if "host" in HOW
+        else contextlib.nullcontext()
+    ):
+        Server((host, int(FLAGS.get("rest_api_port", 8501))), Handler).serve_forever()
 
 
 if __name__ == "__main__":

@@ -13,10 +13,12 @@ from pytest_tfserving.statistics.change_points import change_points
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
+
 RUNS = 200
 
 
-def noise(random: np.random.Generator) -> Any:
+def noise(random: np.random.Generator) -> NDArray[np.float64]:
     """Logs of a history without a change."""
     return random.normal(0, 0.02, RUNS)
 

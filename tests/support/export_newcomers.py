@@ -20,11 +20,11 @@ def _served(folder: Path, **functions: tuple[Any, list[Any]]) -> None:
     tf.saved_model.save(model, str(folder / "1"), {name: getattr(model, name) for name in functions})
 
 
-def _spec(shape: list[int | None] | None, dtype: Any, name: str) -> Any:
+def _spec(shape: list[int | None] | None, dtype: tf.DType, name: str) -> tf.TensorSpec:
     return tf.TensorSpec(shape, dtype, name)
 
 
-def _decoded(images: Any) -> Any:
+def _decoded(images: tf.Tensor) -> tf.Tensor:
     pictures = tf.map_fn(
         lambda image: tf.cast(tf.io.decode_jpeg(image, channels=3), tf.float32),
         images,
@@ -33,24 +33,24 @@ def _decoded(images: Any) -> Any:
     return {"mean": tf.reduce_mean(pictures, [1, 2])}
 
 
-def _embedded(input_word_ids: Any, input_mask: Any) -> Any:
+def _embedded(input_word_ids: tf.Tensor, input_mask: tf.Tensor) -> tf.Tensor:
     """Looks up whole numbers below 7."""
     found = tf.gather(tf.eye(7), input_word_ids)
     return {"scores": tf.reduce_sum(found * tf.cast(input_mask, tf.float32)[:, :, None], 1)}
 
 
-def _ragged(values: Any, row_splits: Any) -> Any:
+def _ragged(values: tf.Tensor, row_splits: tf.Tensor) -> tf.Tensor:
     rows = tf.RaggedTensor.from_row_splits(values, row_splits)
     return {"sums": tf.reduce_sum(rows, axis=1)}
 
 
-def _examples(examples: Any) -> Any:
+def _examples(examples: tf.Tensor) -> tf.Tensor:
     features = {"age": tf.io.FixedLenFeature([2], tf.float32), "name": tf.io.FixedLenFeature([], tf.string)}
     parsed = tf.io.parse_example(examples, features)
     return {"sum": tf.reduce_sum(parsed["age"], 1), "name": parsed["name"]}
 
 
-def _written(path: Any) -> Any:
+def _written(path: tf.Tensor) -> tf.Tensor:
     """Writes to a path."""
     with tf.control_dependencies([tf.io.write_file(path[0], "content")]):
         return {"y": tf.identity(path)}

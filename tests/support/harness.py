@@ -21,6 +21,7 @@ from pytest_tfserving.statistics.latencies import Latencies
 # Pytester forgets what a run in this process imported, and some of it cannot be imported twice.
 for _module in (
     "requests",
+    "concurrent.futures.process",
     "pytest_tfserving.measurement.measure",
     "pytest_tfserving.plugin.outcomes",
     "pytest_tfserving.report.junit",

@@ -38,10 +38,11 @@ LIMITED_CONTEXT = "TFSERVING_E2E_LIMITED_CONTEXT"
 LOAD_IMAGE = "TFSERVING_E2E_LOAD_IMAGE"
 # A command that takes `stop` or `start` and does that to the cluster's API server.
 API_SERVER = "TFSERVING_E2E_API_SERVER"
-# A folder with the official stubs, the Python of an environment with min-tfs-client, a folder with other
-# pytest plugins, the schema of JUnit XML.
+# A folder with the official stubs, the Python of an environment with min-tfs-client, a folder with TensorFlow
+# Text, a folder with other pytest plugins, the schema of JUnit XML.
 STUBS = "TFSERVING_TEST_STUBS"
 CLIENT = "TFSERVING_TEST_CLIENT"
+TEXT = "TFSERVING_TEST_TEXT"
 PLUGINS = "TFSERVING_TEST_PLUGINS"
 SCHEMA = "XUNIT2_XSD"
 # By name: a function that returns why the need is not met, empty if it is.
@@ -186,6 +187,7 @@ _need("limited-context")(_variable(LIMITED_CONTEXT))
 _need("api-server")(_variable(API_SERVER))
 _need("official-stubs")(_variable(STUBS))
 _need("independent-client")(_variable(CLIENT))
+_need("tensorflow-text")(_variable(TEXT))
 _need("plugins")(_variable(PLUGINS))
 _need("junit-schema")(_variable(SCHEMA))
 

@@ -6,7 +6,7 @@ import json
 import math
 import os
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -16,11 +16,16 @@ from pytest_tfserving.deployment.deployment import Deployment
 from pytest_tfserving.experiments.yaml_file import read_file
 from pytest_tfserving.load.result import Generator, Result, Window
 from pytest_tfserving.load.run_record import USERS, RunRecord
+from pytest_tfserving.load.server_comparison import ServerComparison
 from pytest_tfserving.measurement import measure
+from pytest_tfserving.report.comparison import Base, compare
 from pytest_tfserving.report.cost import Pricing
-from pytest_tfserving.report.json import json_text
+from pytest_tfserving.report.json import json_text, metrics
 from pytest_tfserving.report.report_data import document_of
 from pytest_tfserving.report.store import Entry
+from pytest_tfserving.report.stored_runs import kept, stored_form
+from pytest_tfserving.slo.change_limit import ChangeLimit
+from pytest_tfserving.slo.change_tests import ServerChange
 from pytest_tfserving.slo.language import Slo
 from pytest_tfserving.statistics.span import SpanStatistics
 from pytest_tfserving.targets.docker.target import DockerTarget
@@ -55,7 +60,7 @@ from types import SimpleNamespace
 import planted_results as planted
 import pytest
 
-planted.instead_of_load(SimpleNamespace(monkeypatch=pytest.MonkeyPatch()))
+planted.instead_of_load(SimpleNamespace(monkeypatch=pytest.MonkeyPatch()), {special})
 """
 
 
@@ -97,6 +102,26 @@ def result(index: int = 0, rps: float = 50.0, p50_ms: float = 300.0, **changes: 
     return Result(**(values | changes))
 
 
+def against(candidate: Result, baseline: Result, *differences: str) -> ServerComparison:
+    """What a comparison of two results has, each change known to two per cent."""
+    ours, theirs = metrics(candidate), metrics(baseline)
+    changes = {}
+    for key in ("rps", "p50_ms", "p95_ms", "p99_ms", "mean_ms", "error_rate", "cpu_per_request_ms"):
+        value = ours[key] - theirs[key] if key == "error_rate" else ours[key] / theirs[key] - 1
+        if math.isfinite(value):
+            width = 0.02 if value else 0.0
+            changes[key] = ServerChange(value, value - width, value + width, 0.03 if value else math.nan)
+    return ServerComparison("image:serving:main", baseline, changes, 0.1, differences)
+
+
+def compared(
+    *differences: str, index: int = 0, rps: float = 50.0, p50_ms: float = 330.0, **changes: object
+) -> Result:
+    """A result of a candidate with ``p50_ms``, with that of a baseline server with 300 ms."""
+    candidate = result(index, rps, p50_ms, **changes)
+    return replace(candidate, comparison=against(candidate, result(), *differences))
+
+
 def entry(planted: Result, *slos: str) -> Entry:
     """``planted`` as a test has judged it."""
     parsed = [Slo.parse(text) for text in slos or ("rps>=40", "p95<1000ms")]
@@ -112,10 +137,12 @@ def _nothing_special(_: LoadProfile) -> dict[str, Any]:
     return {}
 
 
-def in_every_process(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `instead_of_load` hold for processes of their own, too, by a conftest."""
+def in_every_process(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, special: str = "lambda _: {}"
+) -> None:
+    """Let `instead_of_load` hold for processes of their own, too, by a conftest; ``special`` is its code."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
-    pytester.makeconftest(_CONFTEST)
+    pytester.makeconftest(_CONFTEST.format(special=special))
 
 
 def instead_of_load(
@@ -289,11 +316,19 @@ def every_part() -> dict[str, Any]:
     """The JSON of a document with a part of every kind, short enough to be reported a thousand times."""
     stage = {"start_s": 0, "end_s": 9, "level": 4, "requests": 9, "rps": 1.0, "errors": 0}
     staged = result(3, invalid="x", stages=[{**stage, "intervals": {}, "n_eff": {}}])
-    entries = map(entry, (result(0), staged, result(7, rps=9)))
+    entries = (entry(result(0)), entry(staged), entry(compared("the causes", index=7, rps=9), "p95<=+5%"))
     content: dict[str, Any] = json.loads(
         json_text({**document(*entries, searches=[search()]), "calibration": calibration()})
     )
+    before = stored_form(document(entry(result(0))), "main", "2026-03-01T10:30:00+00:00", None)
+    base = Base(before, None, "this machine is not calibrated")
+    results = [kept(each) for each in content["results"]]
+    content["comparison"] = compare(results, base, [ChangeLimit.parse("p95:5%")], 0.01)
+    comparison = content["results"][2]["comparison"]
+    comparison["distribution"] = comparison["distribution"][-3:]
     for each in content["results"]:
-        each["series"], each["distribution"] = each["series"][:3], each["distribution"][-3:]
+        each["distribution"] = each["distribution"][-3:]
+    for each in (*content["results"], comparison["result"]):
+        each["series"] = each["series"][:3]
         each["recording"].update(exact_ms=None, slices=[])
     return content

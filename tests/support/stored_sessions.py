@@ -17,13 +17,16 @@ if TYPE_CHECKING:
     from pytest_tfserving.report.schema import StoredRun
 
 
-def content(name: str = "main", **figures: Any) -> StoredRun:
+_SAVED_AT = "2026-03-01T10:30:00+00:00"
+
+
+def content(name: str = "main", rps: float = 50.0, p50_ms: float = 300.0, **changes: object) -> StoredRun:
     """Return a stored run with a planted result."""
-    document = planted_results.document(planted_results.entry(planted_results.result(**figures)))
-    return stored_form(document, name, "2026-03-01T10:30:00+00:00", None)
+    result = planted_results.result(0, rps, p50_ms, **changes)
+    return stored_form(planted_results.document(planted_results.entry(result)), name, _SAVED_AT, None)
 
 
-def measure(project: Project, **figures: Any) -> None:
+def measure(project: Project, **figures: object) -> None:
     """Let each run of load have these arguments of `planted_results.result`, on this machine."""
 
     def special(_: LoadProfile) -> dict[str, Any]:
@@ -32,7 +35,7 @@ def measure(project: Project, **figures: Any) -> None:
     planted_results.instead_of_load(project, special)
 
 
-def saved(project: Project, name: str = "main", **figures: Any) -> dict[str, Any]:
+def saved(project: Project, name: str = "main", **figures: object) -> dict[str, Any]:
     """Save a session with these figures; return the stored run."""
     measure(project, **figures)
     project.run(f"--tfserving-save={name}")
@@ -41,7 +44,7 @@ def saved(project: Project, name: str = "main", **figures: Any) -> dict[str, Any
     return content
 
 
-def change(project: Project, name: str, value: Any, *where: str) -> None:
+def change(project: Project, name: str, value: object, *where: str) -> None:
     """Set a value in the only result of the only stored run: ``name`` in the part that ``where`` leads to."""
     (path,) = (project.pytester.path / ".tfserving").glob("*.json")
     content = json.loads(path.read_text(encoding="utf-8"))

@@ -5,12 +5,11 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import pytest
+from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.plugin.options import parse_count, parse_duration, parse_rate
+from pytest_tfserving.text.foreign_text import one_line
 
 if TYPE_CHECKING:
     import argparse
@@ -43,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--body",
         metavar="TEXT|@FILE",
-        help="the request's JSON, or @ and a file with it (default for a SavedModel: a generated request)",
+        help="the request's JSON, or @ and a file with it (default: a request generated from the signature)",
     )
     parser.add_argument(
         "--signature", metavar="NAME", default="", help="the signature of a generated request"
@@ -76,15 +75,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Put load on the target, print every SLO with its verdict, and return the exit code of the verdict."""
     from pytest_tfserving.cli.generated_project import GeneratedProject
+    from pytest_tfserving.experiments.load_profile import LoadProfile
     from pytest_tfserving.slo.language import parse_slos
 
     parse_slos(options.slo)
+    profile = _profile(options)
+    LoadProfile("check", **profile)
     with tempfile.TemporaryDirectory(prefix="pytest-tfserving-check-") as name:
         folder = Path(name)
         subject = _address(options) if "://" in options.target else _model(options)
         (folder / "request.json").write_bytes(subject.body)
         experiment = {**subject.experiment, "payload": "request.json", "slo": options.slo}
-        project = GeneratedProject(folder, [experiment], _profile(options), _TEST)
+        project = GeneratedProject(folder, [experiment], profile, _TEST)
         outcome = project.run(*subject.options, *_options(options), *options.pytest)
     if answer := _answer(outcome):
         print("\n".join(["", *answer]))
@@ -109,14 +111,16 @@ def _address(options: argparse.Namespace) -> _Subject:
     from pytest_tfserving.protocols import SERVING_PROTOCOLS
     from pytest_tfserving.targets.url import parse_url
 
-    endpoint, _, model = parse_url(options.target)
-    if options.body is None:
-        raise ConfigurationError(
-            "the request for a served model is not known; give it with --body TEXT or --body @FILE."
-        )
+    endpoint, path, model = parse_url(options.target)
     experiment = {**_machine(1, 1), "name": model, "protocol": SERVING_PROTOCOLS[endpoint.protocol].name}
     urls = ("--tfserving-target=url", f"--tfserving-url={options.target}")
-    return _Subject(experiment, _body(options.body), urls)
+    if options.body is not None:
+        return _Subject(experiment, _body(options.body), urls)
+    from pytest_tfserving.protocols.served_request import served_request
+
+    found = served_request(endpoint, path, options.signature)
+    _tell(found.body, found.signature_name, found.notes)
+    return _Subject(experiment, found.body, urls)
 
 
 def _model(options: argparse.Namespace) -> _Subject:
@@ -141,9 +145,15 @@ def _model(options: argparse.Namespace) -> _Subject:
     if options.body is not None:
         return _Subject(experiment, _body(options.body))
     found = inspected(folder.version_path).usable(options.signature)
-    print(f"a generated request of {len(found.body)} bytes for signature {found.signature_name}:")
-    print("\n".join(f"  {note}" for note in found.notes))
+    _tell(found.body, found.signature_name, found.notes)
     return _Subject({**experiment, "protocol": found.protocol}, found.body)
+
+
+def _tell(body: bytes, signature_name: str, notes: Sequence[str]) -> None:
+    """Print the origin of a generated request."""
+    print(f"a generated request of {len(body)} bytes for signature {one_line(signature_name)}:")
+    for note in notes:
+        print(f"  {note}")
 
 
 def _machine(cpus: int, ram: int) -> dict[str, JsonValue]:
@@ -168,7 +178,7 @@ def _body(text: str) -> bytes:
     return body
 
 
-def _profile(options: argparse.Namespace) -> dict[str, JsonValue]:
+def _profile(options: argparse.Namespace) -> dict[str, Any]:
     if options.rate:
         return {"rate": options.rate, "run_time_s": options.run_time}
     users = options.users or _USERS
@@ -207,7 +217,7 @@ def _code(outcome: Outcome) -> int:
         Verdict.INCONCLUSIVE: 4,
         Verdict.NOT_JUDGED: 5,
     }
-    if outcome.code == pytest.ExitCode.INTERRUPTED:
+    if outcome.interrupted:
         return _INTERRUPTED
     if not outcome.entries:
         return _MISTAKE

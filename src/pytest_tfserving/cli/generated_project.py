@@ -61,12 +61,14 @@ class Outcome:
     Attributes:
         code: pytest's exit code.
         entries: the results with their verdicts.
-        failures: the texts of failed tests.
+        failures: the texts of failed tests, and of mistakes that were found before any test.
+        interrupted: whether the user ended the run.
     """
 
     code: int = 0
     entries: list[Entry] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    interrupted: bool = False
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
@@ -78,6 +80,15 @@ class Outcome:
         """Keep the text of a failure."""
         if report.failed:
             self.failures.append(report.longreprtext)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Keep the text of a mistake."""
+        if report.failed:
+            self.failures.append(report.longreprtext)
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Remember that the user ended the run; pytest ends itself with the same hook and exit code."""
+        self.interrupted = not isinstance(excinfo.value, pytest.Session.Interrupted)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

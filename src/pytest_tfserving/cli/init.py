@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
+from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.plugin.options import parse_count, parse_duration
+from pytest_tfserving.text.foreign_text import one_line
 
 if TYPE_CHECKING:
     import argparse
@@ -123,7 +123,11 @@ def _unmeasured(
 
 
 def _trial(tests: WrittenTests, run_time_s: float, further: Sequence[str]) -> dict[str, Result] | None:
-    """Put load on each experiment; return the results by name, None if the user interrupts it."""
+    """Put load on each experiment; return the results by name, None if the user interrupts it.
+
+    Raises:
+        ConfigurationError: if pytest refuses the trial.
+    """
     from pytest_tfserving.cli.generated_project import GeneratedProject
     from pytest_tfserving.cli.written_tests import PROFILE
     from pytest_tfserving.experiments.load_profile import find_profile
@@ -152,8 +156,11 @@ def _trial(tests: WrittenTests, run_time_s: float, further: Sequence[str]) -> di
         ]
         project = GeneratedProject(Path(name), entries, load, _TRIAL)
         outcome = project.run("--disable-warnings", *further)
-    if outcome.code == pytest.ExitCode.INTERRUPTED:
+    if outcome.interrupted:
         return None
+    if not outcome.entries:
+        cause = one_line(outcome.failures[0]) if outcome.failures else "its reason is above"
+        raise ConfigurationError(f"pytest refused the trial: {cause.rstrip('.')}.")
     return {entry.result.experiment: entry.result for entry in outcome.entries}
 
 
@@ -182,7 +189,7 @@ def _report(tests: WrittenTests) -> Iterator[str]:
         yield ""
         yield f"{each.name}: {each.trial}"
         for slo in each.slos:
-            yield f"  {slo.text:14} {slo.origin}"
+            yield f"  {slo.text:16} {slo.origin}"
         yield f"  {tests.folder / each.payload} was made up:"
         yield from (f"    {note}" for note in each.found.notes)
     yield ""

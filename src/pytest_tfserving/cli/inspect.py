@@ -63,8 +63,8 @@ def _lines(found: FoundRequest, width: int | None) -> Iterator[str]:
     yield _form("REST columns", found.columns, found.no_columns, width)
     sent = ", ".join(f"{each.name}: {each.type} {each.shape}" for each in found.tensors)
     yield f"    {'gRPC':{_LABEL_WIDTH}} {_size(found.grpc)}  PredictRequest({sent})"
-    answer = ", ".join(f"{each.name}: {each.type} {each.shape}" for each in found.answer)
-    yield f"  one call in process took {found.call_ms:.3g} ms, answer: {answer}"
+    outputs = ", ".join(f"{each.name}: {each.type} {each.shape}" for each in found.answer)
+    yield f"  one call in process took {found.call_ms:.3g} ms, outputs: {outputs}"
     yield "  made up:"
     yield from (f"    {note}" for note in found.notes)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import ConfigurationError
+from pytest_tfserving.targets.common.served_model import model_name
 from pytest_tfserving.text.foreign_text import one_line
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 WORKFLOW = Path(".github", "workflows", "serving-performance.yml")
 PROFILE = "quick"
-_EXPERIMENTS, _TEST = "experiments.yaml", "test_serving.py"
+_EXPERIMENTS = "experiments.yaml"
 # Texts that YAML reads as they are written.
 _PLAIN = re.compile(r"(?!(?:true|false|yes|no|on|off|null)$)(?:\.\./|\./|/)?[A-Za-z_][\w./-]*", re.IGNORECASE)
 
@@ -68,8 +69,13 @@ class WrittenTests:
     @property
     def paths(self) -> list[Path]:
         """The files, in the order in which to read them."""
-        names = [_EXPERIMENTS, *(each.payload for each in self.experiments), _TEST]
+        names = [_EXPERIMENTS, *(each.payload for each in self.experiments), self._test]
         return [*(self.folder / name for name in names), *([WORKFLOW] if self.github else [])]
+
+    @property
+    def _test(self) -> str:
+        """The test's file: pytest does not take files of one name in several folders without a package."""
+        return f"test_serving_{re.sub(r'[^A-Za-z0-9]', '_', model_name(str(self.base_path)))}.py"
 
     def refuse_to_overwrite(self) -> None:
         """Check that none of the files exists.
@@ -87,7 +93,7 @@ class WrittenTests:
         """Write the files, and the folders that are missing."""
         texts = {
             _EXPERIMENTS: "".join(f"{line}\n" for line in self._experiments()),
-            _TEST: _template(_TEST),
+            self._test: _template("test_serving.py"),
             **{each.payload: each.found.body.decode() for each in self.experiments},
         }
         for name, text in texts.items():

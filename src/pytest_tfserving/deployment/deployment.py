@@ -103,6 +103,7 @@ class Deployment:
         generator_cores: the cores of this machine for the load generator; empty if it is not pinned.
         load_place: the host of the load processes; None for this machine.
         unfit: what the target lacks for the shape, so that results are not judged; empty if it lacks nothing.
+        nodes: the names of the replicas' nodes in a cluster; empty outside of one.
         environment: how the server runs: its flags, cores, image and so on; becomes a part of results.
         failure: returns a sentence once something in the deployment has died; an empty text before.
         known_after_s: the longest time in seconds until ``failure`` reports a death.
@@ -125,6 +126,7 @@ class Deployment:
     generator_cores: frozenset[int] = frozenset()
     load_place: GeneratorHost | None = None
     unfit: str = ""
+    nodes: tuple[str, ...] = ()
     environment: Mapping[str, object] = field(default_factory=dict)
     failure: Callable[[], str] = _nothing_failed
     known_after_s: float = 0.5

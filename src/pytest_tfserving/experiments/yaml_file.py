@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
@@ -56,6 +56,9 @@ _MOST_BITS = 64
 _ONE_NODE = {True: "-1n", False: "_1"}
 _NODE_KEYS = ["selector", "tolerations"]
 _POD_SIZES = ("cpu", "memory")
+# The targets whose servers run on this machine, and the key for all other targets or machines.
+BY_MACHINE = ("local", "docker")
+_OTHERS = "*"
 _TOP_KEYS = ["defaults", "experiments", "profiles", "batching_parameters", "nodes", "load_pods"]
 _EXPERIMENT_KEYS = [
     "shape",
@@ -73,11 +76,12 @@ _EXPERIMENT_KEYS = [
 
 @dataclass(frozen=True, slots=True)
 class ExperimentsFile:
-    """The content of an experiments file."""
+    """The content of an experiments file; ``entries`` has the number of each experiment's entry, by name."""
 
     path: Path
     experiments: tuple[Experiment, ...]
     profiles: Mapping[str, LoadProfile]
+    entries: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +201,25 @@ def read_file(path: Path) -> ExperimentsFile:
     Raises:
         ConfigurationError: with file and line, for any mistake in the file.
     """
-    top = _read(path).mapping("the file", _TOP_KEYS)
+    return experiments_of(path, file_text(path))
+
+
+def file_text(path: Path) -> str:
+    """Return the text of a file of experiments.
+
+    Raises:
+        ConfigurationError: when the file cannot be read.
+    """
+    return text_of(path, "experiments file", _MOST_BYTES)
+
+
+def experiments_of(path: Path, text: str) -> ExperimentsFile:
+    """Expand the text of a file of experiments.
+
+    Raises:
+        ConfigurationError: with file and line, for any mistake in the text.
+    """
+    top = _read(path, text).mapping("the file", _TOP_KEYS)
     profiles = _profiles(top)
     batching = _batching(top.get("batching_parameters"))
     nodes = _nodes(top.get("nodes"))
@@ -207,7 +229,8 @@ def read_file(path: Path) -> ExperimentsFile:
         raise ConfigurationError(f"{path}: 'experiments' must be a list of experiments.")
     found: dict[str, Value] = {}
     experiments: list[Experiment] = []
-    for entry in top["experiments"].items():
+    entries: dict[str, int] = {}
+    for number, entry in enumerate(top["experiments"].items()):
         keys = {**defaults, **entry.mapping("an experiment", _EXPERIMENT_KEYS)}
         for made in _expand(entry, keys, profiles, batching, path):
             experiment = replace(made, nodes=nodes.get(made.shape.machine, made.nodes), load_pods=load_pods)
@@ -218,9 +241,10 @@ def read_file(path: Path) -> ExperimentsFile:
                 )
             found[experiment.name] = entry
             experiments.append(experiment)
+            entries[experiment.name] = number
             if len(experiments) > _MOST_EXPERIMENTS:
                 raise entry.error(f"the file has more than {_MOST_EXPERIMENTS} experiments.")
-    return ExperimentsFile(path, tuple(experiments), profiles)
+    return ExperimentsFile(path, tuple(experiments), profiles, entries)
 
 
 def _expand(
@@ -304,9 +328,23 @@ def _slos(value: Value | None) -> dict[str, SloSet]:
     if value is None:
         return {}
     if isinstance(value.raw, dict):
-        targets = value.mapping("slo", list(TARGET_NAMES))
-        return {target: SloSet(_slo_list(texts)) for target, texts in targets.items()}
-    return {"*": SloSet(_slo_list(value))}
+        targets = value.mapping("slo", [*TARGET_NAMES, _OTHERS])
+        found = {target: _of_machine(target, texts) for target, texts in targets.items()}
+        return {target: SloSet(slos) for target, slos in found.items() if slos is not None}
+    return {_OTHERS: SloSet(_slo_list(value))}
+
+
+def _of_machine(target: str, value: Value) -> tuple[Slo, ...] | None:
+    """Return the SLOs for a target on this machine; None if a mapping by machine has none for it."""
+    if not isinstance(value.raw, dict):
+        return _slo_list(value)
+    if target not in BY_MACHINE:
+        valid = " and ".join(BY_MACHINE)
+        raise value.error(f"slo of {target!r} must be a list; only {valid} have SLOs by machine.")
+    from pytest_tfserving.system.machine import machine_class
+
+    found = {name: _slo_list(texts) for name, texts in value.mapping(f"slo of {target!r}").items()}
+    return found.get(machine_class(), found.get(_OTHERS))
 
 
 def _slo_list(value: Value) -> tuple[Slo, ...]:
@@ -394,16 +432,16 @@ def _batching(value: Value | None) -> BatchingParameters:
     return value.parsed(lambda _: BatchingParameters(**parts))
 
 
-def _read(path: Path) -> Value:
-    """Return the file's content with the line of every value.
+def _read(path: Path, text: str) -> Value:
+    """Return the content of a file's text with the line of every value.
 
     Raises:
-        ConfigurationError: when the file cannot be read, is empty or is not YAML.
+        ConfigurationError: when the text is empty or is not YAML.
     """
     import yaml
 
     try:
-        node = yaml.compose(text_of(path, "experiments file", _MOST_BYTES), Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f"{path}:{mark.line + 1}" if mark else str(path)

@@ -121,11 +121,11 @@ class Alternation:
         try:
             if self._have_begun():
                 self._alternate()
-        except DeploymentError as error:
+        except (DeploymentError, OSError) as error:
             self._failure = f"load cannot alternate between the two servers: {error}"
         finally:
             for side in self._sides:
-                with suppress(DeploymentError):
+                with suppress(DeploymentError, OSError):
                     side.thaw()
 
     def _have_begun(self) -> bool:

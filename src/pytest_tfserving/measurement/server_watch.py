@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from pytest_tfserving.server_side.cpu import CpuHistory
 from pytest_tfserving.server_side.observed import ServerSide, cores_by_second, observed
-from pytest_tfserving.server_side.prometheus import growth, read_metrics
+from pytest_tfserving.server_side.prometheus import growth, model_load_s, read_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,6 +64,8 @@ class ServerWatch:
             for row in result.series
         ]
         server = observed(samples, window.start_s, window.end_s, self._metrics)
+        if server:
+            server = replace(server, idle_cores=self.cpu.idle_cores, model_load_s=model_load_s(self._before))
         if incidents := tuple(self._deployment.incidents()[self._happened_before :]):
             server = replace(server or ServerSide(), incidents=incidents)
         return replace(result, server=server, series=series)

@@ -11,6 +11,7 @@ from pytest_tfserving.load.differences import differences
 from pytest_tfserving.load.server_comparison import ServerComparison
 from pytest_tfserving.measurement.alternation import Alternation, RunningOn, Side
 from pytest_tfserving.measurement.prepared_load import FirstRequestError, prepared
+from pytest_tfserving.system.processes import thawed_at_death
 from pytest_tfserving.targets.baseline.freeze import Processes
 
 if TYPE_CHECKING:
@@ -37,7 +38,11 @@ def measure_both(
     try:
         with prepared(against.deployment, asked, place, progress, alternates=True) as baseline:
             candidate = _expecting_the_same(candidate, baseline, against)
-            with Alternation((_side(candidate), _side(baseline)), asked.profile.seed) as alternation:
+            generators = (*candidate.generator.pids, *baseline.generator.pids)
+            with (
+                thawed_at_death(generators),
+                Alternation((_side(candidate), _side(baseline)), asked.profile.seed) as alternation,
+            ):
                 return _measured(candidate, baseline, against.name, alternation, progress)
     except FirstRequestError as error:
         raise LoadError(f"{_not_to_blame(against.name)}: {error}") from None
@@ -60,12 +65,13 @@ def _measured(
         result, interrupted = candidate.run(shown, monitor, other)
     if other.result is None:
         return replace(result, incomplete=result.incomplete or other.failure()), interrupted
+    changes = monitor.changes(result.run_s)
     comparison = ServerComparison(
         against=name,
         result=other.result,
-        changes=monitor.changes(result.run_s),
+        changes=changes,
         slice_s=alternation.slice_s,
-        differences=differences(result, other.result),
+        differences=differences(result, other.result, changes),
     )
     return replace(result, comparison=comparison), interrupted
 

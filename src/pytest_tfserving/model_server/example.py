@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _INT64 = range(-(2**63), 2**63)
 _KINDS = {"bytes_list": "bytes", "float_list": "float", "int64_list": "int64", None: "UNKNOWN"}
+_SURROGATES = re.compile("[\ud800-\udfff]")
 _JSON_TYPES = {dict: "Object", list: "Array", type(None): "Null", str: "String", bool: "Boolean"}
 
 
@@ -62,11 +64,19 @@ def _serialized(value: JsonValue) -> bytes:
         raise invalid(f"Example must be JSON object but got JSON {_json_type(value)}")
     example = message("tensorflow.Example")()
     for name, content in value.items():
-        feature = example.features.feature[name]
+        feature = message("tensorflow.Feature")()
         for element in content if isinstance(content, list) else [content]:
             _add(feature, name, element)
+        # Messages hold no name that is not UTF-8, and no model asks for one.
+        if _is_utf8(name):
+            example.features.feature[name].CopyFrom(feature)
     serialized: bytes = example.SerializeToString()
     return serialized
+
+
+def _is_utf8(name: str) -> bool:
+    """Return whether a name has no surrogate, which stands for a byte that is not UTF-8."""
+    return name.isascii() or _SURROGATES.search(name) is None
 
 
 def _add(feature: Message, name: str, value: JsonValue) -> None:

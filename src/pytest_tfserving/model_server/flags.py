@@ -1,4 +1,4 @@
-"""The flags of ``tensorflow_model_server``, and one of its own."""
+"""The flags of ``tensorflow_model_server``, and some of this server's own."""
 
 from __future__ import annotations
 
@@ -74,6 +74,11 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
             "let a new label stand for a version that is not loaded yet",
         ),
         Flag("saved_model_tags", "serve", "tags of the graph to load, separated by commas"),
+        Flag(
+            "custom_op_libraries",
+            "",
+            "shared libraries of operations that TensorFlow does not have, separated by commas",
+        ),
         _refused("platform_config_file", "", "use flags instead"),
     ),
     "Loading": (
@@ -120,6 +125,11 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
     "REST": (
         Flag("rest_api_num_threads", _THREADS, "requests worked on at once"),
         Flag("rest_api_timeout_in_ms", 30000, "longest time a request may run"),
+        Flag(
+            "rest_api_idle_timeout_in_ms",
+            600_000,
+            "longest wait for a client that sends nothing; 0 waits without end",
+        ),
         Flag("rest_api_enable_cors_support", False, "send CORS headers"),
         Flag("monitoring_config_file", "", "text file with a MonitoringConfig: metrics for Prometheus"),
     ),
@@ -150,6 +160,13 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
 FLAGS = tuple(flag for group in GROUPS.values() for flag in group)
 
 
+_ABOUT_THE_LOG = (
+    "The log, on standard error, has one line for each event: what is loaded, unloaded and configured, with",
+    "names, folders and files, and what failed, with its reason. Requests are not logged; a traceback of an",
+    "unexpected error may quote a part of one. Characters that are not printable are escaped.",
+)
+
+
 class Flags(TypedDict):
     """The value of every flag."""
 
@@ -166,6 +183,7 @@ class Flags(TypedDict):
     file_system_poll_wait_seconds: int
     allow_version_labels_for_unavailable_models: bool
     saved_model_tags: str
+    custom_op_libraries: str
     platform_config_file: str
     num_load_threads: int
     num_unload_threads: int
@@ -186,6 +204,7 @@ class Flags(TypedDict):
     enable_signature_method_name_check: bool
     rest_api_num_threads: int
     rest_api_timeout_in_ms: int
+    rest_api_idle_timeout_in_ms: int
     rest_api_enable_cors_support: bool
     monitoring_config_file: str
     grpc_max_threads: int
@@ -255,7 +274,7 @@ def usage() -> str:
         lines.append(f"{title}:")
         lines += [_described(flag) for flag in flags]
         lines.append("")
-    return "\n".join(lines[:-1])
+    return "\n".join([*lines, *_ABOUT_THE_LOG])
 
 
 def _described(flag: Flag) -> str:

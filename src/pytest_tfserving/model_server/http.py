@@ -96,8 +96,8 @@ class Connections:
         await asyncio.gather(*(connection.drain() for connection in list(self.open)))
 
     async def close_idle(self, after_s: float) -> None:
-        """Close, for ever, each connection that waits for its client and got nothing for ``after_s``."""
-        while True:
+        """Close, again and again, the connections whose clients sent nothing for ``after_s``; 0 for none."""
+        while after_s > 0:
             await asyncio.sleep(min(after_s / 4, 5.0))
             before_s = asyncio.get_running_loop().time() - after_s
             for connection in list(self.open):

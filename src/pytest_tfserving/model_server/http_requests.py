@@ -257,7 +257,8 @@ class _ChunkedBody(_Body):
         """Take a line of the framing, or the part of it that is there; return the place behind it."""
         end = data.find(b"\n", start)
         self._line += data[start : end if end >= 0 else len(data)]
-        if len(self._line) > _MOST_LINE_BYTES:
+        is_more = self._ends_chunk and self._line not in (b"", b"\r")
+        if is_more or len(self._line) > _MOST_LINE_BYTES:
             raise HttpError(HTTPStatus.BAD_REQUEST)
         if end < 0:
             return len(data)

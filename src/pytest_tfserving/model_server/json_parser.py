@@ -21,6 +21,11 @@ _MARK = b"\xef\xbb\xbf"
 _SPACE = re.compile(rb"[ \n\r\t]*")
 _DIGITS = re.compile(rb"[0-9]+")
 _INTEGER = re.compile(rb"0|[1-9][0-9]*")
+# Numbers that Python reads as RapidJSON does. Nothing is tried again, so no match takes long.
+_NUMBERS = re.compile(
+    rb"(?:-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,15})?(?:[eE]-?[0-9]{1,2})?[ \n\r\t]*+,[ \n\r\t]*+)++"
+)
+_MOST_FAILURES = 64
 _PLAIN = re.compile(rb'[^"\\\x00-\x1f]*')
 _HEX = re.compile(rb"[0-9a-fA-F]{4}")
 _ESCAPES = {
@@ -65,9 +70,10 @@ def parse(body: bytes) -> JsonValue:
     """
     if not body:
         raise invalid("JSON Parse error: The document is empty")
-    if not _has_large_number(body):
+    is_plain = not _has_large_number(body)
+    if is_plain:
         try:
-            text = body.decode()
+            text = body.decode(errors="surrogateescape")
             document: JsonValue = _DECODER.raw_decode(text, _first(text))[0]
             if b"\\ud" in body or b"\\uD" in body:  # halves of surrogate pairs cannot be encoded
                 json.dumps(document, ensure_ascii=False).encode()
@@ -75,9 +81,9 @@ def parse(body: bytes) -> JsonValue:
             pass
         else:
             # A number may end otherwise in RapidJSON.
-            if isinstance(document, dict):
+            if isinstance(document, dict | list):
                 return document
-    return _Reader(body).document()
+    return _Reader(body, is_plain=is_plain and b"\\u" not in body and body.isascii()).document()
 
 
 def _first(text: str) -> int:
@@ -115,11 +121,17 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_first_wins)
 
 
 class _Reader:
-    """A reader of one document; ``at`` is the place of the next byte."""
+    """A reader of one document.
 
-    def __init__(self, body: bytes) -> None:
+    Of a plain document, which Python's parser reads as RapidJSON does where both accept it, Python's parser
+    reads all arrays and objects but those with the place of the difference.
+    """
+
+    def __init__(self, body: bytes, *, is_plain: bool = False) -> None:
         self._body = body
         self._at = 0
+        self._text = body.decode("ascii") if is_plain else ""
+        self._failures = 0
         # The open arrays and objects, each with the name of the member that is being read.
         self._open: list[tuple[list[JsonValue] | JsonObject, str]] = []
 
@@ -139,7 +151,10 @@ class _Reader:
 
     def _value(self) -> JsonValue:
         """Return the value here; of an array or an object with content read the beginning, return _BEGUN."""
+        self._skip_numbers()
         byte = self._peek()
+        if self._text and byte in (b"[", b"{") and (quick := self._quickly_read()) is not None:
+            return quick
         if byte == b"[":
             return self._begun([], b"]")
         if byte == b"{":
@@ -147,6 +162,26 @@ class _Reader:
         if byte == b'"':
             return self._string()
         return self._literal(*_LITERALS[byte]) if byte in _LITERALS else self._number()
+
+    def _quickly_read(self) -> JsonValue:
+        """Return the array or object here if Python's parser can read it, else None."""
+        try:
+            value: JsonValue
+            value, self._at = _DECODER.raw_decode(self._text, self._at)
+        except (ValueError, RecursionError):
+            self._failures += 1
+            if self._failures > _MOST_FAILURES:  # each failure may cost the time for the whole document
+                self._text = ""
+            return None
+        return value
+
+    def _skip_numbers(self) -> None:
+        """Read plain numbers of an array, each with the comma behind it."""
+        if self._open and isinstance(container := self._open[-1][0], list):
+            found = _NUMBERS.match(self._body, self._at)
+            if found:
+                container.extend(json.loads(b"[%b]" % found[0].rstrip(b", \n\r\t")))
+                self._at = found.end()
 
     def _begun(self, container: list[JsonValue] | JsonObject, end: bytes) -> JsonValue:
         self._at += 1

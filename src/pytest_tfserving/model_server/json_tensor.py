@@ -24,7 +24,7 @@ from pytest_tfserving.model_server.status import Code, ServingError, invalid
 from pytest_tfserving.model_server.tensorflow_c import STRING, dtype_name, numpy_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import simdjson
     from numpy.typing import NDArray
@@ -41,7 +41,20 @@ _FAST_FROM_BYTES = 4096
 _MOST_AXES = 64
 _BASE64 = re.compile(rb"([A-Za-z0-9+/]*)([=.]*)")
 _ASCII_SPACE = b" \t\n\v\f\r"
-_NOT_STRUCTURE = b"0123456789.+-eE \t\r\n"
+# How much of an array is parsed at once, in bytes.
+_PIECE_BYTES = 2**20
+# How many numbers are formatted at once.
+_BLOCK = 4096
+_SPACE = b" \t\r\n"
+_BRACKETS_TO_SPACE = bytes.maketrans(b"[]", b"  ")
+# By kind of element: the type that the parser returns, and its letter.
+_WIDE: dict[str, tuple[Literal["d", "i", "u"], np.dtype[np.generic]]] = {
+    "f": ("d", np.dtype(np.float64)),
+    "i": ("i", np.dtype(np.int64)),
+    "u": ("u", np.dtype(np.uint64)),
+}
+# All that numbers consist of, and spaces; the letters are those of NaN and Infinity.
+_NOT_STRUCTURE = b"0123456789.+-eENaInfity \t\r\n"
 _DTYPE_NAMES = {
     1: "float",
     2: "double",
@@ -408,60 +421,102 @@ def _decode_numbers(body: bytes, servable: Signed) -> DecodedRequest | None:
     key = b'"instances"' if row_format else b'"inputs"'
     if body.count(b'"instances"') + body.count(b'"inputs"') != 1:
         return None
+    behind_key = body.index(key) + len(key)
+    start, end = body.find(b"[", behind_key), body.rfind(b"]") + 1
+    if body[behind_key:start].strip(_SPACE) != b":" or end <= start:
+        return None
     try:
-        import simdjson
-
-        document = cast("simdjson.Object", simdjson.Parser().parse(body))
-        name = signature_name_of(_small_keys(document))
+        # The rest of the document, with a number in the array's place.
+        document = parse(body[:start] + b"0" + body[end:])
+        if not isinstance(document, dict) or document.get(key.strip(b'"').decode()) != 0:
+            return None
+        name = signature_name_of(document)
         ((alias, spec),) = input_specs(servable, name).items()
-        value = cast("simdjson.Array", document[key.strip(b'"').decode()])
-        shape = _regular_shape(value, body[body.index(key) + len(key) :])
-        numbers = _numbers(value, DTYPES[spec.dtype]) if shape else None
+        shape = _regular_shape(body, start, end)
+        numbers = _numbers(body[start:end], math.prod(shape), DTYPES[spec.dtype]) if shape else None
     except (ImportError, RuntimeError, ValueError, TypeError, KeyError, ServingError):
         return None
-    if shape is None or numbers is None:
+    return None if numbers is None else DecodedRequest(name, {alias: numbers.reshape(shape)}, row_format)
+
+
+def _numbers(text: bytes, count: int, dtype: np.dtype[np.generic]) -> NDArray[np.generic] | None:
+    """Return the numbers of a nested array; None if their count differs, or one does not fit ``dtype``."""
+    if dtype.kind not in _WIDE:
         return None
-    return DecodedRequest(name, {alias: numbers.reshape(shape)}, row_format)
+    found, filled = np.empty(count, dtype), 0
+    for piece in _pieces(text):
+        numbers = _parsed_numbers(piece, dtype.kind)
+        narrow = found[filled : filled + len(numbers)]
+        if len(narrow) != len(numbers):
+            return None
+        with np.errstate(over="ignore"):
+            narrow[...] = numbers
+        if dtype.kind != "f" and not (numbers == narrow).all():
+            return None
+        filled += len(numbers)
+    return found if filled == count else None
 
 
-def _numbers(value: simdjson.Array, dtype: np.dtype[np.generic]) -> NDArray[np.generic] | None:
-    """Return all numbers of a nested array; None if one does not fit ``dtype`` as TF Serving demands."""
-    wide: dict[str, tuple[Literal["d", "i", "u"], np.dtype[np.generic]]] = {
-        "f": ("d", np.dtype(np.float64)),
-        "i": ("i", np.dtype(np.int64)),
-        "u": ("u", np.dtype(np.uint64)),
-    }
-    if dtype.kind not in wide:
-        return None
-    code, wide_dtype = wide[dtype.kind]
-    numbers = np.frombuffer(value.as_buffer(of_type=code), wide_dtype)
-    with np.errstate(over="ignore"):
-        narrow = numbers.astype(dtype)
-    return narrow if dtype.kind == "f" or (numbers == narrow).all() else None
+def _pieces(text: bytes) -> Iterator[bytes]:
+    """Yield a large array in pieces, flat ones: a parser needs many times the memory of its text."""
+    if len(text) <= 2 * _PIECE_BYTES:
+        yield text
+        return
+    at = 0
+    while at < len(text):
+        comma = text.find(b",", at + _PIECE_BYTES)
+        end = comma if comma >= 0 else len(text)
+        yield b"[%b]" % text[at:end].translate(_BRACKETS_TO_SPACE)
+        at = end + 1
 
 
-def _small_keys(document: simdjson.Object) -> JsonObject:
-    if "signature_name" not in document:
-        return {}
-    return {"signature_name": cast("JsonValue", document["signature_name"])}
+def _parsed_numbers(text: bytes, kind: str) -> NDArray[np.generic]:
+    """Return the numbers of a nested array.
+
+    Raises:
+        ValueError: when the array has anything else.
+    """
+    import simdjson
+
+    code, wide = _WIDE[kind]
+    try:
+        array = cast("simdjson.Array", simdjson.Parser().parse(text))
+        return np.frombuffer(array.as_buffer(of_type=code), wide)
+    except ValueError:
+        if kind != "f" or (b"N" not in text and b"I" not in text):
+            raise
+    # NaN and Infinity are no JSON for simdjson.
+    document = parse(b'{"": [%b]}' % text.translate(_BRACKETS_TO_SPACE))
+    values = document[""] if isinstance(document, dict) else None
+    if not isinstance(values, list) or not _NUMBER_TYPES["f"].issuperset(map(type, values)):
+        raise ValueError("not only numbers")
+    return np.array(values, wide)
 
 
-def _regular_shape(value: simdjson.Array, text: bytes) -> tuple[int, ...] | None:
-    """Return the shape of a nested array of numbers; None if its rows differ or it holds other values.
+def _regular_shape(body: bytes, start: int, end: int) -> tuple[int, ...] | None:
+    """Return the shape of the nested array of numbers at a place; None if its rows differ.
 
     The brackets and commas of a regular array follow from its shape, so they are compared as bytes.
     """
-    shape = []
-    while not isinstance(value, int | float | str | bool | type(None)):
-        if not hasattr(value, "as_buffer") or not len(value):
+    structure = b"".join(
+        [
+            body[at : min(at + _PIECE_BYTES, end)].translate(None, _NOT_STRUCTURE)
+            for at in range(start, end, _PIECE_BYTES)
+        ]
+    )
+    axes = len(structure) - len(structure.lstrip(b"["))
+    if not 0 < axes < _MOST_AXES:
+        return None
+    shape: list[int] = []
+    part = b""
+    for outer in reversed(range(axes)):
+        # The parts of this axis begin behind the brackets of the outer ones.
+        begin, last = outer + 1, structure.find(part + b"]", outer + 1)
+        shape.insert(0, (last - begin) // (len(part) + 1) + 1)
+        if last < 0 or shape[0] * len(part) > len(structure):
             return None
-        shape.append(len(value))
-        value = value[0]
-    expected = b""
-    for size in reversed(shape):
-        expected = b"[" + b",".join([expected] * size) + b"]"
-    structure = text.translate(None, _NOT_STRUCTURE)
-    return tuple(shape) if 0 < len(shape) < _MOST_AXES and structure.startswith(b":" + expected) else None
+        part = b"[%b%b]" % ((part + b",") * (shape[0] - 1), part)
+    return tuple(shape) if part == structure else None
 
 
 # --- answers ---
@@ -488,7 +543,7 @@ def encode(outputs: Mapping[str, NDArray[np.generic]], row_format: bool) -> byte
     if len(outputs) == 1:
         ((alias, array),) = outputs.items()
         if array.ndim == 1 and array.dtype in ROUND_TRIPS:
-            parts = ", ".join(decimals(array))
+            parts = _joined(array)
         else:
             parts = ", ".join(_plain(array[row], alias, 2) for row in range(rows))
         return encoded(f'{{\n    "predictions": [{parts}\n    ]\n}}')
@@ -514,6 +569,12 @@ def encode_regressions(values: NDArray[np.generic]) -> bytes:
     return encoded(f'{{\n    "results": {_plain(values, "")}\n}}')
 
 
+def _joined(vector: NDArray[np.generic]) -> str:
+    """Format a vector of floats, in blocks: a text for each of many numbers fills the memory."""
+    starts = range(0, len(vector), _BLOCK)
+    return ", ".join([", ".join(decimals(vector[start : start + _BLOCK])) for start in starts])
+
+
 def _common_rows(outputs: Mapping[str, NDArray[np.generic]]) -> int:
     rows: int | None = None
     for alias, array in outputs.items():
@@ -534,7 +595,7 @@ def _check_writable(array: NDArray[np.generic]) -> None:
 def _plain(value: _Value, alias: str, level: int = 0) -> str:
     """Format a value on one line, except for objects with base64 in it."""
     if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype in ROUND_TRIPS:
-        return "[" + ", ".join(decimals(value)) + "]"
+        return f"[{_joined(value)}]"
     if isinstance(value, np.ndarray) and value.ndim:
         return "[" + ", ".join(_plain(part, alias, level + 1) for part in value) + "]"
     return _text(value, alias, level)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.model_server.batching_parameters import read_model_parameters
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from pytest_tfserving.model_server.proto_api import ProtoApi
     from pytest_tfserving.model_server.servable import Runnable
     from pytest_tfserving.model_server.tflite import TfLiteOptions
+
+_LOADING = ":tensorflow:cc:saved_model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,9 @@ class Loader:
         Raises:
             ServingError: with the reason why the version cannot be served.
         """
+        began = perf_counter()
         servable = self._opened(path)
+        self._count(path, perf_counter() - began)
         try:
             servable = self._batched(servable, path)
             self._warm_up(Loaded(name, version, servable), path)
@@ -64,6 +69,11 @@ class Loader:
             servable.close()
             raise
         return servable
+
+    def _count(self, path: Path, taken_s: float) -> None:
+        """Count a version that was opened, as TensorFlow does."""
+        self.metrics.count(f"{_LOADING}:load_attempt_count", model_path=str(path), status="success")
+        self.metrics.count(f"{_LOADING}:load_latency", round(taken_s * 1e6), model_path=str(path))
 
     def _opened(self, path: Path) -> Runnable:
         tflite = load_tflite(path, self.tflite, self.metrics) if self.tflite else None

@@ -73,6 +73,8 @@ class MetricHistogram:
 class Metrics:
     """Counters and histograms by name and labels; the names are TF Serving's, without its prefix.
 
+    A name that begins with a colon is a whole name, of a counter of TensorFlow.
+
     Beyond a limit of label sets, further sets are counted but not reported.
     """
 
@@ -139,9 +141,10 @@ def _escaped(value: str) -> str:
 
 
 def _counters(name: str, found: dict[_Labels, Counter]) -> Iterator[str]:
-    yield f"# TYPE {_PREFIX}{name} counter"
+    name = name if name.startswith(":") else f"{_PREFIX}{name}"
+    yield f"# TYPE {name} counter"
     for labels, counter in found.items():
-        yield f"{_PREFIX}{name}{{{_shown(labels)}}} {counter.value}"
+        yield f"{name}{{{_shown(labels)}}} {counter.value}"
 
 
 def _histograms(name: str, found: dict[_Labels, MetricHistogram]) -> Iterator[str]:

@@ -56,6 +56,7 @@ class RestOptions:
     """Options of the REST API; ``metrics_path`` is the path of the metrics, empty to serve none."""
 
     timeout_ms: int
+    idle_timeout_ms: int
     threads: int
     cors: bool
     metrics_path: str = ""

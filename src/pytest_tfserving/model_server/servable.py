@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from pytest_tfserving.model_server.operations import with_operations
 from pytest_tfserving.model_server.protos import message
 from pytest_tfserving.model_server.tensorflow_c import Call, RunOptions, Session
 
@@ -135,7 +136,8 @@ class Servable(Runnable):
             proto.intra_op_parallelism_threads = intra_op
         if inter_op:
             proto.inter_op_parallelism_threads = inter_op
-        return cls(Session(path, proto.SerializeToString(), tags))
+        serialized = proto.SerializeToString()
+        return cls(with_operations(lambda: Session(path, serialized, tags)))
 
     def run_tensors(
         self,

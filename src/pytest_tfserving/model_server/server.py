@@ -17,6 +17,7 @@ from pytest_tfserving.model_server.log import log
 from pytest_tfserving.model_server.manager import LoadOptions, Manager
 from pytest_tfserving.model_server.metrics import Metrics
 from pytest_tfserving.model_server.model_config import ModelConfig, is_empty, models_of
+from pytest_tfserving.model_server.operations import load_operations
 from pytest_tfserving.model_server.proto_api import ProtoApi
 from pytest_tfserving.model_server.rest import RestApi, RestOptions
 from pytest_tfserving.model_server.source import FileSystemSource
@@ -62,6 +63,7 @@ async def serve(flags: Flags) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     listeners = _reserve(flags)
     library()
+    load_operations(_custom_libraries(flags))
     parts = _parts(flags)
     rest_options = _rest_options(flags)
     grpc_options = await asyncio.to_thread(_grpc_options, flags)
@@ -148,6 +150,10 @@ def _loader(flags: Flags, api: ProtoApi, metrics: Metrics) -> Loader:
     )
 
 
+def _custom_libraries(flags: Flags) -> list[Path]:
+    return [Path(path).absolute() for path in flags["custom_op_libraries"].split(",") if path]
+
+
 def _session_config(path: str) -> bytes:
     if not path:
         return b""
@@ -200,14 +206,20 @@ class _Rest:
     """The listening REST API."""
 
     def __init__(
-        self, server: asyncio.Server, executor: ThreadPoolExecutor, connections: Connections
+        self,
+        server: asyncio.Server,
+        executor: ThreadPoolExecutor,
+        connections: Connections,
+        idle_timeout_s: float,
     ) -> None:
         self._server = server
         self._executor = executor
         self._connections = connections
+        self._closing_idle = asyncio.create_task(connections.close_idle(idle_timeout_s))
 
     async def stop(self) -> None:
         """Answer the requests so far, and close."""
+        self._closing_idle.cancel()
         self._server.close()
         await self._connections.drain()
         self._executor.shutdown()
@@ -216,6 +228,7 @@ class _Rest:
 def _rest_options(flags: Flags) -> RestOptions:
     return RestOptions(
         flags["rest_api_timeout_in_ms"],
+        flags["rest_api_idle_timeout_in_ms"],
         flags["rest_api_num_threads"],
         flags["rest_api_enable_cors_support"],
         _metrics_path(flags["monitoring_config_file"]),
@@ -234,7 +247,7 @@ async def _start_rest(
         lambda: HttpProtocol(api.handle, connections), sock=listener, backlog=_BACKLOG
     )
     log("info", f"Exporting HTTP/REST API at:localhost:{flags['rest_api_port']} ...")
-    return _Rest(server, executor, connections)
+    return _Rest(server, executor, connections, options.idle_timeout_ms / 1000)
 
 
 def _metrics_path(path: str) -> str:

@@ -83,10 +83,11 @@ def _children(model: ModelConfig) -> dict[int, list[Path]]:
     """Return the folders of a model by the version that their names stand for."""
     try:
         paths = sorted(model.base_path.iterdir())
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a path with a NUL is a ValueError
+        reason = error.strerror if isinstance(error, OSError) else error
         raise _UnreadableError(
             model.name,
-            f"Could not find base path {model.base_path} for servable {model.name}: {error.strerror}; "
+            f"Could not find base path {model.base_path} for servable {model.name}: {reason}; "
             "waiting for one",
         ) from None
     found: dict[int, list[Path]] = {}

@@ -84,6 +84,7 @@ _LONG_CALLS: dict[str, tuple[type[object] | None, tuple[type[object], ...]]] = {
             *(c_void_p, c_int, c_void_p, c_void_p),
         ),
     ),
+    "TF_LoadLibrary": (c_void_p, (c_char_p, c_void_p)),
     "TF_CloseSession": (None, (c_void_p, c_void_p)),
     "TF_DeleteSession": (None, (c_void_p, c_void_p)),
     "TF_DeleteGraph": (None, (c_void_p,)),
@@ -164,6 +165,16 @@ class _Status:
         tf.TF_DeleteStatus(self._status)
         if code and kind is None:
             raise ServingError(Code(code), text)
+
+
+def load_library(path: Path) -> None:
+    """Load a shared library of operations, for all graphs from now on.
+
+    Raises:
+        ServingError: with TensorFlow's own code and text.
+    """
+    with _Status() as status:
+        library().TF_LoadLibrary(os.fsencode(path), status)
 
 
 class Session:

@@ -35,6 +35,15 @@ def with_changes(slos: tuple[Slo, ...], settings: Settings) -> tuple[Slo, ...]:
     return (*slos, *parse_slos(texts))
 
 
+def refuse_two_without_room(experiment: Experiment, perf: PerfSession) -> None:
+    """Raise a ConfigurationError if a baseline server does not fit on the target beside an experiment."""
+    against, target = perf.settings.against, perf.target
+    if against is None or target.unfit(experiment):
+        return
+    if problem := target.lacks_for_two(experiment):
+        raise ConfigurationError(f"--tfserving-against={against}: both servers have to fit: {problem}.")
+
+
 @contextmanager
 def with_baseline_server(
     deployment: Deployment, order: DeploymentRequest, perf: PerfSession, item: pytest.Item | None
@@ -45,7 +54,7 @@ def with_baseline_server(
         The deployment, with its baseline server.
 
     Raises:
-        ConfigurationError: if both servers do not fit on the machine, or cannot be compared.
+        ConfigurationError: if both servers cannot be compared.
         DeploymentError: if the baseline server does not start.
     """
     from pytest_tfserving.deployment.deployment import BaselineServer
@@ -55,10 +64,8 @@ def with_baseline_server(
     if against is None or deployment.unfit:
         yield deployment
         return
-    other = _order(order, against, perf, item)
+    other = replace(_order(order, against, perf, item), nodes=deployment.nodes)
     target = target_of(other.settings)
-    if problem := target.lacks_for_two(order.experiment):
-        raise ConfigurationError(f"--tfserving-against={against}: both servers have to fit, which {problem}.")
     order.progress(f"{order.experiment.name}: starting the baseline server {against}")
     with ExitStack() as stack:
         try:

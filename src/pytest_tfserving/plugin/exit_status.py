@@ -54,6 +54,7 @@ class ExitStatus:
             fails = self._perf.settings.nothing_judged == "fail"
             (self._failures if fails else self._notes).append(nothing)
         self._failures += failures(self._perf)
+        self._failures += self._not_updated()
         if self._failures:
             from pytest_tfserving.report.junit import add_failed_session
 
@@ -68,6 +69,16 @@ class ExitStatus:
                 reporter.write_line(f"tfserving: {text}", yellow=True)
             for text in self._failures:
                 reporter.write_line(f"tfserving: {text}", red=True)
+
+    def _not_updated(self) -> tuple[str, ...]:
+        """Write measured limits if the option asks for it; return a sentence for each refusal."""
+        margin = self._perf.settings.update_slos
+        if margin is None:
+            return ()
+        from pytest_tfserving.plugin.slo_update import update_slos
+
+        self._perf.slo_update = update_slos(self._perf, margin)
+        return self._perf.slo_update.refusals
 
     def _contradictions(self, entries: list[Entry], uses: dict[str, Use]) -> Iterator[str]:
         """Yield a sentence for each FAIL or INVALID verdict that failed no test."""

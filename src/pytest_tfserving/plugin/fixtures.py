@@ -91,7 +91,7 @@ def serving(
     experiment: Experiment, serving_namespace: str, request: pytest.FixtureRequest
 ) -> Iterator[Deployment]:
     """Start the experiment's deployment once for all its tests; end it before the next one starts."""
-    from pytest_tfserving.plugin.against import with_baseline_server
+    from pytest_tfserving.plugin.against import refuse_two_without_room, with_baseline_server
     from pytest_tfserving.plugin.identity import ServedModel
     from pytest_tfserving.system.signals import ended_by_signals
     from pytest_tfserving.targets.common.request import DeploymentRequest
@@ -121,6 +121,7 @@ def serving(
             stack.enter_context(perf.turn(experiment.name))
         stack.enter_context(ended_by_signals())
         with plain_failures():
+            refuse_two_without_room(experiment, perf)
             alone = stack.enter_context(perf.target.deploy(order))
             item = perf.item or next(iter(request.session.items), None)
             deployment = stack.enter_context(with_baseline_server(alone, order, perf, item))

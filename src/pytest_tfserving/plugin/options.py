@@ -32,6 +32,7 @@ _TARGETS_OF = {
     "url": ("url",),
     "image": ("docker", "kubernetes"),
     "keep": ("docker", "kubernetes"),
+    "update-slos": ("local", "docker", "kubernetes"),
     "kubeconfig": ("kubernetes",),
     "context": ("kubernetes",),
     "namespace": ("kubernetes",),
@@ -49,6 +50,7 @@ _AGAINST = {
     "experiment": ("local", "docker", "kubernetes"),
 }
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h)?")
+_PER_CENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 _HOURS_OF_A_MONTH = 744
 _SECONDS = {None: 1, "s": 1, "m": 60, "h": 3600}
 # Of users, requests and seconds alike.
@@ -193,6 +195,16 @@ def parse_change_limit(text: str) -> ChangeLimit:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def parse_margin(text: str) -> float:
+    """Return the fraction of a margin as ``20%``; other texts raise an ArgumentTypeError."""
+    match = _PER_CENT.fullmatch(text.strip())
+    if not match:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a margin; write it as --tfserving-update-slos=20%, or leave it out at the end."
+        )
+    return _not_too_much(float(match[1]) / 100, text)
+
+
 def parse_choice(*valid: str) -> Callable[[str], str]:
     """Return a parser that accepts one of ``valid``."""
 
@@ -217,6 +229,7 @@ class Option:
         shown_default: the default in the help; empty to show ``default``.
         repeatable: whether the option can be given several times, with a list as value.
         is_flag: whether the option has no value on the command line.
+        const: the value of an option that is given without one; None if it needs one.
     """
 
     name: str
@@ -227,6 +240,7 @@ class Option:
     shown_default: str = ""
     repeatable: bool = False
     is_flag: bool = False
+    const: Any = None
 
     @property
     def dest(self) -> str:
@@ -245,7 +259,8 @@ class Option:
         if self.is_flag:
             return {"action": "store_const", "const": True, "help": text}
         action = "append" if self.repeatable else "store"
-        return {"action": action, "metavar": self.metavar, "type": self.of_text, "help": text}
+        optional = {} if self.const is None else {"nargs": "?", "const": self.const}
+        return {"action": action, "metavar": self.metavar, "type": self.of_text, "help": text, **optional}
 
     @property
     def full_help(self) -> str:
@@ -550,6 +565,15 @@ OPTIONS = (
         is_flag=True,
     ),
     Option(
+        "update-slos",
+        "MARGIN",
+        "Write what was measured as limits into the experiments file, 20% away from the measured intervals, "
+        "or another MARGIN; the diff is shown at the end.",
+        parse_margin,
+        shown_default="nothing is written",
+        const=0.2,
+    ),
+    Option(
         "prices",
         "FILE",
         "A YAML file with your price list, for what configurations cost.",
@@ -714,6 +738,7 @@ def _history(values: Mapping[str, Any], files: _Files) -> dict[str, Any]:
         "compare": files.run("compare"),
         "compare_fail": tuple(values["compare-fail"] or ()),
         "compare_force": values["compare-force"],
+        "update_slos": values["update-slos"],
     }
 
 

@@ -103,6 +103,7 @@ def explain(result: Result, judgements: list[Judgement]) -> str:
     lines += [f"  server: {each}" for each in result.warnings]
     if worst is Verdict.FAIL:
         lines += [f"  server: {finding}" for finding in result.server_findings]
+        lines += [f"  {each}" for each in (result.comparison.differences if result.comparison else ())]
     return "\n".join(lines)
 
 

@@ -76,6 +76,11 @@ def summary(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
         raise pytest.UsageError(str(error)) from None
     count = "1 experiment" if len(experiments) == 1 else f"{len(experiments)} experiments"
     return [
-        f"tfserving: {count}, target {perf.settings.target}: {where}",
+        f"tfserving: {count}, target {perf.settings.target}: {where}{_against(perf)}",
         f"tfserving: {perf.noise_memory}",
     ]
+
+
+def _against(perf: PerfSession) -> str:
+    """Return the baseline server in words; empty without one."""
+    return f", in turn with the baseline server {perf.settings.against}" if perf.settings.against else ""

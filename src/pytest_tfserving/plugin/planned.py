@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from pytest_tfserving.plugin.session import PerfSession
 
 
+# Load on two servers takes turns.
+_BOTH = 2
+
+
 def planned(perf: PerfSession, items: Iterable[pytest.Item]) -> list[tuple[Experiment, list[float]]]:
     """Return the experiments that ``items`` load, in their order, each with the seconds of each run."""
     found: list[tuple[Experiment, dict[LoadProfile, float]]] = []
@@ -31,7 +35,7 @@ def planned(perf: PerfSession, items: Iterable[pytest.Item]) -> list[tuple[Exper
             profiles = {}
             found.append((experiment, profiles))
         profile = _profile(perf, item, experiment)
-        profiles[profile] = profile.run_time_s
+        profiles[profile] = profile.run_time_s * (1 if perf.settings.against is None else _BOTH)
     return [(experiment, list(profiles.values())) for experiment, profiles in found]
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.experiments.load_profile import LoadProfile
     from pytest_tfserving.experiments.yaml_file import ExperimentsFile
     from pytest_tfserving.plugin.identity import ServedModel
+    from pytest_tfserving.plugin.slo_update import Update
     from pytest_tfserving.report.comparison import Base
     from pytest_tfserving.report.schedule import Schedule
     from pytest_tfserving.report.schema import SearchData
@@ -61,6 +62,8 @@ class PerfSession:
         self.calibration_problem = ""
         # The file in which the session was saved.
         self.saved: Path | None = None
+        # The limits that were written into experiments files.
+        self.slo_update: Update | None = None
         self.failed: set[Experiment] = set()
         self.given_up: set[Experiment] = set()
         # What is wrong with marks.
@@ -235,7 +238,7 @@ class PerfSession:
         return StoredRuns(self.config.rootpath / FOLDER)
 
     @cached_property
-    def base(self) -> Base | None:
+    def compared_with(self) -> Base | None:
         """The stored run to compare with; None without one.
 
         Raises:

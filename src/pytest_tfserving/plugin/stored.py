@@ -50,7 +50,7 @@ def check_base(perf: PerfSession) -> None:
         pytest.UsageError: with the cause.
     """
     try:
-        perf.base  # noqa: B018 - it is read here for the first time
+        perf.compared_with  # noqa: B018 - it is read here for the first time
     except ConfigurationError as error:
         raise pytest.UsageError(f"--tfserving-compare: {error}") from None
 
@@ -70,7 +70,7 @@ def document(perf: PerfSession, *, interrupted: bool) -> Document:
 
 
 def _comparison(perf: PerfSession, made: Document) -> ComparisonData | None:
-    if not (made["results"] and (base := perf.base)):
+    if not (made["results"] and (base := perf.compared_with)):
         return None
     from pytest_tfserving.report.comparison import compare
     from pytest_tfserving.report.stored_runs import kept
@@ -81,7 +81,7 @@ def _comparison(perf: PerfSession, made: Document) -> ComparisonData | None:
 
 def changes(perf: PerfSession, result: Result) -> dict[str, str]:
     """Return the changes of a result's figures since the stored run in words, by metric."""
-    base = perf.base
+    base = perf.compared_with
     if base is None:
         return {}
     from pytest_tfserving.report.comparison import property_texts

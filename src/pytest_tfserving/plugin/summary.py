@@ -28,6 +28,8 @@ def write_summary(reporter: TerminalReporter, config: pytest.Config, *, interrup
         write_curve(reporter, search)
     for note in perf.notes():
         reporter.write_line(note)
+    for line in perf.slo_update.diff if perf.slo_update else ():
+        reporter.write_line(line, green=line.startswith("+"), red=line.startswith("-"))
     saved = [perf.saved] if perf.saved else []
     for path in [*perf.settings.report_files, *saved]:
         if path.exists():

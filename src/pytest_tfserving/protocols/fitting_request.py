@@ -8,14 +8,15 @@ import os
 import signal
 import tempfile
 import time
-from collections import deque
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfserving.errors import ConfigurationError, nearest
+from pytest_tfserving.protocols.guess_search import found_by_trial
 from pytest_tfserving.protocols.payload import Payload
 from pytest_tfserving.text.foreign_text import last_line, one_line
 
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 DEFAULT_SIGNATURE = "serving_default"
 # TensorFlow's own signature, which prepares a model.
 _HIDDEN = "__saved_model_init_op"
-_MOST_ATTEMPTS = 300
-_LONGEST_SEARCH_S = 20.0
 _CALL_TIMEOUT_MS = 10_000
 _LONGEST_ERROR = 160
 _STDERR = 2
@@ -195,7 +194,7 @@ def _found(servable: Servable, name: str, same_as: str) -> FoundRequest:
     if problem := _uncallable(signature):
         return FoundRequest(**about, problem=problem)
     try:
-        about |= _fit(servable, name, signature)
+        about |= found_by_trial(signature.inputs, partial(_called, servable, name, signature))
     except ConfigurationError as error:
         return FoundRequest(**about, problem=str(error))
     return FoundRequest(**about)
@@ -210,35 +209,6 @@ def _uncallable(signature: Signature) -> str:
     strange = (alias for alias, spec in signature.inputs.items() if numpy_dtype(spec.dtype) is None)
     alias = next(strange, "")
     return alias and f"its input {alias!r} has a type that requests cannot carry"
-
-
-def _fit(servable: Servable, name: str, signature: Signature) -> dict[str, Any]:
-    """Return the fields of a request that the model takes.
-
-    Raises:
-        ConfigurationError: if no generated request succeeds.
-    """
-    from pytest_tfserving.model_server.status import ServingError
-    from pytest_tfserving.protocols.generated_request import Guess, error_text, other_guesses
-
-    waiting, seen, last = deque([Guess()]), set[Any](), ""
-    end_s = time.monotonic() + _LONGEST_SEARCH_S
-    while waiting and len(seen) < _MOST_ATTEMPTS and time.monotonic() < end_s:
-        guess = waiting.popleft()
-        if guess.assumptions in seen:
-            continue
-        if not seen:
-            waiting.extend(other_guesses(signature.inputs))
-        seen.add(guess.assumptions)
-        try:
-            return _called(servable, name, signature, guess)
-        except ConfigurationError as error:
-            last = last or str(error)
-        except ServingError as error:
-            last = last or error.message
-            waiting.extendleft(reversed(list(guess.after(error.message, signature.inputs))))
-    failed = "the generated request" if len(seen) == 1 else f"each of {len(seen)} generated requests"
-    raise ConfigurationError(f"{failed} failed, the first error is: {error_text(last)}")
 
 
 def _called(servable: Servable, name: str, signature: Signature, guess: Guess) -> dict[str, Any]:
@@ -258,7 +228,7 @@ def _called(servable: Servable, name: str, signature: Signature, guess: Guess) -
     start = time.perf_counter()
     answer = servable.run(name, tensors, _CALL_TIMEOUT_MS)
     call_ms = (time.perf_counter() - start) * 1e3
-    rows = _rows(name, inputs, tensors)
+    rows = in_rows(name, inputs, tensors)
     forms: dict[str, JsonObject | None] = {"rows": rows, "columns": columns}
     problems = {form: _problem(servable, document) for form, document in forms.items()}
     payload = Payload.from_body(_body(columns))
@@ -274,7 +244,7 @@ def _called(servable: Servable, name: str, signature: Signature, guess: Guess) -
     }
 
 
-def _rows(
+def in_rows(
     name: str, inputs: Mapping[str, JsonValue], tensors: Mapping[str, NDArray[np.generic]]
 ) -> JsonObject | None:
     """Return a request in the row format; None if the inputs do not have equal numbers of rows."""

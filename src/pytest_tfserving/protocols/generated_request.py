@@ -13,7 +13,7 @@ import math
 import random
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.model_server.protos import message
@@ -38,6 +38,7 @@ _BYTE = 256
 _SIZES = (1, 2, 3, 4, 5, 6, 10, 12, 16, 20, 28, 32, 50, 64, 100, 128, 224, 256, 299, 384, 512)
 _MOST_IN_ERROR = 4096
 _MOST_VALUES = 4_000_000
+_MOST_OF_FEATURE = 100_000
 _LONGEST_ERROR = 120
 _TEXT, _JPEG, _EXAMPLE, _NUMBER = "text", "jpeg", "example", "number"
 _CONTENTS = {
@@ -53,13 +54,11 @@ _SIGNS = {
     _EXAMPLE: re.compile(r"Could not parse example|Feature: .* is required|serialized Example"),
     _NUMBER: re.compile(r"StringToNumber"),
 }
-_FEATURE = re.compile(r"Feature: (?P<name>.+?) \(data type: (?P<type>\w+)\) is required")
-_FEATURE_SIZE = re.compile(r"Key: (?P<name>.+?)[.,] .*output shape: \[(?P<shape>[\d,]*)\]")
-_FEATURE_TYPE = re.compile(r"Key: (?P<name>.+?)[.,] .*Expected type: (?P<type>\w+)")
-_BELOW = re.compile(r"is not in \[0, (\d+)\)")
-_RAGGED = re.compile(
-    r"(?P<of>.*?)_?(?P<kind>row_splits|row_lengths|value_rowids|row_starts|nested_row_splits)$"
-)
+_FEATURE = re.compile(r"Feature: (?P<name>.+?) \(data type: (?P<type>string|float|int64)\) is required")
+_FEATURE_SIZE = re.compile(r"Key: (?P<name>.+?)[.,] .*output shape: \[(?P<shape>[\d,]{0,40})\]")
+_FEATURE_TYPE = re.compile(r"Key: (?P<name>.+?)[.,] .*Expected type: (?P<type>string|float|int64)")
+_BELOW = re.compile(r"is not in \[0, ([1-9]\d{0,8})\)")
+_RAGGED = re.compile(r"(?P<of>.*?)_?(?P<kind>row_splits|row_lengths|value_rowids|row_starts)$")
 _MASK = re.compile(r"mask", re.IGNORECASE)
 _SEGMENT = re.compile(r"segment|type_ids", re.IGNORECASE)
 # By the type's name in errors: the field of a tf.Example, and a value.
@@ -100,24 +99,24 @@ class Guess:
     origins: tuple[tuple[str, str], ...] = ()
 
     @property
-    def assumptions(self) -> tuple[Any, ...]:
+    def assumptions(self) -> tuple[object, ...]:
         """The assumptions without their origins."""
         return self.size, self.rank, self.content, self.below, self.features
 
     def after(self, error: str, specs: Mapping[str, TensorSpec]) -> Iterator[Guess]:
         """Yield the guesses that a model's error on a request of this guess suggests."""
         if match := _BELOW.search(error):
-            yield self._with("below", int(match[1]), error)
+            yield replace(self._because("below", error), below=int(match[1]))
         yield from self._other_features(error)
         for content, sign in _SIGNS.items():
             if sign.search(error):
-                yield self._with("content", content, error)
+                yield replace(self._because("content", error), content=content)
         if not _has_open_sizes(specs):
             return
         numbers = dict.fromkeys(int(text) for text in re.findall(r"(?<![\w.-])\d{1,4}(?![\w.])", error))
         sizes = [number for number in numbers if 1 <= number <= _MOST_IN_ERROR]
         for size in sorted(sizes, key=lambda number: number == 1):
-            yield self._with("size", size, error)
+            yield replace(self._because("size", error), size=size)
 
     def _other_features(self, error: str) -> Iterator[Guess]:
         known = {feature.name: feature for feature in self.features}
@@ -126,15 +125,17 @@ class Guess:
         elif (match := _FEATURE_TYPE.search(error)) and match["name"] in known:
             known[match["name"]] = replace(known[match["name"]], type=match["type"])
         elif (match := _FEATURE_SIZE.search(error)) and match["name"] in known:
-            count = math.prod(int(size) for size in match["shape"].split(",") if size)
+            count = min(math.prod(int(size) for size in match["shape"].split(",") if size), _MOST_OF_FEATURE)
             known[match["name"]] = replace(known[match["name"]], count=count)
         else:
             return
-        yield replace(self._with("content", _EXAMPLE, error), features=tuple(known.values()))
+        because = self._because("content", error)
+        yield replace(because, content=_EXAMPLE, features=tuple(known.values()))
 
-    def _with(self, name: str, value: Any, error: str) -> Guess:
+    def _because(self, name: str, error: str) -> Guess:
+        """Return the same guess with an error of the model as the origin of an assumption."""
         origins = dict(self.origins) | {name: f"the model's error: {error_text(error)}"}
-        return replace(self, **{name: value}, origins=tuple(origins.items()))
+        return replace(self, origins=tuple(origins.items()))
 
     def origin(self, name: str, otherwise: str) -> str:
         """Return the origin of an assumption, or ``otherwise`` if no error led to it."""

@@ -76,7 +76,7 @@ class GrpcClient:
 
     def request(self, payload: Payload) -> bytes:
         """Return the payload as a ``PredictRequest``, with numbers in the types of the model's signature."""
-        return predict_request(payload, self._path, self._signature_defs())
+        return predict_request(payload, self._path, self.signature_defs())
 
     def predict(self, request: bytes, timeout_s: float) -> tuple[int, bytes]:
         """Return gRPC's code, and the answer's message or the error's details.
@@ -91,7 +91,12 @@ class GrpcClient:
                 raise LoadError(f"no response within {timeout_s:g} s") from None
             return int(error.code().value[0]), str(error.details()).encode(errors="replace")
 
-    def _signature_defs(self) -> dict[str, Message]:
+    def signature_defs(self) -> dict[str, Message]:
+        """Return the model's ``SignatureDef`` messages by name.
+
+        Raises:
+            LoadError: when the server does not tell them.
+        """
         if self._signatures is None:
             request = self._message("tensorflow.serving.GetModelMetadataRequest")()
             fill_model_spec(request.model_spec, self._path)

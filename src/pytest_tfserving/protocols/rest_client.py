@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Self
 
-from pytest_tfserving.errors import LoadError
+from pytest_tfserving.errors import LoadError, missing_extra
 from pytest_tfserving.protocols.model_state import best_state
 from pytest_tfserving.protocols.plain_http import PlainHttp
 from pytest_tfserving.protocols.reading import MOST_BYTES
 
 if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
     from pytest_tfserving.deployment.deployment import Endpoint
     from pytest_tfserving.protocols.payload import Payload
 
@@ -52,3 +54,30 @@ class RestClient:
             LoadError: when no answer comes within ``timeout_s``.
         """
         return self._http.ask(f"{self._path}:predict", timeout_s, body=request, most_bytes=MOST_BYTES)
+
+    def signature_defs(self) -> dict[str, Message]:
+        """Return the model's ``SignatureDef`` messages by name.
+
+        Raises:
+            LoadError: when the server does not tell them.
+            ConfigurationError: when a library is missing.
+        """
+        try:
+            from google.protobuf import json_format
+
+            from pytest_tfserving.model_server.protos import message
+        except ModuleNotFoundError as error:
+            raise missing_extra(str(error.name), "grpc", "reading a model's signatures") from None
+        status, body = self._http.ask(f"{self._path}/metadata", _STATUS_TIMEOUT_S)
+        try:
+            found = json.loads(body)["metadata"]["signature_def"]["signature_def"]
+            return {
+                name: json_format.ParseDict(
+                    content, message("tensorflow.SignatureDef")(), ignore_unknown_fields=True
+                )
+                for name, content in found.items()
+            }
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, json_format.ParseError):
+            raise LoadError(
+                f"its signatures are not known: HTTP {status} for {self._path}/metadata"
+            ) from None

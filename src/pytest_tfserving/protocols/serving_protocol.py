@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from google.protobuf.message import Message
+
     from pytest_tfserving.deployment.deployment import Endpoint
     from pytest_tfserving.protocols.payload import Payload
     from pytest_tfserving.text.json_value import JsonValue
@@ -32,6 +34,14 @@ class ModelClient(Protocol):
 
         Raises:
             LoadError: when the model's signature is not known.
+        """
+
+    def signature_defs(self) -> Mapping[str, Message]:
+        """Return the model's ``SignatureDef`` messages by name.
+
+        Raises:
+            LoadError: when the server does not tell them.
+            ConfigurationError: when a library is missing.
         """
 
     def predict(self, request: bytes, timeout_s: float) -> tuple[int, bytes]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import TYPE_CHECKING, cast
 
-from pytest_tfserving.report.formatting import change_text, change_with_interval
+from pytest_tfserving.report.formatting import change_with_interval, smallest_text
 from pytest_tfserving.report.labels import value_text
+from pytest_tfserving.report.stored_runs import identity_of
 from pytest_tfserving.slo.language import Verdict
 from pytest_tfserving.slo.metrics import METRICS
 from pytest_tfserving.statistics.ratio import Change, Figure, difference, relative_change
@@ -185,7 +186,7 @@ def _load(result: StoredResult) -> _Facts:
 
 def _served(result: StoredResult) -> _Facts:
     """Return what was served and what was sent."""
-    return {"target": result["target"], **(result.get("identity") or {})}
+    return {"target": result["target"], **identity_of(result)}
 
 
 def _machine(result: StoredResult) -> _Facts:
@@ -252,11 +253,12 @@ def _row(pair: Pair, metric: Metric, change: Change) -> ChangeData:
         "change": change.value,
         "interval": [low, high],
         "smallest_change": change.smallest(upward=not metric.higher_is_better),
-        "finding": _finding(metric, low, high),
+        "finding": finding(metric, low, high),
     }
 
 
-def _finding(metric: Metric, low: float, high: float) -> str:
+def finding(metric: Metric, low: float, high: float) -> str:
+    """Return whether a change is for the worse or the better; neither if its interval contains 0."""
     if low <= 0 <= high:
         return UNCLEAR
     return BETTER if (low > 0) == metric.higher_is_better else WORSE
@@ -273,10 +275,11 @@ def _sentence(base: Base, rows: Sequence[ComparedData]) -> str:
     """Return the outcome in one sentence."""
     counts = Counter(change["finding"] for row in rows for change in row["changes"])
     refused = sum(bool(row["not_compared"]) for row in rows)
-    words = {WORSE: "are worse", BETTER: "are better", UNCLEAR: UNCLEAR}
-    parts = [f"{counts[finding]} {text}" for finding, text in words.items() if counts[finding]]
+    total = counts.total()
+    parts = [f"{total} figure{'' if total == 1 else 's'}"]
+    parts += [f"{counts[found]} {found}" for found in (WORSE, BETTER, UNCLEAR) if counts[found]]
     parts += [f"{refused} experiment{'' if refused == 1 else 's'} not compared"] if refused else []
-    return f"compared with {base.title}: of {counts.total()} figures {', '.join(parts)}"
+    return f"compared with {base.title}: {', '.join(parts)}"
 
 
 def _judged(
@@ -307,11 +310,13 @@ def _judge(pair: Pair, base: Base, limit: ChangeLimit, z: float) -> tuple[Verdic
     low, high = change.interval(z)
     least, most = (-high, -low) if metric.higher_is_better else (low, high)
     said = f"{limit.metric} {change_with_interval(change.value, (low, high), is_ratio=change.is_ratio)}"
-    allowed = change_text(-limit.most if metric.higher_is_better else limit.most, is_ratio=change.is_ratio)
+    sign, unit = "-" if metric.higher_is_better else "+", "%" if change.is_ratio else "points"
+    allowed = f"{sign}{100 * limit.most:g} {unit}"
     if least > limit.most:
-        return Verdict.FAIL, f"worse: {said}, {allowed} is allowed"
+        unsure = "" if base.scatter else "; the scatter between runs is not included"
+        return Verdict.FAIL, f"worse: {said}, {allowed} is allowed{unsure}"
     if most <= limit.most:
         return Verdict.PASS, f"not worse than {allowed}: {said}"
-    smallest = change_text(change.smallest(upward=not metric.higher_is_better), is_ratio=change.is_ratio)
-    seen = f"this comparison could have seen {smallest.lstrip('+')}"
+    smallest = smallest_text(change.smallest(upward=not metric.higher_is_better), is_ratio=change.is_ratio)
+    seen = f"this comparison could have seen {smallest}"
     return Verdict.INCONCLUSIVE, f"cannot tell whether it is worse than {allowed}: {said}; {seen}"

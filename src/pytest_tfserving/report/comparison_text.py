@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.report.comparison import UNCLEAR
-from pytest_tfserving.report.formatting import change_text, change_with_interval, columns, written
+from pytest_tfserving.report.formatting import (
+    aligned,
+    change_with_interval,
+    columns,
+    named,
+    smallest_text,
+    written,
+)
 from pytest_tfserving.slo.metrics import metric_of
 
 if TYPE_CHECKING:
@@ -19,14 +26,12 @@ HEAD = ("metric", "before", "now", "change [95 % interval]", "smallest seen", ""
 def cells(change: ChangeData) -> tuple[str, ...]:
     """Return the cells of a metric's row, as in `HEAD`."""
     metric, is_ratio = metric_of(change["metric"]), change["is_ratio"]
-    unit = " ms" if metric.is_in_ms else ""
-    smallest = change_text(change["smallest_change"], is_ratio=is_ratio).lstrip("+")
     return (
-        f"{metric.label}{unit}",
+        named(metric),
         written(metric, change["before"]),
         written(metric, change["now"]),
         change_with_interval(change["change"], change["interval"], is_ratio=is_ratio),
-        smallest,
+        smallest_text(change["smallest_change"], is_ratio=is_ratio),
         "" if change["finding"] == UNCLEAR else change["finding"],
     )
 
@@ -72,12 +77,8 @@ def _forced(comparison: ComparisonData) -> Iterator[str]:
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:
     """Return rows as lines; a name stands only in its first row."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    found, last = [], ""
-    for name, metric, *figures in rows:
-        shown = "" if name == last else name
-        right = [text.rjust(width) for text, width in zip(figures, widths[2:], strict=True)]
-        right[-1] = figures[-1]
-        found.append("  ".join([shown.ljust(widths[0]), metric.ljust(widths[1]), *right]).rstrip())
-        last = name
-    return found
+    width = max((len(name) for name, *_ in rows), default=0)
+    names = [name for name, *_ in rows]
+    shown = ["" if name == before else name for before, name in zip(["", *names], names, strict=False)]
+    lines = aligned([figures for _, *figures in rows])
+    return [f"{name:{width}}  {line}" for name, line in zip(shown, lines, strict=True)]

@@ -6,7 +6,7 @@ import math
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from pytest_tfserving.slo.language import full_reason
+from pytest_tfserving.slo.language import full_reason, signed
 from pytest_tfserving.slo.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -69,18 +69,43 @@ def with_brackets(interval: Sequence[float]) -> str:
 
 
 def change_text(change: float | None, *, is_ratio: bool) -> str:
-    """Format a change: ``+3.2%`` of a ratio, ``+0.5 points`` of a difference of shares."""
-    if change is None or not math.isfinite(change):
-        return "-"
-    per_cent = 100 * change
-    digits = f"{per_cent:+.0f}" if abs(per_cent) >= 100 else f"{per_cent:+.2g}"  # noqa: PLR2004 - two digits
-    return f"{digits}{'%' if is_ratio else ' points'}"
+    """Format a change: ``+3.2 %`` of a ratio, ``+0.5 points`` of a difference of shares."""
+    return f"{_per_cent(change)} {'%' if is_ratio else 'points'}" if _is_known(change) else "-"
 
 
 def change_with_interval(change: float | None, interval: Sequence[float | None], *, is_ratio: bool) -> str:
-    """Format a change with its interval: ``+3.2% [-1.1%, +7.6%]``."""
-    low, high = (change_text(each, is_ratio=is_ratio).removesuffix(" points") for each in interval)
+    """Format a change with its interval, as verdicts do: ``+3.2 % [-1.1, +7.6]``."""
+    low, high = map(_per_cent, interval)
     return f"{change_text(change, is_ratio=is_ratio)} [{low}, {high}]"
+
+
+def smallest_text(change: float | None, *, is_ratio: bool) -> str:
+    """Format the smallest change that a comparison could have seen: ``4.7 %``."""
+    return change_text(change, is_ratio=is_ratio).lstrip("+")
+
+
+def _per_cent(change: float | None) -> str:
+    """Format a change as per cent with its sign; changes below 0.1 % have two decimals."""
+    if change is None or not math.isfinite(change):
+        return "-"
+    per_cent = 100 * change
+    return f"{per_cent:+.2f}" if 0.005 <= abs(per_cent) < 0.1 else signed(per_cent)  # noqa: PLR2004
+
+
+def _is_known(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows as lines: their first and last columns aligned to the left, others to the right."""
+    if not rows:
+        return []
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *middle, last in rows:
+        right = [text.rjust(width) for text, width in zip(middle, widths[1:-1], strict=True)]
+        lines.append("  ".join([first.ljust(widths[0]), *right, last]).rstrip())
+    return lines
 
 
 def curve_lines(probes: Sequence[ProbeData], found: str) -> list[str]:
@@ -103,6 +128,11 @@ def columns() -> list[Metric]:
 def written(metric: Metric, value: float | None) -> str:
     """Return the figure of a metric as text: fractions in per cent."""
     return percent(value) if metric.is_fraction else figure(value)
+
+
+def named(metric: Metric) -> str:
+    """Return the name of a metric with the unit of its figures."""
+    return f"{metric.label}{' ms' if metric.is_in_ms else ''}"
 
 
 def written_with_interval(metric: Metric, value: float | None, interval: Sequence[float] | None) -> str:
@@ -143,9 +173,8 @@ def measured_cells(
         value, interval = metrics.get(metric.key), intervals.get(metric.key)
         if value is None or not math.isfinite(value) or not metric.has_interval:
             continue
-        unit = " ms" if metric.is_in_ms else ""
         ends = f"{written(metric, interval[0])} to {written(metric, interval[1])}" if interval else "-"
-        yield f"{metric.label}{unit}", (written(metric, value), ends, figure(n_eff.get(metric.key)))
+        yield named(metric), (written(metric, value), ends, figure(n_eff.get(metric.key)))
 
 
 def numbers(values: Mapping[str, object]) -> dict[str, float]:

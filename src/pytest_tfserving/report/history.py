@@ -10,6 +10,7 @@ import numpy as np
 
 from pytest_tfserving.report.formatting import change_text, written
 from pytest_tfserving.report.labels import Row, labels
+from pytest_tfserving.report.stored_runs import identity_of
 from pytest_tfserving.statistics.change_points import change_points
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def _key(result: StoredResult) -> str:
 def _row(result: StoredResult) -> Row:
     """Return what makes the series of a result, and tells series of one name apart."""
     machine = cast("Mapping[str, object]", result["environment"].get("machine") or {})
-    identity = {name: value for name, value in result.get("identity", {}).items() if name not in _MAY_CHANGE}
+    identity = {name: value for name, value in identity_of(result).items() if name not in _MAY_CHANGE}
     return Row(
         result["experiment"],
         result["target"],

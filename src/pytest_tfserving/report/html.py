@@ -12,7 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from pytest_tfserving.calibration.words import figures as calibration_lines
-from pytest_tfserving.report import card, comparison_text
+from pytest_tfserving.report import card, comparison_text, server_comparison
 from pytest_tfserving.report.formatting import (
     columns,
     curve_lines,
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         Intervals,
         Metrics,
         ResultData,
+        RunData,
         SampleSizes,
         ServerData,
         SloData,
@@ -88,6 +89,7 @@ def html_text(document: Document) -> str:
         more=len(why) - _MOST_REASONS if len(why) > _MOST_REASONS else 0,
         comparison=document["comparison"],
         comparison_text=comparison_text,
+        server_comparison=server_comparison,
         calibration=document["calibration"],
         calibrated=calibration_lines(document["calibration"]) if document["calibration"] else {},
         began=times[0] if times else "",
@@ -125,11 +127,15 @@ def _why(results: Sequence[ResultData]) -> list[tuple[str, str, str]]:
 
 def _without_recordings(document: Document) -> dict[str, object]:
     """Return the document without recordings, which are as large as all the rest."""
-    results = [
-        {name: value for name, value in result.items() if name != "recording"}
-        for result in document["results"]
-    ]
-    return {**document, "results": results}
+    return {**document, "results": [_without_recording(result) for result in document["results"]]}
+
+
+def _without_recording(run: RunData) -> dict[str, object]:
+    """Return a run of load without its recording, and without that of the baseline server."""
+    kept: dict[str, object] = {name: value for name, value in run.items() if name != "recording"}
+    if comparison := run.get("comparison"):
+        kept["comparison"] = {**comparison, "result": _without_recording(comparison["result"])}
+    return kept
 
 
 def script_data(value: object) -> Markup:

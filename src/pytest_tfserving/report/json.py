@@ -147,7 +147,7 @@ def result_from_dict(values: RunData, exact_ms: NDArray[np.float64] | None = Non
 def _comparison(values: ServerComparisonData) -> ServerComparison:
     changes = {
         key: ServerChange(
-            each["value"], number(each["low"]), number(each["high"]), number(each["resolution"])
+            number(each["value"]), number(each["low"]), number(each["high"]), number(each["resolution"])
         )
         for key, each in values["changes"].items()
     }
@@ -180,6 +180,9 @@ def _server(values: ServerData) -> ServerSide:
         restarts=values["restarts"],
         incidents=tuple(values["incidents"]),
         tf_metrics=values["tf_metrics"],
+        rss_growth_bytes_per_s=values.get("rss_growth_bytes_per_s"),
+        idle_cores=values.get("idle_cores"),
+        model_load_s=values.get("model_load_s"),
     )
 
 

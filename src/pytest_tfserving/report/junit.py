@@ -9,6 +9,7 @@ import pytest
 
 from pytest_tfserving.report.formatting import with_brackets
 from pytest_tfserving.report.json import metrics
+from pytest_tfserving.report.server_comparison import property_texts
 from pytest_tfserving.slo.language import full_reason
 
 if TYPE_CHECKING:
@@ -47,7 +48,16 @@ def add_result(item: pytest.Item, run: str, result: Result) -> None:
     figures = {name: round(value, 4) for name, value in metrics(result).items() if math.isfinite(value)}
     ranges = {f"{name}_interval": with_brackets(interval) for name, interval in result.intervals.items()}
     sizes = {f"{name}_n_eff": value for name, value in result.n_eff.items()}
-    _add(item, facts | figures | ranges | sizes)
+    _add(item, facts | figures | ranges | sizes | _against(result))
+
+
+def _against(result: Result) -> dict[str, str]:
+    """Return the baseline server, and the change of each metric against it; empty without one."""
+    comparison = result.comparison
+    if comparison is None:
+        return {}
+    changes = {f"against:{key}": text for key, text in property_texts(comparison).items()}
+    return {"against": comparison.against, **changes}
 
 
 def add_changes(item: pytest.Item, changes: Mapping[str, str]) -> None:

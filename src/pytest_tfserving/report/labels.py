@@ -66,7 +66,7 @@ def labelled_searches(searches: Sequence[SearchData]) -> list[SearchData]:
 
 def labels(rows: Sequence[Row]) -> list[str]:
     """Return the label of each row."""
-    return _told_apart(rows, (*_WHERE, _profile, _load, _identity, _number))
+    return _told_apart(rows, (*_WHERE, _profile, _load, _baseline_server, _identity, _number))
 
 
 def _told_apart(rows: Sequence[Row], facets: Sequence[Facet]) -> list[str]:
@@ -119,6 +119,12 @@ def _profile(rows: Sequence[Row]) -> list[str]:
 
 def _load(rows: Sequence[Row]) -> list[str]:
     return _differing([each.profile for each in rows])
+
+
+def _baseline_server(rows: Sequence[Row]) -> list[str]:
+    """Return the baseline server that each result was compared with."""
+    known = [each.identity.get("against") for each in rows]
+    return [f"against {each.get('named', '')}" if isinstance(each, Mapping) else "" for each in known]
 
 
 def _identity(rows: Sequence[Row]) -> list[str]:

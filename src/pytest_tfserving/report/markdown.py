@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from pytest_tfserving.report import comparison_text
+from pytest_tfserving.report import comparison_text, server_comparison
 from pytest_tfserving.report.formatting import (
     all_measured,
     columns,
@@ -37,6 +37,7 @@ def markdown_text(document: Document) -> str:
     lines = ["## Serving performance", ""]
     if results or not comparison:
         lines += [*_answer(document), *_figures(document), ""]
+    lines += [line for result in results for line in _server_comparison(result)]
     if comparison:
         lines += [*comparison_lines(comparison), ""]
     for search in document["searches"]:
@@ -87,6 +88,20 @@ def comparison_lines(comparison: ComparisonData) -> list[str]:
         for change in comparison_text.shown_changes(experiment)
     ]
     return lines
+
+
+def _server_comparison(result: ResultData) -> list[str]:
+    """Return the comparison of a result with its baseline server; empty without one."""
+    comparison = result.get("comparison")
+    if not comparison:
+        return []
+    lines = [f"**{_code(result['label'])} against {_code(comparison['against'])}**", ""]
+    lines += [f"| {' | '.join(server_comparison.HEAD)} |", "|---|--:|--:|--:|--:|---|"]
+    for each in server_comparison.changed_metrics(result):
+        verdict = f"{_SIGNS.get(each.verdict, '')} {each.verdict}".strip()
+        lines.append(f"| {' | '.join(each.cells[:-1])} | {verdict} |")
+    lines += ["", *(f"- {_code(each)}" for each in comparison["differences"][:_MOST_REASONS])]
+    return [*lines, ""]
 
 
 def verdict_line(document: Document) -> str:

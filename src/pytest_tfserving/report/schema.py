@@ -106,6 +106,9 @@ class ServerData(TypedDict):
     restarts: int | None
     incidents: Sequence[str]
     tf_metrics: Mapping[str, float]
+    rss_growth_bytes_per_s: NotRequired[float | None]
+    idle_cores: NotRequired[float | None]
+    model_load_s: NotRequired[float | None]
 
 
 class CpuData(TypedDict):
@@ -205,9 +208,9 @@ class RecordingData(TypedDict):
 
 
 class ServerChangeData(TypedDict):
-    """The fields of a `Change`: fractions; None if not known."""
+    """The fields of a `ServerChange`: fractions; None if not known."""
 
-    value: float
+    value: float | None
     low: float | None
     high: float | None
     resolution: float | None

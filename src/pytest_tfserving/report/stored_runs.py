@@ -94,6 +94,16 @@ def kept(result: Mapping[str, object]) -> StoredResult:
     return cast("StoredResult", finite(json.loads(json.dumps(part, default=str))))
 
 
+def identity_of(result: StoredResult) -> dict[str, object]:
+    """Return what was served and what was sent, and whether load alternated with that on a baseline server.
+
+    Which baseline server it was does not matter to the figures of the result.
+    """
+    known = dict(result.get("identity") or {})
+    against = known.pop("against", None)
+    return {**known, "load": "in turn with a baseline server" if against else "alone"}
+
+
 def read_stored(path: Path) -> StoredRun:
     """Return the stored run in a file, or the results in a file of `--tfserving-json` as a stored run.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pytest_tfserving.report import comparison_text
 from pytest_tfserving.report.formatting import (
+    aligned,
     columns,
     curve_lines,
     figure,
@@ -21,6 +22,7 @@ from pytest_tfserving.report.formatting import (
     usd,
     written,
 )
+from pytest_tfserving.report.server_comparison import changed_metrics
 from pytest_tfserving.slo.language import Verdict
 
 if TYPE_CHECKING:
@@ -33,7 +35,13 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.deployment.load_messages import MergedTick
     from pytest_tfserving.report.schedule import Schedule
-    from pytest_tfserving.report.schema import Document, ResultData, SearchData
+    from pytest_tfserving.report.schema import (
+        Document,
+        Metrics,
+        ResultData,
+        SearchData,
+        ServerComparisonData,
+    )
     from pytest_tfserving.slo.metrics import Metric
 
 _NAME_WIDTH = 27
@@ -160,9 +168,12 @@ def write_table(reporter: TerminalReporter, document: Document) -> None:
     head = " ".join(f"{each.column:>{each.terminal_width}}" for each in _columns())
     reporter.write_line(f"{'':{width}} {head} verdict")
     for result in results:
-        reporter.write(f"{result['label']:{width}} {_cells(result)} ")
+        cells = _cells(result["metrics"], is_known=not result["not_judged"])
+        reporter.write(f"{result['label']:{width}} {cells} ")
         reporter.write_line(result["verdict"], **_COLOURS[Verdict(result["verdict"])])
-        if line := _intervals(result):
+        if comparison := result.get("comparison"):
+            _write_baseline_server(reporter, result, comparison, width)
+        elif line := _intervals(result):
             reporter.write_line(line)
         for stage in result["stages"]:
             reporter.write_line("  " + ": ".join(stage_text(stage)))
@@ -171,8 +182,30 @@ def write_table(reporter: TerminalReporter, document: Document) -> None:
             reporter.write_line(f"{result['label']}: {reason}")
     if any(result["metrics"]["requests"] for result in results):
         reporter.write_line("in ms; [95 % interval]; eff. = rps as a share of the in-process baseline's")
-    if any(" n_eff " in _intervals(result) for result in results):
+    if any(" n_eff " in _intervals(result) for result in results if not result.get("comparison")):
         reporter.write_line("n_eff: how many independent requests carry as much information")
+
+
+def _write_baseline_server(
+    reporter: TerminalReporter, result: ResultData, comparison: ServerComparisonData, width: int
+) -> None:
+    """Write the row of the baseline server, a line for each changed metric, and what else differs."""
+    name = _fitting(comparison["against"], width - 2)
+    reporter.write_line(f"  {name:{width - 2}} {_cells(comparison['metrics'], is_known=True)}")
+    changed = changed_metrics(result)
+    rows = [(each.name, each.change, f"smallest seen {each.smallest}", each.verdict) for each in changed]
+    for line, each in zip(aligned(rows), changed, strict=True):
+        reporter.write_line(f"  {line}", **(_COLOURS[Verdict(each.kind)] if each.kind else {}))
+    for difference in comparison["differences"]:
+        reporter.write_line(f"  {difference}")
+
+
+def _fitting(against: str, width: int) -> str:
+    """Return the name of a baseline server, without its beginning if it is too long."""
+    for name in (f"against {against}", against):
+        if len(name) <= width:
+            return name
+    return f"…{against[1 - width :]}"
 
 
 def write_curve(reporter: TerminalReporter, search: SearchData) -> None:
@@ -221,13 +254,12 @@ def _intervals(result: ResultData) -> str:
     return "\n".join(f"  {line}" for line in lines) if not result["not_judged"] else ""
 
 
-def _cells(result: ResultData) -> str:
-    return " ".join(f"{_cell(result, each):>{each.terminal_width}}" for each in _columns())
+def _cells(metrics: Metrics, *, is_known: bool) -> str:
+    return " ".join(f"{_cell(metrics, each, is_known):>{each.terminal_width}}" for each in _columns())
 
 
-def _cell(result: ResultData, metric: Metric) -> str:
-    metrics = result["metrics"]
-    is_known = not result["not_judged"] and (metrics["requests"] or metric.name != "errors")
+def _cell(metrics: Metrics, metric: Metric, is_known: bool) -> str:  # noqa: FBT001 - private, and one caller
+    is_known = is_known and bool(metrics["requests"] or metric.name != "errors")
     return written(metric, metrics.get(metric.key)) if is_known else "-"
 
 

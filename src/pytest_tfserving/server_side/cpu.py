@@ -21,6 +21,9 @@ _MOST_BLOCKS = 200
 # CPU time of ended children is counted in kernel ticks, other CPU time in ns: a sum may fall by one tick.
 _TICK_S = 0.02
 _FEWEST_READINGS = 2
+# A replica is idle between two readings if its load clock showed less than this share of the time.
+_IDLE_SHARE = 0.05
+_LEAST_IDLE_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -66,15 +69,34 @@ class CpuHistory:
         self._readings: dict[str, list[tuple[float, float]]] = {}
         self._latest_s: dict[str, float] = {}
         self._unseen = ""
+        self._idle_s = 0.0
+        self._idle_cpu_s = 0.0
 
     def add(self, usage: ResourceUsage, placed: Callable[[float], float] = float) -> None:
         """Add the new readings of ``usage``; ``placed`` converts their times, in seconds since the epoch."""
         self._unseen = usage.unseen
         for reading in usage.cpu:
-            if reading.at_s > self._latest_s.get(reading.replica, -math.inf):
+            before_s = self._latest_s.get(reading.replica, -math.inf)
+            if reading.at_s > before_s:
                 self._latest_s[reading.replica] = reading.at_s
                 known = self._readings.setdefault(reading.replica, [])
                 known.append((placed(reading.at_s), reading.cpu_s))
+                if len(known) >= _FEWEST_READINGS:
+                    self._add_idle(reading.at_s - before_s, *known[-2:])
+
+    def _add_idle(self, passed_s: float, before: tuple[float, float], now: tuple[float, float]) -> None:
+        """Add the CPU of the time between two readings if the replica was hardly loaded in this time."""
+        loaded_s, used_s = now[0] - before[0], now[1] - before[1]
+        if loaded_s < _IDLE_SHARE * passed_s and used_s >= 0:
+            self._idle_s += passed_s
+            self._idle_cpu_s += used_s
+
+    @property
+    def idle_cores(self) -> float | None:
+        """Mean number of cores in use while no load was on all replicas; None if that was hardly seen."""
+        if self._idle_s < _LEAST_IDLE_S:
+            return None
+        return len(self._readings) * self._idle_cpu_s / self._idle_s
 
     def curve(self, origin_s: float) -> CpuCurve:
         """Return the sum of all replicas over the time in which each replica was read.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ _LEAST_THROTTLED = 0.02
 _LEAST_FAULTS_PER_S = 10.0
 # Clients notice a wait in the batch queue that is longer than this many times the inference.
 _LONG_QUEUE = 0.5
+# Memory that grows for a shorter time may be that of a server which has just started.
+_SHORTEST_GROWTH_S = 5.0
 _QUEUE_IS_FULL = "batch scheduling queue"
 
 Sample = tuple[float, "ResourceUsage"]
@@ -28,6 +31,8 @@ class ServerSide:
     Attributes:
         cores: the mean number of cores in use.
         rss_bytes: the highest resident memory seen.
+        rss_growth_bytes_per_s: the growth of the resident memory, in bytes a second: the smaller one of both
+            halves of the window, so that a single step is no growth; at least 0.
         throttled: the fraction of the scheduler's periods in which a CPU limit throttled a replica.
         throttled_s: the seconds for which CPU limits throttled replicas.
         context_switches_per_s: involuntary context switches a second.
@@ -36,10 +41,13 @@ class ServerSide:
         incidents: a sentence for each incident of a replica in the whole run; empty without incidents.
         tf_metrics: the growth of TF Serving's own metrics from before the first request of the run to after
             the last one, by name; empty if they are not known.
+        idle_cores: the mean number of cores in use while another server was loaded in turn.
+        model_load_s: the mean time in seconds that a model took to load, as TF Serving's own metrics say.
     """
 
     cores: float | None = None
     rss_bytes: int | None = None
+    rss_growth_bytes_per_s: float | None = None
     throttled: float | None = None
     throttled_s: float | None = None
     context_switches_per_s: float | None = None
@@ -47,6 +55,8 @@ class ServerSide:
     restarts: int | None = None
     incidents: tuple[str, ...] = ()
     tf_metrics: Mapping[str, float] = field(default_factory=dict)
+    idle_cores: float | None = None
+    model_load_s: float | None = None
 
     @property
     def batch_size(self) -> float | None:
@@ -64,6 +74,20 @@ class ServerSide:
         """Mean time in ms that the model ran for a request; None if not known."""
         mean_us = self._mean("runtime_latency")
         return None if mean_us is None else mean_us / 1e3
+
+    @property
+    def queue_median_ms(self) -> float | None:
+        """Median time in ms that a request waited for its batch; None if not known."""
+        return self._median_ms("batching_session:queuing_latency")
+
+    @property
+    def inference_median_ms(self) -> float | None:
+        """Median time in ms that the model ran for a request; None if not known."""
+        return self._median_ms("runtime_latency")
+
+    def _median_ms(self, name: str) -> float | None:
+        median_us = self.tf_metrics.get(f"{name}_median")
+        return None if median_us is None else median_us / 1e3
 
     def _mean(self, name: str) -> float | None:
         count = self.tf_metrics.get(f"{name}_count", 0)
@@ -93,6 +117,7 @@ def observed(
     return ServerSide(
         cores=_rate(first.cpu_s, last.cpu_s, length_s),
         rss_bytes=max((usage.rss_bytes for _, usage in inside if usage.rss_bytes is not None), default=None),
+        rss_growth_bytes_per_s=_steady_growth(inside),
         throttled=_share([usage for _, usage in inside if usage.periods is not None]),
         throttled_s=_grown(first.throttled_s, last.throttled_s),
         context_switches_per_s=_rate(first.context_switches, last.context_switches, length_s),
@@ -166,6 +191,16 @@ def _whole(value: float | None) -> int | None:
 def _rate(first: float | None, last: float | None, length_s: float) -> float | None:
     grown = _grown(first, last)
     return grown / length_s if grown is not None and length_s > 0 else None
+
+
+def _steady_growth(samples: Sequence[Sample]) -> float | None:
+    """Return the growth of the resident memory a second in the half with less growth; None if not known."""
+    seen = [(at_s, usage.rss_bytes) for at_s, usage in samples if usage.rss_bytes is not None]
+    if not seen or seen[-1][0] - seen[0][0] < _SHORTEST_GROWTH_S:
+        return None
+    parts = (seen[0], seen[len(seen) // 2], seen[-1])
+    grown = [(last - first) / max(to_s - from_s, 1e-9) for (from_s, first), (to_s, last) in pairwise(parts)]
+    return max(0.0, min(grown))
 
 
 def _share(counted: Sequence[ResourceUsage]) -> float | None:

@@ -346,7 +346,7 @@ class Slo:
             doubt: why the data cannot decide; empty if they can.
         """
         low, value, high = values
-        figures = f"{self.metric} {_signed(value)} % [{_signed(low)}, {_signed(high)}]"
+        figures = f"{self.metric} {signed(value)} % [{signed(low)}, {signed(high)}]"
         if doubt:
             can = _can_see(resolution)
             return Judgement(self, Verdict.INCONCLUSIVE, value, f"cannot tell: {figures}{can}; {doubt}")
@@ -474,7 +474,7 @@ def _can_see(resolution: float) -> str:
     return "" if math.isnan(resolution) else f"; this run could have seen {resolution:.2g} %"
 
 
-def _signed(per_cent: float) -> str:
+def signed(per_cent: float) -> str:
     """Return a change in per cent with its sign, and as many digits as it takes."""
     digits = 1 if abs(per_cent) < _TWO_DIGITS else 0
     return f"{per_cent:+.{digits}f}"

@@ -19,6 +19,14 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
+def machine_class() -> str:
+    """Return the class of this machine, which others may share: its CPU model and its usable cores."""
+    from pytest_tfserving.system.processes import available_cores
+
+    cores = len(available_cores())
+    return f"{cpu_model()}, {cores} core{'' if cores == 1 else 's'}"
+
+
 def machine_id() -> str:
     """Return a digest of the machine's id; machine-id(5) says that the id itself must not be shown."""
     text = platform.node()

@@ -22,7 +22,7 @@ from pytest_tfserving.system.resource_usage import CpuReading, ResourceUsage
 from pytest_tfserving.text.foreign_text import last_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 CAN_PIN = hasattr(os, "sched_setaffinity")
 _TERM_S = 5.0
@@ -56,6 +56,17 @@ threading.Thread(target=watch, daemon=True).start()
 code = child.wait()
 os._exit(code if code >= 0 else 128 - code)
 """.replace("TERM_S", str(_TERM_S))
+# It waits for the end of such a pipe, too, and then lets process groups go on.
+_THAWER = """
+import os, signal, sys
+while os.read(0, 1):
+    pass
+for group in map(int, sys.argv[1:]):
+    try:
+        os.killpg(group, signal.SIGCONT)
+    except ProcessLookupError:
+        pass
+"""
 _SIGNALLED = 128
 # The CPU clock of Linux that counts the time from the scheduler.
 _CPUCLOCK_SCHED = 2
@@ -79,6 +90,24 @@ def end_by_closing(process: subprocess.Popen[bytes] | subprocess.Popen[str], tim
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+@contextlib.contextmanager
+def thawed_at_death(groups: Iterable[int]) -> Iterator[None]:
+    """Let frozen process groups go on if this process dies inside of the context.
+
+    A child that ends with its standard input does not notice the end while it is frozen.
+    """
+    thawer = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", _THAWER, *map(str, groups)],
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        thawer.kill()
+        thawer.communicate()
 
 
 @dataclass(frozen=True, slots=True)

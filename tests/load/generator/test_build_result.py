@@ -1,4 +1,4 @@
-"""Load from two processes is put together request by request."""
+"""Results made of the records of all load processes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pytest_tfserving.deployment.deployment import Deployment, Endpoint
 from pytest_tfserving.experiments.experiment import Experiment, ServingOptions, Shape
 from pytest_tfserving.experiments.load_profile import LoadProfile
 from pytest_tfserving.load.generator import run as runner
+from pytest_tfserving.load.generator.build_result import corrected
 from pytest_tfserving.load.generator.generator import LoadGenerator
 from pytest_tfserving.statistics.percentiles import KEPT_PERCENTILES
 from server_process import Server, half_plus_two_plan
@@ -47,3 +48,9 @@ def test_percentiles_of_two_processes_are_those_of_all_their_requests(
         exact = np.percentile(latencies_ms, percentile, method="inverted_cdf")
         assert result.percentile_ms(percentile) == exact
     assert result.total_requests == len(pooled)
+
+
+def test_a_slow_answer_stands_for_the_requests_that_it_held_back() -> None:
+    latencies_ms = np.array([5.0, 350.0, 100.0])
+
+    assert sorted(corrected(latencies_ms, 100.0)) == [5, 50, 100, 150, 250, 350]

@@ -144,3 +144,33 @@ def test_init_containers_and_overhead_are_requested_too(nodes: list[Node]) -> No
 )
 def test_quantities(text: object, number: float) -> None:
     assert quantity(text) == number
+
+
+def test_two_servers_need_a_node_with_memory_for_both(nodes: list[Node]) -> None:
+    first, second = (each["metadata"]["name"] for each in nodes)
+    for each in nodes:
+        each["status"]["allocatable"] = {"cpu": "1", "memory": "3Gi"}
+        each["status"]["capacity"] = {"cpu": "1", "memory": "3Gi"}
+    busy = [pod(first, memory="100Mi")]
+
+    both, one = (
+        allocate(Shape.parse(name), ANY, nodes, busy, for_two=True) for name in ("1cpu-1gb-2n", "1cpu-1gb-1n")
+    )
+    too_large = allocate(Shape.parse("1cpu-2gb-1n"), ANY, nodes, busy, for_two=True)
+
+    assert (both.replicas, both.unfit, both.nodes) == (2, "", ())
+    assert (one.replicas, one.unfit, one.nodes) == (1, "", ())
+    assert too_large.unfit == (
+        "1cpu-2gb-1n needs a node with 1 vCPU and 2 GB, and as much RAM again for the second server; "
+        f"{first} has 1 vCPU and 2.9 GB left; {second} has 1 vCPU and 3 GB left"
+    )
+
+
+def test_two_servers_run_only_on_nodes_with_room_for_both(nodes: list[Node]) -> None:
+    first, second = (each["metadata"]["name"] for each in nodes)
+    for each in nodes:
+        each["status"]["allocatable"] = each["status"]["capacity"] = {"cpu": "1", "memory": "2Gi"}
+
+    found = allocate(SMALL, ANY, nodes, [pod(first, memory="100Mi")], for_two=True)
+
+    assert found.nodes == (second,)

@@ -285,11 +285,17 @@
       ? `${left} without a measurement: NOT JUDGED, INVALID or ended early. They are named, not drawn.` : "";
   }
 
+  // Each step to the right is ten times rarer: 90 %, 99 %, 99.9 %.
+  const place = (per_cent) => -Math.log10(1 - Math.min(per_cent, 99.99) / 100);
+  const percentileAxis = (width) => ({
+    label: "share of requests",
+    ticks: (width < 480 ? [0, 90, 99, 99.9, 99.99] : [0, 50, 90, 95, 99, 99.9, 99.99]).map(place),
+    tickFormat: (x) => `${Number((100 * (1 - 10 ** -x)).toFixed(2))} %`,
+  });
+
   function drawPercentiles() {
     const shown = chosen().filter((r) => r.measured && r.distribution.length);
     if (!shown.length) return nothing(byId("chart-percentiles"), "Nothing was measured.");
-    // Each step to the right is ten times rarer: 90 %, 99 %, 99.9 %.
-    const place = (per_cent) => -Math.log10(1 - Math.min(per_cent, 99.99) / 100);
     const points = shown.flatMap((r) => r.distribution.filter(([at]) => at < 100).map(([at, value]) => ({
       at, x: place(at), value, index: r.index, name: r.name, group: group(r) })));
     draw(byId("chart-percentiles"), null, (width) => {
@@ -298,8 +304,7 @@
         height: Math.max(360, height),
         marginLeft: 56,
         marginRight,
-        x: { label: "share of requests", ticks: [0, 50, 90, 95, 99, 99.9, 99.99].map(place),
-          tickFormat: (x) => `${Number((100 * (1 - 10 ** -x)).toFixed(2))} %` },
+        x: percentileAxis(width),
         y: { label: "ms", type: "log", grid: true, ticks: 5, tickFormat: "~f" },
         color: colourScale(shown, named),
         ends: named ? lineEnds(points, "x", "value") : null,
@@ -416,9 +421,78 @@
     }));
   }
 
+  // The changes that SLOs allow to a metric, in per cent.
+  function allowedChanges(result, pattern) {
+    const found = result.slos.filter((slo) => pattern.test(slo.slo) && slo.unit === "%");
+    return [...new Map(found.map((slo) => [slo.slo, { text: slo.slo, at: slo.limit }])).values()];
+  }
+
+  // The same second of load of both servers was measured at nearly the same time.
+  function changesBySecond(result, fields) {
+    const before = new Map(wholeSeconds(result.comparison.result).map((second) => [second.at_s, second]));
+    return fields.flatMap(([name, field]) => wholeSeconds(result).flatMap((second) => {
+      const [ours, theirs] = [second[field], (before.get(second.at_s) ?? {})[field]];
+      return ours && theirs ? [{ name, at_s: second.at_s, change: 100 * (ours / theirs - 1) }] : [];
+    }));
+  }
+
+  function drawAgainst(details, result) {
+    const box = details.querySelector(".against.charts");
+    if (!box) return;
+    box.replaceChildren();
+    const servers = [["candidate", result.distribution], ["baseline server", result.comparison.distribution]];
+    const points = servers.flatMap(([name, distribution]) => distribution.filter(([at]) => at < 100)
+      .map(([at, value]) => ({ name, at, x: place(at), value })));
+    const color = (names) => ({ type: "ordinal", domain: names, range: [PALETTE[0], PALETTE[1]], legend: names.length > 1 });
+    const changes = (fields, allowed) => (width) => {
+      const rows = changesBySecond(result, fields);
+      const extent = d3.extent([0, ...allowed.map((limit) => limit.at), ...rows.map((row) => row.change)]);
+      return {
+        height: 240,
+        marginLeft: 52,
+        x: { label: "seconds of load", domain: [0, Math.max(result.run_s, 1)], ticks: width < 480 ? 5 : 10 },
+        y: { label: "change, %", grid: true, nice: true, domain: extent,
+          tickFormat: (value) => `${value > 0 ? "+" : ""}${value}` },
+        color: color(fields.map(([name]) => name)),
+        marks: [
+          Plot.rectX([result.window], { x1: "start_s", x2: "end_s", fill: "currentColor", fillOpacity: 0.07 }),
+          Plot.dot(rows, { x: "at_s", y: "change", fill: "name", r: 1.5, fillOpacity: 0.5 }),
+          Plot.lineY(rows, Plot.windowY({ k: Math.max(5, Math.round(result.run_s / 20)), reduce: "median" },
+             { x: "at_s", y: "change", stroke: "name" })),
+          Plot.tip(rows, Plot.pointer({ x: "at_s", y: "change",
+            title: (row) => `${row.name}\n${row.at_s} s: ${number(row.change)} %` })),
+          Plot.ruleY([0]),
+          Plot.ruleY(allowed, { y: "at", strokeDasharray: "4,3" }),
+        ],
+      };
+    };
+    const percentiles = (width) => ({
+      height: 240,
+      marginLeft: 56,
+      x: percentileAxis(width),
+      y: { label: "ms", type: "log", grid: true, ticks: 5, tickFormat: "~f" },
+      color: color(servers.map(([name]) => name)),
+      marks: [
+        Plot.lineY(points, { x: "x", y: "value", stroke: "name", strokeWidth: 1.5 }),
+        Plot.tip(points, Plot.pointer({ x: "x", y: "value",
+          title: (p) => `${p.name}\n${p.at} % within ${ms(p.value)}` })),
+      ],
+    });
+    const [latency, rate] = [allowedChanges(result, /^p(50|95)\b/), allowedChanges(result, /^rps/)];
+    const caption = (of, allowed) => `Change of ${of} in each second of load, and its running median${
+      allowed.length ? "; dashed: the SLO's limit" : ""}`;
+    const panels = [
+      ["Latency by percentile, of both servers", percentiles],
+      [caption("p95 and p50", latency), changes([["p95", "p95_ms"], ["p50", "p50_ms"]], latency)],
+      [caption("successes a second", rate), changes([["rps", "successes"]], rate)],
+    ].map((panel) => [newFigure(box), ...panel]);
+    for (const [figure, caption, options] of panels) draw(figure, caption, options);
+  }
+
   function drawDetails(details) {
     const result = results[Number(details.dataset.index)];
-    const box = details.querySelector(".charts");
+    drawAgainst(details, result);
+    const box = details.querySelector(".of-run");
     box.replaceChildren();
     const series = wholeSeconds(result);
     if (!series.length) return;

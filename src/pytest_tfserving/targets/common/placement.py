@@ -61,4 +61,4 @@ def lacking_for_two(shape: Shape, ram_bytes: int) -> str:
     if 2 * shape.ram_bytes * shape.nodes <= ram_bytes:
         return ""
     has = f"this machine has {ram_bytes / BYTES_PER_GB:.0f} GB"
-    return f"needs twice {shape.ram_gb * shape.nodes} GB of RAM, and {has}"
+    return f"{shape.name} needs twice {shape.ram_gb * shape.nodes} GB of RAM, and {has}"

@@ -30,6 +30,7 @@ class DeploymentRequest:
         failed: returns whether a test of the experiment has failed so far.
         bare: whether a baseline is needed.
         namespace: the Kubernetes namespace to deploy into; empty for a new one.
+        nodes: the names of the cluster's nodes that replicas may run on; empty for all.
         adjust: changes Kubernetes manifests in place.
     """
 
@@ -43,4 +44,5 @@ class DeploymentRequest:
     failed: Callable[[], bool]
     bare: bool = True
     namespace: str = ""
+    nodes: tuple[str, ...] = ()
     adjust: Callable[[list[KubernetesObject]], object] = lambda _: None

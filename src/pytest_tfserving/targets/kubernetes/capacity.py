@@ -32,11 +32,13 @@ class Allocation:
         replicas: the number of replicas; 0 if no node is usable.
         resources: the resources of each replica.
         unfit: what the cluster lacks for the shape; empty if it lacks nothing.
+        nodes: the names of the nodes with enough room; empty if the scheduler may choose.
     """
 
     replicas: int
     resources: Resources
     unfit: str = ""
+    nodes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,10 @@ class _Node:
     def is_big_enough(self, shape: Shape) -> bool:
         return round(self.cpus, 3) >= shape.vcpus and self.ram_bytes >= _RAM_TOLERANCE * shape.ram_bytes
 
+    def has_room_for_two(self, shape: Shape) -> bool:
+        """Return whether two servers find their RAM on this node; they take turns on its CPUs."""
+        return self.free_bytes >= 2 * self.gives(shape).memory_bytes
+
     def is_taken(self, shape: Shape) -> bool:
         """Return whether other workloads use resources that a replica of ``shape`` would get."""
         cpus = min(shape.vcpus, self.undisturbed_cpus)
@@ -76,12 +82,14 @@ class _Node:
         return given.cpus < _LEAST_SHARE * cpus or given.memory_bytes < _LEAST_SHARE * memory
 
 
-def allocate(
+def allocate(  # noqa: PLR0913 - a shape, and what a cluster has
     shape: Shape,
     requirements: NodeRequirements,
     nodes: Sequence[Node],
     pods: Sequence[Pod],
     is_ours: Callable[[Pod], bool] = lambda _: False,
+    *,
+    for_two: bool = False,
 ) -> Allocation:
     """Return the allocation for ``shape``.
 
@@ -94,6 +102,7 @@ def allocate(
         nodes: the cluster's nodes.
         pods: the cluster's Pods.
         is_ours: returns whether a Pod is of this process, and does not count.
+        for_two: take only nodes with room for a second server of the shape.
     """
     counted = [pod for pod in pods if not is_ours(pod)]
     usable = [_node(each, counted) for each in nodes if _is_usable(each, requirements)]
@@ -104,12 +113,18 @@ def allocate(
         return _unfit(shape, usable, f"{_needs(shape)}; the cluster has {_have(usable)}{_of(requirements)}")
     free = [node for node in big if not node.is_taken(shape)]
     if len(free) < shape.nodes:
-        taken = "; ".join(_taken(node) for node in big if node.is_taken(shape))
+        taken = _left([node for node in big if node.is_taken(shape)])
         return _unfit(shape, usable, f"{_needs(shape)} to itself; other Pods use some: {taken}")
-    chosen = sorted((node.gives(shape) for node in free), key=lambda each: (each.cpus, each.memory_bytes))
+    roomy = [node for node in free if node.has_room_for_two(shape)] if for_two else free
+    if len(roomy) < shape.nodes:
+        return _unfit(
+            shape, usable, f"{_needs(shape)}, and as much RAM again for the second server; {_left(free)}"
+        )
+    chosen = sorted((node.gives(shape) for node in roomy), key=lambda each: (each.cpus, each.memory_bytes))
     best = chosen[-shape.nodes :]
     same = Resources(min(each.cpus for each in best), min(each.memory_bytes for each in best))
-    return Allocation(shape.nodes, same)
+    some = tuple(node.name for node in roomy) if len(roomy) < len(usable) else ()
+    return Allocation(shape.nodes, same, nodes=some if for_two else ())
 
 
 def _unfit(shape: Shape, usable: Sequence[_Node], text: str) -> Allocation:
@@ -146,8 +161,10 @@ def _no_node(shape: Shape, requirements: NodeRequirements, known: int) -> str:
     return f"{_needs(shape)}; of the cluster's {known} nodes none{which} is ready and takes Pods"
 
 
-def _taken(node: _Node) -> str:
-    return f"{node.name} has {_machine(node.free_cpus, node.free_bytes / BYTES_PER_GB)} left"
+def _left(nodes: Sequence[_Node]) -> str:
+    return "; ".join(
+        f"{node.name} has {_machine(node.free_cpus, node.free_bytes / BYTES_PER_GB)} left" for node in nodes
+    )
 
 
 def _is_usable(node: Node, requirements: NodeRequirements) -> bool:

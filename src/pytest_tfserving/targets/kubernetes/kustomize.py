@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
@@ -75,6 +75,8 @@ class Variant:
         resources: the resources of each replica. None: limits are the shape's, and requests are half of them,
             which leaves room for the system Pods of every node.
         startup_s: the seconds that a server may take to start.
+        nodes: the names of the nodes that replicas may run on; empty for all.
+        for_two: request half of the CPUs, since two servers take turns on them.
     """
 
     base: Path
@@ -82,6 +84,8 @@ class Variant:
     replicas: int = 0
     resources: Resources | None = None
     startup_s: int = 600
+    nodes: tuple[str, ...] = ()
+    for_two: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +202,8 @@ def _patch(experiment: Experiment, variant: Variant, kept: Inherited) -> Deploym
         pod["nodeSelector"] = dict(nodes.selector)
     if nodes.tolerations:
         pod["tolerations"] = [dict(each) for each in nodes.tolerations]
+    if variant.nodes:
+        pod["affinity"] = _only_on(variant.nodes)
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -206,10 +212,20 @@ def _patch(experiment: Experiment, variant: Variant, kept: Inherited) -> Deploym
     }
 
 
+def _only_on(nodes: Sequence[str]) -> JsonObject:
+    """Return the affinity of a Pod that runs only on some nodes."""
+    names: list[JsonValue] = [
+        {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [name]}]} for name in nodes
+    ]
+    required: JsonObject = {"nodeSelectorTerms": names}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
+
+
 def _requests_and_limits(experiment: Experiment, variant: Variant) -> ContainerResources:
     if variant.resources:
-        same = variant.resources.quantities()
-        return {"requests": same, "limits": same}
+        given = variant.resources
+        requested = replace(given, cpus=given.cpus / 2) if variant.for_two else given
+        return {"requests": requested.quantities(), "limits": given.quantities()}
     shape = experiment.shape
     whole = Resources(shape.vcpus, shape.ram_bytes)
     half = Resources(shape.vcpus / 2, shape.ram_bytes // 2)

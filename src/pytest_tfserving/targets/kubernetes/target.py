@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.deployment.deployment import Deployment
-from pytest_tfserving.errors import DeploymentError, TFServingError, TFServingWarning
+from pytest_tfserving.errors import ConfigurationError, DeploymentError, TFServingError, TFServingWarning
 from pytest_tfserving.protocols import REST
 from pytest_tfserving.protocols.client import wait_until_available
 from pytest_tfserving.protocols.model_state import best_state
@@ -91,6 +91,10 @@ class KubernetesTarget(Target):
         """Return what the cluster lacks for the experiment; empty if nothing."""
         return self._room(experiment).unfit
 
+    def lacks_for_two(self, experiment: Experiment) -> str:
+        """Return why the cluster has no room for two servers on the same nodes; empty if it has."""
+        return self._room(experiment, for_two=True).unfit
+
     def served(self, experiment: Experiment, say: Callable[[str], None]) -> JsonObject:  # noqa: ARG002 - part of Target
         """Return the image, which contains the model, how the server serves, and on which nodes."""
         hooks = experiment.home.manifest_hooks
@@ -115,11 +119,13 @@ class KubernetesTarget(Target):
         """Apply the manifests, wait until each replica has its model AVAILABLE, and delete all afterwards.
 
         Raises:
+            ConfigurationError: if one namespace is to hold the candidate and the baseline server.
             DeploymentError: if the cluster has no node for the shape, or a replica does not become ready.
         """
         cluster = self.cluster
+        _refuse_two_in(order.namespace, order.settings)
         tags = OwnershipLabels(order.experiment.name, order.settings.keep)
-        space = self._room(order.experiment)
+        space = self._room(order.experiment, for_two=order.settings.against is not None)
         if not space.replicas:
             raise DeploymentError(space.unfit)
         manifests = _manifests(order, space)
@@ -164,16 +170,26 @@ class KubernetesTarget(Target):
     def _pinned(self, name: str) -> Context:
         return pinned(kubeconfig_paths(self._settings.kubeconfig), name, self._settings.allowed_contexts)
 
-    def _room(self, experiment: Experiment) -> Allocation:
+    def _room(self, experiment: Experiment, *, for_two: bool = False) -> Allocation:
         cluster = self.cluster
         nodes, pods = cluster.items(NODES), cluster.items(PODS)
-        return allocate(experiment.shape, experiment.nodes, nodes, pods, _is_ours)
+        return allocate(experiment.shape, experiment.nodes, nodes, pods, _is_ours, for_two=for_two)
 
     def _tell_unseen(self, order: DeploymentRequest, watch: DeploymentMonitor) -> None:
         """Say once a session why the server's side of results is empty, if it is."""
         if watch.unseen and not self._is_unseen_told:
             self._is_unseen_told = True
             order.note(f"the resources used by servers are not shown: {watch.unseen}")
+
+
+def _refuse_two_in(namespace: str, settings: Settings) -> None:
+    """Raise a ConfigurationError if one namespace is to hold the candidate and the baseline server."""
+    if namespace and settings.against:
+        raise ConfigurationError(
+            f"--tfserving-against={settings.against}: the namespace {namespace!r} cannot hold two servers, "
+            "whose objects have the same names; leave --tfserving-namespace out, and each server gets a "
+            "namespace of its own."
+        )
 
 
 def _is_ours(pod: Pod) -> bool:
@@ -187,7 +203,15 @@ def _manifests(order: DeploymentRequest, space: Allocation) -> list[KubernetesOb
     base = settings.base or own_base()
     # A user's own base may name its image; the option's default belongs to the base of this package.
     image = "" if settings.base and settings.image == DEFAULT_IMAGE else settings.image
-    variant = Variant(base, image, space.replicas, space.resources, max(round(settings.ready_timeout_s), 1))
+    variant = Variant(
+        base,
+        image,
+        space.replicas,
+        space.resources,
+        startup_s=max(round(settings.ready_timeout_s), 1),
+        nodes=order.nodes or space.nodes,
+        for_two=settings.against is not None,
+    )
     manifests = render(order.experiment, variant, order.folder / "overlay")
     order.adjust(manifests)
     check_deployment(manifests, "the result of the hook pytest_tfserving_manifests")
@@ -296,6 +320,7 @@ def _deployment(
         via=f"{reached.how}, load from Pods of the cluster" if place else reached.how,
         load_place=place,
         unfit=space.unfit,
+        nodes=tuple(pod["spec"]["nodeName"] for pod in placed.pods),
         environment=_environment(order, placed, space),
         failure=failure,
         known_after_s=_KNOWN_AFTER_S,

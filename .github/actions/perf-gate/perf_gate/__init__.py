@@ -1,0 +1,1 @@
+"""The steps of the action, a module each, and what they share."""

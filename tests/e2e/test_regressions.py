@@ -1,0 +1,286 @@
+"""Planted regressions against a baseline server: each is found and named, its twin without the fault is not.
+
+The faults are large, so that verdicts come within seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness import FAKE_SERVER
+from needs import LOAD_IMAGE, run_given
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    import docker
+
+    from harness import Project
+    from kubectl import Kubectl
+
+    # Makes a server that behaves in some way, and returns its name in options.
+    Making = Callable[[dict[str, Any]], str]
+
+EXPERIMENTS = """
+defaults: {model: ./models/half, payload: request.json, profile: tiny}
+batching_parameters: {max_batch_size: 64, batch_timeout_micros: 100}
+profiles:
+  tiny: {users: %d, spawn_rate: 8, run_time_s: 90, think_time_s: %g, request_timeout_s: 5,
+    max_lag_ms: 2000, max_cpu_wait: 1}
+experiments:
+  - {shape: 1cpu-1gb-1n, inter_op: 1, batching: %s, slo: %s}
+"""
+LIMITS = {"p50": "p50<=+60%", "p95": "p95<=+100%", "rps": "rps>=-40%", "errors": "errors<=+0.5%"}
+GOOD = {"latencies_ms": [20]}
+# How a server behaves, and its verdict on each metric.
+FAULTS: list[tuple[dict[str, Any], dict[str, str]]] = [
+    ({"latencies_ms": [60]}, {"p50": "FAIL", "rps": "FAIL"}),
+    ({"latencies_ms": [*[20] * 9, 200]}, {"p50": "PASS", "p95": "FAIL"}),
+    ({"mode": "http500", "after": 50, "every": 20}, {"p50": "PASS", "errors": "FAIL"}),
+    ({}, {"p50": "PASS", "p95": "PASS", "rps": "PASS"}),
+]
+NAMES = ["all requests are slower", "one request in ten is slower", "one request in 20 fails", "no fault"]
+OTHER_VALUES = {"mode": "other_values", "after": 50, "every": 100}
+LOCK = {"lock": True}
+COLD = {"cold": [100, 0.3]}
+THROTTLED = {"throttle": [30, 120]}
+BATCHES_WAIT = "max_batch_size { value: 64 } batch_timeout_micros { value: 20000 }"
+TWO_MODELS = """
+model_config_list {
+  config { name: "half_plus_two" base_path: "%s" model_platform: "tensorflow" }
+  config { name: "other" base_path: "%s" model_platform: "tensorflow" }
+}
+"""
+# A second model of the server gets a new version every second.
+NEW_VERSIONS = """
+(n=1
+while sleep 1; do n=$((n + 1)); cp -r {model} {folder}/.next; mv {folder}/.next {folder}/$n; done) &
+"""
+DOCKERFILE = """
+FROM python:3.11-slim-bookworm
+COPY fake_server.py /
+ENV FAKE_SERVER='%s'
+ENTRYPOINT ["python3", "/fake_server.py"]
+"""
+
+
+def write(
+    project: Project, metrics: Iterable[str], users: int = 2, think_s: float = 0.0, *, batching: bool = False
+) -> None:
+    """Write the experiment with the SLOs on these metrics."""
+    slos = json.dumps([LIMITS[each] for each in metrics])
+    project.write(EXPERIMENTS % (users, think_s, json.dumps(batching), slos))
+
+
+def verdicts(result: dict[str, Any]) -> dict[str, str]:
+    """The verdict on each SLO on a change, by its metric."""
+    names = {slo: metric for metric, slo in LIMITS.items()}
+    return {names[each["slo"]]: each["verdict"] for each in result["slos"] if each["slo"] in names}
+
+
+class Servers:
+    """Servers of a target of which two are compared."""
+
+    def __init__(self, project: Project, kind: str, making: Making, *options: str) -> None:
+        self.project = project
+        self.making = making
+        self._kind = kind
+        self._options = options
+
+    def compared(self, candidate: str, baseline: str) -> dict[str, Any]:
+        """Return the result of a comparison."""
+        option = f"--tfserving-{self._kind}={candidate}"
+        against = f"--tfserving-against={self._kind}:{baseline}"
+        _, (result,) = self.project.results(*self._options, option, against, server=False)
+        assert isinstance(result, dict)
+        return result
+
+    def found(self, fault: dict[str, Any], behaving: dict[str, Any]) -> dict[str, Any]:
+        """Return the result of a faulty candidate."""
+        return self.compared(self.making(behaving | fault), self.making(behaving))
+
+
+def program(project: Project, before: str, *command: str) -> str:
+    """Write a shell script that ends in a command of this Python; return its path."""
+    folder = project.pytester.path
+    path = folder / f"program{len([*folder.glob('program*')])}"
+    path.write_text(f"#!/bin/sh\n{before}\nexec {sys.executable} {' '.join(command)}\n", encoding="utf-8")
+    path.chmod(0o755)
+    return str(path)
+
+
+def embedded(project: Project, before: str = "", *flags: str) -> str:
+    """Return the path of the embedded server with further flags."""
+    return program(project, before, "-m pytest_tfserving.model_server", '"$@"', *flags)
+
+
+def image(engine: docker.DockerClient, folder: Path, how: dict[str, Any]) -> str:
+    """Build an image of a stand-in server that behaves so; return its tag."""
+    folder.mkdir(exist_ok=True)
+    shutil.copy(FAKE_SERVER, folder)
+    (folder / "Dockerfile").write_text(DOCKERFILE % json.dumps({**how, "host": "0.0.0.0"}), encoding="utf-8")
+    # Tests of two engines run at the same time, and each removes its images.
+    tag = f"pytest-tfserving-e2e-fake:{secrets.token_hex(4)}"
+    engine.images.build(path=str(folder), tag=tag, rm=True)
+    return tag
+
+
+@pytest.fixture
+def servers(request: pytest.FixtureRequest, project: Project) -> Iterator[Servers]:
+    """Servers of the target that the test is parametrised by."""
+    if request.param == "local":
+        yield local_servers(project)
+        return
+    engine: docker.DockerClient = request.getfixturevalue("engine")
+    tags: list[str] = []
+
+    def built(how: dict[str, Any]) -> str:
+        tags.append(image(engine, project.pytester.path / "image", how))
+        return tags[-1]
+
+    if request.param == "docker":
+        yield Servers(project, "image", built, "--tfserving-target=docker")
+    else:
+        cluster: Kubectl = request.getfixturevalue("cluster")
+
+        def loaded(how: dict[str, Any]) -> str:
+            run_given(LOAD_IMAGE, tag := built(how))
+            return tag
+
+        yield Servers(project, "image", loaded, *cluster.options)
+    for tag in tags:
+        engine.images.remove(tag, force=True)
+
+
+def local_servers(project: Project) -> Servers:
+    """Stand-in servers on this machine."""
+
+    def made(how: dict[str, Any]) -> str:
+        return program(project, f"export FAKE_SERVER='{json.dumps(how)}'", str(FAKE_SERVER), '"$@"')
+
+    return Servers(project, "server", made)
+
+
+@pytest.fixture
+def local(project: Project) -> Servers:
+    return local_servers(project)
+
+
+@pytest.fixture
+def real(project: Project, half_plus_two: Path) -> Project:
+    """A project with a real model."""
+    models = project.pytester.path / "models"
+    (models / "half" / "1").rmdir()
+    (models / "half").rmdir()
+    (models / "half").symlink_to(half_plus_two)
+    (project.pytester.path / "request.json").write_text('{"instances": [[1.0], [2.0], [5.0]]}')
+    return project
+
+
+TARGETS = [
+    pytest.param("local", marks=pytest.mark.needs("long-runs")),
+    pytest.param("docker", marks=pytest.mark.needs("docker")),
+    pytest.param("kubernetes", marks=pytest.mark.needs("docker", "kubernetes")),
+]
+
+
+@pytest.mark.parametrize("servers", TARGETS, indirect=True)
+@pytest.mark.parametrize(("fault", "expected"), FAULTS, ids=NAMES)
+def test_only_what_is_worse_fails(servers: Servers, fault: dict[str, Any], expected: dict[str, str]) -> None:
+    write(servers.project, expected)
+
+    result = servers.found(fault, GOOD)
+
+    assert verdicts(result) == expected, result["slos"]
+    if "errors" in expected:
+        assert "0 on the baseline server: HTTP 500: out of cheese" in str(result["comparison"]["differences"])
+
+
+@pytest.mark.parametrize("servers", TARGETS, indirect=True)
+def test_one_other_response_in_a_hundred_fails_with_an_example(servers: Servers) -> None:
+    write(servers.project, ["errors"])
+
+    result = servers.found(OTHER_VALUES, {"latencies_ms": [2]})
+
+    assert result["verdict"] == "FAIL"
+    assert result["aborted"].endswith(", as [5.0, 6.0, 9.0] for [2.5, 3.0, 4.5]")
+
+
+@pytest.mark.needs("long-runs")
+@pytest.mark.parametrize(("users", "verdict"), [(8, "FAIL"), (1, "PASS")])
+def test_a_lock_is_found_only_by_several_users(local: Servers, users: int, verdict: str) -> None:
+    write(local.project, ["p50"], users)
+
+    assert verdicts(local.found(LOCK, GOOD)) == {"p50": verdict}
+
+
+@pytest.mark.needs("long-runs")
+@pytest.mark.parametrize(("think_s", "verdict"), [(0.3, "FAIL"), (0.0, "PASS")])
+def test_a_slow_request_after_idleness_is_found_only_by_load_with_pauses(
+    local: Servers, think_s: float, verdict: str
+) -> None:
+    write(local.project, ["p50"], users=1, think_s=think_s)
+
+    assert verdicts(local.found(COLD, GOOD)) == {"p50": verdict}
+
+
+@pytest.mark.needs("long-runs")
+def test_a_server_that_often_stands_still_is_found(local: Servers) -> None:
+    write(local.project, ["p95"])
+
+    assert verdicts(local.found(THROTTLED, GOOD)) == {"p95": "FAIL"}
+
+
+@pytest.mark.needs("long-runs")
+def test_memory_that_grows_is_named(local: Servers) -> None:
+    write(local.project, ["p50"])
+
+    result = local.found({"leak_mb_per_s": 20}, GOOD)
+
+    assert verdicts(result) == {"p50": "PASS"}
+    assert "the candidate's memory grew by " in str(result["comparison"]["differences"])
+
+
+@pytest.mark.needs("long-runs")
+def test_a_long_wait_for_batches_is_found_and_named(real: Project) -> None:
+    write(real, ["p50"], batching=True)
+    waits = real.pytester.path / "batching.txt"
+    waits.write_text(BATCHES_WAIT, encoding="utf-8")
+    servers = Servers(real, "server", str)
+
+    result = servers.compared(embedded(real, "", f"--batching_parameters_file={waits}"), embedded(real))
+    same = servers.compared(embedded(real), embedded(real))
+
+    assert verdicts(result) == {"p50": "FAIL"}
+    assert "requests waited " in str(result["comparison"]["differences"])
+    assert verdicts(same) == {"p50": "PASS"}
+    assert "requests waited" not in str(same["comparison"]["differences"])
+
+
+@pytest.mark.needs("long-runs")
+def test_loads_of_another_model_are_found_and_named(real: Project, resnet50: Path) -> None:
+    """Versions of ResNet50 are loaded while half_plus_two is asked."""
+    write(real, ["p95"])
+    path = real.pytester.path
+    programs = []
+    for name, before in (("ours", NEW_VERSIONS), ("theirs", "")):
+        folder = path / name
+        shutil.copytree(resnet50 / "1", folder / "1")
+        config = path / f"{name}.txt"
+        config.write_text(TWO_MODELS % (path / "models" / "half", folder), encoding="utf-8")
+        loop = before.format(model=folder / "1", folder=folder)
+        programs.append(
+            embedded(real, loop, f"--model_config_file={config}", "--file_system_poll_wait_seconds=1")
+        )
+
+    result = Servers(real, "server", str).compared(*programs)
+
+    assert verdicts(result) == {"p95": "FAIL"}
+    assert "models loaded while load ran: " in str(result["comparison"]["differences"])
