@@ -12,6 +12,7 @@ Needs Linux with two cores, and the extra `embedded`; the model is exported firs
 from __future__ import annotations
 
 import importlib.util
+import os
 import statistics
 import subprocess
 import sys
@@ -44,7 +45,9 @@ _TEST = "def test_slos(load):\n    load().check()\n"
 def beside_load_s(command: list[str], folder: Path, load_s: float) -> float:
     """Run a command; return its time less the load's. A verdict that is not PASS does not matter."""
     start = time.perf_counter()
-    done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
+    # The lock of the machine is in the temporary folder; no other measurement is waited for.
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    done = subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, text=True)
     taken_s = time.perf_counter() - start
     if taken_s < load_s:
         sys.exit(f"{command} ended before its load:\n{done.stdout}{done.stderr}")

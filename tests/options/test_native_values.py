@@ -23,6 +23,7 @@ FIT = {
     "server": ('"./server"', "./server"),
     "url": ('"http://host/v1/models/m"', "http://host/v1/models/m"),
     "image": ('"mine:1"', "mine:1"),
+    "against": ('["server:./before"]', "server:./before"),
     "keep": ('"always"', "always"),
     "kubeconfig": ('"config"', "config"),
     "context": ('["kind-a", "kind-b"]', "kind-a kind-b"),
@@ -50,10 +51,17 @@ FIT = {
     "json": ('"out.json"', "out.json"),
     "html": ('"out.html"', "out.html"),
     "markdown": ('"out.md"', "out.md"),
+    "save": ('"main"', "main"),
+    "compare": ('"main"', "main"),
+    "compare-fail": ('["p95:5%", "rps:3%"]', "p95:5% rps:3%"),
+    "compare-force": ("true", "yes"),
+    "update-slos": ('"10%"', "10%"),
     "prices": ('"prices.yaml"', "prices.yaml"),
     "hours": ("730", "730"),
     "ui": ('"none"', "none"),
 }
+# Options that need another one.
+NEEDED = {name: "--tfserving-compare=main" for name in ("compare-fail", "compare-force")}
 # What fits no option: a date, a table, and whatever is empty.
 UNFIT = ("2026-01-01", "{a = 1}", "{}", "[]", '""', '"  "', '[""]')
 
@@ -64,6 +72,7 @@ def settings(project: Project, file: str, content: str, option: Option) -> Setti
     path.write_text(content, encoding="utf-8")
     target = _TARGETS_OF.get(option.name, ("local",))[0]
     chosen = [] if option.name == "target" else [f"--tfserving-target={target}"]
+    chosen += [NEEDED[option.name]] if option.name in NEEDED else []
     try:
         return read_settings(project.pytester.parseconfig(*FEW_PLUGINS, *chosen))
     finally:

@@ -298,7 +298,7 @@ class Option:
         Raises:
             argparse.ArgumentTypeError: for a list or a table, and for a number where only a text fits.
         """
-        only_text = self.parse in (parse_text, parse_image)
+        only_text = self.parse in (parse_text, parse_image, parse_run_name)
         if isinstance(value, str):
             return value
         if isinstance(value, bool | int | float) and not only_text:
