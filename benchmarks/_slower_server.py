@@ -5,30 +5,34 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from pytest_tfserving.model_server.main import main
 from pytest_tfserving.model_server.servable import Runnable
 
-_EXTRA_NS = int(1e9 * float(os.environ["EXTRA_CPU_S"]))
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Given = ParamSpec("Given")
+Returned = TypeVar("Returned")
 
 
-def _slower() -> None:
-    run = Runnable.run
+def slower(call: Callable[Given, Returned], extra_ns: int) -> Callable[Given, Returned]:
+    """Return a function that computes for ``extra_ns`` after each call."""
 
-    def slower(*args: Any, **kwargs: Any) -> Any:
-        outputs = run(*args, **kwargs)
-        until_ns = time.thread_time_ns() + _EXTRA_NS
+    def called(*args: Given.args, **kwargs: Given.kwargs) -> Returned:
+        returned = call(*args, **kwargs)
+        until_ns = time.thread_time_ns() + extra_ns
         while time.thread_time_ns() < until_ns:
             pass
-        return outputs
+        return returned
 
-    Runnable.run = slower  # type: ignore[method-assign] # what this server is for
+    return called
 
 
 if __name__ == "__main__":
-    if _EXTRA_NS:
-        _slower()
+    if extra_ns := int(1e9 * float(os.environ["EXTRA_CPU_S"])):
+        Runnable.run = slower(Runnable.run, extra_ns)  # type: ignore[method-assign] # what this server is for
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()

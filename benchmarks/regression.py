@@ -123,7 +123,7 @@ def try_estimates(batch: Batch) -> Floats:
     return np.array(np.array(worse).max(axis=1) > _ALLOWED)
 
 
-def simulated(args: argparse.Namespace) -> Found:
+def simulated(args: argparse.Namespace, _: _Kept) -> Found:
     """Count wrong verdicts at the limit, and false alarms of a gate on the same server twice."""
     runs = args.simulated or (QUICK_SIMULATED if args.quick else SIMULATED)
     noises = [
@@ -255,9 +255,9 @@ def _covered(rows: dict[Cell, Floats]) -> Found:
 # --- real ------------------------------------------------------------------------------------------
 
 
-def real(args: argparse.Namespace) -> Found:
+def real(args: argparse.Namespace, kept: _Kept) -> Found:
     """Compare the embedded server with itself, again and again."""
-    kept, runs = _Kept(args.append), args.runs or (1 if args.quick else 4)
+    runs = args.runs or (1 if args.quick else 4)
     with common.scratch() as folder:
         for model in ("half_plus_two",) if args.quick else args.model:
             run_time_s = QUICK_RUN_TIME_S if args.quick else REAL_RUN_TIME_S[model]
@@ -366,14 +366,15 @@ def _seconds(value: float) -> str:
 # --- planted ---------------------------------------------------------------------------------------
 
 
-def planted(args: argparse.Namespace) -> Found:
+def planted(args: argparse.Namespace, kept: _Kept) -> Found:
     """Compare the embedded server with one that computes longer in each call."""
-    kept, runs = _Kept(args.append), args.runs or (1 if args.quick else 4)
+    runs = args.runs or (1 if args.quick else 4)
     with common.scratch() as folder:
         for model in ("half_plus_two",) if args.quick else args.model:
             run_time_s = QUICK_RUN_TIME_S if args.quick else REAL_RUN_TIME_S[model]
             gate = Gate(folder, model, run_time_s, args.neighbour)
-            known = gate.against_slower(SLOWER, 0.0)["baseline"]
+            before = [run for run in kept.of("real") if run["model"] == model] if args.quick else []
+            known = (before[-1] if before else gate.against_slower(SLOWER, 0.0))["baseline"]
             for each in PLANTED[1:2] if args.quick else PLANTED:
                 taken_s = known["cpu_per_request_ms"] / 1e3 if each.of_cpu else 1 / known["rps"]
                 for number in range(runs):
@@ -422,10 +423,10 @@ def main() -> None:
         simulated=(None, f"simulated runs a cell (default: {SIMULATED}, {QUICK_SIMULATED} when --quick)"),
         seed=(1, "of the simulated noise (default: 1)"),
     )
-    figures: dict[str, Any] = {}
+    kept, figures = _Kept(args.append), dict[str, Any]()
     targets = []
     for name in args.only:
-        found = SECTIONS[name](args)
+        found = SECTIONS[name](args, kept)
         figures[name] = found.figures
         targets += found.targets
     common.finish(args, figures, targets)

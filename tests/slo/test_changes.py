@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from _noise import Noise, Run, Server, duets
 
+from pytest_tfserving.slo.change_tests import PercentileChangeTest
 from pytest_tfserving.slo.changes import changes_of
 from simulated_runs import NEEDED, NOISE_MEMORY_S, window
 
@@ -59,6 +60,30 @@ def test_intervals_have_the_true_change_in_them() -> None:
         assert sum(covers(each[key], 0.05) for each in found) >= 16, key
     assert sum(covers(each["rps"], 1 / 1.05 - 1) for each in found) >= 16
     assert sum(covers(each["cpu_per_request_ms"], 0.05) for each in found) >= 16
+
+
+def two_modes(seed: int) -> Run:
+    """Requests that take 125 or 135 us, half of them each: the median lies where hardly any request does."""
+    random = np.random.default_rng(seed)
+    count = 4000
+    medians_ms = np.where(random.random(count) < 0.5, 0.125, 0.135)
+    latencies_ms = medians_ms * random.lognormal(0, 0.01, count)
+    ended_s = np.sort(random.uniform(0, 20, count))
+    return Run(ended_s, latencies_ms, np.zeros(count, bool), np.empty((4, 0)))
+
+
+def test_an_interval_of_p50_is_wide_where_p50_is_uncertain() -> None:
+    found = []
+    for seed in range(30):
+        ours, theirs = (window(two_modes(each), 20.0) for each in (2 * seed, 2 * seed + 1))
+        found.append(
+            PercentileChangeTest(50, 1.0, NOISE_MEMORY_S).change(replace(ours, against=theirs), NEEDED)
+        )
+
+    known = [each for each in found if each]
+    assert len(known) == len(found)
+    assert sum(covers(each, 0.0) for each in known) >= 25
+    assert np.std([each.value for each in known]) > 0.01
 
 
 def test_the_wander_of_both_servers_is_not_in_the_intervals() -> None:

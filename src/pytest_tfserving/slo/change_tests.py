@@ -46,6 +46,9 @@ _NO_PAIRS = (np.empty(0), np.empty(0), math.nan)
 _FEWEST_FAILURES = 20
 # The same, of the difference of two shares of failures, as a fraction of their mean.
 _TYPICAL_FAILURES_SD = 0.1
+_Z = 1.96
+# The logarithm of a ratio is found within 1e-6 of the range of all latencies.
+_BISECTIONS = 20
 # Distance in log latency over which the slope of a share over a threshold is measured.
 _SLOPE = 0.05
 
@@ -145,7 +148,7 @@ class PercentileChangeTest:
 
     The baseline server's latencies are multiplied by the ratio seen, which makes both percentiles equal. The
     value of a block is the difference of the shares of requests over them. The machine's speed cancels out of
-    it, and its mean is proportional to the distance of the true ratio from the one seen.
+    it. If another ratio is the true one, the mean of the values is minus the difference at that ratio.
 
     Besides, the counts must tell: if the ratio is the limit, and the baseline server's latencies are
     multiplied by the limit, the same share of both servers' requests is over any threshold.
@@ -163,7 +166,7 @@ class PercentileChangeTest:
         self._blocks = PairBlocks(max(REQUESTS_IN_A_BLOCK, 1 / (1 - percentile / _ALL)))
         self._model = LevelModel(SHORTEST_BLOCK_S, noise_memory_s, (1,))
         self._evidence = Evidence()
-        self._counts = (0.0, 0.0)
+        self._counts, self._fair = (0.0, 0.0), 0.5
 
     def look(self, window: ObservedWindow) -> Evidence:
         """Return the evidence on which the differences and the counts agree."""
@@ -174,7 +177,7 @@ class PercentileChangeTest:
         centre, slope = self._centred(*logs, window, edges_s)
         if not slope > 0:
             return Evidence()
-        boundary = slope * (math.log(self._ratio) - centre)
+        boundary = -self._excess(*logs, math.log(self._ratio))
         below, above = self._model.evidence(
             lambda level_sd: np.full_like(level_sd, boundary), TYPICAL_SD * slope
         )
@@ -187,18 +190,18 @@ class PercentileChangeTest:
         edges_s = self._blocks.edges_s(window)
         if window.against is None or len(edges_s) <= LEAST_BLOCKS:
             return None
-        centre, slope = self._centred(*_logs(window), window, edges_s)
+        logs = _logs(window)
+        centre, slope = self._centred(*logs, window, edges_s)
         if not slope > 0:
             return None
-        low, high = (float(each[0]) / slope for each in self._model.interval())
-        error = float(self._model.estimate().error[0]) / slope
-        value, lower, upper = (math.expm1(centre + each) for each in (0.0, low, high))
-        return ServerChange(value, lower, upper, resolution(error, needed))
+        ends = [self._log_ratio_at(*logs, -float(each[0])) for each in self._model.interval()]
+        value, low, high = (math.expm1(each) for each in (centre, min(centre, ends[0]), max(centre, ends[1])))
+        return ServerChange(value, low, high, resolution((ends[1] - ends[0]) / 2 / _Z, needed))
 
     def needed_factor(self, needed: float) -> float:
         """Return the larger factor of the differences and of the counts."""
         level = level_factor(self._model, self._evidence.most, needed)
-        return max(level, needed_factor(0.5, self._counts, needed))
+        return max(level, needed_factor(self._fair, self._counts, needed))
 
     def noise(self, needed: float) -> Noise | None:
         """Return the noise of too few requests: the machine's speed cancels out."""
@@ -215,27 +218,33 @@ class PercentileChangeTest:
         self._model = LevelModel(self._blocks.block_s, self._noise_memory_s, (1,))
         for value in _share(ours, theirs, self._percentile, edges_s, both, centre):
             self._model.add(np.array([value]))
-        return centre, self._slope(ours, theirs, window, edges_s, centre)
+        low, high = (self._excess(ours, theirs, centre + step) for step in (-_SLOPE, _SLOPE))
+        return centre, (low - high) / (2 * _SLOPE)
 
-    def _slope(
-        self, ours: Floats, theirs: Floats, window: ObservedWindow, edges_s: Floats, log_ratio: float
-    ) -> float:
-        """Return by how much the difference of the shares falls with the logarithm of the ratio."""
-        assert window.against is not None
-        both = (window, window.against)
-        low, high = (
-            _share(ours, theirs, self._percentile, edges_s, both, log_ratio + step).mean()
-            for step in (-_SLOPE, _SLOPE)
-        )
-        return float(low - high) / (2 * _SLOPE)
+    def _excess(self, ours: Floats, theirs: Floats, log_ratio: float) -> float:
+        """Return by how much the candidate's share over the common threshold is larger, at a ratio."""
+        theirs = theirs + log_ratio
+        threshold = _threshold(ours, theirs, self._percentile)
+        return float((ours >= threshold).mean() - (theirs >= threshold).mean())
+
+    def _log_ratio_at(self, ours: Floats, theirs: Floats, excess: float) -> float:
+        """Return the logarithm of the ratio at which the candidate's share is larger by ``excess``."""
+        low, high = float(ours.min() - theirs.max()), float(ours.max() - theirs.min())
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            if self._excess(ours, theirs, middle) > excess:
+                low = middle
+            else:
+                high = middle
+        return (low + high) / 2
 
     def _counted(self, logs: tuple[Floats, Floats], together: float) -> Evidence:
         """Return the evidence of which server the requests over the threshold belong to."""
         ours, theirs = logs[0], logs[1] + math.log(self._ratio)
         threshold = _threshold(ours, theirs, self._percentile)
-        self._counts = tuple(float((each >= threshold).sum()) / together for each in (ours, theirs))  # type: ignore[assignment] # of two
-        fair = len(ours) / (len(ours) + len(theirs))
-        below, above = share_evidence(fair, *self._counts)
+        candidate, baseline = (float((each >= threshold).sum()) / together for each in (ours, theirs))
+        self._counts, self._fair = (candidate, baseline), len(ours) / (len(ours) + len(theirs))
+        below, above = share_evidence(self._fair, *self._counts)
         return Evidence(float(below), float(above), sum(self._counts))
 
     def _together(self, logs: tuple[Floats, Floats], window: ObservedWindow, log_ratio: float) -> float:
