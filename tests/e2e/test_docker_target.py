@@ -196,6 +196,20 @@ def test_a_run_that_is_killed_while_load_alternates_leaves_neither_server(
     assert of_process(engine, process.pid) == []
 
 
+def test_a_run_that_is_interrupted_while_load_alternates_leaves_neither_server(
+    real: Project, engine: docker.DockerClient
+) -> None:
+    process = start_loading(real, engine, f"--tfserving-against=image:{IMAGE}", "--tfserving-json=out.json")
+    until(lambda: any(map(is_frozen, of_process(engine, process.pid))), "the first turn")
+
+    process.send_signal(signal.SIGINT)
+    process.wait(PATIENCE_S)
+
+    assert of_process(engine, process.pid) == []
+    (result,) = json.loads((real.pytester.path / "out.json").read_text())["results"]
+    assert result["incomplete"] == "the run was interrupted"
+
+
 def is_frozen(container: Container) -> bool:
     """Whether a container's process is stopped, or the container is paused."""
     container.reload()

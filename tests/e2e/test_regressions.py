@@ -54,14 +54,14 @@ THROTTLED = {"throttle": [30, 120]}
 BATCHES_WAIT = "max_batch_size { value: 64 } batch_timeout_micros { value: 20000 }"
 TWO_MODELS = """
 model_config_list {
-  config { name: "half_plus_two" base_path: "%s" model_platform: "tensorflow" }
+  config { name: "half" base_path: "%s" model_platform: "tensorflow" }
   config { name: "other" base_path: "%s" model_platform: "tensorflow" }
 }
 """
-# A second model of the server gets a new version every second.
+# A second model of the server gets a new version again and again.
 NEW_VERSIONS = """
 (n=1
-while sleep 1; do n=$((n + 1)); cp -r {model} {folder}/.next; mv {folder}/.next {folder}/$n; done) &
+while sleep 2; do n=$((n + 1)); cp -r {model} {folder}/.next; mv {folder}/.next {folder}/$n; done) &
 """
 DOCKERFILE = """
 FROM python:3.11-slim-bookworm
@@ -268,6 +268,8 @@ def test_a_long_wait_for_batches_is_found_and_named(real: Project) -> None:
 def test_loads_of_another_model_are_found_and_named(real: Project, resnet50: Path) -> None:
     """Versions of ResNet50 are loaded while half_plus_two is asked."""
     write(real, ["p95"])
+    experiments = real.pytester.path / "experiments.yaml"
+    experiments.write_text(experiments.read_text(encoding="utf-8").replace("1gb", "4gb"), encoding="utf-8")
     path = real.pytester.path
     programs = []
     for name, before in (("ours", NEW_VERSIONS), ("theirs", "")):
