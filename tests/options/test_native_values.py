@@ -61,7 +61,7 @@ FIT = {
     "ui": ('"none"', "none"),
 }
 # Options that need another one.
-NEEDED = {name: "--tfserving-compare=main" for name in ("compare-fail", "compare-force")}
+NEEDED = dict.fromkeys(("compare-fail", "compare-force"), "--tfserving-compare=main")
 # What fits no option: a date, a table, and whatever is empty.
 UNFIT = ("2026-01-01", "{a = 1}", "{}", "[]", '""', '"  "', '[""]')
 

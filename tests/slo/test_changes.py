@@ -155,3 +155,12 @@ def test_without_requests_or_another_server_nothing_is_known() -> None:
 
     assert changes(both) == {}
     assert changes(window(ours, LENGTH_S)) == {}
+
+
+def test_a_percentile_that_an_slo_limits_has_a_change_too() -> None:
+    both = beside(*made(1.1)[0])
+
+    found = changes_of(both, NOISE_MEMORY_S, NEEDED, ["p90", "p95"])
+
+    assert covers(found["p90_ms"], 0.1)
+    assert list(found).count("p95_ms") == 1

@@ -12,10 +12,12 @@ from pytest_tfserving.slo.change_tests import (
     pairs_of,
     resolution,
 )
-from pytest_tfserving.slo.metrics import METRICS, percentile_of
+from pytest_tfserving.slo.metrics import metric_of, percentile_of
 from pytest_tfserving.statistics.level import LEAST_BLOCKS, LevelModel
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -26,15 +28,19 @@ if TYPE_CHECKING:
 _SHOWN = ("rps", "mean", "p50", "p95", "p99", "errors", "cpu_per_request")
 
 
-def changes_of(window: ObservedWindow, noise_memory_s: float, needed: float) -> dict[str, ServerChange]:
-    """Return the changes of the metrics that reports show, by the metric's key in results.
+def changes_of(
+    window: ObservedWindow, noise_memory_s: float, needed: float, limited: Iterable[str] = ()
+) -> dict[str, ServerChange]:
+    """Return the changes of metrics by the metric's key in results.
 
     Args:
         window: the window of a run, with that of the baseline server.
         noise_memory_s: longest time in seconds for which differences may remember.
         needed: the logarithm of the evidence that decides an SLO.
+        limited: names of metrics whose changes SLOs limit, besides those that reports always show.
     """
-    found = {METRICS[name].key: _change_of(name, window, noise_memory_s, needed) for name in _SHOWN}
+    names = dict.fromkeys((*_SHOWN, *limited))
+    found = {metric_of(name).key: _change_of(name, window, noise_memory_s, needed) for name in names}
     return {key: change for key, change in found.items() if change is not None}
 
 

@@ -164,7 +164,8 @@ class SloMonitor:
         """Return the changes against the baseline server until ``now_s``, by the metric's key."""
         window = self._common_window(now_s)
         needed = -math.log(self.alpha / max(self._changes, 1))
-        return changes_of(window, self.noise_memory_s, needed) if window else {}
+        limited = [slo.metric for slo in self._slos.values() if slo.against]
+        return changes_of(window, self.noise_memory_s, needed, limited) if window else {}
 
     def is_over(self) -> bool:
         """Return whether the run may end, because every SLO is decided."""
