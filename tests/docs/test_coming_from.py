@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,6 +17,7 @@ import planted_results as planted
 import stored_sessions
 from harness import EXPERIMENTS, LONG_ENOUGH
 from pytest_tfserving import plugin
+from pytest_tfserving.cli import main
 from pytest_tfserving.experiments.load_profile import PROFILES
 from pytest_tfserving.load.baseline import Baseline
 from pytest_tfserving.plugin.options import OPTIONS
@@ -215,6 +217,18 @@ def figures_are_in_a_file(project: Project, row: Row) -> None:
 
     written = json.loads((project.pytester.path / "FILE").read_text(encoding="utf-8"))
     assert written["results"][0]["metrics"]["p95_ms"] > 0
+
+
+@executes("k6", "one command with options, without a script, as also hey and wrk have it")
+def a_command_needs_no_script(project: Project, row: Row) -> None:
+    planted.instead_of_load(project)
+    project.monkeypatch.chdir(project.pytester.path)
+    program, command, _, *options = shlex.split(row.codes[0])
+    url, body = "http://127.0.0.1:9/v1/models/half", '{"instances": [1.0]}'
+
+    # The planted p95 is above the limit.
+    assert program == "pytest-tfserving"
+    assert main([command, url, f"--body={body}", *options]) == 1
 
 
 # --- perf_analyzer ---
