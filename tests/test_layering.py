@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import statistics
+from collections import Counter
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,3 +81,10 @@ def test_functions_fit_a_glance() -> None:
     assert statistics.median(lines) <= 7
     assert statistics.quantiles(lines, n=10)[-1] <= 17
     assert max(lines) <= 50
+
+
+def test_no_two_classes_have_one_name() -> None:
+    trees = (ast.parse(path.read_text(encoding="utf-8")) for path in FILES.values())
+    names = Counter(node.name for tree in trees for node in tree.body if isinstance(node, ast.ClassDef))
+
+    assert [name for name, count in names.items() if count > 1 and not name.startswith("_")] == []

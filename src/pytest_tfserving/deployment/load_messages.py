@@ -57,7 +57,7 @@ class LateTimes(TypedDict):
     stops: Sequence[LateRow]
 
 
-class Ready(TypedDict):
+class GeneratorReady(TypedDict):
     """Everything is imported, the plan may come. ``has_shape``: the locustfile has a load shape."""
 
     event: Literal["ready"]
@@ -216,7 +216,7 @@ class MergedEnd(_EndFigures):
     processes: Sequence[UsageAt]
 
 
-FirstMessage: TypeAlias = Ready | Refused
+FirstMessage: TypeAlias = GeneratorReady | Refused
 # What a process says of its run.
 ProcessMessage: TypeAlias = Cause | Traceback | Fault | Tick | Settled | Asked | Leads | End
 # Everything that a process writes.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from pytest_tfserving.report.formatting import change_text, written
-from pytest_tfserving.report.labels import Row, labels
+from pytest_tfserving.report.labels import LabelledRow, labels
 from pytest_tfserving.report.stored_runs import identity_of
 from pytest_tfserving.statistics.change_points import change_points
 
@@ -122,11 +122,11 @@ def _key(result: StoredResult) -> str:
     return json.dumps([row.experiment, row.target, row.origin, {**row.profile, "name": None}, row.identity])
 
 
-def _row(result: StoredResult) -> Row:
+def _row(result: StoredResult) -> LabelledRow:
     """Return what makes the series of a result, and tells series of one name apart."""
     machine = cast("Mapping[str, object]", result["environment"].get("machine") or {})
     identity = {name: value for name, value in identity_of(result).items() if name not in _MAY_CHANGE}
-    return Row(
+    return LabelledRow(
         result["experiment"],
         result["target"],
         result.get("origin", {}),

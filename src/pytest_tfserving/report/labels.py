@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from pytest_tfserving.report.schema import JudgedData, LabelledData, SearchData
 
     # Gives each result of a group a text; different texts tell the results apart.
-    Facet = Callable[[Sequence["Row"]], Sequence[str]]
+    Facet = Callable[[Sequence["LabelledRow"]], Sequence[str]]
 
 # A digest; its first eight digits suffice to tell it from others.
 _DIGEST = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{56}\b")
 
 
-class Row(NamedTuple):
+class LabelledRow(NamedTuple):
     """The parts of a result, or of a search, that can tell it apart from others of its name."""
 
     experiment: str
@@ -34,7 +34,7 @@ class Row(NamedTuple):
 def labelled(results: Sequence[JudgedData]) -> list[LabelledData]:
     """Return the results, each with a ``label``: its name, plus the differences if others have the name."""
     rows = [
-        Row(
+        LabelledRow(
             each["experiment"],
             each["target"],
             each.get("origin", {}),
@@ -51,7 +51,9 @@ def labels_of(results: Sequence[Result]) -> list[str]:
     """Return the label of each result."""
     return labels(
         [
-            Row(each.experiment, each.target, each.origin, each.profile, each.identity, each.started_at)
+            LabelledRow(
+                each.experiment, each.target, each.origin, each.profile, each.identity, each.started_at
+            )
             for each in results
         ]
     )
@@ -59,17 +61,17 @@ def labels_of(results: Sequence[Result]) -> list[str]:
 
 def labelled_searches(searches: Sequence[SearchData]) -> list[SearchData]:
     """Return the searches, each with a ``label``; reports show the searched field beside the label."""
-    rows = [Row(each["experiment"], each["target"], each.get("origin", {})) for each in searches]
+    rows = [LabelledRow(each["experiment"], each["target"], each.get("origin", {})) for each in searches]
     found = _told_apart(rows, _WHERE)
     return [{**each, "label": label} for each, label in zip(searches, found, strict=True)]
 
 
-def labels(rows: Sequence[Row]) -> list[str]:
+def labels(rows: Sequence[LabelledRow]) -> list[str]:
     """Return the label of each row."""
     return _told_apart(rows, (*_WHERE, _profile, _load, _baseline_server, _identity, _number))
 
 
-def _told_apart(rows: Sequence[Row], facets: Sequence[Facet]) -> list[str]:
+def _told_apart(rows: Sequence[LabelledRow], facets: Sequence[Facet]) -> list[str]:
     """Return the label of each row, with the differences that ``facets`` show."""
     told: list[list[str]] = [[] for _ in rows]
     groups = _groups(range(len(rows)), [each.experiment for each in rows])
@@ -96,38 +98,38 @@ def _groups(indexes: Iterable[int], texts: Sequence[str]) -> list[list[int]]:
     return list(found.values())
 
 
-def _folder(rows: Sequence[Row]) -> list[str]:
+def _folder(rows: Sequence[LabelledRow]) -> list[str]:
     """Return the folder of each experiments file; ``./`` is the rootdir."""
     folders = [each.origin.get("folder", "") for each in rows]
     return [f"{folder}/" if folder else "" for folder in folders]
 
 
-def _overridden_in(rows: Sequence[Row]) -> list[str]:
+def _overridden_in(rows: Sequence[LabelledRow]) -> list[str]:
     return [each.origin.get("overridden_in", "") for each in rows]
 
 
-def _target(rows: Sequence[Row]) -> list[str]:
+def _target(rows: Sequence[LabelledRow]) -> list[str]:
     return [f"on {each.target}" for each in rows]
 
 
 _WHERE: tuple[Facet, ...] = (_folder, _overridden_in, _target)
 
 
-def _profile(rows: Sequence[Row]) -> list[str]:
+def _profile(rows: Sequence[LabelledRow]) -> list[str]:
     return [str(each.profile.get("name", "")) for each in rows]
 
 
-def _load(rows: Sequence[Row]) -> list[str]:
+def _load(rows: Sequence[LabelledRow]) -> list[str]:
     return _differing([each.profile for each in rows])
 
 
-def _baseline_server(rows: Sequence[Row]) -> list[str]:
+def _baseline_server(rows: Sequence[LabelledRow]) -> list[str]:
     """Return the baseline server that each result was compared with."""
     known = [each.identity.get("against") for each in rows]
     return [f"against {each.get('named', '')}" if isinstance(each, Mapping) else "" for each in known]
 
 
-def _identity(rows: Sequence[Row]) -> list[str]:
+def _identity(rows: Sequence[LabelledRow]) -> list[str]:
     return _differing([each.identity for each in rows])
 
 
@@ -147,7 +149,7 @@ def value_text(value: object) -> str:
     return "-" if value is None else _DIGEST.sub(r"\1", str(value))
 
 
-def _number(rows: Sequence[Row]) -> list[str]:
+def _number(rows: Sequence[LabelledRow]) -> list[str]:
     """Return the number of each run, in the order in which the runs began."""
     begun = sorted(range(len(rows)), key=lambda index: rows[index].started_at)
     return [f"run {begun.index(index) + 1}" for index in range(len(rows))]

@@ -61,7 +61,7 @@ class ArrivalsData(TypedDict):
     delay_max_ms: float
 
 
-class Percentiles(TypedDict):
+class PercentileData(TypedDict):
     """Percentiles and the mean of a part of the requests, and the independent requests that they rest on."""
 
     p50_ms: NotRequired[float | None]
@@ -75,13 +75,13 @@ class Percentiles(TypedDict):
     n_eff: NotRequired[SampleSizes]
 
 
-class AlternativeData(Percentiles):
+class AlternativeData(PercentileData):
     """Percentiles that are not judged, with their intervals."""
 
     intervals: NotRequired[Intervals]
 
 
-class StageData(Percentiles):
+class StageData(PercentileData):
     """The figures of a part of the run that has a level of load of its own."""
 
     start_s: float

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 
-class ContainerState(TypedDict, total=False):
+class EngineContainerState(TypedDict, total=False):
     """The state of a container."""
 
     Running: bool
@@ -35,7 +35,7 @@ class ThrottlingData(TypedDict, total=False):
     throttled_time: int
 
 
-class CpuStatistics(TypedDict, total=False):
+class EngineCpuStatistics(TypedDict, total=False):
     """CPU statistics of a container."""
 
     cpu_usage: CpuUsage
@@ -51,15 +51,15 @@ class PageStatistics(TypedDict, total=False):
     total_pgmajfault: int
 
 
-class MemoryStatistics(TypedDict, total=False):
+class EngineMemoryStatistics(TypedDict, total=False):
     """Memory statistics of a container."""
 
     usage: int
     stats: PageStatistics
 
 
-class ContainerStatistics(TypedDict, total=False):
+class EngineContainerStatistics(TypedDict, total=False):
     """Statistics of a container."""
 
-    cpu_stats: CpuStatistics
-    memory_stats: MemoryStatistics
+    cpu_stats: EngineCpuStatistics
+    memory_stats: EngineMemoryStatistics

@@ -43,7 +43,11 @@ if TYPE_CHECKING:
     from pytest_tfserving.targets.baseline.freeze import ServerFreezer
     from pytest_tfserving.targets.common.placement import Placement
     from pytest_tfserving.targets.common.request import DeploymentRequest
-    from pytest_tfserving.targets.docker.answers import ContainerState, ContainerStatistics, Network
+    from pytest_tfserving.targets.docker.answers import (
+        EngineContainerState,
+        EngineContainerStatistics,
+        Network,
+    )
     from pytest_tfserving.targets.docker.engine import EngineFacts
     from pytest_tfserving.text.json_value import JsonObject
 
@@ -276,10 +280,10 @@ class ContainerReplica:
         """Name of the replica in messages."""
         return f"replica {self.index}"
 
-    def state(self) -> ContainerState:
+    def state(self) -> EngineContainerState:
         """Return the container's state from the engine."""
         self.container.reload()
-        found: ContainerState = self.container.attrs["State"]
+        found: EngineContainerState = self.container.attrs["State"]
         return found
 
     def last_lines(self, count: int = _LOG_LINES) -> str:
@@ -371,7 +375,7 @@ def _failure(replicas: Sequence[ContainerReplica]) -> str:
     return ""
 
 
-def _end_of(replica: ContainerReplica, state: ContainerState) -> str:
+def _end_of(replica: ContainerReplica, state: EngineContainerState) -> str:
     if state.get("OOMKilled"):
         limit = f"{replica.ram_bytes / BYTES_PER_GB:g} GB"
         return f"{replica.name} needed more RAM than its node's {limit} and was killed (OOMKilled)"
@@ -436,7 +440,7 @@ def _used(replica: ContainerReplica) -> ResourceUsage:
     try:
         api = replica.engine.client.api
         asked_s = time.time()
-        stats: ContainerStatistics = api.stats(str(replica.container.id), stream=False, one_shot=True)
+        stats: EngineContainerStatistics = api.stats(str(replica.container.id), stream=False, one_shot=True)
         cpu, memory = stats["cpu_stats"], stats["memory_stats"]
         throttling, pages = cpu.get("throttling_data") or {}, memory.get("stats") or {}
         cpu_s = cpu["cpu_usage"]["total_usage"] / 1e9
