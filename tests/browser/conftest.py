@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from selenium import webdriver
 
+from harness import until
 from needs import chromium
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Page:
     def __init__(self, driver: webdriver.Chrome, path: Path) -> None:
         self.driver = driver
         self.driver.get(path.as_uri())
+        until(lambda: self.script("document.readyState") == "complete", "the page")
 
     def script(self, code: str, *arguments: object) -> JsonValue:
         """What JavaScript returns."""

@@ -60,6 +60,7 @@ def test_every_chart_is_drawn_without_a_complaint(
 def test_the_machines_noise_is_drawn_core_by_core(show: Callable[..., Any], study: Document) -> None:
     page = show(html_text({**study, "calibration": planted.calibration()}))
 
+    assert page.errors() == []
     assert page.count("#chart-wander svg[role=img] [aria-label=line] path") == 2
     assert page.count("#chart-memory svg[role=img] [aria-label=line] path") == 2
     assert page.count("#chart-memory svg[role=img] [aria-label=dot] circle") == 2 * 20
