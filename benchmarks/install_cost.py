@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WITH, WITHOUT = "with the plugin", "-p no:tfserving"
-FORBIDDEN = ("locust", "gevent", "tensorflow", "kubernetes", "docker", "yaml")
+FORBIDDEN = ("locust", "gevent", "tensorflow", "kubernetes", "docker", "yaml", "psutil")
 SHOWN = (*FORBIDDEN, "numpy", "requests")
 _NOTHING_COLLECTED, _SOME_FAILED = 5, 1
 _LOOK = """

@@ -26,13 +26,13 @@ def base_of(perf: PerfSession) -> Base | None:
     Raises:
         ConfigurationError: when there is no such run, and when it is of another machine.
     """
+    wanted, force = perf.settings.compare, perf.settings.compare_force
+    if not wanted:
+        return None
     from pytest_tfserving.measurement.environment import this_machine
     from pytest_tfserving.report.comparison import Base, machine_difference
     from pytest_tfserving.report.stored_runs import read_stored
 
-    wanted, force = perf.settings.compare, perf.settings.compare_force
-    if not wanted:
-        return None
     path = wanted if isinstance(wanted, Path) else perf.stored_runs.find(wanted)
     stored = read_stored(path)
     difference = machine_difference(stored, this_machine())
