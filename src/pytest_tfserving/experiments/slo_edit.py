@@ -1,6 +1,6 @@
 """Edits of the SLOs in the text of an experiments file: all other characters of the file stay as they are.
 
-The text is edited at the places that PyYAML's nodes have, instead of being written anew from its values: a
+The text is edited at the places that PyYAML's nodes have, instead of being written again from its values: a
 writer of YAML, even one that keeps comments, also changes quotes, indentation and line breaks elsewhere.
 """
 

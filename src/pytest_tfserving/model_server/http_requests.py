@@ -136,7 +136,7 @@ class RequestReader:
 
     @property
     def is_between(self) -> bool:
-        """Whether no request has begun."""
+        """True if no request has begun."""
         return not self._pending and self._body is None
 
     def is_asked(self) -> bool:
@@ -287,7 +287,7 @@ class _ChunkedBody(_Body):
 
 
 class _HeadEvents:
-    """What httptools reports of one head."""
+    """Receiver of what httptools reports of one head."""
 
     def __init__(self) -> None:
         self.target: list[bytes] = []

@@ -135,7 +135,7 @@ class Undecided:
 
     @property
     def more_text(self) -> str:
-        """How much more load would likely decide the SLO, as a part of a sentence."""
+        """Amount of load that would likely decide the SLO, as a part of a sentence."""
         if self.more_s < _LONGEST_S:
             return f"about {max(self.more_s, 1):.0f} s more would likely decide it"
         if not self.noise:
