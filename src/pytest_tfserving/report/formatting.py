@@ -89,7 +89,8 @@ def _per_cent(change: float | None) -> str:
     if change is None or not math.isfinite(change):
         return "-"
     per_cent = 100 * change
-    return f"{per_cent:+.2f}" if 0.005 <= abs(per_cent) < 0.1 else signed(per_cent)  # noqa: PLR2004
+    is_small = 0.005 <= abs(per_cent) < 0.1  # noqa: PLR2004 - one digit would show 0
+    return f"{per_cent:+.2f}" if is_small else signed(per_cent)
 
 
 def _is_known(value: float | None) -> bool:

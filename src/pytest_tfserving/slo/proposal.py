@@ -14,15 +14,15 @@ if TYPE_CHECKING:
         """The figures of a result that SLOs are proposed from."""
 
         @property
-        def rps(self) -> float: ...  # noqa: D102
+        def rps(self) -> float: ...  # noqa: D102 - see Result
         @property
-        def p95_ms(self) -> float: ...  # noqa: D102
+        def p95_ms(self) -> float: ...  # noqa: D102 - see Result
         @property
-        def efficiency(self) -> float: ...  # noqa: D102
+        def efficiency(self) -> float: ...  # noqa: D102 - see Result
         @property
-        def users(self) -> int: ...  # noqa: D102
+        def users(self) -> int: ...  # noqa: D102 - see Result
         @property
-        def intervals(self) -> Mapping[str, Sequence[float]]: ...  # noqa: D102
+        def intervals(self) -> Mapping[str, Sequence[float]]: ...  # noqa: D102 - see Result
 
 
 # A busy machine can be half as fast as usual; a limit nearer than that is INCONCLUSIVE on it.
