@@ -34,7 +34,7 @@ class HasDataType(Protocol):
     """A message or an object with the number of a DataType."""
 
     @property
-    def dtype(self) -> int: ...  # noqa: D102 - see TensorInfo
+    def dtype(self) -> int: ...  # noqa: D102 - see the class
 
 
 def fill_model_spec(spec: Message, path: str, signature_name: str = "") -> None:
