@@ -4,8 +4,8 @@ set -euo pipefail
 source .ci/library.sh
 
 # README's commands need a clone. nginx and wrk stand beside our load generator in the benchmarks; in tests Chromium
-# opens the HTML report, openssl makes certificates, the embedded server is asked by HTTP clients, and its JSON parser
-# is compared with RapidJSON.
+# opens the HTML report, openssl makes certificates, the embedded server is asked by HTTP clients, its JSON parser is
+# compared with RapidJSON, and its reader of HTTP requests with libevent.
 missing=()
 command -v chromium >/dev/null && command -v chromedriver >/dev/null || missing+=(chromium chromium-driver)
 command -v openssl >/dev/null || missing+=(openssl)
@@ -16,7 +16,9 @@ command -v curl >/dev/null || missing+=(curl)
 command -v node >/dev/null || missing+=(nodejs)
 command -v javac >/dev/null || missing+=(default-jdk-headless)
 command -v ab >/dev/null || missing+=(apache2-utils)
+command -v hey >/dev/null || missing+=(hey)
 command -v g++ >/dev/null && [[ -d /usr/include/rapidjson ]] || missing+=(g++ rapidjson-dev)
+"$PYTHON" -c 'import ctypes; ctypes.CDLL("libevent-2.1.so.7")' 2>/dev/null || missing+=(libevent-dev)
 if ((${#missing[@]})); then
     apt_install "${missing[@]}" || echo "not installed: ${missing[*]}; what uses them says so"
 fi

@@ -6,6 +6,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,12 @@ _TEST = "def test_gate(load):\n    load().check()\n"
 _SERVER = '#!/bin/sh\nEXTRA_CPU_S={extra_s:.9f} exec {python} {server} "$@"\n'
 # One run after the other takes at least so long, or its figures are those of a start.
 _SHORTEST_S = 5.0
+# So many characters of what pytest printed are kept if there is no result.
+_LONGEST_CAUSE = 2000
+
+
+class RunError(Exception):
+    """A run of pytest without a result to count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +46,27 @@ class Gate:
     run_time_s: float
     with_neighbour: bool = False
 
-    def against_itself(self, slos: Sequence[str]) -> dict[str, Any]:
-        """Return a run of the server against itself, and the changes from one run to the next one alone."""
+    def __str__(self) -> str:
+        return self.model + (" beside a neighbour" if self.with_neighbour else "")
+
+    def alone(self) -> dict[str, float]:
+        """Return the figures of a short run of the server without another one."""
+        return self._alone(2 * _SHORTEST_S)
+
+    def against_itself(self, slos: Sequence[str], before: Mapping[str, float] | None) -> dict[str, Any]:
+        """Return a run of the server against itself, and the changes from a run alone to the next one.
+
+        Both runs alone take as long together as the run of two servers.
+
+        Args:
+            slos: the SLOs of the run of two servers.
+            before: the figures of the run alone that was made before, if there is one.
+        """
         found = self.against_slower(slos, 0.0)
-        alone_s = max(found["run_s"], _SHORTEST_S)
-        first, second = (self._pytest([], alone_s, early_stop=False)["metrics"] for _ in range(2))
-        return found | {"one_after_the_other": changes(first, second)}
+        alone_s = max(found["run_s"] / 2, _SHORTEST_S)
+        before = before or self._alone(alone_s)
+        after = self._alone(alone_s)
+        return found | {"one_after_the_other": changes(before, after), "alone": after}
 
     def against_slower(self, slos: Sequence[str], extra_s: float) -> dict[str, Any]:
         """Return a run of a server that computes ``extra_s`` more a request against one that does not."""
@@ -52,6 +74,8 @@ class Gate:
         options = (f"--tfserving-server={candidate}", f"--tfserving-against=server:{baseline}")
         result = self._pytest(slos, self.run_time_s, *options)
         comparison = result["comparison"]
+        if not comparison:
+            raise RunError("the baseline server has no result")
         return {
             "model": self.model,
             "neighbour": self.with_neighbour,
@@ -66,6 +90,9 @@ class Gate:
             },
             "at": result["started_at"],
         }
+
+    def _alone(self, run_time_s: float) -> dict[str, float]:
+        return dict(self._pytest([], run_time_s, early_stop=False)["metrics"])
 
     def _program(self, extra_s: float) -> Path:
         program = self.folder / f"server_{1e9 * extra_s:.0f}_{self.model}"
@@ -91,16 +118,19 @@ class Gate:
         path = self.folder / "results.json"
         path.unlink(missing_ok=True)
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:locust", f"--tfserving-json={path}"]
-        beside = neighbour(common.cores()[-1]) if self.with_neighbour else contextlib.nullcontext()
+        # Each run has bursts of its own.
+        bursts = neighbour(common.cores()[-1], seed=time.time_ns())
+        beside = bursts if self.with_neighbour else contextlib.nullcontext()
         with beside:
             done = subprocess.run(
                 [*command, *options], cwd=self.folder, capture_output=True, text=True, check=False
             )
-        if not path.exists():
-            sys.exit(done.stdout + done.stderr)
-        (result,) = json.loads(path.read_text(encoding="utf-8"))["results"]
+        found = json.loads(path.read_text(encoding="utf-8"))["results"] if path.exists() else []
+        if not found:
+            raise RunError((done.stdout + done.stderr).strip()[-_LONGEST_CAUSE:])
+        (result,) = found
         if cause := result["aborted"] or result["incomplete"]:
-            sys.exit(f"a run of {self.model} failed: {cause}")
+            raise RunError(cause)
         return dict(result)
 
 

@@ -33,7 +33,9 @@ from pytest_tfserving.load.generator.local_host import WORKER
 from pytest_tfserving.load.generator.run import run
 from pytest_tfserving.model_server.protos import message
 from pytest_tfserving.model_server.tensor_proto import fill_proto
+from pytest_tfserving.protocols import SERVING_PROTOCOLS
 from pytest_tfserving.protocols.answer import ExpectedAnswer
+from pytest_tfserving.protocols.prepared_requests import PreparedRequests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -368,6 +370,11 @@ def cpu_s(pid: int) -> float:
     return float(times.user + times.system)
 
 
+def waited_s(pid: int) -> float:
+    """Seconds that a process has waited for a core (schedstat(7))."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+
+
 def grpc_request() -> bytes:
     """`REQUEST` as a serialized PredictRequest."""
     request = message("tensorflow.serving.PredictRequest")()
@@ -394,8 +401,7 @@ def deployment(port: int, generator_core: int, protocol: str = "rest") -> Deploy
     return Deployment(
         experiment=experiment,
         label=experiment.name,
-        model="half_plus_two",
-        path=MODEL_PATH,
+        paths={"half_plus_two": MODEL_PATH},
         addresses={protocol: (endpoint,)},
         via="loopback",
         generator_cores=frozenset({generator_core}),
@@ -405,7 +411,9 @@ def deployment(port: int, generator_core: int, protocol: str = "rest") -> Deploy
 def grpc_plan(users: int, run_time_s: float) -> LoadPlan:
     """Return the plan of the same closed loop over gRPC."""
     same = plan(users, run_time_s)
-    return replace(same, body=grpc_request(), expected=replace(same.expected, protocol="grpc"))
+    body = SERVING_PROTOCOLS["grpc"].framed(grpc_request())
+    expected = replace(EXPECTED, protocol="grpc")
+    return replace(same, requests=PreparedRequests.of(body), expected={0: expected})
 
 
 def plan(users: int, run_time_s: float, think_time_s: float = 0.0) -> LoadPlan:
@@ -413,21 +421,37 @@ def plan(users: int, run_time_s: float, think_time_s: float = 0.0) -> LoadPlan:
     profile = LoadProfile(
         "benchmark", users=users, spawn_rate=users, run_time_s=run_time_s, think_time_s=think_time_s
     )
-    return LoadPlan(profile=profile, body=REQUEST, path=PREDICT_PATH, expected=EXPECTED, stall_s=10.0)
+    return LoadPlan(
+        profile=profile,
+        requests=PreparedRequests.of(REQUEST),
+        paths=(PREDICT_PATH,),
+        expected={0: EXPECTED},
+        stall_s=10.0,
+    )
 
 
 def measured(
-    plan: LoadPlan, deployment: Deployment, folder: Path, progress: Callable[[MergedTick], None]
+    plan: LoadPlan,
+    deployment: Deployment,
+    folder: Path,
+    progress: Callable[[MergedTick], None],
+    processes: int = 1,
 ) -> Result:
     """Run a plan on the real load path and return the result."""
-    with LoadGenerator(folder) as child:
+    with LoadGenerator(folder, processes) as child:
         return run(child, plan, deployment, progress)[0]
 
 
 def load_child() -> psutil.Process | None:
     """Return the Locust child of this process that runs now."""
+    return next(iter(load_children()), None)
+
+
+def load_children() -> list[psutil.Process]:
+    """Return the Locust children of this process that run now."""
+    found = []
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.Error):
             if str(WORKER) in child.cmdline():
-                return child
-    return None
+                found.append(child)
+    return found

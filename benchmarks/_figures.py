@@ -28,11 +28,11 @@ def figures_of(run: Run, length_s: float) -> list[tuple[float, float, float]]:
     part.close()
     part.see_again(run.ended_s, run.latencies_ms, run.failed)
     stretches.add(run.ended_s[~run.failed])
-    efficiency = stretches.interval(NOISE_MEMORY_S)
-    intervals: dict[str, Interval | None] = {**part.intervals()[0], "efficiency": efficiency}
     baseline = Baseline.of(pulses)
     assert baseline
     rps = len(part.latencies) / length_s
     values = {"rps": rps, **part.latencies.named_percentiles(), "efficiency": rps / baseline.mean_rps}
+    interval = stretches.interval(values["efficiency"], NOISE_MEMORY_S)
+    intervals: dict[str, Interval | None] = {**part.intervals()[0], "efficiency": interval}
     names = (f"{name}_ms" if name.startswith("p") else name for name in FIGURES)
     return [(values[name], *(intervals.get(name) or _NO_INTERVAL)) for name in names]

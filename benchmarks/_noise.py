@@ -9,15 +9,18 @@ their own. The logarithm of the probability of a failure wanders as the level do
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pytest_tfserving.experiments.load_shape import Stage
 from pytest_tfserving.statistics.pulses import between_pulses
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from pytest_tfserving.experiments.arrivals import ArrivalProcess
 
     Floats = NDArray[np.float64]
 
@@ -50,27 +53,33 @@ class Server:
     """A server: ``users`` of a closed loop, or 0 for Poisson arrivals, at ``rps`` requests a second.
 
     It stands still for ``stall_s`` now and then, so often that this hits ``stalled`` of its requests. A stall
-    hits all that are in flight.
+    hits all that are in flight. With other ``arrivals`` than Poisson's, requests wait for each other in a
+    queue, and the server is busy for ``busy`` of the time.
     """
 
     users: int = 2
     rps: float = 50.0
     stalled: float = 0.0
     stall_s: float = 0.0
+    arrivals: ArrivalProcess | None = None
+    busy: float = 0.0
 
     @property
     def loop(self) -> str:
+        if self.arrivals:
+            return f"open, {self.arrivals.distribution}"
         return "closed" if self.users else "open"
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run: requests in the order they ended, and the baseline's pulses."""
+    """One run: requests in the order they ended, the baseline's pulses, and the level of each request."""
 
     ended_s: Floats
     latencies_ms: Floats
     failed: NDArray[np.bool_]
     pulses: Floats
+    levels: Floats = field(default_factory=lambda: np.empty(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +93,15 @@ class Truth:
     rps: float
     efficiency: float
     errors: float
+    # The share of requests that succeed within the p95.
+    good: float
 
 
 def runs(random: np.random.Generator, count: int, length_s: float, server: Server, noise: Noise) -> list[Run]:
     """Simulate runs of ``length_s``; they begin when load has been on for a while."""
     until_s = _BEFORE_S + length_s
     level = _levels(random, count, until_s, noise.tau_s)
-    requests = _closed if server.users else _open
+    requests = _closed if server.users else _queued if server.arrivals else _open
     ended, taken, levels = requests(random, level, until_s, server, noise)
     if server.stalled:
         ended, taken = _with_stalls(random, ended, taken, server)
@@ -102,9 +113,8 @@ def runs(random: np.random.Generator, count: int, length_s: float, server: Serve
     for index in range(count):
         part = slice(*np.searchsorted(ended[index], [_BEFORE_S, until_s]))
         pulses = _pulses(random, level[:, index], until_s, noise)
-        found.append(
-            Run(ended[index, part] - _BEFORE_S, 1e3 * taken[index, part], failed[index, part], pulses)
-        )
+        ended_s, latencies_ms = ended[index, part] - _BEFORE_S, 1e3 * taken[index, part]
+        found.append(Run(ended_s, latencies_ms, failed[index, part], pulses, levels[index, part]))
     return found
 
 
@@ -143,10 +153,19 @@ def truth(server: Server, noise: Noise, seed: int) -> Truth:
     latencies = np.concatenate([run.latencies_ms for run in seen])
     p50, p95, p99 = np.quantile(latencies, [0.5, 0.95, 0.99])
     rps = len(latencies) / (200.0 * len(seen))
-    errors = float(np.mean(np.concatenate([run.failed for run in seen])))
+    failed = np.concatenate([run.failed for run in seen])
+    errors = float(failed.mean())
     baseline = float(np.mean([between_pulses(run.pulses[1] / run.pulses[2]).mean() for run in seen]))
+    in_time = float(np.mean(~failed & (latencies <= p95)))
     good = rps * (1 - errors)
-    return Truth(p50, p95, p99, float(latencies.mean()), good, good / baseline, errors)
+    return Truth(p50, p95, p99, float(latencies.mean()), good, good / baseline, errors, in_time)
+
+
+def base_ms(server: Server, noise: Noise) -> float:
+    """Return the latency whose logarithm the level and the noise are added to."""
+    if server.users:
+        return 1e3 * server.users / server.rps * math.exp(-(noise.sigma**2) / 2)
+    return 2e3 / server.rps
 
 
 def _levels(random: np.random.Generator, count: int, length_s: float, tau_s: float) -> Floats:
@@ -202,6 +221,26 @@ def _open(
     levels = _at(level, due, columns) if noise.tau_s else random.standard_normal(due.shape)
     taken = _taken(random, noise, levels, 2 / server.rps)
     return due + taken, taken, levels
+
+
+def _queued(
+    random: np.random.Generator, level: Floats, length_s: float, server: Server, noise: Noise
+) -> tuple[Floats, Floats, Floats]:
+    """Return requests that wait until those before them are done; latencies count from when they are due."""
+    stage, process = Stage(0.0, length_s, server.rps, server.rps), server.arrivals
+    assert process
+    seeds = [int(random.integers(1 << 31)) for _ in range(level.shape[1])]
+    rows = [np.fromiter(replace(process, seed=seed).due_times([stage]), float) for seed in seeds]
+    # After the run, a request more in each row that is shorter than the longest one.
+    due = np.full((len(rows), max(map(len, rows))), length_s + _BEFORE_S)
+    for row, times_s in zip(due, rows, strict=True):
+        row[: len(times_s)] = times_s
+    columns = np.broadcast_to(np.arange(len(rows))[:, None], due.shape)
+    levels = _at(level, due, columns) if noise.tau_s else random.standard_normal(due.shape)
+    served = _taken(random, noise, levels, server.busy / server.rps * math.exp(-(noise.sigma**2) / 2))
+    work = np.cumsum(served, axis=1)
+    ended = work + np.maximum.accumulate(due - (work - served), axis=1)
+    return ended, ended - due, levels
 
 
 def _with_stalls(

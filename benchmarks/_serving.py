@@ -77,12 +77,14 @@ class RestCaller:
 class GrpcCaller:
     """The same over gRPC."""
 
-    def __init__(self, port: int, model: str, inputs: Mapping[str, NDArray[Any]]) -> None:
+    def __init__(
+        self, port: int, model: str, inputs: Mapping[str, NDArray[Any]], signature: str = ""
+    ) -> None:
         self._ask = grpc.insecure_channel(
             f"{common.HOST}:{port}", [("grpc.use_local_subchannel_pool", 1)]
         ).unary_unary(_PREDICT)
         request = message("tensorflow.serving.PredictRequest")()
-        request.model_spec.name = model
+        request.model_spec.name, request.model_spec.signature_name = model, signature
         for alias, array in inputs.items():
             fill_proto(request.inputs[alias], array, as_content=True)
         self._request = request.SerializeToString()
@@ -103,11 +105,19 @@ class Calls:
 
     def p99_ms(self, spans: list[tuple[float, float]] | None = None) -> float:
         """Return the 99th percentile, of the calls that touch one of ``spans`` if there are any."""
-        began, latencies = np.array(self.began), np.array(self.latencies_s)
+        latencies = np.array(self.latencies_s)
         if spans is not None:
-            touching = [(began < end) & (began + latencies > start) for start, end in spans]
-            latencies = latencies[np.any(touching, axis=0)]
+            latencies = latencies[np.any([self._touch(span) for span in spans], axis=0)]
         return float(np.percentile(latencies, 99) * 1e3)
+
+    def longest_ms(self, span: tuple[float, float]) -> float:
+        """Return the longest latency of the calls that touch ``span``."""
+        return float(np.array(self.latencies_s)[self._touch(span)].max() * 1e3)
+
+    def _touch(self, span: tuple[float, float]) -> NDArray[np.bool_]:
+        began = np.array(self.began)
+        touching: NDArray[np.bool_] = (began < span[1]) & (began + np.array(self.latencies_s) > span[0])
+        return touching
 
 
 @contextlib.contextmanager

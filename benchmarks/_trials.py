@@ -35,11 +35,10 @@ class Cell:
     @property
     def numbers(self) -> list[int]:
         """What tells its random numbers from those of other cells."""
-        server, noise = self.server, self.noise
-        return [
-            round(100 * each)
-            for each in (server.users, server.rps, server.stalled, noise.tau_s, noise.share, noise.sigma)
-        ]
+        server, noise, process = self.server, self.noise, self.server.arrivals
+        of_arrivals = (process.cv, process.burst_factor, process.burst_s, process.calm_s) if process else ()
+        plain = (server.users, server.rps, server.stalled, noise.tau_s, noise.share, noise.sigma)
+        return [round(100 * each) for each in (*plain, *of_arrivals)]
 
 
 @dataclass(frozen=True, slots=True)

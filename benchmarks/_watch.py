@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
     from _noise import Run
 
+    from pytest_tfserving.slo.expected_load import ExpectedLoad
     from pytest_tfserving.slo.language import Slo
+    from pytest_tfserving.slo.open_loop import DueRequests
 
 NOISE_MEMORY_S = 10.0
 PASS, NEITHER, FAIL = 1, 0, -1
@@ -28,9 +30,26 @@ class Verdict(NamedTuple):
     after_s: float
 
 
-def watched(run: Run, slos: Sequence[Slo], run_time_s: float) -> list[Verdict]:
-    """Return the verdict on each SLO when all are watched in one run."""
-    monitor = SloMonitor(slos, DEFAULT_ALPHA, has_baseline=True, noise_memory_s=NOISE_MEMORY_S)
+def watched(
+    run: Run,
+    slos: Sequence[Slo],
+    run_time_s: float,
+    load: ExpectedLoad | None = None,
+    due: DueRequests | None = None,
+) -> list[Verdict]:
+    """Return the verdict on each SLO when all are watched in one run.
+
+    The run is of a ``load`` with limits or falls, or of an open loop whose schedule is known.
+    """
+    monitor = SloMonitor(
+        slos,
+        DEFAULT_ALPHA,
+        has_baseline=True,
+        plateau=not (load and load.falls),
+        noise_memory_s=NOISE_MEMORY_S,
+        load=load,
+        due=due,
+    )
     monitor.settle(0.0)
     ticks_s = np.arange(1, round(run_time_s / _TICK_S) + 1) * _TICK_S
     requests = np.searchsorted(run.ended_s, ticks_s)

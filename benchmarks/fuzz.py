@@ -1,19 +1,22 @@
 """Requests that clients got wrong, 200 000 of them, over REST and gRPC: none may be the server's fault.
 
 Random and damaged JSON, truncated bodies, wrong types, bad base64, huge numbers, deep nesting, ragged rows,
-damaged gzip, odd paths and methods, broken HTTP and HTTP/2; over gRPC random bytes, damaged messages, tensors
-that contradict themselves. All come from ``--seed``, four at a time, while a hundred slow clients send a byte
-now and then and never finish. Between them the right answer to a good request is checked over both APIs.
+damaged gzip, odd paths and methods, broken HTTP and HTTP/2; heads, lines and bodies without an end, small
+bodies that grow; over gRPC random bytes, damaged messages, tensors that contradict themselves, names with
+control characters; at the end some that take the server 100 MB each. All come from ``--seed``, four at a
+time, while a hundred slow clients send a byte now and then and never finish. Between them the right answer
+to a good request is checked over both APIs.
 
 Targets: no status of 500 or above but 501 (a type that JSON does not carry), no gRPC code that blames the
-server, nothing unanswered, no traceback in the log, the process alive, its memory after a fifth of the
-requests and at the end within a tenth of each other.
+server, nothing unanswered, no traceback, control character or forged line in the log, the process alive, its
+memory after a fifth of the requests and at the end within a tenth of each other.
 """
 
 from __future__ import annotations
 
 import contextlib
 import random
+import select
 import socket
 import subprocess
 import sys
@@ -22,28 +25,37 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any, Self
 
 import _common as common
+import _hostile
+import _malformed
 import grpc
 import numpy as np
 import psutil
-from _malformed import KINDS, Grpc, Raw, Rest
+from _hostile import Endless
+from _malformed import Grpc, Raw, Rest
 from _serving import GrpcCaller, RestCaller, embedded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+KINDS: dict[Callable[[random.Random], Rest | Raw | Grpc | Endless], int] = dict(
+    chain[Any](_malformed.KINDS.items(), _hostile.KINDS.items())
+)
 TESTS = common.HERE.parent / "tests"
 _COUNT, _QUICK_COUNT = 200_000, 4_000
+_LARGE_COUNT = 12
 _CALLERS = 4
 _SLOW_CLIENTS = 100
 _TIMEOUT_S = 60.0
 _PAUSE_S = 0.5
 _GOOD_EVERY = 500
+_FORGED = "2026-01-01 00:00:00"
 _CLIENT_CODES = {"OK", "INVALID_ARGUMENT", "FAILED_PRECONDITION", "NOT_FOUND", "UNIMPLEMENTED"}
+_MODEL_SERVICE = ("GetModelStatus", "HandleReloadConfigRequest")
 _SHOWN = 10
 
 
@@ -126,7 +138,7 @@ class Caller:
         self._channel = grpc.insecure_channel(f"{common.HOST}:{rpc}")
         self._outcome = outcome
 
-    def send(self, kind: str, request: Rest | Raw | Grpc) -> None:
+    def send(self, kind: str, request: Rest | Raw | Grpc | Endless) -> None:
         """Send one, and judge the answer."""
         try:
             answer, is_fault = self._answer(request)
@@ -135,7 +147,7 @@ class Caller:
             answer, is_fault = f"no response ({type(error).__name__})", True
         self._outcome.add(kind, answer, repr(request)[:1000] if is_fault else "")
 
-    def _answer(self, request: Rest | Raw | Grpc) -> tuple[str, bool]:
+    def _answer(self, request: Rest | Raw | Grpc | Endless) -> tuple[str, bool]:
         """Return the answer, and whether it is the server's fault."""
         match request:
             case Rest():
@@ -144,6 +156,8 @@ class Caller:
                 return self._raw(request)
             case Grpc():
                 return self._grpc(request)
+            case Endless():
+                return self._endless(request)
 
     def _rest(self, request: Rest) -> tuple[str, bool]:
         status, body = self._http.ask(request)
@@ -165,8 +179,18 @@ class Caller:
         status = content.split()[1].decode("latin-1")
         return status, status.startswith("5") or b"Traceback" in content
 
+    def _endless(self, request: Endless) -> tuple[str, bool]:
+        with socket.create_connection((common.HOST, self._ports[0]), _TIMEOUT_S) as connection:
+            connection.sendall(request.first)
+            for _ in range(request.count):
+                if select.select([connection], [], [], 0)[0]:
+                    break
+                connection.sendall(request.part)
+            status = connection.recv(1 << 16).split()[1].decode("latin-1")
+        return status, status not in ("400", "413")
+
     def _grpc(self, request: Grpc) -> tuple[str, bool]:
-        service = "ModelService" if request.method == "GetModelStatus" else "PredictionService"
+        service = "ModelService" if request.method in _MODEL_SERVICE else "PredictionService"
         ask = self._channel.unary_unary(f"/tensorflow.serving.{service}/{request.method}")
         try:
             ask(request.content, timeout=_TIMEOUT_S)
@@ -233,10 +257,23 @@ class Load:
             for sent in [pool.submit(self._send, total) for _ in range(_CALLERS)]:
                 sent.result()
 
+    def run_large(self, total: int) -> None:
+        """Send so many requests that take the server 100 MB each, each before a good one."""
+        caller = Caller(*self._ports, self.outcome)
+        good = self._good()
+        for number in range(total):
+            make = _hostile.LARGE[number % len(_hostile.LARGE)]
+            caller.send(make.__name__, make(random.Random(f"{self._seed}/large/{number}")))
+            self.outcome.add("a good request", *_checked(*good))
+        caller.close()
+
+    def _good(self) -> tuple[RestCaller, GrpcCaller]:
+        rest = RestCaller(self._ports[0], "/v1/models/kinds:predict", common.REQUEST)
+        return rest, GrpcCaller(self._ports[1], "kinds", {"x": np.array([1, 2, 5], np.float32)})
+
     def _send(self, total: int) -> None:
         caller = Caller(*self._ports, self.outcome)
-        rest = RestCaller(self._ports[0], "/v1/models/kinds:predict", common.REQUEST)
-        rpc = GrpcCaller(self._ports[1], "kinds", {"x": np.array([1, 2, 5], np.float32)})
+        good = self._good()
         for number in iter(lambda: next(self._numbers), None):
             if number >= total or self._process.status() == psutil.STATUS_ZOMBIE:
                 break
@@ -244,7 +281,7 @@ class Load:
             (make,) = chance.choices(list(KINDS), list(KINDS.values()))
             caller.send(make.__name__, make(chance))
             if number % _GOOD_EVERY == 0:
-                self.outcome.add("a good request", *_checked(rest, rpc))
+                self.outcome.add("a good request", *_checked(*good))
                 if number >= total // 5:
                     self.memory.append(self._process.memory_info().rss)
         caller.close()
@@ -267,7 +304,7 @@ def _exported(folder: Path) -> Path:
 
 
 def _rows(outcome: Outcome) -> Iterator[list[str]]:
-    for kind in [*(make.__name__ for make in KINDS), "a good request"]:
+    for kind in [*(make.__name__ for make in (*KINDS, *_hostile.LARGE)), "a good request"]:
         found = {answer: number for (each, answer), number in outcome.answers.items() if each == kind}
         shown = ", ".join(f"{number} {answer}" for answer, number in sorted(found.items()))
         yield [kind.replace("_", " "), str(sum(found.values())), shown]
@@ -282,8 +319,13 @@ def _judged(outcome: Outcome, load: Load, log: str) -> list[common.Target]:
         common.Target("answers that blame the server, or none, or wrong ones", len(outcome.faults), 0),
         common.Target("requests without a response", missing, 0),
         common.Target("tracebacks in the server's log", log.count("Traceback"), 0),
+        common.Target("lines of the log that are forged or not printable", len(_odd_lines(log)), 0),
         common.Target("memory at the end beside that after a fifth of the requests", ratio, 1.1),
     ]
+
+
+def _odd_lines(log: str) -> list[str]:
+    return [line for line in log.split("\n") if line.startswith(_FORGED) or not line.isprintable()]
 
 
 def main() -> None:
@@ -299,9 +341,10 @@ def main() -> None:
             started = time.perf_counter()
             with SlowClients(server.rest, server.grpc):
                 load.run(total)
+                load.run_large(_LARGE_COUNT)
             took_s = time.perf_counter() - started
             ended_with = server.process.poll()
-        targets = _judged(load.outcome, load, log.read_text(errors="replace"))
+        targets = _judged(load.outcome, load, log.read_bytes().decode(errors="replace"))
     common.table(["requests", "number", "answers"], list(_rows(load.outcome)))
     end = "lives" if ended_with is None else f"ENDED with {ended_with}"
     print(f"\n{total:,} requests of seed {args.seed} in {took_s:.0f} s; the server {end}")

@@ -45,7 +45,7 @@ outcome = runner.outcome
 
 
 def kept(plan, deployment, story, records, *rest):
-    sent_s, latency_ms, outcomes, _ = np.concatenate(list(record_blocks(records))).T
+    sent_s, latency_ms, outcomes, _, _ = np.concatenate(list(record_blocks(records))).T
     rows = np.column_stack([sent_s + latency_ms / 1000, latency_ms])[outcomes == SUCCESS]
     np.save({_KEPT!r}, rows[np.argsort(rows[:, 0], kind="stable")])
     return outcome(plan, deployment, story, records, *rest)

@@ -3,10 +3,14 @@
 * simulated: two servers that take turns on noise that wanders, as verdict.py has it, watched by the live
   monitor. In the first part the change is the limit, so that every verdict is wrong; in the second one both
   servers are the same, and a gate of the default SLOs fails if one of them does.
-* real: the embedded server against itself, and beside it two runs one after the other whose point estimates
-  are compared. Each run is added to the file of --append at once, so that it may be made in pieces.
+* real: the embedded server against itself, and beside it two runs one after the other, in the same time,
+  whose point estimates are compared.
 * planted: the embedded server against one that computes longer in each call: by 5 % and 10 % of what a
   request takes, and by 2 % of its CPU. The limits are changes of 0 %.
+
+Each real run, and each round of simulated ones, is added to the file of --append at once, so that a part can
+be made in pieces, and that a piece which is ended loses nothing. The summary is of the whole file. With
+--runs 0, or --simulated 0, nothing is run, and the summary is printed.
 
 Load goes to each of the two servers for half of the time: seconds are those of both together. Targets on
 shares allow what chance does in so few runs (a binomial test of 5 %, Bonferroni).
@@ -16,21 +20,23 @@ The parts real and planted need the extra embedded, two cores and 2 GB of RAM.
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import _common as common
 import numpy as np
-from _ab_runs import SHAPES, Gate
+from _ab_runs import SHAPES, Gate, RunError
 from _chance import most_by_chance, within_chance
+from _kept import Kept, Pace, until_interrupted
 from _noise import Noise, Server
 from _trials import Cell, Trials
 from _watch import FAIL, PASS, changes_in, watched_beside
 
 from pytest_tfserving.slo.language import parse_slos
 from pytest_tfserving.slo.monitor import DEFAULT_ALPHA
+from pytest_tfserving.statistics.ratio import Z_95
 
 if TYPE_CHECKING:
     import argparse
@@ -41,6 +47,8 @@ if TYPE_CHECKING:
     from _trials import Batch
 
 SIMULATED, QUICK_SIMULATED = 50, 4
+# So many simulated runs a cell are added to the file at a time.
+_ROUND = 10
 RUN_TIME_S = 120.0
 LIMIT = 1.05
 SERVER = Server(users=2, rps=50.0)
@@ -55,6 +63,8 @@ SLOWER = ("rps>=-0%", "mean<=+0%", "cpu_per_request<=+0%")
 SOON_S = {"half_plus_two": (60.0, 120.0), "resnet50": (150.0, 300.0)}
 REAL_RUN_TIME_S = {"half_plus_two": 120.0, "resnet50": 300.0}
 QUICK_RUN_TIME_S = 10.0
+RUNS = 4
+CHANGED = ("p50_ms", "p95_ms", "mean_ms", "rps", "cpu_per_request_ms")
 _ALL = 100.0
 _ALLOWED = 0.05
 
@@ -123,21 +133,60 @@ def try_estimates(batch: Batch) -> Floats:
     return np.array(np.array(worse).max(axis=1) > _ALLOWED)
 
 
-def simulated(args: argparse.Namespace, _: _Kept) -> Found:
+def simulated(args: argparse.Namespace, kept: Kept) -> Found:
     """Count wrong verdicts at the limit, and false alarms of a gate on the same server twice."""
-    runs = args.simulated or (QUICK_SIMULATED if args.quick else SIMULATED)
+    runs = _runs(args.simulated, args, SIMULATED, QUICK_SIMULATED)
+    cells = _cells(quick=args.quick)
+    rounds = [min(_ROUND, runs - first) for first in range(0, runs, _ROUND)]
+    pace = Pace(len(rounds))
+    with suppress(KeyboardInterrupt):
+        for count in rounds:
+            seed = args.seed + len(kept.of("simulated"))
+            kept.add({"part": "simulated", "quick": args.quick, **_round(cells, count, seed)})
+            pace.made(f"{count} simulated runs of each of {len(cells)} kinds of noise")
+    known = [each for each in kept.of("simulated") if each["quick"] == args.quick]
+    return _of_rounds(cells, known) if known else Found({}, [])
+
+
+def _cells(*, quick: bool) -> list[Cell]:
     noises = [
         Noise(tau_s, share, sigma)
-        for tau_s in ((0.0, 10.0) if args.quick else (0.0, 1.0, 5.0, 10.0))
-        for share in ((0.5,) if args.quick else (0.3, 0.5, 0.8))
-        for sigma in ((0.25,) if args.quick else (0.10, 0.25))
+        for tau_s in ((0.0, 10.0) if quick else (0.0, 1.0, 5.0, 10.0))
+        for share in ((0.5,) if quick else (0.3, 0.5, 0.8))
+        for sigma in ((0.25,) if quick else (0.10, 0.25))
     ]
-    cells = [Cell(SERVER, noise, RUN_TIME_S) for noise in noises]
-    with Trials(runs, args.seed) as trials:
-        limit = trials.each(try_limit, cells, "at the limit")
-        same = trials.each(try_same, cells, "the same twice")
-        estimates = trials.each(try_estimates, cells, "one after the other")
-        intervals = trials.each(try_intervals, cells, "intervals")
+    return [Cell(SERVER, noise, RUN_TIME_S) for noise in noises]
+
+
+def _round(cells: Sequence[Cell], runs: int, seed: int) -> dict[str, Any]:
+    """Return what ``runs`` runs of each cell found, by what was tried, and then by cell."""
+    tried = {
+        "limit": try_limit,
+        "same": try_same,
+        "one after the other": try_estimates,
+        "intervals": try_intervals,
+    }
+    with Trials(runs, seed) as trials:
+        found = {name: trials.each(function, cells, name) for name, function in tried.items()}
+    return {
+        "seed": seed,
+        "found": {
+            name: {str(cell): np.round(rows.astype(float), 6).tolist() for cell, rows in by_cell.items()}
+            for name, by_cell in found.items()
+        },
+    }
+
+
+def _of_rounds(cells: Sequence[Cell], rounds: Sequence[dict[str, Any]]) -> Found:
+    """Print what all rounds found."""
+    limit, same, estimates, intervals = (
+        {
+            cell: np.concatenate([np.array(each["found"][name][str(cell)]) for each in rounds])
+            for cell in cells
+        }
+        for name in ("limit", "same", "one after the other", "intervals")
+    )
+    runs = len(limit[cells[0]])
     wrong, alarms, covered = _at_limit(limit, runs), _same(same, estimates, runs), _covered(intervals)
     return Found(
         {"runs": runs, "limit": wrong.figures, "same": alarms.figures, "intervals": covered.figures},
@@ -255,18 +304,30 @@ def _covered(rows: dict[Cell, Floats]) -> Found:
 # --- real ------------------------------------------------------------------------------------------
 
 
-def real(args: argparse.Namespace, kept: _Kept) -> Found:
+def real(args: argparse.Namespace, kept: Kept) -> Found:
     """Compare the embedded server with itself, again and again."""
-    runs = args.runs or (1 if args.quick else 4)
-    with common.scratch() as folder:
-        for model in ("half_plus_two",) if args.quick else args.model:
-            run_time_s = QUICK_RUN_TIME_S if args.quick else REAL_RUN_TIME_S[model]
-            gate = Gate(folder, model, run_time_s, args.neighbour)
-            for number in range(runs):
-                common.note(f"{model} against itself, {number + 1} of {runs}")
-                kept.add({"part": "real", **gate.against_itself(SAME)})
-    common.note("")
+    with common.scratch() as folder, until_interrupted():
+        gates = _gates(args, folder)
+        pace = Pace(len(gates))
+        alone: dict[str, dict[str, float]] = {}
+        for gate in gates:
+            try:
+                run = gate.against_itself(SAME, alone.get(str(gate)))
+            except RunError as error:
+                kept.add(_failed("real", gate, error))
+                pace.made(f"{gate}: failed: {error}")
+                continue
+            alone[str(gate)] = run["alone"]
+            kept.add({"part": "real", **run})
+            pace.made(f"{gate}: {_in_words(run, SAME)}; {_in_words_of_estimates(run)}")
+    return _of_real(kept, quick=args.quick)
+
+
+def _of_real(kept: Kept, *, quick: bool) -> Found:
+    """Print what all real runs found."""
     groups = _groups(kept.of("real"))
+    if not groups:
+        return Found({}, _failures("real", kept))
     print("\nthe embedded server against itself: false alarms, median s until each PASS\n")
     common.table(
         ["", "runs", "alarms", "one after the other", *SAME],
@@ -281,11 +342,14 @@ def real(args: argparse.Namespace, kept: _Kept) -> Found:
             for name, found in groups.items()
         ],
     )
+    _print_changes(groups)
     every = [run for found in groups.values() for run in found]
-    share = statistics.fmean(map(_alarms, every))
-    targets = [within_chance("real, the same twice, false alarms", share, DEFAULT_ALPHA, len(every))]
+    alarms = sum(map(_alarms, every))
+    text = f"real, the same twice, false alarms in {len(every)} runs"
+    targets = [common.Target(text, alarms, max(1, len(every) // 100))]
+    targets += _failures("real", kept)
     # Quick runs are too short for a PASS.
-    for model, (soon_s, p95_soon_s) in ({} if args.quick else SOON_S).items():
+    for model, (soon_s, p95_soon_s) in ({} if quick else SOON_S).items():
         if found := groups.get(model):
             targets += [
                 common.Target(
@@ -308,24 +372,70 @@ def real(args: argparse.Namespace, kept: _Kept) -> Found:
     return Found(figures, targets)
 
 
-class _Kept:
-    """Runs that were made, of earlier pieces too if there is a file."""
+def _print_changes(groups: dict[str, list[dict[str, Any]]]) -> None:
+    """Print the changes of all runs: two processes of one program differ by some more than one run shows."""
+    several = {name: runs for name, runs in groups.items() if len(runs) > 1}
+    if not several:
+        return
+    print("\nchanges, %: mean and deviation of all runs, mean standard error within a run\n")
+    common.table(
+        ["", *CHANGED],
+        [
+            [f"{name}, {what}", *(f"{each[at]:.2f}" for each in found)]
+            for name, runs in several.items()
+            for found in [[_spread(runs, key) for key in CHANGED]]
+            for at, what in enumerate(("mean", "deviation", "standard error", "intervals with 0 in them"))
+        ],
+    )
 
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self._runs: list[dict[str, Any]] = []
-        if path and path.exists():
-            self._runs = json.loads(path.read_text(encoding="utf-8"))
 
-    def add(self, run: dict[str, Any]) -> None:
-        """Keep a run, in the file if there is one."""
-        self._runs.append(run)
-        if self._path:
-            self._path.write_text(json.dumps(self._runs, indent=1) + "\n", encoding="utf-8")
+def _spread(runs: Sequence[dict[str, Any]], key: str) -> tuple[float, float, float, float]:
+    """Return the mean, the deviation, the mean standard error and the coverage of a change, in %."""
+    ends = "value", "low", "high"
+    known = [run["changes"][key] for run in runs if key in run["changes"]]
+    changes = np.array([[change[end] for end in ends] for change in known])
+    if len(changes) < 2:
+        return (math.nan,) * 4
+    values, low, high = _ALL * changes.T
+    errors = (high - low) / (2 * Z_95)
+    covered = _ALL * ((low <= 0) & (high >= 0)).mean()
+    return float(values.mean()), float(values.std(ddof=1)), float(errors.mean()), float(covered)
 
-    def of(self, part: str) -> list[dict[str, Any]]:
-        """Return the runs of a part of the benchmark."""
-        return [run for run in self._runs if run["part"] == part]
+
+def _gates(args: argparse.Namespace, folder: Path) -> list[Gate]:
+    """Return the gate of each real run."""
+    runs = _runs(args.runs, args, RUNS, 1)
+    models = ("half_plus_two",) if args.quick else args.model
+    return [
+        Gate(folder, model, QUICK_RUN_TIME_S if args.quick else REAL_RUN_TIME_S[model], args.neighbour)
+        for model in models
+        for _ in range(runs)
+    ]
+
+
+def _runs(given: int | None, args: argparse.Namespace, usual: int, quick: int) -> int:
+    """Return the number of runs: what was given, 0 too."""
+    return (quick if args.quick else usual) if given is None else given
+
+
+def _failed(part: str, gate: Gate, error: RunError) -> dict[str, Any]:
+    return {"part": "failed", "of": part, "gate": str(gate), "cause": str(error)}
+
+
+def _failures(part: str, kept: Kept) -> list[common.Target]:
+    """Return the target that no run failed."""
+    failed = [each for each in kept.of("failed") if each["of"] == part]
+    return [common.Target(f"{part}, runs that failed", len(failed), 0)] if failed else []
+
+
+def _in_words(run: dict[str, Any], slos: Sequence[str]) -> str:
+    verdicts = [(slo, run["verdicts"][slo]) for slo in slos]
+    return ", ".join(f"{slo} {found} {_seconds(_decided_s(run, slo, found))} s" for slo, found in verdicts)
+
+
+def _in_words_of_estimates(run: dict[str, Any]) -> str:
+    worse = max(run["one_after_the_other"].values())
+    return f"one run after the other {_ALL * worse:+.1f} %"
 
 
 def _groups(runs: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -367,23 +477,27 @@ def _seconds(value: float) -> str:
 # --- planted ---------------------------------------------------------------------------------------
 
 
-def planted(args: argparse.Namespace, kept: _Kept) -> Found:
+def planted(args: argparse.Namespace, kept: Kept) -> Found:
     """Compare the embedded server with one that computes longer in each call."""
-    runs = args.runs or (1 if args.quick else 4)
-    with common.scratch() as folder:
-        for model in ("half_plus_two",) if args.quick else args.model:
-            run_time_s = QUICK_RUN_TIME_S if args.quick else REAL_RUN_TIME_S[model]
-            gate = Gate(folder, model, run_time_s, args.neighbour)
-            before = [run for run in kept.of("real") if run["model"] == model] if args.quick else []
-            known = (before[-1] if before else gate.against_slower(SLOWER, 0.0))["baseline"]
-            for each in PLANTED[1:2] if args.quick else PLANTED:
-                taken_s = known["cpu_per_request_ms"] / 1e3 if each.of_cpu else 1 / known["rps"]
-                for number in range(runs):
-                    common.note(f"{model}, {each.name} planted, {number + 1} of {runs}")
-                    run = gate.against_slower(each.slos, each.share * taken_s)
-                    kept.add({"part": "planted", "planted": each.name, **run})
-    common.note("")
-    return _found(_groups(kept.of("planted")))
+    kinds = PLANTED[1:2] if args.quick else PLANTED
+    with common.scratch() as folder, until_interrupted():
+        turns = [(gate, each) for gate in _gates(args, folder) for each in kinds]
+        pace = Pace(len(turns))
+        known: dict[str, dict[str, float]] = {}
+        for gate, each in turns:
+            try:
+                figures = known.get(str(gate)) or gate.alone()
+                taken_s = figures["cpu_per_request_ms"] / 1e3 if each.of_cpu else 1 / figures["rps"]
+                run = gate.against_slower(each.slos, each.share * taken_s)
+            except RunError as error:
+                kept.add(_failed("planted", gate, error))
+                pace.made(f"{gate}, {each.name}: failed: {error}")
+                continue
+            known[str(gate)] = run["baseline"]
+            kept.add({"part": "planted", "planted": each.name, **run})
+            pace.made(f"{gate}, {each.name} planted: {_in_words(run, each.slos)}")
+    found = _found(_groups(kept.of("planted")))
+    return Found(found.figures, found.targets + _failures("planted", kept))
 
 
 def _found(groups: dict[str, list[dict[str, Any]]]) -> Found:
@@ -406,8 +520,9 @@ def _found(groups: dict[str, list[dict[str, Any]]]) -> Found:
             if "neighbour" not in name:
                 text = f"{name}, {each.name} planted, found{within}, share"
                 targets.append(common.Target(text, share, each.at_least, at_least=True))
-    print("\ncomputing longer in each call: found in time in %, median s\n")
-    common.table(["", "runs", "found, %", "median s"], rows)
+    if rows:
+        print("\ncomputing longer in each call: found in time in %, median s\n")
+        common.table(["", "runs", "found, %", "median s"], rows)
     return Found(figures, targets)
 
 
@@ -419,12 +534,12 @@ def main() -> None:
         __doc__,
         {"neighbour": "real runs beside a process that takes the server's core now and then"},
         {"only": (tuple(SECTIONS), "which parts to try"), "model": (tuple(SHAPES), "models of real runs")},
-        {"append": "keep real runs in this file, and count those it has already"},
-        runs=(None, "real runs of each kind (default: 4, 1 when --quick)"),
+        {"append": "keep runs in this file, and count those it has already"},
+        runs=(None, f"real runs of each kind (default: {RUNS}, 1 when --quick)"),
         simulated=(None, f"simulated runs a cell (default: {SIMULATED}, {QUICK_SIMULATED} when --quick)"),
-        seed=(1, "of the simulated noise (default: 1)"),
+        seed=(1, "of the first round of simulated noise; each further one has the next (default: 1)"),
     )
-    kept, figures = _Kept(args.append), dict[str, Any]()
+    kept, figures = Kept(args.append), dict[str, Any]()
     targets = []
     for name in args.only:
         found = SECTIONS[name](args, kept)

@@ -5,10 +5,14 @@ each request's own; sigma is the deviation of both together. The live monitor wa
 alpha 1 %, noise memory 10 s, all SLOs of a cell at once.
 
 * boundary: the truth is on the limit, so that every verdict is wrong; and the server is 15 % over it
+* arrivals: the same with bursts, in an open loop whose schedule is known and whose requests wait in a queue
 * stalls: a server far below its limit, but for stalls that take 5 % of its requests over it
 * independent: seconds to a verdict where nothing wanders and the truth is 15 % away
 * far: seconds to a verdict where the limit is out of reach, simulated and on benchmarks/recordings
 * intervals: how often 95 % intervals cover the truth, and how wide they are
+* goodput: the share of requests within their limit is on its own limit; and the server is 15 % over theirs
+* windows: the worst of the windows of 10 s is on the limit, given the level in each; and 15 % over it
+* recovery: the 5 s that decide are on the limit; and recoveries that are in time, or not
 * scoreboard: the rules of other tools on the same noise
 
 Targets on shares allow what chance does where the runs are fewer than 1000 a cell: the most that a one-sided
@@ -27,17 +31,20 @@ from _chance import MANY_RUNS, at_most, most_by_chance, within_chance
 from _far import FAR, far_times, recorded
 from _figures import FIGURES, figures_of
 from _noise import Noise, Server
+from _parts import try_goodput, try_recovery, try_windows
 from _rules import RULES
 from _trials import Cell, Trials
 from _watch import FAIL, PASS, watched
 
+from pytest_tfserving.experiments.arrivals import ArrivalProcess
 from pytest_tfserving.slo.language import parse_slos
 from pytest_tfserving.slo.monitor import DEFAULT_ALPHA
+from pytest_tfserving.slo.open_loop import DueRequests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from _noise import Floats, Truth
+    from _noise import Floats, Run, Truth
     from _trials import Batch
 
 QUICK_RUNS = 30
@@ -94,9 +101,12 @@ MOST_WRONG, MOST_WRONG_OVER = DEFAULT_ALPHA, 0.001
 
 def slos_at(truth: Truth, over: float) -> list[str]:
     """Return SLOs that the server is over by that factor."""
+    return [*_latencies_and_rate(truth, over), f"efficiency>={100 * truth.efficiency * over:.9g}%"]
+
+
+def _latencies_and_rate(truth: Truth, over: float) -> list[str]:
     latencies = [f"{name}<{getattr(truth, name) / over:.9g}ms" for name in METRICS[:3]]
-    rates = [f"rps>={truth.rps * over:.9g}", f"efficiency>={100 * truth.efficiency * over:.9g}%"]
-    return latencies + rates
+    return [*latencies, f"rps>={truth.rps * over:.9g}"]
 
 
 def try_boundary(batch: Batch, truth: Truth) -> Floats:
@@ -115,32 +125,39 @@ def boundary(trials: Trials, *, quick: bool) -> Found:
         for sigma in ((0.25,) if quick else (0.10, 0.25))
     ]
     rows = trials.each_with_truth(try_boundary, cells, "boundary")
-    on = {cell: row[:, : len(METRICS)] for cell, row in rows.items()}
-    over = {cell: row[:, len(METRICS) :] for cell, row in rows.items()}
+    return _on_and_over(rows, METRICS, METRICS_OVER, trials.runs)
+
+
+def _on_and_over(
+    rows: dict[Cell, Floats], metrics: Sequence[str], metrics_over: Sequence[str], runs: int
+) -> Found:
+    """Return wrong verdicts: on the limit, the first columns of each row, and 15 % over it, the others."""
+    on = {cell: row[:, : len(metrics)] for cell, row in rows.items()}
+    over = {cell: row[:, len(metrics) :] for cell, row in rows.items()}
     passed, failed, passed_over = shares(on, PASS), shares(on, FAIL), shares(over, PASS)
-    print(f"on the limit: wrong PASS/FAIL, 15 % over: wrong PASS, in % of {trials.runs} runs\n")
+    print(f"\non the limit: wrong PASS/FAIL, 15 % over: wrong PASS, in % of {runs} runs\n")
     common.table(
-        ["", *METRICS, *(f"{name} over" for name in METRICS_OVER)],
+        ["", *metrics, *(f"{name} over" for name in metrics_over)],
         [
             [
                 str(cell),
                 *(f"{100 * a:.1f}/{100 * b:.1f}" for a, b in zip(passed[cell], failed[cell], strict=True)),
                 *(f"{100 * share:.1f}" for share in passed_over[cell]),
             ]
-            for cell in cells
+            for cell in rows
         ],
     )
     figures = {
         str(cell): {
-            "pass": named(METRICS, passed[cell]),
-            "fail": named(METRICS, failed[cell]),
-            "pass_over": named(METRICS_OVER, passed_over[cell]),
-            "median_s_over": named(METRICS_OVER, np.median(over[cell][..., 1], axis=0)),
+            "pass": named(metrics, passed[cell]),
+            "fail": named(metrics, failed[cell]),
+            "pass_over": named(metrics_over, passed_over[cell]),
+            "median_s_over": named(metrics_over, np.median(over[cell][..., 1], axis=0)),
         }
-        for cell in cells
+        for cell in rows
     }
-    targets = _on_limit_targets(_judged(passed), _judged(failed), trials.runs)
-    return Found(figures, targets + _over_targets(_judged(passed_over), trials.runs))
+    targets = _on_limit_targets(_judged(passed), _judged(failed), metrics, runs)
+    return Found(figures, targets + _over_targets(_judged(passed_over), metrics_over, runs))
 
 
 def _judged(found: dict[Cell, Floats]) -> dict[Cell, Floats]:
@@ -148,19 +165,19 @@ def _judged(found: dict[Cell, Floats]) -> dict[Cell, Floats]:
 
 
 def _on_limit_targets(
-    passed: dict[Cell, Floats], failed: dict[Cell, Floats], runs: int
+    passed: dict[Cell, Floats], failed: dict[Cell, Floats], metrics: Sequence[str], runs: int
 ) -> list[common.Target]:
     targets = []
     for name, wrong in (("PASS", passed), ("FAIL", failed)):
-        most, where = worst(wrong, METRICS)
+        most, where = worst(wrong, metrics)
         text = f"on the limit, wrong {name} in the worst cell ({where})"
-        targets.append(at_most(text, most, MOST_WRONG, runs, len(wrong) * len(METRICS)))
+        targets.append(at_most(text, most, MOST_WRONG, runs, len(wrong) * len(metrics)))
     return targets
 
 
-def _over_targets(passed: dict[Cell, Floats], runs: int) -> list[common.Target]:
-    pooled, (most, where) = float(np.mean(list(passed.values()))), worst(passed, METRICS_OVER)
-    cells = len(passed) * len(METRICS_OVER)
+def _over_targets(passed: dict[Cell, Floats], metrics: Sequence[str], runs: int) -> list[common.Target]:
+    pooled, (most, where) = float(np.mean(list(passed.values()))), worst(passed, metrics)
+    cells = len(passed) * len(metrics)
     text = "15 % over the limit, PASS in all cells"
     return [
         common.Target(f"{text}, %", 100 * pooled, 100 * MOST_WRONG_OVER)
@@ -170,6 +187,43 @@ def _over_targets(passed: dict[Cell, Floats], runs: int) -> list[common.Target]:
             f"15 % over the limit, PASS in the worst cell ({where})", most, MOST_WRONG_OVER, runs, cells
         ),
     ]
+
+
+# --- arrivals --------------------------------------------------------------------------------------
+
+ARRIVALS = (
+    ArrivalProcess(),
+    ArrivalProcess("gamma", cv=3),
+    ArrivalProcess("mmpp", burst_factor=5, burst_s=1, calm_s=4),
+)
+# A burst takes 83 % of the server's time.
+BUSY = 0.3
+ARRIVAL_METRICS = ("p95", "p99", "mean", "rps", "errors")
+
+
+def try_arrivals(batch: Batch, truth: Truth) -> Floats:
+    """Return verdicts in an open loop whose schedule is known."""
+    errors, server = f"errors<{100 * truth.errors:.9g}%", batch.cell.server
+    slos = parse_slos([*_latencies_and_rate(truth, 1), errors, *_latencies_and_rate(truth, OVER)])
+    return np.array([watched(run, slos, batch.cell.length_s, due=_due(run, server)) for run in batch.runs()])
+
+
+def _due(run: Run, server: Server) -> DueRequests:
+    assert server.arrivals
+    due_s = np.sort(run.ended_s - run.latencies_ms / 1e3)
+    process, rps = server.arrivals, server.rps
+    return DueRequests(iter(due_s), rps, process.memory_s(rps), process.clump(rps))
+
+
+def arrivals(trials: Trials, *, quick: bool) -> Found:
+    """Count wrong verdicts in open loops with bursts, on a server with a queue."""
+    cells = [
+        Cell(Server(0, 50.0, arrivals=process, busy=BUSY), Noise(memory_s, 0.5, 0.25), RUN_TIME_S)
+        for process in ARRIVALS
+        for memory_s in (QUICK_MEMORIES_S[::2] if quick else QUICK_MEMORIES_S)
+    ]
+    rows = trials.each_with_truth(try_arrivals, cells, "arrivals")
+    return _on_and_over(rows, ARRIVAL_METRICS, ARRIVAL_METRICS[:4], trials.runs)
 
 
 # --- stalls ----------------------------------------------------------------------------------------
@@ -403,6 +457,84 @@ def _variance_targets(ratios: dict[Cell, Floats], runs: int) -> list[common.Targ
     ]
 
 
+# --- goodput, windows and recovery -----------------------------------------------------------------
+
+PARTS_RUN_TIME_S = 60.0
+# A window, and the time after a spike, have to have enough requests to be decided.
+BUSY_CLOSED, BUSY_OPEN = Server(users=2, rps=100.0), Server(users=0, rps=100.0)
+
+
+def parts_cells(*, quick: bool, run_time_s: float) -> list[Cell]:
+    """Return runs in closed and open loop with memories from none to the longest that is assumed."""
+    memories = QUICK_MEMORIES_S if quick else BOUNDARY_MEMORIES_S[:-1]
+    return [
+        Cell(server, Noise(memory_s, 0.5, 0.25), run_time_s)
+        for server in (BUSY_CLOSED, BUSY_OPEN)
+        for memory_s in memories
+    ]
+
+
+def goodput(trials: Trials, *, quick: bool) -> Found:
+    """Count wrong verdicts on goodput."""
+    cells = parts_cells(quick=quick, run_time_s=RUN_TIME_S)
+    rows = trials.each_with_truth(try_goodput, cells, "goodput")
+    return _wrong_or_not("goodput", ("on the limit", "15 % over"), rows, trials.runs)
+
+
+def windows(trials: Trials, *, quick: bool) -> Found:
+    """Count wrong verdicts on windows."""
+    rows = trials.each(try_windows, parts_cells(quick=quick, run_time_s=PARTS_RUN_TIME_S), "windows")
+    return _wrong_or_not("windows", ("on the limit", "15 % over"), rows, trials.runs)
+
+
+def recovery(trials: Trials, *, quick: bool) -> Found:
+    """Count wrong verdicts on recovery, and right ones where the server recovers in time, and too late."""
+    rows = trials.each(try_recovery, parts_cells(quick=quick, run_time_s=40.0), "recovery")
+    found = _wrong_or_not("recovery", ("on the limit", "in time", "late"), rows, trials.runs)
+    in_time = min(float((row[:, 1, 0] == PASS).mean()) for row in rows.values())
+    late = min(float((row[:, 2, 0] == FAIL).mean()) for row in rows.values())
+    return Found(
+        found.figures,
+        [
+            *found.targets,
+            common.Target("recovery in time, PASS in the worst cell, %", 100 * in_time, 95, at_least=True),
+            common.Target("recovery too late, FAIL in the worst cell, %", 100 * late, 95, at_least=True),
+        ],
+    )
+
+
+def _wrong_or_not(what: str, scenes: tuple[str, ...], rows: dict[Cell, Floats], runs: int) -> Found:
+    """Return PASS and FAIL in each scene; on the limit both are wrong, and in the last one a PASS is."""
+    passed, failed = shares(rows, PASS), shares(rows, FAIL)
+    print(f"\n{what}: PASS/FAIL in % of {runs} runs, and median s to a verdict\n")
+    medians_s = {cell: np.median(row[..., 1], axis=0) for cell, row in rows.items()}
+    common.table(
+        ["", *scenes],
+        [
+            [
+                str(cell),
+                *(
+                    f"{100 * a:.1f}/{100 * b:.1f}, {at_s:.0f} s"
+                    for a, b, at_s in zip(passed[cell], failed[cell], medians_s[cell], strict=True)
+                ),
+            ]
+            for cell in rows
+        ],
+    )
+    targets = []
+    for name, wrong in (("PASS", passed), ("FAIL", failed)):
+        most, where = worst({cell: found[:1] for cell, found in wrong.items()}, scenes[:1])
+        text = f"{what}, {where}: wrong {name} in the worst cell"
+        targets.append(at_most(text, most, MOST_WRONG, runs, len(wrong)))
+    most, where = worst({cell: found[-1:] for cell, found in passed.items()}, scenes[-1:])
+    text = f"{what}, {where}: wrong PASS in the worst cell"
+    targets.append(within_chance(text, most, MOST_WRONG_OVER, runs, len(passed)))
+    figures = {
+        str(cell): {"pass": named(scenes, passed[cell]), "fail": named(scenes, failed[cell])} for cell in rows
+    }
+    return Found(figures, targets)
+
+
 # --- scoreboard ------------------------------------------------------------------------------------
 
 OURS = "this plugin"
@@ -480,10 +612,14 @@ def _score_text(score: dict[str, float]) -> str:
 
 SECTIONS: dict[str, Callable[..., Found]] = {
     "boundary": boundary,
+    "arrivals": arrivals,
     "stalls": stalls,
     "independent": independent,
     "far": far,
     "intervals": intervals,
+    "goodput": goodput,
+    "windows": windows,
+    "recovery": recovery,
     "scoreboard": scoreboard,
 }
 

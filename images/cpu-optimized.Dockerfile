@@ -28,7 +28,7 @@ RUN bazel build \
         --verbose_failures \
         tensorflow_serving/model_servers:tensorflow_model_server \
     && install --strip bazel-bin/tensorflow_serving/model_servers/tensorflow_model_server /usr/bin/ \
-    && rm -rf /root/.cache/bazel
+    && rm -rf "$HOME/.cache/bazel"
 
 FROM ${RUNTIME}
 ARG TENSORFLOW_SERVING

@@ -12,11 +12,17 @@ from typing import TYPE_CHECKING
 
 import filelock
 import pytest
+import yaml
 
 from harness import FAKE_SERVER, Project
+from idle_cluster import IdleCluster
+from kubeconfigs import config
+from pytest_tfserving.load.generator import build_result
 from pytest_tfserving.models.store import exported
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from xdist.remote import Producer
     from xdist.scheduler import Scheduling
 
@@ -41,6 +47,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
     from xdist.scheduler import WorkStealingScheduling
 
     return WorkStealingScheduling(config, log) if config.getoption("dist") == "load" else None
+
+
+@pytest.fixture
+def add_property(request: pytest.FixtureRequest) -> Callable[[str, object], None]:
+    """Adds a property to the test's report; pytest's own fixture warns of the usual kind of JUnit XML."""
+    return lambda name, value: request.node.user_properties.append((name, value))
 
 
 @pytest.fixture(scope="session")
@@ -97,6 +109,18 @@ def project(
         monkeypatch.delenv(name)
     monkeypatch.setenv("PYTEST_TFSERVING_CALIBRATION", str(tmp_path / "calibration.json"))
     monkeypatch.setenv("PYTEST_TFSERVING_CACHE", str(model_cache))
+    # Load of a moment has figures, too.
+    monkeypatch.setattr(build_result, "SHORTEST_WINDOW_S", 0.2)
     made = Project(pytester, monkeypatch, server)
     made.write()
     return made
+
+
+@pytest.fixture
+def cluster(project: Project) -> Iterator[IdleCluster]:
+    """A cluster that the project's kubeconfig leads to, where nothing ever starts."""
+    path = project.pytester.path / "kubeconfig"
+    project.monkeypatch.setenv("KUBECONFIG", str(path))
+    with IdleCluster() as made:
+        path.write_text(yaml.safe_dump(config(server=made.address)))
+        yield made

@@ -1,4 +1,4 @@
-"""The command that runs all benchmarks."""
+"""The command that runs all benchmarks, and the file of runs that are made in pieces."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from _kept import Kept
 
 RUN = Path(__file__).parents[1] / "benchmarks" / "run"
 BENCHMARK = """
@@ -65,3 +66,29 @@ def test_a_benchmark_that_is_not_there_is_named(run: Path) -> None:
 
     assert status == 2
     said.fnmatch_lines(["*error: no benchmark three; valid: one, two"])
+
+
+def test_runs_of_several_pieces_add_up_in_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "runs.json"
+    for part, number in (("real", 1), ("planted", 2), ("real", 3)):
+        Kept(path).add({"part": part, "number": number})
+
+    assert [run["number"] for run in Kept(path).of("real")] == [1, 3]
+    assert [run["number"] for run in Kept(path).of("planted")] == [2]
+
+
+def test_a_piece_that_is_ended_while_it_writes_loses_no_earlier_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "runs.json"
+    kept = Kept(path)
+    kept.add({"part": "real", "number": 1})
+
+    def ended(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", ended)
+    with pytest.raises(KeyboardInterrupt):
+        kept.add({"part": "real", "number": 2})
+
+    assert [run["number"] for run in Kept(path).of("real")] == [1]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_tfserving.experiments.experiment import PAYLOADS
 from pytest_tfserving.models.store import exported
 
 if TYPE_CHECKING:
@@ -24,11 +25,24 @@ RESNET50 = """
 profiles:
   tiny: {users: 1, spawn_rate: 1, run_time_s: 2, max_lag_ms: 2000, max_cpu_wait: 1}
 experiments:
-  - {shape: 1cpu-2gb-1n, inter_op: 1, payload: FORM, profile: tiny}
+  - {shape: 1cpu-2gb-1n, inter_op: 1, payload: json, profile: tiny}
+"""
+FORMS = """
+import pytest
+from pytest_tfserving.protocols.payload import picture_payload
+from pytest_tfserving.protocols.payload_set import PayloadSet, SetEntry
+
+@pytest.fixture(scope="session")
+def request_payload():
+    return PayloadSet([SetEntry(picture_payload(form), kind=form) for form in ("jpeg", "raw", "json")])
+
+def test_gate(load):
+    load().check()
 """
 
 
 def test_the_embedded_server_is_judged_against_the_bare_session(project: Project) -> None:
+    project.decide_soon()
     project.write(HALF)
 
     run, (result,) = project.results(server=False)
@@ -76,14 +90,24 @@ def resnet50(model_cache: Path) -> Path:
         return exported("resnet50", print)
 
 
-@pytest.mark.parametrize("form", ["json", "jpeg", "raw"])
-def test_resnet50_answers_rightly_in_every_form(project: Project, resnet50: Path, form: str) -> None:
+def test_a_model_that_was_exported_is_not_exported_again(
+    resnet50: Path, model_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_TFSERVING_CACHE", str(model_cache))
+    told: list[str] = []
+
+    assert exported("resnet50", told.append) == resnet50
+    assert told == []
+
+
+def test_resnet50_answers_rightly_in_every_form(project: Project, resnet50: Path) -> None:
+    """One deployment serves all forms, and each answer is compared with the bare session's."""
     assert resnet50.is_dir()
-    project.write(RESNET50.replace("FORM", form))
+    project.write(RESNET50, FORMS)
 
     run, (result,) = project.results(server=False)
 
     run.assert_outcomes(skipped=1)
     assert result["baseline"], "nothing says what is right"
     assert (result["total_errors"], result["aborted"], result["errors"]) == (0, "", {})
-    assert result["total_requests"] > 0
+    assert {kind for kind, each in result["kinds"].items() if each["metrics"]["requests"]} == {*PAYLOADS}

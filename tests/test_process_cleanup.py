@@ -24,7 +24,7 @@ profiles:
   long:
     {users: 2, spawn_rate: 2, run_time_s: 60, early_stop: false, think_time_s: 0.01, max_lag_ms: 2000,
      max_cpu_wait: 1}
-  short: {users: 2, spawn_rate: 2, run_time_s: 2, think_time_s: 0.01, max_lag_ms: 2000, max_cpu_wait: 1}
+  short: {users: 2, spawn_rate: 20, run_time_s: 2.5, think_time_s: 0.01, max_lag_ms: 2000, max_cpu_wait: 1}
 experiments:
   - {shape: 1cpu-1gb-1n, inter_op: 1, profile: short, slo: ["max<60s"]}
   - {shape: 1cpu-1gb-1n, inter_op: 2, slo: ["rps>=1"]}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import planted_results as planted
-from harness import EXPERIMENTS, TESTS
+from harness import JUDGED_AT_ONCE, STEADY, TESTS
 
 if TYPE_CHECKING:
     from harness import Project
@@ -31,7 +31,6 @@ def pytest_runtest_protocol(item, nextitem):
     return True
 """
 # Judged after a run of any length.
-JUDGED_AT_ONCE = EXPERIMENTS.replace("rps>=1", "max<60s")
 LOOSE, TIGHT = "rps>=1", "p95<50ms"
 TWO_TESTS = """
 import pytest
@@ -115,7 +114,7 @@ def test_a_worker_measures_again(project: Project) -> None:
     dies_once(project)
     project.write(JUDGED_AT_ONCE)
 
-    run, (result,) = project.results(*RERUNS, "-n", "1")
+    run, (result,) = project.results(*RERUNS, STEADY, "-n", "1")
 
     run.assert_outcomes(passed=1)
     assert result["verdict"] == "PASS"

@@ -98,7 +98,7 @@ def test_a_run_says_what_is_right_and_never_the_secret(project: Project, way: st
 
     assert run.ret == pytest.ExitCode.USAGE_ERROR
     (line,) = [line for line in run.errlines if "write it" in line]
-    assert line.endswith("add what the server asks for.") or "its port cannot be read" in line
+    assert "--tfserving-header='Authorization: Bearer ${NAME}'" in line or "its port cannot be read" in line
 
 
 # --- all options ---

@@ -22,11 +22,13 @@ def test_anywhere():
     pass
 """
 
+SUPPORT = "needs", "control_groups"
+
 
 @pytest.fixture
 def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A test suite that is set up as this one, on a machine without an engine."""
-    for name in ("pyproject.toml", "conftest.py", "tests/support/needs.py"):
+    for name in ("pyproject.toml", "conftest.py", *(f"tests/support/{each}.py" for each in SUPPORT)):
         path = pytester.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text((ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")

@@ -9,13 +9,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from pytest_tfserving.experiments.client_settings import ClientSettings
     from pytest_tfserving.report.cost import Pricing
     from pytest_tfserving.slo.change_limit import ChangeLimit
     from pytest_tfserving.statistics.noise_memory import NoiseMemory
-
-PREFIX = "tfserving"
-ALLOWED_INI = f"{PREFIX}_allowed_contexts"
-DEFAULT_IMAGE = "tensorflow/serving:2.19.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +64,7 @@ class Settings:
         target: the place where experiments run: ``local``, ``docker``, ``kubernetes`` or ``url``.
         server: the program that target ``local`` starts; empty for the embedded server.
         url: the address of the model that target ``url`` loads; empty for other targets.
+        client: the headers and the files for TLS of the options for target ``url``.
         image: the image that targets ``docker`` and ``kubernetes`` start.
         against: the baseline server that experiments are compared with; None without one.
         keep: which deployments stay after their tests: ``never``, ``on-failure`` or ``always``.
@@ -106,6 +104,7 @@ class Settings:
     target: str
     server: str
     url: str
+    client: ClientSettings
     image: str
     against: Against | None
     keep: str
@@ -149,7 +148,8 @@ class Settings:
         """
         from pytest_tfserving.report.cost import E2, STUDY_HOURS, Pricing, read_prices
 
-        return Pricing(read_prices(self.prices) if self.prices else E2, self.hours or STUDY_HOURS)
+        is_asked = self.prices is not None or self.hours is not None
+        return Pricing(read_prices(self.prices) if self.prices else E2, self.hours or STUDY_HOURS, is_asked)
 
     @property
     def report_files(self) -> list[Path]:

@@ -46,6 +46,23 @@ class Page:
             each.text for each in self.driver.find_elements("css selector", selector) if each.is_displayed()
         ]
 
+    def resize(self, width: int, height: int = 1800) -> None:
+        """Change the size of the window; wait until every chart is drawn again for another width."""
+        charts = "svg[role=img]"
+        changes = self.script("innerWidth") != width
+        self.driver.execute_script(
+            f"document.querySelectorAll('{charts}').forEach(each => each.dataset.old = 1)"
+        )
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        if changes:
+            until(lambda: not self.count(f"{charts}[data-old]"), "the charts of another width")
+
+    def prefer(self, scheme: str) -> None:
+        """Set the colour scheme that the user prefers: light or dark."""
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+
     def choose(self, name: str, value: str) -> None:
         """Set a control as a person would."""
         element = self.driver.find_element("id", name)

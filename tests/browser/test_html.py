@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 import planted_results as planted
 from harness import until
+from pytest_tfserving.load.kinds import KindFigures
 from pytest_tfserving.report.html import html_text
 from pytest_tfserving.report.json import finite
+from pytest_tfserving.slo.evidence_path import EvidencePath
 from pytest_tfserving.slo.language import Undecided
 from pytest_tfserving.slo.noise import Noise, NoiseKind
+from pytest_tfserving.slo.span_figure import SpanFigure
+from pytest_tfserving.statistics.latencies import Latencies
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +29,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.needs("browser")
 
+LATENCIES = Latencies.of(np.array([300.0, 310.0]))
 CHARTS = ("chart-rps", "chart-latency", "chart-percentiles", "chart-cost-rps", "chart-cost-p95")
 BARS = "#chart-rps svg[role=img] [aria-label=bar] rect"
 LINES = "#chart-rps svg[role=img] [aria-label=line] path"
@@ -172,9 +179,7 @@ def test_a_card_begins_with_verdict_load_and_noise(show: Callable[..., Any]) -> 
     result = planted.result(undecided={"p95<400ms": undecided}, noise_memory_s=10.0)
     page = show(html_text(planted.document(planted.entry(result))))
 
-    page.driver.find_element("css selector", "summary").click()
-
-    assert page.texts("details .head tr") == [
+    assert page.texts(".card .head tr") == [
         "verdict PASS",
         "load asked 150 users, 1 started a second, 1 s from a response to the next request; for 300 s",
         "load reached 1 to 150 users; 15000 requests sent or due, 15000 recorded; 1 load process",
@@ -182,7 +187,6 @@ def test_a_card_begins_with_verdict_load_and_noise(show: Callable[..., Any]) -> 
         "p95<400ms stayed open, since the machine's speed wandered by 21 % (SD) over 4 s, "
         "so this run can tell 30 %",
     ]
-    page.driver.execute_script("document.querySelector('details').scrollIntoView()")
     page.screenshot("card")
 
 
@@ -194,9 +198,7 @@ def test_a_comparison_with_a_baseline_server_is_drawn(
     html = html_text(planted.document(planted.entry(result, "p95<=+5%", "rps>=-5%")))
     page = show(html, width=width, dark=scheme == "dark")
 
-    page.driver.find_element("css selector", "details > summary").click()
-
-    figures = "details[open] .against.charts > figure"
+    figures = ".against.charts > figure"
     until(lambda: page.count(f"{figures} svg[role=img]") == 3, "the charts of the comparison")
     drawn = page.script(
         f"[...document.querySelectorAll('{figures}')].map(each => each.querySelectorAll("
@@ -208,11 +210,27 @@ def test_a_comparison_with_a_baseline_server_is_drawn(
     assert captions[1].endswith("; dashed: the SLO's limit")
     rows = [row.replace("\n", " ") for row in page.texts("table.against tbody tr")]
     assert "p95 ms 455 417 +9.3 % [+7.3, +11] 3.0 % FAIL" in rows
-    assert page.texts("details[open] li") == ["the candidate's memory grew by 1.0 MB a second"]
+    assert page.texts("main li") == ["the candidate's memory grew by 1.0 MB a second"]
     assert page.script("document.documentElement.scrollWidth") <= width
     assert page.errors() == []
     page.driver.execute_script("document.querySelector('table.against').scrollIntoView()")
     page.screenshot(f"against-{width}-{scheme}")
+
+
+def test_the_evidence_on_each_slo_is_drawn_over_time(show: Callable[..., Any]) -> None:
+    path = EvidencePath(4.6, (1.0, 2.0, 4.0), (0.1, 2.0, 5.0), (0.0, 0.1, 0.0))
+    evidence = {"p95<500ms": path, "rps>=50": replace(path, holds=path.fails, fails=path.holds)}
+    result = replace(planted.result(), evidence=evidence)
+    page = show(html_text(planted.document(planted.entry(result, *evidence))))
+
+    caption = "Evidence on each SLO over time: up, that the SLO holds; down, that it does not"
+    chart = f"[...document.querySelectorAll('figure')].find(each => each.innerText.startsWith('{caption}'))"
+    until(lambda: page.script(f"!!{chart}"), "the chart of the evidence")
+    assert page.script(f"{chart}.querySelectorAll('[aria-label=line] path').length") == 2
+    text = page.script(f"{chart}.innerText")
+    assert all(name in text for name in (*evidence, "PASS", "FAIL"))
+    assert page.errors() == []
+    page.screenshot("evidence")
 
 
 def test_over_time_there_is_a_line_for_each_measurement(show: Callable[..., Any], html: str) -> None:
@@ -278,15 +296,16 @@ def test_a_far_limit_is_named_at_the_edge_and_presses_nothing_flat(show: Callabl
 
 
 def test_far_limits_fit_a_phone(show: Callable[..., Any]) -> None:
-    entry = planted.entry(planted.result(), "rps>=90000", "p95<60s", "p99.9<60s")
-    page = show(html_text(planted.document(entry)), width=400)
+    limits = ("rps>=90000", "p95<60s", "p99.9<60s")
+    entries = [planted.entry(planted.result(index), *limits) for index in range(2)]
+    page = show(html_text(planted.document(*entries)), width=400)
 
     assert page.script("document.documentElement.scrollWidth") <= 400
     chart = "#chart-latency svg[role=img]"
     named = (
         f"[...document.querySelectorAll('{chart} tspan')].filter(each => each.textContent.startsWith('→'))"
     )
-    assert page.script(f"{named}.map(each => each.textContent)") == ["→ p95<60s", "→ p99.9<60s"]
+    assert page.script(f"{named}.map(each => each.textContent)") == 2 * ["→ p95<60s", "→ p99.9<60s"]
     edge = page.script(f"document.querySelector('{chart}').getBoundingClientRect().right")
     assert page.script(f"Math.max(...{named}.map(each => each.getBoundingClientRect().right))") <= edge + 1
     page.screenshot("far-limits-phone")
@@ -395,14 +414,18 @@ def test_what_is_no_measurement_is_named_and_not_drawn(show: Callable[..., Any],
 
 def test_a_hostile_name_stays_text(show: Callable[..., Any]) -> None:
     name = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>"
-    document = planted.document(planted.entry(planted.result(experiment=name, via=name)))
+    entries = [planted.entry(planted.result(experiment=name, via=name)), planted.entry(planted.result(1))]
+    document = planted.document(*entries)
 
     page = show(html_text(document))
 
     assert page.errors() == []
     assert page.script("window.hacked") is None
-    assert page.texts("#table tbody td:first-child") == [name]
-    assert page.count(BARS) == 1
+    assert page.texts("#table tbody td:first-child") == [name, planted.STUDY[1].name]
+    assert page.count(BARS) == 2
+    page = show(html_text(planted.document(entries[0])))
+    assert page.script("window.hacked") is None
+    assert page.texts("#answer") == [f"PASS: {name} on kubernetes"]
 
 
 def test_the_data_is_downloaded_whole(
@@ -435,6 +458,54 @@ def test_the_curve_of_a_search_is_drawn_with_its_knee(show: Callable[..., Any]) 
     page.screenshot("search")
 
 
+def test_kinds_have_a_table_and_a_chart(show: Callable[..., Any]) -> None:
+    small, large = (planted.result(p50_ms=p50_ms) for p50_ms in (3.0, 300.0))
+    kinds = {
+        name: KindFigures(each.latencies, {}, each.intervals, each.n_eff)
+        for name, each in {"small": small, "<large>": large}.items()
+    }
+    page = show(html_text(planted.document(planted.entry(planted.result(kinds=kinds)))))
+
+    caption = "Latency by percentile, of each kind of requests"
+    chart = f"[...document.querySelectorAll('figure')].find(each => each.innerText.startsWith('{caption}'))"
+    until(lambda: page.script(f"!!{chart}"), "the chart of kinds")
+    assert page.script(f"{chart}.querySelectorAll('[aria-label=line] path').length") == 2
+    assert page.errors() == []
+    assert [row.split()[0] for row in page.texts("table.kinds tbody tr")] == ["small", "<large>"]
+    page.screenshot("kinds")
+
+
+def test_a_warning_and_a_limit_on_one_kind_are_not_shown_as_more(show: Callable[..., Any]) -> None:
+    warned = planted.result(warnings=["the server sheds load"], kinds={"large": KindFigures(LATENCIES)})
+    page = show(html_text(planted.document(planted.entry(warned, "p95<1ms", "p95{large}<400ms"))))
+
+    why = page.texts("header .quiet")
+    assert why[0].startswith("FAIL p95<1ms: p95 is ")
+    assert "the server sheds load" in why
+    assert "Latency of each second, p50 and p95; dashed: p95<1ms" in page.texts("figcaption")
+
+
+def test_windows_have_a_chart_and_those_that_miss_the_limit_a_table(show: Callable[..., Any]) -> None:
+    text = "p95<200ms every 10s"
+    found = [True] * 27 + [False, None, True]
+    parts = [
+        SpanFigure(10.0 * at, 10.0 * at + 10, {True: 150.0, False: 412.0, None: 201.0}[holds], holds)
+        for at, holds in enumerate(found)
+    ]
+    result = planted.result(parts={text: tuple(parts)}, run_s=300.0)
+    page = show(html_text(planted.document(planted.entry(result))))
+
+    chart = f"[...document.querySelectorAll('figure')].find(each => each.innerText.startsWith('{text}'))"
+    until(lambda: page.script(f"!!{chart}"), "the chart of windows")
+    assert page.script(f"{chart}.querySelectorAll('[aria-label=rect] rect').length") == 1 + len(parts)
+    assert page.errors() == []
+    assert page.texts("table.parts tbody tr") == [
+        "270 to 280 412 ms missed",
+        "280 to 290 201 ms undecided",
+    ]
+    page.screenshot("windows")
+
+
 def test_stages_and_figures_have_tables(show: Callable[..., Any]) -> None:
     stages = [
         {
@@ -457,12 +528,11 @@ def test_stages_and_figures_have_tables(show: Callable[..., Any]) -> None:
     }
     result = planted.result(stages=stages, alternatives=alternatives)
     page = show(html_text(planted.document(planted.entry(result))))
-    page.driver.find_element("css selector", "summary").click()
 
     assert page.errors() == []
     assert page.texts(".stages tbody tr")[2].startswith("200 to 300 4 160 [38, 42] 10 22 [19, 22] 30 0.2%")
     figures = page.texts(".figures tbody tr")
     assert any(row.startswith("p95 ms ") and " to " in row for row in figures)
     assert "p50 ms from when it was sent 9 8.5 to 9.5 800" in figures
-    page.script("document.querySelector('details').scrollIntoView()")
+    page.script("document.querySelector('.stages').scrollIntoView()")
     page.screenshot("stages")

@@ -106,6 +106,7 @@ def test_the_load_is_as_asked(project: Project, check: Callable[..., tuple[int, 
 
     assert (closed["users"], closed["rate"], closed["run_time_s"]) == (7, 0, 60)
     assert (opened["users"], opened["rate"], opened["early_stop"]) == (0, 50, False)
+    assert profile_of(project, check, "--request-limits=0.2s")["request_limits"] == "200ms"
 
 
 def profile_of(project: Project, check: Callable[..., tuple[int, str]], *arguments: str) -> dict[str, Any]:
@@ -187,7 +188,14 @@ MISTAKES = {
         [URL, BODY, "--slo=rps>=1", "--", "--tfserving-locustfile=none.py"],
         "there is no file",
     ),
-    "an SLO on nothing": ([URL, BODY, "--slo=p95{large}<1ms"], "p95{large}<1ms"),
+    "a kind": (
+        [URL, BODY, "--slo=p95{large}<1ms"],
+        "SLO 'p95{large}<1ms': check sends one request again and again, which is of no kind; leave {large}",
+    ),
+    "no limit": (
+        [URL, BODY, "--slo=goodput>=9%", "--request-limits=9"],
+        "request_limits: '9' is not a latency of more than 0 with its unit",
+    ),
     "no option": ([URL, BODY, "--slo=rps>=1", "--", "--no-such-option"], "--no-such-option"),
 }
 

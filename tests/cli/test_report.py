@@ -17,7 +17,7 @@ import pytest_tfserving
 from pytest_tfserving.cli import main
 from pytest_tfserving.load.result import Result
 from pytest_tfserving.report.formatting import figure, roles
-from pytest_tfserving.report.json import finite, json_text, result_from_dict
+from pytest_tfserving.report.json import finite, json_text, metrics, result_from_dict
 from pytest_tfserving.slo.language import Decision, Undecided
 from pytest_tfserving.slo.noise import Noise, NoiseKind
 
@@ -92,7 +92,7 @@ def test_results_of_before_noise_was_told_are_still_read() -> None:
 
     assert str(again.decided["rps>=40"]) == "proved in 8.0 s (alpha 0.01, n_eff 310)"
     assert str(again.undecided["p95<400ms"]) == (
-        "undecided (alpha 0.01): about 40 s more would likely decide it"
+        "undecided (alpha 0.01): about 40 s more (--tfserving-run-time) would likely decide it"
     )
 
 
@@ -167,8 +167,8 @@ def test_the_terminals_figures_are_in_every_report(project: Project) -> None:
     shown = row.split()[1:5]
     assert shown == [figure(result["metrics"][name]) for name in ("rps", "p50_ms", "p95_ms", "p99_ms")]
     page = (folder / "again.html").read_text(encoding="utf-8")
-    cells = re.findall(r"<td data-value=[^>]*>([^<]*)<", page)
-    assert [cell.split(" [")[0] for cell in cells[2:6]] == shown
+    rows = dict(re.findall(r"<tr><td>(rps|p50 ms|p95 ms|p99 ms)</td><td>([^<]*)</td>", page))
+    assert [rows[name] for name in ("rps", "p50 ms", "p95 ms", "p99 ms")] == shown
     told = (folder / "again.md").read_text()
     assert told == (folder / "out.md").read_text()
     assert f"n_eff {figure(result['n_eff']['rps'])}, p50 {shown[1]} [" in told
@@ -283,3 +283,40 @@ def test_what_is_recommended_is_marked_in_the_table_of_costs(tmp_path: Path) -> 
     page = tmp_path / "out.html"
     assert main(["report", written(tmp_path, document), "--html", str(page)]) == 0
     assert re.findall(r"<td>(cheapest|fastest|unbeaten)</td>", page.read_text()) == ["cheapest", "fastest"]
+
+
+def test_yesterday_and_today_stand_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    days = {
+        "yesterday.json": planted.result(0, p50_ms=300.0, started_at="2026-04-01T00:00:00.000+00:00"),
+        "today.json": planted.result(0, p50_ms=450.0, started_at="2026-04-02T00:00:00.000+00:00"),
+    }
+    files = [written(tmp_path, planted.document(planted.entry(day)), name) for name, day in days.items()]
+    out = {kind: tmp_path / f"out.{kind}" for kind in ("html", "markdown", "json")}
+
+    assert (
+        main(["report", *files, *(text for kind, path in out.items() for text in (f"--{kind}", str(path)))])
+        == 0
+    )
+
+    both = [figure(metrics(day)["p50_ms"]) for day in days.values()]
+    printed = capsys.readouterr().out
+    assert f"compared with {tmp_path}/yesterday.json (of 2026-04-01 00:00 UTC, commit 0123abc): " in printed
+    document = json.loads(out["json"].read_text())
+    jsonschema.validate(document, SCHEMA)
+    (change,) = [
+        each for each in document["comparison"]["experiments"][0]["changes"] if each["key"] == "p50_ms"
+    ]
+    assert change["finding"] == "worse"
+    assert [figure(change[day]) for day in ("before", "now")] == both
+    cells = "</td><td>".join(["p50 ms", *both])
+    assert f"<td>{cells}</td>" in out["html"].read_text()
+    assert f"| p50 ms | {' | '.join(both)} | +50" in out["markdown"].read_text()
+
+
+def test_the_same_file_twice_is_compared_with_nothing(tmp_path: Path) -> None:
+    source = written(tmp_path, planted.document(planted.entry(planted.result())))
+    out = tmp_path / "out.json"
+
+    assert main(["report", source, source, "--json", str(out)]) == 0
+
+    assert json.loads(out.read_text())["comparison"] is None

@@ -14,6 +14,7 @@ from pytest_tfserving.deployment.load_clock import LoadClock
 if TYPE_CHECKING:
     from pathlib import Path
 
+# Time has to pass: a clock that stands shows it by not moving.
 PAUSE_S = 0.03
 # That of a moment given as a float.
 ROUNDING_S = 1e-6
@@ -79,3 +80,21 @@ def test_it_is_negative_before_load_begins() -> None:
 
     assert -10 <= clock.now_s() < 0
     assert clock.reading_s() - clock.origin_s <= clock.now_s()
+
+
+def test_it_knows_what_it_showed_some_time_ago(clock: LoadClock) -> None:
+    before_s = clock.now_s()
+    shown_s = clock.shown_before_s(PAUSE_S)
+
+    assert before_s - PAUSE_S <= shown_s <= clock.now_s() - PAUSE_S
+
+
+def test_what_it_showed_some_time_ago_leaves_out_its_stops(clock: LoadClock) -> None:
+    before, before_s = time.perf_counter(), clock.now_s()
+    clock.stop()
+    time.sleep(PAUSE_S)
+    clock.go_on()
+
+    shown_s = clock.shown_before_s(time.perf_counter() - before)
+
+    assert shown_s == pytest.approx(before_s, abs=PAUSE_S / 2)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 import yaml
 
+import planted_results as planted
 import pytest_tfserving
 from harness import EXPERIMENTS
 from pytest_tfserving import cli, plugin
@@ -22,14 +23,15 @@ from pytest_tfserving.experiments.yaml_file import _EXPERIMENT_KEYS, _TOP_KEYS, 
 from pytest_tfserving.measurement.measure import nothing_measured
 from pytest_tfserving.model_server.flags import FLAGS, Handling, parse_flags
 from pytest_tfserving.plugin import hookspecs
-from pytest_tfserving.plugin.options import OPTIONS, read_settings
+from pytest_tfserving.plugin.options import OPTIONS
+from pytest_tfserving.plugin.settings_reader import read_settings
 from pytest_tfserving.report.cost import Pricing, read_prices
 from pytest_tfserving.report.report_data import document_of
 from pytest_tfserving.report.store import Entry
-from pytest_tfserving.settings import ALLOWED_INI
 from pytest_tfserving.slo.language import Slo, Verdict
 from pytest_tfserving.slo.metrics import METRICS
 from pytest_tfserving.statistics.percentiles import KEPT_PERCENTILES
+from pytest_tfserving.text.option_names import ALLOWED_INI
 
 if TYPE_CHECKING:
     from harness import Project
@@ -52,7 +54,7 @@ _MISTAKES_OF_CODE = [
     )
 ]
 # Nobody waits for figures here.
-_SHORT = ["--tfserving-profile=tiny", "--tfserving-run-time=2", "--tfserving-spawn-rate=8"]
+_SHORT = ["--tfserving-profile=tiny", "--tfserving-run-time=1.5", "--tfserving-spawn-rate=8"]
 
 
 class Block(NamedTuple):
@@ -131,6 +133,15 @@ def models_of(text: str, folder: Path) -> None:
         (folder / model / "1").mkdir(parents=True, exist_ok=True)
 
 
+def files_of(text: str, folder: Path) -> None:
+    """Write the traces and the rates that an example names."""
+    line = '10.0.0.7 - - [29/Nov/2026:02:00:00 +0100] "POST / HTTP/1.1" 200 31 "-" "curl"'
+    contents = {"traffic.jsonl": '{"time": 0}\n', "access.log": f"{line}\n", "rates.csv": "1\n2\n"}
+    for name, content in contents.items():
+        if name in text:
+            (folder / name).write_text(content, encoding="utf-8")
+
+
 # Python
 
 
@@ -141,6 +152,9 @@ def _patches_python(block: Block) -> bool:
 
 @pytest.mark.parametrize("block", shown_tests(), ids=str)
 def test_a_test_shown_runs(project: Project, block: Block) -> None:
+    """Where no server is asked, its load is planted."""
+    if "serving" not in block.text:
+        planted.instead_of_load(project)
     project.write(tests=block.text)
 
     run, results = project.results(*_SHORT, apart=_patches_python(block))
@@ -235,6 +249,7 @@ def test_prices_shown_are_read(tmp_path: Path, block: Block) -> None:
 
 @pytest.mark.parametrize("block", yaml_of("experiments"), ids=str)
 def test_experiments_shown_are_read(tmp_path: Path, block: Block) -> None:
+    files_of(block.text, tmp_path)
     path = tmp_path / "experiments.yaml"
     path.write_text(block.text, encoding="utf-8")
 
@@ -249,6 +264,7 @@ def test_experiments_shown_are_read(tmp_path: Path, block: Block) -> None:
 @pytest.mark.parametrize("block", yaml_of("experiments"), ids=str)
 def test_experiments_shown_are_collected(project: Project, block: Block) -> None:
     models_of(block.text, project.pytester.path)
+    files_of(block.text, project.pytester.path)
     project.write(block.text)
 
     assert project.run("--collect-only", "-q").ret == pytest.ExitCode.OK
@@ -261,7 +277,8 @@ def test_an_ini_file_shown_is_accepted(project: Project, block: Block) -> None:
     (folder / "perf_tests").mkdir()
     (folder / "perf_tests" / "experiments.yaml").write_bytes((folder / "experiments.yaml").read_bytes())
 
-    run = project.run("--collect-only", "-q", "--strict-config")
+    has_target = "tfserving_target" in block.text
+    run = project.run("--collect-only", "-q", "--strict-config", server=not has_target)
 
     assert run.ret == pytest.ExitCode.OK
 

@@ -15,6 +15,7 @@ import pytest
 
 from kubectl import Kubectl
 from needs import IMAGE, LOAD_IMAGE, context, run_given
+from newcomer import built_wheel
 from pytest_tfserving.models.store import cache_folder, exported
 from pytest_tfserving.system.private_folder import private_folder
 
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 
     from harness import Project
 
-_ON_THIS_MACHINE = re.compile(r"/test_(docker_target|images)\.py::|\[(local|docker|url)\]$")
+_IN_CLUSTER = re.compile(
+    r"/test_(kubernetes_\w+|load_in_cluster|never_ready|overlays|rbac|replicas|tutorial)\.py::|\bkubernetes\]$"
+)
 _BAKED = "pytest-tfserving-e2e:models"
 # Pytester gives tests a home of their own.
 _CACHE = cache_folder()
@@ -38,11 +41,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
     """Give all tests of one engine to one worker where `--dist=loadscope` is given: others would but wait."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class ByEngine(LoadScopeScheduling):  # type: ignore[misc]
+    class ByEngine(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types for it
         """Tests that use the cluster, and all others."""
 
         def _split_scope(self, nodeid: str) -> str:
-            return "machine" if _ON_THIS_MACHINE.search(nodeid) else "cluster"
+            return "cluster" if _IN_CLUSTER.search(nodeid) else "machine"
 
     return ByEngine(config, log) if config.getoption("dist") == "loadscope" else None
 
@@ -90,11 +93,28 @@ def cluster(engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this checkout."""
+    return built_wheel(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="session")
 def resnet50() -> Path:
-    """A SavedModel whose load takes a second, from the user's own cache."""
+    """A SavedModel whose load takes a second."""
+    return _from_cache("resnet50")
+
+
+@pytest.fixture(scope="session")
+def half_plus_two() -> Path:
+    """A SavedModel that answers at once."""
+    return _from_cache("half_plus_two")
+
+
+def _from_cache(name: str) -> Path:
+    """Return a model of this package from the user's own cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTEST_TFSERVING_CACHE", str(_CACHE))
-        return exported("resnet50", print)
+        return exported(name, print)
 
 
 def _with_models(engine: docker.DockerClient, folder: Path, greedy: Path) -> str:

@@ -173,7 +173,7 @@ def test_an_api_server_that_is_away_during_load_changes_nothing(
     started: Callable[..., Run], small: Project, cluster: Kubectl
 ) -> None:
     run_given(API_SERVER, "start")
-    run = started("--tfserving-json=out.json", "--tfserving-early-stop=no", "--tfserving-run-time=45s")
+    run = started("--tfserving-json=out.json", "--tfserving-early-stop=no", "--tfserving-run-time=32s")
     run.until(LOADED)
     try:
         run_given(API_SERVER, "stop")

@@ -75,21 +75,19 @@ def small(project: Project) -> Project:
 
 
 def test_it_measures_what_load_from_here_measures(small: Project, cluster: Kubectl) -> None:
+    """By two processes, with a master; one alone is that of a locustfile, below."""
     _, (here,) = small.results(*cluster.options, server=False)
 
-    for processes in (1, 2):
-        run, (there,) = small.results(
-            *cluster.options, IN_CLUSTER, f"--tfserving-load-processes={processes}", server=False
-        )
+    run, (there,) = small.results(*cluster.options, IN_CLUSTER, "--tfserving-load-processes=2", server=False)
 
-        run.assert_outcomes(passed=1)
-        assert there["via"].endswith("load from Pods of the cluster")
-        assert there["generator"]["processes"] == processes
-        assert (there["verdict"], there["total_errors"]) == ("PASS", 0)
-        # The think time makes the rate: eight users, five times a second at most.
-        assert there["metrics"]["rps"] == pytest.approx(here["metrics"]["rps"], rel=0.1)
-        assert there["total_requests"] == pytest.approx(there["run_s"] * there["metrics"]["rps"], rel=0.15)
-        assert cluster.left() == []
+    run.assert_outcomes(passed=1)
+    assert there["via"].endswith("load from Pods of the cluster")
+    assert there["generator"]["processes"] == 2
+    assert (there["verdict"], there["total_errors"]) == ("PASS", 0)
+    # The think time makes the rate: eight users, five times a second at most.
+    assert there["metrics"]["rps"] == pytest.approx(here["metrics"]["rps"], rel=0.1)
+    assert there["total_requests"] == pytest.approx(there["run_s"] * there["metrics"]["rps"], rel=0.15)
+    assert cluster.left() == []
 
 
 def test_users_of_a_locustfile_go_along(small: Project, cluster: Kubectl) -> None:
@@ -100,6 +98,7 @@ def test_users_of_a_locustfile_go_along(small: Project, cluster: Kubectl) -> Non
     run, (result,) = small.results(*cluster.options, *options, server=False)
 
     run.assert_outcomes(passed=1)
+    assert result["generator"]["processes"] == 1
     assert result["total_requests"] > 100
     assert result["total_errors"] == 0
 
@@ -131,7 +130,7 @@ def test_a_load_pod_that_dies_makes_the_run_invalid(small: Project, cluster: Kub
 @pytest.mark.needs("api-server")
 def test_an_api_server_that_is_away_loses_no_request(small: Project, cluster: Kubectl) -> None:
     run_given(API_SERVER, "start")
-    small.write(EXPERIMENTS.replace("run_time_s: 8", "run_time_s: 45"), TESTS)
+    small.write(EXPERIMENTS.replace("run_time_s: 8", "run_time_s: 30"), TESTS)
     hook = """
 import subprocess, threading
 
@@ -151,7 +150,9 @@ def pytest_fixture_setup(fixturedef):
     run.assert_outcomes(passed=1)
     assert (result["verdict"], result["total_errors"]) == ("PASS", 0)
     assert result["total_requests"] == pytest.approx(result["run_s"] * result["metrics"]["rps"], rel=0.1)
-    assert 0 <= result["server"]["throttled"] <= 1
+    # Kubelets count every ten to fifteen seconds, so that an outage can leave a single count.
+    throttled = result["server"]["throttled"]
+    assert throttled is None or 0 <= throttled <= 1
     assert cluster.left() == []
 
 

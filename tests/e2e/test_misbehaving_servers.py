@@ -41,7 +41,7 @@ def test_a_bad_server_fails_with_its_cause(project: Project, mode: str, cause: s
     run, (result,) = project.results("--tfserving-run-time=10")
 
     run.assert_outcomes(failed=1)
-    run.stdout.fnmatch_lines([f"*1cpu-1gb-1n-interop1 on local: FAIL: *{cause}*"])
+    run.stdout.fnmatch_lines([f"FAIL: *{cause}*", "1cpu-1gb-1n-interop1 on local: FAIL"])
     assert result["verdict"] == "FAIL"
     assert result["aborted"]
     run.stdout.no_fnmatch_line("*Traceback*")

@@ -178,7 +178,8 @@ def test_a_permission_that_is_missing_is_named(  # noqa: PLR0913, PLR0917 - two 
     said.fnmatch_lines(
         [
             f"*the user of context '{os.environ[LIMITED_CONTEXT]}' lacks a permission: {told}; "
-            "`pytest-tfserving rbac` prints roles that have what is needed.*"
+            f"an administrator grants what a run needs with `pytest-tfserving rbac --user {grants.user} | "
+            "kubectl apply --filename -`*"
         ]
     )
     said.no_fnmatch_line("*Traceback*")

@@ -284,9 +284,12 @@ def real(project: Project, half_plus_two: Path) -> Project:
 
 @pytest.mark.parametrize("target", ALL, indirect=True)
 def test_it_serves_is_loaded_is_judged_and_leaves_nothing(target: Target, real: Project) -> None:
+    """The signature says [-1, 1]; TensorFlow Serving holds neither requests nor answers to that."""
+    real.write(EXPERIMENTS, GATE + ROWS)
+
     run, (result,) = real.results(*target.options(), server=False)
 
-    run.assert_outcomes(passed=1)
+    run.assert_outcomes(passed=2)
     assert (result["target"], result["verdict"], result["total_errors"]) == (target.name, "PASS", 0)
     assert result["total_requests"] > 20
     assert result["via"]
@@ -294,16 +297,19 @@ def test_it_serves_is_loaded_is_judged_and_leaves_nothing(target: Target, real: 
     assert target.left() == []
 
 
-@pytest.mark.parametrize("target", ALL, indirect=True)
-def test_rows_need_not_have_the_shape_of_the_signature(target: Target, real: Project) -> None:
-    """The signature says [-1, 1]; TensorFlow Serving holds neither requests nor answers to that."""
-    (real.pytester.path / "request.json").write_text('{"instances": [1.0, 2.0, 5.0]}')
-    real.write(EXPERIMENTS, GATE + ROWS)
+@pytest.mark.parametrize("target", DEPLOYING, indirect=True)
+def test_several_models_are_served_together(target: Target, real: Project, greedy: Path) -> None:
+    (real.pytester.path / "models" / "greedy").symlink_to(greedy)
+    (real.pytester.path / "greedy.json").write_text('{"instances": [4.0]}')
+    single = "model: ./models/half_plus_two, payload: request.json"
+    greedy_one = "model: ./models/greedy, payload: greedy.json"
+    real.write(EXPERIMENTS.replace(single, f"models: [{{{single}}}, {{{greedy_one}}}]"), GATE)
 
-    run, (result,) = real.results(*target.options(), server=False)
+    run, (result,) = real.results(*target.options(), "--tfserving-run-time=3", server=False)
 
-    run.assert_outcomes(passed=2)
-    assert (result["verdict"], result["total_errors"]) == ("PASS", 0)
+    run.assert_outcomes(passed=1)
+    assert (list(result["kinds"]), result["errors"]) == (["half_plus_two", "greedy"], {})
+    assert target.left() == []
 
 
 @pytest.mark.parametrize("target", DEPLOYING, indirect=True)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.experiments import TARGET_NAMES
-from pytest_tfserving.experiments.yaml_file import find_file, read_file
+from pytest_tfserving.experiments.load_profile import PROFILES
+from pytest_tfserving.experiments.yaml_file import find_file, find_from_top, read_file
 from pytest_tfserving.system.machine import machine_class
 
 STUDY = Path(__file__).parents[2] / "perf_tests" / "experiments.yaml"
@@ -178,7 +180,6 @@ GOOD = "experiments:\n- shape: 1cpu-2gb-1n\n  inter_op: 1\n"
             "/experiments.yaml:4: slo of 'url' must be a list; only local and docker have SLOs by machine.",
         ),
         (GOOD + "  batching: maybe\n", "/experiments.yaml:4: batching must be true or false, not 'maybe'."),
-        ("experiments:\n- shape: 1cpu-2gb-1n\n", "/experiments.yaml:2: an experiment needs 'inter_op'."),
         ("experiments: [", "/experiments.yaml:1: not YAML:"),
         ("", "/experiments.yaml is empty; it needs a list of 'experiments'."),
         ("[1]", "/experiments.yaml:1: the file must be a mapping, not [1]."),
@@ -210,11 +211,13 @@ GOOD = "experiments:\n- shape: 1cpu-2gb-1n\n  inter_op: 1\n"
         ),
         (
             GOOD + "profiles:\n  p: {rate: 0.1, run_time_s: 5}\n",
-            "load profile 'p' never sends a request: 0.1 a second for 5 s; raise the rate or the run time.",
+            "load profile 'p' never sends a request: 0.1 a second for 5 s; raise rate "
+            "(--tfserving-rate) or run_time_s (--tfserving-run-time).",
         ),
         (
-            GOOD + "profiles:\n  p: {rate: 9, arrivals: gamma, run_time_s: 5}\n",
-            "arrivals of a load profile is one of constant, poisson, not 'gamma'.",
+            GOOD + "profiles:\n  p: {rate: 9, arrivals: pareto, run_time_s: 5}\n",
+            "/experiments.yaml:5: arrivals of a load profile is one of constant, poisson, gamma, mmpp, not "
+            "'pareto'.",
         ),
         (
             GOOD + "profiles:\n  p: {shape: steps 1-8, run_time_s: 5}\n",
@@ -228,7 +231,20 @@ GOOD = "experiments:\n- shape: 1cpu-2gb-1n\n  inter_op: 1\n"
             GOOD + "profiles:\n  p: {shape: 'steps 1:8:x2', users: 4, run_time_s: 5}\n",
             "load profile 'p' has users 4, and the highest of its shape 'steps 1:8:x2' is 8; give users 8,",
         ),
-        (GOOD + "profiles:\n  p: {users: 1}\n", "profile 'p' needs run_time_s."),
+        (GOOD + "profiles:\n  p: {users: 1}\n", "profile 'p' needs run_time_s, or a base, as base: quick."),
+        (
+            GOOD + "profiles:\n  p: {base: quik}\n",
+            "/experiments.yaml:5: no load profile 'quik'; did you mean 'quick'? valid: quick, smoke, study.",
+        ),
+        (
+            GOOD + "profiles:\n  a: {base: b}\n  b: {base: c}\n  c: {base: b}\n",
+            "/experiments.yaml:7: profile 'c' is based on itself: b -> c -> b.",
+        ),
+        (GOOD + "profiles:\n  p: {base: p}\n", "/experiments.yaml:5: no load profile 'p'; valid: quick"),
+        (
+            GOOD + "profiles:\n  p: {base: quick, user: 8}\n",
+            "/experiments.yaml:5: unknown key 'user' in profile 'p'; did you mean 'users'?",
+        ),
         (
             GOOD + "batching_parameters: {max_batch: 3}\n",
             "unknown key 'max_batch' in batching_parameters; did you mean 'max_batch_size'?",
@@ -264,3 +280,84 @@ def test_no_file_is_named(tmp_path: Path) -> None:
         ConfigurationError, match=r"no experiments.yaml in .* name a file with --tfserving-exp"
     ):
         find_file(tmp_path / "a", tmp_path)
+
+
+def test_a_commands_file_is_that_of_the_folder_or_else_of_perf_tests(tmp_path: Path) -> None:
+    (tmp_path / "perf_tests").mkdir()
+    files = [tmp_path / "perf_tests" / "experiments.yaml", tmp_path / "experiments.yaml"]
+    for path in files:
+        path.write_text(GOOD, encoding="utf-8")
+
+        assert find_from_top(tmp_path) == path
+
+
+def test_the_other_ending_is_named_to_commands_too(tmp_path: Path) -> None:
+    (tmp_path / "perf_tests").mkdir()
+    (tmp_path / "perf_tests" / "experiments.yml").write_text(GOOD, encoding="utf-8")
+
+    with pytest.raises(ConfigurationError, match=r"perf_tests/experiments.yml is not read; rename it"):
+        find_from_top(tmp_path)
+
+
+def test_the_other_ending_is_named(tmp_path: Path) -> None:
+    (tmp_path / "experiments.yml").write_text(GOOD, encoding="utf-8")
+
+    with pytest.raises(
+        ConfigurationError, match=r"experiments.yml is not read; rename it to experiments.yaml"
+    ):
+        find_file(tmp_path, tmp_path)
+
+
+def test_a_profile_is_based_on_another_one_wherever_that_stands(tmp_path: Path) -> None:
+    path = tmp_path / "experiments.yaml"
+    path.write_text(
+        f"{GOOD}profiles:\n"
+        "  busier: {base: busy, spawn_rate: 5}\n"
+        "  busy: {base: quick, users: 8}\n"
+        "  quick: {base: quick, run_time_s: 40}\n"
+        "  open: {base: busy, rate: 50}\n",
+        encoding="utf-8",
+    )
+
+    found = {
+        name: (each.users, each.spawn_rate, each.rate, each.run_time_s)
+        for name, each in read_file(path).profiles.items()
+    }
+
+    assert found == {
+        "quick": (4, 4, 0, 40),
+        "busy": (8, 4, 0, 40),
+        "busier": (8, 5, 0, 40),
+        "open": (0, 4, 50, 40),
+    }
+
+
+def test_an_experiment_needs_a_model_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pytest_tfserving.system.processes.available_cores", lambda: [0, 1, 2, 3])
+    path = tmp_path / "experiments.yaml"
+    path.write_text("experiments:\n- {model: ./models/mine, payload: request.json}\n", encoding="utf-8")
+
+    (found,) = read_file(path).experiments
+
+    assert found.name == "mine"
+    assert (found.shape.vcpus, found.shape.nodes, found.options.intra_op, found.options.inter_op) == (
+        3,
+        1,
+        3,
+        3,
+    )
+    assert 1 <= found.shape.ram_bytes < psutil.virtual_memory().total
+    assert found.profile == PROFILES["quick"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "names"),
+    [
+        ("{shape: 2cpu-4gb-1n}", ["2cpu-4gb-1n"]),
+        ("{inter_op: [1, 2]}", ["resnet50-interop1", "resnet50-interop2"]),
+        ("{model: ./models/mine/1, protocol: grpc, batching: true}", ["mine-batch-grpc"]),
+        ("{model: half_plus_two, name: first}", ["first"]),
+    ],
+)
+def test_a_name_has_what_the_entry_says(tmp_path: Path, entry: str, names: list[str]) -> None:
+    assert read(tmp_path, f"experiments:\n- {entry}\n") == names

@@ -9,8 +9,10 @@ import pytest
 
 from harness import EXPERIMENTS, RESULT
 from pytest_tfserving.load.bounds import CLEARED
+from pytest_tfserving.load.kinds import KindFigures
 from pytest_tfserving.load.result import CpuUse, Generator, Result, ScheduleAdherence
 from pytest_tfserving.slo.language import Slo
+from pytest_tfserving.slo.span_figure import SpanFigure
 
 if TYPE_CHECKING:
     from harness import Project
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
 TAKEN_BY = ("python (pid 123) used 46 % of core 1", "cc1 (pid 7) used 9 % of core 1")
 WAITED = "the load generator waited for a core 10 % of the time (python (pid 123) used 46 % of core 1)"
 REMEDY = (
-    "stop that, keep it off the generator's cores (taskset), or allow for it with max_cpu_wait of load "
-    "profile 'p', now 0.05"
+    "stop that or keep it off the generator's cores (taskset), take fewer users (--tfserving-users), or "
+    "allow for it with --tfserving-max-cpu-wait=15% (max_cpu_wait of load profile 'p' is 0.05)"
 )
 WAITING = Generator(0.3, 0.1, wait=0.1, taken_by=TAKEN_BY)
 # All latencies less a fifth.
@@ -75,6 +77,49 @@ def test_a_verdict_stands_that_is_the_same_at_both_ends(text: str, verdict: str,
     assert WAITED in why
 
 
+@pytest.mark.parametrize(
+    ("text", "stand"),
+    [
+        ("p95<1.1s", "PASS would stand for p95<1.188 s, FAIL would stand for p95<0.76 s"),
+        ("rps>=110", "PASS would stand for rps>=100/s, FAIL would stand for rps>=125/s"),
+    ],
+)
+def test_an_invalid_verdict_names_limits_whose_verdicts_would_stand(text: str, stand: str) -> None:
+    assert f"; {stand}; " in judged(text, troubled())[1]
+
+
+def test_less_load_comes_first_for_a_generator_that_is_busy_itself() -> None:
+    busy = replace(WAITING, cpu=0.7)
+
+    why = judged("p95<800ms", open_loop(generator=busy))[1]
+    assert "; send fewer requests a second (--tfserving-rate), stop that or keep it off" in why
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict", "effect"),
+    [
+        ("goodput>=80%", "PASS", "can only have lowered goodput"),
+        ("goodput>=95%", "INVALID", "lowered goodput by at most 10%"),
+        ("recovery<6s", "PASS", "lowered recovery by at most 1 s"),
+        ("recovery<3s", "INVALID", "raised recovery by at most 4 s"),
+        ("p95{large}<1.3s", "PASS", "lowered p95{large} by at most 0.2375 s"),
+        ("p95{large}<0.5s", "INVALID", "raised p95{large} by at most 0.95 s"),
+        ("p95<200ms every 5s", "INVALID", "raised p95"),
+    ],
+)
+def test_traffic_as_it_is_has_its_bounds(text: str, verdict: str, effect: str) -> None:
+    parts = {
+        "recovery<6s": [SpanFigure(5.0, 9.0, 4000.0, None)],
+        "recovery<3s": [SpanFigure(5.0, 9.0, 4000.0, None)],
+        "p95<200ms every 5s": [SpanFigure(1.0, 6.0, 210.0, None)],
+    }
+    kinds = {"large": KindFigures(RESULT.latencies)}
+    found, why = judged(text, troubled(good_requests=900, parts=parts, kinds=kinds))
+
+    assert found == verdict
+    assert effect in why
+
+
 def test_an_interval_makes_the_bound_wider() -> None:
     near = {"intervals": {"p95_ms": (930.0, 990.0)}}
 
@@ -113,6 +158,21 @@ def test_in_an_open_loop_a_pass_on_latency_stands_whatever_the_generator_did(
 
     assert found == verdict
     assert effect in why
+
+
+@pytest.mark.parametrize(("due_rps", "verdict"), [(100.0, "INVALID"), (130.0, "FAIL")])
+def test_a_schedule_below_the_limit_does_not_blame_the_server(due_rps: float, verdict: str) -> None:
+    """100 a second were answered, of 100 or of 130 that were due."""
+    kept = ScheduleAdherence(due_rps, due_rps, 0, 0.1, 0.2, 0.3)
+    own: Any = {**RESULT.profile, "rate": 105.0}
+    found, why = judged("rps>=140", replace(RESULT, errors={}, arrivals=kept, profile=own))
+
+    assert found == verdict
+    assert (
+        "rps is 100/s, 40/s below the limit (-28.6 %); only 100 requests a second were due, which can have "
+        "lowered rps by any amount; PASS would stand for rps>=100/s; raise the rate of load profile 'p', now "
+        "105, clearly above the limit"
+    ) in why or verdict == "FAIL"
 
 
 # Other troubles

@@ -115,6 +115,21 @@ def test_a_model_that_runs_longer_is_named() -> None:
     )
 
 
+def test_throttling_is_named_where_the_other_server_has_no_cpu_limit() -> None:
+    limited, unlimited = {"throttled": 0.8}, {"throttled": None}
+
+    assert of_servers(limited, unlimited) == (
+        "its CPU limit throttled the candidate in 80.0 % of the scheduler's periods, the baseline server in "
+        "no known share",
+    )
+    assert of_servers(unlimited, limited) == (
+        "its CPU limit throttled the candidate in no known share of the scheduler's periods, the baseline "
+        "server in 80.0 %",
+    )
+    assert of_servers(unlimited, {"throttled": 0.01}) == ()
+    assert of_servers(unlimited, unlimited) == ()
+
+
 def test_servers_that_are_alike_differ_in_nothing() -> None:
     alike = {"rss_bytes": 310 * MB, "context_switches_per_s": 55.0, "throttled": 0.02, "model_load_s": 1.5}
 

@@ -21,14 +21,15 @@ def test_records_outlive_their_recorder(tmp_path: Path) -> None:
     recorder = Recorder(sink(tmp_path / "records"), lambda index, text: announced.append((index, text)))
     recorder.record(0.5, 1.25)
     recorder.record(0.75, 2.5, recorder.cause("HTTP 500"))
-    recorder.record(1.0, 3.5, recorder.cause("HTTP 500"))
+    recorder.record(1.0, 3.5, recorder.cause("HTTP 500"), body=7)
 
     assert recorder.flush() == [1.25]
     assert (recorder.requests, recorder.failures) == (3, 2)
     assert announced == [(1, "HTTP 500")]
     recorder.close()
     np.testing.assert_array_equal(
-        read_records(tmp_path / "records"), [[0.5, 1.25, 0, 0], [0.75, 2.5, 1, 0], [1.0, 3.5, 1, 0]]
+        read_records(tmp_path / "records"),
+        [[0.5, 1.25, 0, 0, 0], [0.75, 2.5, 1, 0, 0], [1.0, 3.5, 1, 0, 7]],
     )
 
 
@@ -48,7 +49,7 @@ def test_records_are_read_as_they_come(tmp_path: Path) -> None:
 
 def test_half_a_record_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "records"
-    path.write_bytes(np.array([0.5, 1.0, 0.0, 0.0, 0.75]).tobytes())
+    path.write_bytes(np.array([0.5, 1.0, 0.0, 0.0, 0.0, 0.75]).tobytes())
 
     assert len(read_records(path)) == 1
 

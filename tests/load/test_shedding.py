@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize(
-    ("mode", "cause"),
+    ("mode", "cause", "every"),
     [
-        ("http429", "HTTP 429: queue is full"),
-        ("http503", "HTTP 503: queue is full"),
-        ("error200", "HTTP 200 with an error inside: queue is full"),
+        ("http429", "HTTP 429: queue is full", 2),
+        ("http503", "HTTP 503: queue is full", 10),
+        ("error200", "HTTP 200 with an error inside: queue is full", 10),
     ],
+    ids=["half with 429", "a tenth with 503", "a tenth with 200"],
 )
-@pytest.mark.parametrize("every", [2, 10], ids=["half", "a tenth"])
 def test_a_server_that_sheds_load_fails_with_its_name(
     project: Project, mode: str, cause: str, every: int
 ) -> None:

@@ -20,9 +20,10 @@ ECHOED = (
 PREDICT, CLASSIFY, REGRESS = (f"tensorflow/serving/{kind}" for kind in ("predict", "classify", "regress"))
 
 
-def _signature(
+def signature(
     inputs: Mapping[str, tf.Tensor], outputs: Mapping[str, tf.Tensor], method: str = PREDICT
 ) -> meta_graph_pb2.SignatureDef:
+    """Return a signature of a graph's tensors."""
     info = v1.saved_model.build_tensor_info
     return v1.saved_model.build_signature_def(
         {alias: info(tensor) for alias, tensor in inputs.items()},
@@ -33,7 +34,7 @@ def _signature(
 
 def _echo(dtype: tf.DType) -> meta_graph_pb2.SignatureDef:
     value = v1.placeholder(dtype)
-    return _signature({"value": value}, {"value": tf.identity(value)})
+    return signature({"value": value}, {"value": tf.identity(value)})
 
 
 def _hold() -> meta_graph_pb2.SignatureDef:
@@ -47,7 +48,7 @@ def _hold() -> meta_graph_pb2.SignatureDef:
         [tf.constant(0, tf.int64)],
     )
     with tf.control_dependencies([looks]):
-        return _signature({"path": path}, {"path": tf.identity(path)})
+        return signature({"path": path}, {"path": tf.identity(path)})
 
 
 def _examples() -> dict[str, Any]:
@@ -67,16 +68,16 @@ def _examples() -> dict[str, Any]:
     scores = tf.concat([x, x * 2], 1)
     y = x / 2 + 2
     return {
-        "classify": _signature({"inputs": inputs}, {"classes": labels, "scores": scores}, CLASSIFY),
-        "classes_only": _signature({"inputs": inputs}, {"classes": labels}, CLASSIFY),
-        "scores_only": _signature({"inputs": inputs}, {"scores": scores}, CLASSIFY),
-        "flat_scores": _signature({"inputs": inputs}, {"scores": x[:, 0]}, CLASSIFY),
-        "wrong_scores": _signature({"inputs": inputs}, {"scores": labels}, CLASSIFY),
-        "regress": _signature({"inputs": inputs}, {"outputs": y}, REGRESS),
-        "regress_flat": _signature({"inputs": inputs}, {"outputs": y[:, 0]}, REGRESS),
-        "regress_wide": _signature({"inputs": inputs}, {"outputs": scores}, REGRESS),
-        "regress_short": _signature({"inputs": inputs}, {"outputs": y[:1]}, REGRESS),
-        "regress_text": _signature({"inputs": inputs}, {"outputs": features["name"]}, REGRESS),
+        "classify": signature({"inputs": inputs}, {"classes": labels, "scores": scores}, CLASSIFY),
+        "classes_only": signature({"inputs": inputs}, {"classes": labels}, CLASSIFY),
+        "scores_only": signature({"inputs": inputs}, {"scores": scores}, CLASSIFY),
+        "flat_scores": signature({"inputs": inputs}, {"scores": x[:, 0]}, CLASSIFY),
+        "wrong_scores": signature({"inputs": inputs}, {"scores": labels}, CLASSIFY),
+        "regress": signature({"inputs": inputs}, {"outputs": y}, REGRESS),
+        "regress_flat": signature({"inputs": inputs}, {"outputs": y[:, 0]}, REGRESS),
+        "regress_wide": signature({"inputs": inputs}, {"outputs": scores}, REGRESS),
+        "regress_short": signature({"inputs": inputs}, {"outputs": y[:1]}, REGRESS),
+        "regress_text": signature({"inputs": inputs}, {"outputs": features["name"]}, REGRESS),
     }
 
 
@@ -106,7 +107,7 @@ def _failures() -> dict[str, Any]:
     for name, operation in (("negative", asserted), ("closed", enqueued), ("forbidden", forbidden)):
         with tf.control_dependencies([operation]):
             outputs[name] = tf.identity(x)
-    return {name: _signature({"x": x}, {"y": output}) for name, output in outputs.items()}
+    return {name: signature({"x": x}, {"y": output}) for name, output in outputs.items()}
 
 
 def _temporary() -> tf.Tensor:
@@ -121,27 +122,27 @@ def _signatures() -> dict[str, Any]:
     text = v1.placeholder(tf.string, [None], name="text")
     anything = v1.placeholder(tf.float32, name="anything")
     return {
-        "serving_default": _signature({"x": x}, {"y": x / 2 + 2}),
-        "two": _signature(
+        "serving_default": signature({"x": x}, {"y": x / 2 + 2}),
+        "two": signature(
             {"count": count, "pair": pair},
             {"added": pair + tf.cast(count, tf.float32)[:, None], "doubled": count * 2},
         ),
-        "text": _signature(
+        "text": signature(
             {"text": text}, {"text": tf.identity(text), "text_bytes": tf.strings.join([text, ""])}
         ),
-        "only_bytes": _signature({"text": text}, {"text_bytes": tf.strings.join([text, ""])}),
-        "nothing_left": _signature({"x": vector}, {"y": vector[:0]}),
-        "none_of_two": _signature(
+        "only_bytes": signature({"text": text}, {"text_bytes": tf.strings.join([text, ""])}),
+        "nothing_left": signature({"x": vector}, {"y": vector[:0]}),
+        "none_of_two": signature(
             {"x": vector}, {"a": vector[:0] * 1, "b_bytes": tf.strings.as_string(vector[:0])}
         ),
-        "uneven_nothing": _signature({"x": vector}, {"a": vector[:0] * 2, "b": vector * 3}),
-        "matrix": _signature({"pair": pair}, {"y": tf.matmul(pair, tf.ones([2, 1]))}),
-        "sum": _signature({"x": anything}, {"y": tf.reduce_sum(anything, tf.range(1, tf.rank(anything)))}),
-        "rows": _signature({"x": vector}, {"rows": tf.fill(tf.shape(vector), tf.shape(vector)[0])}),
-        "scalar": _signature({"x": vector}, {"y": tf.reduce_sum(vector)}),
-        "uneven": _signature({"x": vector}, {"a": vector * 1, "b": tf.concat([vector, vector], 0)}),
-        "no_inputs": _signature({}, {"y": tf.ones([1])}),
-        "odd_method": _signature({"x": x}, {"y": x / 2 + 2}, "another/method"),
+        "uneven_nothing": signature({"x": vector}, {"a": vector[:0] * 2, "b": vector * 3}),
+        "matrix": signature({"pair": pair}, {"y": tf.matmul(pair, tf.ones([2, 1]))}),
+        "sum": signature({"x": anything}, {"y": tf.reduce_sum(anything, tf.range(1, tf.rank(anything)))}),
+        "rows": signature({"x": vector}, {"rows": tf.fill(tf.shape(vector), tf.shape(vector)[0])}),
+        "scalar": signature({"x": vector}, {"y": tf.reduce_sum(vector)}),
+        "uneven": signature({"x": vector}, {"a": vector * 1, "b": tf.concat([vector, vector], 0)}),
+        "no_inputs": signature({}, {"y": tf.ones([1])}),
+        "odd_method": signature({"x": x}, {"y": x / 2 + 2}, "another/method"),
         "hold": _hold(),
         **_examples(),
         **_failures(),

@@ -7,36 +7,36 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from model_server import export_kinds, export_tflite
+from model_server import export_kinds, export_tflite, export_upstream
 from pytest_tfserving.models import half_plus_two
 
 
-class Many(tf.Module):  # type: ignore[misc]
+class Many(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
     """Signatures of several shapes and types."""
 
     @tf.function(
         input_signature=[tf.TensorSpec([None], tf.float32, "a"), tf.TensorSpec([None], tf.int32, "b")]
-    )  # type: ignore[untyped-decorator]
+    )  # type: ignore[untyped-decorator]  # TensorFlow is untyped
     def two(self, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
         """Two inputs, two outputs."""
         return {"total": a + tf.cast(b, tf.float32), "twice": b * 2}
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "s")])  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "s")])  # type: ignore[untyped-decorator]  # TensorFlow is untyped
     def text(self, s: tf.Tensor) -> tf.Tensor:
         """Strings and bytes."""
         return {"plain": s, "raw_bytes": s}
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])  # type: ignore[untyped-decorator]  # TensorFlow is untyped
     def odd(self, x: tf.Tensor) -> tf.Tensor:
         """Numbers that are none."""
         return {"y": x / 0.0}
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])  # type: ignore[untyped-decorator]  # TensorFlow is untyped
     def scalar(self, x: tf.Tensor) -> tf.Tensor:
         """An output without rows."""
         return {"y": tf.reduce_sum(x)}
 
-    @tf.function(input_signature=[tf.TensorSpec(None, tf.int64, "x")])  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=[tf.TensorSpec(None, tf.int64, "x")])  # type: ignore[untyped-decorator]  # TensorFlow is untyped
     def slow(self, x: tf.Tensor) -> tf.Tensor:
         """A loop of as many rounds as the first number says."""
         rounds = tf.reshape(x, [-1])[0]
@@ -92,6 +92,7 @@ def main() -> None:
     export_counter(folder / "counter")
     export_kinds.export(folder / "kinds")
     export_tflite.export(folder / "tflite")
+    export_upstream.export(folder / "upstream")
     many = Many()
     signatures = {name: getattr(many, name) for name in ("two", "text", "odd", "scalar", "slow")}
     tf.saved_model.save(

@@ -16,27 +16,27 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Models(tf.Module):  # type: ignore[misc]
+class Models(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
     """What the files hold."""
 
-    @tf.function(input_signature=[tf.TensorSpec([None, 1], tf.float32, "x")])  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=[tf.TensorSpec([None, 1], tf.float32, "x")])  # type: ignore[untyped-decorator]  # TensorFlow is untyped
     def half_plus_three(self, x: tf.Tensor) -> tf.Tensor:
         """Another answer than half_plus_two's."""
         return {"y": x / 2 + 3}
 
     @tf.function(
         input_signature=[tf.TensorSpec([None], tf.string, "text"), tf.TensorSpec([None, 2], tf.int32, "pair")]
-    )  # type: ignore[untyped-decorator]
+    )  # type: ignore[untyped-decorator]  # TensorFlow is untyped
     def two(self, text: tf.Tensor, pair: tf.Tensor) -> tf.Tensor:
         """Two inputs, one of them text."""
         return {"text": tf.identity(text), "doubled": pair * 2}
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])  # type: ignore[untyped-decorator]  # TensorFlow is untyped
     def rows(self, x: tf.Tensor) -> tf.Tensor:
         """How many rows are run at once."""
         return {"rows": tf.fill(tf.shape(x), tf.shape(x)[0])}
 
-    @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32, "x")])  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32, "x")])  # type: ignore[untyped-decorator]  # TensorFlow is untyped
     def matrix(self, x: tf.Tensor) -> tf.Tensor:
         """What takes rows of three numbers only."""
         return {"y": tf.linalg.matmul(x, tf.ones([3, 2]))}

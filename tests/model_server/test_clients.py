@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -103,6 +104,22 @@ print(json.dumps(answers))
 """
 
 
+READER = """
+import json, sys
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
+found = []
+for record in tf.data.TFRecordDataset(sys.argv[1:]):
+    log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
+    spec, call = log.log_metadata.model_spec, log.predict_log
+    tensors = call.request.inputs["x"], call.response.outputs["y"]
+    arrays = [tf.make_ndarray(each).tolist() for each in tensors]
+    rate, tags = log.log_metadata.sampling_config.sampling_rate, list(log.log_metadata.saved_model_tags)
+    found.append([spec.name, spec.version.value, spec.signature_name, rate, tags, *arrays])
+print(json.dumps(found))
+"""
+
+
 def printed(*command: str) -> str:
     """What a program prints."""
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
@@ -120,6 +137,16 @@ def test_curl(half: Server, version: str) -> None:
 
     connections = "1" if version == "--http1.0" else "0"
     assert lines == ["200 1", f"200 {connections}", f"200 {connections}"]
+
+
+@pytest.mark.needs("curl")
+def test_curl_as_through_a_proxy(half: Server) -> None:
+    ask = ["-sS", "--noproxy", "", "-x", half.address, "-w", " %{http_code} %{num_connects}\\n"]
+    post = [*ask, "-d", '{"instances": [1.0]}', f"{half.model}:predict"]
+
+    text = printed("curl", *post, "--next", *post)
+
+    assert text == "".join(f'{{\n    "predictions": [2.5\n    ]\n}} 200 {connects}\n' for connects in (1, 1))
 
 
 @pytest.mark.needs("jdk")
@@ -155,6 +182,17 @@ def test_ab(half: Server, tmp_path: Path, flags: tuple[str, ...]) -> None:
     assert "Non-2xx" not in text
 
 
+@pytest.mark.needs("hey")
+@pytest.mark.parametrize("flags", [("-disable-keepalive",), ()], ids=["close", "keep-alive"])
+def test_hey(half: Server, flags: tuple[str, ...]) -> None:
+    post = ["-m", "POST", "-d", '{"instances": [1.0]}', f"{half.model}:predict"]
+
+    text = printed("hey", *flags, "-n", "100", "-c", "4", *post)
+
+    assert "[200]\t100 responses" in text
+    assert "Error distribution" not in text
+
+
 @pytest.mark.needs("official-stubs")
 def test_the_official_stubs(kinds: Server) -> None:
     done = subprocess.run(
@@ -167,6 +205,27 @@ def test_the_official_stubs(kinds: Server) -> None:
 
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [[2.5, 3.0, 4.5], "a", "tensorflow/serving/regress", 30]
+
+
+@pytest.mark.needs("official-stubs")
+def test_a_request_log_is_read_by_tensorflow_and_the_official_messages(models: Path, tmp_path: Path) -> None:
+    flags = ["--enable_request_logging", f"--request_log_prefix={tmp_path / 'log'}"]
+    with Server("half_plus_two", models / "half_plus_two", *flags) as server:
+        server.predict({"instances": [1.0]})
+        server.predict({"instances": [2.0, 5.0]})
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(60) == 0
+    done = subprocess.run(
+        [sys.executable, "-c", READER, *map(str, tmp_path.glob("log-*"))],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.environ[STUBS]},
+    )
+
+    assert done.returncode == 0, done.stderr
+    common = ["half_plus_two", 1, "serving_default", 1.0, ["serve"]]
+    assert json.loads(done.stdout) == [[*common, [1.0], [2.5]], [*common, [2.0, 5.0], [3.0, 4.5]]]
 
 
 @pytest.mark.needs("independent-client")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -60,30 +61,40 @@ def add(models: Path, base: Path, version: int) -> None:
     side.rename(base / str(version))
 
 
-@pytest.mark.parametrize(
-    ("policy", "served"),
-    [
-        ("", [4]),
-        ("model_version_policy { latest { num_versions: 2 } }", [4, 3]),
-        ("model_version_policy { latest { num_versions: 0 } }", [4]),
-        ("model_version_policy { all {} }", [4, 3, 2, 1]),
-        ("model_version_policy { specific { versions: 1 versions: 3 versions: 9 } }", [3, 1]),
-    ],
-)
-def test_version_policies(models: Path, tmp_path: Path, policy: str, served: list[int]) -> None:
-    file = configured(
-        tmp_path / "models.txt",
-        model("a", models / "numbered", policy),
-        model("b", models / "half_plus_two"),
-    )
-    with Server("a", None, f"--model_config_file={file}") as server:
-        until(lambda: set(server.states().values()) == {"AVAILABLE"}, "all versions")
+NEXT = "the next server\n"
+# Starts servers of one flag each, which have to fail, one after the other.
+ALL_REFUSE = f"""
+import sys
+from pytest_tfserving.model_server.main import main
 
-        assert list(server.states().items()) == [(str(version), "AVAILABLE") for version in served]
-        assert answer(server) == max(served)
-        assert [answer(server, f"/versions/{version}") for version in served] == served
-        assert answer(server, name="b") == 2.0
-        assert ("version 9 of a is to be served, but not in" in server.log()) is ("9" in policy)
+port, *flags = sys.argv[1:]
+for flag in flags:
+    sys.stderr.write({NEXT!r})
+    assert main([port, flag]) == 1
+"""
+
+# The versions of a model that a policy has served.
+POLICIES = {
+    "default": ("", [4]),
+    "latest": ("model_version_policy { latest { num_versions: 2 } }", [4, 3]),
+    "none": ("model_version_policy { latest { num_versions: 0 } }", [4]),
+    "all": ("model_version_policy { all {} }", [4, 3, 2, 1]),
+    "specific": ("model_version_policy { specific { versions: 1 versions: 3 versions: 9 } }", [3, 1]),
+}
+
+
+def test_version_policies(models: Path, tmp_path: Path) -> None:
+    each_policy = (model(name, models / "numbered", policy) for name, (policy, _) in POLICIES.items())
+    file = configured(tmp_path / "models.txt", *each_policy, model("b", models / "half_plus_two"))
+    with Server("b", None, f"--model_config_file={file}") as server:
+        for name, (_, served) in POLICIES.items():
+            until(lambda name=name: set(server.states(name).values()) == {"AVAILABLE"}, "all versions")  # type: ignore[misc] # mypy infers no defaults of lambdas
+
+            assert list(server.states(name).items()) == [(str(version), "AVAILABLE") for version in served]
+            assert answer(server, name=name) == max(served)
+            assert [answer(server, f"/versions/{version}", name) for version in served] == served
+        assert answer(server) == 2.0
+        assert re.findall(r"version 9 of (\w+) is to be served, but not in", server.log()) == ["specific"]
 
 
 def test_labels(models: Path, tmp_path: Path) -> None:
@@ -150,51 +161,65 @@ def failed(*flags: str) -> str:
     return done.stderr.rstrip()
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (None, "Error: NOT_FOUND: {file}; No such file or directory"),
-        ("improperly formatted file", "Error: INVALID_ARGUMENT: Invalid protobuf file: '{file}'"),
-        (
-            'model_config_list { config { name: "m" base_path: "rel" model_platform: "tensorflow" } }',
-            "Expected model m to have an absolute path or URI; got base_path()=rel",
-        ),
-        (
-            'model_config_list { config { name: "m" base_path: "/m" } }',
-            "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
-            "ModelServerConfig::model_platform.",
-        ),
-        (
-            'model_config_list { config { name: "m" base_path: "/m" model_platform: "onnx" } }',
-            "Model m requests unsupported platform onnx",
-        ),
-        (
-            'model_config_list { config { name: "m" base_path: "/m" model_platform: "tensorflow" '
-            "logging_config { sampling_config { sampling_rate: 0.1 } } } }",
-            "Error: INVALID_ARGUMENT: No request-logger-creator provided. Model m has a logging_config, and "
-            "neither this server nor the stock binary of TensorFlow Serving logs requests",
-        ),
-        (
-            'model_config_list { config { name: "m" base_path: "/m" model_platform: "tensorflow" '
-            "logging_config {} } }",
-            "Error: INVALID_ARGUMENT: No request-logger-creator provided. Model m has a logging_config, and "
-            "neither this server nor the stock binary of TensorFlow Serving logs requests",
-        ),
-        (
-            'model_config_list { config { name: "m" base_path: "/m" model_type: TENSORFLOW } '
-            'config { name: "m" base_path: "/n" model_platform: "tensorflow" } }',
-            "Illegal to list model m multiple times in config list",
-        ),
-    ],
-)
-def test_configurations_that_do_not_fit(tmp_path: Path, text: str | None, message: str) -> None:
-    file = tmp_path / "models.txt"
-    if text is not None:
-        file.write_text(text, encoding="utf-8")
+# What a file of models may have in it, None where it is not there, and why the server does not start.
+UNFIT = [
+    (None, "Error: NOT_FOUND: {file}; No such file or directory"),
+    ("improperly formatted file", "Error: INVALID_ARGUMENT: Invalid protobuf file: '{file}'"),
+    (
+        'model_config_list { config { name: "m" base_path: "rel" model_platform: "tensorflow" } }',
+        "Expected model m to have an absolute path or URI; got base_path()=rel",
+    ),
+    (
+        'model_config_list { config { name: "m" base_path: "/m" } }',
+        "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
+        "ModelServerConfig::model_platform.",
+    ),
+    (
+        'model_config_list { config { name: "m" base_path: "/m" model_platform: "onnx" } }',
+        "Model m requests unsupported platform onnx",
+    ),
+    (
+        'model_config_list { config { name: "m" base_path: "/m" model_platform: "tensorflow" '
+        "logging_config { sampling_config { sampling_rate: 0.1 } } } }",
+        "Error: INVALID_ARGUMENT: No request-logger-creator provided. Model m has a logging_config: "
+        "this server needs --enable_request_logging for it, and the stock binary of TensorFlow Serving "
+        "refuses it",
+    ),
+    (
+        'model_config_list { config { name: "m" base_path: "/m" model_platform: "tensorflow" '
+        "logging_config {} } }",
+        "Error: INVALID_ARGUMENT: No request-logger-creator provided. Model m has a logging_config: "
+        "this server needs --enable_request_logging for it, and the stock binary of TensorFlow Serving "
+        "refuses it",
+    ),
+    (
+        'model_config_list { config { name: "m" base_path: "/m" model_type: TENSORFLOW } '
+        'config { name: "m" base_path: "/n" model_platform: "tensorflow" } }',
+        "Illegal to list model m multiple times in config list",
+    ),
+]
 
-    told = failed(f"--model_config_file={file}")
 
-    assert told.endswith(message.replace("{file}", str(file)))
+@pytest.fixture(scope="module")
+def refusals(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Path, str]]:
+    """The file of each unfit configuration, and what its server says; one process is all servers."""
+    folder = tmp_path_factory.mktemp("unfit")
+    files = [folder / f"{number}.txt" for number in range(len(UNFIT))]
+    for file, (text, _) in zip(files, UNFIT, strict=True):
+        if text is not None:
+            file.write_text(text, encoding="utf-8")
+    flags = [f"--port={free_port()}", *(f"--model_config_file={file}" for file in files)]
+    command = [sys.executable, "-c", ALL_REFUSE, *flags]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert "Traceback" not in done.stderr
+    return list(zip(files, done.stderr.split(NEXT)[1:], strict=True))
+
+
+@pytest.mark.parametrize("number", range(len(UNFIT)))
+def test_configurations_that_do_not_fit(refusals: list[tuple[Path, str]], number: int) -> None:
+    (file, told), (text, message) = refusals[number], UNFIT[number]
+
+    assert told.rstrip().endswith(message.replace("{file}", str(file)))
     assert ("Error parsing text-format tensorflow.serving.ModelServerConfig: " in told) is (
         text == "improperly formatted file"
     )
@@ -218,37 +243,33 @@ def test_a_configuration_that_changes(models: Path, tmp_path: Path) -> None:
         assert answer(server) == "Servable not found for request: Latest(a)"
 
 
-@pytest.mark.parametrize(
-    ("content", "logged"),
-    [
-        ("", "Failed to read ModelServerConfig file: {file}; Invalid argument"),
-        (
-            "# nothing\n",
-            "PollFilesystemAndReloadConfig failed to ReloadConfig: Cannot transition to requested",
-        ),
-        (" \n", "PollFilesystemAndReloadConfig failed to ReloadConfig: Cannot transition to requested"),
-        (
-            'model_config_list { config { name: "a" base_path: "/m" model_platform: "tensorflow" '
-            'logging_config { log_collector_config { type: "file" } } } }',
-            "failed to ReloadConfig: No request-logger-creator provided. Model a has a logging_config",
-        ),
-        ("model_config_list { config {", "Failed to read ModelServerConfig file: Invalid protobuf file: "),
-        (None, "Failed to read ModelServerConfig file: {file}; No such file or directory"),
-    ],
-    ids=["empty", "comments", "spaces", "logging", "half", "gone"],
+# What a file may have in it while somebody writes it, None where it is gone, and what is logged.
+IN_MOTION = (
+    ("", "Failed to read ModelServerConfig file: {file}; Invalid argument"),
+    ("# nothing\n", "PollFilesystemAndReloadConfig failed to ReloadConfig: Cannot transition to requested"),
+    ("model_config_list { config {", "Failed to read ModelServerConfig file: Invalid protobuf file: "),
+    (" \n", "PollFilesystemAndReloadConfig failed to ReloadConfig: Cannot transition to requested"),
+    (
+        'model_config_list { config { name: "a" base_path: "/m" model_platform: "tensorflow" '
+        'logging_config { log_collector_config { type: "file" } } } }',
+        "failed to ReloadConfig: No request-logger-creator provided. Model a has a logging_config",
+    ),
+    (None, "Failed to read ModelServerConfig file: {file}; No such file or directory"),
 )
-def test_a_configuration_in_motion_changes_nothing(
-    models: Path, tmp_path: Path, content: str | None, logged: str
-) -> None:
+
+
+def test_a_configuration_in_motion_changes_nothing(models: Path, tmp_path: Path) -> None:
     file = configured(tmp_path / "models.txt", model("a", models / "numbered"))
     flags = [f"--model_config_file={file}", "--model_config_file_poll_wait_seconds=1"]
     with Server("a", None, *flags) as server:
-        file.unlink()
-        if content is not None:
-            file.write_text(content, encoding="utf-8")
-        until(lambda: logged.replace("{file}", str(file)) in server.log(), "a word in the log")
-        assert answer(server) == 4.0
-        assert server.states() == {"4": "AVAILABLE"}
+        for content, logged in IN_MOTION:
+            before, text = len(server.log()), logged.replace("{file}", str(file))
+            file.unlink()
+            if content is not None:
+                file.write_text(content, encoding="utf-8")
+            until(lambda before=before, text=text: text in server.log()[before:], "the log")  # type: ignore[misc] # mypy infers no defaults of lambdas
+            assert answer(server) == 4.0
+            assert server.states() == {"4": "AVAILABLE"}
 
         configured(file, "")
         until(lambda: server.states() == {"4": "END"}, "the end of all models")
@@ -497,7 +518,7 @@ def test_exchanges_under_load(models: Path, numbered: Path) -> None:
         for version in (2, 3, 4):
             asked = [pool.submit(ask) for ask in (rest, grpc)]
             add(models, numbered, version)
-            until(lambda version=version: server.states().get(str(version)) == "AVAILABLE", "the version")  # type: ignore[misc]
+            until(lambda version=version: server.states().get(str(version)) == "AVAILABLE", "the version")  # type: ignore[misc] # mypy infers no defaults of lambdas
             given += [each for future in asked for each in future.result()]
 
         assert set(given) <= {1.0, 2.0, 3.0, 4.0}

@@ -93,7 +93,7 @@ def test_bodies_that_hold_no_examples(kinds: Server, body: object, message: str)
         ("classify", "nothing", 400, "No signature was found with the name: nothing"),
         ("regress", "nothing", 400, "No signature was found with the name: nothing"),
         ("classify", "regress", 400, "Expected classification signature outputs to contain at least one of"),
-        ("classify", "", 400, "Expected classification signature outputs to contain at least one of"),
+        ("classify", "", 400, "No classification inputs found in SignatureDef: "),
         ("classify", "two", 400, "Expected one input Tensor."),
         ("regress", "classify", 400, "Expected one output Tensor."),
         ("regress", "scores_only", 400, "No regression outputs found in SignatureDef: "),

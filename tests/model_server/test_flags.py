@@ -85,7 +85,9 @@ def test_defaults(name: str, default: object) -> None:
 
 def test_there_is_no_flag_but_tf_servings_and_a_few_more() -> None:
     assert {flag.name for flag in FLAGS} - set(DEFAULTS) == {
-        *("bind_address", "custom_op_libraries", "help", "rest_api_idle_timeout_in_ms")
+        *("bind_address", "custom_op_libraries", "help", "load_niceness", "rest_api_idle_timeout_in_ms"),
+        *("enable_request_logging", "request_log_prefix", "request_log_sampling_rate"),
+        *("request_log_file_bytes", "request_log_file_records"),
     }
     assert all(f"--{flag.name}\n" in usage() for flag in FLAGS)
 
@@ -105,6 +107,12 @@ def test_flags_that_are_true_or_false(flag: Flag) -> None:
     assert [value(""), value("=true"), value("=false")] == [True, True, False]
     with pytest.raises(FlagError, match=f"--{flag.name} is true or false, not '1'"):
         value("=1")
+
+
+@pytest.mark.parametrize("value", ["-1", "20"])
+def test_a_niceness_that_linux_does_not_have(value: str) -> None:
+    with pytest.raises(FlagError, match=f"--load_niceness is from 0 to 19, not {value}"):
+        parse_flags(["--model_base_path=/m", f"--load_niceness={value}"])
 
 
 def test_flags_without_an_effect_are_told_in_one_line_each(models: Path) -> None:

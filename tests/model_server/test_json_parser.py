@@ -22,6 +22,8 @@ from pytest_tfserving.model_server.status import ServingError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pytest_tfserving.text.json_value import JsonValue
+
 pytestmark = pytest.mark.needs("rapidjson")
 
 COUNT = int(os.environ.get("JSON_DOCUMENTS", "500"))
@@ -146,6 +148,18 @@ def agree(one: bytes, other: bytes) -> bool:
     )
 
 
+@pytest.fixture(params=["whole", "pieces"])
+def sizes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Documents are read at once, or in pieces of a few bytes, as large ones are in larger pieces."""
+    if request.param == "pieces":
+        small = {"_LARGE_BYTES": 3, "_PIECES_BYTES": (8, 64), "_MOST_PART_BYTES": 48, "_LEAST_PART_BYTES": 4}
+        strings = {"_SHORT_STRING_BYTES": 2, "_STRING_BYTES": 3}
+        for name, value in {**small, **strings, "_MOST_FREED": 2}.items():
+            monkeypatch.setattr(json_parser, name, value)
+    return str(request.param)
+
+
+@pytest.mark.usefixtures("sizes")
 def test_documents_are_read_as_rapidjson_reads_them(oracle: subprocess.Popen[bytes]) -> None:
     documents, errors = Documents(1), 0
     for _ in range(COUNT):
@@ -167,10 +181,32 @@ def test_documents_are_read_as_rapidjson_reads_them(oracle: subprocess.Popen[byt
         (b'{"a": [', b"1.5, ", b"Inf, 1., 2]}"),
         (b"", b"[", b"1, 2, }"),
         (b'{"a": [', b'"\xff", ', b"1 2]}"),
+        (b'{"a": [', b'"\xe4\xb8\xad \\u00e9", ', b'"\xe4\xb8\xad"1]}'),
+        (b'{"a": [', b'"\\ud83d\\ude00", ', b'"\\ud83d"]}'),
+        (b'{"a": [', b"true,null , false, ", b"tru]}"),
+        (b'{"a": [', b'[1e5, "],["], ', b"[1e400]]}"),
+        (b'{"a": [', b'{"x": {"y": "},"}}, ', b'{"x": 1,}]}'),
     ],
 )
+@pytest.mark.usefixtures("sizes")
 def test_an_error_far_behind(oracle: subprocess.Popen[bytes], begin: bytes, part: bytes, end: bytes) -> None:
     document = begin + part * 2000 + end
 
     assert found(document) == expected(oracle, document)
     assert found(document).startswith(b"JSON Parse error: ")
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        *([1.5] * 10_000, ["text"] * 10_000, [[]] * 10_000, [{"x": 1, "y": [2] * 10}] * 10_000),
+        *([[1.5] * 100] * 1000, [[[1.5] * 3] * 224] * 224, [[[[0] * 3] * 224] * 224]),
+    ],
+    ids=["numbers", "texts", "empty", "objects", "rows", "picture", "pictures"],
+)
+def test_a_large_document_is_freed_in_parts(array: list[JsonValue]) -> None:
+    document: JsonValue = {"signature_name": "x", "instances": array}
+
+    json_parser.free(document)
+
+    assert len(json_text.encoded(str(array))) < 40_000

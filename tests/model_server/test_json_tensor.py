@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import sys
+import threading
+import time
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_tfserving.model_server import json_parser, json_tensor, json_text
+from pytest_tfserving.model_server import json_parser, json_tensor, json_text, main
 from pytest_tfserving.model_server.servable import Signature, TensorSpec
 from pytest_tfserving.model_server.status import ServingError
 from pytest_tfserving.model_server.tensorflow_c import STRING
@@ -108,6 +113,10 @@ def test_an_array_may_be_parsed_in_pieces(
         b'{"instances": [NaN, "N"]}',
         b'{"instances": []}',
         b'{"instances": [{"x": 1}]}',
+        b'{"instances": [1, {"x": 1}, 2]}',
+        b'{"instances": [1, , 2]}',
+        b'{"instances": [1, 2, ]}',
+        b'{"instances": [, 1]}',
         b'{"instances": [1], "inputs": [1]}',
         b'{"instances": [[1]2, [3]]}',
         b'{"instances": [1[2], [3]]}',
@@ -143,3 +152,80 @@ def test_anything_unusual_is_left_to_the_exact_path(
 )
 def test_numbers_are_written_as_tf_serving_writes_them(value: np.floating[Any], text: str) -> None:
     assert text == json_text.decimal(value)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_many_numbers_are_written_as_each_alone(dtype: type[np.floating[Any]]) -> None:
+    chance = np.random.default_rng(0)
+    bits = chance.integers(0, 2**32, 3000 * dtype().itemsize // 4, np.uint32).view(dtype)
+    short = np.array([f"{number:g}" for number in chance.normal(size=3000)], dtype)
+    borders = np.array([10.0**power for power in range(-45, 39)], dtype)
+    beside = [np.nextafter(each, dtype(end)) for each in (short, borders) for end in (0, np.inf)]
+    whole = chance.integers(10**6, 10**8, 3000).astype(dtype)
+    for array in (bits, short, borders, *beside, whole, chance.random(3000).astype(dtype), bits[:63]):
+        assert json_text.decimals(array) == [json_text.decimal(number) for number in array]
+
+
+# --- large bodies beside others ---
+
+TEXT, COUNT = "a text of some length, as users write it", 60_000
+LARGE: dict[str, bytes] = {
+    "texts": json.dumps({"instances": [f"{TEXT} é"] * COUNT}, ensure_ascii=False).encode(),
+    "escapes": json.dumps({"instances": [f"{TEXT} é"] * COUNT}).encode(),
+    "objects": json.dumps({"instances": [{"x": TEXT, "y": 1.5}] * COUNT}).encode(),
+    "one text": json.dumps({"instances": [{"b64": "abcd" * COUNT * 20}]}).encode(),
+    "rows": json.dumps({"instances": [[1.5, 2], [TEXT]] * COUNT}).encode(),
+    "damaged": json.dumps({"instances": [1.5] * 10 * COUNT}).encode()[:-2] + b"x]}",
+}
+
+
+@pytest.mark.needs("linux")
+@pytest.mark.parametrize("kind", LARGE)
+def test_a_large_body_lets_others_work(kind: str) -> None:
+    """No step takes the interpreter lock for a quarter of the time; a busy machine may spoil some rounds."""
+    assert any(longest_share(LARGE[kind]) < 0.25 for _ in range(5))
+
+
+def longest_share(body: bytes) -> float:
+    """The longest time without another thread, of the CPU time to decode a body."""
+    clock = time.pthread_getcpuclockid(threading.get_ident())
+    seen: list[float] = []
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.wait(0.0001):
+            seen.append(time.clock_gettime(clock))
+
+    switch_s, collections = sys.getswitchinterval(), gc.get_threshold()
+    sys.setswitchinterval(0.0001)
+    gc.set_threshold(*main._COLLECTIONS)
+    thread = threading.Thread(target=look)
+    began = time.thread_time()
+    thread.start()
+    try:
+        exactly(body, STRING)
+    finally:
+        ended = time.thread_time()
+        done.set()
+        sys.setswitchinterval(switch_s)
+        gc.set_threshold(*collections)
+        thread.join()
+    gaps = [later - earlier for earlier, later in pairwise([began, *seen, ended])]
+    return max(gaps) / (ended - began)
+
+
+@pytest.mark.parametrize("size", [1, 4, 3 * 4, 4096])
+@pytest.mark.parametrize("ending", ["", "/w==", "/wA=", "/wAB", "=", "/w==/wAB"])
+def test_long_base64_is_decoded_in_parts(monkeypatch: pytest.MonkeyPatch, size: int, ending: str) -> None:
+    text = "AAEC" * size + ending
+    whole = decoded(text)
+    monkeypatch.setattr(json_tensor, "_PART", 4)
+
+    assert decoded(text) == whole
+
+
+def decoded(text: str) -> bytes | str:
+    try:
+        return json_tensor.to_bytes({"b64": text})
+    except ServingError as error:
+        return error.message

@@ -51,6 +51,18 @@ def run(*flags: str) -> subprocess.CompletedProcess[str]:
             ],
             "use it or them",
         ),
+        (
+            ["--model_base_path=/m", "--request_log_prefix=/tmp/log"],
+            "--request_log_prefix needs --enable_request_logging",
+        ),
+        (
+            ["--model_base_path=/m", "--request_log_sampling_rate=10"],
+            "--request_log_sampling_rate is from 0 to 1, not 10",
+        ),
+        (
+            ["--model_base_path=/m", "--request_log_file_records=-1"],
+            "--request_log_file_records is 0 or more, not -1",
+        ),
     ],
 )
 def test_flags_that_do_not_fit(flags: list[str], message: str) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import psutil
 import pytest
@@ -13,9 +14,6 @@ import pytest
 from grpc_client import Client, serving
 from harness import until
 from server_process import Server
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 EXPORT = """
 import sys
@@ -81,3 +79,23 @@ def test_the_system_has_the_memory_of_unloaded_versions_again(
         last = resident_bytes(server)
 
     assert (last > 1.1 * first) is kept, f"{first / 1e6:.0f} MB, then {last / 1e6:.0f} MB"
+
+
+@pytest.mark.needs("linux")
+def test_a_large_request_has_the_memory_of_the_one_before(models: Path) -> None:
+    """Each page that the system gives is a fault."""
+    body = json.dumps({"signature_name": "sum", "instances": [[0.12345] * 100_000]}).encode()
+    with Server("kinds", models / "kinds") as server:
+        for _ in range(20):
+            assert server.predict(body).status_code == 200
+        before = faults(server)
+        for _ in range(20):
+            server.predict(body)
+
+        assert (faults(server) - before) / 20 < 200
+
+
+def faults(server: Server) -> int:
+    """The pages that a server was given so far."""
+    fields = Path(f"/proc/{server.process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return int(fields[7])

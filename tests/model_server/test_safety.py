@@ -176,8 +176,11 @@ def test_a_body_of_single_bytes(kinds: Server) -> None:
         b"POST /v1/models/kinds:predict HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
         b"POST /v1/models/kinds:predict HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\nx",
         b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+        b"GET /" + b"9" * 60_000 + b"%zz HTTP/1.1\r\n\r\n",
+        b"GET /" + b"a%20" * 15_000 + b"% HTTP/1.1\r\n\r\n",
+        b"GET /" + b"a#" * 30_000 + b" HTTP/1.1\r\n\r\n",
     ],
-    ids=range(5),
+    ids=range(8),
 )
 def test_heads_that_are_none(kinds: Server, head: bytes) -> None:
     try:
@@ -213,11 +216,13 @@ def test_slow_clients_keep_nobody_waiting(kinds: Server) -> None:
 
 
 def test_memory_stays_flat(kinds: Server) -> None:
+    """The bodies have 70 MB between two looks, more than a tenth of what the server holds."""
     process = psutil.Process(kinds.process.pid)
-    bodies = [json.dumps({"instances": ["x" * 1000] * 10}).encode(), nested(3000), b'{"instances": [1, ']
+    texts = json.dumps({"instances": ["x" * 1000] * 350}).encode()
+    bodies = [texts, nested(300), b'{"instances": [' + b"1, " * 120_000]
 
     def ask() -> int:
-        for body in bodies * 200:
+        for body in bodies * 100:
             assert kinds.predict(body).status_code == 400
         return process.memory_info().rss
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import grpc
 import numpy as np
 import pytest
 
+from certificates import Pair, authority, certified
 from grpc_client import Client
 from harness import until
 from server_process import Server
@@ -20,14 +20,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.needs("openssl")
 
 ONE = np.array([1], np.float32)
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A key and its certificate, both PEM."""
-
-    key: str
-    certificate: str
 
 
 @dataclass(frozen=True)
@@ -46,38 +38,6 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     ours, _ = authority(folder, "ours"), authority(folder, "theirs")
     named = {"localhost": "ours", "client": "ours", "stranger": "theirs"}
     return Certificates(ours, *(certified(folder, name, by) for name, by in named.items()))
-
-
-def openssl(folder: Path, *arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=folder)
-
-
-def authority(folder: Path, name: str) -> Pair:
-    openssl(
-        folder,
-        *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", f"/CN={name}"),
-        *("-keyout", f"{name}.key", "-out", f"{name}.pem"),
-    )
-    return read(folder, name)
-
-
-def certified(folder: Path, name: str, by: str) -> Pair:
-    (folder / f"{name}.ext").write_text(f"subjectAltName=DNS:{name}\n")
-    openssl(
-        folder,
-        *("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}"),
-        *("-keyout", f"{name}.key", "-out", f"{name}.csr"),
-    )
-    openssl(
-        folder,
-        *("x509", "-req", "-in", f"{name}.csr", "-CA", f"{by}.pem", "-CAkey", f"{by}.key", "-CAcreateserial"),
-        *("-days", "1", "-extfile", f"{name}.ext", "-out", f"{name}.pem"),
-    )
-    return read(folder, name)
-
-
-def read(folder: Path, name: str) -> Pair:
-    return Pair((folder / f"{name}.key").read_text(), (folder / f"{name}.pem").read_text())
 
 
 def configured(folder: Path, pairs: Certificates, more: str) -> str:

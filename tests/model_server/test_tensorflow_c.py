@@ -36,6 +36,24 @@ def test_a_model_is_run_without_importing_tensorflow(models: Path) -> None:
     assert done.stdout.split("\n") == ["[2.5, 3.0]", "False", ""], done.stderr
 
 
+def test_inputs_and_outputs_with_one_tensor(models: Path) -> None:
+    done = run_python(
+        "from pytest_tfserving.model_server.servable import Servable, Signature\n"
+        "servable = Servable.load(Path(sys.argv[1]))\n"
+        "plain = servable.signatures['serving_default']\n"
+        "x, y = plain.inputs['x'], plain.outputs['y']\n"
+        "servable.signatures['twice'] = Signature({'a': x, 'b': x}, {'c': y, 'd': y})\n"
+        "inputs = {'a': np.array([1], np.float32), 'b': np.array([2], np.float32)}\n"
+        "for _ in range(2):\n"
+        "    print({alias: y.tolist() for alias, y in servable.run('twice', inputs).items()})\n"
+        "print(servable.run('twice', {'a': inputs['a']}, outputs=['d', 'c']))\n",
+        next((models / "half_plus_two").iterdir()),
+    )
+
+    last = "{'d': array([2.5], dtype=float32), 'c': array([2.5], dtype=float32)}"
+    assert done.stdout.split("\n") == ["{'c': [3.0], 'd': [3.0]}"] * 2 + [last, ""], done.stderr
+
+
 def test_strings_of_every_length_come_back_whole_however_often(models: Path) -> None:
     done = run_python(
         "from pytest_tfserving.model_server.servable import Servable\n"

@@ -39,6 +39,14 @@ experiments:
         ),
         (
             [
+                "--tfserving-target=kubernetes",
+                "--tfserving-against=image:a",
+                "--tfserving-load-in-cluster",
+            ],
+            "--tfserving-against: load from Pods cannot alternate between two servers; ",
+        ),
+        (
+            [
                 "--tfserving-target=url",
                 "--tfserving-url=http://a:1/v1/models/m",
                 "--tfserving-against=url:a",

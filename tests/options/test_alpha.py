@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness import LONG_ENOUGH
 from pytest_tfserving.plugin.options import parse_alpha
 
 if TYPE_CHECKING:
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def test_it_is_what_verdicts_are_passed_with(project: Project) -> None:
-    _, (result,) = project.results("--tfserving-alpha=0.2", *LONG_ENOUGH)
+    _, (result,) = project.results("--tfserving-alpha=0.2")
 
     assert {each["alpha"] for each in (*result["decided"].values(), *result["undecided"].values())} == {0.2}
 

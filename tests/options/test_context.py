@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from idle_cluster import IdleCluster
 
 
-KUBERNETES = ("--tfserving-target=kubernetes", "--tfserving-ready-timeout=0.1")
+KUBERNETES = ("--tfserving-target=kubernetes", "--tfserving-image=mine:1", "--tfserving-ready-timeout=0.1")
 
 
 def test_it_is_chosen_and_shown(project: Project, cluster: IdleCluster) -> None:
@@ -27,7 +27,7 @@ def test_it_is_chosen_and_shown(project: Project, cluster: IdleCluster) -> None:
     ("name", "message"),
     [
         ("kind-on", "no context 'kind-on' in *; did you mean 'kind-one'?*"),
-        ("far", "context 'far' may not be deployed to: *tfserving_allowed_contexts."),
+        ("far", "context 'far' may not be deployed to: *: tfserving_allowed_contexts = far"),
     ],
 )
 def test_one_that_cannot_be_used_is_named(

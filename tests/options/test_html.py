@@ -20,10 +20,27 @@ def test_it_writes_one_page_that_needs_nothing_else(project: Project) -> None:
     run.assert_outcomes(passed=1)
     run.stdout.fnmatch_lines(["results: *out/report.html"])
     page = (project.pytester.path / "out" / "report.html").read_text(encoding="utf-8")
-    assert "1cpu-1gb-1n-interop1 is the only configuration that passed" in page
+    assert '<span class="verdict PASS">PASS</span>: 1cpu-1gb-1n-interop1 on local' in page
     assert "default-src 'none'" in page
     assert " src=" not in page.split("<script")[0]
     assert '<link rel="stylesheet"' not in page
+
+
+@pytest.mark.parametrize(("options", "costs"), [((), False), (("--tfserving-hours=10",), True)])
+def test_a_page_of_one_configuration_has_nothing_to_compare(
+    project: Project, options: tuple[str, ...], *, costs: bool
+) -> None:
+    planted.instead_of_load(project)
+
+    project.run("--tfserving-html=out.html", *options)
+
+    page = (project.pytester.path / "out.html").read_text(encoding="utf-8").partition("<script")[0]
+    assert "Configurations compared" not in page
+    assert 'id="chart-cost-rps"' not in page
+    assert ("USD for 10 h a month" in page) is costs
+    assert ("USD" in page) is costs
+    first, *later = (page.index(text) for text in ("<td>model</td>", "<h3>SLOs</h3>", "<h3>Figures</h3>"))
+    assert [first, *later] == sorted([first, *later])
 
 
 def test_a_failed_run_has_a_page_too(project: Project) -> None:
@@ -32,7 +49,7 @@ def test_a_failed_run_has_a_page_too(project: Project) -> None:
     project.run("--tfserving-html=report.html").assert_outcomes(failed=1)
 
     page = (project.pytester.path / "report.html").read_text(encoding="utf-8")
-    assert "Nothing to recommend: no configuration was measured" in page
+    assert '<span class="verdict FAIL">FAIL</span>: 1cpu-1gb-1n-interop1 on local' in page
     assert "replica 0 exited with code 9" in page
 
 

@@ -6,22 +6,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness import JUDGED_AT_ONCE, STEADY
+
 if TYPE_CHECKING:
     from harness import Project
 
 
 def test_too_few_requests_are_inconclusive(project: Project) -> None:
     test = 'import pytest\n@pytest.mark.slo("p99.9<10s")\ndef test_p(load):\n    load().check()\n'
-    project.write(tests=test)
+    project.write(JUDGED_AT_ONCE, test)
 
-    warned = project.run("-W", "default")
+    warned = project.run(STEADY, "-W", "default")
     failed = project.run("--tfserving-inconclusive=fail")
 
     warned.assert_outcomes(passed=1, warnings=1)
     warned.stdout.fnmatch_lines(
         [
             "*INCONCLUSIVE: p99.9<10s: *undecided (alpha 0.01), since there were too few requests: "
-            "about * s more would likely decide it"
+            "about * s more (--tfserving-run-time) would likely decide it"
         ]
     )
     failed.assert_outcomes(failed=1)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from idle_cluster import IdleCluster
 
 
-KUBERNETES = ("--tfserving-target=kubernetes", "--tfserving-ready-timeout=0.1")
+KUBERNETES = ("--tfserving-target=kubernetes", "--tfserving-image=mine:1", "--tfserving-ready-timeout=0.1")
 
 
 def test_it_beats_the_environment(project: Project, cluster: IdleCluster) -> None:
@@ -27,6 +27,6 @@ def test_a_file_that_is_not_there_is_named(project: Project, cluster: IdleCluste
 
     assert run.ret == pytest.ExitCode.USAGE_ERROR
     run.stderr.fnmatch_lines(
-        ["ERROR: no kubeconfig at *none; name one with --tfserving-kubeconfig or KUBECONFIG."]
+        ["ERROR: no kubeconfig at *none; name one with --tfserving-kubeconfig, or export KUBECONFIG=FILE."]
     )
     assert not cluster.applied

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness import EXPERIMENTS
+
 if TYPE_CHECKING:
     from harness import Project
 
@@ -39,7 +41,7 @@ def test_its_users_make_the_load(project: Project, processes: int) -> None:
     done, (result,) = project.results(
         "--tfserving-locustfile=locustfile.py",
         f"--tfserving-load-processes={processes}",
-        "--tfserving-run-time=5",
+        "--tfserving-run-time=2",
     )
 
     done.assert_outcomes(passed=1)
@@ -52,7 +54,7 @@ def test_its_users_make_the_load(project: Project, processes: int) -> None:
 def test_its_shape_is_followed(project: Project) -> None:
     (project.pytester.path / "locustfile.py").write_text(CLIENT + SHAPE, encoding="utf-8")
 
-    done, (result,) = project.results("--tfserving-locustfile=locustfile.py", "--tfserving-run-time=5")
+    done, (result,) = project.results("--tfserving-locustfile=locustfile.py", "--tfserving-run-time=3.5")
 
     done.assert_outcomes(passed=1)
     assert (result["series"][0]["users"], result["series"][-1]["users"]) == (1, 4)
@@ -64,7 +66,7 @@ def test_failures_are_counted_by_cause(project: Project) -> None:
     done = run(project, CLIENT, "--tfserving-run-time=10")
 
     done.assert_outcomes(failed=1)
-    done.stdout.fnmatch_lines(["*1cpu-1gb-1n-interop1 on local: FAIL: stopped after *500*"])
+    done.stdout.fnmatch_lines(["FAIL: stopped after *500*", "1cpu-1gb-1n-interop1 on local: FAIL"])
 
 
 @pytest.mark.parametrize(
@@ -111,3 +113,78 @@ def test_with_a_rate_it_contradicts_itself(project: Project) -> None:
 
     done.assert_outcomes(failed=1)
     done.stdout.fnmatch_lines(["load profile 'tiny' has a rate, which only the built-in users keep to; *"])
+
+
+KINDS = """
+from locust import FastHttpUser, constant, task
+
+class Client(FastHttpUser):
+    wait_time = constant(0.01)
+
+    @task(9)
+    def small(self):
+        self.client.post("/v1/models/half:predict", json={"instances": [1.0]}, name="small")
+
+    @task
+    def large(self):
+        self.client.post("/v1/models/half:predict", json={"instances": [1.0, 2.0, 5.0]}, name="large")
+"""
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_names_of_requests_are_kinds(project: Project, processes: int) -> None:
+    """A server that is slow for one kind is found by kind."""
+    project.behave(slow=[3, 800])
+    project.decide_soon()
+    # What is asked before and after the load is not slow.
+    (project.pytester.path / "request.json").write_text('{"instances": [1.0]}', encoding="utf-8")
+    slos = '"p50<500ms", "p95{small}<500ms", "errors{small}<50%", "p95{large}<500ms"'
+    profile = "users: 8, spawn_rate: 8, run_time_s: 20, request_limits: {large: 60s, '*': 500ms}"
+    project.write(
+        EXPERIMENTS.replace('"rps>=1"', slos).replace("users: 2, spawn_rate: 20, run_time_s: 1.2", profile)
+    )
+    (project.pytester.path / "locustfile.py").write_text(KINDS, encoding="utf-8")
+
+    done, (result,) = project.results(
+        "--tfserving-locustfile=locustfile.py", f"--tfserving-load-processes={processes}"
+    )
+
+    done.assert_outcomes(failed=1)
+    assert {slo["slo"]: slo["verdict"] for slo in result["slos"]} == {
+        "p50<500ms": "PASS",
+        "p95{small}<500ms": "PASS",
+        "errors{small}<50%": "PASS",
+        "p95{large}<500ms": "FAIL",
+        "errors<1%": "PASS",
+    }
+    kinds = {name: kind["metrics"] for name, kind in result["kinds"].items()}
+    assert kinds["large"]["goodput"] == 1
+    assert sum(kind["requests"] for kind in kinds.values()) == result["metrics"]["requests"]
+    done.stdout.fnmatch_lines(["  small: rps *", "  large: rps *, p50 8*"])
+
+
+@pytest.mark.parametrize(
+    ("slos", "profile", "said"),
+    [
+        (
+            '"rps>=1", "errors{smal}<50%", "p95{smal}<10s"',
+            "",
+            "FAIL: p95{smal}<10s: no request was of kind 'smal'; did you mean 'small'? valid: *",
+        ),
+        (
+            '"goodput>=1%"',
+            ", request_limits: {smal: 10s}",
+            "request_limits of load profile 'tiny': no request was of kind 'smal'; did you mean 'small'? *",
+        ),
+    ],
+    ids=["slo", "limit"],
+)
+def test_a_kind_that_no_request_has_fails(project: Project, slos: str, profile: str, said: str) -> None:
+    """Although the kinds are only known once load has run."""
+    project.write(EXPERIMENTS.replace('"rps>=1"', slos).replace("users: 2,", f"users: 2{profile},"))
+
+    done = run(project, KINDS)
+
+    done.assert_outcomes(failed=1)
+    done.stdout.fnmatch_lines([f"*{said}"])
+    done.stdout.no_fnmatch_line("*Traceback*")

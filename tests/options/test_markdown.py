@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import planted_results as planted
-from harness import LONG_ENOUGH
 
 if TYPE_CHECKING:
     import pytest
@@ -29,8 +28,9 @@ def test_a_job_of_github_actions_gets_it_unasked(project: Project, monkeypatch: 
     summary = project.pytester.path / "summary.md"
     summary.write_text("before\n")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    planted.in_every_process(project.pytester, monkeypatch)
 
-    project.run("-n", "1", *LONG_ENOUGH).assert_outcomes(passed=1)
+    project.run("-n", "1").assert_outcomes(passed=1)
 
     text = summary.read_text(encoding="utf-8")
     assert text.startswith("before\n## Serving performance")

@@ -9,7 +9,12 @@ if TYPE_CHECKING:
     from idle_cluster import IdleCluster
 
 
-OPTIONS = ("--tfserving-target=kubernetes", "--tfserving-namespace=mine", "--tfserving-ready-timeout=0.1")
+OPTIONS = (
+    "--tfserving-target=kubernetes",
+    "--tfserving-namespace=mine",
+    "--tfserving-ready-timeout=0.1",
+    "--tfserving-image=mine:1",
+)
 
 
 def test_all_objects_go_into_it_and_it_stays(project: Project, cluster: IdleCluster) -> None:
@@ -25,7 +30,7 @@ def test_all_objects_go_into_it_and_it_stays(project: Project, cluster: IdleClus
 def test_without_it_each_deployment_has_its_own(project: Project, cluster: IdleCluster) -> None:
     cluster.create_namespace("mine")
 
-    project.run(*OPTIONS[::2], server=False).assert_outcomes(failed=1)
+    project.run(*OPTIONS[::2], OPTIONS[3], server=False).assert_outcomes(failed=1)
 
     assert cluster.applied[0].startswith("/api/v1/namespaces/pytest-tfserving-")
     assert cluster.namespaces == ["mine"]
@@ -36,6 +41,9 @@ def test_one_that_does_not_exist_is_named(project: Project, cluster: IdleCluster
 
     run.assert_outcomes(failed=1)
     run.stdout.fnmatch_lines(
-        ["there is no namespace 'mine' in context 'kind-one'; create it, or drop --tfserving-namespace, *"]
+        [
+            "there is no namespace 'mine' in context 'kind-one'; leave --tfserving-namespace out, *: "
+            "kubectl --context kind-one create namespace mine"
+        ]
     )
     assert not cluster.applied

@@ -9,11 +9,13 @@ import pytest
 
 import planted_results as planted
 from harness import FEW_PLUGINS
-from pytest_tfserving.plugin.options import _TARGETS_OF, OPTIONS, Option, read_settings
-from pytest_tfserving.settings import ALLOWED_INI, Settings
+from pytest_tfserving.plugin.options import OPTIONS, Option
+from pytest_tfserving.plugin.settings_reader import _TARGETS_OF, read_settings
+from pytest_tfserving.text.option_names import ALLOWED_INI
 
 if TYPE_CHECKING:
     from harness import Project
+    from pytest_tfserving.settings import Settings
 
 native = pytest.mark.skipif(pytest.version_tuple < (9,), reason="pytest reads TOML natively from 9 on")
 
@@ -22,6 +24,10 @@ FIT = {
     "target": ('"docker"', "docker"),
     "server": ('"./server"', "./server"),
     "url": ('"http://host/v1/models/m"', "http://host/v1/models/m"),
+    "header": ('["X-Tenant: a", "X-Text: b c"]', "X-Tenant: a\n  X-Text: b c"),
+    "ca-file": ('"ca.pem"', "ca.pem"),
+    "client-certificate": ('"client.pem"', "client.pem"),
+    "client-key": ('"client.key"', "client.key"),
     "image": ('"mine:1"', "mine:1"),
     "against": ('["server:./before"]', "server:./before"),
     "keep": ('"always"', "always"),
@@ -41,6 +47,8 @@ FIT = {
     "load-in-cluster": ("true", "yes"),
     "load-image": ('"mine:1"', "mine:1"),
     "early-stop": ("false", "no"),
+    "max-cpu-wait": ("0.2", "20%"),
+    "max-lag-ms": ("50", "50"),
     "alpha": ("0.05", "0.05"),
     "noise-memory": ("20", "20s"),
     "ready-timeout": ("60.5", "60.5s"),
@@ -61,7 +69,12 @@ FIT = {
     "ui": ('"none"', "none"),
 }
 # Options that need another one.
-NEEDED = dict.fromkeys(("compare-fail", "compare-force"), "--tfserving-compare=main")
+_URL = "--tfserving-url=http://host/v1/models/m"
+NEEDED = {
+    **dict.fromkeys(("compare-fail", "compare-force"), ("--tfserving-compare=main",)),
+    **dict.fromkeys(("header", "ca-file", "client-certificate"), (_URL,)),
+    "client-key": (_URL, "--tfserving-client-certificate=client.pem"),
+}
 # What fits no option: a date, a table, and whatever is empty.
 UNFIT = ("2026-01-01", "{a = 1}", "{}", "[]", '""', '"  "', '[""]')
 
@@ -72,7 +85,7 @@ def settings(project: Project, file: str, content: str, option: Option) -> Setti
     path.write_text(content, encoding="utf-8")
     target = _TARGETS_OF.get(option.name, ("local",))[0]
     chosen = [] if option.name == "target" else [f"--tfserving-target={target}"]
-    chosen += [NEEDED[option.name]] if option.name in NEEDED else []
+    chosen += NEEDED.get(option.name, ())
     try:
         return read_settings(project.pytester.parseconfig(*FEW_PLUGINS, *chosen))
     finally:
@@ -82,7 +95,8 @@ def settings(project: Project, file: str, content: str, option: Option) -> Setti
 @native
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 def test_a_native_value_means_what_its_text_means(project: Project, option: Option) -> None:
-    (project.pytester.path / "users.py").write_text("")
+    for name in ("users.py", "ca.pem", "client.pem", "client.key"):
+        (project.pytester.path / name).write_text("")
     (project.pytester.path / "prices.yaml").write_text(
         "{vcpu_hour_usd: 1, gb_hour_usd: 0, source: ours, date: 2026-01-01}"
     )
@@ -180,6 +194,7 @@ def test_workers_take_them(project: Project) -> None:
     (project.pytester.path / "pyproject.toml").write_text(
         "[tool.pytest]\ntfserving_users = 1\ntfserving_early_stop = false\ntfserving_run_time = 1\n"
     )
+    planted.in_every_process(project.pytester, project.monkeypatch)
 
     run, (result,) = project.results("-n", "1")
 

@@ -9,14 +9,14 @@ import pytest
 if TYPE_CHECKING:
     from harness import Project
 
-SET = "--tfserving-noise-memory=1.5"
+SET = "--tfserving-noise-memory=0.5"
 
 
 def test_the_result_and_the_header_have_it(project: Project) -> None:
     run, (result,) = project.results(SET)
 
-    assert result["noise_memory_s"] == 1.5
-    run.stdout.fnmatch_lines(["tfserving: noise memory 1.5 s (from --tfserving-noise-memory)"])
+    assert result["noise_memory_s"] == 0.5
+    run.stdout.fnmatch_lines(["tfserving: noise memory 0.5 s (from --tfserving-noise-memory)"])
 
 
 def test_without_one_it_is_ten_seconds_however_short_the_run(project: Project) -> None:
@@ -61,7 +61,7 @@ def test_one_longer_than_the_run_is_refused(argument: str, ini: str, place: str,
     run.assert_outcomes(failed=1)
     run.stdout.fnmatch_lines(
         [
-            f"{place} is 60 s, longer than the 2.5 s that load profile 'tiny' runs; "
-            "set at most 2.5 s, or a longer run time."
+            f"{place} is 60 s, longer than the 1.2 s that load profile 'tiny' runs; "
+            "set at most 1.2 s, or a longer --tfserving-run-time."
         ]
     )

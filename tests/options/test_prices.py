@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 TWO = """
 defaults: {model: ./models/half, payload: request.json, profile: tiny}
 profiles:
-  tiny: {users: 2, spawn_rate: 2, run_time_s: 2.5, think_time_s: 0.01, request_timeout_s: 5,
+  tiny: {users: 2, spawn_rate: 20, run_time_s: 2, think_time_s: 0.01, request_timeout_s: 5,
     max_lag_ms: 2000, max_cpu_wait: 1}
 experiments:
   - {shape: 1cpu-1gb-1n, inter_op: [1, 2], slo: ["rps>=1"]}
@@ -34,11 +34,11 @@ def test_it_prices_the_table_and_the_results(project: Project) -> None:
     assert first["cost"]["million_usd"] == pytest.approx(1.5e6 / 3600 / first["metrics"]["rps"])
     run.stdout.fnmatch_lines(
         [
-            "*USD for 10 h*USD a million",
+            "*USD for 10 h a month USD a million",
             "1cpu-1gb-1n-interop1 *15.00 *",
             "1cpu-1gb-1n-interop2 *15.00 *",
             "prices: our contract, 2026-01-01",
-            "Take 1cpu-1gb-1n-interop* it is the cheapest that meets the SLOs at 15.00 USD a month*",
+            "Take 1cpu-1gb-1n-interop* it is the cheapest that meets the SLOs at 15.00 USD for 10 h a month*",
         ]
     )
 

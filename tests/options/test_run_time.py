@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def test_it_ends_the_run(project: Project) -> None:
-    _, (result,) = project.results("--tfserving-run-time=3s")
+    _, (result,) = project.results("--tfserving-run-time=2s")
 
-    assert 3 <= result["run_s"] < 30
+    assert 2 <= result["run_s"] < 30
 
 
 @pytest.mark.parametrize(

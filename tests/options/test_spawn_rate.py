@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def test_a_slower_ramp_is_left_out_of_the_window(project: Project) -> None:
-    _, (result,) = project.results("--tfserving-spawn-rate=1", "--tfserving-run-time=4")
+    _, (result,) = project.results("--tfserving-spawn-rate=1", "--tfserving-run-time=3")
 
     assert result["profile"]["spawn_rate"] == 1
     assert result["window"]["start_s"] >= 1

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 import planted_results as planted
+from pytest_tfserving.system import machine_lock
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from harness import Project
+    from pytest_tfserving.system.machine_lock import FileLock
 
 
 TWO = """
@@ -51,6 +55,29 @@ def test_quiet_progress(project: Project) -> None:
     run = project.run("--tfserving-ui=none")
 
     run.stdout.no_fnmatch_line("*first requests*")
+
+
+@pytest.mark.parametrize(
+    ("flags", "lines"),
+    [([], 1), (["-q"], 1), (["-qq"], 1), (["-q", "--tfserving-ui=none"], 0)],
+    ids=["default", "q", "qq", "none"],
+)
+def test_a_wait_for_another_measurement_is_shown_whatever_the_verbosity(
+    project: Project, flags: list[str], lines: int
+) -> None:
+    def wait_for(lock: FileLock, say: Callable[[], None]) -> None:
+        if lock.path.name == "lock":
+            say()
+        assert lock.take()
+
+    planted.instead_of_load(project)
+    project.monkeypatch.setattr(machine_lock, "_wait_for", wait_for)
+
+    run = project.run(*flags)
+
+    assert run.ret == pytest.ExitCode.OK
+    waits = "1cpu-1gb-1n-interop1 waits for its turn on this machine: another measurement is running"
+    assert sum(waits in line for line in run.outlines) == lines
 
 
 def test_a_mistaken_value_is_named(project: Project) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 FILE = """# Our experiments.
 defaults: {model: ./models/half, payload: request.json, profile: &tiny tiny}
 profiles:
-  tiny:   {users: 2, spawn_rate: 2, run_time_s: 2.5, think_time_s: 0.01, request_timeout_s: 5}
+  tiny:   {users: 2, spawn_rate: 20, run_time_s: 2, think_time_s: 0.01, request_timeout_s: 5}
 experiments:
   - shape: 1cpu-1gb-1n   # small
     inter_op: 1

@@ -6,16 +6,26 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import planted_results as planted
+
 if TYPE_CHECKING:
     from harness import Project
 
 
-@pytest.mark.parametrize("workers", [[], ["-n", "1"]], ids=["alone", "xdist"])
-def test_it_changes_the_profile(project: Project, workers: list[str]) -> None:
-    run, (result,) = project.results("--tfserving-users=3", "--tfserving-spawn-rate=3", *workers)
+def test_it_changes_the_profile(project: Project) -> None:
+    run, (result,) = project.results("--tfserving-users=3", "--tfserving-spawn-rate=3")
 
     run.assert_outcomes(passed=1)
     assert result["users"] == 3
+
+
+def test_workers_take_it(project: Project) -> None:
+    planted.in_every_process(project.pytester, project.monkeypatch)
+
+    run, (result,) = project.results("--tfserving-users=1", "-n", "1")
+
+    run.assert_outcomes(passed=1)
+    assert result["users"] == 1
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "many", "1.5", ""])
@@ -31,5 +41,5 @@ def test_more_users_than_the_run_time_lets_start(project: Project) -> None:
 
     run.assert_outcomes(failed=1)
     run.stdout.fnmatch_lines(
-        ["load profile 'tiny' never reaches its 50 users: at 2 a second they take 25 s*"]
+        ["load profile 'tiny' never reaches its 50 users: at 20 a second they take 2.5 s*"]
     )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 import planted_results as planted
-from harness import LONG_ENOUGH
 from pytest_tfserving.cli import main
 from pytest_tfserving.deployment.deployment import Deployment, Endpoint
 from pytest_tfserving.errors import LoadError
@@ -18,12 +19,12 @@ from pytest_tfserving.protocols.answer import room_for
 from pytest_tfserving.protocols.client import first_answers
 from pytest_tfserving.protocols.model_state import best_state
 from pytest_tfserving.protocols.payload import Payload
+from pytest_tfserving.protocols.payload_set import PayloadSet, SetEntry
 from server_process import Server
 from servers.odd_server import BODY, KINDS, GrpcPeer, OddServer, RestPeer, predict_response
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from numpy.typing import ArrayLike
 
@@ -45,12 +46,13 @@ def expected(server: OddServer, body: str = ROWS) -> ExpectedAnswer:
     deployment = Deployment(
         replace(planted.STUDY[0], protocol=server.protocol),
         label="half",
-        model="half",
-        path="/v1/models/half",
+        paths={"half": "/v1/models/half"},
         addresses={endpoint.protocol: (endpoint,)},
         via="here",
     )
-    return first_answers(deployment, Payload.from_body(body.encode()), TIMEOUT_S).expected
+    with tempfile.TemporaryDirectory() as folder:
+        payloads = PayloadSet.of(Payload.from_body(body.encode()))
+        return first_answers(deployment, payloads, TIMEOUT_S, Path(folder)).expected[0]
 
 
 @pytest.mark.parametrize(
@@ -120,6 +122,19 @@ def test_first_answers_that_do_not_agree(answers: list[Any], cause: str) -> None
         expected(server)
 
 
+def test_a_refused_first_request_has_the_whole_text_of_the_server() -> None:
+    said = f"JSON Value: {'1.0, ' * 30}Type: Number is not of expected type: string"
+
+    def refuse(peer: RestPeer) -> None:
+        peer.answer(json.dumps({"error": said}).encode(), 400)
+
+    with (
+        OddServer("rest", refuse, after=0) as server,
+        pytest.raises(LoadError, match=r"HTTP 400: JSON Value: .* expected type: string$"),
+    ):
+        expected(server)
+
+
 @pytest.mark.parametrize(
     ("protocol", "kind"),
     [(protocol, kind) for protocol in KINDS for kind in KINDS[protocol] if kind not in AS_GOOD_AS_RIGHT],
@@ -145,6 +160,10 @@ def test_a_status_that_is_none_is_no_model() -> None:
         {"model_version_status": [{"state": 1}, []]},
     ]
     assert {best_state(answer) for answer in answers} == {("no model status", "")}
+    assert best_state({"error": "Servable not found for request: Latest(m)"}) == (
+        "no model status",
+        "Servable not found for request: Latest(m)",
+    )
     assert best_state({"model_version_status": [{"state": {"a": 1}, "status": {"error_message": 5}}]}) == (
         "{'a': 1}",
         "5",
@@ -160,10 +179,10 @@ def test_later_answers_have_room_but_no_end() -> None:
 
 HALF = """
 profiles:
-  tiny: {users: 2, spawn_rate: 2, run_time_s: 60, think_time_s: 0.02, max_lag_ms: 2000, max_cpu_wait: 1}
+  tiny: {users: 2, spawn_rate: 20, run_time_s: 1.2, think_time_s: 0.02, max_lag_ms: 2000, max_cpu_wait: 1}
 defaults: {model: half_plus_two, payload: request.json, profile: tiny, protocol: PROTOCOL}
 experiments:
-  - {shape: 1cpu-1gb-1n, inter_op: 1, slo: ["rps>=1"]}
+  - {shape: 1cpu-1gb-1n, inter_op: 1, slo: ["max<60s"]}
 """
 
 
@@ -171,6 +190,31 @@ experiments:
 def half(half_plus_two: Path) -> Iterator[Server]:
     with Server("half_plus_two", half_plus_two) as server:
         yield server
+
+
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_requests_of_a_set_are_prepared_once_for_all_runs(
+    half: Server, tmp_path: Path, protocol: str
+) -> None:
+    port = half.grpc_port if protocol == "grpc" else half.port
+    deployment = Deployment(
+        replace(planted.STUDY[0], protocol=protocol),
+        label="half",
+        paths={"half_plus_two": "/v1/models/half_plus_two"},
+        addresses={protocol: (Endpoint("127.0.0.1", port, protocol=protocol),)},
+        via="here",
+    )
+    rows: list[list[object]] = [[[1.0], [2.0]], [3.0, 5.0]]
+    several = PayloadSet(SetEntry(Payload.from_instances(each)) for each in rows)
+    others = PayloadSet([*several, SetEntry(Payload.from_instances([[7.0]]))])
+
+    first, again = (first_answers(deployment, several, 20, tmp_path) for _ in range(2))
+    third = first_answers(deployment, others, 20, tmp_path)
+
+    assert first.requests.path == again.requests.path
+    assert first.requests.odd == again.requests.odd == [1]
+    assert [expected.layout for expected in again.expected.values()] == [[2, 1], [2]]
+    assert list(tmp_path.iterdir()) == [third.requests.path]
 
 
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
@@ -189,7 +233,7 @@ def test_three_numbers_for_a_column_on_a_server_of_ones_own(project: Project, ba
     project.write(HALF.replace("PROTOCOL", "rest"))
     own = [project.embedded_server()] if baseline == "without" else []
 
-    run, (result,) = project.results(*own, *LONG_ENOUGH, server=False)
+    run, (result,) = project.results(*own, server=False)
 
     run.assert_outcomes(passed=1)
     assert (result["verdict"], result["errors"]) == ("PASS", {})

@@ -21,6 +21,44 @@ experiments:
 """
 
 
+@pytest.mark.parametrize(
+    ("options", "lines"),
+    [
+        (
+            [],
+            [
+                "tfserving: profile tiny: 2 users, 2 started a second, 0.01 s from *; for 50 s at most",
+                "tfserving: 2 runs of load, at most about 3 min in all",
+            ],
+        ),
+        (
+            ["-k", "interop1", "--tfserving-rate=50", "--tfserving-run-time=20"],
+            [
+                "tfserving: profile tiny: 50 requests a second, due *; for 20 s at most",
+                "tfserving: 1 run of load, at most about 35 s in all",
+            ],
+        ),
+    ],
+    ids=["profile", "options"],
+)
+def test_the_header_has_the_load_and_the_longest_time(
+    project: Project, options: list[str], lines: list[str]
+) -> None:
+    project.write(TWO)
+
+    run = project.run("--collect-only", *options)
+
+    run.stdout.fnmatch_lines(lines)
+
+
+def test_an_experiment_without_a_profile_is_quick(project: Project) -> None:
+    project.write(TWO.replace(", profile: tiny", ""))
+
+    run = project.run("--collect-only", "-k", "interop1")
+
+    run.stdout.fnmatch_lines(["tfserving: profile quick: 4 users, 4 started a second; for 30 s at most"])
+
+
 class Clock:
     """A clock that goes on when it is told to."""
 
@@ -160,7 +198,7 @@ def test_each_wait_says_how_long_it_lasts_at_most(project: Project) -> None:
 
     run.stdout.fnmatch_lines(
         [
-            "*about * s left: 1cpu-1gb-1n-interop1: starting 1 x 1 vCPUs, at most 120 s",
+            "*about * s left: 1cpu-1gb-1n-interop1: starting a replica of 1 vCPU, at most 120 s",
             "* s left: 1cpu-1gb-1n-interop1: first requests, at most 15 s",
             "*1cpu-1gb-1n-interop1: * s of at most 3 s, 2 users, * rps, *",
         ]

@@ -29,7 +29,8 @@ def test_markdown_has_the_same_table(tmp_path: Path) -> None:
 
 
 def table(text: str) -> list[str]:
-    return [line for line in text.splitlines() if line.startswith("|")]
+    """The rows of a report's table, without its head."""
+    return [line for line in text.splitlines() if line.startswith("|")][1:]
 
 
 def test_html_has_the_same_figures(tmp_path: Path) -> None:
@@ -38,7 +39,8 @@ def test_html_has_the_same_figures(tmp_path: Path) -> None:
     main(["report", str(FILE), f"--html={tmp_path / 'out.html'}"])
 
     page = html.fromstring((tmp_path / "out.html").read_text())
-    cells = [" ".join(cell.text_content().split()) for cell in page.xpath("//td")]
+    measured = "//table[not(contains(@class, 'slos') or contains(@class, 'about'))]//td"
+    cells = [" ".join(cell.text_content().split()) for cell in page.xpath(measured)]
     assert [cell for cell in cells if is_figure(cell)] == expected
 
 

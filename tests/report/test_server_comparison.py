@@ -68,8 +68,9 @@ def test_a_metric_has_the_verdict_of_its_slos_or_else_what_its_interval_says() -
     assert rows(planted.compared(p50_ms=303.0), "p50<=+20%")["p99 ms"][-1] == ""
 
 
-def test_errors_differ_in_points_and_are_shown_only_if_there_were_any() -> None:
+def test_errors_differ_in_points_and_are_shown_only_if_there_were_any_or_if_they_are_limited() -> None:
     assert "errors" not in rows(planted.compared(), "p95<=+5%")
+    assert rows(planted.compared(), "errors<=+50%")["errors"][-1] == "PASS"
 
     errors = rows(planted.compared(errors={"HTTP 503": 40}), "errors<=+0.1%")["errors"]
 

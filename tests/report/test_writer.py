@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
@@ -13,8 +14,10 @@ from junitparser import xunit2
 from lxml import etree
 
 import planted_results as planted
-from harness import LONG_ENOUGH
+from harness import JUDGED_AT_ONCE, STEADY
 from needs import SCHEMA
+from pytest_tfserving.load.result import ScheduleAdherence
+from pytest_tfserving.report.formatting import figure
 from pytest_tfserving.report.json import recorded_latencies
 from pytest_tfserving.slo.language import Verdict
 
@@ -31,14 +34,16 @@ def properties(path: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("workers", [[], ["-n", "1"]], ids=["alone", "xdist"])
 def test_junit_has_every_figure_and_verdict(project: Project, workers: list[str]) -> None:
-    run = project.run("--junit-xml=out.xml", "-W", "error", *LONG_ENOUGH, *workers)
+    project.write(JUDGED_AT_ONCE)
+
+    run = project.run("--junit-xml=out.xml", "-W", "error", STEADY, *workers)
 
     run.assert_outcomes(passed=1)
 
     found = properties(project.pytester.path / "out.xml")
     assert found["experiment"] == "1cpu-1gb-1n-interop1"
     assert found["verdict"] == "PASS"
-    assert found["slo:rps>=1"].startswith("PASS: rps is ")
+    assert found["slo:max<60s"].startswith("PASS: max is ")
     assert {
         "rps",
         "p50_ms",
@@ -122,9 +127,30 @@ def test_an_slo_that_fails_nothing_says_so_beside_its_verdict(project: Project) 
     )
     assert "(reported only)`\n" in (folder / "out.md").read_text(encoding="utf-8")
     html = (folder / "out.html").read_text(encoding="utf-8")
-    assert "(reported only)</p>" in html
     assert "(reported only)</td>" in html
     assert properties(folder / "out.xml")["slo:p50<1us"].endswith(" (reported only)")
+
+
+def test_an_open_loop_has_rates_and_no_users_in_every_report(project: Project) -> None:
+    adherence = ScheduleAdherence(49.8, 49.7, 0, 0.1, 0.2, 0.31, 0.29)
+    planted.instead_of_load(project, lambda _: {"arrivals": adherence, "run_record": None})
+    reports = ("--tfserving-html=out.html", "--tfserving-markdown=out.md", "--junit-xml=out.xml")
+
+    run, (result,) = project.results("--tfserving-rate=50", "--tfserving-run-time=300", *reports)
+
+    folder = project.pytester.path
+    answered = figure(result["metrics"]["rps"])
+    rates = f"in the window 49.8 due, 49.7 sent, {answered} answered"
+    text = f"50 requests a second asked for; {rates}; sent late by p50 0.1 ms, p99 0.29 ms"
+    run.stdout.fnmatch_lines([f"  {text}"])
+    assert f"`1cpu-1gb-1n-interop1`: `{text}`\n" in (folder / "out.md").read_text(encoding="utf-8")
+    page = (folder / "out.html").read_text(encoding="utf-8")
+    assert f"<td>rates</td><td>{text}</td>" in page
+    assert not re.search(r"\b(0 users|users 0)\b", page.partition("<script")[0])
+    found = properties(folder / "out.xml")
+    assert (found["rate"], found["due_rps"], found["sent_rps"]) == ("50.0", "49.8", "49.7")
+    assert "users" not in found
+    assert (result["profile"]["rate"], result["arrivals"]["sent_rps"]) == (50, 49.7)
 
 
 def test_json_has_the_same_figures_as_the_table(project: Project) -> None:

@@ -96,7 +96,7 @@ def loaded(folder: Path, cpu: CpuCurve, target: str = "local", every_s: float = 
     experiment = Experiment(
         "e", Shape(1, 1, 1), ServingOptions(1, 1), "half_plus_two", "json", PLAN.profile, target=target
     )
-    deployment = Deployment(experiment, "e", "half_plus_two", "/v1/models/half_plus_two", {}, "")
+    deployment = Deployment(experiment, "e", {"half_plus_two": "/v1/models/half_plus_two"}, {}, "")
     run_state = RunState(SloMonitor((), 0.01, has_baseline=False, plateau=False), LoadWatch(PLAN.profile))
     requests = recorder.requests
     for message in (part(0.5, 1, 0, requests), settled(0.5), tick(30.0, requests), end(60.0, requests)):
@@ -308,6 +308,7 @@ def test_one_batch_has_no_interval() -> None:
 
 def test_it_is_in_every_report(project: Project) -> None:
     slo = "cpu_per_request<10s"
+    project.decide_soon()
     project.write(
         tests=f'import pytest\n@pytest.mark.slo("{slo}")\ndef test_gate(load):\n    load().check()\n'
     )

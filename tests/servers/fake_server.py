@@ -2,14 +2,15 @@
 
 ``FAKE_SERVER`` is JSON with any of: ``mode`` (see `Handler.predict`), ``latencies_ms`` (given in turn),
 ``after`` (how many predict requests are answered well before the mode sets in), ``every``
-(every so many of those after are what the mode is about), ``last_words`` (what it writes before it dies),
+(every so many of those after are what the mode is about), ``rows`` (the mode is about requests of at least
+so many rows), ``last_words`` (what it writes before it dies),
 ``start`` (``exit`` prints a line and exits with 3, ``silent`` never listens, ``hog`` takes 64 MB more
 every moment), ``lock`` (one request at a time), ``leak_mb_per_s`` (memory that it takes more and more of),
 ``cold`` (``[100, 5]``: a request after 5 idle seconds takes 100 ms more), ``throttle`` (``[20, 80]``: it
 runs for 20 ms, then stands still for 80 ms), ``host`` (the address to listen at, also at gRPC's port, where
-nothing answers), ``cache`` (a body that was seen before is answered at once), ``once`` (a file that the first
-server makes; who finds it behaves). A file ``how.json`` in version 1 of a model says it for the servers of
-that model.
+nothing answers), ``slow`` (``[3, 50]``: a request of at least 3 rows takes 50 ms more), ``cache`` (a body
+that was seen before is answered at once), ``once`` (a file that the first server makes; who finds it
+behaves). A file ``how.json`` in version 1 of a model says it for the servers of that model.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ SEEN: set[bytes] = set()
 ONE_AT_A_TIME = threading.Lock() if HOW.get("lock") else contextlib.nullcontext()
 COLD_MS, IDLE_S = HOW.get("cold", (0, math.inf))
 LAST_S = [time.monotonic()]
+SLOW_ROWS, SLOW_MS = HOW.get("slow", (math.inf, 0))
 
 
 class Server(ThreadingHTTPServer):
@@ -78,8 +80,8 @@ class Handler(BaseHTTPRequestHandler):
         """Status and metadata."""
         if self.path.endswith("/metadata"):
             size = {"dim": [{"size": "-1"}], "unknown_rank": False}
-            outputs = {"y": {"dtype": "DT_FLOAT", "tensor_shape": size}}
-            signatures = {"serving_default": {"outputs": outputs}}
+            number = {"dtype": "DT_FLOAT", "tensor_shape": size}
+            signatures = {"serving_default": {"inputs": {"x": number}, "outputs": {"y": number}}}
             return self.answer({"metadata": {"signature_def": {"signature_def": signatures}}})
         state = {"version": "1", "state": HOW.get("state", "AVAILABLE"), "status": {}}
         if "state_error" in HOW:
@@ -92,10 +94,11 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(content)
         number = next(COUNT)
         behaves = number < HOW.get("after", 0) or number % HOW.get("every", 1)
+        behaves = behaves or len(body["instances"]) < HOW.get("rows", 0)
         mode = "ok" if behaves else HOW.get("mode", "ok")
         if mode not in AT_ONCE and not (HOW.get("cache") and content in SEEN):
             with ONE_AT_A_TIME:
-                time.sleep((next(LATENCIES) + cold_ms()) / 1000)
+                time.sleep((next(LATENCIES) + cold_ms() + slow_ms(body["instances"])) / 1000)
         LAST_S[0] = time.monotonic()
         SEEN.add(content)
         self.predict(mode, [x / 2 + 2 for x in body["instances"]])
@@ -142,6 +145,11 @@ class Handler(BaseHTTPRequestHandler):
 def cold_ms() -> float:
     """How much longer a request takes because the server was idle before."""
     return float(COLD_MS) if time.monotonic() - LAST_S[0] > IDLE_S else 0.0
+
+
+def slow_ms(instances: list[float]) -> float:
+    """How much longer a request takes because of its rows."""
+    return float(SLOW_MS) if len(instances) >= SLOW_ROWS else 0.0
 
 
 def leak() -> None:

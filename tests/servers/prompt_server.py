@@ -2,6 +2,7 @@
 
 ``PROMPT_SERVER`` is JSON with ``freeze_after``, the number of the predict request that freezes it, and
 ``freeze_s``. One thread answers all, so that a hundred answers that come together are milliseconds apart.
+With ``delay_s`` the server computes for this time before each answer.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import os
 import re
 import sys
+import time
 
 FLAGS = dict(argument.removeprefix("--").split("=", 1) for argument in sys.argv[1:])
 HOW = json.loads(os.environ.get("PROMPT_SERVER", "{}"))
@@ -31,12 +33,15 @@ class Server(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.received += data
+        began = time.perf_counter()
         head, found, body = self.received.partition(b"\r\n\r\n")
         length = LENGTH.search(head)
         if not found or len(body) < (int(length[1]) if length else 0):
             return
         self.received = b""
         if head.startswith(b"POST"):
+            while time.perf_counter() - began < HOW.get("delay_s", 0.0):
+                pass
             self.predict()
         else:
             self.answer(STATUS)

@@ -8,13 +8,16 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import gevent
+from gevent.event import Event
 
 from pytest_tfserving.deployment.deployment import Endpoint
+from pytest_tfserving.deployment.load_clock import LoadClock
 from pytest_tfserving.load.recorder import FIELDS, Recorder
-from pytest_tfserving.load.worker.users.sender import AnswerJudge, RequestSender
+from pytest_tfserving.load.worker.users.answer_judge import AnswerJudge
+from pytest_tfserving.load.worker.users.sender import RequestSender
 from pytest_tfserving.protocols import SERVING_PROTOCOLS
-from pytest_tfserving.protocols.answer import ExpectedAnswer
-from pytest_tfserving.protocols.serving_protocol import RepeatedRequest
+from pytest_tfserving.protocols.answer import AnswerForm, ExpectedAnswer
+from pytest_tfserving.protocols.serving_protocol import SentRequests
 
 if TYPE_CHECKING:
     from servers.odd_server import OddServer
@@ -48,25 +51,36 @@ class RecordedUser:
         self._kept, self._causes = Kept(), {0: ""}
         self._recorder = Recorder(self._kept, self._causes.__setitem__)
         expected = ExpectedAnswer("predictions", [3], protocol=server.protocol, kinds=["numbers"])
+        judge = AnswerJudge(server.protocol, [AnswerForm()], {0: expected})
         loop: Any = SimpleNamespace(
-            recorder=self._recorder, judge=AnswerJudge(expected), now_s=time.perf_counter, sent=0
+            recorder=self._recorder, judge=judge, now_s=time.perf_counter, clock=LoadClock(), sent=0
         )
         endpoint = Endpoint("127.0.0.1", server.port, protocol=server.protocol)
-        request = RepeatedRequest([endpoint], "/v1/models/half:predict", b"{}", 20.0, 0, MOST_BYTES)
-        self._connection: Any = SERVING_PROTOCOLS[server.protocol].connections(request)(0)
+        protocol = SERVING_PROTOCOLS[server.protocol]
+        bodies = [protocol.framed(b"{}")]
+        requests = SentRequests([endpoint], ["/v1/models/half:predict"], bodies, 20.0, 0, MOST_BYTES)
+        self._connection: Any = protocol.connections(requests)(0)
         self._requester = RequestSender(loop, self._connection)
 
     def send(self) -> str:
         """Send one request; return the cause that was recorded for it, empty for a right answer."""
         late = gevent.spawn(self._give_up_on_silence, self._server.misbehaved)
         try:
-            self._requester.send()
+            self._send()
         finally:
             late.kill()
         self._recorder.flush()
         values, self._kept.values = self._kept.values, array("d")
         assert len(values) == FIELDS, "one request, one record"
         return self._causes[int(values[2])]
+
+    def _send(self) -> None:
+        """Send without waiting, as users do who do not pause, once the connection is open."""
+        done = Event()
+        if self._requester.start(0, lambda _: done.set()):
+            done.wait()
+        else:
+            self._requester.send(0)
 
     def _give_up_on_silence(self, misbehaved: int) -> None:
         while self._server.misbehaved == misbehaved:

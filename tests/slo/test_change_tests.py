@@ -220,6 +220,20 @@ def test_no_failure_passes_once_there_are_enough_requests() -> None:
     assert decided("errors<=+0%", duet).holds is None
 
 
+@pytest.mark.parametrize(("limit", "requests_needed"), [("0.5", 13_600), ("0.1", 67_800)])
+def test_requests_without_a_failure_that_a_small_limit_takes(limit: str, requests_needed: int) -> None:
+    """As docs/comparing.md has them: a PASS comes at the first look after them."""
+    test, needed = new_test(f"errors<=+{limit}%"), NEEDED + math.log(4)
+
+    found = []
+    for count in (0.97 * requests_needed, 1.03 * requests_needed):
+        run = failing(0.0, rps=200.0, length_s=count / 200)
+        found.append(test.look(beside((run, run), count / 200)).below)
+    few, enough = found
+
+    assert few < needed < enough
+
+
 def test_failures_of_the_candidate_fail() -> None:
     assert decided("errors<=+0.1%", (failing(0.05), failing(0.0))).holds is False
     assert decided("errors<=+0.1%", (failing(1.0), failing(0.0))).after_s <= HOPELESS_S

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from harness import RESULT
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.slo.language import Slo, Verdict
+from pytest_tfserving.load.kinds import KindFigures
+from pytest_tfserving.slo.language import Slo, Verdict, signed
 from pytest_tfserving.statistics.latencies import Latencies
 
 
@@ -34,12 +35,82 @@ def judged(text: str, **changes: object) -> tuple[str, str]:
         ("p99.9<=1.5s", "p99.9", "<=", 1.5),
         ("p95<8x", "p95", "<", 8),
         ("max<10us", "max", "<", 10),
+        ("goodput>=99%", "goodput", ">=", 99),
+        ("recovery<5s", "recovery", "<", 5),
     ],
 )
 def test_an_slo_is_read(text: str, metric: str, op: str, limit: float) -> None:
     slo = Slo.parse(text)
 
     assert (metric, op, limit) == (slo.metric, slo.op, slo.limit)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "every_s"),
+    [
+        ("p95{large}<400ms", "large", 0),
+        ("errors{a b:c} < 0.1%", "a b:c", 0),
+        ("rps { search } >= 10", "search", 0),
+        ("goodput{large}>=99% every 10s", "large", 10),
+        ("recovery{large}<5s", "large", 0),
+    ],
+)
+def test_an_slo_can_be_on_requests_of_one_kind(text: str, kind: str, every_s: float) -> None:
+    slo = Slo.parse(text)
+
+    assert (slo.kind, slo.every_s, slo.text) == (kind, every_s, text)
+
+
+LARGE = KindFigures(Latencies.of(np.arange(1.0, 101.0)), {"HTTP 500": 25})
+KINDS = {"large": LARGE, "small": KindFigures(Latencies.of(np.ones(900)))}
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict", "reason"),
+    [
+        ("p95{large}<=95ms", "PASS", "p95{large} is 95 ms, 0 ms below the limit"),
+        ("errors{large}<10%", "FAIL", "errors{large} is 20%, 10% above the limit"),
+        ("errors{small}<10%", "PASS", "errors{small} is 0%"),
+        ("rps{large}>=10", "PASS", "rps{large} is 10/s"),
+        (
+            "p95{larger}<95ms",
+            "FAIL",
+            "no request was of kind 'larger'; did you mean 'large'? valid: large, small",
+        ),
+        ("errors{larger}<95%", "FAIL", "no request was of kind 'larger'; did you mean 'large'?"),
+    ],
+)
+def test_a_verdict_is_on_the_requests_of_its_kind(text: str, verdict: str, reason: str) -> None:
+    found, why = judged(text, kinds=KINDS)
+
+    assert (verdict, reason) == (found, why[: len(reason)])
+
+
+def test_a_kind_without_a_success_fails() -> None:
+    failed = {"large": KindFigures(Latencies.of(np.empty(0)), {"HTTP 500": 3})}
+
+    assert judged("p95{large}<1s", kinds=failed) == ("FAIL", "no successful request in the window")
+
+
+def test_the_figures_of_a_kind_without_requests_are_one_sentence() -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"^no request was of kind 'larg'; did you mean 'large'\? valid:"
+    ):
+        replace(RESULT, kinds=KINDS).of_kind("larg")
+    with pytest.raises(ConfigurationError, match=r"^no request .* 'large'; all requests were of one kind\.$"):
+        RESULT.of_kind("large")
+
+
+def test_a_check_can_name_a_kind() -> None:
+    slos = tuple(Slo.parse(text) for text in ("p95<1s", "p95{large}<1s", "p95{small}<1s", "errors<1%"))
+    seen: list[str] = []
+    result = replace(RESULT, kinds=KINDS).bound(
+        slos, lambda _, judgements, __: seen.extend(each.slo.text for each in judgements)
+    )
+
+    result.check("p95{large}")
+
+    assert seen == ["p95{large}<1s", "errors<1%"]
 
 
 @pytest.mark.parametrize(
@@ -58,6 +129,14 @@ def test_an_slo_is_read(text: str, metric: str, op: str, limit: float) -> None:
         ("p95<1.2.3ms", "'1.2.3' is not a number"),
         ("p95<-1ms", "a limit is neither negative"),
         ("", "'' is not an SLO"),
+        ("p95{}<200ms", "'p95{}<200ms' is not an SLO"),
+        (
+            "efficiency{large}>=8%",
+            "SLO 'efficiency{large}>=8%': efficiency>=8% has no limits by kind; absolute",
+        ),
+        ("cpu_per_request{large}<8ms", "has no limits by kind"),
+        ("p95{large}<8x", "p95<8x has no limits by kind"),
+        ("p95{large}<=+5%", "p95<=+5% has no limits by kind"),
     ],
 )
 def test_what_is_wrong_is_named(text: str, message: str) -> None:
@@ -148,3 +227,11 @@ def test_the_worst_verdict_decides() -> None:
     assert Verdict.worst([Verdict.PASS, Verdict.FAIL, Verdict.INVALID]) == Verdict.FAIL
     assert Verdict.worst([Verdict.PASS, Verdict.INCONCLUSIVE]) == Verdict.INCONCLUSIVE
     assert Verdict.worst([]) == Verdict.NOT_JUDGED
+
+
+@pytest.mark.parametrize(
+    ("per_cent", "text"),
+    [(120.4, "+120"), (-9.96, "-10"), (9.2, "+9.2"), (0.04, "+0.04"), (0.001, "+0.0"), (0.0, "+0.0")],
+)
+def test_a_change_has_as_many_digits_as_it_takes(per_cent: float, text: str) -> None:
+    assert signed(per_cent) == text

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from _noise import Noise, Run, Server, runs
 
+from harness import EXPERIMENTS
+from pytest_tfserving.slo.expected_load import ExpectedLoad
 from pytest_tfserving.slo.language import Slo, Undecided
 from pytest_tfserving.slo.monitor import SHORTEST_WINDOW_S, SloMonitor
 from pytest_tfserving.slo.noise import NoiseKind
+from pytest_tfserving.slo.request_limits import RequestLimits
 from pytest_tfserving.slo.sequential_tests import Evidence, ObservedWindow, RateTest
 from simulated_runs import autocorrelated, slo_text, truth
+
+if TYPE_CHECKING:
+    from harness import Project
 
 Requests = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -51,6 +58,19 @@ def test_what_is_easy_passes_in_seconds() -> None:
 
     assert SHORTEST_WINDOW_S <= watched(easy, requests()) <= 15
     assert all(decision.holds for decision in easy.decisions.values())
+
+
+def test_evidence_grows_until_it_decides_and_is_kept_for_each_look() -> None:
+    both = monitor("p95<400ms", "rps>=300")
+    watched(both, requests())
+
+    for text, proof in (("p95<400ms", "holds"), ("rps>=300", "fails")):
+        path = both.evidence[text]
+        grown = getattr(path, proof)
+        assert path.needed == pytest.approx(math.log(100))
+        assert len(path.at_s) == len(path.holds) == len(path.fails) >= 2
+        assert grown[0] < path.needed <= grown[-1]
+        assert path.at_s[-1] == both.decisions[text].at_s
 
 
 def test_how_latencies_wander_is_no_matter_far_from_the_limit() -> None:
@@ -297,7 +317,7 @@ def test_it_says_that_many_in_flight_count_as_one() -> None:
     left = undecided("p99<5s", run_of(Server(users=40, rps=100.0), Noise(0.0, 0.5, 0.25)), 20)
 
     assert "since 40 requests in flight share their fate, and count as one" in str(left)
-    assert "fewer users would help most" in str(left)
+    assert "fewer users (--tfserving-users) would help most" in str(left)
     assert "noise memory" not in str(left)
 
 
@@ -323,3 +343,117 @@ def test_a_decision_says_which_noise_memory_it_rests_on() -> None:
         watched(each, requests(), 60)
 
         assert f", noise memory {memory_s:g} s)" in str(each.decisions["p95<10s"])
+
+
+# Kinds of requests
+
+
+def kinds_watched(*texts: str, limits: str = "") -> SloMonitor:
+    """The monitor of a run in which every tenth request is of another kind, and takes 2 s."""
+    load = ExpectedLoad(60.0, RequestLimits.parse(limits), kinds=("small", "large"))
+    each = SloMonitor([Slo.parse(text) for text in texts], 0.01, has_baseline=False, load=load)
+    finished_s, latencies_ms, failed = requests(60, rate=200)
+    kinds = (np.arange(len(failed)) % 10 == 9).astype(np.int64)
+    latencies_ms[kinds == 1] = 2000.0 + latencies_ms[kinds == 1] / 10
+    each.settle(0.0)
+    each.add(finished_s, latencies_ms, failed | ((kinds == 1) & (finished_s % 2 > 1)), kinds)
+    each.look(60.0, last=True)
+    return each
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("p50<1s", True),
+        ("p95{small}<1s", True),
+        ("p50{large}<1s", False),
+        ("rps{large}>=40", False),
+        ("rps{small}>=40", True),
+        ("errors{large}<10%", False),
+        ("errors{small}<10%", True),
+        ("p95{small}<1s every 10s", True),
+        ("p95{large}<1s every 10s", False),
+    ],
+)
+def test_each_kind_is_decided_by_its_own_requests(text: str, holds: bool) -> None:  # noqa: FBT001 - a table
+    assert kinds_watched(text).decisions[text].holds is holds
+
+
+def test_each_kind_has_its_own_limit_on_requests() -> None:
+    text, small = "goodput>=85%", "goodput{small}>=85%"
+    loose, tight = "large: 10s, *: 1s", "1s"
+
+    assert kinds_watched(text, limits=loose).decisions[text].holds
+    assert text not in kinds_watched("goodput>=90%", limits=tight).decisions
+    assert kinds_watched(small, limits=tight).decisions[small].holds
+
+
+def test_an_unknown_kind_is_not_asked() -> None:
+    assert kinds_watched("p95{huge}<1s", "p95{huge}<1s every 10s").undecided(60.0) == {}
+
+
+SET = """{"instances": [1.0, 2.0], "kind": "small", "weight": 30}
+{"instances": [1.0, 2.0, 5.0], "kind": "large"}
+"""
+
+
+def kinds_project(project: Project, slos: str, profile: str = "") -> None:
+    """A project with small and large requests."""
+    (project.pytester.path / "set.jsonl").write_text(SET, encoding="utf-8")
+    project.write(
+        EXPERIMENTS.replace("request.json", "set.jsonl")
+        .replace("users: 2, spawn_rate: 20, run_time_s: 1.2", f"users: 16, run_time_s: 20{profile}")
+        .replace('"rps>=1"', slos)
+    )
+
+
+def test_a_server_that_is_slow_for_one_kind_is_found_by_kind(project: Project) -> None:
+    """And hidden without: one request in thirty."""
+    project.behave(slow=[3, 800])
+    project.decide_soon()
+    kinds_project(
+        project,
+        '"p95<500ms", "p95{small}<500ms", "p95{large}<500ms"',
+        ", request_limits: {large: 60s, '*': 500ms}",
+    )
+
+    run, (result,) = project.results()
+
+    run.assert_outcomes(failed=1)
+    assert [slo["slo"] for slo in result["slos"] if slo["verdict"] == "FAIL"] == ["p95{large}<500ms"]
+    run.stdout.fnmatch_lines(["*FAIL * p95{large}<500ms: p95{large} is 8*"])
+    assert result["kinds"]["large"]["metrics"]["goodput"] == 1
+
+
+@pytest.mark.parametrize(
+    ("slos", "profile", "message"),
+    [
+        (
+            '"p95{larg}<1s"',
+            "",
+            "SLO 'p95{larg}<1s': the requests have no kind 'larg'; did you mean 'large'? valid: small, *",
+        ),
+        (
+            '"rps>=1"',
+            ", request_limits: {larg: 1s}",
+            "request_limits of load profile 'tiny': the requests have no kind 'larg'; did you mean 'large'?*",
+        ),
+    ],
+)
+def test_an_unknown_kind_is_one_sentence(project: Project, slos: str, profile: str, message: str) -> None:
+    kinds_project(project, slos, profile)
+
+    run = project.run()
+
+    run.stdout.fnmatch_lines([f"*{message}"])
+    run.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_a_kind_of_requests_that_are_all_of_one_kind_is_refused(project: Project) -> None:
+    project.write(EXPERIMENTS.replace('"rps>=1"', '"p95{large}<1s"'))
+
+    run = project.run()
+
+    run.stdout.fnmatch_lines(
+        ["*SLO 'p95{large}<1s': the requests have no kind 'large'; all * are of one kind.*"]
+    )

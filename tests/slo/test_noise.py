@@ -10,6 +10,7 @@ import pytest
 from pytest_tfserving.slo.language import Undecided
 from pytest_tfserving.slo.noise import Noise, NoiseKind
 
+MORE = "about 40 s more (--tfserving-run-time) would likely decide it"
 SLOS_PAGE = Path(__file__).parents[2] / "docs" / "slos.md"
 
 
@@ -19,39 +20,41 @@ SLOS_PAGE = Path(__file__).parents[2] / "docs" / "slos.md"
         (
             Noise(NoiseKind.MACHINE, 0.21, 4.2, resolution=0.3),
             "since the machine's speed wandered by 21 % (SD) over 4 s, so this run can tell 30 %: "
-            "a machine without other work would help most; about 40 s more would likely decide it",
+            "a machine without other work would help most; ",
         ),
         (
             Noise(NoiseKind.SERVER, 0.12, 0.2, resolution=0.05),
-            "since the server's speed wandered by 12 % (SD) over 1 s, so this run can tell 5 %: "
-            "about 40 s more would likely decide it",
+            "since the server's speed wandered by 12 % (SD) over 1 s, so this run can tell 5 %: ",
         ),
         (
             Noise(NoiseKind.SPEED, 0.12, 8.0, resolution=0.05),
             "since the speed of the machine or the server wandered by 12 % (SD) over 8 s, "
-            "so this run can tell 5 %: about 40 s more would likely decide it",
+            "so this run can tell 5 %: ",
         ),
         (
             Noise(NoiseKind.SPEED, 0.0, 8.0, resolution=0.05),
-            "since this run can tell 5 % at best: about 40 s more would likely decide it",
+            "since this run can tell 5 % at best: ",
         ),
         (
             Noise(NoiseKind.QUEUE, in_flight=7.6),
             "since 8 requests in flight share their fate, and count as one: "
-            "fewer users would help most; about 40 s more would likely decide it",
+            "fewer users (--tfserving-users) would help most; ",
         ),
         (
             Noise(NoiseKind.COUNT),
-            "since there were too few requests: about 40 s more would likely decide it",
+            "since there were too few requests: ",
         ),
     ],
 )
 def test_it_says_which_noise_how_much_and_what_would_help(noise: Noise, said: str) -> None:
-    assert str(Undecided(0.01, 40.0, noise=noise)) == f"undecided (alpha 0.01), {said}"
+    assert str(Undecided(0.01, 40.0, noise=noise)) == f"undecided (alpha 0.01), {said}{MORE}"
 
 
 def test_without_known_noise_it_says_how_much_longer_it_takes() -> None:
-    assert str(Undecided(0.05, 0.2)) == "undecided (alpha 0.05): about 1 s more would likely decide it"
+    assert (
+        str(Undecided(0.05, 0.2))
+        == "undecided (alpha 0.05): about 1 s more (--tfserving-run-time) would likely decide it"
+    )
     assert str(Undecided(0.05, math.inf)).endswith(
         ": there was too little steady load to tell how much more would decide it"
     )

@@ -11,6 +11,7 @@ from _noise import Noise, Server, runs
 
 from pytest_tfserving.statistics.intervals import overlap
 from pytest_tfserving.statistics.span import SpanStatistics
+from simulated_runs import autocorrelated
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,16 +35,11 @@ def even(latencies_ms: NDArray[np.float64]) -> SpanStatistics:
 
 @pytest.mark.parametrize("rho", [0.0, 0.8])
 def test_figures_are_inside_their_intervals(rho: float) -> None:
-    random, runs = np.random.default_rng(7), 300
+    random, runs = np.random.default_rng(7), 150
     truths = {"p50_ms": 1.0, "p95_ms": np.exp(1.6448536), "p99_ms": np.exp(2.3263479), "mean_ms": np.exp(0.5)}
     hits = dict.fromkeys(truths, 0)
-    for _ in range(runs):
-        noise = random.normal(0, np.sqrt(1 - rho**2), 4000)
-        series = np.empty(4000)
-        series[0] = random.normal()
-        for index in range(1, 4000):
-            series[index] = rho * series[index - 1] + noise[index]
-        intervals, _ = even(np.exp(series)).intervals()
+    for run in np.exp(autocorrelated(random, 4000, rho, runs)):
+        intervals, _ = even(run).intervals()
         for name, truth in truths.items():
             low, high = intervals.get(name, (0, np.inf))
             hits[name] += low <= truth <= high
@@ -52,7 +48,7 @@ def test_figures_are_inside_their_intervals(rho: float) -> None:
 
 
 def test_a_rate_is_inside_its_interval() -> None:
-    random, hits, runs = np.random.default_rng(3), 0, 300
+    random, hits, runs = np.random.default_rng(3), 0, 150
     for _ in range(runs):
         finished_s = 5 + np.cumsum(random.exponential(1 / 50, 3000))
         intervals, n_eff = part_of(finished_s, np.ones(3000), 5, 35).intervals()

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pytest_tfserving.targets.kubernetes.objects import DeploymentObject, Event, Node, Pod, ReplicaSet
 
 FOLDER = Path(__file__).parents[1] / "recorded"
+# The same recordings, with what newer versions of Kubernetes say in other words or fields.
+NEWER = FOLDER / "newer_versions"
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,6 @@ class Said:
 
 
 @cache
-def said(name: str) -> Said:
+def said(name: str, folder: Path = FOLDER) -> Said:
     """What was recorded under ``name``; not to be changed."""
-    return Said(**json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8")))
+    return Said(**json.loads((folder / f"{name}.json").read_text(encoding="utf-8")))

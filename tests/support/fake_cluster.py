@@ -40,7 +40,7 @@ class FakeCluster:
         self._loses = False
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.cluster = self
-        self._threads = [threading.Thread(target=self._server.serve_forever, daemon=True)]
+        self._threads = [threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)]
 
     def __enter__(self) -> Self:
         self._threads[0].start()

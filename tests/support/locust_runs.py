@@ -18,6 +18,7 @@ from pytest_tfserving.experiments.load_profile import LoadProfile
 from pytest_tfserving.load.generator.generator import LoadGenerator
 from pytest_tfserving.load.generator.load_watch import LoadWatch
 from pytest_tfserving.load.generator.run_state import RunState
+from pytest_tfserving.load.kinds import Kinds
 from pytest_tfserving.load.recorder import record_blocks
 from pytest_tfserving.slo.monitor import DEFAULT_ALPHA, SloMonitor
 from server_process import half_plus_two_plan
@@ -82,7 +83,7 @@ class _Handler(BaseHTTPRequestHandler):
 def answers(status: Callable[[int], int] = lambda _: 200) -> Iterator[Answers]:
     """Serve inside the context."""
     server = Answers(status)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield server
     finally:
@@ -92,10 +93,14 @@ def answers(status: Callable[[int], int] = lambda _: 200) -> Iterator[Answers]:
 
 @dataclass(frozen=True)
 class Ran:
-    """What came of a run of load: what was said, and how many requests had which cause, "" for success."""
+    """What came of a run of load: what was said, and the number of requests by cause and by name.
+
+    The cause of a success is empty.
+    """
 
     run_state: RunState
     causes: Counter[str]
+    names: Counter[str]
 
 
 def run_locustfile(
@@ -110,7 +115,8 @@ def run_locustfile(
         child.wait_until_ready()
         child.send(plan, _deployment(server, plan.profile))
         monitor = SloMonitor((), DEFAULT_ALPHA, has_baseline=False)
-        run_state, is_told = RunState(monitor, LoadWatch(plan.profile, processes)), False
+        watch, kinds = LoadWatch(plan.profile, processes), Kinds.of_locustfile([])
+        run_state, is_told = RunState(monitor, watch, own_users=True, kinds=kinds), False
         while (line := child.lines.get(timeout=PATIENCE_S)) is not None:
             run_state.hear(line)
             if server.done.is_set() and not is_told:
@@ -120,11 +126,16 @@ def run_locustfile(
         while not child.lines.empty():
             if line := child.lines.get():
                 run_state.hear(line)
-        outcomes = [int(each) for block in record_blocks(child.records) for each in block[:, 2]]
-    return Ran(run_state, Counter(run_state.causes[each] if each else "" for each in outcomes))
+        blocks = list(record_blocks(child.records))
+    outcomes = [int(each) for block in blocks for each in block[:, 2]]
+    return Ran(
+        run_state,
+        Counter(run_state.causes[each] if each else "" for each in outcomes),
+        Counter(kinds.names[number] for block in blocks for number in kinds.of_records(block)),
+    )
 
 
 def _deployment(server: Answers, profile: LoadProfile) -> Deployment:
     experiment = Experiment("e", Shape(1, 1, 1), ServingOptions(1, 1), "half", "json", profile)
     endpoint = Endpoint("127.0.0.1", server.server_address[1])
-    return Deployment(experiment, "e", "half", "/v1/models/half", {"rest": (endpoint,)}, "")
+    return Deployment(experiment, "e", {"half": "/v1/models/half"}, {"rest": (endpoint,)}, "")

@@ -7,6 +7,7 @@ tests fail without them. With ``TFSERVING_E2E=none`` no engine is used. tests/RE
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shlex
 import shutil
@@ -20,6 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from control_groups import cpu_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,9 +157,23 @@ def _ab() -> str:
     return _program("ab")
 
 
+@_need("hey")
+def _hey() -> str:
+    return _program("hey")
+
+
 @_need("rapidjson")
 def _rapidjson() -> str:
     return _program("g++") or ("" if Path("/usr/include/rapidjson").exists() else "no rapidjson-dev")
+
+
+@_need("libevent")
+def _libevent() -> str:
+    try:
+        ctypes.CDLL("libevent-2.1.so.7")
+    except OSError:
+        return "no libevent-2.1-7"
+    return ""
 
 
 @_need("openssl")
@@ -167,6 +184,15 @@ def _openssl() -> str:
 @_need("linux")
 def _linux() -> str:
     return "" if sys.platform == "linux" else "the memory that is kept depends on the C library"
+
+
+@_need("cpu-limit")
+def _cpu_limit() -> str:
+    try:
+        with cpu_limit(10_000, 10_000):
+            return ""
+    except OSError as error:
+        return f"no control group can be made: {error.strerror}"
 
 
 @_need("x86-64")

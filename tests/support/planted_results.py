@@ -7,6 +7,7 @@ import math
 import os
 from contextlib import nullcontext
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -14,8 +15,8 @@ import numpy as np
 
 from pytest_tfserving.deployment.deployment import Deployment
 from pytest_tfserving.experiments.yaml_file import read_file
-from pytest_tfserving.load.result import Generator, Result, Window
-from pytest_tfserving.load.run_record import USERS, RunRecord
+from pytest_tfserving.load.result import Generator, Result, ScheduleAdherence, Window
+from pytest_tfserving.load.run_record import RATE, USERS, RunRecord
 from pytest_tfserving.load.server_comparison import ServerComparison
 from pytest_tfserving.measurement import measure
 from pytest_tfserving.report.comparison import Base, compare
@@ -66,6 +67,12 @@ planted.instead_of_load(SimpleNamespace(monkeypatch=pytest.MonkeyPatch()), {spec
 
 def result(index: int = 0, rps: float = 50.0, p50_ms: float = 300.0, **changes: object) -> Result:
     """A result of the study's experiment ``index``, with ``rps`` and about ``p50_ms`` at its plateau."""
+    return Result(**(_planted(index, rps, p50_ms) | changes))
+
+
+@cache
+def _planted(index: int, rps: float, p50_ms: float) -> dict[str, Any]:
+    """The fields of a result, whose intervals take longer than all else of a short test."""
     experiment = STUDY[index]
     run_s, ramp_s = int(experiment.profile.run_time_s), 150
     random = np.random.default_rng(index)
@@ -77,7 +84,7 @@ def result(index: int = 0, rps: float = 50.0, p50_ms: float = 300.0, **changes: 
     part.close()
     part.see_again(finished_s, latencies_ms, np.zeros(len(finished_s), bool))
     intervals, n_eff = part.intervals()
-    values: dict[str, Any] = {
+    return {
         "experiment": experiment.name,
         "target": "kubernetes",
         "profile": asdict(experiment.profile),
@@ -99,7 +106,27 @@ def result(index: int = 0, rps: float = 50.0, p50_ms: float = 300.0, **changes: 
         "run_record": _record(experiment.profile, finished_s, run_s),
         "environment": {"machine": {"cpu": "a CPU", "cores": 16}, "commit": "0123abc"},
     }
-    return Result(**(values | changes))
+
+
+def in_open_loop(planted: Result, rate: float) -> Result:
+    """``planted`` as if its load had been a rate of requests, in a run that ended within a second."""
+    length = int(planted.run_s)
+    even = tuple(rate + at % 3 - 1 for at in range(length))
+    # The last step lasted 0.4 s.
+    sent, ended = (*even, 0.4 * rate), (*(0.99 * each for each in even), 0.4 * rate)
+    record = RunRecord(
+        RATE, 1, (rate,) * (length + 1), sent, sent, ended, (1,) * (length + 1), len(planted.series), 0, 0
+    )
+    last = {**planted.series[-1], "at_s": length}
+    return replace(
+        planted,
+        profile={**planted.profile, "users": 0, "rate": rate, "arrivals": "poisson"},
+        users=0,
+        run_s=length + 0.4,
+        arrivals=ScheduleAdherence(rate, 0.999 * rate, 0, 0.1, 0.3, 2.0),
+        run_record=record,
+        series=[{**each, "users": 0} for each in (*planted.series, last)],
+    )
 
 
 def against(candidate: Result, baseline: Result, *differences: str) -> ServerComparison:
@@ -156,7 +183,7 @@ def instead_of_load(
 
     def deployed(order: DeploymentRequest) -> AbstractContextManager[Deployment]:
         name = order.experiment.name
-        return nullcontext(Deployment(order.experiment, name, "half", "/v1/models/half", {}, via="nothing"))
+        return nullcontext(Deployment(order.experiment, name, {"half": "/v1/models/half"}, {}, via="nothing"))
 
     def measured(deployment: Deployment, asked: LoadRequest, *_: object) -> tuple[Result, bool]:
         return result(**_about(deployment, asked), **special(asked.profile)), False
@@ -173,14 +200,15 @@ def instead_of_servers(project: Project) -> list[tuple[str, str]]:
     runs: list[tuple[str, str]] = []
 
     def deployed(order: DeploymentRequest) -> AbstractContextManager[Deployment]:
-        weights = (order.model_path() / "1" / "weights").read_text(encoding="utf-8")
+        (base_path,) = order.model_paths().values()
+        weights = (base_path / "1" / "weights").read_text(encoding="utf-8")
         name = order.experiment.name
         about: dict[str, Any] = {"via": "nothing", "environment": {"weights": weights}}
-        return nullcontext(Deployment(order.experiment, name, "half", "", {}, **about))
+        return nullcontext(Deployment(order.experiment, name, {"half": ""}, {}, **about))
 
     def measured(deployment: Deployment, asked: LoadRequest, *_: object) -> tuple[Result, bool]:
         weights = str(deployment.environment["weights"])
-        runs.append((weights, asked.payload.body.decode()))
+        runs.append((weights, asked.payloads[0].payload.body.decode()))
         return result(**_about(deployment, asked), p50_ms=float(weights)), False
 
     _instead_of_deploying(project, deployed)

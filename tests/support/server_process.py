@@ -15,6 +15,8 @@ import requests
 from harness import until
 from pytest_tfserving.load.generator.generator import LoadPlan
 from pytest_tfserving.protocols.answer import ExpectedAnswer
+from pytest_tfserving.protocols.prepared_requests import PreparedRequests
+from pytest_tfserving.system.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,18 +26,17 @@ if TYPE_CHECKING:
 
 def free_port() -> int:
     """A port nobody listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+    (port,) = free_ports(1)
+    return port
 
 
 def half_plus_two_plan(profile: LoadProfile) -> LoadPlan:
     """Load on a server of half_plus_two, as a profile has it."""
     return LoadPlan(
         profile=profile,
-        body=b'{"instances": [1.0, 2.0, 5.0]}',
-        path="/v1/models/half_plus_two:predict",
-        expected=ExpectedAnswer("predictions", [3], [2.5, 3.0, 4.5]),
+        requests=PreparedRequests.of(b'{"instances": [1.0, 2.0, 5.0]}'),
+        paths=("/v1/models/half_plus_two:predict",),
+        expected={0: ExpectedAnswer("predictions", [3], [2.5, 3.0, 4.5])},
         stall_s=20.0,
     )
 

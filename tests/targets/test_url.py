@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness import EXPERIMENTS, FAKE_SERVER, LONG_ENOUGH, until
+import planted_results as planted
+from harness import EXPERIMENTS, FAKE_SERVER, JUDGED_AT_ONCE, until
 from pytest_tfserving.errors import ConfigurationError
+from pytest_tfserving.targets import url
 from pytest_tfserving.targets.url import parse_url
+from server_process import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,9 +25,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def address() -> Iterator[str]:
     """A server that was there before."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     server = subprocess.Popen(
         [sys.executable, str(FAKE_SERVER), f"--rest_api_port={port}"], stderr=subprocess.DEVNULL
     )
@@ -40,14 +41,16 @@ def address() -> Iterator[str]:
 
 
 def test_an_endpoint_is_judged(project: Project, address: str) -> None:
-    run, (result,) = project.results(
-        "--tfserving-target=url", f"--tfserving-url={address}", *LONG_ENOUGH, server=False
-    )
+    project.write(JUDGED_AT_ONCE)
+
+    run, (result,) = project.results("--tfserving-target=url", f"--tfserving-url={address}", server=False)
 
     run.assert_outcomes(passed=1)
     run.stdout.fnmatch_lines([f"tfserving: 1 experiment, target url: {address} (nothing is deployed;*"])
     assert result["target"] == "url"
-    assert result["experiment"].startswith("half at 127.0.0.1:")
+    run.stdout.fnmatch_lines(["1cpu-1gb-1n-interop1 * PASS"])
+    assert result["experiment"] == result["label"] == "1cpu-1gb-1n-interop1"
+    assert result["configuration"] == {}
     assert result["verdict"] == "PASS"
 
 
@@ -65,7 +68,7 @@ def test_cpu_that_the_target_cannot_see_is_not_judged(project: Project, address:
 
 def test_experiments_that_ask_the_same_share_one_run(project: Project, address: str) -> None:
     project.write(
-        "profiles: {tiny: {users: 2, spawn_rate: 2, run_time_s: 2.5, think_time_s: 0.01, "
+        "profiles: {tiny: {users: 2, spawn_rate: 20, run_time_s: 1.2, think_time_s: 0.01, "
         "max_lag_ms: 2000, max_cpu_wait: 1}}\n"
         "defaults: {model: ./models/half, payload: request.json, profile: tiny, slo: [rps>=1]}\n"
         "experiments:\n- {shape: [1cpu-1gb-1n, 512vCPU-16GB_2], inter_op: [1, 2]}\n"
@@ -74,17 +77,32 @@ def test_experiments_that_ask_the_same_share_one_run(project: Project, address: 
     run, results = project.results("--tfserving-target=url", f"--tfserving-url={address}", server=False)
 
     run.assert_outcomes(passed=4)
-    assert len(results) == 1
+    assert len({result["label"] for result in results}) == 4
+    assert len({result["started_at"] for result in results}) == 1
+
+
+def test_an_entry_needs_no_shape_and_names_test_and_results(project: Project) -> None:
+    planted.instead_of_load(project)
+    project.write("experiments: [{name: mine, payload: request.json, slo: [rps>=1]}]")
+
+    run, (result,) = project.results(
+        "-v", "--tfserving-target=url", "--tfserving-url=http://127.0.0.1:1/v1/models/m", server=False
+    )
+
+    run.assert_outcomes(passed=1)
+    run.stdout.fnmatch_lines(["test_perf.py::test_gate[[]mine[]]*PASSED*", "mine * PASS"])
+    assert result["label"] == "mine"
 
 
 def test_nobody_answers(project: Project) -> None:
+    project.monkeypatch.setattr(url, "_ANSWERS_WITHIN_S", 1.0)
     run = project.run(
         "--tfserving-target=url", "--tfserving-url=http://127.0.0.1:9/v1/models/m", server=False
     )
 
     run.assert_outcomes(failed=1)
     run.stdout.fnmatch_lines(
-        ["the model at http://127.0.0.1:9/v1/models/m was not AVAILABLE after 10 s *no response*"]
+        ["the model at http://127.0.0.1:9/v1/models/m was not AVAILABLE after 1 s *no response*"]
     )
 
 

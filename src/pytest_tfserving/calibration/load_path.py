@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import socket
 import sys
 import time
 from contextlib import ExitStack, contextmanager
@@ -21,8 +20,10 @@ from pytest_tfserving.load.generator.generator import LoadGenerator, LoadPlan
 from pytest_tfserving.load.generator.run import run
 from pytest_tfserving.protocols.answer import ExpectedAnswer
 from pytest_tfserving.protocols.client import wait_until_available
+from pytest_tfserving.protocols.prepared_requests import PreparedRequests
 from pytest_tfserving.slo.language import Slo, Verdict
 from pytest_tfserving.slo.monitor import DEFAULT_ALPHA, SloMonitor
+from pytest_tfserving.system.ports import free_ports
 from pytest_tfserving.system.processes import CAN_PIN, ChildProcess, available_cores
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def embedded(folder: Path, progress: Callable[[str], None]) -> Iterator[Server]:
     from pytest_tfserving.models.store import exported
 
     base_path = exported(_MODEL, progress)
-    grpc_port, port = _free_ports(2)
+    grpc_port, port = free_ports(2)
     command = [sys.executable, "-m", "pytest_tfserving.model_server", f"--port={grpc_port}"]
     command += [f"--rest_api_port={port}", f"--model_name={_MODEL}", f"--model_base_path={base_path}"]
     child = ChildProcess(command, folder / "embedded.log", _server_cores())
@@ -171,7 +172,11 @@ class LoadPath:
             "calibrate", users=users, spawn_rate=users, run_time_s=run_time_s, max_cpu_wait=1
         )
         plan = LoadPlan(
-            profile=profile, body=_BODY, path=f"{_PATH}:predict", expected=_EXPECTED, stall_s=_STALL_S
+            profile=profile,
+            requests=PreparedRequests.of(_BODY),
+            paths=(f"{_PATH}:predict",),
+            expected={0: _EXPECTED},
+            stall_s=_STALL_S,
         )
         with LoadGenerator(self._folder) as child:
             child.wait_until_ready()
@@ -192,14 +197,6 @@ def _pooled(results: list[Result]) -> tuple[float, float]:
     return float(f"{p95_ms:.4g}"), float(f"{rps:.4g}")
 
 
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((_HOST, 0))
-        return [int(each.getsockname()[1]) for each in sockets]
-
-
 def _server_cores() -> list[int]:
     return available_cores()[-1:] if CAN_PIN else []
 
@@ -209,8 +206,7 @@ def _deployment(server: Server, profile: LoadProfile) -> Deployment:
     return Deployment(
         experiment=experiment,
         label=experiment.name,
-        model=_MODEL,
-        path=_PATH,
+        paths={_MODEL: _PATH},
         addresses={"rest": (Endpoint(_HOST, server.port),)},
         via="loopback",
         generator_cores=frozenset(available_cores()[:1]) if CAN_PIN else frozenset(),

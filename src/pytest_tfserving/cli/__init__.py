@@ -29,6 +29,7 @@ _COMMANDS = {
     "compare": "compare two stored runs of --tfserving-save: changes with intervals, and limits on them",
     "history": "show a metric over stored runs, with change points, as a page or for other programs",
     "search": "find the largest load at which an experiment meets SLOs; arguments after -- go to pytest",
+    "doctor": "say in ten seconds what works here, each with the command that mends it if it does not",
     "calibrate": "measure this machine's noise and which differences tests can detect; keep the result",
     "bake": "build an image that has a model in it and serves it",
     "render": "show experiments as Kubernetes manifests, or write them as Kustomize overlays",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_tfserving.cli.client_arguments import add_client_arguments, client_options, client_settings
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.plugin.options import parse_count, parse_duration, parse_rate
 from pytest_tfserving.text.foreign_text import one_line
@@ -14,9 +16,11 @@ from pytest_tfserving.text.foreign_text import one_line
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from pytest_tfserving.cli.generated_project import Outcome
     from pytest_tfserving.report.store import Entry
+    from pytest_tfserving.slo.language import Slo
     from pytest_tfserving.text.json_value import JsonValue
 
 _TEST = """
@@ -44,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TEXT|@FILE",
         help="the request's JSON, or @ and a file with it (default: a request generated from the signature)",
     )
+    add_client_arguments(parser)
     parser.add_argument(
         "--signature", metavar="NAME", default="", help="the signature of a generated request"
     )
@@ -60,6 +65,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the longest time of the load, which ends as soon as every SLO is decided (default: 30s)",
     )
     parser.add_argument(
+        "--request-limits",
+        default="",
+        metavar="TIME",
+        help="the longest latency of a good request, which an SLO on goodput counts, as 200ms",
+    )
+    parser.add_argument(
         "--cpus", type=parse_count, default=1, metavar="N", help="vCPUs of the served model (default: 1)"
     )
     parser.add_argument("--junit-xml", type=Path, metavar="FILE", help="write the verdicts as JUnit XML")
@@ -74,14 +85,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Put load on the target, print every SLO with its verdict, and return the exit code of the verdict."""
-    from pytest_tfserving.cli.generated_project import GeneratedProject
-    from pytest_tfserving.experiments.load_profile import LoadProfile
-    from pytest_tfserving.slo.language import parse_slos
+    with (
+        tempfile.TemporaryDirectory(prefix="pytest-tfserving-check-") as name,
+        _load_process(options, Path(name)),
+    ):
+        from pytest_tfserving.cli.generated_project import GeneratedProject
+        from pytest_tfserving.experiments.load_profile import LoadProfile
+        from pytest_tfserving.slo.language import parse_slos
 
-    parse_slos(options.slo)
-    profile = _profile(options)
-    LoadProfile("check", **profile)
-    with tempfile.TemporaryDirectory(prefix="pytest-tfserving-check-") as name:
+        _refuse_kinds(parse_slos(options.slo))
+        profile = _profile(options)
+        LoadProfile("check", **profile)
         folder = Path(name)
         subject = _address(options) if "://" in options.target else _model(options)
         (folder / "request.json").write_bytes(subject.body)
@@ -91,6 +105,31 @@ def run(options: argparse.Namespace) -> int:
     if answer := _answer(outcome):
         print("\n".join(["", *answer]))
     return _code(outcome)
+
+
+def _load_process(options: argparse.Namespace, folder: Path) -> AbstractContextManager[None]:
+    """Start a load process for an address at once: until load begins, its start takes longest.
+
+    Raises:
+        ConfigurationError: for headers and files that do not fit.
+    """
+    from pytest_tfserving.load.generator.local_host import started_ahead
+    from pytest_tfserving.text.secrets import hide
+
+    if "://" not in options.target:
+        return nullcontext()
+    hide(client_settings(options).variables)
+    return started_ahead(folder)
+
+
+def _refuse_kinds(slos: Sequence[Slo]) -> None:
+    """Raise a ConfigurationError for an SLO on a kind of requests, because one request is sent."""
+    for slo in slos:
+        if slo.kind:
+            raise ConfigurationError(
+                f"SLO {slo.text!r}: check sends one request again and again, which is of no kind; leave "
+                f"{{{slo.kind}}} out."
+            )
 
 
 @dataclass(frozen=True)
@@ -111,9 +150,10 @@ def _address(options: argparse.Namespace) -> _Subject:
     from pytest_tfserving.protocols import SERVING_PROTOCOLS
     from pytest_tfserving.targets.url import parse_url
 
-    endpoint, path, model = parse_url(options.target)
-    experiment = {**_machine(1, 1), "name": model, "protocol": SERVING_PROTOCOLS[endpoint.protocol].name}
-    urls = ("--tfserving-target=url", f"--tfserving-url={options.target}")
+    address, path, model = parse_url(options.target)
+    endpoint = replace(address, client=client_settings(options))
+    experiment: dict[str, JsonValue] = {"name": model, "protocol": SERVING_PROTOCOLS[endpoint.protocol].name}
+    urls = ("--tfserving-target=url", f"--tfserving-url={options.target}", *client_options(options))
     if options.body is not None:
         return _Subject(experiment, _body(options.body), urls)
     from pytest_tfserving.protocols.served_request import served_request
@@ -129,10 +169,14 @@ def _model(options: argparse.Namespace) -> _Subject:
     Raises:
         ConfigurationError: if there is no SavedModel, or no request for it.
     """
+    from pytest_tfserving.experiments.model_mix import model_name
     from pytest_tfserving.protocols.fitting_request import inspected
     from pytest_tfserving.targets.common.model_folder import find_model, ram_gb
-    from pytest_tfserving.targets.common.served_model import model_name
 
+    if given := client_options(options):
+        raise ConfigurationError(
+            f"{given[0].partition('=')[0].replace('tfserving-', '')} goes with an address."
+        )
     folder = find_model(Path(options.target))
     if folder.note:
         print(folder.note)
@@ -179,10 +223,11 @@ def _body(text: str) -> bytes:
 
 
 def _profile(options: argparse.Namespace) -> dict[str, Any]:
+    load = {"run_time_s": options.run_time, "request_limits": options.request_limits}
     if options.rate:
-        return {"rate": options.rate, "run_time_s": options.run_time}
+        return {"rate": options.rate, **load}
     users = options.users or _USERS
-    return {"users": users, "spawn_rate": users, "run_time_s": options.run_time}
+    return {"users": users, "spawn_rate": users, **load}
 
 
 def _options(options: argparse.Namespace) -> list[str]:

@@ -93,9 +93,9 @@ class Outcome:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Keep the results, which are deleted with the session."""
-        from pytest_tfserving.plugin.session import PerfSession
+        from pytest_tfserving.plugin.session_start import session_of
 
-        self.entries = PerfSession.of(session.config).entries()
+        self.entries = session_of(session.config).entries()
 
 
 def _run(folder: Path, options: Sequence[str]) -> Outcome:

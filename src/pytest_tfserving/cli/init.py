@@ -105,8 +105,8 @@ def _unmeasured(
     options: argparse.Namespace, base_path: Path, version_path: Path, chosen: Sequence[FoundRequest]
 ) -> WrittenTests:
     from pytest_tfserving.cli.written_tests import WrittenExperiment, WrittenTests, payload_name
+    from pytest_tfserving.experiments.model_mix import model_name
     from pytest_tfserving.targets.common.model_folder import ram_gb
-    from pytest_tfserving.targets.common.served_model import model_name
 
     model = model_name(str(base_path))
     several = len(chosen) > 1

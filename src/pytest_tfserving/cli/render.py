@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import ConfigurationError, nearest
+from pytest_tfserving.experiments import DEFAULT_IMAGE
 from pytest_tfserving.plugin.options import parse_image
-from pytest_tfserving.settings import DEFAULT_IMAGE
 from pytest_tfserving.targets.kubernetes import kustomize
 from pytest_tfserving.targets.kubernetes.kustomize import (
     GENERATED,
@@ -99,12 +99,14 @@ def chosen(experiments: Sequence[Experiment], pattern: str) -> list[Experiment]:
     """Return the experiments whose names match ``pattern``.
 
     Raises:
-        ConfigurationError: when no name matches.
+        ConfigurationError: when no name matches, and when an experiment has no shape.
     """
     found = [each for each in experiments if fnmatchcase(each.name, pattern)]
     if not found:
         names = [each.name for each in experiments]
         raise ConfigurationError(f"no experiment {pattern!r}; {nearest(pattern, names)}.")
+    if problem := next((each.lacks_for_a_cluster for each in found if each.lacks_for_a_cluster), ""):
+        raise ConfigurationError(problem)
     return found
 
 

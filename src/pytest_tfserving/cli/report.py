@@ -35,16 +35,22 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         TFServingError: when no report is requested, or a file cannot be read.
     """
-    from pytest_tfserving.report.report_data import merged, priced, pricing_of
+    from pytest_tfserving.report.merge import merged, with_changes
+    from pytest_tfserving.report.report_data import priced, pricing_of
     from pytest_tfserving.report.results_file import read_document
     from pytest_tfserving.report.writer import write_reports
 
     if not (options.html or options.markdown or options.json):
         raise TFServingError("report writes nothing without --html, --markdown or --json; give one of them.")
-    document = merged([read_document(path) for path in options.files])
+    documents = {str(path): read_document(path) for path in options.files}
+    document = merged(documents)
     known = pricing_of(document)
     prices = read_prices(options.prices) if options.prices else known.prices
-    document = priced(document, Pricing(prices, options.hours or known.hours))
+    is_asked = known.is_asked or options.prices is not None or options.hours is not None
+    document = priced(document, Pricing(prices, options.hours or known.hours, is_asked))
+    document = with_changes(document, documents)
+    if len(documents) > 1 and document["comparison"]:
+        print(document["comparison"]["sentence"])
     for path in write_reports(document, json=options.json, html=options.html, markdown=options.markdown):
         print(path)
     return 0

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.targets.common.served_model import model_name
+from pytest_tfserving.experiments.model_mix import model_name
 from pytest_tfserving.text.foreign_text import one_line
 
 if TYPE_CHECKING:

@@ -7,6 +7,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from pytest_tfserving.errors import ConfigurationError, nearest
+from pytest_tfserving.experiments.client_settings import NO_SETTINGS, ClientSettings
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
@@ -42,12 +45,14 @@ class Endpoint:
         port: the TCP port.
         tls: whether to use TLS.
         protocol: ``rest`` or ``grpc``.
+        client: the headers and the files for TLS of its clients.
     """
 
     host: str
     port: int
     tls: bool = False
     protocol: str = "rest"
+    client: ClientSettings = NO_SETTINGS
 
     @property
     def address(self) -> str:
@@ -76,6 +81,10 @@ def _unknown() -> None:
     return None
 
 
+def _no_answers() -> dict[int, JsonValue]:
+    return {}
+
+
 def _no_pulses(_: Path) -> None:
     return None
 
@@ -94,9 +103,8 @@ class Deployment:
 
     Attributes:
         experiment: the experiment.
-        label: the name of the deployment in results: the experiment's name if its shape was deployed.
-        model: the name under which the model is served.
-        path: the model's path in REST, as ``/v1/models/NAME``.
+        label: the name of the deployment in results.
+        paths: the path of each model in REST, as ``/v1/models/NAME``, by the model's name.
         addresses: the addresses of each protocol, one for each replica or one for all; without the protocols
             whose addresses the target does not know.
         via: the way from the load generator to the replicas, in words.
@@ -111,16 +119,17 @@ class Deployment:
         evidence: returns titles and texts that help to find the cause of a failure.
         pulses: returns the baseline's pulses in a run of load, given the path of its clock; None without a
             baseline.
-        right_answer: returns the model's output in process for the payload; None if it is not known.
+        right_answers: returns the model's outputs in process, by the index of the request in the payload set,
+            for the requests where they are known.
         usage: returns the resources that all replicas have used so far; None if they cannot be seen.
         freezer: returns what freezes all replicas; None if they cannot be frozen.
         against: the baseline server that the deployment is compared with; None without one.
+        is_configured: whether the target deployed the experiment's shape and options.
     """
 
     experiment: Experiment
     label: str
-    model: str
-    path: str
+    paths: Mapping[str, str]
     addresses: Mapping[str, tuple[Endpoint, ...]]
     via: str
     generator_cores: frozenset[int] = frozenset()
@@ -133,10 +142,40 @@ class Deployment:
     incidents: Callable[[], Sequence[str]] = _nothing_happened
     evidence: Callable[[], Diagnostics] = _no_evidence
     pulses: Callable[[Path], Pulses | None] = _no_pulses
-    right_answer: Callable[[], JsonValue] = _unknown
+    right_answers: Callable[[], Mapping[int, JsonValue]] = _no_answers
     usage: Callable[[], ResourceUsage | None] = _unknown
     freezer: Callable[[], Freezer | None] = _unknown
     against: BaselineServer | None = None
+    is_configured: bool = True
+
+    @property
+    def model(self) -> str:
+        """Name under which the model is served; that of the first one if there are several."""
+        return next(iter(self.paths))
+
+    @property
+    def path(self) -> str:
+        """Path of the model in REST; that of the first one if there are several."""
+        return self.paths[self.model]
+
+    def path_of(self, model: str) -> str:
+        """Return the path of a model in REST; an empty name is that of the only model.
+
+        Raises:
+            ConfigurationError: for a model that is not served, and for no name if there are several models.
+        """
+        if not model and len(self.paths) == 1:
+            return self.path
+        if model in self.paths:
+            return self.paths[model]
+        served = list(self.paths)
+        if not model:
+            raise ConfigurationError(
+                f"the request names no model, and several are served; valid: {', '.join(served)}."
+            )
+        raise ConfigurationError(
+            f"the model {model!r} of the request is not served; {nearest(model, served)}."
+        )
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -151,7 +190,7 @@ class Deployment:
     @property
     def configuration(self) -> JsonObject:
         """Configuration of the experiment; empty if the target did not deploy it."""
-        return self.experiment.configuration if self.label == self.experiment.name else {}
+        return self.experiment.configuration if self.is_configured else {}
 
     def failure_soon(self) -> str:
         """Return `failure`, but wait for up to `known_after_s` seconds until there is one.

@@ -77,6 +77,12 @@ class LoadClock:
         """Return the seconds since the origin at ``moment_s``, a past moment of `time.perf_counter`."""
         return self._reading_at(moment_s) - self.origin_s
 
+    def shown_before_s(self, ago_s: float) -> float:
+        """Return the seconds since the origin that the clock showed ``ago_s`` seconds ago."""
+        if not self._words[_STOPS]:
+            return self.now_s() - ago_s
+        return self.shown_at_s(time.perf_counter() - ago_s)
+
     def reading_at_s(self, at: float) -> float:
         """Return the value of `reading_s` at ``at``, a past moment of `time.time`."""
         return self._reading_at(time.perf_counter() - (time.time() - at))

@@ -1,10 +1,12 @@
 """Messages between pytest and load processes, each one line of JSON.
 
-A load process first reads its plan (`ProcessPlan`), then a `Begin`. A line ``stop`` after these two ends the
-run, as does the end of standard input, which says that the parent has died. ``decided`` ends the run as its
-run time would. ``again N`` repeats the lines from number ``N`` on with their old numbers: a parent that reads
-the lines from a cluster's logs may find some missing. For such a parent the process stays for a while after
-its last line, until it gets ``stop``.
+A load process first reads its plan (`ProcessPlan`), then a `Begin`. If the plan names no file of requests,
+lines ``part PLACE BASE64`` with the bytes of the file come before the plan. ``reach`` with rows of a host and
+a port asks, before the plan, which of these addresses take no connection from the process's place; the answer
+is `Reached`. A line ``stop`` after these ends the run, as does the end of standard input, which says that the
+parent has died. ``decided`` ends the run as its run time would. ``again N`` repeats the lines from number
+``N`` on with their old numbers: a parent that reads the lines from a cluster's logs may find some missing.
+For such a parent the process stays for a while after its last line, until it gets ``stop``.
 
 Every line of a process is a `WrittenMessage`, with a number ``n`` besides. `EventMerger` makes
 a `MergedMessage` of those of all processes.
@@ -15,7 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 # A time when a process was late or stood still: its first and last second of the run, and for how many ms.
 LateRow: TypeAlias = "Sequence[float]"
@@ -76,10 +78,28 @@ class Refused(TypedDict):
     details: str
 
 
+class Reached(TypedDict):
+    """The answer to ``reach``: how each address fails that takes no connection, by ``host:port``."""
+
+    event: Literal["reached"]
+    unreachable: Mapping[str, str]
+
+
 class Cause(TypedDict):
     """A new cause of errors."""
 
     event: Literal["cause"]
+    index: int
+    text: str
+
+
+class Kind(TypedDict):
+    """A new name of requests in a locustfile; ``index`` is the last number of their records.
+
+    No other process uses this number.
+    """
+
+    event: Literal["kind"]
     index: int
     text: str
 
@@ -218,9 +238,11 @@ class MergedEnd(_EndFigures):
 
 FirstMessage: TypeAlias = GeneratorReady | Refused
 # What a process says of its run.
-ProcessMessage: TypeAlias = Cause | Traceback | Fault | Tick | Settled | Asked | Leads | End
+RunMessage: TypeAlias = Cause | Kind | Traceback | Fault | Tick | Settled | Asked | Leads | End
+# What a process says after its first message.
+ProcessMessage: TypeAlias = Reached | RunMessage
 # Everything that a process writes.
 WrittenMessage: TypeAlias = FirstMessage | ProcessMessage | Records | Forgotten
 MergedMessage: TypeAlias = (
-    Cause | Traceback | Fault | Part | MergedTick | MergedSettled | Asked | Leads | MergedEnd
+    Cause | Kind | Traceback | Fault | Part | MergedTick | MergedSettled | Asked | Leads | MergedEnd
 )

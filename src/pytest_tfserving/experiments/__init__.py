@@ -2,3 +2,4 @@
 
 # Here, since every pytest run reads the options, and experiments themselves take long to import.
 TARGET_NAMES = ("local", "docker", "kubernetes", "url")
+DEFAULT_IMAGE = "tensorflow/serving:2.19.1"

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import ConfigurationError
+from pytest_tfserving.experiments.client_settings import NO_SETTINGS, ClientSettings
+from pytest_tfserving.experiments.model_mix import MixedModel, model_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_tfserving.experiments.load_profile import LoadProfile
+    from pytest_tfserving.experiments.payload_choice import FilePayload, GeneratedPayload
     from pytest_tfserving.slo.language import SloSet
     from pytest_tfserving.text.json_value import JsonObject
 
 PROTOCOLS = ("rest", "grpc")
 PAYLOADS = ("json", "jpeg", "raw")
 BYTES_PER_GB = 2**30
+_EXAMPLE = "shape: 2cpu-4gb-1n"
 
 _SHAPE_SPELLINGS = (
     re.compile(r"(?P<vcpus>-?\d{1,9})vCPU-(?P<ram_gb>-?\d{1,9})GB_(?P<nodes>-?\d{1,9})"),
@@ -188,29 +194,45 @@ class Experiment:
         name: unique among the experiments of a test; part of test ids and reports.
         shape: machines that the replicas run on, one replica a node.
         options: thread counts and batching of each replica.
-        model: name of a model of this package, or path of a SavedModel base folder, which has a ``/``.
-        payload: ``json``, ``jpeg``, ``raw``, or path of a ``.json`` file with the body of a request.
+        model: name of a model of this package, or path of a SavedModel base folder, which has a ``/``; not
+            read if there are ``models``, and neither is ``payload``.
+        payload: ``json``, ``jpeg``, ``raw``, path of a ``.json`` file with the body of a request, path of a
+            payload set, or a payload set with options.
         profile: the load, unless an option, a mark or ``load()`` chooses another.
         protocol: ``rest`` or ``grpc``.
         slo_by_target: SLOs by name of a target; ``"*"`` is for all targets without an entry.
         target: name of the target that the session runs on; set by the session.
         nodes: nodes of a Kubernetes cluster for the replicas; by default any node.
         load_pods: nodes and size of the Pods that send load from a Kubernetes cluster.
+        client: headers and files for TLS of the clients of an existing server.
+        has_shape: whether the shape is the user's own; else it is that of this machine.
         home: origin of the experiment and the fixtures that its tests see; set when tests are collected.
+        models: several models that the server has together; empty for the single ``model``.
+
+    Raises:
+        ConfigurationError: for two models of one name.
     """
 
     name: str
     shape: Shape
     options: ServingOptions
     model: str
-    payload: str
+    payload: str | FilePayload | GeneratedPayload
     profile: LoadProfile
     protocol: str = "rest"
     slo_by_target: Mapping[str, SloSet] = field(default_factory=dict)
     target: str = "local"
     nodes: NodeRequirements = field(default_factory=NodeRequirements)
     load_pods: LoadPods = field(default_factory=LoadPods)
+    client: ClientSettings = NO_SETTINGS
+    has_shape: bool = True
     home: Home = field(default_factory=Home)
+    models: tuple[MixedModel, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [each.name for each in self.models]
+        if twice := next((name for name in names if names.count(name) > 1), ""):
+            raise ConfigurationError(f"experiment {self.name!r} has two models of the name {twice!r}.")
 
     def __hash__(self) -> int:
         return hash((self.name, self.home))
@@ -224,6 +246,23 @@ class Experiment:
         return self.slo_by_target.get(self.target, common).of(f"{self.name} on target {self.target!r}")
 
     @property
+    def served_models(self) -> tuple[MixedModel, ...]:
+        """The models that the server has: several, or a single one."""
+        return self.models or (MixedModel(model_name(self.model), self.model, self.payload),)
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """The names under which the models are served."""
+        return tuple(each.name for each in self.served_models)
+
+    @property
+    def lacks_for_a_cluster(self) -> str:
+        """A sentence on what a cluster has to know and the experiment does not say; empty if nothing."""
+        if self.has_shape:
+            return ""
+        return f"experiment {self.name!r} has no shape, which a cluster needs; give it one, as {_EXAMPLE}."
+
+    @property
     def configuration(self) -> JsonObject:
         """The experiment's shape, options, protocol, model and payload, as plain values for reports."""
         options = self.options
@@ -234,9 +273,14 @@ class Experiment:
             "inter_op": options.inter_op,
             "batching": options.batching is not None,
             "protocol": self.protocol,
-            "model": self.model,
-            "payload": self.payload,
+            "model": ", ".join(self.model_names) if self.models else self.model,
+            "payload": self._payloads if self.models else str(self.payload),
         }
+
+    @property
+    def _payloads(self) -> str:
+        """The requests of several models, with the models' weights."""
+        return ", ".join(f"{each.name}: {each.payload} (weight {each.weight:g})" for each in self.models)
 
     @property
     def served(self) -> JsonObject:
@@ -260,14 +304,48 @@ class Experiment:
 
 
 def experiment_name(
-    shape: Shape, options: ServingOptions, payload: str = "json", protocol: str = PROTOCOLS[0]
+    subject: str,
+    options: ServingOptions,
+    payload: str | FilePayload | GeneratedPayload,
+    protocol: str,
+    *,
+    shows_inter_op: bool,
 ) -> str:
-    """Return a name as ``8cpu-16gb-2n-interop4-batch``, with ``-jpeg`` or ``-raw``, and ``-grpc``, if set."""
-    parts = [shape.name, f"interop{options.inter_op}"]
+    """Return a name as ``8cpu-16gb-2n-interop4-batch``, with ``-jpeg`` or ``-raw``, and ``-grpc``, if set.
+
+    Args:
+        subject: the beginning of the name: that of the shape, or of the model without a shape.
+        options: the thread counts and batching.
+        payload: the payload, as `Experiment` has it.
+        protocol: the protocol.
+        shows_inter_op: whether the name has the inter-op threads.
+    """
+    parts = [subject]
+    if shows_inter_op:
+        parts.append(f"interop{options.inter_op}")
     if options.batching:
         parts.append("batch")
-    if payload in PAYLOADS[1:]:
+    if isinstance(payload, str) and payload in PAYLOADS[1:]:
         parts.append(payload)
     if protocol != PROTOCOLS[0]:
         parts.append(protocol)
     return "-".join(parts)
+
+
+def name_of_model(model: str) -> str:
+    """Return the name of a model: its own, or that of its folder, which may end in a version."""
+    path = Path(os.path.abspath(model)) if "/" in model else Path(model)  # noqa: PTH100 - no link is followed
+    return path.parent.name if path.name.isdigit() else path.name
+
+
+def shape_of_machine() -> Shape:
+    """Return the shape of an experiment that names none: one node with what this machine can spare.
+
+    The load generator keeps a core, and half of the RAM stays free.
+    """
+    import psutil
+
+    from pytest_tfserving.system.processes import available_cores
+
+    vcpus = max(len(available_cores()) - 1, 1)
+    return Shape(vcpus, max(psutil.virtual_memory().total // 2 // BYTES_PER_GB, 1), 1)

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Required, TypedDict, cast
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, Required, Self, TypedDict, cast
 
 from pytest_tfserving.errors import ConfigurationError, nearest
-from pytest_tfserving.experiments.arrivals import DISTRIBUTIONS
+from pytest_tfserving.experiments.arrivals import ArrivalProcess
 from pytest_tfserving.experiments.load_shape import CONSTANT, LoadShape
+from pytest_tfserving.experiments.trace import CUTS, THIN, Trace, TraceFields
+from pytest_tfserving.slo.expected_load import ExpectedLoad, Fall
+from pytest_tfserving.slo.request_limits import RequestLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from pytest_tfserving.experiments.load_shape import Stage
 
-_MAY_BE_ZERO = {"users", "rate", "think_time_s", "pace_s", "seed", "grpc_channels"}
+_OF_ARRIVALS = ("cv", "burst_factor", "burst_s", "calm_s")
+_MAY_BE_ZERO = {"users", "rate", "think_time_s", "pace_s", "seed", "grpc_channels", *_OF_ARRIVALS}
 _WHOLE = {"users", "seed", "max_in_flight", "grpc_channels"}
 _TOO_LARGE = 1e18
-_NO_NUMBERS = {"name", "shape", "arrivals", "early_stop"}
+_NO_NUMBERS = {"name", "shape", "arrivals", "early_stop", "request_limits", "replay", "cut"}
+SLOWEST, _FASTEST = 0.1, 100.0
 
 
 class ProfileFields(TypedDict, total=False):
@@ -30,10 +36,17 @@ class ProfileFields(TypedDict, total=False):
     spawn_rate: Required[float]
     rate: float
     arrivals: str
+    cv: float
+    burst_factor: float
+    burst_s: float
+    calm_s: float
     seed: int
     max_in_flight: int
     grpc_channels: int
     shape: str
+    replay: TraceFields | None
+    speed: float
+    cut: str
     think_time_s: float
     pace_s: float
     request_timeout_s: float
@@ -41,6 +54,7 @@ class ProfileFields(TypedDict, total=False):
     max_lag_ms: float
     max_cpu_wait: float
     early_stop: bool
+    request_limits: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +72,24 @@ class LoadProfile:
         spawn_rate: how many users start in a second. With more ``users`` than this, the first
             ``users / spawn_rate`` seconds of a run are its ramp.
         rate: the requests a second of an open loop; 0 in a closed loop.
-        arrivals: how an open loop spaces its requests: ``poisson`` or ``constant``.
-        seed: the seed of the Poisson process.
+        arrivals: how an open loop spaces its requests: ``poisson``, ``constant``, ``gamma`` or ``mmpp``.
+        cv: of ``gamma`` arrivals, the coefficient of variation of the gaps.
+        burst_factor: of ``mmpp`` arrivals, the rate in a burst as a multiple of the rate between bursts.
+        burst_s: of ``mmpp`` arrivals, the mean length of a burst, in seconds.
+        calm_s: of ``mmpp`` arrivals, the mean time between two bursts, in seconds.
+        seed: the seed of the arrivals.
         max_in_flight: an open loop does not send a request while this many wait for their response; the
             request then counts as failed.
         grpc_channels: how many connections to each replica the users of a load process share over gRPC; with
             0 each user has its own.
         shape: how the level, users or rate, changes over the run; ``constant`` for no change. The highest
-            level of a shape is the profile's ``users``, or its ``rate`` if that is given.
+            level of a shape is the profile's ``users``, or its ``rate`` if that is given. The levels of a
+            ``day`` are scaled to it.
+        replay: the trace whose requests are sent at their own times; None for another open loop. It sets the
+            rate, and limits the run time.
+        speed: how many times as fast a trace is replayed, from 0.1 to 100.
+        cut: which requests a run sends that is shorter than its trace: ``thin`` keeps the course of the whole
+            trace and its rates, ``shorten`` sends the first requests.
         think_time_s: the pause of a user after each response, in seconds; 0 for none.
         pace_s: the least time from a user's request to its next one, in seconds; 0 for none. The longer of
             think time and pace counts.
@@ -76,6 +100,8 @@ class LoadProfile:
         max_cpu_wait: the generator is in trouble if it waited for a core, or stood still, for a larger share
             of the time, from 0 to 1.
         early_stop: the run ends as soon as every SLO is decided.
+        request_limits: the longest latency of a good request, which goodput counts: ``200ms``, or by kind
+            ``large: 400ms, *: 200ms``, also as a mapping; empty for no limits.
 
     Raises:
         ConfigurationError: if a value is not valid, or values contradict each other.
@@ -87,10 +113,17 @@ class LoadProfile:
     spawn_rate: float = 100.0
     rate: float = 0.0
     arrivals: str = "poisson"
+    cv: float = 0.0
+    burst_factor: float = 0.0
+    burst_s: float = 0.0
+    calm_s: float = 0.0
     seed: int = 1
     max_in_flight: int = 1000
     grpc_channels: int = 0
     shape: str = CONSTANT
+    replay: Trace | None = None
+    speed: float = 1.0
+    cut: str = THIN
     think_time_s: float = 0.0
     pace_s: float = 0.0
     request_timeout_s: float = 30.0
@@ -98,6 +131,7 @@ class LoadProfile:
     max_lag_ms: float = 10.0
     max_cpu_wait: float = 0.02
     early_stop: bool = True
+    request_limits: str = ""
 
     def __post_init__(self) -> None:
         for part in fields(self):
@@ -110,12 +144,16 @@ class LoadProfile:
             raise ConfigurationError(
                 f"early_stop of a load profile is true or false, not {self.early_stop!r}."
             )
-        if self.arrivals not in DISTRIBUTIONS:
-            raise ConfigurationError(
-                f"arrivals of a load profile is one of {', '.join(DISTRIBUTIONS)}, not {self.arrivals!r}."
-            )
+        object.__setattr__(self, "request_limits", str(RequestLimits.parse(self.request_limits)))
         self._take_level_of_shape()
+        self._take_rate_of_trace()
         self._check_loop()
+        if self.is_open and self.arrival_process.cycle_s > self.run_time_s:
+            raise ConfigurationError(
+                f"load profile {self.name!r} has bursts of {self.burst_s:g} s every "
+                f"{self.burst_s + self.calm_s:g} s, and run_time_s is {self.run_time_s:g}; a run has room "
+                "for one at least, better for ten."
+            )
 
     def _check(self, name: str) -> None:
         value = getattr(self, name)
@@ -129,17 +167,36 @@ class LoadProfile:
 
     def _take_level_of_shape(self) -> None:
         """Set the users, or the rate if it is given, to the highest level of the shape."""
-        highest = LoadShape.parse(self.shape).highest
-        if not highest:
+        shape = LoadShape.parse(self.shape)
+        if not (highest := shape.highest):
             return
         level, highest = ("rate", highest) if self.rate else ("users", math.ceil(highest))
         given = getattr(self, level)
+        if given and shape.is_scaled:
+            return
         if given and given != highest:
             raise ConfigurationError(
                 f"load profile {self.name!r} has {level} {given:g}, and the highest of its shape "
                 f"{self.shape!r} is {highest:g}; give {level} {highest:g}, or another shape."
             )
         object.__setattr__(self, level, highest)
+
+    def _take_rate_of_trace(self) -> None:
+        """Set the rate to the mean of the trace at its speed, and end the run with the trace."""
+        if not SLOWEST <= self.speed <= _FASTEST:
+            raise ConfigurationError(
+                f"speed of a load profile is from {SLOWEST:g} to {_FASTEST:g}, not {self.speed:g}."
+            )
+        if self.cut not in CUTS:
+            raise ConfigurationError(f"cut of a load profile is one of {', '.join(CUTS)}, not {self.cut!r}.")
+        if self.replay is None:
+            return
+        if not isinstance(self.replay, Trace):
+            raise ConfigurationError(
+                f"replay of a load profile is named in the experiments file, not by {self.replay!r}."
+            )
+        object.__setattr__(self, "rate", self.replay.mean_rps * self.speed)
+        object.__setattr__(self, "run_time_s", min(self.run_time_s, self.replay.length_s / self.speed))
 
     def _check_loop(self) -> None:
         if bool(self.users) == bool(self.rate):
@@ -157,12 +214,13 @@ class LoadProfile:
             raise ConfigurationError(
                 f"load profile {self.name!r} never reaches its {self.users} users: at {self.spawn_rate:g} a "
                 f"second they take {self.ramp_s:g} s, and run_time_s is {self.run_time_s:g}; "
-                "raise the run time or the spawn rate."
+                "raise run_time_s (--tfserving-run-time) or spawn_rate (--tfserving-spawn-rate)."
             )
         if self.is_open and self.rate * self.run_time_s < 1:
             raise ConfigurationError(
                 f"load profile {self.name!r} never sends a request: {self.rate:g} a second for "
-                f"{self.run_time_s:g} s; raise the rate or the run time."
+                f"{self.run_time_s:g} s; raise rate (--tfserving-rate) or run_time_s "
+                "(--tfserving-run-time)."
             )
 
     @property
@@ -178,12 +236,31 @@ class LoadProfile:
     @property
     def has_plateau(self) -> bool:
         """True if the part of the run that is judged has one level."""
-        return LoadShape.parse(self.shape).kind in (CONSTANT, "steps")
+        return self.replay is None and LoadShape.parse(self.shape).kind in (CONSTANT, "steps")
+
+    @property
+    def arrival_process(self) -> ArrivalProcess:
+        """Spacing of the requests of an open loop."""
+        return ArrivalProcess(self.arrivals, self.seed, *(getattr(self, name) for name in _OF_ARRIVALS))
+
+    def due_times(self) -> Iterator[float]:
+        """Yield when each request of an open loop is due, in seconds since the run's start."""
+        return self.arrival_process.due_times(self.stages)
 
     @property
     def stages(self) -> tuple[Stage, ...]:
         """Parts of the run with their levels."""
         return LoadShape.parse(self.shape).stages(self.rate or self.users, self.run_time_s)
+
+    @property
+    def expected(self) -> ExpectedLoad:
+        """The parts of the profile that SLOs depend on."""
+        falls = tuple(
+            Fall(after.start_s, after.end_s)
+            for before, peak, after in zip(self.stages, self.stages[1:], self.stages[2:], strict=False)
+            if before.last < peak.first and peak.last > after.first
+        )
+        return ExpectedLoad(self.run_time_s, RequestLimits.parse(self.request_limits), falls)
 
     @property
     def judged_from_s(self) -> float:
@@ -195,9 +272,30 @@ class LoadProfile:
         """Seconds until every user of a closed loop runs."""
         return 0.0 if self.users <= self.spawn_rate or not self.is_constant else self.users / self.spawn_rate
 
+    @property
+    def highest_rate(self) -> float:
+        """Highest rate of an open loop that lasts for a second or more; 0 in a closed loop."""
+        if self.replay:
+            return self.replay.highest_rps * self.speed
+        return self.rate * self.arrival_process.highest_factor
+
     def as_fields(self) -> ProfileFields:
-        """Return the fields by name."""
-        return cast("ProfileFields", asdict(self))
+        """Return the fields by name, for reports: of a trace's path only the name, and no empty limits.
+
+        Older results have no limits.
+        """
+        values = asdict(self)
+        if self.replay:
+            values["replay"]["path"] = PurePath(self.replay.path).name
+        if not self.request_limits:
+            del values["request_limits"]
+        return cast("ProfileFields", values)
+
+    @classmethod
+    def from_fields(cls, values: Mapping[str, Any]) -> Self:
+        """Return the profile with the fields that `dataclasses.asdict` gave."""
+        replay = values.get("replay")
+        return cls(**{**values, "replay": Trace(**replay) if replay else None})
 
     def with_overrides(self, overrides: Mapping[str, object]) -> LoadProfile:
         """Return the profile with some fields replaced; new users replace a rate, and a new rate users.
@@ -209,12 +307,19 @@ class LoadProfile:
         for name in overrides:
             if name not in valid:
                 raise ConfigurationError(f"a load profile has no {name!r}; {nearest(name, valid)}.")
-        changes: dict[str, Any] = {**_other_loop(self, overrides), **overrides}
+        given_way = {
+            **_other_loop(self, overrides),
+            **_other_arrivals(overrides),
+            **_other_speed(self, overrides),
+        }
+        changes: dict[str, Any] = {**given_way, **overrides}
         return replace(self, **changes) if overrides else self
 
 
 def _other_loop(profile: LoadProfile, overrides: Mapping[str, object]) -> dict[str, object]:
     """Return the fields of ``profile`` that are reset, because ``overrides`` contradict them."""
+    if overrides.get("replay"):
+        return {"users": 0, "think_time_s": 0.0, "pace_s": 0.0, "shape": CONSTANT}
     if "rate" in overrides and "users" not in overrides:
         given_way: dict[str, object] = {"users": 0, "think_time_s": 0.0, "pace_s": 0.0}
     elif "users" in overrides and "rate" not in overrides:
@@ -223,7 +328,22 @@ def _other_loop(profile: LoadProfile, overrides: Mapping[str, object]) -> dict[s
         given_way = {"rate": highest} if profile.is_open else {"users": 0}
     else:
         return {}
-    return {"shape": CONSTANT, **given_way}
+    given_way |= {"replay": None, "speed": 1.0} if profile.replay else {}
+    is_scaled = LoadShape.parse(profile.shape).is_scaled and "shape" not in overrides
+    return given_way if is_scaled else {"shape": CONSTANT, **given_way}
+
+
+def _other_arrivals(overrides: Mapping[str, object]) -> dict[str, object]:
+    """Return the settings of the arrivals that are reset, because ``overrides`` has other arrivals."""
+    return dict.fromkeys(_OF_ARRIVALS, 0.0) if "arrivals" in overrides else {}
+
+
+def _other_speed(profile: LoadProfile, overrides: Mapping[str, object]) -> dict[str, object]:
+    """Return the run time of a whole trace, if ``overrides`` has another speed and the run was as long."""
+    trace = profile.replay
+    if trace is None or "speed" not in overrides or profile.run_time_s < trace.length_s / profile.speed:
+        return {}
+    return {"run_time_s": trace.length_s / SLOWEST}
 
 
 PROFILES = {
@@ -234,6 +354,10 @@ PROFILES = {
         LoadProfile("smoke", users=2, spawn_rate=2, run_time_s=3),
     )
 }
+
+
+# The profile of an experiment that names none.
+DEFAULT_PROFILE = "quick"
 
 
 def find_profile(name: str, own: dict[str, LoadProfile] | None = None) -> LoadProfile:

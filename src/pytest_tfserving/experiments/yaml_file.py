@@ -6,10 +6,11 @@ import itertools
 import math
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from pytest_tfserving.errors import ConfigurationError, nearest, shown
 from pytest_tfserving.experiments import TARGET_NAMES
+from pytest_tfserving.experiments.client_settings import ClientSettings, headers_of
 from pytest_tfserving.experiments.experiment import (
     PAYLOADS,
     PROTOCOLS,
@@ -20,20 +21,27 @@ from pytest_tfserving.experiments.experiment import (
     ServingOptions,
     Shape,
     experiment_name,
+    name_of_model,
+    shape_of_machine,
 )
-from pytest_tfserving.experiments.load_profile import LoadProfile, find_profile
+from pytest_tfserving.experiments.load_profile import DEFAULT_PROFILE, LoadProfile, find_profile
+from pytest_tfserving.experiments.model_keys import MODELS, models_of, with_defaults
+from pytest_tfserving.experiments.payload_keys import payload_of
+from pytest_tfserving.experiments.payload_paths import is_payload_path
 from pytest_tfserving.slo.language import SloSet, parse_slos
 from pytest_tfserving.text.addresses import without_secrets
 from pytest_tfserving.text.foreign_text import LONGEST_REASON, one_line, printable
 from pytest_tfserving.text.text_file import text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import date
     from pathlib import Path
 
     import yaml
 
+    from pytest_tfserving.experiments.model_mix import MixedModel
+    from pytest_tfserving.experiments.payload_choice import FilePayload, GeneratedPayload
     from pytest_tfserving.slo.language import Slo
 
 # A value of YAML without parts, and a value with its parts.
@@ -42,6 +50,7 @@ Plain: TypeAlias = "dict[str, Plain] | list[Plain] | Scalar"
 Parsed = TypeVar("Parsed")
 
 FILE_NAME = "experiments.yaml"
+_OTHER_NAME = "experiments.yml"
 # A few hundred experiments need a tenth of this size; a file of this size takes a few seconds to read.
 _MOST_BYTES = 1 << 18
 # An alias counts as the values that it stands for.
@@ -55,10 +64,14 @@ _MOST_BITS = 64
 # Endings that turn a machine's name into a shape's: `8vCPU-16GB_1` and `8cpu-16gb-1n`; by lower case or not.
 _ONE_NODE = {True: "-1n", False: "_1"}
 _NODE_KEYS = ["selector", "tolerations"]
+_TLS_KEYS = ["ca_file", "certificate", "key"]
 _POD_SIZES = ("cpu", "memory")
 # The targets whose servers run on this machine, and the key for all other targets or machines.
 BY_MACHINE = ("local", "docker")
 _OTHERS = "*"
+# The key of a profile that names the profile from which other fields come.
+_BASE = "base"
+_PROFILE_FIELDS = [part.name for part in fields(LoadProfile) if part.name != "name"]
 _TOP_KEYS = ["defaults", "experiments", "profiles", "batching_parameters", "nodes", "load_pods"]
 _EXPERIMENT_KEYS = [
     "shape",
@@ -66,10 +79,13 @@ _EXPERIMENT_KEYS = [
     "inter_op",
     "batching",
     "model",
+    MODELS,
     "payload",
     "protocol",
     "profile",
     "slo",
+    "headers",
+    "tls",
     "name",
 ]
 
@@ -122,6 +138,16 @@ class Value:
             raise self.error(f"{what} must be a whole number of {least} or more, not {self.plain()!r}.")
         if self.raw > _MOST:
             raise self.error(f"{what} must be at most {_MOST}, not {self.raw}.")
+        return self.raw
+
+    def boolean(self, what: str) -> bool:
+        """Return this value as true or false.
+
+        Raises:
+            ConfigurationError: for any other value.
+        """
+        if not isinstance(self.raw, bool):
+            raise self.error(f"{what} must be true or false, not {self.plain()!r}.")
         return self.raw
 
     def text(self, what: str, valid: tuple[str, ...] = ()) -> str:
@@ -178,6 +204,8 @@ def find_file(start: Path, top: Path) -> Path:
     for folder in (start, *start.parents):
         if (folder / FILE_NAME).is_file():
             return folder / FILE_NAME
+        if (folder / _OTHER_NAME).is_file():
+            raise ConfigurationError(f"{folder / _OTHER_NAME} is not read; rename it to {FILE_NAME}.")
         if folder == top:
             break
     raise ConfigurationError(
@@ -191,8 +219,8 @@ def find_from_top(top: Path) -> Path:
     Raises:
         ConfigurationError: when there is no such file.
     """
-    below = top / "perf_tests" / FILE_NAME
-    return below if below.is_file() and not (top / FILE_NAME).is_file() else find_file(top, top)
+    below = top / "perf_tests"
+    return find_file(below if below.is_dir() and not (top / FILE_NAME).is_file() else top, top)
 
 
 def read_file(path: Path) -> ExperimentsFile:
@@ -220,7 +248,7 @@ def experiments_of(path: Path, text: str) -> ExperimentsFile:
         ConfigurationError: with file and line, for any mistake in the text.
     """
     top = _read(path, text).mapping("the file", _TOP_KEYS)
-    profiles = _profiles(top)
+    profiles = _profiles(top, path)
     batching = _batching(top.get("batching_parameters"))
     nodes = _nodes(top.get("nodes"))
     load_pods = _load_pods(top.get("load_pods"))
@@ -231,7 +259,7 @@ def experiments_of(path: Path, text: str) -> ExperimentsFile:
     experiments: list[Experiment] = []
     entries: dict[str, int] = {}
     for number, entry in enumerate(top["experiments"].items()):
-        keys = {**defaults, **entry.mapping("an experiment", _EXPERIMENT_KEYS)}
+        keys = with_defaults(defaults, entry.mapping("an experiment", _EXPERIMENT_KEYS))
         for made in _expand(entry, keys, profiles, batching, path):
             experiment = replace(made, nodes=nodes.get(made.shape.machine, made.nodes), load_pods=load_pods)
             if experiment.name in found:
@@ -257,41 +285,46 @@ def _expand(
     """Yield an experiment for every combination of the entry's shapes, inter-op and batching values.
 
     Raises:
-        ConfigurationError: for a missing key, a value that does not fit, and too many combinations.
+        ConfigurationError: for a value that does not fit, and too many combinations.
     """
-    for needed in ("shape", "inter_op"):
-        if needed not in keys:
-            raise entry.error(f"an experiment needs {needed!r}.")
-    once = Value(raw=False, place=entry.place)
-    lists = [keys["shape"].items(), keys.get("batching", once).items(), keys["inter_op"].items()]
-    count = math.prod(map(len, lists))
+    shapes, batched, inter_ops = (_alternatives(keys.get(key)) for key in ("shape", "batching", "inter_op"))
+    count = math.prod(map(len, (shapes, batched, inter_ops)))
     if not 0 < count <= _MOST_EXPERIMENTS:
         raise entry.error(f"its lists make {count} experiments; from 1 to {_MOST_EXPERIMENTS} are allowed.")
-    combinations = list(itertools.product(*lists))
-    if "name" in keys and len(combinations) > 1:
-        raise keys["name"].error(f"one 'name' cannot name {len(combinations)} experiments.")
-    for shape_value, batched, inter_op in combinations:
-        shape = shape_value.parsed(lambda text: Shape.parse(str(text)))
-        if not isinstance(batched.raw, bool):
-            raise batched.error(f"batching must be true or false, not {batched.plain()!r}.")
+    if "name" in keys and count > 1:
+        raise keys["name"].error(f"one 'name' cannot name {count} experiments.")
+    for shape_value, is_batched, inter_op in itertools.product(shapes, batched, inter_ops):
+        shape = shape_value.parsed(lambda text: Shape.parse(str(text))) if shape_value else shape_of_machine()
         options = ServingOptions(
             keys["intra_op"].integer("intra_op") if "intra_op" in keys else shape.vcpus,
-            inter_op.integer("inter_op"),
-            batching if batched.raw else None,
+            inter_op.integer("inter_op") if inter_op else shape.vcpus,
+            batching if is_batched and is_batched.boolean("batching") else None,
         )
-        payload = _payload(keys.get("payload"), path)
+        profile = _profile(keys.get("profile"), profiles)
+        models = _models(keys.get(MODELS), path)
+        model = "" if models else _model(keys.get("model"), path)
+        payload = "" if models else _payload(keys.get("payload"), path, profile)
         protocol = keys["protocol"].text("protocol", PROTOCOLS) if "protocol" in keys else PROTOCOLS[0]
-        name = experiment_name(shape, options, payload, protocol)
+        subject = shape.name if shape_value else _models_in_name(model, models)
+        name = experiment_name(subject, options, payload, protocol, shows_inter_op=bool(inter_op))
         yield Experiment(
             name=_name(keys["name"]) if "name" in keys else name,
             shape=shape,
             options=options,
-            model=_model(keys.get("model"), path),
+            model=model,
             payload=payload,
-            profile=_profile(keys.get("profile"), profiles),
+            profile=profile,
             protocol=protocol,
             slo_by_target=_slos(keys.get("slo")),
+            client=_client(keys.get("headers"), keys.get("tls"), path),
+            has_shape=shape_value is not None,
+            models=models,
         )
+
+
+def _alternatives(value: Value | None) -> Sequence[Value | None]:
+    """Return the values that an entry combines with others; a missing one stands for its default."""
+    return value.items() if value else [None]
 
 
 def _name(value: Value) -> str:
@@ -307,18 +340,68 @@ def _model(value: Value | None, path: Path) -> str:
     return str(path.parent / name) if "/" in name else name
 
 
-def _payload(value: Value | None, path: Path) -> str:
+def _models(value: Value | None, path: Path) -> tuple[MixedModel, ...]:
+    """Return the models that a server has together; none without a list of them."""
     if value is None:
-        return PAYLOADS[0]
+        return ()
+    return models_of(value, lambda each: _model(each, path), lambda each: _payload(each, path))
+
+
+def _models_in_name(model: str, models: Sequence[MixedModel]) -> str:
+    """Return the beginning of the name of an experiment without a shape."""
+    return "-".join(each.name for each in models) or name_of_model(model)
+
+
+def _payload(
+    value: Value | None, path: Path, profile: LoadProfile | None = None
+) -> str | FilePayload | GeneratedPayload:
+    """Return a payload; without one, the profile's trace with bodies is the payload."""
+    if value is None:
+        trace = profile.replay if profile else None
+        return trace.path if trace and trace.has_bodies else PAYLOADS[0]
+    if isinstance(value.raw, dict):
+        return payload_of(value, path.parent)
     text = value.place_of("payload")
-    if text.endswith(".json"):
+    if is_payload_path(text):
         return str(path.parent / text)
-    return value.text("payload", (*PAYLOADS, "a .json file with a request's body")[: len(PAYLOADS)])
+    return value.text("payload", PAYLOADS)
+
+
+def _client(headers: Value | None, tls: Value | None, path: Path) -> ClientSettings:
+    """Return the headers and the files for TLS, whose paths are relative to the experiments file."""
+    files = {name: each.place_of(name) for name, each in tls.mapping("tls", _TLS_KEYS).items()} if tls else {}
+    if tls and "key" in files and "certificate" not in files:
+        raise tls.error("the key of tls needs a certificate.")
+    pairs = tuple(_header(name, each) for name, each in _headers(headers).items())
+    if headers:
+        headers.parsed(lambda _: headers_of(pairs))
+    return ClientSettings(
+        pairs, **{name: str((path.parent / file).absolute()) for name, file in files.items()}
+    )
+
+
+def _headers(value: Value | None) -> dict[str, Value]:
+    if value is None:
+        return {}
+    if not isinstance(value.raw, dict):  # what stands here may be a secret
+        raise value.error("headers must be a mapping of names to values.")
+    return value.raw
+
+
+def _header(name: str, value: Value) -> tuple[str, str]:
+    """Return a header whose value is a text, or the environment variable in ``{env: NAME}``."""
+    plain = value.plain()
+    if isinstance(plain, dict) and list(plain) == ["env"]:
+        plain = f"${{{plain['env']}}}"
+    if not isinstance(plain, str):
+        raise value.error(f"the value of header {shown(name)} must be a text in quotes, or {{env: NAME}}.")
+    value.parsed(lambda _: headers_of([(name, plain)]))
+    return name, plain
 
 
 def _profile(value: Value | None, profiles: Mapping[str, LoadProfile]) -> LoadProfile:
     if value is None:
-        return find_profile("study")
+        return find_profile(DEFAULT_PROFILE)
     name = value.text("profile")
     return value.parsed(lambda _: find_profile(name, dict(profiles)))
 
@@ -353,23 +436,63 @@ def _slo_list(value: Value) -> tuple[Slo, ...]:
     )
 
 
-def _profiles(top: dict[str, Value]) -> dict[str, LoadProfile]:
-    if "profiles" not in top:
-        return {}
-    names = [part.name for part in fields(LoadProfile) if part.name != "name"]
-    profiles = {}
-    for name, value in top["profiles"].mapping("profiles").items():
-        parts = value.mapping(f"profile {name!r}", names)
-        missing = [part for part in ("run_time_s",) if part not in parts]
-        if missing:
-            raise value.error(f"profile {name!r} needs {', '.join(missing)}.")
-        profiles[name] = value.parsed(partial(_named_profile, name))
+def _profiles(top: dict[str, Value], path: Path) -> dict[str, LoadProfile]:
+    values = top["profiles"].mapping("profiles") if "profiles" in top else {}
+    profiles: dict[str, LoadProfile] = {}
+    for name in values:
+        _make_profile(name, values, profiles, path)
     return profiles
 
 
-def _named_profile(name: str, parts: object) -> LoadProfile:
+def _make_profile(
+    name: str,
+    values: Mapping[str, Value],
+    made: dict[str, LoadProfile],
+    path: Path,
+    above: tuple[str, ...] = (),
+) -> None:
+    """Add a profile of the file to those ``made``, and before it the profiles that it is based on.
+
+    A profile that replaces a built-in one can be based on the built-in one.
+
+    Raises:
+        ConfigurationError: for a missing field, a field or base that does not fit, and a base that is based
+            on this profile.
+    """
+    if name in made:
+        return
+    value = values[name]
+    parts = value.mapping(f"profile {name!r}", [_BASE, *_PROFILE_FIELDS, "log_format"])
+    base = parts[_BASE].text(_BASE) if _BASE in parts else ""
+    if base in above:
+        circle = " -> ".join((*above[above.index(base) :], name, base))
+        raise parts[_BASE].error(f"profile {name!r} is based on itself: {circle}.")
+    if base in values and base != name:
+        _make_profile(base, values, made, path, (*above, name))
+    if not (base or "run_time_s" in parts or "replay" in parts):
+        raise value.error(f"profile {name!r} needs run_time_s, or a base, as base: quick.")
+    own = Value({key: each for key, each in parts.items() if key != _BASE}, value.place)
+    if base:
+        known = parts[_BASE].parsed(lambda _: find_profile(base, made))
+        made[name] = own.parsed(partial(_based_profile, name, path, known))
+    else:
+        made[name] = own.parsed(partial(_named_profile, name, path))
+
+
+def _named_profile(name: str, path: Path, parts: object) -> LoadProfile:
+    from pytest_tfserving.experiments.profile_files import with_files_read
+
     assert isinstance(parts, dict)
-    return LoadProfile(name, **parts)
+    known: dict[str, Any] = with_files_read(parts, path.parent)
+    return LoadProfile(name, **known)
+
+
+def _based_profile(name: str, path: Path, base: LoadProfile, parts: object) -> LoadProfile:
+    from pytest_tfserving.experiments.profile_files import with_files_read
+
+    assert isinstance(parts, dict)
+    known: dict[str, Any] = with_files_read(parts, path.parent)
+    return replace(base.with_overrides(known), name=name)
 
 
 def _nodes(value: Value | None) -> dict[str, NodeRequirements]:

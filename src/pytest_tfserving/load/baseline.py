@@ -96,11 +96,16 @@ class Stretches:
         if len(self._successes):
             self._successes += np.histogram(finished_s, self._edges_s)[0]
 
-    def interval(self, noise_memory_s: float) -> Interval | None:
+    def interval(self, efficiency: float, noise_memory_s: float) -> Interval | None:
         """Return the 95 % interval of the efficiency, None if there are too few stretches.
 
         The efficiency is a ratio of sums: successes, over the calls of the baseline in the same time. Both
         rise and fall with the machine's speed, so their ratio shows almost only the server.
+
+        Args:
+            efficiency: the figure of the whole window. The stretches leave out the time before the first
+                pulse and after the last one, so that their own ratio can be another one.
+            noise_memory_s: the longest memory of the level in seconds.
         """
         import numpy as np
 
@@ -108,4 +113,8 @@ class Stretches:
             return None
         lengths_s = np.diff(self._edges_s)
         expected = lengths_s * self._baseline_rps
-        return ratio_interval(self._successes, expected, float(lengths_s.mean()), noise_memory_s)
+        found = ratio_interval(self._successes, expected, float(lengths_s.mean()), noise_memory_s)
+        if found is None or not self._successes.any():
+            return found
+        to_window = efficiency * float(expected.sum() / self._successes.sum())
+        return found[0] * to_window, found[1] * to_window

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 CLEARED = "without_lateness"
 # If the host takes a larger share of the cores, neither side had the cores it was given.
 _MOST_STEAL = 0.1
+# A generator that uses more of a core has too little room for others.
+_BUSY_CPU = 0.5
 # A lag of the event loop up to this share of the median latency does no harm.
 _LAG_SHARE = 0.1
 # Failures that lateness can explain: the response may have come in time, and been read too late.
@@ -62,8 +64,7 @@ def trouble(result: Result) -> Trouble | None:
         return Trouble(
             f"the load generator waited for a core {100 * generator.wait:.0f} % of the time ({_who(result)})",
             missed,
-            "stop that, keep it off the generator's cores (taskset), or allow for it with max_cpu_wait of "
-            f"load profile {profile['name']!r}, now {profile['max_cpu_wait']:g}",
+            f"{_most_helpful(result)}, or {_allowing_wait(result, generator.wait)}",
             is_stolen,
         )
     if is_stolen:
@@ -77,17 +78,40 @@ def trouble(result: Result) -> Trouble | None:
         return Trouble(
             f"the load generator stood still {100 * generator.stood:.0f} % of the time",
             missed,
-            "find out what stops it or its machine, or what its locustfile computes, or allow for it with "
-            f"max_cpu_wait of load profile {profile['name']!r}, now {profile['max_cpu_wait']:g}",
+            "find out what stops it or its machine, or what its locustfile computes, or "
+            f"{_allowing_wait(result, generator.stood)}",
         )
     if late_ms > allowed_ms:
         return Trouble(
             f"the load generator ran late, by {late_ms:.0f} ms (p95), more than {allowed_ms:.0f} ms",
             max(missed, late_ms / (late_ms + result.p50_ms)),
-            "take fewer users, more load processes (--tfserving-load-processes), or allow for it with "
-            f"max_lag_ms of load profile {profile['name']!r}",
+            f"{less_load(result)}, take more load processes (--tfserving-load-processes), or allow for it "
+            f"with --tfserving-max-lag-ms={10 * math.ceil(late_ms / 10)} (max_lag_ms of load profile "
+            f"{profile['name']!r} is {profile['max_lag_ms']:g})",
         )
     return None
+
+
+def _most_helpful(result: Result) -> str:
+    """Return what helps against a wait for a core, the remedy that helps most first."""
+    stop_it = "stop that or keep it off the generator's cores (taskset)"
+    order = [less_load(result), stop_it] if result.generator.cpu > _BUSY_CPU else [stop_it, less_load(result)]
+    return ", ".join(order)
+
+
+def less_load(result: Result) -> str:
+    """Return how a run is given less load, with the option."""
+    if result.profile.get("rate"):
+        return "send fewer requests a second (--tfserving-rate)"
+    return "take fewer users (--tfserving-users)"
+
+
+def _allowing_wait(result: Result, share: float) -> str:
+    per_cent = min(5 * math.ceil(20 * share + 1e-9), 100)
+    return (
+        f"allow for it with --tfserving-max-cpu-wait={per_cent}% (max_cpu_wait of load profile "
+        f"{result.profile['name']!r} is {result.profile['max_cpu_wait']:g})"
+    )
 
 
 def _who(result: Result) -> str:
@@ -100,10 +124,15 @@ def doubt(result: Result, slo: Slo) -> Doubt | None:
     """Return the bounds of the figure of ``slo`` under the generator's trouble, None without trouble."""
     found = trouble(result)
     low, value, high = result.metric_range(slo)
+    if due := _too_few_due(result, slo, value):
+        return due
     if found is None or math.isnan(value):
         return None
-    least, most = factors(result, slo.definition, found)
-    if not slo.relative:
+    least, most = factors(result.of_slo(slo), slo.definition, found)
+    if slo.kind and slo.definition.disturbance is Disturbance.ADDS_LATENCY:
+        # The lateness in the latencies of one kind is not known.
+        least = 0.0
+    if not (slo.relative or slo.judges_parts):
         low, high = _interval(result, slo) or (value, value)
     return Doubt(
         cause=found.cause,
@@ -112,6 +141,22 @@ def doubt(result: Result, slo: Slo) -> Doubt | None:
         high=value if most == 1 else high * most,
         lowest=value * least,
         highest=value * most,
+    )
+
+
+def _too_few_due(result: Result, slo: Slo, value: float) -> Doubt | None:
+    """Return the doubt that the schedule of an open loop, and not its server, kept a rate below the limit."""
+    arrivals = result.arrivals
+    if arrivals is None or slo.holds(arrivals.due_rps) or slo.holds(value) or not result.is_exact(slo):
+        return None
+    rate = f"the rate of load profile {result.profile['name']!r}, now {result.profile['rate']:g}"
+    return Doubt(
+        cause=f"only {arrivals.due_rps:.4g} requests a second were due",
+        remedy=f"raise {rate}, clearly above the limit",
+        low=value,
+        high=math.inf,
+        lowest=value,
+        highest=math.inf,
     )
 
 
@@ -131,6 +176,11 @@ def factors(result: Result, metric: Metric, found: Trouble) -> Factors:
             return 1.0, math.inf if found.is_servers_too else more
         case Disturbance.ADDS_FAILURES:
             return 0.0 if found.is_servers_too else _surely_failed(result), 1.0
+        case Disturbance.SPOILS_REQUESTS:
+            value = metric.read(result)
+            return 1.0, 1 / value if value > 0 else math.inf
+        case Disturbance.DELAYS_RECOVERY:
+            return 0.0, more
         case Disturbance.ADDS_LATENCY:
             return 0.0 if found.is_servers_too else _cleared(result, metric), more
 
@@ -166,7 +216,8 @@ def _cleared(result: Result, metric: Metric) -> float:
 
 def _interval(result: Result, slo: Slo) -> tuple[float, float] | None:
     name = slo.definition.key
-    if name not in result.intervals:
+    intervals = result.of_slo(slo).intervals
+    if name not in intervals:
         return None
-    low, high = result.intervals[name]
+    low, high = intervals[name]
     return low / slo.unit.factor, high / slo.unit.factor

@@ -31,6 +31,8 @@ class _Trait:
         show: returns the figure as text.
         ratio: how many times as large one figure is at least when it counts as different.
         least: the smallest difference that counts, in the figure's unit.
+        missing: the text for a figure that is not known, which then counts as 0; empty if a difference
+            takes both figures.
     """
 
     sentence: str
@@ -38,6 +40,7 @@ class _Trait:
     show: Callable[[float], str]
     ratio: float
     least: float
+    missing: str = ""
 
 
 def _percent(fraction: float) -> str:
@@ -95,6 +98,8 @@ _TRAITS = (
         _percent,
         1.5,
         0.02,
+        # A server without a CPU limit has no periods that are counted.
+        missing="no known share",
     ),
     _Trait(
         "the candidate's memory grew by {ours} a second, that of the baseline server by {theirs} a second",
@@ -196,13 +201,16 @@ def _of_servers(candidate: ServerSide | None, baseline: ServerSide | None) -> It
     if not (candidate and baseline):
         return
     for trait in _TRAITS:
-        ours, theirs = trait.read(candidate), trait.read(baseline)
-        if ours is not None and theirs is not None and _differ(ours, theirs, trait):
-            yield trait.sentence.format(ours=trait.show(ours), theirs=trait.show(theirs))
+        figures = trait.read(candidate), trait.read(baseline)
+        if _differ(figures, trait):
+            ours, theirs = (trait.missing if each is None else trait.show(each) for each in figures)
+            yield trait.sentence.format(ours=ours, theirs=theirs)
 
 
-def _differ(ours: float, theirs: float, trait: _Trait) -> bool:
-    low, high = sorted((ours, theirs))
+def _differ(figures: tuple[float | None, float | None], trait: _Trait) -> bool:
+    if None in figures and not trait.missing:
+        return False
+    low, high = sorted(each or 0.0 for each in figures)
     return high - low >= trait.least and high >= trait.ratio * low
 
 

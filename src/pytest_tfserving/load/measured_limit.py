@@ -18,16 +18,18 @@ if TYPE_CHECKING:
 DEFAULT_SLOS = tuple(map(Slo.parse, ("rps>=1", "p95<=1ms")))
 _NUMBER = re.compile(r"(?<=[<>=])(\s*)[+-]?[\d._]+(?:[eE][+-]?\d+)?")
 _DIGITS = 3
+# Metrics whose limits are a matter of choice, not of a server's speed.
+_STAY = ("errors", "goodput")
 
 
 def measured_limit(slo: Slo, results: Iterable[Result], margin: float) -> str:
     """Return an SLO's text with a limit that all results meet, each with a margin.
 
     The limit is the end of the figure's 95 % interval on the side of the limit, or the figure itself without
-    an interval, plus or minus the margin, rounded away from the figure to three digits. Limits on errors and
-    on changes stay as they are, and so does a limit on a figure that is not known.
+    an interval, plus or minus the margin, rounded away from the figure to three digits. Limits on errors, on
+    goodput and on changes stay as they are, and so does a limit on a figure that is not known.
     """
-    if slo.metric == "errors" or slo.against:
+    if slo.metric in _STAY or slo.against:
         return slo.text
     ends = [_end(slo, result) for result in results]
     if not ends or not all(0 < end < math.inf for end in ends):
@@ -42,8 +44,9 @@ def measured_limit(slo: Slo, results: Iterable[Result], margin: float) -> str:
 def _end(slo: Slo, result: Result) -> float:
     """Return the worse end of a figure's interval, in the unit of its SLO."""
     value = result.metric_range(slo)[1]
-    interval = result.intervals.get(slo.definition.key)
-    own = slo.definition.read(result)
+    seen = result.of_slo(slo)
+    interval = None if slo.judges_parts else seen.intervals.get(slo.definition.key)
+    own = slo.definition.read(seen)
     if not interval or not own > 0:
         return value
     # A multiple of the baseline has the relative uncertainty of the figure.

@@ -1,11 +1,13 @@
 """Exact records of all requests: when each was sent, its latency, its outcome, and its delay.
 
-A record is four float64:
+A record is five float64:
 
 - when the request was sent, in seconds since the run's origin
 - its latency in ms, counted from when it was sent
 - its outcome: 0 for a success, else the index of the error's cause
 - its delay: how many ms after its due time it was sent; 0 without a due time
+- its body: the index of the request's body in the payload set, or the number of the request's name in a
+  locustfile; `Kinds` knows the kind of both
 
 Records are written to the sink while load runs. So the memory of a load process does not grow with the number
 of requests, and the records outlive the process.
@@ -13,6 +15,7 @@ of requests, and the records outlive the process.
 
 from __future__ import annotations
 
+import struct
 from array import array
 from typing import TYPE_CHECKING, Protocol
 
@@ -27,8 +30,9 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-FIELDS = 4
-RECORD_BYTES = 8 * FIELDS
+FIELDS = 5
+_RECORD = struct.Struct(f"{FIELDS}d")
+RECORD_BYTES = _RECORD.size
 SUCCESS = 0
 # Number of records in a block.
 _BLOCK = 1 << 14
@@ -69,7 +73,9 @@ class Recorder:
         self.requests = 0
         self.failures = 0
 
-    def record(self, sent_s: float, latency_ms: float, outcome: int = SUCCESS, delay_ms: float = 0.0) -> None:
+    def record(
+        self, sent_s: float, latency_ms: float, outcome: int = SUCCESS, delay_ms: float = 0.0, body: int = 0
+    ) -> None:
         """Record one finished request.
 
         Args:
@@ -77,8 +83,9 @@ class Recorder:
             latency_ms: the latency, counted from ``sent_s``.
             outcome: `SUCCESS`, or the number that `cause` returned.
             delay_ms: how many ms after its due time the request was sent.
+            body: the index of the request's body in the payload set, or the number of its name.
         """
-        self._pending.extend((sent_s, latency_ms, outcome, delay_ms))
+        self._pending.frombytes(_RECORD.pack(sent_s, latency_ms, outcome, delay_ms, body))
 
     def cause(self, text: str) -> int:
         """Return the outcome number for the error ``text``; any text is allowed, also one of a server."""
@@ -110,7 +117,7 @@ class Recorder:
 
 
 def read_records(path: Path) -> Floats:
-    """Return all whole records of a file as a memory-mapped float64 array of shape ``(n, 4)``."""
+    """Return all whole records of a file as a memory-mapped float64 array of shape ``(n, 5)``."""
     import numpy as np
 
     count = path.stat().st_size // RECORD_BYTES if path.exists() else 0
@@ -124,26 +131,33 @@ CAUSES_OF_A_PROCESS = 1000
 
 
 class RecordStream:
-    """Reader of the records in growing files, one file for each load process."""
+    """Reader of the records in growing files, one file for each load process.
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    Args:
+        paths: the files.
+        known: returns how many of some records can be read by now; by default all.
+    """
+
+    def __init__(self, paths: Sequence[Path], known: Callable[[Floats], int] = len) -> None:
         self._paths = paths
+        self._known = known
         self._read = [0] * len(paths)
 
     def new(self) -> Floats:
-        """Return the whole records since the last call, a float64 array of shape ``(n, 4)``."""
+        """Return the whole records since the last call, a float64 array of shape ``(n, 5)``."""
         import numpy as np
 
         return np.concatenate([self._new_of(index) for index in range(len(self._paths))])
 
     def _new_of(self, index: int) -> Floats:
         records = read_records(self._paths[index])[self._read[index] :]
+        records = records[: self._known(records)]
         self._read[index] += len(records)
         return of_process(records, index)
 
 
 def record_blocks(paths: Sequence[Path]) -> Iterator[Floats]:
-    """Yield all whole records of a run in blocks of shape ``(n, 4)``."""
+    """Yield all whole records of a run in blocks of shape ``(n, 5)``."""
     for index, path in enumerate(paths):
         count = path.stat().st_size // RECORD_BYTES if path.exists() else 0
         for first in range(0, count, _BLOCK):

@@ -6,10 +6,20 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
+from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.load.bounds import doubt, trouble
 from pytest_tfserving.server_side.observed import findings
-from pytest_tfserving.slo.language import Decision, Doubt, Judgement, Slo, Undecided, Verdict
+from pytest_tfserving.slo.language import (
+    Decision,
+    Doubt,
+    Judgement,
+    Slo,
+    Undecided,
+    Verdict,
+    no_such_kind,
+)
 from pytest_tfserving.slo.metrics import Source, metric_of
+from pytest_tfserving.slo.span_figure import worst_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -19,16 +29,21 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.experiments.load_profile import ProfileFields
     from pytest_tfserving.load.baseline import Baseline
+    from pytest_tfserving.load.kinds import KindFigures
     from pytest_tfserving.load.run_record import RunRecord
     from pytest_tfserving.load.server_comparison import ServerComparison
     from pytest_tfserving.server_side.observed import ServerSide
+    from pytest_tfserving.slo.evidence_path import EvidencePath
     from pytest_tfserving.slo.metrics import Metric
+    from pytest_tfserving.slo.span_figure import SpanFigure
     from pytest_tfserving.statistics.histogram import Histogram
     from pytest_tfserving.statistics.latencies import Latencies
     from pytest_tfserving.text.json_value import JsonValue
 
     OnCheck = Callable[["Result", list[Judgement], tuple[str, ...]], None]
 
+# A server that answers this share of the requests that are due keeps up with them.
+_KEPT_UP = 0.98
 # A figure of a part of a run: a percentile, or the intervals or the effective sizes of all percentiles.
 Figure: TypeAlias = "float | Mapping[str, float] | Mapping[str, Sequence[float]] | None"
 
@@ -129,6 +144,7 @@ class ScheduleAdherence:
         delay_p50_ms: the median delay from when a request was due until it was sent, in ms.
         delay_p95_ms: the 95th percentile of this delay, in ms.
         delay_max_ms: the longest delay, in ms.
+        delay_p99_ms: the 99th percentile of this delay, in ms; NaN if unknown.
     """
 
     due_rps: float
@@ -137,6 +153,11 @@ class ScheduleAdherence:
     delay_p50_ms: float
     delay_p95_ms: float
     delay_max_ms: float
+    delay_p99_ms: float = math.nan
+
+    def is_kept_by(self, rps: float) -> bool:
+        """Return whether a server with so many successes a second kept up with the schedule."""
+        return rps >= _KEPT_UP * self.due_rps
 
 
 @dataclass(frozen=True, repr=False)
@@ -173,10 +194,16 @@ class Result:
             kept from being sent. ``without_lateness``: without the load generator's own lateness.
         stages: the figures of each part of the run, if the level of load changes; requests that were under
             way when a part began are in it. Empty without such parts.
+        kinds: the figures of each kind of requests, by its name; empty if all requests are of one kind.
         intervals: the lower and the upper end of the 95 % confidence intervals, by metric, as ``p95_ms``.
         n_eff: the number of independent requests that each interval rests on, by metric.
         decided: what was proved while load ran, by the text of the SLO.
         undecided: what was not proved while load ran, by the text of the SLO.
+        good_requests: the number of successful requests in the window that took no longer than their limit;
+            None if the profile has no limits on single requests.
+        parts: the figures of the parts of the run that an SLO judges one by one, by the text of the SLO: of
+            windows, and the recovery from each fall of the load.
+        evidence: the evidence at each look of the sequential tests, by the text of the SLO.
         noise_memory_s: the longest time in seconds over which the machine's speed is correlated, by
             assumption; None if nothing was measured.
         configuration: the experiment's configuration; empty if the target did not deploy it.
@@ -218,10 +245,14 @@ class Result:
     arrivals: ScheduleAdherence | None = None
     alternatives: Mapping[str, Mapping[str, Figure]] = field(default_factory=dict)
     stages: Sequence[StageFigures] = ()
+    kinds: Mapping[str, KindFigures] = field(default_factory=dict)
     intervals: Mapping[str, Sequence[float]] = field(default_factory=dict)
     n_eff: Mapping[str, float] = field(default_factory=dict)
     decided: Mapping[str, Decision] = field(default_factory=dict)
     undecided: Mapping[str, Undecided] = field(default_factory=dict)
+    good_requests: int | None = None
+    parts: Mapping[str, Sequence[SpanFigure]] = field(default_factory=dict)
+    evidence: Mapping[str, EvidencePath] = field(default_factory=dict)
     noise_memory_s: float | None = None
     configuration: Mapping[str, JsonValue] = field(default_factory=dict)
     origin: Mapping[str, str] = field(default_factory=dict)
@@ -329,6 +360,19 @@ class Result:
         return 1e3 * self.cpu.used_s / self.cpu.successes if self.cpu.successes else math.nan
 
     @property
+    def goodput(self) -> float:
+        """Good requests as a fraction of all requests in the window; NaN without limits on requests."""
+        if self.good_requests is None:
+            return math.nan
+        return self.good_requests / self.requests if self.requests else 0.0
+
+    @property
+    def recovery_ms(self) -> float:
+        """Longest time in ms from a fall of the load until requests were good again; NaN if unknown."""
+        texts = [text for text in self.parts if Slo.parse(text).subject == "recovery"]
+        return max((each.value for text in texts for each in self.parts[text]), default=math.nan)
+
+    @property
     def server_findings(self) -> list[str]:
         """Sentences on causes that may have slowed the server down, the surest causes first."""
         if not self.server:
@@ -336,6 +380,28 @@ class Result:
         vcpus, nodes = self.configuration.get("vcpus"), self.configuration.get("nodes")
         every = vcpus * nodes if isinstance(vcpus, int) and isinstance(nodes, int) else None
         return list(findings(self.server, length_s=self.window.length_s, vcpus=every, errors=self.errors))
+
+    def of_kind(self, kind: str) -> Result:
+        """Return the result of the requests of one kind, without figures that are not known by kind.
+
+        Raises:
+            ConfigurationError: if the run has no such kind.
+        """
+        __tracebackhide__ = True
+        if kind not in self.kinds:
+            raise ConfigurationError(f"{no_such_kind(kind, self.kinds)}.")
+        found = self.kinds[kind]
+        return replace(
+            self,
+            latencies=found.latencies,
+            errors=found.errors,
+            intervals=found.intervals,
+            n_eff=found.n_eff,
+            good_requests=found.good_requests,
+            baseline=None,
+            cpu=CpuUse(unknown="the server's CPU is not known by kind"),
+            kinds={},
+        )
 
     def percentile_ms(self, percentile: float) -> float:
         """Return the nearest-rank percentile in ms: that many per cent of latencies do not exceed it."""
@@ -350,13 +416,31 @@ class Result:
         metric = slo.definition
         if slo.against:
             return self._change_range(slo)
-        value = metric.read(self) / slo.unit.factor
+        if slo.kind and slo.kind not in self.kinds:
+            return math.nan, math.nan, math.nan
+        if slo.judges_parts:
+            worst = self._worst_part(slo)
+            value = worst.value / slo.unit.factor if worst else math.nan
+            return value, value, value
+        value = metric.read(self.of_slo(slo)) / slo.unit.factor
         if metric.needs is Source.CPU:
             low, high = self.intervals.get(metric.key, (0.0, math.inf))
             return low / slo.unit.factor, value, high / slo.unit.factor
         if slo.relative and metric.needs is not Source.BASELINE:
             value /= self._baseline_figure(metric)
         return value, value, value
+
+    def _worst_part(self, slo: Slo) -> SpanFigure | None:
+        return worst_of(self.parts.get(slo.text, ()), higher_is_better=slo.higher_is_better)
+
+    def place(self, slo: Slo) -> str:
+        """Return the part of the run that ``slo``'s figure is of, to follow it; empty for the whole run."""
+        worst, count = self._worst_part(slo), len(self.parts.get(slo.text, ()))
+        if worst is None:
+            return ""
+        if not slo.every_s:
+            return f" after the load fell at {worst.start_s:.4g} s"
+        return f" {worst}, the worst of {count} windows" if count > 1 else f" {worst}"
 
     def _change_range(self, slo: Slo) -> tuple[float, float, float]:
         """Return the lowest, best and highest estimate of the change that ``slo`` limits, in per cent."""
@@ -392,11 +476,22 @@ class Result:
         """Return why a metric is not known."""
         if metric.needs is Source.CPU:
             return self.cpu.unknown
+        if metric.needs is Source.REQUEST_LIMITS:
+            return f"load profile {self.profile['name']!r} has no request_limits"
+        if metric.needs is Source.FALLS:
+            return (
+                "it takes a load that falls, as shape 'spike 10:100', and request_limits in load profile "
+                f"{self.profile['name']!r} or an SLO on a percentile, which say when requests are good again"
+            )
         return "the in-process baseline was not measured here"
 
     def decision(self, slo: Slo) -> Decision | Undecided | None:
         """Return what was proved of ``slo`` while load ran; None if it was not tested then."""
         return self.decided.get(slo.text) or self.undecided.get(slo.text)
+
+    def is_exact(self, slo: Slo) -> bool:
+        """Return whether ``slo`` limits the rate of an open loop whose schedule the server kept up with."""
+        return slo.is_absolute_rate and self.arrivals is not None and self.arrivals.is_kept_by(self.rps)
 
     def doubt(self, slo: Slo) -> Doubt | None:
         """Return the effect that the load generator's trouble can have on ``slo``; None without trouble.
@@ -411,6 +506,14 @@ class Result:
         found = trouble(self)
         return found.cause if found else ""
 
+    def of_slo(self, slo: Slo) -> Result:
+        """Return the result of the requests that ``slo`` judges; all requests if its kind is not known."""
+        return self.of_kind(slo.kind) if slo.kind in self.kinds else self
+
+    def successes_of(self, slo: Slo) -> int:
+        """Return the number of successful requests in the window that ``slo`` judges."""
+        return self.of_slo(slo).successes
+
     def judge(self, slos: Sequence[Slo]) -> list[Judgement]:
         """Return the judgement of each of ``slos``."""
         return [slo.judge(self) for slo in slos]
@@ -419,11 +522,12 @@ class Result:
         """Judge every SLO of the experiment and of the test's mark; fail or skip the test accordingly.
 
         Args:
-            metrics: judge only the SLOs of these metrics, as ``"rps"``, ``"efficiency"`` or ``"p95"``, and
-                the SLO on errors. Without metrics, judge all.
+            metrics: judge only the SLOs of these metrics, as ``"rps"``, ``"efficiency"``, ``"p95"`` or
+                ``"p95{large}"``, and the SLO on errors. Without metrics, judge all.
         """
         __tracebackhide__ = True
-        chosen = [slo for slo in self.slos if not metrics or slo.metric in (*metrics, "errors")]
+        asked = (*metrics, "errors")
+        chosen = [slo for slo in self.slos if not metrics or slo.metric in asked or slo.subject in asked]
         if self.on_check:
             self.on_check(self, self.judge(chosen), metrics)
 

@@ -29,7 +29,12 @@ _FREEZING_SHARE = 0.05
 _LONGEST_SLICE_S = 2.0
 # Slices of servers that cannot be frozen: at least this long, and many times as long as a request.
 _WITHOUT_FREEZING_S = 1.0
-_IN_A_SLICE = 40
+_REQUESTS_IN_A_SLICE = 40
+# The same for servers that wait: a change of the wait is shown too small by 1/40 of it.
+_WAITS_IN_A_SLICE = 20
+# A pair's slices are longer or shorter than usual by up to this share, so that requests do not always fit
+# equally well into a slice.
+_JITTER = 0.25
 _LOOK_S = 0.01
 _SHORTEST_WAIT_S = 2e-4
 
@@ -61,11 +66,15 @@ class Side:
         clock: the load clock.
         servers: the servers' freezer.
         generator: the load generator's freezer.
+        waits_s: the seconds for which a server waits in a request. Timers, and other services, go on while a
+            server is frozen, so that a wait that a slice cuts is measured too short. Slices are so long that
+            these requests are few.
     """
 
     clock: LoadClock
     servers: Freezer
     generator: Freezer
+    waits_s: float = 0.0
 
     def freeze(self) -> None:
         """Stop the servers, the load generator and the clock."""
@@ -89,7 +98,7 @@ class Alternation:
         seed: the seed of the random order.
 
     Attributes:
-        slice_s: the length of a slice in seconds.
+        slice_s: the mean length of a slice in seconds.
     """
 
     def __init__(self, sides: tuple[Side, Side], seed: int = 0) -> None:
@@ -101,7 +110,7 @@ class Alternation:
         self._failure = ""
 
     def __enter__(self) -> Self:
-        self.slice_s = _slice_s([side.servers for side in self._sides])
+        self.slice_s = _slice_s(self._sides)
         self._thread.start()
         return self
 
@@ -138,30 +147,31 @@ class Alternation:
     def _alternate(self) -> None:
         running, other = self._sides
         other.freeze()
-        pair = 1
+        until_s = 0.0
         while not self._over.is_set():
+            until_s += self.slice_s * self._chance.uniform(1 - _JITTER, 1 + _JITTER)
             order = (running, other) if self._chance.random() < 0.5 else (other, running)  # noqa: PLR2004 - fair
             for side in order:
                 if side is not running:
                     running.freeze()
                     side.thaw()
                     running, other = side, running
-                self._wait(side.clock.now_s, pair * self.slice_s)
-            pair += 1
+                self._wait(side.clock.now_s, until_s)
 
     def _wait(self, now_s: Callable[[], float], until_s: float) -> None:
         while (left_s := until_s - now_s()) > 0 and not self._over.is_set():
             time.sleep(max(min(left_s, _LOOK_S), _SHORTEST_WAIT_S))
 
 
-def _slice_s(freezers: Sequence[Freezer]) -> float:
-    """Return the length of a slice for servers that take some time to freeze, or cannot be frozen."""
-    if running_on := [each.warm_s for each in freezers if isinstance(each, RunningOn)]:
-        return max(_WITHOUT_FREEZING_S, *(_IN_A_SLICE * warm_s for warm_s in running_on))
+def _slice_s(sides: Sequence[Side]) -> float:
+    """Return the length of a slice for servers that wait, take some time to freeze, or cannot be frozen."""
+    if running_on := [side.servers.warm_s for side in sides if isinstance(side.servers, RunningOn)]:
+        return max(_WITHOUT_FREEZING_S, *(_REQUESTS_IN_A_SLICE * warm_s for warm_s in running_on))
     began = time.perf_counter()
-    for each in freezers:
+    for side in sides:
         with suppress(DeploymentError):
-            each.freeze()
-        each.thaw()
+            side.servers.freeze()
+        side.servers.thaw()
     taken_s = time.perf_counter() - began
-    return min(max(SLICE_S, taken_s / _FREEZING_SHARE), _LONGEST_SLICE_S)
+    by_freezing_s = min(max(SLICE_S, taken_s / _FREEZING_SHARE), _LONGEST_SLICE_S)
+    return max(by_freezing_s, *(_WAITS_IN_A_SLICE * side.waits_s for side in sides))

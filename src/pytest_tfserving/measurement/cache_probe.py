@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.deployment.deployment import Deployment
     from pytest_tfserving.protocols.payload import Payload
+    from pytest_tfserving.protocols.payload_set import PayloadSet
     from pytest_tfserving.protocols.serving_protocol import ModelClient
     from pytest_tfserving.text.json_value import JsonValue
 
@@ -38,18 +39,19 @@ _LARGEST_CHANGE = 1e-3
 _MS = 1_000
 
 
-def cache_found(deployment: Deployment, payload: Payload) -> str:
+def cache_found(deployment: Deployment, payloads: PayloadSet) -> str:
     """Return a sentence with both times if the server answers from a cache; empty if it does not.
 
-    The answer is also empty if the payload has no number with a fraction to change, if requests fail, and
-    if answers take so long that there are too few of them.
+    The first request of a set stands for all. The answer is also empty if its payload has no number with a
+    fraction to change, if requests fail, and if answers take so long that there are too few of them.
     """
+    payload, path = payloads[0].payload, deployment.path_of(payloads[0].model)
     others = list(_others(payload))
     same_s: list[float] = []
     other_s: list[float] = []
     if not (others and deployment.loaded):
         return ""
-    with suppress(TFServingError), client_for(deployment.loaded[0], deployment.path) as asked:
+    with suppress(TFServingError), client_for(deployment.loaded[0], path) as asked:
         _took_s(asked, payload, deployment)
         deadline = time.monotonic() + _MOST_S
         for number, other in enumerate(others):
@@ -58,18 +60,19 @@ def cache_found(deployment: Deployment, payload: Payload) -> str:
                 times_s.append(_took_s(asked, sent, deployment))
             if time.monotonic() > deadline:
                 break
-    return _told(same_s, other_s)
+    return _told(same_s, other_s, len(payloads))
 
 
-def _told(same_s: list[float], other_s: list[float]) -> str:
+def _told(same_s: list[float], other_s: list[float], requests: int) -> str:
     if min(len(same_s), len(other_s)) < _FEWEST_PAIRS:
         return ""
     same, other = statistics.median(same_s), statistics.median(other_s)
+    repeated = "one request" if requests == 1 else f"{requests} requests"
     if max(same_s) >= min(other_s) or other < _FACTOR * same:
         return ""
     return (
         f"the server answers a repeated request from a cache, in {_MS * same:.3g} ms, "
-        f"and new requests in {_MS * other:.3g} ms; load repeats one request, "
+        f"and new requests in {_MS * other:.3g} ms; load repeats {repeated}, "
         "so the figures describe the cache"
     )
 

@@ -11,7 +11,7 @@ from pytest_tfserving.load.generator.run import as_text
 from pytest_tfserving.load.result import Generator, Result, Window
 from pytest_tfserving.measurement.cache_probe import cache_found
 from pytest_tfserving.measurement.environment import environment
-from pytest_tfserving.measurement.prepared_load import FirstRequestError, prepared
+from pytest_tfserving.measurement.prepared_load import FirstRequestError, LoadPathError, prepared
 from pytest_tfserving.measurement.side_by_side import measure_both
 
 if TYPE_CHECKING:
@@ -50,12 +50,14 @@ def measure(
             if against:
                 result, interrupted = measure_both(load, against, folder, progress)
             else:
-                with progress.load(deployment.experiment.name, asked.profile.run_time_s) as shown:
+                name, profile = deployment.experiment.name, asked.profile
+                with progress.load(name, profile.run_time_s, rate=profile.rate) as shown:
                     result, interrupted = load.run(shown, load.monitor())
-    except FirstRequestError as error:
-        result = nothing_measured(deployment.experiment, asked.profile, aborted=str(error))
+    except (FirstRequestError, LoadPathError) as error:
+        cause = "invalid" if isinstance(error, LoadPathError) else "aborted"
+        result = nothing_measured(deployment.experiment, asked.profile, **{cause: str(error)})
         return replace(result, environment=environment(deployment)), False
-    if result.is_measured and not deployment.unfit and (found := cache_found(deployment, asked.payload)):
+    if result.is_measured and not deployment.unfit and (found := cache_found(deployment, asked.payloads)):
         result = replace(result, warnings=(*result.warnings, found))
     return (_smoke_only(result, deployment) if deployment.unfit else result), interrupted
 
@@ -71,7 +73,12 @@ def _smoke_only(result: Result, deployment: Deployment) -> Result:
 
 
 def nothing_measured(
-    experiment: Experiment, profile: LoadProfile, *, aborted: str = "", not_judged: str = ""
+    experiment: Experiment,
+    profile: LoadProfile,
+    *,
+    aborted: str = "",
+    invalid: str = "",
+    not_judged: str = "",
 ) -> Result:
     """Return the result of an experiment that was not loaded, with the cause."""
     import numpy as np
@@ -95,5 +102,6 @@ def nothing_measured(
         endpoints=[],
         configuration=experiment.configuration,
         aborted=aborted,
+        invalid=invalid,
         not_judged=not_judged,
     )

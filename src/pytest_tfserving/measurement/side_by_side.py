@@ -11,6 +11,7 @@ from pytest_tfserving.load.differences import differences
 from pytest_tfserving.load.server_comparison import ServerComparison
 from pytest_tfserving.measurement.alternation import Alternation, RunningOn, Side
 from pytest_tfserving.measurement.prepared_load import FirstRequestError, prepared
+from pytest_tfserving.measurement.waiting import waiting_s
 from pytest_tfserving.system.processes import thawed_at_death
 from pytest_tfserving.targets.baseline.freeze import Processes
 
@@ -58,10 +59,10 @@ def _measured(
     """Return the result of the candidate, with the comparison."""
     experiment, profile = candidate.deployment.experiment, candidate.asked.profile
     with (
-        progress.load(experiment.name, profile.run_time_s, turns=2) as shown,
+        progress.load(experiment.name, profile.run_time_s, turns=2, rate=profile.rate) as shown,
         _BaselineRun(baseline, name, alternation) as other,
     ):
-        monitor = candidate.monitor(other.monitor)
+        monitor = candidate.monitor(other.monitor, slice_s=alternation.slice_s)
         result, interrupted = candidate.run(shown, monitor, other)
     if other.result is None:
         return replace(result, incomplete=result.incomplete or other.failure()), interrupted
@@ -78,9 +79,10 @@ def _measured(
 
 def _side(load: PreparedLoad) -> Side:
     """Return the deployment and its load generator as the alternation sees them."""
-    servers = load.deployment.freezer() or RunningOn(load.first.warm_s)
     generator = Processes([-pid for pid in load.generator.pids])
-    return Side(load.plan.clock, servers, generator)
+    if servers := load.deployment.freezer():
+        return Side(load.plan.clock, servers, generator, waiting_s(load.deployment, load.plan.requests))
+    return Side(load.plan.clock, RunningOn(load.first.warm_s), generator)
 
 
 def _expecting_the_same(
@@ -91,16 +93,21 @@ def _expecting_the_same(
     Raises:
         LoadError: if the responses of the two servers differ in shape.
     """
-    ours, theirs = candidate.plan.expected, baseline.plan.expected
-    if ours.key == theirs.key and ours.protocol == theirs.protocol and ours.layout != theirs.layout:
-        raise LoadError(
-            f"the two servers cannot be compared: the response's shape is {ours.layout}, and that of the "
-            f"baseline server {against.name} is {theirs.layout}; do the models have different signatures?"
-        )
-    if not against.same_model or baseline.first.values is None:
-        return candidate
-    name = f"the baseline server {against.name}"
-    expected = replace(ours, values=baseline.first.values, values_of=name, with_example=True)
+    expected = dict(candidate.plan.expected)
+    for index in expected.keys() & baseline.plan.expected.keys():
+        ours, theirs = expected[index], baseline.plan.expected[index]
+        if ours.key == theirs.key and ours.protocol == theirs.protocol and ours.layout != theirs.layout:
+            raise LoadError(
+                f"the two servers cannot be compared: the response's shape is {ours.layout}, and that of the "
+                f"baseline server {against.name} is {theirs.layout}; do the models have different signatures?"
+            )
+        if against.same_model and index in baseline.first.values:
+            expected[index] = replace(
+                ours,
+                values=baseline.first.values[index],
+                values_of=f"the baseline server {against.name}",
+                with_example=True,
+            )
     return replace(candidate, plan=replace(candidate.plan, expected=expected))
 
 

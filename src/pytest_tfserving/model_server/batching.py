@@ -16,12 +16,13 @@ from pytest_tfserving.model_server.servable import Runnable
 from pytest_tfserving.model_server.status import Code, ServingError, invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from pytest_tfserving.model_server.batching_parameters import Parameters
     from pytest_tfserving.model_server.metrics import Metrics
+    from pytest_tfserving.model_server.servable import RunTensors
 
 
 class _Task:
@@ -217,6 +218,15 @@ class BatchedServable(Runnable):
         if len(results) == 1:
             return results[0]
         return {name: np.concatenate([result[name] for result in results]) for name in results[0]}
+
+    @property
+    def ran(self) -> Collection[RunTensors]:
+        """The combinations of inputs and outputs that batches had."""
+        return self._servable.ran
+
+    def prepare(self, runs: Collection[RunTensors]) -> None:
+        """Prepare the servable for these runs."""
+        self._servable.prepare(runs)
 
     def close(self) -> None:
         """Remove the queues and free the model's memory."""

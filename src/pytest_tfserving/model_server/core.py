@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.model_server.manager import Manager, VersionInUse, VersionState
     from pytest_tfserving.model_server.model_config import ModelConfig
+    from pytest_tfserving.model_server.request_log import RequestLogs
     from pytest_tfserving.model_server.source import FileSystemSource
 
 _LOOK_S = 0.1
@@ -65,9 +66,16 @@ class ServerCore:
     """All models; ``polls`` says whether their folders are searched for versions."""
 
     def __init__(
-        self, manager: Manager, source: FileSystemSource, labels: Labels, *, polls: bool = True
+        self,
+        manager: Manager,
+        source: FileSystemSource,
+        labels: Labels,
+        request_logs: RequestLogs,
+        *,
+        polls: bool = True,
     ) -> None:
         self.manager = manager
+        self.request_logs = request_logs
         self._source = source
         self._labels = labels
         self._polls = polls
@@ -85,10 +93,13 @@ class ServerCore:
         """Serve these models and no others; return the names of the new ones.
 
         Raises:
-            ServingError: when a label cannot be assigned; the previous configuration then stays in effect.
+            ServingError: when a label cannot be assigned, or requests cannot be logged as configured; the
+                previous configuration then stays in effect.
         """
         with self._configuring:
+            self.request_logs.check(models)
             self._labels.configure(models)
+            self.request_logs.configure(models)
             before, self._names = self._names, frozenset(model.name for model in models)
             self._configured += 1
             self._source.configure(models)

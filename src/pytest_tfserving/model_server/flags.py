@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _THREADS = 4 * (os.cpu_count() or 1)
 _PORTS = range(65536)
+_NICENESS = range(20)
 
 
 class Handling(Enum):
@@ -87,6 +88,12 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag("max_num_load_retries", 5, "how often a load that failed is tried again"),
         Flag("load_retry_interval_micros", 60_000_000, "microseconds between these tries"),
         Flag(
+            "load_niceness",
+            14,
+            "how much lower the priority of a load beside requests is, from 0 to 19; at full load 0 gets "
+            "half a core, 5 a quarter, 10 a tenth, 14 a 24th",
+        ),
+        Flag(
             "enable_model_warmup", True, "run the requests in assets.extra/tf_serving_warmup_requests first"
         ),
         Flag(
@@ -128,7 +135,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag(
             "rest_api_idle_timeout_in_ms",
             600_000,
-            "longest wait for a client that sends nothing; 0 waits without end",
+            "longest wait for a client that sends nothing, and for a whole head; 0 waits without end",
         ),
         Flag("rest_api_enable_cors_support", False, "send CORS headers"),
         Flag("monitoring_config_file", "", "text file with a MonitoringConfig: metrics for Prometheus"),
@@ -140,6 +147,23 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
             "enable_serialization_as_tensor_content", False, "send outputs as bytes, which is faster if large"
         ),
         Flag("enable_grpc_healthcheck_service", False, "serve grpc.health.v1.Health"),
+    ),
+    "Request logs": (
+        Flag(
+            "enable_request_logging",
+            False,
+            "log sampled requests with their responses, for models with a logging_config",
+        ),
+        Flag(
+            "request_log_prefix", "", "beginning of the paths of the logs of models without a logging_config"
+        ),
+        Flag("request_log_sampling_rate", 1.0, "share of the requests for these models that is logged"),
+        Flag("request_log_file_bytes", 64 * 2**20, "size after which another file begins; 0 for no limit"),
+        Flag(
+            "request_log_file_records",
+            0,
+            "records after which another file begins; 0 for no limit; a warm-up file may have 1000",
+        ),
     ),
     "Without an effect": (
         _ignored("enable_profiler", True, "there is no profiler"),
@@ -162,7 +186,7 @@ FLAGS = tuple(flag for group in GROUPS.values() for flag in group)
 
 _ABOUT_THE_LOG = (
     "The log, on standard error, has one line for each event: what is loaded, unloaded and configured, with",
-    "names, folders and files, and what failed, with its reason. Requests are not logged; a traceback of an",
+    "names, folders and files, and what failed, with its reason. Requests are not in it; a traceback of an",
     "unexpected error may quote a part of one. Characters that are not printable are escaped.",
 )
 
@@ -189,6 +213,7 @@ class Flags(TypedDict):
     num_unload_threads: int
     max_num_load_retries: int
     load_retry_interval_micros: int
+    load_niceness: int
     enable_model_warmup: bool
     num_request_iterations_for_warmup: int
     tensorflow_session_parallelism: int
@@ -211,6 +236,11 @@ class Flags(TypedDict):
     grpc_channel_arguments: str
     enable_serialization_as_tensor_content: bool
     enable_grpc_healthcheck_service: bool
+    enable_request_logging: bool
+    request_log_prefix: str
+    request_log_sampling_rate: float
+    request_log_file_bytes: int
+    request_log_file_records: int
     enable_profiler: bool
     flush_filesystem_caches: bool
     remove_unused_fields_from_bundle_metagraph: bool
@@ -308,10 +338,13 @@ def _check(values: Flags) -> None:
         )
     _check_ports(values)
     _check_batching(values)
+    _check_request_logs(values)
     if values["rest_api_num_threads"] < 1:
         raise FlagError("--rest_api_num_threads must be 1 or more")
     if values["grpc_max_threads"] < 1:
         raise FlagError("--grpc_max_threads must be 1 or more")
+    if values["load_niceness"] not in _NICENESS:
+        raise FlagError(f"--load_niceness is from 0 to 19, not {values['load_niceness']}")
     if (
         values["tensorflow_session_parallelism"]
         and values["tensorflow_intra_op_parallelism"]
@@ -337,3 +370,18 @@ def _check_batching(values: Flags) -> None:
             "server_options.batching_parameters_file is set without setting server_options.enable_batching "
             "to true."
         )
+
+
+def _check_request_logs(values: Flags) -> None:
+    if values["request_log_prefix"] and not values["enable_request_logging"]:
+        raise FlagError("--request_log_prefix needs --enable_request_logging")
+    if not 0 <= values["request_log_sampling_rate"] <= 1:
+        rate = values["request_log_sampling_rate"]
+        raise FlagError(f"--request_log_sampling_rate is from 0 to 1, not {rate:g}")
+    limits = {
+        "request_log_file_bytes": values["request_log_file_bytes"],
+        "request_log_file_records": values["request_log_file_records"],
+    }
+    for name, limit in limits.items():
+        if limit < 0:
+            raise FlagError(f"--{name} is 0 or more, not {limit}")

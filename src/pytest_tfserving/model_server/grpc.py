@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, TypeAlias
 
 from pytest_tfserving.errors import missing_extra
+from pytest_tfserving.model_server import prediction_log
 from pytest_tfserving.model_server.log import log
 from pytest_tfserving.model_server.model_config import models_of
 from pytest_tfserving.model_server.proto_api import check_tasks
@@ -237,18 +238,20 @@ class _PredictionService:
         self._api = api
 
     def predict(self, request: Message, timeout_ms: int | None) -> Message:
-        return self._ask(self._api.predict, request, timeout_ms)
+        return self._ask("predict_log", self._api.predict, request, timeout_ms)
 
     def classify(self, request: Message, timeout_ms: int | None) -> Message:
-        return self._ask(self._api.classify, request, timeout_ms)
+        return self._ask("classify_log", self._api.classify, request, timeout_ms)
 
     def regress(self, request: Message, timeout_ms: int | None) -> Message:
-        return self._ask(self._api.regress, request, timeout_ms)
+        return self._ask("regress_log", self._api.regress, request, timeout_ms)
 
     def several(self, request: Message, timeout_ms: int | None) -> Message:
         check_tasks(request)
         with self._core.acquire(*_asked(request.tasks[0].model_spec)) as model:
-            return self._api.several(model, request, timeout_ms)
+            answer = self._api.several(model, request, timeout_ms)
+        self._log("multi_inference_log", request.tasks[0].model_spec.name, request, answer)
+        return answer
 
     def metadata(self, request: Message, _timeout_ms: int | None) -> Message:
         asked = _asked(_spec(request))
@@ -268,10 +271,20 @@ class _PredictionService:
         return response
 
     def _ask(
-        self, call: Callable[[Loaded, Message, int | None], Message], request: Message, timeout_ms: int | None
+        self,
+        kind: str,
+        call: Callable[[Loaded, Message, int | None], Message],
+        request: Message,
+        timeout_ms: int | None,
     ) -> Message:
         with self._core.acquire(*_asked(_spec(request))) as model:
-            return call(model, request, timeout_ms)
+            answer = call(model, request, timeout_ms)
+        self._log(kind, request.model_spec.name, request, answer)
+        return answer
+
+    def _log(self, kind: str, name: str, request: Message, answer: Message) -> None:
+        if self._core.request_logs.samples(name):
+            self._core.request_logs.put(prediction_log.of_messages(kind, request, answer))
 
 
 class _ModelService:

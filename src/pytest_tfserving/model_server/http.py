@@ -27,6 +27,9 @@ _READ_AHEAD = 8
 _LONGEST_WAIT_S = 0.001
 # How long a refused client may go on sending: it reads the answer only if its connection is not reset.
 _LINGER_S = 2.0
+_OK = 200
+# How much of a body is read before others have the event loop.
+_LONGEST_READ_BYTES = 2**20
 # The beginning of most answers.
 _JSON_HEAD = f"HTTP/1.1 200 OK\r\nContent-Type: {JSON}\r\nContent-Length: ".encode()
 
@@ -41,7 +44,7 @@ class Response(NamedTuple):
 
     def encoded(self, connection: str = "") -> bytes:
         """Return the answer's bytes; ``connection`` is the value of that header, empty for no such header."""
-        if self.status == HTTPStatus.OK and not connection and not self.headers and self.content_type == JSON:
+        if self.status == _OK and not connection and not self.headers and self.content_type == JSON:
             return b"%b%d\r\n\r\n%b" % (_JSON_HEAD, len(self.body), self.body)
         try:
             phrase = HTTPStatus(self.status).phrase
@@ -121,6 +124,11 @@ class HttpProtocol(asyncio.Protocol):
         self._waiting: deque[Request] = deque()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
+        # Whether many answers wait for the client to read them, and how many bytes did at the last look.
+        self._is_full = False
+        self._unread = 0
+        # How many bytes of a body came since others had the event loop.
+        self._unbroken_bytes = 0
 
     # --- asyncio's calls ---
 
@@ -137,26 +145,52 @@ class HttpProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Answer the requests in ``data``."""
-        self._active_s = self._loop.time()
         if self._closing:
             return
         if self._reader.is_between and (request := self._heads.request(data)) is not None:
+            self._active_s = self._loop.time()
             self._take(request)
             return
+        if not self._reader.is_in_head:  # a head must arrive in time as a whole, the parts of a body each
+            self._active_s = self._loop.time()
         try:
             for request in self._reader.read(data):
+                self._active_s = self._loop.time()
                 self._take(request)
         except HttpError as error:
             self._refuse(error)
             return
+        if self._reader.is_between:
+            self._unbroken_bytes = 0
+        else:
+            self._yield_after(len(data))
         if self._reader.is_asked() and self._transport:
             self._outbox.flush()
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _yield_after(self, size: int) -> None:
+        """Let others have the event loop now and then, which else reads a large body without a break."""
+        self._unbroken_bytes += size
+        if self._unbroken_bytes > _LONGEST_READ_BYTES and self._transport:
+            self._unbroken_bytes = 0
+            self._transport.pause_reading()
+            self._loop.call_soon(self._read_on)
 
     def eof_received(self) -> bool:
         """Answer the requests that came before the client closed its end of the connection."""
         self._closing = True
         return self._is_busy()
+
+    def pause_writing(self) -> None:
+        """Read no more requests while the client does not read its answers."""
+        self._is_full = True
+        if self._transport and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Read on."""
+        self._is_full = False
+        self._read_on()
 
     # --- answering ---
 
@@ -184,9 +218,13 @@ class HttpProtocol(asyncio.Protocol):
             if not self._send(request, response) or not self._waiting:
                 return
             request = self._waiting.popleft()
-            if self._transport and len(self._waiting) <= _READ_AHEAD:
-                self._transport.resume_reading()
+            self._read_on()
             answer = self._handle(request)
+
+    def _read_on(self) -> None:
+        may_read = not self._is_full and len(self._waiting) <= _READ_AHEAD
+        if may_read and self._transport and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def _send(self, request: Request, response: Response) -> bool:
         """Write an answer; return whether the connection stays open."""
@@ -214,9 +252,15 @@ class HttpProtocol(asyncio.Protocol):
         self._close()
 
     def close_if_idle(self, before_s: float) -> None:
-        """Close the connection if it waits for its client and got nothing since ``before_s``."""
+        """Close the connection if it waits for its client, which sent and read nothing since ``before_s``."""
+        unread = self._transport.get_write_buffer_size() if self._transport else 0
+        if unread < self._unread:
+            self._active_s = self._loop.time()
+        self._unread = unread
         if self._active_s < before_s and not self._is_busy():
             self._close()
+            if unread and self._transport:  # to close it takes a client that reads
+                self._transport.abort()
 
     def _refuse(self, error: HttpError) -> None:
         self._closing = True

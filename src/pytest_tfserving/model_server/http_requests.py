@@ -7,6 +7,7 @@ body and an offer of another protocol are found before anything is parsed.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
@@ -25,12 +26,20 @@ _HEAD_END = b"\r\n\r\n"
 _ANY_HEAD_END = re.compile(rb"\r?\n\r?\n")
 _LONGEST_HEAD_END = 4
 _BARE_LF = re.compile(rb"(?<!\r)\n")
+# The end of a line that goes on in the next one, which httptools refuses and libevent does not.
+_FOLD = re.compile(rb"\r\n[ \t]+")
 _BEGINNING = re.compile(rb"[A-Za-z-]{1,20}(?: |$)")
 # An offer of another protocol, as HTTP/2. Nobody has to accept it, and httptools would end the connection.
 _UPGRADE = re.compile(rb"(?<=\n)upgrade(?=:)", re.IGNORECASE)
-_CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]{1,16})[ \t]*(?:;.*)?")
+# What clients put before the path if they ask through a proxy; and what libevent refuses from there on.
+_ORIGIN = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://[^/?#]*)?")
+_NO_TARGET = re.compile(r"[^A-Za-z0-9._~!$&'()*+,;=:@/?%#-]|%(?![0-9a-fA-F]{2})|#.*#", re.DOTALL)
+# As in libevent, what comes behind a size needs a space before it.
+_CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]{1,16})(?: .*)?")
 # Smaller parts are joined: a body may come in as many parts as it has bytes.
 _SMALL_PART = 16 * 1024
+# Larger bodies are joined later.
+_LARGE_BODY_BYTES = 2**16
 # How many heads are remembered, and how long a remembered head may be, in bytes.
 _MOST_KNOWN_HEADS = 256
 _LONGEST_KNOWN_HEAD = 2048
@@ -56,25 +65,30 @@ class Head:
 
     Attributes:
         method: as received.
-        target: the path with its query.
+        target: the path with query and fragment.
         headers: names and values, as received.
-        keep_alive: whether the connection stays open after the answer.
         is_old: whether the request is one of HTTP/1.0, whose clients must be told that the connection stays.
+        is_proxied: whether the target came with scheme and host, as clients send it to a proxy.
     """
 
     method: str
     target: str
     headers: Sequence[tuple[bytes, bytes]]
-    keep_alive: bool
     is_old: bool
+    is_proxied: bool
 
     def header(self, name: bytes) -> str:
-        """Return the last header of a lower-case name; empty if there is none."""
-        found = b""
+        """Return the first header of a lower-case name; empty if there is none."""
         for key, value in self.headers:
             if len(key) == len(name) and key.lower() == name:
-                found = value
-        return found.decode("latin-1")
+                return value.decode("latin-1")
+        return ""
+
+    @cached_property
+    def keep_alive(self) -> bool:
+        """True if the connection stays open after the answer, by libevent's rules."""
+        wish = self.header(b"connection").lower()
+        return not self.is_proxied and (wish.startswith("keep-alive") if self.is_old else wish != "close")
 
     @cached_property
     def encoding(self) -> str:
@@ -88,10 +102,15 @@ class Head:
 
 
 class Request(NamedTuple):
-    """A request."""
+    """A request; a large body has ``more`` parts, because to join them on the event loop delays others."""
 
     head: Head
     body: bytes
+    more: Sequence[bytes] = ()
+
+    def content(self) -> bytes:
+        """Return the whole body."""
+        return b"".join((self.body, *self.more)) if self.more else self.body
 
 
 class KnownHeads:
@@ -139,6 +158,11 @@ class RequestReader:
         """True if no request has begun."""
         return not self._pending and self._body is None
 
+    @property
+    def is_in_head(self) -> bool:
+        """True if a part of a head has arrived."""
+        return bool(self._pending)
+
     def is_asked(self) -> bool:
         """Return whether the client now waits to be asked for the body; each request is told so once."""
         asked, self._is_asked = self._is_asked and self._body is not None, False
@@ -157,22 +181,20 @@ class RequestReader:
                 return
             data = self._body.add(data)
             if self._body.is_whole:
-                request = Request(self._head, self._body.content())
+                first, *more = self._body.parts()
                 self._body = None
-                yield request
+                yield Request(self._head, first, more)
 
     def _read_head(self, data: bytes) -> bytes:
         """Read up to the end of a head; return the rest."""
         seen = max(len(self._pending) - _LONGEST_HEAD_END, 0)
-        data = self._pending + data if self._pending else data.lstrip(b"\r\n")
+        data = self._pending + data
         found = _ANY_HEAD_END.search(data, seen)
+        if (found.end() if found else len(data)) > _MOST_HEAD_BYTES or not _BEGINNING.match(data):
+            raise HttpError(HTTPStatus.BAD_REQUEST)
         if found is None:
             self._pending = data
-            if len(data) > _MOST_HEAD_BYTES or (data and not _BEGINNING.match(data)):
-                raise HttpError(HTTPStatus.BAD_REQUEST)
             return b""
-        if found.end() > _MOST_HEAD_BYTES:
-            raise HttpError(HTTPStatus.BAD_REQUEST)
         self._pending = b""
         self._head = self._heads.get(data[: found.end()])
         size = self._head.body_bytes
@@ -181,22 +203,22 @@ class RequestReader:
         return data[found.end() :]
 
 
-class _Body:
+class _Body(ABC):
     """A body that arrives in parts."""
 
     def __init__(self) -> None:
         self._parts: list[bytes | bytearray] = []
         self.is_whole = False
 
+    @abstractmethod
     def add(self, data: bytes) -> bytes:
         """Take bytes of the body; return those behind its end."""
-        raise NotImplementedError
 
-    def content(self) -> bytes:
-        """Return the whole body."""
-        if len(self._parts) == 1 and isinstance(self._parts[0], bytes):
-            return self._parts[0]
-        return b"".join(self._parts)
+    def parts(self) -> Sequence[bytes]:
+        """Return the body as bytes, joined unless it is large."""
+        if sum(map(len, self._parts)) > _LARGE_BODY_BYTES:
+            return [*map(bytes, self._parts)]
+        return [b"".join(self._parts)]
 
     def _keep(self, part: bytes) -> None:
         if not self._parts or len(part) >= _SMALL_PART:
@@ -234,6 +256,8 @@ class _ChunkedBody(_Body):
         super().__init__()
         self._size = 0
         self._line = b""
+        # The bytes of extensions and trailers, which nobody reads.
+        self._unread = 0
         # The bytes that the chunk still misses; then, whether its line end comes, or the trailer.
         self._missing = 0
         self._ends_chunk = False
@@ -268,14 +292,21 @@ class _ChunkedBody(_Body):
 
     def _read_line(self, line: bytes) -> None:
         if self._in_trailer:
+            self._skip(len(line))
             self.is_whole = not line
         elif self._ends_chunk:
             self._ends_chunk = False
             if line:
                 raise HttpError(HTTPStatus.BAD_REQUEST)
         elif found := _CHUNK_SIZE.fullmatch(line):
+            self._skip(len(line) - len(found[1]))
             self._begin_chunk(int(found[1], 16))
         else:
+            raise HttpError(HTTPStatus.BAD_REQUEST)
+
+    def _skip(self, count: int) -> None:
+        self._unread += count
+        if self._unread > _MOST_HEAD_BYTES:
             raise HttpError(HTTPStatus.BAD_REQUEST)
 
     def _begin_chunk(self, size: int) -> None:
@@ -311,11 +342,18 @@ def _parsed(content: bytes) -> Head:
     events = _HeadEvents()
     parser = httptools.HttpRequestParser(events)
     try:
-        parser.feed_data(_UPGRADE.sub(b"x-offer", _BARE_LF.sub(b"\r\n", content)))
+        lines = _FOLD.sub(b" ", _BARE_LF.sub(b"\r\n", content))
+        parser.feed_data(_UPGRADE.sub(b"x-offer", lines))
     except (httptools.HttpParserUpgrade, httptools.HttpParserError):
         raise HttpError(HTTPStatus.BAD_REQUEST) from None
     if not events.is_whole:
         raise HttpError(HTTPStatus.BAD_REQUEST)
     method, target = parser.get_method().decode("latin-1"), b"".join(events.target).decode("latin-1")
-    is_old = parser.get_http_version() == "1.0"
-    return Head(method, target, events.headers, parser.should_keep_alive(), is_old)
+    version = parser.get_http_version()
+    origin = _ORIGIN.match(target)
+    assert origin
+    path = target[origin.end() :] or "/"
+    if not version.startswith("1.") or _NO_TARGET.search(path):
+        raise HttpError(HTTPStatus.BAD_REQUEST)
+    is_proxied = origin[0].lower().startswith(("http://", "https://"))
+    return Head(method, path, events.headers, is_old=version == "1.0", is_proxied=is_proxied)

@@ -98,7 +98,7 @@ class Inference:
         finally:
             took_s = perf_counter() - started
             if inline:
-                pace.took_on_loop(took_s, thread_time() - cpu_started_s if pace.is_suspect else 0.0)
+                pace.took_on_loop(took_s, thread_time() - cpu_started_s if pace.is_in_doubt(took_s) else 0.0)
             else:
                 pace.took_in_thread(took_s)
         self._runtime(model, "Predict").observe(took_s * 1e6)
@@ -174,8 +174,6 @@ class Inference:
             if task.method not in planners:
                 raise ServingError(Code.UNIMPLEMENTED, f"Unsupported signature method_name: {task.method}")
             plans[name] = planners[task.method](model.signature_defs[name])
-            if plans[name].input != next(iter(plans.values())).input:
-                raise invalid("Input tensor must be the same for all Signatures.")
         return list(plans.values())
 
     def _classify_plan(self, signature: Message) -> _Plan:
@@ -183,6 +181,7 @@ class Inference:
         _check_count(len(signature.inputs) == 1, "Expected one input Tensor.")
         found = len(signature.outputs)
         _check_count(found in (1, 2), f"Expected one or two output Tensors, found {found}")
+        examples = _examples_tensor(signature, "classification")
         outputs = {alias: signature.outputs[alias].name for alias in signature.outputs}
         if not {"classes", "scores"} & set(outputs):
             raise ServingError(
@@ -191,19 +190,18 @@ class Inference:
                 f"Signature was: {signature}",
             )
         wanted = {alias: outputs[alias] for alias in ("classes", "scores") if alias in outputs}
-        return _Plan(_examples_tensor(signature, "classification"), wanted)
+        return _Plan(examples, wanted)
 
     def _regress_plan(self, signature: Message) -> _Plan:
         self._check_method(signature, REGRESS, "regression")
         _check_count(len(signature.inputs) == 1, "Expected one input Tensor.")
         _check_count(len(signature.outputs) == 1, "Expected one output Tensor.")
+        examples = _examples_tensor(signature, "regression")
         if "outputs" not in signature.outputs:
             raise ServingError(
                 Code.FAILED_PRECONDITION, f"No regression outputs found in SignatureDef: {signature}"
             )
-        return _Plan(
-            _examples_tensor(signature, "regression"), {"outputs": signature.outputs["outputs"].name}
-        )
+        return _Plan(examples, {"outputs": signature.outputs["outputs"].name})
 
     def _check_method(self, signature: Message, method: str, kind: str) -> None:
         if self._checks_method_names and signature.method_name != method:
@@ -248,7 +246,9 @@ def _run(
     column = np.empty(len(examples), object)
     column[:] = examples
     fetches = sorted({name for plan in plans for name in plan.outputs.values()})
-    return model.run_tensors({plans[0].input: column}, fetches, timeout_ms)
+    # Signatures of one graph may have one input; those of TensorFlow 2 have an input each.
+    feeds = {plan.input: column for plan in plans}
+    return model.run_tensors(feeds, fetches, timeout_ms)
 
 
 def _classes(plan: _Plan, tensors: Mapping[str, NDArray[np.generic]], count: int) -> Classes:

@@ -41,8 +41,12 @@ class InlinePolicy:
         if self._runs >= self._trial_runs:
             self._restart(is_short=self._shortest_s < _SHORT_S)
 
+    def is_in_doubt(self, run_s: float) -> bool:
+        """Return whether the CPU time of a run decides; to ask for that time costs a system call."""
+        return self.is_suspect and run_s > _LONG_S
+
     def took_on_loop(self, run_s: float, cpu_s: float) -> None:
-        """Record the time of a run on the event loop; the CPU time counts for suspects only."""
+        """Record the time of a run on the event loop; the CPU time counts if `is_in_doubt`."""
         self._runs += 1
         if run_s > _LONG_S:
             self._took_long(run_s, cpu_s)

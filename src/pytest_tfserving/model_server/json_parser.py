@@ -1,8 +1,9 @@
 """JSON as RapidJSON parses it: what it accepts, and its text and offset for all other documents.
 
 Python's own parser reads almost every document. Where the two differ, or Python's parser fails, `_Reader`
-reads the document, byte by byte as RapidJSON does. In strings, bytes that are not UTF-8 become surrogates,
-as ``surrogateescape`` makes them.
+reads the document, byte by byte as RapidJSON does. `_Reader` also reads large documents, in pieces: Python's
+parser holds the interpreter lock until it is done. In strings, bytes that are not UTF-8 become surrogates, as
+``surrogateescape`` makes them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import math
 import re
 from typing import TYPE_CHECKING
 
+from pytest_tfserving.model_server.json_text import encoded
 from pytest_tfserving.model_server.status import ServingError, invalid
 
 if TYPE_CHECKING:
@@ -26,8 +28,19 @@ _INTEGER = re.compile(rb"0|[1-9][0-9]*")
 _NUMBERS = re.compile(
     rb"(?:-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,15})?(?:[eE]-?[0-9]{1,2})?[ \n\r\t]*,[ \n\r\t]*){1,1000}"
 )
-_MOST_FAILURES = 64
+# Larger documents are read in pieces, each of them at most so large. Of an array with many elements, parts of
+# the second size are tried, and smaller ones where they fail.
+_LARGE_BYTES = 2**18
+_PIECES_BYTES = (2**12, 2**17)
+_MOST_PART_BYTES, _LEAST_PART_BYTES = 2**16, 2**10
+# How many bytes may be read in vain, beside twice those that were read.
+_MOST_WASTED_BYTES = 2**22
+_CLOSING = b"]}"
+_MOST_CLOSING = 64
 _PLAIN = re.compile(rb'[^"\\\x00-\x1f]*')
+_NOT_PLAIN = b'"\\' + bytes(range(0x20))
+# How much of a string is looked at: first by the expression above, then without it, which takes less time.
+_SHORT_STRING_BYTES, _STRING_BYTES = 2**12, 2**15
 _HEX = re.compile(rb"[0-9a-fA-F]{4}")
 _ESCAPES = {
     b'"': b'"',
@@ -54,6 +67,8 @@ _SIGNIFICANT_DIGITS = 17
 _EXACT_INTEGER = 0x1FFFFFFFFFFFFF
 _LARGEST_INTEGER = 2**64 - 1
 _LARGEST_NEGATED_INTEGER = 2**63
+# How many values are freed at once.
+_MOST_FREED = 2000
 # Large numbers are looked for in a document whose digits are all 0.
 _ALIKE = bytes.maketrans(b"123456789E", b"000000000e")
 _MANY_DIGITS = b"0" * 309
@@ -71,25 +86,37 @@ def parse(body: bytes) -> JsonValue:
     """
     if not body:
         raise invalid("JSON Parse error: The document is empty")
-    is_plain = not _has_large_number(body)
-    if is_plain:
-        try:
-            text = body.decode(errors="surrogateescape")
-            document: JsonValue = _DECODER.raw_decode(text, _first(text))[0]
-            if b"\\ud" in body or b"\\uD" in body:  # halves of surrogate pairs cannot be encoded
-                json.dumps(document, ensure_ascii=False).encode()
-        except (ValueError, RecursionError):
-            pass
-        else:
-            # A number may end otherwise in RapidJSON.
-            if isinstance(document, dict | list):
-                return document
-    return _Reader(body, is_plain=is_plain and b"\\u" not in body and body.isascii()).document()
+    is_large = len(body) > _LARGE_BYTES
+    quick = None if is_large else _quickly_read(body.removeprefix(_MARK).lstrip(b" \t\r\n"))
+    if quick:
+        return quick[0]
+    reader = _Reader(body)
+    try:
+        return reader.document()
+    except ServingError:
+        reader.free()
+        raise
 
 
-def _first(text: str) -> int:
-    """Return the place of the first character that is neither a byte order mark nor a space."""
-    return len(text) - len(text.removeprefix("\ufeff").lstrip(" \t\r\n"))
+def _quickly_read(text: bytes) -> tuple[JsonObject | list[JsonValue], int] | None:
+    """Return the array or object at the beginning of a text, and its length, as Python's parser reads it.
+
+    Return None if the parser fails, or may read the text otherwise than RapidJSON does.
+    """
+    if _has_large_number(text):
+        return None
+    decoded = text.decode(errors="surrogateescape")
+    decoder = _DECODER if text.count(b":") > 1 else _DECODER_OF_ONE
+    try:
+        value, end = decoder.raw_decode(decoded)
+        if b"\\ud" in text or b"\\uD" in text:  # halves of surrogate pairs cannot be encoded
+            json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        return None
+    # A number may end otherwise in RapidJSON.
+    if not isinstance(value, dict | list):
+        return None
+    return value, end if len(decoded) == len(text) else len(encoded(decoded[:end]))
 
 
 def _has_large_number(body: bytes) -> bool:
@@ -111,6 +138,24 @@ def _has_number(alike: bytes, exponent: bytes) -> bool:
     return False
 
 
+def free(document: JsonValue) -> None:
+    """Empty a document that nobody needs: a large one in parts, because to free it keeps others waiting."""
+    opened = [document]
+    while opened:
+        value = opened.pop()
+        if isinstance(value, dict):
+            opened += value.values()
+        elif isinstance(value, list) and value:
+            first = value[0]
+            if isinstance(first, list) and first and isinstance(first[0], list):
+                opened += value
+                value.clear()
+            size = len(first) if isinstance(first, list | dict) else 0
+            most = _MOST_FREED // (1 + size) or 1
+            while len(value) > most:
+                del value[-most:]
+
+
 def _first_wins(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
     found: JsonObject = {}
     for name, value in pairs:
@@ -119,20 +164,22 @@ def _first_wins(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_first_wins)
+# For documents with one member at most, which have no equal keys.
+_DECODER_OF_ONE = json.JSONDecoder()
 
 
 class _Reader:
     """A reader of one document.
 
-    Of a plain document, which Python's parser reads as RapidJSON does where both accept it, Python's parser
-    reads all arrays and objects but those with the place of the difference.
+    Python's parser reads all arrays and objects that it reads as RapidJSON does and that fit into a piece,
+    and the elements of arrays many at a time.
     """
 
-    def __init__(self, body: bytes, *, is_plain: bool = False) -> None:
+    def __init__(self, body: bytes) -> None:
         self._body = body
         self._at = 0
-        self._text = body.decode("ascii") if is_plain else ""
-        self._failures = 0
+        self._wasted_bytes = 0
+        self._part_bytes = _MOST_PART_BYTES
         # The open arrays and objects, each with the name of the member that is being read.
         self._open: list[tuple[list[JsonValue] | JsonObject, str]] = []
 
@@ -150,11 +197,17 @@ class _Reader:
                 value = self._placed(value)
         return value
 
+    def free(self) -> None:
+        """Empty what was read, as `free` does."""
+        for container, _ in self._open:
+            free(container)
+
     def _value(self) -> JsonValue:
         """Return the value here; of an array or an object with content read the beginning, return _BEGUN."""
         self._skip_numbers()
+        self._skip_elements()
         byte = self._peek()
-        if self._text and byte in (b"[", b"{") and (quick := self._quickly_read()) is not None:
+        if byte in (b"[", b"{") and (quick := self._quickly_read()) is not None:
             return quick
         if byte == b"[":
             return self._begun([], b"]")
@@ -166,22 +219,57 @@ class _Reader:
 
     def _quickly_read(self) -> JsonValue:
         """Return the array or object here if Python's parser can read it, else None."""
-        try:
-            value: JsonValue
-            value, self._at = _DECODER.raw_decode(self._text, self._at)
-        except (ValueError, RecursionError):
-            self._failures += 1
-            if self._failures > _MOST_FAILURES:  # each failure may cost the time for the whole document
-                self._text = ""
-            return None
-        return value
+        for size in _PIECES_BYTES if self._may_waste() else ():
+            piece = self._body[self._at : self._at + size]
+            if found := _quickly_read(piece):
+                self._at += found[1]
+                return found[0]
+            self._wasted_bytes += len(piece)
+            if len(piece) < size:
+                return None
+        return None
+
+    def _may_waste(self) -> bool:
+        """Return whether Python's parser may be tried again: each failure may cost the time for a piece."""
+        return self._wasted_bytes <= _MOST_WASTED_BYTES + 2 * self._at
+
+    def _skip_elements(self) -> None:
+        """Read many elements of an array at once, each with the comma behind it."""
+        while self._open and isinstance(container := self._open[-1][0], list) and self._may_waste():
+            end = self._last_element()
+            if end <= self._at:
+                return
+            part = b"[%b]" % self._body[self._at : end]
+            found = _quickly_read(part)
+            if not found or found[1] != len(part):
+                self._wasted_bytes += len(part)
+                self._part_bytes = max(self._part_bytes // 2, _LEAST_PART_BYTES)
+                return
+            container.extend(found[0])
+            self._part_bytes = min(2 * self._part_bytes, _MOST_PART_BYTES)
+            self._at = end + 1
+            self._space()
+
+    def _last_element(self) -> int:
+        """Return where an element of the array ends that is some way ahead; 0 if none is found.
+
+        The end looks like that of the element before. So it may be none, as a comma in a string, and then
+        Python's parser fails.
+        """
+        before = self._body[max(self._at - _MOST_CLOSING, 0) : self._at].rstrip(b" \n\r\t")
+        element = before.removesuffix(b",")
+        if len(element) == len(before):  # this element is the first
+            return 0
+        closing = element[len(element.rstrip(_CLOSING)) :] or (b'"' if element.endswith(b'"') else b"")
+        found = self._body.rfind(closing + b",", self._at, self._at + self._part_bytes)
+        return found + len(closing) if found >= 0 else 0
 
     def _skip_numbers(self) -> None:
         """Read plain numbers of an array, each with the comma behind it."""
-        if self._open and isinstance(container := self._open[-1][0], list):
-            while found := _NUMBERS.match(self._body, self._at):
-                container.extend(json.loads(b"[%b]" % found[0].rstrip(b", \n\r\t")))
-                self._at = found.end()
+        container = self._open[-1][0] if self._open else None
+        if isinstance(container, list) and (found := _NUMBERS.match(self._body, self._at)):
+            container.extend(json.loads(b"[%b]" % found[0].rstrip(b", \n\r\t")))
+            self._at = found.end()
 
     def _begun(self, container: list[JsonValue] | JsonObject, end: bytes) -> JsonValue:
         self._at += 1
@@ -232,10 +320,13 @@ class _Reader:
         self._at += 1
         parts: list[bytes] = []
         while True:
-            plain = _PLAIN.match(self._body, self._at)
+            plain = _PLAIN.match(self._body, self._at, self._at + _SHORT_STRING_BYTES)
             assert plain
             parts.append(plain[0])
             self._at = plain.end()
+            if len(plain[0]) == _SHORT_STRING_BYTES:
+                parts.append(self._plain())
+                continue
             if self._skip(b'"'):
                 return b"".join(parts).decode(errors="surrogateescape")
             if self._peek() != b"\\":
@@ -246,6 +337,15 @@ class _Reader:
                     else "Invalid escape character in string."
                 )
             parts.append(self._escape())
+
+    def _plain(self) -> bytes:
+        """Return the bytes of a string from here on as far as many at once need no further look."""
+        start, end = self._at, self._at + _STRING_BYTES
+        while len(piece := self._body[self._at : end]) == _STRING_BYTES and piece == piece.translate(
+            None, _NOT_PLAIN
+        ):
+            self._at, end = end, end + _STRING_BYTES
+        return self._body[start : self._at]
 
     def _escape(self) -> bytes:
         start = self._at

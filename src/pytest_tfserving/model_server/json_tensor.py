@@ -12,13 +12,12 @@ import math
 import re
 from array import array as packed
 from contextlib import suppress
-from itertools import chain
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, cast
 
 import numpy as np
 
 from pytest_tfserving.model_server.inference import DEFAULT_SIGNATURE
-from pytest_tfserving.model_server.json_parser import parse
+from pytest_tfserving.model_server.json_parser import free, parse
 from pytest_tfserving.model_server.json_text import ROUND_TRIPS, decimal, decimals, encoded, quoted, show
 from pytest_tfserving.model_server.status import Code, ServingError, invalid
 from pytest_tfserving.model_server.tensorflow_c import STRING, dtype_name, numpy_dtype
@@ -35,6 +34,8 @@ if TYPE_CHECKING:
 
 # An element of a tensor, read from JSON; and one to be written as JSON, or an array of them.
 _Scalar: TypeAlias = "bytes | int | float"
+# Scalars of one kind, which `typing.cast` would name at the cost of a call.
+_Scalars: TypeAlias = "list[Any]"
 _Value: TypeAlias = "NDArray[np.generic] | np.generic | bytes | str"
 
 _FAST_FROM_BYTES = 4096
@@ -42,11 +43,15 @@ _MOST_AXES = 64
 _BASE64 = re.compile(rb"([A-Za-z0-9+/]*)([=.]*)")
 _ASCII_SPACE = b" \t\n\v\f\r"
 # How much of an array is parsed at once, in bytes.
-_PIECE_BYTES = 2**20
+_PIECE_BYTES = 2**19
+# How many values are looked at, or bytes are decoded, at once: others wait for the interpreter lock so long.
+_PART = 2**15
 # How many numbers are formatted at once.
-_BLOCK = 4096
-_SPACE = b" \t\r\n"
-_BRACKETS_TO_SPACE = bytes.maketrans(b"[]", b"  ")
+_BLOCK = 1024
+_KEYS = re.compile(rb'"(instances|inputs)"')
+# The key of an array, and all before the array.
+_BEGUN = re.compile(_KEYS.pattern + rb"[ \t\r\n]*:[ \t\r\n]*(?=\[)")
+_COMMA = ord(",")
 # By kind of element: the type that the parser returns, and its letter.
 _WIDE: dict[str, tuple[Literal["d", "i", "u"], np.dtype[np.generic]]] = {
     "f": ("d", np.dtype(np.float64)),
@@ -75,6 +80,7 @@ _DTYPE_NAMES = {
 }
 # The DataTypes that JSON can carry.
 DTYPES = {number: dtype for number in (1, 2, 3, 4, 5, 6, 7, 9, 10, 22, 23) if (dtype := numpy_dtype(number))}
+_WRITABLE = frozenset(DTYPES.values())
 _RANGES = {
     number: range(-(2 ** (8 * dtype.itemsize - 1)), 2 ** (8 * dtype.itemsize - 1))
     if dtype.kind == "i"
@@ -91,7 +97,7 @@ class Signed(Protocol):
     """A servable with signatures, for which requests can be decoded."""
 
     @property
-    def signatures(self) -> Mapping[str, Signature]: ...  # noqa: D102
+    def signatures(self) -> Mapping[str, Signature]: ...  # noqa: D102 - the class says it
 
 
 class DecodedRequest(NamedTuple):
@@ -108,9 +114,15 @@ def decode(body: bytes, servable: Signed) -> DecodedRequest:
     Raises:
         ServingError: with TF Serving's code and text.
     """
-    if len(body) >= _FAST_FROM_BYTES and (fast := _decode_numbers(body, servable)):
+    if len(body) < _FAST_FROM_BYTES:
+        return decode_document(parse(body), servable)
+    if fast := _decode_numbers(body, servable):
         return fast
-    return decode_document(parse(body), servable)
+    document = parse(body)
+    try:
+        return decode_document(document, servable)
+    finally:
+        free(document)
 
 
 def decode_document(document: JsonValue, servable: Signed) -> DecodedRequest:
@@ -238,7 +250,9 @@ class _InputColumn:
     def array(self, rows: int) -> NDArray[np.generic]:
         """Return all rows as one array."""
         assert self._shape is not None
-        return _array(self._flat, (rows, *self._shape), self._spec.dtype)
+        array = _array(self._flat, (rows, *self._shape), self._spec.dtype)
+        free(cast("list[JsonValue]", self._flat))
+        return array
 
 
 def _decode_columns(inputs: JsonValue, specs: Mapping[str, TensorSpec]) -> dict[str, NDArray[np.generic]]:
@@ -281,13 +295,24 @@ def _regular(value: JsonValue, dtype: int) -> NDArray[np.generic] | None:
         if any(type(part) is not list or len(part) != size for part in value):
             return None
         shape.append(size)
-        value = list(chain.from_iterable(cast("list[list[JsonValue]]", value)))
-    if not value or not _NUMBER_TYPES[wanted.kind].issuperset(map(type, value)):
+        flat: list[JsonValue] = []
+        for part in cast("list[list[JsonValue]]", value):
+            flat.extend(part)
+        value = flat
+    if not value or not _are_numbers(value, wanted.kind):
         return None
-    numbers = cast("list[_Scalar]", value)
-    if wanted.kind != "f" and not _are_in_range(cast("list[int]", value), dtype):
+    if wanted.kind != "f" and not _are_in_range(value, dtype):
         return None
-    return _array(numbers, tuple(shape), dtype)
+    return _array(value, tuple(shape), dtype)
+
+
+def _are_numbers(values: list[JsonValue], kind: str) -> bool:
+    """Return whether all values are numbers of a kind; many values are checked in parts."""
+    allowed = _NUMBER_TYPES[kind]
+    if len(values) <= _PART:
+        return allowed.issuperset(map(type, values))
+    starts = range(0, len(values), _PART)
+    return all(allowed.issuperset(map(type, values[start : start + _PART])) for start in starts)
 
 
 def _shape_of(value: JsonValue, most_axes: int = _MOST_AXES) -> tuple[int, ...]:
@@ -339,7 +364,7 @@ def _scalar(value: JsonValue, dtype: int) -> _Scalar:
     raise _wrong_type(value, dtype)
 
 
-def _are_in_range(values: list[int], dtype: int) -> bool:
+def _are_in_range(values: _Scalars, dtype: int) -> bool:
     return min(values) in _RANGES[dtype] and max(values) in _RANGES[dtype]
 
 
@@ -364,8 +389,20 @@ def to_bytes(value: JsonValue) -> bytes:
     # The strict mode takes too much padding.
     if len(content) % 4 == 0 and not content.endswith(b"==="):
         with suppress(binascii.Error):
-            return binascii.a2b_base64(content, strict_mode=True)
+            return _strictly_decoded(content)
     return _loosely_decoded(content)
+
+
+def _strictly_decoded(text: bytes) -> bytes:
+    """Decode base64 with padding only at its end, a long text in parts.
+
+    Raises:
+        binascii.Error: for any other text.
+    """
+    parts = [text[start : start + _PART] for start in range(0, len(text), _PART)]
+    if any(part.endswith(b"=") for part in parts[:-1]):
+        raise binascii.Error("padding in the middle")
+    return b"".join([binascii.a2b_base64(part, strict_mode=True) for part in parts])
 
 
 def _loosely_decoded(text: bytes) -> bytes:
@@ -387,15 +424,18 @@ def _base64_text(value: JsonValue) -> str | None:
     return text if isinstance(text, str) else None
 
 
-def _array(flat: list[_Scalar], shape: tuple[int, ...], dtype: int) -> NDArray[np.generic]:
+def _array(flat: _Scalars, shape: tuple[int, ...], dtype: int) -> NDArray[np.generic]:
     if not flat:
         return np.empty(shape, numpy_dtype(dtype) or object)
     if code := _ARRAY_CODES.get(dtype):  # a number that is too large becomes infinity, as in TF Serving
-        content = packed(code, cast("list[float]", flat))
+        content = packed(code, flat[:_PART])
+        for start in range(_PART, len(flat), _PART):
+            content.extend(flat[start : start + _PART])
         return np.ndarray(shape, DTYPES[dtype], content)
     if dtype == STRING:
         texts = np.empty(len(flat), object)
-        texts[:] = flat
+        for start in range(0, len(flat), _PART):
+            texts[start : start + _PART] = flat[start : start + _PART]
         return texts.reshape(shape)
     return np.array(flat, DTYPES[dtype]).reshape(shape)
 
@@ -417,18 +457,16 @@ def _brackets(shape: tuple[int, ...]) -> str:
 
 def _decode_numbers(body: bytes, servable: Signed) -> DecodedRequest | None:
     """Decode a request whose only input is a regular array of numbers; None for any other, and on errors."""
-    row_format = b'"instances"' in body
-    key = b'"instances"' if row_format else b'"inputs"'
-    if body.count(b'"instances"') + body.count(b'"inputs"') != 1:
+    begun = _BEGUN.search(body, 0, _FAST_FROM_BYTES)
+    start, end = begun.end() if begun else 0, body.rfind(b"]") + 1
+    # The rest of the document, with a number in the array's place. A regular array has no keys.
+    rest = body[:start] + b"0" + body[end:]
+    if not begun or end <= start or len(_KEYS.findall(rest)) != 1:
         return None
-    behind_key = body.index(key) + len(key)
-    start, end = body.find(b"[", behind_key), body.rfind(b"]") + 1
-    if body[behind_key:start].strip(_SPACE) != b":" or end <= start:
-        return None
+    key = begun[1].decode()
     try:
-        # The rest of the document, with a number in the array's place.
-        document = parse(body[:start] + b"0" + body[end:])
-        if not isinstance(document, dict) or document.get(key.strip(b'"').decode()) != 0:
+        document = parse(rest)
+        if not isinstance(document, dict) or document.get(key) != 0:
             return None
         name = signature_name_of(document)
         ((alias, spec),) = input_specs(servable, name).items()
@@ -436,7 +474,9 @@ def _decode_numbers(body: bytes, servable: Signed) -> DecodedRequest | None:
         numbers = _numbers(body[start:end], math.prod(shape), DTYPES[spec.dtype]) if shape else None
     except (ImportError, RuntimeError, ValueError, TypeError, KeyError, ServingError):
         return None
-    return None if numbers is None else DecodedRequest(name, {alias: numbers.reshape(shape)}, row_format)
+    return (
+        None if numbers is None else DecodedRequest(name, {alias: numbers.reshape(shape)}, key == "instances")
+    )
 
 
 def _numbers(text: bytes, count: int, dtype: np.dtype[np.generic]) -> NDArray[np.generic] | None:
@@ -459,15 +499,24 @@ def _numbers(text: bytes, count: int, dtype: np.dtype[np.generic]) -> NDArray[np
 
 def _pieces(text: bytes) -> Iterator[bytes]:
     """Yield a large array in pieces, flat ones: a parser needs many times the memory of its text."""
-    if len(text) <= 2 * _PIECE_BYTES:
+    if len(text) <= 4 * _PIECE_BYTES:
         yield text
         return
     at = 0
     while at < len(text):
         comma = text.find(b",", at + _PIECE_BYTES)
         end = comma if comma >= 0 else len(text)
-        yield b"[%b]" % text[at:end].translate(_BRACKETS_TO_SPACE)
+        piece = text[at:end]
+        yield b"[%b]" % (_flattened(piece) if b"[" in piece or b"]" in piece else piece)
         at = end + 1
+
+
+def _flattened(text: bytes) -> bytes:
+    """Return a text with spaces in place of its brackets."""
+    signs = np.frombuffer(text, np.uint8)
+    is_bracket = ((signs == ord("[")) | (signs == ord("]"))).view(np.uint8)
+    flattened: NDArray[np.uint8] = (signs & (is_bracket - np.uint8(1))) | is_bracket * np.uint8(ord(" "))
+    return flattened.tobytes()
 
 
 def _parsed_numbers(text: bytes, kind: str) -> NDArray[np.generic]:
@@ -486,7 +535,7 @@ def _parsed_numbers(text: bytes, kind: str) -> NDArray[np.generic]:
         if kind != "f" or (b"N" not in text and b"I" not in text):
             raise
     # NaN and Infinity are no JSON for simdjson.
-    document = parse(b'{"": [%b]}' % text.translate(_BRACKETS_TO_SPACE))
+    document = parse(b'{"": [%b]}' % _flattened(text))
     values = document[""] if isinstance(document, dict) else None
     if not isinstance(values, list) or not _NUMBER_TYPES["f"].issuperset(map(type, values)):
         raise ValueError("not only numbers")
@@ -496,8 +545,13 @@ def _parsed_numbers(text: bytes, kind: str) -> NDArray[np.generic]:
 def _regular_shape(body: bytes, start: int, end: int) -> tuple[int, ...] | None:
     """Return the shape of the nested array of numbers at a place; None if its rows differ.
 
-    The brackets and commas of a regular array follow from its shape, so they are compared as bytes.
+    The brackets and commas of a regular array follow from its shape, so they are compared as bytes. Of a flat
+    array the commas are only counted, which takes less time.
     """
+    if body.find(b'"', start, end) >= 0:  # a text, which may hold any sign
+        return None
+    if _is_flat(body, start, end):
+        return (1 + _commas(body, start, end),)
     structure = b"".join(
         [
             body[at : min(at + _PIECE_BYTES, end)].translate(None, _NOT_STRUCTURE)
@@ -510,13 +564,26 @@ def _regular_shape(body: bytes, start: int, end: int) -> tuple[int, ...] | None:
     shape: list[int] = []
     part = b""
     for outer in reversed(range(axes)):
-        # The parts of this axis begin behind the brackets of the outer ones.
-        begin, last = outer + 1, structure.find(part + b"]", outer + 1)
-        shape.insert(0, (last - begin) // (len(part) + 1) + 1)
-        if last < 0 or shape[0] * len(part) > len(structure):
+        # The parts of this axis begin behind the brackets of the outer ones; a sign is behind each of them.
+        signs = structure[outer + 1 + len(part) :: len(part) + 1]
+        shape.insert(0, signs.find(b"]") + 1)
+        if not shape[0] or shape[0] * len(part) > len(structure):
             return None
         part = b"[%b%b]" % ((part + b",") * (shape[0] - 1), part)
     return tuple(shape) if part == structure else None
+
+
+def _is_flat(body: bytes, start: int, end: int) -> bool:
+    """Return whether an array has no other brackets than its own."""
+    return body.find(b"[", start + 1, end) < 0 and body.find(b"]", start, end) == end - 1
+
+
+def _commas(body: bytes, start: int, end: int) -> int:
+    signs = np.frombuffer(body, np.uint8)
+    return sum(
+        int(np.count_nonzero(signs[at : min(at + _PIECE_BYTES, end)] == _COMMA))
+        for at in range(start, end, _PIECE_BYTES)
+    )
 
 
 # --- answers ---
@@ -569,10 +636,12 @@ def encode_regressions(values: NDArray[np.generic]) -> bytes:
     return encoded(f'{{\n    "results": {_plain(values, "")}\n}}')
 
 
-def _joined(vector: NDArray[np.generic]) -> str:
+def _joined(vector: NDArray[np.generic], separator: str = ", ") -> str:
     """Format a vector of floats, in blocks: a text for each of many numbers fills the memory."""
+    if len(vector) <= _BLOCK:
+        return separator.join(decimals(vector))
     starts = range(0, len(vector), _BLOCK)
-    return ", ".join([", ".join(decimals(vector[start : start + _BLOCK])) for start in starts])
+    return separator.join([separator.join(decimals(vector[start : start + _BLOCK])) for start in starts])
 
 
 def _common_rows(outputs: Mapping[str, NDArray[np.generic]]) -> int:
@@ -587,7 +656,7 @@ def _common_rows(outputs: Mapping[str, NDArray[np.generic]]) -> int:
 
 
 def _check_writable(array: NDArray[np.generic]) -> None:
-    if array.dtype not in DTYPES.values():
+    if array.dtype not in _WRITABLE:
         name = dtype_name(array.dtype).removeprefix("DT_").lower()
         raise invalid(f"Failed to write JSON value for tensor type: {name}")
 
@@ -608,7 +677,10 @@ def _pretty(value: _Value, alias: str, level: int) -> str:
     if not len(value):
         return "[]"
     pad = "    " * (level + 1)
-    parts = f",\n{pad}".join(_pretty(part, alias, level + 1) for part in value)
+    if value.ndim == 1 and value.dtype in ROUND_TRIPS:
+        parts = _joined(value, f",\n{pad}")
+    else:
+        parts = f",\n{pad}".join(_pretty(part, alias, level + 1) for part in value)
     return f"[\n{pad}{parts}\n{'    ' * level}]"
 
 

@@ -31,6 +31,8 @@ _FLOAT32_MAX = 3.4028234e38
 # The longest integer part that RapidJSON writes without an exponent, and the most zeros behind the point.
 _LONGEST_INTEGER = 21
 _MOST_ZEROS = 6
+# From so many numbers on, a look at all of them at once takes less time than a look at each.
+_MANY = 64
 
 
 def encoded(text: str) -> bytes:
@@ -60,7 +62,25 @@ def decimal(value: np.float32 | np.float64) -> str:
 def decimals(array: NDArray[np.generic]) -> list[str]:
     """Format each element of a vector as `decimal` does, without a numpy object for each."""
     digits, narrowed = ROUND_TRIPS[array.dtype]
-    return [_decimal(number, digits, narrowed) for number in array.tolist()]
+    numbers = array.tolist()
+    if len(numbers) < _MANY or 2 * np.count_nonzero(long := _are_long(array)) < len(numbers):
+        return [_decimal(number, digits, narrowed) for number in numbers]
+    texts = (f"%{digits} " * len(numbers) % tuple(numbers)).split()
+    for index in np.flatnonzero(~long).tolist():
+        texts[index] = _decimal(numbers[index], digits, narrowed)
+    return texts
+
+
+def _are_long(array: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """Return which numbers are no integers and differ from all numbers of six digits; False if in doubt."""
+    least, doubt = _CERTAIN[array.dtype]
+    with np.errstate(all="ignore"):
+        wide = array.astype(np.float64)
+        size = np.abs(wide)
+        step = 10.0 ** (np.floor(np.log10(size)) - 5)
+        away = np.abs(np.rint(wide / step) * step - wide)
+        found: NDArray[np.bool_] = (away > doubt * size) & (np.rint(wide) != wide)
+        return found & (size > least) & (size < 1 / least)
 
 
 def _decimal(number: float, digits: str, narrowed: Callable[[float], float]) -> str:
@@ -83,6 +103,12 @@ def _narrowed(number: float) -> float:
 ROUND_TRIPS: dict[np.dtype[np.generic], tuple[str, Callable[[float], float]]] = {
     np.dtype(np.float32): (".9g", _narrowed),
     np.dtype(np.float64): (".17g", float),
+}
+# By element type: the sizes, from this one to its inverse, for which `_are_long` is certain, and the distance
+# from a number of six digits, as a share of the size, that leaves no doubt.
+_CERTAIN: dict[np.dtype[np.generic], tuple[float, float]] = {
+    np.dtype(np.float32): (1e-37, 1e-7),
+    np.dtype(np.float64): (1e-290, 1e-12),
 }
 
 

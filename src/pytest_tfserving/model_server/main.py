@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.model_server.flags import FlagError, parse_flags, usage
 from pytest_tfserving.model_server.log import log
-from pytest_tfserving.model_server.memory import use_system_allocator
+from pytest_tfserving.model_server.memory import keep_between_requests, use_system_allocator
 from pytest_tfserving.model_server.status import ServingError
+from pytest_tfserving.model_server.time_slices import take_short_slices
 from pytest_tfserving.text.addresses import without_secrets
 from pytest_tfserving.version import __version__
 
@@ -18,6 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_tfserving.model_server.flags import Flags
+
+# How long a thread in Python code may keep others waiting, which may happen several times to a request.
+_SWITCH_S = 0.0005
+# When the garbage collector looks at young, older and all objects: a large JSON document has many that are no
+# garbage, and looking at all of them keeps others waiting. Requests leave no cycles.
+_COLLECTIONS = (10_000, 10, 1000)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,7 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(flags: Flags) -> int:
     from pytest_tfserving.model_server.server import serve
 
+    take_short_slices()
     use_system_allocator()
+    keep_between_requests()
+    sys.setswitchinterval(_SWITCH_S)
+    gc.set_threshold(*_COLLECTIONS)
     try:
         import uvloop
     except ImportError:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
-    from pytest_tfserving.model_server.servable import Runnable
+    from pytest_tfserving.model_server.servable import Runnable, RunTensors
 
 START, LOADING, AVAILABLE, UNLOADING, END = "START", "LOADING", "AVAILABLE", "UNLOADING", "END"
 _LOOK_S = 0.1
@@ -60,26 +60,33 @@ class Loaded:
         self.run_tensors = servable.run_tensors
         self.close = servable.close
         self.may_wait = servable.may_wait
+        self._servable = servable
         self.paces = {name: InlinePolicy() for name in servable.signatures}
         self.uses = 0
         # Set once a thread waits for the last use to end.
         self.is_leaving = False
 
+    @property
+    def ran(self) -> Collection[RunTensors]:
+        """The combinations of inputs and outputs that were run."""
+        return self._servable.ran
+
 
 class VersionInUse:
     """A version in use, until the context ends."""
 
-    __slots__ = ("_changed", "_loaded")
+    __slots__ = ("_changed", "_loaded", "_lock")
 
-    def __init__(self, loaded: Loaded, changed: threading.Condition) -> None:
+    def __init__(self, loaded: Loaded, lock: threading.RLock, changed: threading.Condition) -> None:
         self._loaded = loaded
+        self._lock = lock
         self._changed = changed
 
     def __enter__(self) -> Loaded:
         return self._loaded
 
     def __exit__(self, *_: object) -> None:
-        with self._changed:
+        with self._lock:
             self._loaded.uses -= 1
             if self._loaded.is_leaving and not self._loaded.uses:
                 self._changed.notify_all()
@@ -108,12 +115,22 @@ class _Version:
 
 
 class Manager:
-    """The versions of all models; ``load`` makes a servable from a model's name, version and folder."""
+    """The versions of all models; ``load`` makes a servable from a model's name, version and folder.
 
-    def __init__(self, load: Callable[[str, int, Path], Runnable], options: LoadOptions) -> None:
+    The last argument of ``load`` is None until models are served. Then it has the combinations of inputs and
+    outputs that served versions of the model ran.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[str, int, Path, Collection[RunTensors] | None], Runnable],
+        options: LoadOptions,
+    ) -> None:
         self._load = load
         self._options = options
-        self._changed = threading.Condition()
+        self._serves = False
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._versions: dict[str, dict[int, _Version]] = {}
         self._serving: dict[str, dict[int, Loaded]] = {}
         self._states: dict[str, dict[int, VersionState]] = {}
@@ -144,6 +161,7 @@ class Manager:
         """Use the number of loading threads of the options from now on."""
         with self._changed:
             self._loader = _pool(self._options.load_threads)
+            self._serves = True
 
     def stop(self) -> None:
         """Begin no more loads and retry none; versions that are served stay so."""
@@ -162,10 +180,10 @@ class Manager:
         Raises:
             ServingError: when the version is not served.
         """
-        with self._changed:
+        with self._lock:  # the condition's own; to enter the condition takes longer
             loaded = self._find(name, version)
             loaded.uses += 1
-        return VersionInUse(loaded, self._changed)
+        return VersionInUse(loaded, self._lock, self._changed)
 
     def states(self, name: str, version: int | None) -> list[VersionState]:
         """Return the state of every version so far, the highest first, or of one version.
@@ -270,7 +288,7 @@ class Manager:
     def _try_to_load(self, version: _Version) -> Runnable:
         for left in range(self._options.retries, -1, -1):
             try:
-                return self._load(version.name, version.number, version.path)
+                return self._load(version.name, version.number, version.path, self._ran(version.name))
             except ServingError as error:
                 again = f"; tried again in {self._options.retry_interval_s:g} s" if left else ""
                 text = f"{version.name} version {version.number} did not load: {error.message}{again}"
@@ -281,6 +299,12 @@ class Manager:
                 log("error", f"{version.name} version {version.number} did not load", exc_info=True)
                 raise ServingError(Code.INTERNAL, str(error)) from error
         raise AssertionError
+
+    def _ran(self, name: str) -> Collection[RunTensors] | None:
+        if not self._serves:
+            return None
+        with self._changed:
+            return {run for loaded in self._serving.get(name, {}).values() for run in loaded.ran}
 
     def _unload(self, version: _Version) -> None:
         started = time.monotonic()

@@ -1,4 +1,4 @@
-"""Release of an unloaded model's memory to the system."""
+"""Memory between requests, and release of an unloaded model's memory to the system."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import ctypes
 import os
 
 _BY_SYSTEM = "TF_ONEDNN_USE_SYSTEM_ALLOCATOR"
+# glibc's mallopt: free memory at the end of a heap beyond the first limit goes back to the system, and blocks
+# above the second limit have memory of their own.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_KEPT_BYTES, _LARGEST_BLOCK_BYTES = 64 * 2**20, 32 * 2**20
 
 
 def use_system_allocator() -> None:
@@ -15,6 +19,17 @@ def use_system_allocator() -> None:
     TensorFlow's library is loaded.
     """
     os.environ.setdefault(_BY_SYSTEM, "1")
+
+
+def keep_between_requests() -> None:
+    """Let glibc keep the memory of a request for the next one.
+
+    A request with a megabyte of numbers takes several, and the system clears each page that it gives.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt:
+        mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
+        mallopt(_MMAP_THRESHOLD, _LARGEST_BLOCK_BYTES)
 
 
 def give_back() -> None:

@@ -32,13 +32,26 @@ class VersionPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestLogging:
+    """The requests of a model to log: a share of them, in files whose paths begin with ``prefix``.
+
+    ``collector`` is the kind of log, by the name that the configuration uses.
+    """
+
+    prefix: str
+    sampling_rate: float
+    collector: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """The configuration of one model."""
+    """The configuration of one model; ``logging`` is None if it says nothing about request logging."""
 
     name: str
     base_path: Path
     policy: VersionPolicy = VersionPolicy()
     labels: Mapping[str, int] = field(default_factory=dict)
+    logging: RequestLogging | None = None
 
 
 def is_empty(proto: Message) -> bool:
@@ -65,19 +78,22 @@ def models_of(proto: Message, served: Collection[str] = ()) -> tuple[ModelConfig
 
 def _model(proto: Message, served: Collection[str]) -> ModelConfig:
     _check_platform(proto, served)
-    if proto.HasField("logging_config"):
-        # The first sentence is TF Serving's.
-        raise invalid(
-            f"No request-logger-creator provided. Model {proto.name} has a logging_config, and neither this "
-            "server nor the stock binary of TensorFlow Serving logs requests"
-        )
     base_path = proto.base_path.removeprefix("file://")
-    if not base_path.startswith("/") and "://" not in base_path:
+    if "://" in base_path and not base_path.startswith("/"):
+        raise invalid(
+            f"Model {proto.name} has the base_path {proto.base_path}, and this server reads only the file "
+            "system of its machine"
+        )
+    if not base_path.startswith("/"):
         raise invalid(
             f"Expected model {proto.name} to have an absolute path or URI; got base_path()={proto.base_path}"
         )
     return ModelConfig(
-        proto.name, Path(base_path), _policy(proto.model_version_policy), dict(proto.version_labels)
+        proto.name,
+        Path(base_path),
+        _policy(proto.model_version_policy),
+        dict(proto.version_labels),
+        _logging(proto.logging_config) if proto.HasField("logging_config") else None,
     )
 
 
@@ -102,6 +118,11 @@ def _check_platform(proto: Message, served: Collection[str]) -> None:
             f"platform requested is {proto.model_platform}"
         )
     raise invalid(f"Model {proto.name} requests unsupported platform {proto.model_platform}")
+
+
+def _logging(proto: Message) -> RequestLogging:
+    collector = proto.log_collector_config
+    return RequestLogging(collector.filename_prefix, proto.sampling_config.sampling_rate, collector.type)
 
 
 def _policy(proto: Message) -> VersionPolicy:

@@ -40,7 +40,8 @@ class ProtoApi:
             raise ServingError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
         inputs = _inputs(request.inputs, model.signatures[name], model.signature_defs[name].defaults)
         wanted = _outputs(request.output_filter, model.signatures[name])
-        outputs = self._inference.predict(model, name, inputs, timeout_ms, wanted)
+        inline = model.paces[name].is_short and not model.may_wait
+        outputs = self._inference.predict(model, name, inputs, timeout_ms, wanted, inline=inline)
         response = message(f"{_SERVING}PredictResponse")()
         _fill_spec(response.model_spec, model, request.model_spec)
         for alias, array in outputs.items():
@@ -57,7 +58,7 @@ class ProtoApi:
         classes = self._inference.classify(model, name, examples(request.input), timeout_ms)
         response = message(f"{_SERVING}ClassificationResponse")()
         _fill_spec(response.model_spec, model, request.model_spec)
-        _fill_classes(response.result, classes)
+        fill_classes(response.result, classes)
         return response
 
     def regress(self, model: Loaded, request: Message, timeout_ms: int | None = None) -> Message:
@@ -70,7 +71,7 @@ class ProtoApi:
         values = self._inference.regress(model, name, examples(request.input), timeout_ms)
         response = message(f"{_SERVING}RegressionResponse")()
         _fill_spec(response.model_spec, model, request.model_spec)
-        _fill_regressions(response.result, values)
+        fill_regressions(response.result, values)
         return response
 
     def several(self, model: Loaded, request: Message, timeout_ms: int | None = None) -> Message:
@@ -88,10 +89,10 @@ class ProtoApi:
             _fill_spec(answer.model_spec, model, task.model_spec)
             if task.method_name == CLASSIFY:
                 assert isinstance(result, Classes)
-                _fill_classes(answer.classification_result, result)
+                fill_classes(answer.classification_result, result)
             else:
                 assert not isinstance(result, Classes)
-                _fill_regressions(answer.regression_result, result)
+                fill_regressions(answer.regression_result, result)
         return response
 
     def replay(self, model: Loaded, kind: str, request: Message) -> None:
@@ -189,13 +190,15 @@ def _fill_spec(spec: Message, model: Loaded, asked: Message) -> None:
     spec.signature_name = asked.signature_name or DEFAULT_SIGNATURE
 
 
-def _fill_classes(result: Message, classes: Classes) -> None:
+def fill_classes(result: Message, classes: Classes) -> None:
+    """Write classes into a ``ClassificationResult``."""
     for row in range(classes.shape[0]):
         entry = result.classifications.add()
         for label, score in classes.of(row):
             entry.classes.add(label=label.decode(errors="replace"), score=score)
 
 
-def _fill_regressions(result: Message, values: NDArray[np.generic]) -> None:
+def fill_regressions(result: Message, values: NDArray[np.generic]) -> None:
+    """Write numbers into a ``RegressionResult``."""
     for value in values:
         result.regressions.add(value=value)

@@ -8,10 +8,10 @@ import re
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVarTuple
 from urllib.parse import unquote
 
-from pytest_tfserving.model_server import example, json_tensor
+from pytest_tfserving.model_server import example, json_tensor, prediction_log
 from pytest_tfserving.model_server.http import Response, inflated
 from pytest_tfserving.model_server.json_parser import parse
 from pytest_tfserving.model_server.json_text import encoded, quoted
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pytest_tfserving.model_server.http_requests import Request
     from pytest_tfserving.model_server.inference import Inference
     from pytest_tfserving.model_server.metrics import Counter, MetricHistogram, Metrics
+
+_Arguments = TypeVarTuple("_Arguments")
 
 _INT64_MAX = 2**63 - 1
 _LONGEST_VERSION = 1000
@@ -78,10 +80,13 @@ class RestApi:
         options: RestOptions,
     ) -> None:
         self._core = core
+        self._request_logs = core.request_logs
         self._metrics = metrics
         self._inference = inference
         self._executor = executor
         self._options = options
+        self._metrics_path = options.metrics_path
+        self._most_threads = options.threads
         self._in_threads = 0
         self._headers = _CORS if options.cors else ()
         self._routes: dict[str, _Route] = {}
@@ -91,8 +96,9 @@ class RestApi:
 
         Call this method on the event loop only. It never raises.
         """
-        small = len(request.body) <= _SMALL_BODY_BYTES or request.head.method != "POST"
-        if small and self._in_threads < self._options.threads:
+        fits = len(request.body) <= _SMALL_BODY_BYTES and not request.more
+        small = fits or request.head.method != "POST"
+        if small and self._in_threads < self._most_threads:
             try:
                 return self._answer(request, on_loop=True)
             except _LongError:
@@ -109,25 +115,24 @@ class RestApi:
             self._in_threads -= 1
 
     def _answer(self, request: Request, *, on_loop: bool) -> Response:
-        target = request.head.target
-        if target == self._options.metrics_path:
+        method, target = request.head.method, request.head.target
+        if target == self._metrics_path:
             return Response(200, self._metrics.text().encode(), "text/plain")
-        route = self._route(target) if request.head.method == "POST" else None
+        route = self._route(target) if method == "POST" else None
         if route is None and not _DISPATCH.fullmatch(target):
             return Response(404, _NOT_FOUND, "text/html")
         try:
-            return self._with_headers(self._dispatch(request, route, on_loop=on_loop))
+            response = self._post(request, route, on_loop) if route else self._without_route(request)
         except _LongError:
             raise
         except ServingError as error:
-            return self._with_headers(_error(error))
+            response = _error(error)
         except Exception:  # noqa: BLE001 - a client never sees a traceback, the log does
             log("error", "a request failed", exc_info=True)
-            return self._with_headers(_error(ServingError(Code.INTERNAL, "Internal error")))
+            response = _error(ServingError(Code.INTERNAL, "Internal error"))
+        return response._replace(headers=self._headers) if self._headers else response
 
-    def _dispatch(self, request: Request, route: _Route | None, *, on_loop: bool) -> Response:
-        if route is not None:
-            return self._post(request, route, on_loop=on_loop)
+    def _without_route(self, request: Request) -> Response:
         method, target = request.head.method, request.head.target
         if method == "OPTIONS":
             return _options(request)
@@ -147,19 +152,19 @@ class RestApi:
                 self._routes[target] = found
         return found
 
-    def _post(self, request: Request, route: _Route, *, on_loop: bool) -> Response:
+    def _post(self, request: Request, route: _Route, on_loop: bool) -> Response:  # noqa: FBT001 - as `_predict`
         if route.asked is None:
             return Response(400)
         if route.verb == "predict":
-            return route.counted(partial(self._predict, request, route.asked, on_loop=on_loop))
+            return route.counted(self._predict, request, route.asked, on_loop)
         calls = {"classify": self._classify, "regress": self._regress}
         if route.verb not in calls:
             raise _malformed(request)
         if on_loop:
             raise _LongError
-        return route.counted(partial(calls[route.verb], request, route.asked))
+        return route.counted(calls[route.verb], request, route.asked)
 
-    def _predict(self, request: Request, asked: _Asked, *, on_loop: bool) -> bytes:
+    def _predict(self, request: Request, asked: _Asked, on_loop: bool) -> bytes:  # noqa: FBT001 - as `_Route.counted` passes it
         if on_loop and request.head.encoding:
             raise _LongError
         body = _content(request)
@@ -172,7 +177,8 @@ class RestApi:
                 outputs = self._inference.predict(
                     model, decoded.signature_name, decoded.inputs, timeout_ms, inline=on_loop
                 )
-            return json_tensor.encode(outputs, decoded.row_format)
+                version = model.version
+            content = json_tensor.encode(outputs, decoded.row_format)
         except ServingError as error:
             # TF Serving checks the body before it looks up the model, so an error in the body comes first.
             if error.code in (Code.NOT_FOUND, Code.UNAVAILABLE) or asked.label:
@@ -180,21 +186,33 @@ class RestApi:
                 if isinstance(document, dict):
                     json_tensor.signature_name_of(document)
             raise
+        if self._request_logs.samples(asked.name):
+            spec = prediction_log.RestSpec(*asked, version, decoded.signature_name)
+            self._request_logs.put(prediction_log.of_predict(spec, decoded.inputs, outputs, len(body)))
+        return content
 
     def _classify(self, request: Request, asked: _Asked) -> bytes:
-        decoded = example.decode(_content(request))
+        body = _content(request)
+        decoded = example.decode(body)
         with self._core.acquire(*asked) as model:
             classes = self._inference.classify(
                 model, decoded.signature_name, decoded.examples, self._options.timeout_ms
             )
+            spec = prediction_log.RestSpec(*asked, model.version, decoded.signature_name)
+        if self._request_logs.samples(asked.name):
+            self._request_logs.put(prediction_log.of_classify(spec, decoded.examples, classes, len(body)))
         return json_tensor.encode_classes(classes)
 
     def _regress(self, request: Request, asked: _Asked) -> bytes:
-        decoded = example.decode(_content(request))
+        body = _content(request)
+        decoded = example.decode(body)
         with self._core.acquire(*asked) as model:
             values = self._inference.regress(
                 model, decoded.signature_name, decoded.examples, self._options.timeout_ms
             )
+            spec = prediction_log.RestSpec(*asked, model.version, decoded.signature_name)
+        if self._request_logs.samples(asked.name):
+            self._request_logs.put(prediction_log.of_regress(spec, decoded.examples, values, len(body)))
         return json_tensor.encode_regressions(values)
 
     def _get(self, match: re.Match[str]) -> Response:
@@ -204,9 +222,7 @@ class RestApi:
         asked = _Asked.of(name, version_text, label)
         if asked is None:
             return Response(400)
-        return _Route(self._metrics, asked, "").counted(
-            partial(self._metadata if metadata else self._status, asked)
-        )
+        return _Route(self._metrics, asked, "").counted(self._metadata if metadata else self._status, asked)
 
     def _status(self, asked: _Asked) -> bytes:
         """Return the states of versions; of all of them for a label, because TF Serving ignores the label."""
@@ -237,9 +253,6 @@ class RestApi:
         }
         return (json.dumps(document, indent=1) + "\n").encode()
 
-    def _with_headers(self, response: Response) -> Response:
-        return response._replace(headers=self._headers) if self._headers else response
-
 
 class _Route:
     """The model and the verb that a path names, with the metrics of requests to that path."""
@@ -252,11 +265,11 @@ class _Route:
         self.asked = asked
         self.verb = verb
 
-    def counted(self, work: Callable[[], bytes]) -> Response:
+    def counted(self, work: Callable[[*_Arguments], bytes], *arguments: *_Arguments) -> Response:
         """Answer with the body that ``work`` returns; count and time the request."""
         started = perf_counter()
         try:
-            body = work()
+            body = work(*arguments)
         except ServingError as error:
             self._counter(error.code).add()
             raise
@@ -295,7 +308,7 @@ class _Asked(NamedTuple):
 
 def _content(request: Request) -> bytes:
     compressed = "gzip" in request.head.encoding
-    return inflated(request.body) if compressed else request.body
+    return inflated(request.content()) if compressed else request.content()
 
 
 def _error(error: ServingError) -> Response:

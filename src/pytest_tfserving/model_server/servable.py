@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
+import numpy as np
+
+from pytest_tfserving.model_server.meta_graph import may_wait, signature_defs
 from pytest_tfserving.model_server.operations import with_operations
 from pytest_tfserving.model_server.protos import message
+from pytest_tfserving.model_server.status import ServingError
 from pytest_tfserving.model_server.tensorflow_c import Call, RunOptions, Session
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    import numpy as np
     from google.protobuf.message import Message
     from numpy.typing import NDArray
 
 
-# Operations whose time does not depend on the size of their inputs.
-_WITHOUT_END = (
-    *(b"Enter", b"RefEnter", b"While", b"StatelessWhile", b"For", b"PyFunc", b"EagerPyFunc"),
-    *(b"QueueDequeue", b"QueueDequeueV2", b"QueueDequeueManyV2", b"QueueDequeueUpToV2", b"QueueEnqueueV2"),
-)
-
+# The inputs and outputs of a run, by their names in the graph.
+RunTensors: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
 
 _MOST_KNOWN = 1024
+# How many combinations another version is prepared for: each takes the time of an optimisation.
+_MOST_PREPARED = 32
 _IN_CALLER = -1
+_FLOAT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,14 @@ class Runnable(ABC):
     def close(self) -> None:
         """Free the model's memory; call this method after the last run."""
 
+    @property
+    def ran(self) -> Collection[RunTensors]:
+        """The combinations of inputs and outputs that were run, if another version can `prepare` them."""
+        return ()
+
+    def prepare(self, runs: Collection[RunTensors]) -> None:  # noqa: B027 - most models have nothing to prepare
+        """Do the work of a first run for each of these combinations that the model has, without a run."""
+
     def run(
         self,
         signature_name: str,
@@ -101,20 +112,29 @@ class Runnable(ABC):
         return {alias: results[name] for alias, name in fetches.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """The call of a signature, and the place of each output, by alias, among those that the call returns."""
+
+    call: Call
+    places: Mapping[str, int]
+
+
 class Servable(Runnable):
     """A loaded version of a SavedModel; `load` makes it."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        meta_graph = message("tensorflow.MetaGraphDef").FromString(session.meta_graph_def)
-        self.signature_defs = dict(meta_graph.signature_def)
+        with session.meta_graph() as content:
+            self.signature_defs = signature_defs(content)
+            self.may_wait = may_wait(content)
         self.signatures = {name: signature_of(proto) for name, proto in self.signature_defs.items()}
-        self.may_wait = _may_wait(session.meta_graph_def)
         # Requests choose their outputs, so the number of combinations has no natural limit.
-        self._calls: dict[tuple[tuple[str, ...], tuple[str, ...]], Call] = {}
+        self._calls: dict[RunTensors, Call] = {}
+        self._plans: dict[tuple[str, tuple[str, ...], tuple[str, ...]], _Plan] = {}
 
     @classmethod
-    def load(
+    def load(  # noqa: PLR0913 - what a session takes
         cls,
         path: Path,
         *,
@@ -122,10 +142,12 @@ class Servable(Runnable):
         inter_op: int = 0,
         tags: Sequence[str] = ("serve",),
         config: bytes = b"",
+        inline: bool = False,
     ) -> Servable:
         """Load the SavedModel in the version folder ``path``; thread counts of 0 let TensorFlow choose.
 
-        ``config`` is a serialized ConfigProto, whose thread counts are overridden.
+        ``config`` is a serialized ConfigProto, whose thread counts are overridden. With ``inline`` variables
+        are restored in the calling thread.
 
         Raises:
             ServingError: with the loader's reason.
@@ -137,7 +159,25 @@ class Servable(Runnable):
         if inter_op:
             proto.inter_op_parallelism_threads = inter_op
         serialized = proto.SerializeToString()
-        return cls(with_operations(lambda: Session(path, serialized, tags)))
+        options = _run_options(None, inline)
+        return cls(with_operations(lambda: Session(path, serialized, tags, options)))
+
+    def run(
+        self,
+        signature_name: str,
+        inputs: Mapping[str, NDArray[np.generic]],
+        timeout_ms: int | None = None,
+        outputs: Sequence[str] = (),
+        *,
+        inline: bool = False,
+    ) -> dict[str, NDArray[np.generic]]:
+        """Run as `Runnable.run` does, without a look at the names that earlier runs had too."""
+        key = signature_name, tuple(inputs), tuple(outputs)
+        plan = self._plans.get(key) or self._plan(*key)
+        if plan is None:
+            return super().run(signature_name, inputs, timeout_ms, outputs, inline=inline)
+        arrays = plan.call.run([*inputs.values()], _run_options(timeout_ms, inline))
+        return {alias: arrays[place] for alias, place in plan.places.items()}
 
     def run_tensors(
         self,
@@ -149,24 +189,56 @@ class Servable(Runnable):
     ) -> dict[str, NDArray[np.generic]]:
         """Run as `Runnable.run_tensors` does."""
         names = tuple(dict.fromkeys(fetches))
-        call = self._calls.get((tuple(feeds), names)) or self._call(tuple(feeds), names)
-        arrays = call.run([*feeds.values()], _run_options(timeout_ms, inline))
+        arrays = self._call(tuple(feeds), names).run([*feeds.values()], _run_options(timeout_ms, inline))
         return dict(zip(names, arrays, strict=True))
+
+    @property
+    def ran(self) -> Collection[RunTensors]:
+        """The latest combinations of inputs and outputs, as in `Runnable.ran`."""
+        return list(self._calls)[-_MOST_PREPARED:]
+
+    def prepare(self, runs: Collection[RunTensors]) -> None:
+        """Optimise the graph for these runs.
+
+        TensorFlow does so at the first run of a combination, before it looks at the types of the inputs. So a
+        run with an input of a wrong type is enough. No operation runs.
+        """
+        types = {
+            spec.tensor_name: spec.dtype
+            for signature in self.signatures.values()
+            for spec in signature.inputs.values()
+        }
+        for feeds, fetches in runs:
+            if feeds and types.keys() >= set(feeds):
+                wrong = [np.zeros(0, np.int32 if types[name] == _FLOAT else np.float32) for name in feeds]
+                with suppress(ServingError):
+                    self._call(feeds, fetches).run(wrong, _run_options(None, inline=True))
 
     def close(self) -> None:
         """Free the model's memory."""
         self._session.close()
 
+    def _plan(self, signature_name: str, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> _Plan | None:
+        """Plan the runs of a signature; return None if two of the inputs are one tensor."""
+        signature = self.signatures[signature_name]
+        feeds = tuple(signature.inputs[alias].tensor_name for alias in inputs)
+        if len(set(feeds)) < len(feeds):
+            return None
+        fetches = {alias: signature.outputs[alias].tensor_name for alias in outputs or signature.outputs}
+        names = tuple(dict.fromkeys(fetches.values()))
+        if len(self._plans) >= _MOST_KNOWN:
+            self._plans.clear()
+        plan = _Plan(self._call(feeds, names), {alias: names.index(name) for alias, name in fetches.items()})
+        self._plans[signature_name, inputs, outputs] = plan
+        return plan
+
     def _call(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Call:
-        if len(self._calls) >= _MOST_KNOWN:
-            self._calls.clear()
-        call = self._calls[feeds, fetches] = self._session.call(feeds, fetches)
+        call = self._calls.get((feeds, fetches))
+        if call is None:
+            if len(self._calls) >= _MOST_KNOWN:
+                self._calls.clear()
+            call = self._calls[feeds, fetches] = self._session.call(feeds, fetches)
         return call
-
-
-def _may_wait(meta_graph: bytes) -> bool:
-    """Return whether a serialized graph has an operation of `_WITHOUT_END`, as field 2 of a NodeDef."""
-    return any(b"\x12%c%b" % (len(name), name) in meta_graph for name in _WITHOUT_END)
 
 
 def signature_of(proto: Message) -> Signature:

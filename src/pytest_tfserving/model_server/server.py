@@ -19,6 +19,8 @@ from pytest_tfserving.model_server.metrics import Metrics
 from pytest_tfserving.model_server.model_config import ModelConfig, is_empty, models_of
 from pytest_tfserving.model_server.operations import load_operations
 from pytest_tfserving.model_server.proto_api import ProtoApi
+from pytest_tfserving.model_server.protos import message
+from pytest_tfserving.model_server.request_log import RequestLogOptions, RequestLogs
 from pytest_tfserving.model_server.rest import RestApi, RestOptions
 from pytest_tfserving.model_server.source import FileSystemSource
 from pytest_tfserving.model_server.status import ServingError
@@ -93,6 +95,7 @@ async def serve(flags: Flags) -> int:
         poller.cancel()
     parts.core.stop()
     await asyncio.gather(*([rest.stop()] if rest else []), asyncio.to_thread(grpc.stop))
+    await asyncio.to_thread(parts.core.request_logs.close)
     return 0
 
 
@@ -119,12 +122,14 @@ def _parts(flags: Flags) -> _Parts:
     manager = Manager(_loader(flags, api, metrics).load, options)
     labels = Labels(manager, unavailable_allowed=flags["allow_version_labels_for_unavailable_models"])
     polls = flags["file_system_poll_wait_seconds"] >= 0
-    core = ServerCore(manager, FileSystemSource(manager.aspire), labels, polls=polls)
+    request_logs = RequestLogs(RequestLogOptions.of(flags), metrics)
+    core = ServerCore(manager, FileSystemSource(manager.aspire), labels, request_logs, polls=polls)
     return _Parts(core, inference, api, metrics)
 
 
 def _loader(flags: Flags, api: ProtoApi, metrics: Metrics) -> Loader:
     from pytest_tfserving.model_server.loader import Loader
+    from pytest_tfserving.model_server.quiet_threads import quiet_threads
     from pytest_tfserving.model_server.tflite import TfLiteOptions
 
     scheduler = None
@@ -134,6 +139,7 @@ def _loader(flags: Flags, api: ProtoApi, metrics: Metrics) -> Loader:
 
         scheduler = BatchScheduler(read_parameters(flags["batching_parameters_file"]), metrics)
     both = flags["tensorflow_session_parallelism"]
+    session_config = _session_config(flags["tensorflow_session_config_file"])
     return Loader(
         api=api,
         metrics=metrics,
@@ -141,11 +147,14 @@ def _loader(flags: Flags, api: ProtoApi, metrics: Metrics) -> Loader:
         intra_op=flags["tensorflow_intra_op_parallelism"] or both,
         inter_op=flags["tensorflow_inter_op_parallelism"] or both,
         tags=tuple(flags["saved_model_tags"].split(",")),
-        session_config=_session_config(flags["tensorflow_session_config_file"]),
+        session_config=session_config,
         batching_per_model=flags["enable_per_model_batching_parameters"],
         warmup_iterations=max(flags["num_request_iterations_for_warmup"], 1)
         if flags["enable_model_warmup"]
         else 0,
+        quiet=None
+        if _has_own_threads(session_config)
+        else quiet_threads(max(flags["num_load_threads"], 1), flags["load_niceness"]),
         tflite=TfLiteOptions.of(flags),
     )
 
@@ -164,6 +173,12 @@ def _session_config(path: str) -> bytes:
         log("warning", f"{path}: without an effect, because {reason}: {', '.join(unused)}")
     serialized: bytes = config.SerializeToString()
     return serialized
+
+
+def _has_own_threads(session_config: bytes) -> bool:
+    """Return whether each session starts threads of its own, with the priority of their loader."""
+    config = message("tensorflow.ConfigProto").FromString(session_config)
+    return bool(config.use_per_session_threads or config.session_inter_op_thread_pool)
 
 
 def _models(flags: Flags) -> tuple[ModelConfig, ...] | None:

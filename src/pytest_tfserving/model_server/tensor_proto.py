@@ -70,16 +70,16 @@ def to_array(proto: Message) -> NDArray[np.generic]:
         raise ValueError("too large")
     if not count:
         return np.empty(shape, dtype)
+    content = proto.tensor_content  # each look at the field is a copy
     if proto.dtype == STRING:
-        content = proto.tensor_content
         return _strings(_texts(content, count) if content else proto.string_val, count).reshape(shape)
-    if proto.tensor_content:
-        if len(proto.tensor_content) != count * dtype.itemsize:
-            raise ValueError("the content is not of the tensor's size")
-        if proto.dtype == _BOOL and proto.tensor_content.translate(None, b"\0\1"):
-            raise ValueError("a byte is neither true nor false")
-        return np.frombuffer(proto.tensor_content, dtype).reshape(shape)
-    return _filled(_numbers(proto, dtype), count).reshape(shape)
+    if not content:
+        return _filled(_numbers(proto, dtype), count).reshape(shape)
+    if len(content) != count * dtype.itemsize:
+        raise ValueError("the content is not of the tensor's size")
+    if proto.dtype == _BOOL and content.translate(None, b"\0\1"):
+        raise ValueError("a byte is neither true nor false")
+    return np.frombuffer(content, dtype).reshape(shape)
 
 
 def _packed_again(proto: Message) -> Message:

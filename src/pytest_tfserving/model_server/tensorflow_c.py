@@ -12,8 +12,9 @@ import importlib.util
 import math
 import os
 import sys
+from contextlib import contextmanager
 from ctypes import POINTER, c_char_p, c_int, c_int64, c_size_t, c_void_p
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ from pytest_tfserving.errors import missing_extra
 from pytest_tfserving.model_server.status import Code, ServingError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -108,7 +109,7 @@ _SHORT_CALLS: dict[str, tuple[type[object] | None, tuple[type[object], ...]]] = 
         c_void_p,
         (c_int, POINTER(c_int64), c_int, c_void_p, c_size_t, _Deallocator, c_void_p),
     ),
-    "TF_AllocateTensor": (c_void_p, (c_int, POINTER(c_int64), c_int, c_size_t)),
+    "TF_AllocateTensor": (c_void_p, (c_int, c_void_p, c_int, c_size_t)),
     "TF_DeleteTensor": (None, (c_void_p,)),
     "TF_TensorDefaultAlignment": (c_size_t, ()),
     "TF_TensorType": (c_int, (c_void_p,)),
@@ -180,32 +181,45 @@ def load_library(path: Path) -> None:
 class Session:
     """A session of a SavedModel in memory."""
 
-    def __init__(self, path: Path, config: bytes, tags: Sequence[str]) -> None:
+    def __init__(
+        self, path: Path, config: bytes, tags: Sequence[str], run_options: RunOptions | None = None
+    ) -> None:
         """Load the version folder ``path`` with a serialized ConfigProto.
+
+        ``run_options`` are those of the runs that restore variables and initialise tables.
 
         Raises:
             ServingError: with the loader's reason.
         """
         tf = library()
         self._graph = tf.TF_NewGraph()
-        options, meta_graph = tf.TF_NewSessionOptions(), tf.TF_NewBuffer()
+        options, self._meta_graph = tf.TF_NewSessionOptions(), tf.TF_NewBuffer()
         names = (c_char_p * len(tags))(*(tag.encode() for tag in tags))
         try:
             with _Status() as status:
                 tf.TF_SetConfig(options, config, len(config), status)
             with _Status() as status:
                 folder = os.fsencode(path)
+                run_address = run_options and run_options.address
                 self._session = tf.TF_LoadSessionFromSavedModel(
-                    options, None, folder, names, len(tags), self._graph, meta_graph, status
+                    options, run_address, folder, names, len(tags), self._graph, self._meta_graph, status
                 )
-            content = _Buffer.from_address(meta_graph)
-            self.meta_graph_def = ctypes.string_at(content.data, content.length)
         except ServingError:
+            tf.TF_DeleteBuffer(self._meta_graph)
             tf.TF_DeleteGraph(self._graph)
             raise
         finally:
-            tf.TF_DeleteBuffer(meta_graph)
             tf.TF_DeleteSessionOptions(options)
+
+    @contextmanager
+    def meta_graph(self) -> Iterator[memoryview]:
+        """Return the serialized MetaGraphDef, whose memory is freed when the context ends: call this once."""
+        content = _Buffer.from_address(self._meta_graph)
+        memory = (ctypes.c_char * content.length).from_address(content.data)
+        try:
+            yield memoryview(memory).cast("B")
+        finally:
+            library().TF_DeleteBuffer(self._meta_graph)
 
     def call(self, feeds: Sequence[str], fetches: Sequence[str]) -> Call:
         """Return a call that feeds some tensors of the graph and fetches others.
@@ -247,13 +261,12 @@ class RunOptions:
 
 
 class _Frame:
-    """The memory of one run: addresses of input and output tensors, and a status."""
+    """The memory of one run: addresses of input and then output tensors, and a status."""
 
     def __init__(self, given: int, made: int) -> None:
-        self.given = (c_void_p * given)()
-        self.made = (c_void_p * made)()
-        self.given_address = ctypes.addressof(self.given)
-        self.made_address = ctypes.addressof(self.made)
+        self.tensors = (c_void_p * (given + made))()
+        self.given_address = ctypes.addressof(self.tensors)
+        self.made_address = self.given_address + given * ctypes.sizeof(c_void_p)
         self._delete = library().TF_DeleteStatus
         self.status: int = library().TF_NewStatus()
 
@@ -288,29 +301,35 @@ class Call:
             frame = self._free.pop()
         except IndexError:
             frame = _Frame(self._feeds[1], self._fetches[1])
+        tensors, delete = frame.tensors, self._tf.TF_DeleteTensor
         try:
             for index, array in enumerate(arrays):
-                frame.given[index] = _to_tensor(array)
+                tensors[index] = _to_tensor(array)
             self._run(frame, options)
-            return [_to_array(tensor) for tensor in frame.made if tensor]
+            return [_to_array(tensor) for tensor in tensors[self._feeds[1] :] if tensor]
         finally:
-            for tensors in (frame.given, frame.made):
-                for index, tensor in enumerate(tensors):
-                    if tensor:
-                        self._tf.TF_DeleteTensor(tensor)
-                        tensors[index] = None
+            for index, tensor in enumerate(tensors):
+                if tensor:
+                    delete(tensor)
+                    tensors[index] = None
             self._free.append(frame)
 
     def _run(self, frame: _Frame, options: RunOptions | None) -> None:
         feeds, feed_count = self._feeds
         fetches, fetch_count = self._fetches
-        status = frame.status
+        given, made, status = frame.given_address, frame.made_address, frame.status
+        settings = options and options.address
         self._tf.TF_SessionRun(
             self._session,
-            options and options.address,
-            *(feeds, frame.given_address, feed_count),
-            *(fetches, frame.made_address, fetch_count),
-            *(None, 0),
+            settings,
+            feeds,
+            given,
+            feed_count,
+            fetches,
+            made,
+            fetch_count,
+            None,
+            0,
             None,
             status,
         )
@@ -341,16 +360,22 @@ def dtype_name(dtype: np.dtype[np.generic]) -> str:
 
 def _to_tensor(array: NDArray[np.generic]) -> int:
     dtype = dtype_number(array.dtype)
-    dims = (c_int64 * array.ndim)(*array.shape)
+    shape = array.shape
+    dims = _dims(shape)
     if dtype == STRING:
         return _to_string_tensor(dims, array)
     tf, size = library(), array.nbytes
-    tensor: int = tf.TF_AllocateTensor(dtype, dims, array.ndim, size)
+    tensor: int = tf.TF_AllocateTensor(dtype, dims, len(shape), size)
     if size <= _FEW_BYTES:
         ctypes.memmove(tf.TF_TensorData(tensor), array.tobytes(), size)
     else:
-        _content(tensor, array.shape, array.dtype)[...] = array
+        _content(tensor, shape, array.dtype)[...] = array
     return tensor
+
+
+@lru_cache
+def _dims(shape: tuple[int, ...]) -> ctypes.Array[c_int64]:
+    return (c_int64 * len(shape))(*shape)
 
 
 # The memory of string tensors, by address, until TensorFlow frees the tensor. A stateful model may keep a

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _MASK_DELTA = 0xA282EAD8
 _HEAD = struct.Struct("<QI")
+_LENGTH = struct.Struct("<Q")
 _FOOT = struct.Struct("<I")
 
 
@@ -37,6 +38,12 @@ def records(file: BinaryIO) -> Iterator[bytes]:
             raise _loss("corrupted", offset)
         offset += _HEAD.size + length + _FOOT.size
         yield content
+
+
+def framed(content: bytes) -> bytes:
+    """Return ``content`` as a record of a file."""
+    length = _LENGTH.pack(len(content))
+    return b"".join((length, _FOOT.pack(masked_crc(length)), content, _FOOT.pack(masked_crc(content))))
 
 
 def masked_crc(content: bytes) -> int:

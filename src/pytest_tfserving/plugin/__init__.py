@@ -15,7 +15,8 @@ from pytest_tfserving.plugin.fixtures import (
     serving_namespace,
 )
 from pytest_tfserving.plugin.options import add_options
-from pytest_tfserving.plugin.ownership import experiment_of, give_way, needs_experiments
+from pytest_tfserving.plugin.ownership import EXPERIMENT, experiment_of, give_way, needs_experiments
+from pytest_tfserving.plugin.session_start import begun_session, is_configured, is_perf_test, session_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -39,20 +40,14 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Read the settings and declare the marks."""
+    """Declare the marks; read the settings if there are any."""
     from pytest_tfserving.plugin.marks import DESCRIPTIONS
-    from pytest_tfserving.plugin.session import STASH_KEY, PerfSession
 
     for description in DESCRIPTIONS:
         config.addinivalue_line("markers", description)
     give_way(config)
-    perf = config.stash[STASH_KEY] = PerfSession(config)
-    if not perf.is_worker:
-        from pytest_tfserving.plugin.exit_status import ExitStatus
-        from pytest_tfserving.plugin.report_files import ReportFiles
-
-        config.pluginmanager.register(ReportFiles(perf), "tfserving-reports")
-        config.pluginmanager.register(ExitStatus(perf), "tfserving-exit-status")
+    if is_configured(config):
+        session_of(config)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -62,16 +57,19 @@ def pytest_configure_node(node: WorkerController) -> None:
     Raises:
         pytest.UsageError: when the session cannot be compared with the stored run.
     """
-    from pytest_tfserving.plugin.session import WORKER_FOLDER, PerfSession
+    from pytest_tfserving.plugin.session import WORKER_FOLDER
     from pytest_tfserving.plugin.stored import check_base
 
-    check_base(PerfSession.of(node.config))
-    node.workerinput[WORKER_FOLDER] = str(PerfSession.of(node.config).folder_path)
+    perf = session_of(node.config)
+    check_base(perf)
+    node.workerinput[WORKER_FOLDER] = str(perf.folder_path)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Parametrise every test that gets this plugin's experiments, after all other plugins."""
+    if is_perf_test(metafunc.definition):
+        session_of(metafunc.config)
     if needs_experiments(metafunc):
         from pytest_tfserving.plugin.parametrize import parametrize
 
@@ -86,29 +84,29 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         pytest.UsageError: for mistakes in the marks, for tests that the target cannot take, and when the
             session cannot be compared with the stored run.
     """
+    perf = begun_session(config)
+    if perf is None:
+        yield
+        return
+    from pytest_tfserving.plugin.homes import settle
     from pytest_tfserving.plugin.marks import check
-    from pytest_tfserving.plugin.session import PerfSession
+    from pytest_tfserving.plugin.parametrize import check_target
     from pytest_tfserving.plugin.stored import check_base
 
-    has_experiments = any("experiment" in getattr(item, "fixturenames", ()) for item in items)
-    if has_experiments:
-        from pytest_tfserving.plugin.homes import settle
-
-        settle(items)
+    settle(items)
     yield
-    if mistakes := PerfSession.of(config).mistakes:
-        raise pytest.UsageError(*mistakes)
+    if perf.mistakes:
+        raise pytest.UsageError(*perf.mistakes)
     check(items)
-    if has_experiments:
-        from pytest_tfserving.plugin.parametrize import check_target
-
-        check_target(config, items)
-        if not PerfSession.of(config).is_worker:
-            check_base(PerfSession.of(config))
+    check_target(config, items)
+    if not perf.is_worker and any(map(is_perf_test, items)):
+        check_base(perf)
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
     """Return the lines about the experiments and the target."""
+    if begun_session(config) is None:
+        return []
     from pytest_tfserving.plugin.parametrize import summary
 
     return summary(config, items)
@@ -117,24 +115,25 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Make pytest set up the deployment again if it is not what the test needs."""
-    if "experiment" in getattr(item, "fixturenames", ()):
-        from pytest_tfserving.plugin.session import PerfSession
-
-        PerfSession.of(item.config).prepare(item)
+    perf = begun_session(item.config)
+    if perf and EXPERIMENT in getattr(item, "fixturenames", ()):
+        perf.prepare(item)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
-    item: pytest.Item,
+    item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Remember the experiment of a failed test; let a NOT JUDGED skip point to the test, not the plugin."""
     report = yield
     if report.passed or not (experiment := experiment_of(item)):
         return report
-    if report.failed:
-        from pytest_tfserving.plugin.session import PerfSession
+    from pytest_tfserving.plugin.plain_assertions import mark_run, shorten_summary
 
-        PerfSession.of(item.config).failed.add(experiment)
+    shorten_summary(report, call)
+    mark_run(item, call, report)
+    if report.failed:
+        session_of(item.config).failed.add(experiment)
     elif isinstance(report.longrepr, tuple) and "NOT JUDGED" in report.longrepr[2]:
         path, line = item.location[0], item.location[1]
         report.longrepr = (path, (line or 0) + 1, report.longrepr[2])
@@ -145,9 +144,8 @@ def pytest_terminal_summary(
     terminalreporter: TerminalReporter, exitstatus: int, config: pytest.Config
 ) -> None:
     """Write the table of results."""
-    from pytest_tfserving.plugin.session import PerfSession
-
-    if PerfSession.of(config).is_idle:
+    perf = begun_session(config)
+    if perf is None or perf.is_idle:
         return
     from pytest_tfserving.plugin.summary import write_summary
 
@@ -156,7 +154,5 @@ def pytest_terminal_summary(
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Delete the run's folder."""
-    from pytest_tfserving.plugin.session import STASH_KEY
-
-    if perf := config.stash.get(STASH_KEY, None):
+    if perf := begun_session(config):
         perf.close()

@@ -83,7 +83,8 @@ def _order(
     folder.mkdir(exist_ok=True)
     other = replace(order, settings=against.applied(order.settings), folder=folder, bare=False)
     if against.kind == "model":
-        return replace(other, model_path=lambda: Path(against.value))
+        (name,) = order.experiment.model_names
+        return replace(other, model_paths=lambda: {name: Path(against.value)})
     if against.kind == "experiment":
         experiments = perf.experiments(item) if item else []
         return replace(other, experiment=_other_experiment(order.experiment, against, experiments))
@@ -105,6 +106,12 @@ def _other_experiment(
             f"--tfserving-against={against}: both servers take turns on the same cores, and "
             f"{found.name!r} has another shape; choose one of shape {candidate.shape.name}, or select tests "
             "with -k."
+        )
+    if (candidate.models or found.models) and {*found.model_names} != {*candidate.model_names}:
+        raise ConfigurationError(
+            f"--tfserving-against={against}: both servers get the same requests, and {found.name!r} has "
+            f"other models, {', '.join(found.model_names)}, than {candidate.name!r}, "
+            f"{', '.join(candidate.model_names)}; choose one with the same models."
         )
     return found
 

@@ -38,6 +38,7 @@ _OTHER_FIGURES = (
         "series",
         "slices",
         "stages",
+        "kinds",
         "alternatives",
         "intervals",
         "arrivals",
@@ -211,7 +212,7 @@ def too_little(result: Result, figure: str) -> str:
     metric = _METRICS.get(figure, figure)
     if not is_metric(metric):
         return ""
-    own = [slo for slo in result.slos if slo.metric == metric]
+    own = [slo for slo in result.slos if slo.metric == metric and not slo.is_of_part]
     judgements = result.judge([slo for slo in own if slo.strict])
     if undecided := [each for each in judgements if each.verdict is Verdict.INCONCLUSIVE]:
         return str(undecided[0])

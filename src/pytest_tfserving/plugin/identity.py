@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import ConfigurationError
+from pytest_tfserving.plugin.several_models import folders_of
 from pytest_tfserving.targets.common.served_model import latest_version
 
 if TYPE_CHECKING:
@@ -22,9 +23,8 @@ if TYPE_CHECKING:
     from pytest_tfserving.experiments.experiment import Experiment
     from pytest_tfserving.experiments.load_profile import LoadProfile
     from pytest_tfserving.plugin.session import PerfSession
-    from pytest_tfserving.protocols.payload import Payload
     from pytest_tfserving.settings import Against
-    from pytest_tfserving.text.json_value import JsonObject
+    from pytest_tfserving.text.json_value import JsonObject, JsonValue
 
 _MOST_FILES_KEPT = 4096
 # Two writes within a tick of a file system's clock, up to 2 s, leave the same times.
@@ -39,10 +39,12 @@ def identify(perf: PerfSession, experiment: Experiment, request: pytest.FixtureR
         experiment: the test's.
         request: gives the values that fixtures have for the test.
     """
+    from pytest_tfserving.protocols.payload_set import PayloadSet
+
     settings = perf.settings
     found: JsonObject = {"target": settings.target, **perf.target.served(experiment, perf.progress)}
     if "model" not in found:
-        found["model"] = _model(perf, experiment, request)
+        found["model"] = _models(perf, experiment, request)
     if namespace := request.getfixturevalue("serving_namespace"):
         found["namespace"] = namespace
     if own := experiment.home.standing_for("serving"):
@@ -51,7 +53,8 @@ def identify(perf: PerfSession, experiment: Experiment, request: pytest.FixtureR
         found["against"] = _baseline_server(settings.against, perf, experiment)
     if settings.locustfile:
         found["locustfile"] = _digest(settings.locustfile.read_bytes())
-    return {**found, "payload": payload_digest(request.getfixturevalue("request_payload"))}
+    payloads = PayloadSet.of(request.getfixturevalue("request_payload"))
+    return {**found, "payload": payloads.digest}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +81,6 @@ class Wanted:
         return cls(key, profile, {})
 
 
-def payload_digest(payload: Payload) -> str:
-    """Return a digest of a request: of its bytes, and of how its answer is read."""
-    read = f"{payload.signature_name} {payload.key} {payload.rows} ".encode()
-    return _digest(read + payload.body)
-
-
 def model_digest(folder: Path) -> str:
     """Return a digest of the files in the newest version of a SavedModel base folder.
 
@@ -97,37 +94,57 @@ def model_digest(folder: Path) -> str:
     return _digest(json.dumps(files).encode())
 
 
-class ServedModel:
-    """The model folder of a deployment, and the digest of its content when the server began to read it."""
+class ServedModels:
+    """The model folders of a deployment, and the digests of their content when the server began to read them.
 
-    def __init__(self, folder: Callable[[], Path]) -> None:
-        self._folder = folder
-        self.path: Path | None = None
-        self.digest = ""
+    Attributes:
+        paths: the folders by the models' names; empty before the server reads them.
+        digests: the digests by the models' names.
+    """
 
-    def read(self) -> Path:
-        """Return the folder to a server that is about to read the model."""
-        if self.path is None:
-            self.path = Path(self._folder())
-            self.digest = model_digest(self.path)
-        return self.path
+    def __init__(self, folders: Callable[[], Mapping[str, Path]]) -> None:
+        self._folders = folders
+        self.paths: Mapping[str, Path] = {}
+        self.digests: Mapping[str, str] = {}
+
+    def read(self) -> Mapping[str, Path]:
+        """Return the folders to a server that is about to read the models."""
+        if not self.paths:
+            self.paths = self._folders()
+            self.digests = {name: model_digest(path) for name, path in self.paths.items()}
+        return self.paths
 
     @property
-    def has_changed(self) -> bool:
-        """True if the folder now has another model."""
-        return self.path is not None and model_digest(self.path) != self.digest
+    def have_changed(self) -> bool:
+        """True if a folder now has another model."""
+        return any(model_digest(path) != self.digests[name] for name, path in self.paths.items())
 
 
-def _model(perf: PerfSession, experiment: Experiment, request: pytest.FixtureRequest) -> str:
-    """Return the identity of the served model; a model of this package need not be exported for that."""
-    if "/" not in experiment.model and not experiment.home.standing_for("serving_model"):
-        return experiment.model
-    folder = Path(request.getfixturevalue("serving_model"))
+def _models(perf: PerfSession, experiment: Experiment, request: pytest.FixtureRequest) -> JsonValue:
+    """Return the identity of the served model, or of each of several ones by its name.
+
+    A model of this package need not be exported for that.
+    """
+    folders: Mapping[str, Path] = {}
+    overridden = bool(experiment.home.standing_for("serving_model"))
+    if overridden or any("/" in each.model for each in experiment.served_models):
+        folders = folders_of(experiment, request.getfixturevalue("serving_model"))
+    found: JsonObject = {
+        each.name: _model(perf, experiment, each.name, folders[each.name])
+        if overridden or "/" in each.model
+        else each.model
+        for each in experiment.served_models
+    }
+    return found if experiment.models else next(iter(found.values()))
+
+
+def _model(perf: PerfSession, experiment: Experiment, name: str, folder: Path) -> str:
+    """Return the identity of the model in a folder."""
     now = model_digest(folder)
     running = perf.running_of(experiment)
-    if running and running.model.path == folder and running.model.digest != now:
+    if running and running.models.paths.get(name) == folder and running.models.digests[name] != now:
         # The server may have loaded the new model or not.
-        return f"{running.model.digest}, and then {now}"
+        return f"{running.models.digests[name]}, and then {now}"
     return now
 
 

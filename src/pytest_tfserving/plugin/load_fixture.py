@@ -15,9 +15,10 @@ import pytest
 
 from pytest_tfserving.errors import ConfigurationError, LoadError, TFServingError, TFServingWarning
 from pytest_tfserving.plugin.failures import plain_failures
-from pytest_tfserving.plugin.options import resolve_profile
+from pytest_tfserving.plugin.overrides import resolve_profile
 from pytest_tfserving.plugin.ownership import experiment_of
-from pytest_tfserving.plugin.session import PerfSession
+from pytest_tfserving.plugin.plain_assertions import begin, remember
+from pytest_tfserving.plugin.session_start import session_of
 from pytest_tfserving.plugin.stored import changes
 from pytest_tfserving.settings import LoadOverrides
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from pytest_tfserving.measurement.prepared_load import LoadRequest
     from pytest_tfserving.measurement.search import SearchResult, Trial
     from pytest_tfserving.plugin.identity import Wanted
-    from pytest_tfserving.protocols.payload import Payload
     from pytest_tfserving.report.store import Run, Taking
     from pytest_tfserving.slo.language import Judgement, Slo
 
@@ -45,9 +45,10 @@ class Load:
     def __init__(self, request: pytest.FixtureRequest, experiment: Experiment) -> None:
         self._request = request
         self._experiment = experiment
-        self._perf = PerfSession.of(request.config)
+        self._perf = session_of(request.config)
         self._unchecked: dict[str, str] = {}
         self._used: set[tuple[str, str]] = set()
+        begin(request.node)
 
     def __call__(self, profile: str | None = None, **overrides: object) -> Result:
         """Run load, or return the result of the same run if there is one.
@@ -139,7 +140,7 @@ class Load:
         """Add the curve to every report; return the key of the search."""
         return self._perf.log.add_search(
             {
-                "experiment": self._perf.settings.url or self._experiment.name,
+                "experiment": self._experiment.name,
                 "origin": self._experiment.origin,
                 "target": self._experiment.target,
                 "over": over,
@@ -254,15 +255,12 @@ class Load:
         from pytest_tfserving.report.store import Taking
 
         experiment = self._experiment
-        names = {
-            "experiment": experiment.name,
-            "origin": experiment.origin,
-            "configuration": experiment.configuration,
-        }
+        names: dict[str, object] = {"experiment": experiment.name, "origin": experiment.origin}
+        # The configuration of a server at an address is not known.
+        if not self._perf.settings.url:
+            names["configuration"] = experiment.configuration
         execution = 1 + max((taking.execution for taking in self._before), default=0)
-        # The result of an address belongs to the address, not to an experiment.
-        own = {} if self._perf.settings.url else names
-        return Taking(run.id, self._request.node.nodeid, execution, json.dumps(own, sort_keys=True))
+        return Taking(run.id, self._request.node.nodeid, execution, json.dumps(names, sort_keys=True))
 
     @contextmanager
     def _recorded(self, wanted: Wanted) -> Iterator[None]:
@@ -315,12 +313,12 @@ class Load:
 
     def _asked(self, profile: LoadProfile, slos: tuple[Slo, ...]) -> LoadRequest:
         from pytest_tfserving.measurement.prepared_load import LoadRequest
+        from pytest_tfserving.protocols.payload_set import PayloadSet
 
         settings = self._perf.settings
-        payload: Payload = self._request.getfixturevalue("request_payload")
         return LoadRequest(
             profile,
-            payload,
+            PayloadSet.of(self._request.getfixturevalue("request_payload")),
             slos,
             settings.alpha,
             settings.load_processes,
@@ -338,7 +336,9 @@ class Load:
         from pytest_tfserving.plugin.against import with_changes
 
         own = (*self._experiment.slo, *marks.slos(item))
-        return outcomes.with_errors(with_changes(own, self._perf.settings))
+        slos = with_changes(own, self._perf.settings)
+        # SLOs that are only reported do not make a run one that is judged.
+        return outcomes.with_errors(slos) if any(slo.strict for slo in slos) else slos
 
     def _watched(self) -> tuple[Slo, ...]:
         """Return the SLOs of the experiment and of all its tests: any of the tests may share this run."""
@@ -351,6 +351,7 @@ class Load:
         from pytest_tfserving.plugin import outcomes
         from pytest_tfserving.plugin.given import GivenResult
         from pytest_tfserving.report import junit
+        from pytest_tfserving.slo.language import Verdict
 
         __tracebackhide__ = True
         item, result, slos, taking = self._request.node, run.result, self._slos, self._taking(run)
@@ -370,9 +371,13 @@ class Load:
         def read(figure: str, problem: str) -> None:
             __tracebackhide__ = True
             self._use(taking.row, "read")
+            remember(item, taking)
             if problem and figure not in doubtful:
                 doubtful.add(figure)
-                outcomes.doubt_reading(result, figure, problem, self._perf.settings)
+                if self._perf.settings.inconclusive == "fail":
+                    text = f"{figure}: {problem}"
+                    self._perf.log.add_failed_assertion(taking, Verdict.INCONCLUSIVE, text)
+                outcomes.doubt_reading(item, result, figure, problem, self._perf.settings)
 
         doubtful: set[str] = set()
         return GivenResult.reporting(result.bound(slos, settle), read)

@@ -10,12 +10,12 @@ import pytest
 
 from pytest_tfserving.errors import ConfigurationError, nearest
 from pytest_tfserving.plugin.ownership import EXPERIMENT, is_ours
-from pytest_tfserving.settings import LoadOverrides
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from pytest_tfserving.experiments.experiment import Experiment
+    from pytest_tfserving.settings import LoadOverrides
     from pytest_tfserving.slo.language import Slo
 
 DESCRIPTIONS = (
@@ -37,6 +37,8 @@ def slos(item: pytest.Item) -> tuple[Slo, ...]:
 
 def load_overrides(item: pytest.Item) -> LoadOverrides:
     """Return the load that a test's nearest ``load_profile`` mark sets."""
+    from pytest_tfserving.settings import LoadOverrides
+
     mark = item.get_closest_marker("load_profile")
     if mark is None:
         return LoadOverrides()

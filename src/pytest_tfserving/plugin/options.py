@@ -1,56 +1,39 @@
-"""The plugin's options in one table, and the settings that are read with it."""
+"""The plugin's options in one table, and the parsers of their values."""
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import re
 import unicodedata
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-import pytest
-
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.experiments import TARGET_NAMES
-from pytest_tfserving.settings import ALLOWED_INI, DEFAULT_IMAGE, PREFIX, Against, LoadOverrides, Settings
-from pytest_tfserving.statistics.noise_memory import NoiseMemory
-from pytest_tfserving.text.addresses import NOT_TAKEN, RIGHT_WAY, may_have_secrets, without_secrets
+from pytest_tfserving.experiments import DEFAULT_IMAGE, TARGET_NAMES
+from pytest_tfserving.plugin.option_groups import group_of
+from pytest_tfserving.text.option_names import ALLOWED_INI, PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from pytest_tfserving.experiments.load_profile import LoadProfile
+    import pytest
+
+    from pytest_tfserving.settings import Against
     from pytest_tfserving.slo.change_limit import ChangeLimit
 
 Number = TypeVar("Number", int, float)
-# The targets that an option has a meaning for; all others have one everywhere.
-_TARGETS_OF = {
-    "server": ("local",),
-    "url": ("url",),
-    "image": ("docker", "kubernetes"),
-    "keep": ("docker", "kubernetes"),
-    "update-slos": ("local", "docker", "kubernetes"),
-    "kubeconfig": ("kubernetes",),
-    "context": ("kubernetes",),
-    "namespace": ("kubernetes",),
-    "access": ("kubernetes",),
-    "base": ("kubernetes",),
-    "load-in-cluster": ("kubernetes",),
-    "load-image": ("kubernetes",),
-}
 # The kinds of baseline servers, each with the targets that can run one.
-_AGAINST = {
+AGAINST = {
     "server": ("local",),
     "image": ("docker", "kubernetes"),
     "model": ("local", "docker"),
     "url": ("url",),
     "experiment": ("local", "docker", "kubernetes"),
 }
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h)?")
-_PER_CENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+# Texts, and compiled on first use: every pytest run of the environment imports this module.
+_DURATION = r"(\d+(?:\.\d+)?)\s*(s|m|h)?"
+_PER_CENT = r"(\d+(?:\.\d+)?)\s*%"
 _HOURS_OF_A_MONTH = 744
 _SECONDS = {None: 1, "s": 1, "m": 60, "h": 3600}
 # Of users, requests and seconds alike.
@@ -58,12 +41,12 @@ _MOST = 10**9
 _NOT_EMPTY = "write a value, or leave the option out"
 _YES_NO = {"yes": True, "true": True, "no": False, "false": False}
 # The digest at the end of an image's name, behind the only @ of the name.
-_DIGEST = re.compile(r"@[A-Za-z0-9+._-]+:[0-9a-fA-F]{32,}$")
+_DIGEST = r"@[A-Za-z0-9+._-]+:[0-9a-fA-F]{32,}$"
 
 
 def parse_duration(text: str) -> float:
     """Return the seconds of ``90``, ``90s``, ``1.5m`` or ``1h``; other texts raise an ArgumentTypeError."""
-    match = _DURATION.fullmatch(text.strip())
+    match = re.fullmatch(_DURATION, text.strip())
     seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
     if not seconds > 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a duration; write it as 90, 90s, 1.5m or 1h.")
@@ -148,9 +131,11 @@ def parse_access(text: str) -> str:
 
 def parse_against(text: str) -> Against:
     """Return a baseline server, as ``server:PROGRAM``; other texts raise an ArgumentTypeError."""
+    from pytest_tfserving.settings import Against
+
     kind, _, value = parse_text(text).partition(":")
-    if kind not in _AGAINST or not value.strip():
-        example = ", ".join(f"{each}:..." for each in _AGAINST)
+    if kind not in AGAINST or not value.strip():
+        example = ", ".join(f"{each}:..." for each in AGAINST)
         raise argparse.ArgumentTypeError(f"{text!r} names no baseline server; write it as one of {example}.")
     return Against(kind, parse_image(value) if kind == "image" else value)
 
@@ -161,14 +146,28 @@ def parse_text(text: str) -> str:
         raise argparse.ArgumentTypeError(f"{text!r} is empty; {_NOT_EMPTY}.")
     if any(unicodedata.category(letter) == "Cc" for letter in text):
         raise argparse.ArgumentTypeError(f"{text!r} has a control character in it.")
+    from pytest_tfserving.text.addresses import NOT_TAKEN, RIGHT_WAY, may_have_secrets
+
     if "://" in text and may_have_secrets(text):
         raise argparse.ArgumentTypeError(f"the address {NOT_TAKEN}; write it without them, and {RIGHT_WAY}.")
     return text
 
 
+def parse_client_header(text: str) -> tuple[str, str]:
+    """Return a header's name and value; other texts raise an ArgumentTypeError, which shows no value."""
+    from pytest_tfserving.experiments.client_settings import parse_header
+
+    try:
+        return parse_header(text)
+    except ConfigurationError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def parse_image(text: str) -> str:
     """Return the name of an image; credentials in the name raise an ArgumentTypeError."""
-    if "@" in _DIGEST.sub("", text):
+    from pytest_tfserving.text.addresses import NOT_TAKEN
+
+    if "@" in re.sub(_DIGEST, "", text):
         raise argparse.ArgumentTypeError(
             f"the image's name {NOT_TAKEN}; log in to the registry by docker login, or an imagePullSecret."
         )
@@ -197,12 +196,24 @@ def parse_change_limit(text: str) -> ChangeLimit:
 
 def parse_margin(text: str) -> float:
     """Return the fraction of a margin as ``20%``; other texts raise an ArgumentTypeError."""
-    match = _PER_CENT.fullmatch(text.strip())
+    match = re.fullmatch(_PER_CENT, text.strip())
     if not match:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a margin; write it as --tfserving-update-slos=20%, or leave it out at the end."
         )
     return _not_too_much(float(match[1]) / 100, text)
+
+
+def parse_share(text: str) -> float:
+    """Return the fraction of a share as ``20%`` or ``0.2``; other texts raise an ArgumentTypeError."""
+    match = re.fullmatch(_PER_CENT, text.strip())
+    try:
+        share = float(match[1]) / 100 if match else float(text)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share above 0 and up to 1; write it as 20%.")
+    return share
 
 
 def parse_choice(*valid: str) -> Callable[[str], str]:
@@ -230,6 +241,7 @@ class Option:
         repeatable: whether the option can be given several times, with a list as value.
         is_flag: whether the option has no value on the command line.
         const: the value of an option that is given without one; None if it needs one.
+        has_spaces: whether a value can have spaces, so that each line of an ini file is one value.
     """
 
     name: str
@@ -241,6 +253,7 @@ class Option:
     repeatable: bool = False
     is_flag: bool = False
     const: Any = None
+    has_spaces: bool = False
 
     @property
     def dest(self) -> str:
@@ -273,6 +286,8 @@ class Option:
         Raises:
             argparse.ArgumentTypeError: for one that does not fit.
         """
+        from pytest_tfserving.text.addresses import without_secrets
+
         try:
             return self.parse(text)
         except argparse.ArgumentTypeError as error:
@@ -289,7 +304,8 @@ class Option:
         values = value if isinstance(value, list) else [value]
         if not values:
             raise argparse.ArgumentTypeError(f"{value} is empty; {_NOT_EMPTY}.")
-        parts = (self._text(each).split() or [""] for each in values)
+        texts = map(self._text, values)
+        parts = ([each] for each in texts) if self.has_spaces else (each.split() or [""] for each in texts)
         return [self.of_text(part) for part in itertools.chain.from_iterable(parts)]
 
     def _text(self, value: object) -> str:
@@ -298,13 +314,15 @@ class Option:
         Raises:
             argparse.ArgumentTypeError: for a list or a table, and for a number where only a text fits.
         """
+        from pytest_tfserving.text.addresses import without_secrets
+
         only_text = self.parse in (parse_text, parse_image, parse_run_name)
         if isinstance(value, str):
             return value
         if isinstance(value, bool | int | float) and not only_text:
-            return _as_toml(value)
+            return as_toml(value)
         wanted = "a text in quotes" if only_text else "one value"
-        raise argparse.ArgumentTypeError(f"{without_secrets(_as_toml(value))} is not {wanted}.")
+        raise argparse.ArgumentTypeError(f"{without_secrets(as_toml(value))} is not {wanted}.")
 
 
 OPTIONS = (
@@ -327,6 +345,34 @@ OPTIONS = (
         "URL",
         "The model that target `url` loads: http://host:8501/v1/models/NAME, or grpc://host:8500/NAME.",
         shown_default="none",
+    ),
+    Option(
+        "header",
+        "NAME:VALUE",
+        "A header of every request of target `url`, as 'Authorization: Bearer ${TOKEN}', where ${TOKEN} is "
+        "the value of an environment variable; can be given several times.",
+        parse_client_header,
+        shown_default="those of the experiment",
+        repeatable=True,
+        has_spaces=True,
+    ),
+    Option(
+        "ca-file",
+        "FILE",
+        "The certificates that target `url` trusts, in PEM format.",
+        shown_default="those of the experiment, else the system's",
+    ),
+    Option(
+        "client-certificate",
+        "FILE",
+        "The client certificate of target `url`, in PEM format, perhaps with its key.",
+        shown_default="that of the experiment",
+    ),
+    Option(
+        "client-key",
+        "FILE",
+        "The key of --tfserving-client-certificate, in PEM format.",
+        shown_default="that in the certificate's file",
     ),
     Option(
         "image",
@@ -462,6 +508,21 @@ OPTIONS = (
         shown_default="the profile's own",
     ),
     Option(
+        "max-cpu-wait",
+        "SHARE",
+        "Share of the time for which the load generator may wait for a core or stand still before verdicts "
+        "have to allow for it, as 20%.",
+        parse_share,
+        shown_default="the profile's own, 2% unless it says otherwise",
+    ),
+    Option(
+        "max-lag-ms",
+        "MS",
+        "Milliseconds by which the load generator may be late (p95) before verdicts have to allow for it.",
+        parse_rate,
+        shown_default="the profile's own, 10 unless it says otherwise",
+    ),
+    Option(
         "alpha",
         "ALPHA",
         "Largest probability of a wrong PASS, and of a wrong FAIL: above 0, below 0.5.",
@@ -594,19 +655,12 @@ OPTIONS = (
         shown_default="live on a terminal, else simple",
     ),
 )
-_LOAD_FIELDS = {
-    "users": "users",
-    "rate": "rate",
-    "spawn-rate": "spawn_rate",
-    "run-time": "run_time_s",
-    "early-stop": "early_stop",
-}
 
 
 def add_options(parser: pytest.Parser) -> None:
     """Declare every option, for the command line and for ini files."""
-    group = parser.getgroup(PREFIX, "TensorFlow Serving performance (pytest-tfserving)")
     for option in OPTIONS:
+        group = parser.getgroup(f"TensorFlow Serving performance: {group_of(option.name)}")
         group.addoption(option.flag, dest=option.dest, default=None, **option.declaration)
         kind: Literal["linelist", "string"] = "linelist" if option.repeatable else "string"
         parser.addini(option.dest, f"Default value for {option.flag}", type=kind, default=None)
@@ -618,303 +672,6 @@ def add_options(parser: pytest.Parser) -> None:
     )
 
 
-def read_settings(config: pytest.Config) -> Settings:
-    """Read the settings of a pytest configuration.
-
-    Raises:
-        pytest.UsageError: for an ini value that does not fit, and for options that contradict each other.
-    """
-    cli = {option.name: config.getoption(option.dest) for option in OPTIONS}
-    ini = {option.name: _ini_value(config, option) for option in OPTIONS}
-    values = _strongest(cli, ini)
-    _check_conflicts(values["target"], cli, ini)
-    _check_compared(values)
-    files = _Files(config, cli, values)
-    path, read, written = files.path, files.read, files.written
-    settings = Settings(
-        target=values["target"],
-        server=values["server"] or "",
-        url=values["url"] or "",
-        image=values["image"] or DEFAULT_IMAGE,
-        against=_against(values),
-        keep=values["keep"],
-        kubeconfig=path("kubeconfig"),
-        contexts=tuple(values["context"] or ()),
-        allowed_contexts=_allowed_contexts(config),
-        namespace=values["namespace"] or "",
-        access=values["access"],
-        base=path("base"),
-        experiments=path("experiments"),
-        ready_timeout_s=values["ready-timeout"],
-        unfit=values["unfit"],
-        inconclusive=values["inconclusive"],
-        unjudged=values["unjudged"],
-        nothing_judged=values["nothing-judged"] or ("fail" if _is_ci() else "pass"),
-        alpha=values["alpha"],
-        noise_memory=_noise_memory(cli, ini),
-        load_processes=values["load-processes"],
-        locustfile=read("locustfile"),
-        load_in_cluster=values["load-in-cluster"],
-        load_image=values["load-image"] or "",
-        json=written("json"),
-        html=written("html"),
-        markdown=written("markdown"),
-        prices=path("prices"),
-        hours=values["hours"],
-        ui=values["ui"] or "",
-        cli_load=_overrides(cli),
-        ini_load=_overrides(ini),
-        **_history(values, files),
-    )
-    _check_prices(settings)
-    return settings
-
-
-def resolve_profile(
-    default: LoadProfile,
-    own_profiles: Mapping[str, LoadProfile],
-    sources: tuple[LoadOverrides, ...],
-) -> LoadProfile:
-    """Return the profile after all ``sources`` are applied, of which the first is the strongest.
-
-    Raises:
-        ConfigurationError: for an unknown profile, an unknown field or a value that does not fit.
-    """
-    from pytest_tfserving.experiments.load_profile import find_profile
-
-    profile = default
-    fields: dict[str, object] = {}
-    for source in reversed(sources):
-        if source.profile is not None:
-            profile, fields = find_profile(source.profile, dict(own_profiles)), {}
-        fields = _beaten(fields, source.fields) | dict(source.fields)
-    return profile.with_overrides(fields)
-
-
-@dataclass(frozen=True)
-class _Files:
-    """Files that options name, relative to where pytest was called, those of the ini file to the rootdir."""
-
-    config: pytest.Config
-    cli: Mapping[str, object]
-    values: Mapping[str, Any]
-
-    def path(self, name: str) -> Path | None:
-        """Return the path that option ``name`` has, None without one."""
-        base = self.config.invocation_params.dir if self.cli[name] else self.config.rootpath
-        return base / self.values[name] if self.values[name] else None
-
-    def read(self, name: str) -> Path | None:
-        """Return the path of a file that is read.
-
-        Raises:
-            pytest.UsageError: when there is no such file.
-        """
-        if (found := self.path(name)) and not found.is_file():
-            raise pytest.UsageError(f"--{PREFIX}-{name}: there is no file {found}.")
-        return found
-
-    def run(self, name: str) -> str | Path:
-        """Return the stored run of option ``name``: the path of a file, or a name; empty without one."""
-        from pytest_tfserving.report.stored_runs import is_path
-
-        text = self.values[name] or ""
-        return self.path(name) or "" if is_path(text) else text
-
-    def written(self, name: str) -> Path | None:
-        """Return the path of a file that is written at the end.
-
-        Raises:
-            pytest.UsageError: when the file cannot be written.
-        """
-        _check_writable(f"--{PREFIX}-{name}", target := self.path(name))
-        return target
-
-
-def _history(values: Mapping[str, Any], files: _Files) -> dict[str, Any]:
-    """Return the settings about stored runs."""
-    return {
-        "save": values["save"] or "",
-        "compare": files.run("compare"),
-        "compare_fail": tuple(values["compare-fail"] or ()),
-        "compare_force": values["compare-force"],
-        "update_slos": values["update-slos"],
-    }
-
-
-def _is_ci() -> bool:
-    return os.environ.get("CI", "").lower() not in ("", "0", "false", "no")
-
-
-def _beaten(weaker: Mapping[str, object], stronger: Mapping[str, object]) -> dict[str, object]:
-    """Return the remaining ``weaker`` fields: users give way to a rate, and a rate to users."""
-    gives_way = {"users": {"rate"}, "rate": {"users", "think_time_s", "pace_s"}}
-    gone = {name for given in stronger for name in gives_way.get(given, ())}
-    return {name: value for name, value in weaker.items() if name not in gone}
-
-
-def _strongest(cli: Mapping[str, object], ini: Mapping[str, object]) -> dict[str, Any]:
-    """Return each option's value: the command line's, else the ini file's, else the default."""
-    return {
-        option.name: next(
-            (value for value in (cli[option.name], ini[option.name]) if value is not None), option.default
-        )
-        for option in OPTIONS
-    }
-
-
-def _ini_value(config: pytest.Config, option: Option) -> object:
-    value = _raw_ini(config, option.dest)
-    is_taken_back = value in ("", []) and _is_overridden(config, option.dest)
-    if value is None or is_taken_back:
-        return None
-    try:
-        return option.of_ini(value)
-    except argparse.ArgumentTypeError as error:
-        raise _ini_error(config, option.dest, str(error)) from None
-
-
-def _allowed_contexts(config: pytest.Config) -> tuple[str, ...]:
-    value = _raw_ini(config, ALLOWED_INI)
-    listed = value.splitlines() if isinstance(value, str) else value
-    if not isinstance(listed, list) or not all(isinstance(each, str) for each in listed):
-        raise _ini_error(
-            config, ALLOWED_INI, f"{without_secrets(_as_toml(value))} is not a list of texts in quotes."
-        )
-    return tuple(stripped for each in listed if (stripped := each.strip()))
-
-
-def _raw_ini(config: pytest.Config, name: str) -> object:
-    """Return a value of the ini file: a text, a list of texts, or since pytest 9 any value of TOML."""
-    try:
-        return config.getini(name)
-    except (TypeError, pytest.UsageError):
-        # A native value of TOML, of another type than the one declared.
-        import tomllib
-
-        assert config.inipath
-        document = tomllib.loads(config.inipath.read_text(encoding="utf-8"))
-        tables = document.get("tool", {}).get("pytest", {}), document.get("pytest", {})
-        return next(table[name] for table in tables if name in table)
-
-
-def _ini_error(config: pytest.Config, name: str, text: str) -> pytest.UsageError:
-    place = "-o" if _is_overridden(config, name) else config.inipath
-    return pytest.UsageError(f"{name} in {place}: {text}")
-
-
-def _is_overridden(config: pytest.Config, name: str) -> bool:
-    return any(each.partition("=")[0] == name for each in config.getoption("override_ini") or ())
-
-
-def _as_toml(value: object) -> str:
+def as_toml(value: object) -> str:
+    """Return a value as a TOML file has it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _overrides(values: Mapping[str, Any]) -> LoadOverrides:
-    fields = {part: values[name] for name, part in _LOAD_FIELDS.items() if values[name] is not None}
-    return LoadOverrides(values["profile"], fields)
-
-
-def _noise_memory(cli: Mapping[str, Any], ini: Mapping[str, Any]) -> NoiseMemory | None:
-    """Return the noise memory that an option sets, with the option's place; None without one."""
-    name = "noise-memory"
-    for given, place in ((cli, f"--{PREFIX}-{name}"), (ini, f"{PREFIX}_noise_memory in the ini file")):
-        if given[name] is not None:
-            return NoiseMemory(given[name], f"from {place}", place)
-    return None
-
-
-def _against(values: Mapping[str, Any]) -> Against | None:
-    """Return the baseline server; None without one.
-
-    Raises:
-        pytest.UsageError: for several ones, and for one that does not fit the target.
-    """
-    flag, given, target = f"--{PREFIX}-against", values["against"] or [], values["target"]
-    if not given:
-        return None
-    if len(given) > 1:
-        both = " and ".join(map(str, given))
-        raise pytest.UsageError(f"{flag}: there is one baseline server at most, not {both}.")
-    against: Against = given[0]
-    if target not in _AGAINST[against.kind]:
-        valid = ", ".join(f"{kind}:..." for kind, targets in _AGAINST.items() if target in targets)
-        raise pytest.UsageError(f"{flag}: {against} does not go with target {target!r}; valid: {valid}.")
-    if against.kind == "url":
-        _check_url(against.value, flag)
-    if against.kind == "model" and not Path(against.value).is_dir():
-        raise pytest.UsageError(f"{flag}: there is no folder {against.value}.")
-    return against
-
-
-def _check_prices(settings: Settings) -> None:
-    """Check before the run that the price list can be read.
-
-    Raises:
-        pytest.UsageError: when it cannot be read.
-    """
-    if settings.prices is None:
-        return
-    try:
-        settings.pricing()
-    except ConfigurationError as error:
-        raise pytest.UsageError(f"--tfserving-prices: {error}") from None
-
-
-def _check_writable(flag: str, path: Path | None) -> None:
-    """Check before the run that a file can be written.
-
-    Raises:
-        pytest.UsageError: when it cannot be written.
-    """
-    if path is None:
-        return
-    folder = next(parent for parent in path.parents if parent.exists())
-    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        problem = "is a folder" if path.is_dir() else f"cannot be written: {folder} is not a writable folder"
-        raise pytest.UsageError(f"{flag}: {path} {problem}.")
-
-
-def _check_conflicts(target: str, cli: Mapping[str, Any], ini: Mapping[str, Any]) -> None:
-    """Refuse an option that ``target`` does not use.
-
-    An option in the ini file is ignored while the command line chooses another target.
-
-    Raises:
-        pytest.UsageError: for such an option, for an address that does not fit, and for users and a rate.
-    """
-    for name, targets in _TARGETS_OF.items():
-        given = cli[name] if cli[name] is not None or cli["target"] else ini[name]
-        # A flag that is off does not count as given.
-        if given not in (None, False) and target not in targets:
-            valid = " or ".join(f"--{PREFIX}-target={each}" for each in targets)
-            raise pytest.UsageError(f"--{PREFIX}-{name} goes with {valid}, not with target {target!r}.")
-    if target == "url":
-        _check_url(cli["url"] or ini["url"])
-    for given, spelt in ((cli, "--tfserving-{}"), (ini, "tfserving_{} in the ini file")):
-        _check_loop(given, spelt)
-
-
-def _check_compared(values: Mapping[str, object]) -> None:
-    for name in ("compare-fail", "compare-force"):
-        if values[name] and not values["compare"]:
-            raise pytest.UsageError(f"--{PREFIX}-{name} needs --{PREFIX}-compare, the run to compare with.")
-
-
-def _check_loop(given: Mapping[str, object], spelt: str) -> None:
-    if given["rate"] is not None and given["users"] is not None:
-        rate, users = spelt.format("rate"), spelt.format("users")
-        raise pytest.UsageError(f"{rate} makes an open loop, {users} makes a closed one; drop one of them.")
-
-
-def _check_url(url: str | None, flag: str = f"--{PREFIX}-url") -> None:
-    from pytest_tfserving.protocols import REST
-    from pytest_tfserving.targets.url import parse_url
-
-    if not url:
-        raise pytest.UsageError(f"--tfserving-target=url needs --tfserving-url {REST.url_example}.")
-    try:
-        parse_url(url)
-    except ConfigurationError as error:
-        raise pytest.UsageError(f"{flag}: {error}") from None

@@ -9,6 +9,7 @@ import pytest
 
 from pytest_tfserving.errors import ConfigurationError, warn_user
 from pytest_tfserving.report import junit
+from pytest_tfserving.report.slo_lines import headline
 from pytest_tfserving.slo.language import Judgement, Slo, Verdict, full_reason
 from pytest_tfserving.slo.metrics import metric_of
 
@@ -22,7 +23,7 @@ DEFAULT_ERRORS_SLO = replace(Slo.parse("errors<1%"), guard=True)
 
 def with_errors(slos: tuple[Slo, ...]) -> tuple[Slo, ...]:
     """Return ``slos``, with one on errors unless they have one or are empty."""
-    if not slos or any(slo.metric == "errors" for slo in slos):
+    if not slos or any(slo.metric == "errors" and not slo.kind for slo in slos):
         return slos
     return (*slos, DEFAULT_ERRORS_SLO)
 
@@ -33,17 +34,15 @@ def stop_unless_measured(item: pytest.Item, result: Result, settings: Settings) 
     if cause := result.aborted:
         incidents = result.server.incidents if result.server else ()
         seen = (*incidents, *result.warnings)
-        lines = [f"{_who(result)}: FAIL: {cause}", *(f"  server: {each}" for each in seen)]
-        _fail(item, Verdict.FAIL, "\n".join(lines))
+        _fail_by(item, Verdict.FAIL, cause, result, *(f"  server: {each}" for each in seen))
     if cause := result.invalid:
-        _fail(item, Verdict.INVALID, f"{_who(result)}: INVALID: {cause}")
+        _fail_by(item, Verdict.INVALID, cause, result)
     if cause := result.incomplete:
-        _fail(item, Verdict.INCONCLUSIVE, f"{_who(result)}: INCONCLUSIVE: {cause}")
+        _fail_by(item, Verdict.INCONCLUSIVE, cause, result)
     if cause := result.not_judged:
-        text = f"{Verdict.NOT_JUDGED}: {cause}"
         if settings.unfit == "fail":
-            _fail(item, Verdict.NOT_JUDGED, f"{_who(result)}: {text}")
-        _skip(item, text)
+            _fail_by(item, Verdict.NOT_JUDGED, cause, result)
+        _skip(item, f"{Verdict.NOT_JUDGED}: {cause}")
 
 
 def settle(
@@ -60,7 +59,8 @@ def settle(
     strict = [each for each in judgements if each.slo.strict]
     bad = [each for each in strict if _fails(each, settings)]
     if bad:
-        _fail(item, Verdict.worst(each.verdict for each in bad), explain(result, judgements))
+        text = f"{headline(bad)}\n{explain(result, judgements)}"
+        _fail(item, Verdict.worst(each.verdict for each in bad), text)
     answers = [each for each in strict if _answers(each, metrics)]
     if all(each.verdict is Verdict.NOT_JUDGED for each in answers):
         _skip(item, _not_judged(result, answers, metrics))
@@ -70,12 +70,12 @@ def settle(
     junit.add_verdict(item, Verdict.worst(each.verdict for each in strict))
 
 
-def doubt_reading(result: Result, figure: str, problem: str, settings: Settings) -> None:
+def doubt_reading(item: pytest.Item, result: Result, figure: str, problem: str, settings: Settings) -> None:
     """Warn of a figure that a test reads and that rests on too few data; fail if an option says so."""
     __tracebackhide__ = True
     text = f"{_who(result)}: {figure}: {problem}"
     if settings.inconclusive == "fail":
-        pytest.fail(text, pytrace=False)
+        _fail(item, Verdict.INCONCLUSIVE, text)
     warn_user(text)
 
 
@@ -83,7 +83,7 @@ def _check_metrics(metrics: tuple[str, ...]) -> None:
     __tracebackhide__ = True
     for metric in metrics:
         try:
-            metric_of(metric)
+            metric_of(metric.partition("{")[0])
         except ConfigurationError as error:
             raise pytest.fail.Exception(f"check(): {error}", pytrace=False) from None
 
@@ -109,7 +109,8 @@ def explain(result: Result, judgements: list[Judgement]) -> str:
 
 def _answers(judgement: Judgement, metrics: tuple[str, ...]) -> bool:
     """Return whether a test asked for the judged SLO, which may also be judged only along with others."""
-    return judgement.slo.metric in metrics if metrics else judgement.slo is not DEFAULT_ERRORS_SLO
+    slo = judgement.slo
+    return bool({slo.metric, slo.subject} & {*metrics}) if metrics else slo is not DEFAULT_ERRORS_SLO
 
 
 def _fails(judgement: Judgement, settings: Settings) -> bool:
@@ -128,6 +129,12 @@ def _not_judged(result: Result, answers: list[Judgement], metrics: tuple[str, ..
 
 def _who(result: Result) -> str:
     return f"{result.experiment} on {result.target}"
+
+
+def _fail_by(item: pytest.Item, verdict: Verdict, cause: str, result: Result, *more: str) -> None:
+    """Fail a test by a cause, which comes first: pytest's summary has only the first line."""
+    __tracebackhide__ = True
+    _fail(item, verdict, "\n".join((f"{verdict}: {cause}", f"{_who(result)}: {verdict}", *more)))
 
 
 def _fail(item: pytest.Item, verdict: Verdict, text: str) -> None:

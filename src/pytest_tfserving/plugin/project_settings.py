@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.plugin.options import OPTIONS, read_settings
+from pytest_tfserving.plugin.options import OPTIONS
+from pytest_tfserving.plugin.settings_reader import read_settings
 from pytest_tfserving.system.environment import changed_environment
 
 if TYPE_CHECKING:

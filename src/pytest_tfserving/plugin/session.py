@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 
 from pytest_tfserving.errors import ConfigurationError
-from pytest_tfserving.plugin.options import read_settings
+from pytest_tfserving.plugin.settings_reader import read_settings
 from pytest_tfserving.statistics.noise_memory import NoiseMemory
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.experiments.experiment import Experiment, Home
     from pytest_tfserving.experiments.load_profile import LoadProfile
     from pytest_tfserving.experiments.yaml_file import ExperimentsFile
-    from pytest_tfserving.plugin.identity import ServedModel
+    from pytest_tfserving.plugin.identity import ServedModels
     from pytest_tfserving.plugin.slo_update import Update
     from pytest_tfserving.report.comparison import Base
     from pytest_tfserving.report.schedule import Schedule
@@ -37,22 +37,21 @@ if TYPE_CHECKING:
     from pytest_tfserving.system.machine_lock import MachineLock
     from pytest_tfserving.targets.target import Target
 
-STASH_KEY = pytest.StashKey["PerfSession"]()
 WORKER_FOLDER = "tfserving_folder"
 _ON_THIS_MACHINE = ("local", "docker")
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The running deployment, with its experiment and the model folder that it serves."""
+    """The running deployment, with its experiment and the model folders that it serves."""
 
     experiment: Experiment
     deployment: Deployment
-    model: ServedModel
+    models: ServedModels
 
 
 class PerfSession:
-    """The session's state, made at configure time; costly parts are made on first use."""
+    """The session's state; costly parts are made on first use."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
@@ -83,11 +82,6 @@ class PerfSession:
         number = int(self.config.workerinput["workerid"].removeprefix("gw"))  # type: ignore[attr-defined]
         self._shares_no_cluster = True
         return replace(settings, contexts=(settings.contexts[number % len(settings.contexts)],))
-
-    @classmethod
-    def of(cls, config: pytest.Config) -> PerfSession:
-        """Return the session of a pytest configuration."""
-        return config.stash[STASH_KEY]
 
     @property
     def is_worker(self) -> bool:
@@ -153,16 +147,16 @@ class PerfSession:
 
     def _is_over(self, experiment: Experiment, *, again: bool) -> bool:
         running = self.running_of(experiment)
-        if running and running.model.has_changed:
+        if running and running.models.have_changed:
             return True
         # Pytest keeps the error of a deployment that did not come to be, too.
         failed = running is None or experiment in self.given_up or bool(running.deployment.failure())
         return again and failed
 
     @contextmanager
-    def running(self, experiment: Experiment, deployment: Deployment, model: ServedModel) -> Iterator[None]:
+    def running(self, experiment: Experiment, deployment: Deployment, models: ServedModels) -> Iterator[None]:
         """Record a deployment for as long as it runs."""
-        self._running = Running(experiment, deployment, model)
+        self._running = Running(experiment, deployment, models)
         try:
             yield
         finally:
@@ -271,8 +265,8 @@ class PerfSession:
         with ExitStack() as stack:
             if not self._has_cluster_of_its_own:
                 length_s = self._schedule.this_left_s if self._schedule else None
-                stack.enter_context(self.machine_lock.turn(purpose, self.progress, length_s))
-            stack.enter_context(self.target.held(purpose, self.progress))
+                stack.enter_context(self.machine_lock.turn(purpose, self.progress.waiting, length_s))
+            stack.enter_context(self.target.held(purpose, self.progress.waiting))
             yield
 
     @property
@@ -287,6 +281,7 @@ class PerfSession:
         """
         from pytest_tfserving.experiments.experiment import Home
         from pytest_tfserving.plugin.homes import folder_name
+        from pytest_tfserving.targets.common.model_folder import base_folder
 
         file = self._file(test)
         folder = folder_name(file.path.parent, self.config.rootpath)
@@ -299,7 +294,15 @@ class PerfSession:
             found[experiment.name] = experiment
         if not found:
             raise ConfigurationError(f"{file.path}: its list of experiments is empty.")
-        return [replace(each, target=self.settings.target) for each in found.values()]
+        return [
+            replace(
+                each,
+                target=self.settings.target,
+                model=base_folder(each.model),
+                models=tuple(replace(one, model=base_folder(one.model)) for one in each.models),
+            )
+            for each in found.values()
+        ]
 
     def profiles(self, test: pytest.Item) -> Mapping[str, LoadProfile]:
         """Return the load profiles of a test's experiments file."""

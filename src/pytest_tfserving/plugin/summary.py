@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 def write_summary(reporter: TerminalReporter, config: pytest.Config, *, interrupted: bool) -> None:
     """Write the table of a pytest run, if the run measured anything."""
-    from pytest_tfserving.plugin.session import PerfSession
+    from pytest_tfserving.plugin.session_start import session_of
     from pytest_tfserving.plugin.stored import document
     from pytest_tfserving.report.labels import labelled_searches
 
-    perf = PerfSession.of(config)
+    perf = session_of(config)
     perf.progress.close()
     if perf.entries():
         made = document(perf, interrupted=interrupted)

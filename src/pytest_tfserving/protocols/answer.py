@@ -35,6 +35,19 @@ Layout: TypeAlias = "list[int | dict[str, Layout]] | dict[str, Layout]"
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerForm:
+    """Form of the answer to a request, as far as the request says it.
+
+    Attributes:
+        key: the JSON key of the output, see `ExpectedAnswer`.
+        rows: the number of rows under ``key``; None if it is not known.
+    """
+
+    key: str = "predictions"
+    rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ExpectedAnswer:
     """Content of a right response.
 
@@ -113,6 +126,24 @@ def answer_value(status: int, body: bytes, key: str, protocol: str = "rest") -> 
         return value, layout_of(value)
     except Exception as error:  # noqa: BLE001 - a server can send anything
         raise LoadError(unreadable(error)) from None
+
+
+def expectation(form: AnswerForm, status: int, body: bytes, protocol: str) -> ExpectedAnswer:
+    """Return the expectation that the first response to a request gives for the later ones.
+
+    TensorFlow Serving does not check answers against the shape in the signature, so this function does not.
+
+    Raises:
+        LoadError: if the response has no value, or not one for each row of the request.
+    """
+    value, layout = answer_value(status, body, form.key, protocol)
+    rows = layout[0] if isinstance(layout, list) and layout else "no"
+    if form.rows not in (None, rows):
+        raise LoadError(f"{rows} rows came back for {form.rows}")
+    kinds = sorted(kinds_of(value))
+    if NULL in kinds:
+        raise LoadError(f"the response has {NULL} in it")
+    return ExpectedAnswer(form.key, layout, protocol=protocol, kinds=kinds, most_bytes=room_for(len(body)))
 
 
 def wrong(status: int, body: bytes, expected: ExpectedAnswer) -> str:

@@ -6,7 +6,7 @@ import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from pytest_tfserving.protocols.reading import with_text
+from pytest_tfserving.protocols.reading import MESSAGE_LENGTH, with_text
 from pytest_tfserving.protocols.serving_protocol import MODEL_PATTERN, ServingProtocol
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from pytest_tfserving.deployment.deployment import Endpoint
-    from pytest_tfserving.protocols.serving_protocol import Connection, ModelClient, RepeatedRequest
+    from pytest_tfserving.protocols.serving_protocol import Connection, ModelClient, SentRequests
     from pytest_tfserving.text.json_value import JsonValue
 
 # The names of gRPC's codes, by number (grpc/doc/statuscodes.md).
@@ -57,10 +57,10 @@ class Grpc(ServingProtocol):
 
         return answer_document(body, key)
 
-    def failure(self, status: int, body: bytes) -> str:
+    def failure(self, status: int, body: bytes, most: int = MESSAGE_LENGTH) -> str:
         """Return the name of the code, and the server's details."""
         name = _CODES[status] if status < len(_CODES) else f"status {status}"
-        return with_text(name, body.decode(errors="replace"))
+        return with_text(name, body.decode(errors="replace"), most)
 
     def client(self, endpoint: Endpoint, path: str) -> AbstractContextManager[ModelClient]:
         """Return a client that uses the official library."""
@@ -68,10 +68,14 @@ class Grpc(ServingProtocol):
 
         return GrpcClient(endpoint, path)
 
-    def connections(self, request: RepeatedRequest) -> Callable[[int], Connection]:
-        """Return connections of this package's HTTP/2, which users share if the request says so."""
+    def framed(self, request: bytes) -> bytes:
+        """Return the message with the prefix that says its length."""
+        return b"\0" + len(request).to_bytes(4, "big") + request
+
+    def connections(self, requests: SentRequests) -> Callable[[int], Connection]:
+        """Return connections of this package's HTTP/2, which users share if the requests say so."""
         from pytest_tfserving.protocols.grpc_connection import Channels
 
         return Channels(
-            request.endpoints, request.body, request.shared, request.timeout_s, request.most_bytes
+            requests.endpoints, requests.bodies, requests.shared, requests.timeout_s, requests.most_bytes
         )

@@ -5,13 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 from pytest_tfserving.errors import LoadError, missing_extra
+from pytest_tfserving.protocols.client_access import (
+    content_of,
+    host_of,
+    metadata_of,
+    server_name,
+    tls_context,
+)
 from pytest_tfserving.protocols.grpc_messages import fill_model_spec, predict_request
-from pytest_tfserving.protocols.model_state import best_state
+from pytest_tfserving.protocols.model_state import NO_STATUS, best_state
 from pytest_tfserving.protocols.reading import MOST_BYTES
 from pytest_tfserving.text.foreign_text import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from google.protobuf.message import Message
+    from grpc import Channel
 
     from pytest_tfserving.deployment.deployment import Endpoint
     from pytest_tfserving.protocols.payload import Payload
@@ -39,9 +49,14 @@ class GrpcClient:
         self._message = message
         self._path = path
         self._signatures: dict[str, Message] | None = None
-        options = [("grpc.max_receive_message_length", MOST_BYTES), ("grpc.enable_http_proxy", 0)]
+        options = [
+            ("grpc.max_receive_message_length", MOST_BYTES),
+            ("grpc.enable_http_proxy", 0),
+            ("grpc.default_authority", host_of(endpoint)),
+        ]
+        self._metadata = metadata_of(endpoint)
         self._channel = (
-            grpc.secure_channel(endpoint.address, grpc.ssl_channel_credentials(), options)
+            _secure_channel(endpoint, options)
             if endpoint.tls
             else grpc.insecure_channel(endpoint.address, options)
         )
@@ -60,11 +75,11 @@ class GrpcClient:
             content = self._call(f"{_MODEL}GetModelStatus", request.SerializeToString(), _STATUS_TIMEOUT_S)
         except self._grpc.RpcError as error:
             known = error.code() in (self._grpc.StatusCode.NOT_FOUND, self._grpc.StatusCode.UNIMPLEMENTED)
-            return ("no model status" if known else "no response"), ""
+            return (NO_STATUS, one_line(str(error.details()))) if known else ("no response", "")
         try:
             answer = self._read("GetModelStatusResponse", content)
         except LoadError:
-            return "no model status", ""
+            return NO_STATUS, ""
         versions: list[JsonValue] = [
             {
                 "state": _STATES.get(each.state, "UNKNOWN"),
@@ -121,5 +136,24 @@ class GrpcClient:
 
     def _call(self, method: str, request: bytes, timeout_s: float) -> bytes:
         # Bytes in and bytes out: the first requests must be the same bytes as the load's.
-        found: bytes = self._channel.unary_unary(method)(request, timeout=timeout_s)
+        call = self._channel.unary_unary(method)
+        found: bytes = call(request, timeout=timeout_s, metadata=self._metadata)
         return found
+
+
+def _secure_channel(endpoint: Endpoint, options: Sequence[tuple[str, object]]) -> Channel:
+    """Return a channel over TLS.
+
+    Raises:
+        ConfigurationError: for a file that cannot be used.
+    """
+    import grpc
+
+    tls_context(endpoint)  # the official library only logs what is wrong with a file
+    client = endpoint.client
+    files = {"CA file": client.ca_file, "client key": client.key or client.certificate}
+    ca, key = (content_of(path, what) if path else None for what, path in files.items())
+    chain = content_of(client.certificate, "client certificate") if client.certificate else None
+    name = ("grpc.ssl_target_name_override", server_name(endpoint))
+    credentials = grpc.ssl_channel_credentials(ca, key, chain)
+    return grpc.secure_channel(endpoint.address, credentials, [*options, name])

@@ -1,4 +1,4 @@
-"""Unary gRPC calls with one prebuilt request, over connections that users share or own."""
+"""Unary gRPC calls with prepared requests, over connections that users share or own."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from urllib.parse import unquote
 import gevent
 import gevent.lock
 
+from pytest_tfserving.protocols.client_access import host_of, metadata_of, tls_context
 from pytest_tfserving.protocols.http2 import Http2Connection, PendingCall, header_block
 from pytest_tfserving.protocols.reading import MOST_BYTES
-from pytest_tfserving.protocols.transport import ExchangeError, NotTakenError
+from pytest_tfserving.protocols.transport import ExchangeError, LoadContext, NotTakenError
+from pytest_tfserving.text.secrets import without_hidden
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from ssl import SSLContext
 
     from pytest_tfserving.deployment.deployment import Endpoint
     from pytest_tfserving.protocols.http2 import Headers
+    from pytest_tfserving.protocols.serving_protocol import Bodies, Receiver
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 _HTTP_OK = b"200"
@@ -36,43 +40,48 @@ class GrpcChannel:
     Args:
         host: the endpoint's host.
         port: the endpoint's port.
-        message: the serialized request.
-        tls: whether to use TLS.
+        bodies: the serialized requests, each with its prefix.
+        tls: the context of TLS; None without TLS.
         deadline_s: the timeout of each call that is sent to the server, in seconds.
         most_bytes: a larger response is an error.
+        authority: the host that calls name; the address by default.
+        metadata: the metadata of each call.
     """
 
     def __init__(  # noqa: PLR0913 - what a channel is made of
         self,
         host: str,
         port: int,
-        message: bytes,
+        bodies: Bodies,
         *,
-        tls: bool,
+        tls: SSLContext | None,
         deadline_s: float,
         most_bytes: int = MOST_BYTES,
+        authority: str = "",
+        metadata: Sequence[tuple[str, str]] = (),
     ) -> None:
         self._address = (host, port)
         self._tls = tls
         self._most_bytes = most_bytes
-        self._body = b"\0" + len(message).to_bytes(4, "big") + message
+        self._bodies = bodies
         name = f"[{host}]" if ":" in host else host
         self._block = header_block(
             [
                 (":method", "POST"),
                 (":scheme", "https" if tls else "http"),
                 (":path", PREDICT),
-                (":authority", f"{name}:{port}"),
+                (":authority", authority or f"{name}:{port}"),
                 ("te", "trailers"),
                 ("content-type", "application/grpc"),
                 ("grpc-timeout", f"{max(round(deadline_s * 1e3), 1)}m"),
+                *metadata,
             ]
         )
         self._connecting = gevent.lock.Semaphore()
         self._connection: Http2Connection | None = None
 
-    def call(self, call: PendingCall) -> None:
-        """Send the request and wait for its response.
+    def call(self, call: PendingCall, body: int) -> None:
+        """Send the request with the body of this index, and wait for its response.
 
         Raises:
             ExchangeError: if no whole response comes; its text is the cause.
@@ -80,7 +89,7 @@ class GrpcChannel:
         connection = self._connection
         if connection is None or not connection.usable:
             connection = self._connected()
-        connection.call(self._block, self._body, call)
+        connection.call(self._block, self._bodies[body], call)
 
     def _connected(self) -> Http2Connection:
         with self._connecting:  # only one user connects, the others wait
@@ -104,7 +113,7 @@ class Channels:
 
     Args:
         endpoints: the replicas; users are spread evenly over them.
-        message: the serialized request.
+        bodies: the serialized requests, each with its prefix.
         shared: the number of shared channels to each endpoint; 0 for a channel for each user.
         deadline_s: the timeout of each call that is sent to the server, in seconds.
         most_bytes: a larger response is an error.
@@ -113,16 +122,17 @@ class Channels:
     def __init__(
         self,
         endpoints: Sequence[Endpoint],
-        message: bytes,
+        bodies: Bodies,
         shared: int,
         deadline_s: float,
         most_bytes: int = MOST_BYTES,
     ) -> None:
         self._endpoints = endpoints
-        self._message = message
+        self._bodies = bodies
         self._shared = shared
         self._deadline_s = deadline_s
         self._most_bytes = most_bytes
+        self._tls = [tls_context(endpoint, ("h2",), LoadContext) for endpoint in endpoints]
         self._channels: dict[tuple[int, int], GrpcChannel] = {}
 
     def __call__(self, number: int) -> GrpcConnection:
@@ -140,10 +150,12 @@ class Channels:
         return GrpcChannel(
             at.host,
             at.port,
-            self._message,
-            tls=at.tls,
+            self._bodies,
+            tls=self._tls[index],
             deadline_s=self._deadline_s,
             most_bytes=self._most_bytes,
+            authority=host_of(at),
+            metadata=metadata_of(at),
         )
 
 
@@ -154,26 +166,30 @@ class GrpcConnection:
         self._channel = channel
         self._call: PendingCall | None = None
 
-    def exchange(self) -> tuple[int, bytes]:
-        """Send the request; return the gRPC status, and the response's message or the status's text.
+    def start(self, body: int, receiver: Receiver) -> bool:  # noqa: ARG002 - part of Connection
+        """Return False: other users may be sending on the channel, so a call may have to wait."""
+        return False
 
-        A request that the server has certainly not begun to process is sent again, as gRPC clients do: the
-        server refused it because of too many calls under way, or closed an old connection. The latency
-        includes all tries.
+    def exchange(self, body: int = 0) -> tuple[int, bytes]:
+        """Send the request with the body of this index, and return the answer.
+
+        The answer is the gRPC status, and the response's message or the status's text. A request that the
+        server has certainly not begun to process is sent again, as gRPC clients do: the server refused it
+        because of too many calls under way, or closed an old connection. The latency includes all tries.
 
         Raises:
             ExchangeError: if no whole response comes; its text is the cause.
         """
         for number in range(_TRIES - 1):
             with suppress(NotTakenError):
-                return self._exchange_once()
+                return self._exchange_once(body)
             gevent.sleep(_FIRST_PAUSE_S * 2**number)
-        return self._exchange_once()
+        return self._exchange_once(body)
 
-    def _exchange_once(self) -> tuple[int, bytes]:
+    def _exchange_once(self, number: int) -> tuple[int, bytes]:
         call = self._call = PendingCall(0)
         try:
-            self._channel.call(call)
+            self._channel.call(call, number)
         finally:
             self._call = None
         status, text = _status(call.headers, call.trailers)
@@ -216,6 +232,7 @@ def _status(headers: Headers, trailers: Headers) -> tuple[int, bytes]:
     if told:
         raise ExchangeError("not a gRPC response: it has several statuses")
     if not _STATUS.fullmatch(status):
-        raise ExchangeError(f"not a gRPC response: its status is {status[:_STATUS_SHOWN]!r}")
+        shown = without_hidden(status.decode("latin-1"))[:_STATUS_SHOWN].encode("latin-1")
+        raise ExchangeError(f"not a gRPC response: its status is {shown!r}")
     text = unquote(found.get(b"grpc-message", b"").decode("ascii", "replace"))
     return int(status), text.encode()

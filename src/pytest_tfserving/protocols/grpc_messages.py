@@ -104,7 +104,7 @@ def answer_document(content: bytes, key: str) -> JsonValue:
         answer = message(f"{_SERVING}PredictResponse").FromString(content)
         if not all(map(_is_written_out, answer.outputs.values())):
             raise LoadError("the response has a tensor with more values than were sent")
-        outputs = {alias: _listed(to_array(proto)) for alias, proto in answer.outputs.items()}
+        outputs = {alias: listed(to_array(proto)) for alias, proto in answer.outputs.items()}
     except (DecodeError, ValueError):
         raise LoadError("the response is not a PredictResponse") from None
     if not outputs:
@@ -167,9 +167,10 @@ def _array(alias: str, value: JsonValue, dtype_number: int) -> NDArray[np.generi
         shape = _shape(texts)
         array = np.empty(shape, object)
         array.reshape(-1)[:] = list(_flat(texts))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
+        kind = "string" if dtype_number == STRING else dtype
         raise ConfigurationError(
-            f"the payload's values for {alias!r} do not make a tensor of its type."
+            f"the payload's values for {alias!r} do not make a tensor of type {kind}."
         ) from None
     return array
 
@@ -201,7 +202,7 @@ def _flat(value: _NestedBytes) -> Iterator[bytes]:
         yield from _flat(each)
 
 
-def _listed(array: NDArray[np.generic]) -> JsonValue:
+def listed(array: NDArray[np.generic]) -> JsonValue:
     """Return nested lists as in JSON; bytes that are not UTF-8 become base64."""
     return _text(array.tolist())
 

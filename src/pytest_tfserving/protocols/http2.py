@@ -22,6 +22,7 @@ from pytest_tfserving.protocols.transport import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from ssl import SSLContext
 
     from gevent.socket import socket
 
@@ -63,7 +64,7 @@ _PREFACE = (
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
-def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+def frame(kind: int, flags: int, stream: int, payload: bytes | memoryview) -> bytes:
     """Return a frame."""
     size = len(payload)
     return _HEAD.pack(size >> 16, size & 0xFFFF, kind, flags, stream) + payload
@@ -114,8 +115,10 @@ class Http2Connection:
     A call whose response has more than ``most_bytes`` is cancelled.
     """
 
-    def __init__(self, host: str, port: int, *, tls: bool = False, most_bytes: int = MOST_BYTES) -> None:
-        self._stream: PlainStream | socket = connected(host, port, tls=tls, protocols=("h2",))
+    def __init__(
+        self, host: str, port: int, *, tls: SSLContext | None = None, most_bytes: int = MOST_BYTES
+    ) -> None:
+        self._stream: PlainStream | socket = connected(host, port, tls)
         self._most_bytes = most_bytes
         self._writing = gevent.lock.Semaphore()
         self._changed = Event()
@@ -141,7 +144,7 @@ class Http2Connection:
         self._write(preface + frame(_SETTINGS, 0, 0, values) + frame(_WINDOW_UPDATE, 0, 0, more))
         gevent.spawn(self._read)
 
-    def call(self, block: bytes, body: bytes, call: PendingCall | None = None) -> PendingCall:
+    def call(self, block: bytes, body: bytes | memoryview, call: PendingCall | None = None) -> PendingCall:
         """Send a request and wait for its response.
 
         Args:
@@ -200,7 +203,7 @@ class Http2Connection:
             self._retire("a connection has no more streams")
         self._calls[call.stream] = call
 
-    def _send(self, call: PendingCall, block: bytes, body: bytes) -> None:
+    def _send(self, call: PendingCall, block: bytes, body: bytes | memoryview) -> None:
         head = frame(_HEADERS, _END_HEADERS, call.stream, block)
         size = len(body)
         if size <= min(self._frame_size, self._window, call.window):

@@ -9,12 +9,18 @@ from pytest_tfserving.text.foreign_text import one_line
 if TYPE_CHECKING:
     from pytest_tfserving.text.json_value import JsonValue
 
+NO_STATUS = "no model status"
+
 
 def best_state(answer: JsonValue) -> tuple[str, str]:
-    """Return the best state among the versions in a model's status, with its error message."""
+    """Return the best state among the versions in a model's status, with its error message.
+
+    If the answer is no status, the message is the reason that the server gives.
+    """
     versions = answer.get("model_version_status") if isinstance(answer, dict) else None
     if not isinstance(versions, list) or None in (found := [_state(each) for each in versions]):
-        return "no model status", ""
+        reason = answer.get("error", "") if isinstance(answer, dict) else ""
+        return NO_STATUS, one_line(str(reason))
     states = dict(filter(None, found))
     if "AVAILABLE" in states:
         return "AVAILABLE", ""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import ConfigurationError
+from pytest_tfserving.text.foreign_text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,15 +67,22 @@ class Payload:
         """Return the payload of a request's body, in the row or the columnar format.
 
         Raises:
-            ConfigurationError: if ``body`` is not a JSON object with ``instances`` or ``inputs``.
+            ConfigurationError: if ``body`` is not a JSON object with ``instances`` or ``inputs``. For other
+                text than JSON the message has its line and column.
         """
         try:
             request = json.loads(body)
+        except json.JSONDecodeError as error:
+            place = f"line {error.lineno}, column {error.colno}"
+            raise ConfigurationError(f"it is not JSON: {error.msg} at {place}.") from None
+        except (ValueError, RecursionError) as error:  # no text, a number too long, or nested too deeply
+            raise ConfigurationError(f"it is not JSON that can be read: {one_line(str(error))}.") from None
+        try:
             signature_name = request.get("signature_name") or "serving_default"
             if "instances" in request:
                 return cls(body, signature_name, "predictions", len(request["instances"]))
             return cls(body, signature_name, "outputs", None) if "inputs" in request else _reject()
-        except (ValueError, AttributeError, TypeError, RecursionError):
+        except (AttributeError, TypeError):
             return _reject()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import ssl
 import threading
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection, IncompleteRead, RemoteDisconnected
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from pytest_tfserving.errors import LoadError
+from pytest_tfserving.protocols.client_access import header_values, tls_context
 from pytest_tfserving.text.foreign_text import one_line
 
 if TYPE_CHECKING:
@@ -26,11 +26,13 @@ class PlainHttp:
     """A connection to one endpoint, opened when it is needed, and again after it was closed."""
 
     def __init__(self, endpoint: Endpoint) -> None:
+        context = tls_context(endpoint)
         self._connection = (
-            HTTPSConnection(endpoint.host, endpoint.port, context=ssl.create_default_context())
-            if endpoint.tls
+            HTTPSConnection(endpoint.host, endpoint.port, context=context)
+            if context
             else HTTPConnection(endpoint.host, endpoint.port)
         )
+        self._endpoint = endpoint
         self._socket: socket.socket | None = None
         self._expired = threading.Event()
 
@@ -67,7 +69,9 @@ class PlainHttp:
         # Kept here, because the connection drops its socket when the server announces a close.
         self._socket = self._connection.sock
         self._socket.settimeout(timeout_s)
-        headers = {"Content-Type": "application/json"} if body is not None else {}
+        headers = dict(header_values(self._endpoint.client))
+        if body is not None:
+            headers["Content-Type"] = "application/json"
         method = "GET" if body is None else "POST"
         self._connection.request(method, quote(path, safe="/:%"), body, headers)
         answer = self._connection.getresponse()

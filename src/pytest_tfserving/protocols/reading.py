@@ -21,7 +21,7 @@ def unreadable(error: Exception) -> str:
     return f"the response cannot be read ({type(error).__name__})"
 
 
-def with_text(problem: str, text: str) -> str:
-    """Return a problem with the server's own text on it, shortened, if there is one."""
-    shown = one_line(text, MESSAGE_LENGTH)
+def with_text(problem: str, text: str, most: int = MESSAGE_LENGTH) -> str:
+    """Return a problem with the server's own text on it, of at most so many characters, if there is one."""
+    shown = one_line(text, most)
     return f"{problem}: {shown}" if shown else problem

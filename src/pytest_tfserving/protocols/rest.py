@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import LoadError
-from pytest_tfserving.protocols.reading import with_text
+from pytest_tfserving.protocols.reading import MESSAGE_LENGTH, with_text
 from pytest_tfserving.protocols.serving_protocol import MODEL_PATTERN, ServingProtocol
 
 if TYPE_CHECKING:
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from pytest_tfserving.deployment.deployment import Endpoint
-    from pytest_tfserving.protocols.serving_protocol import Connection, ModelClient, RepeatedRequest
+    from pytest_tfserving.protocols.http_connection import PreparedHttp
+    from pytest_tfserving.protocols.serving_protocol import Connection, ModelClient, SentRequests
     from pytest_tfserving.text.json_value import JsonValue
 
 
@@ -43,13 +44,13 @@ class Rest(ServingProtocol):
             return document[key]
         raise LoadError(_lacking(document, key))
 
-    def failure(self, status: int, body: bytes) -> str:
+    def failure(self, status: int, body: bytes, most: int = MESSAGE_LENGTH) -> str:
         """Return the HTTP status, and the error's text if the body has one."""
         try:
             text = _text(json.loads(body)["error"])
         except (ValueError, KeyError, TypeError, RecursionError):
             text = ""
-        return with_text(f"HTTP {status}", text)
+        return with_text(f"HTTP {status}", text, most)
 
     def client(self, endpoint: Endpoint, path: str) -> AbstractContextManager[ModelClient]:
         """Return a client that uses the standard library."""
@@ -57,17 +58,26 @@ class Rest(ServingProtocol):
 
         return RestClient(endpoint, path)
 
-    def connections(self, request: RepeatedRequest) -> Callable[[int], Connection]:
-        """Return keep-alive connections, one for each user."""
-        from pytest_tfserving.protocols.http_connection import HttpConnection
+    def framed(self, request: bytes) -> bytes:
+        """Return the request itself."""
+        return request
 
-        endpoints, most_bytes = request.endpoints, request.most_bytes
-        sent = [_request(endpoint, request.path, request.body) for endpoint in endpoints]
+    def connections(self, requests: SentRequests) -> Callable[[int], Connection]:
+        """Return keep-alive connections, one for each user."""
+        from pytest_tfserving.protocols.client_access import tls_context
+        from pytest_tfserving.protocols.http_connection import HttpConnection
+        from pytest_tfserving.protocols.transport import LoadContext
+
+        endpoints, most_bytes = requests.endpoints, requests.most_bytes
+        sent = [_prepared(each, requests) for each in endpoints]
+        tls = [tls_context(endpoint, kind=LoadContext) for endpoint in endpoints]
 
         def connection(number: int) -> Connection:
             index = number % len(endpoints)
             at = endpoints[index]
-            return HttpConnection(at.host, at.port, sent[index], tls=at.tls, most_bytes=most_bytes)
+            return HttpConnection(
+                at.host, at.port, sent[index], tls=tls[index], most_bytes=most_bytes, late=requests.late
+            )
 
         return connection
 
@@ -83,9 +93,18 @@ def _text(error: JsonValue) -> str:
     return error if isinstance(error, str) else json.dumps(error)
 
 
-def _request(endpoint: Endpoint, path: str, body: bytes) -> bytes:
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: {endpoint.address}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
+def _prepared(endpoint: Endpoint, requests: SentRequests) -> PreparedHttp:
+    """Return the requests to one endpoint."""
+    from pytest_tfserving.protocols.http_connection import PreparedHttp
+
+    heads = [_head(endpoint, path) for path in requests.paths]
+    return PreparedHttp(heads, requests.bodies, requests.path_numbers, in_one=endpoint.tls)
+
+
+def _head(endpoint: Endpoint, path: str) -> bytes:
+    """Return the head of requests, up to the length of the body."""
+    from pytest_tfserving.protocols.client_access import host_of, own_headers
+
+    own = "".join(f"{name}: {value}\r\n" for name, value in own_headers(endpoint))
+    head = f"POST {path} HTTP/1.1\r\nHost: {host_of(endpoint)}\r\n{own}Content-Type: application/json\r\n"
+    return head.encode()

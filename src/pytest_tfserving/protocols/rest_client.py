@@ -6,9 +6,10 @@ import json
 from typing import TYPE_CHECKING, Self
 
 from pytest_tfserving.errors import LoadError, missing_extra
-from pytest_tfserving.protocols.model_state import best_state
+from pytest_tfserving.protocols.model_state import NO_STATUS, best_state
 from pytest_tfserving.protocols.plain_http import PlainHttp
 from pytest_tfserving.protocols.reading import MOST_BYTES
+from pytest_tfserving.text.foreign_text import one_line
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -35,13 +36,13 @@ class RestClient:
     def state(self) -> tuple[str, str]:
         """Return the model's best state and its error message."""
         try:
-            _, body = self._http.ask(self._path, _STATUS_TIMEOUT_S)
+            status, body = self._http.ask(self._path, _STATUS_TIMEOUT_S)
         except LoadError:
             return "no response", ""
         try:
             return best_state(json.loads(body))
         except (ValueError, RecursionError):
-            return "no model status", ""
+            return NO_STATUS, one_line(f"HTTP {status}: {body.decode(errors='replace')}")
 
     def request(self, payload: Payload) -> bytes:
         """Return the payload's body."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from pytest_tfserving.protocols.reading import MOST_BYTES
+from pytest_tfserving.protocols.reading import MESSAGE_LENGTH, MOST_BYTES
 
 if TYPE_CHECKING:
     import re
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from pytest_tfserving.deployment.deployment import Endpoint
+    from pytest_tfserving.protocols.arrival_time import LateReading
     from pytest_tfserving.protocols.payload import Payload
+    from pytest_tfserving.protocols.transport import ExchangeError
     from pytest_tfserving.text.json_value import JsonValue
 
 
@@ -27,7 +29,7 @@ class ModelClient(Protocol):
     """A client of one model at one endpoint, for what is asked before load and after it."""
 
     def state(self) -> tuple[str, str]:
-        """Return `best_state` of the model; if there is no valid status, a text about that and no error."""
+        """Return `best_state` of the model; if there is no valid status, a text about that."""
 
     def request(self, payload: Payload) -> bytes:
         """Return the request for ``payload`` as bytes.
@@ -52,33 +54,63 @@ class ModelClient(Protocol):
         """
 
 
+class Bodies(Protocol):
+    """The bodies of requests."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> bytes | memoryview: ...
+
+
 @dataclass(frozen=True, slots=True)
-class RepeatedRequest:
-    """The request that all users of a load process send again and again.
+class SentRequests:
+    """The requests that the users of a load process send.
 
     Attributes:
         endpoints: the replicas; users are spread evenly over them.
-        path: the path of the request, as ``/v1/models/NAME:predict``.
-        body: the request as `ModelClient.request` returns it.
+        paths: the paths of the requests, as ``/v1/models/NAME:predict``.
+        bodies: the requests, as `ServingProtocol.framed` returns them.
         timeout_s: the timeout of each request, in seconds.
         shared: the number of connections to each replica that users share, where a protocol can share them;
             0 if each user has its own.
         most_bytes: a larger response is an error.
+        path_numbers: the number of the path of each body; empty if there is only one path.
+        late: where connections note that responses cannot be read late; None if they are read at once.
     """
 
     endpoints: Sequence[Endpoint]
-    path: str
-    body: bytes
+    paths: Sequence[str]
+    bodies: Bodies
     timeout_s: float
     shared: int = 0
     most_bytes: int = MOST_BYTES
+    path_numbers: Sequence[int] = ()
+    late: LateReading | None = None
+
+
+class Receiver(Protocol):
+    """The user of a connection that does not wait. Its methods run in the event loop and must not wait."""
+
+    def on_response(self, status: int, content: bytes, waited_s: float) -> None:
+        """Take the response to the request under way, which had waited for ``waited_s`` seconds."""
+
+    def on_failure(self, error: ExchangeError) -> None:
+        """Take the failure of the request under way."""
 
 
 class Connection(Protocol):
-    """Connection of a user of a load process that sends one request again and again."""
+    """Connection of a user of a load process."""
 
-    def exchange(self) -> tuple[int, bytes]:
-        """Send the request; return the response's status and body.
+    def start(self, body: int, receiver: Receiver) -> bool:
+        """Send a request without waiting; return False, and send nothing, where that is not possible.
+
+        Args:
+            body: the index of the request's body.
+            receiver: gets the response.
+        """
+
+    def exchange(self, body: int = 0) -> tuple[int, bytes]:
+        """Send the request with the body of this index; return the response's status and body.
 
         Raises:
             ExchangeError: if no whole response comes; its text is the cause.
@@ -119,14 +151,21 @@ class ServingProtocol(Protocol):
         """
         ...
 
-    def failure(self, status: int, body: bytes) -> str:
-        """Return why a response with another status has failed, as a text to count errors by."""
+    def failure(self, status: int, body: bytes, most: int = MESSAGE_LENGTH) -> str:
+        """Return why a response with another status has failed.
+
+        Errors are counted by this text, so the server's own words are cut after ``most`` characters.
+        """
         ...
 
     def client(self, endpoint: Endpoint, path: str) -> AbstractContextManager[ModelClient]:
         """Return a client of the model at ``path``, which is its path in REST for every protocol."""
         ...
 
-    def connections(self, request: RepeatedRequest) -> Callable[[int], Connection]:
+    def framed(self, request: bytes) -> bytes:
+        """Return a request of `ModelClient.request` as `connections` send it."""
+        ...
+
+    def connections(self, requests: SentRequests) -> Callable[[int], Connection]:
         """Return a function that makes the connection of a load process's user, given the user's number."""
         ...

@@ -61,10 +61,11 @@ STUDY_HOURS = 24.0
 
 @dataclass(frozen=True, slots=True)
 class Pricing:
-    """A price list, and the hours a month that a deployment runs."""
+    """A price list, the hours a month that a deployment runs, and whether an option set one of them."""
 
     prices: Prices = E2
     hours: float = STUDY_HOURS
+    is_asked: bool = False
 
 
 def read_prices(path: Path) -> Prices:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         Intervals,
         JudgedData,
         JudgementData,
+        KindData,
         Metrics,
         PricedParts,
         ProbeData,
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
         StageData,
     )
     from pytest_tfserving.slo.metrics import Metric
+
+# A smaller fraction has too few digits as per cent.
+_FEW = 0.001
 
 
 def figure(value: float | None) -> str:
@@ -37,9 +41,14 @@ def percent(fraction: float | None) -> str:
     """Format a fraction as per cent; a fraction above 0 is never rounded to 0."""
     if fraction is None or not math.isfinite(fraction):
         return "-"
-    if 0 < fraction < 0.001:  # noqa: PLR2004
+    if 0 < fraction < _FEW:
         return "<0.1%"
     return f"{100 * fraction:.3g}%"
+
+
+def _end_in_percent(fraction: float) -> str:
+    """Format an end of an interval as per cent, small ends with two digits: they have to differ."""
+    return f"{100 * fraction:.2g}%" if 0 < fraction < _FEW else percent(fraction)
 
 
 def usd(value: float | None) -> str:
@@ -60,7 +69,7 @@ def percent_with_interval(fraction: float | None, interval: Sequence[float] | No
     """Format a fraction with its interval: ``2% [1.3%, 2.9%]``."""
     if fraction is None or not interval:
         return percent(fraction)
-    return f"{percent(fraction)} [{percent(interval[0])}, {percent(interval[1])}]"
+    return f"{percent(fraction)} [{_end_in_percent(interval[0])}, {_end_in_percent(interval[1])}]"
 
 
 def with_brackets(interval: Sequence[float]) -> str:
@@ -85,12 +94,8 @@ def smallest_text(change: float | None, *, is_ratio: bool) -> str:
 
 
 def _per_cent(change: float | None) -> str:
-    """Format a change as per cent with its sign; changes below 0.1 % have two decimals."""
-    if change is None or not math.isfinite(change):
-        return "-"
-    per_cent = 100 * change
-    is_small = 0.005 <= abs(per_cent) < 0.1  # noqa: PLR2004 - one digit would show 0
-    return f"{per_cent:+.2f}" if is_small else signed(per_cent)
+    """Format a change as per cent with its sign."""
+    return "-" if change is None or not math.isfinite(change) else signed(100 * change)
 
 
 def _is_known(value: float | None) -> bool:
@@ -124,6 +129,15 @@ def curve_lines(probes: Sequence[ProbeData], found: str) -> list[str]:
 def columns() -> list[Metric]:
     """Return the metrics that tables have a column of."""
     return [each for each in METRICS.values() if each.column]
+
+
+def columns_of(results: Sequence[JudgedData]) -> list[Metric]:
+    """Return the metrics that a table of results has a column of, without optional ones that none has."""
+    return [
+        each
+        for each in columns()
+        if not each.is_optional or any(_is_known(result["metrics"].get(each.key)) for result in results)
+    ]
 
 
 def written(metric: Metric, value: float | None) -> str:
@@ -188,12 +202,49 @@ def stage_text(stage: StageData) -> tuple[str, str]:
     title = f"{figure(stage['start_s'])} s to {figure(stage['end_s'])} s, load {figure(stage['level'])}"
     failed = stage["errors"] / stage["requests"] if stage["requests"] else None
     metrics = {**numbers(stage), METRICS["errors"].key: failed}
-    texts = [measured_text(METRICS[name], metrics, stage["intervals"], {}) for name in _STAGE_FIGURES]
+    texts = [measured_text(each, metrics, stage["intervals"], {}) for each in part_metrics()]
     return title, ", ".join(filter(None, texts))
 
 
+def kind_text(name: str, kind: KindData) -> str:
+    """Return the name of a kind of requests, and its figures."""
+    texts = [measured_text(each, kind["metrics"], kind["intervals"], {}) for each in part_metrics()]
+    return f"{name}: {', '.join(filter(None, texts))}"
+
+
+def kind_cells(kind: KindData) -> list[str]:
+    """Return the figures of a kind of requests, a cell for each of `part_metrics`."""
+    metrics, intervals = kind["metrics"], kind["intervals"]
+    return [
+        written_with_interval(each, metrics.get(each.key), intervals.get(each.key)) for each in part_metrics()
+    ]
+
+
+def part_metrics() -> list[Metric]:
+    """Return the metrics that reports have of a part of the requests, as those of a stage or of a kind."""
+    return [METRICS[name] for name in _PART_FIGURES]
+
+
+def open_loop_rates(result: JudgedData) -> str:
+    """Return the rates of an open loop: asked for, due, sent and answered; empty for a closed loop."""
+    adherence, asked = result["arrivals"], result["profile"].get("rate")
+    if not (adherence and asked):
+        return ""
+    rates = {
+        "due": adherence["due_rps"],
+        "sent": adherence["sent_rps"],
+        "answered": result["metrics"]["rps"],
+    }
+    in_window = ", ".join(f"{figure(rate)} {what}" for what, rate in rates.items())
+    late = {"p50": adherence["delay_p50_ms"], "p99": adherence.get("delay_p99_ms")}
+    sent = ", ".join(
+        f"{name} {figure(delay_ms)} ms" for name, delay_ms in late.items() if figure(delay_ms) != "-"
+    )
+    return f"{figure(asked)} requests a second asked for; in the window {in_window}; sent late by {sent}"
+
+
 _MOST_LEVELS = 8
-_STAGE_FIGURES = ("rps", "p50", "p95", "p99", "errors")
+_PART_FIGURES = ("rps", "p50", "p95", "p99", "errors")
 
 
 def load_reached(record: RunRecordData) -> str:
@@ -221,23 +272,31 @@ def reasons(result: JudgedData) -> list[str]:
     before = [
         f"measured again for a test that was rerun; before: {each}" for each in result.get("earlier", ())
     ]
-    return [*_causes(result), *result.get("warnings", ()), *before]
+    return [*causes(result), *result.get("warnings", ()), *before]
 
 
-def _causes(result: JudgedData) -> list[str]:
+def causes(result: JudgedData) -> list[str]:
+    """Return the causes of a verdict."""
     cause = result["aborted"] or result["invalid"] or result["incomplete"] or result["not_judged"]
     if cause:
         return [cause]
+    failed = [f"{each['verdict']}: {each['test']}: {each['text']}" for each in result.get("assertions", ())]
     if not result["slos"]:
-        return ["no SLO for this target"]
+        return failed or ["no SLO for this target; only its tests' own assertions judge it"]
     missed = [each for each in result["slos"] if each["verdict"] not in ("PASS", "NOT JUDGED")]
     texts = [f"{each['verdict']}: {each['slo']}: {slo_reason(each)}" for each in missed]
-    return list(dict.fromkeys(texts))
+    return [*failed, *dict.fromkeys(texts)]
 
 
 def slo_reason(slo: JudgementData) -> str:
     """Return the reason of the verdict on an SLO."""
     return full_reason(slo["reason"], strict=slo["strict"])
+
+
+def shows_costs(document: PricedParts) -> bool:
+    """Return whether a report shows costs: if several configurations have one, or costs were asked for."""
+    priced = [each for each in document["results"] if each["cost"]]
+    return bool(priced) and (len(priced) > 1 or document["prices"].get("asked", False))
 
 
 _ROLES = {"cheapest": "as cheap", "fastest": "as fast"}

@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from pytest_tfserving.load.baseline import Baseline
+from pytest_tfserving.load.kinds import KindFigures
 from pytest_tfserving.load.result import CpuUse, Generator, Result, ScheduleAdherence, Window
 from pytest_tfserving.load.run_record import RunRecord
 from pytest_tfserving.load.server_comparison import ServerComparison
 from pytest_tfserving.server_side.observed import ServerSide
 from pytest_tfserving.slo.change_tests import ServerChange
+from pytest_tfserving.slo.evidence_path import EvidencePath
 from pytest_tfserving.slo.language import Decision, Undecided
 from pytest_tfserving.slo.metrics import METRICS
 from pytest_tfserving.slo.noise import Noise, NoiseKind
+from pytest_tfserving.slo.span_figure import SpanFigure
 from pytest_tfserving.statistics.histogram import Histogram, packed_floats, unpacked_floats
 from pytest_tfserving.statistics.latencies import Latencies
 
@@ -27,11 +30,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_tfserving.report.schema import (
+        ArrivalsData,
         BaselineData,
         DecisionData,
+        EvidencePathData,
         GeneratorData,
         JudgementData,
+        KindData,
+        LatencyData,
         NoiseData,
+        PartData,
         RecordingData,
         RunData,
         RunRecordData,
@@ -48,7 +56,9 @@ if TYPE_CHECKING:
 NOT_WRITTEN = frozenset({"latencies", "slice_s", "slices", "tracebacks", "slos", "on_check"})
 # Parts of a result that have another type in its JSON.
 _PLAIN = ("window", "generator", "baseline", "server", "cpu", "arrivals", "run_record")
-_CONVERTED = frozenset({*_PLAIN, "comparison", "decided", "undecided", "warnings", "recording"})
+_CONVERTED = frozenset(
+    {*_PLAIN, "comparison", "decided", "undecided", "evidence", "parts", "warnings", "recording", "kinds"}
+)
 # The percentiles of a distribution, in per cent: finer towards the tail.
 _DISTRIBUTION = (*range(0, 90, 2), *np.arange(90, 99, 0.5), *np.arange(99, 100, 0.05), 99.99, 100)
 # The most latencies that a recording has one by one.
@@ -72,9 +82,24 @@ def result_as_dict(result: Result) -> RunData:
         values[name] = asdict(values[name]) if values[name] is not None else None
     if found := result.comparison:
         values["comparison"] = _comparison_as_dict(found)
-    for name in ("decided", "undecided"):
+    values["kinds"] = {name: _kind_as_dict(result.of_kind(name)) for name in result.kinds}
+    for name in ("decided", "undecided", "evidence"):
         values[name] = {text: asdict(each) for text, each in values[name].items()}
+    values["parts"] = {text: [asdict(each) for each in parts] for text, parts in result.parts.items()}
     return cast("RunData", {**values, "recording": _recording(result)})
+
+
+def _kind_as_dict(of_kind: Result) -> KindData:
+    """Return the figures of one kind of requests, from the result of these requests."""
+    return {
+        "errors": of_kind.errors,
+        "metrics": metrics(of_kind),
+        "distribution": distribution(of_kind.latencies),
+        "intervals": of_kind.intervals,
+        "n_eff": of_kind.n_eff,
+        "recording": _latencies_as_dict(of_kind.latencies),
+        "good_requests": of_kind.good_requests,
+    }
 
 
 def _comparison_as_dict(found: ServerComparison) -> ServerComparisonData:
@@ -98,21 +123,26 @@ def distribution(latencies: Latencies) -> list[tuple[float, float]]:
 
 def _recording(result: Result) -> RecordingData:
     """Return the recorded latencies, from which the figures can be computed again."""
-    exact_ms = result.latencies.exact_ms
     return {
-        "count": result.successes,
-        "mean_ms": result.latencies.mean_ms,
-        "max_ms": result.latencies.max_ms,
-        "exact_ms": packed_floats(exact_ms)
-        if exact_ms is not None and len(exact_ms) <= MOST_RECORDED
-        else None,
-        "window": result.latencies.histogram.encoded(),
+        **_latencies_as_dict(result.latencies),
         "slice_s": result.slice_s,
         "slices": [each.encoded() for each in result.slices],
     }
 
 
-def recorded_latencies(recording: RecordingData, exact_ms: NDArray[np.float64] | None = None) -> Latencies:
+def _latencies_as_dict(latencies: Latencies) -> LatencyData:
+    exact_ms = latencies.exact_ms
+    is_short = exact_ms is not None and len(exact_ms) <= MOST_RECORDED
+    return {
+        "count": len(latencies),
+        "mean_ms": latencies.mean_ms,
+        "max_ms": latencies.max_ms,
+        "exact_ms": packed_floats(exact_ms) if exact_ms is not None and is_short else None,
+        "window": latencies.histogram.encoded(),
+    }
+
+
+def recorded_latencies(recording: LatencyData, exact_ms: NDArray[np.float64] | None = None) -> Latencies:
     """Return the latencies of the window: ``exact_ms`` if they were kept elsewhere, else as recorded."""
     if exact_ms is None and recording["exact_ms"] is not None:
         exact_ms = unpacked_floats(recording["exact_ms"])
@@ -134,13 +164,23 @@ def result_from_dict(values: RunData, exact_ms: NDArray[np.float64] | None = Non
         generator=_generator(values["generator"]),
         decided={text: _decision(each) for text, each in values["decided"].items()},
         undecided={text: _undecided(each) for text, each in values["undecided"].items()},
+        parts={text: tuple(map(_part, each)) for text, each in values.get("parts", {}).items()},
+        evidence={text: _evidence(each) for text, each in values.get("evidence", {}).items()},
         baseline=_baseline(baseline) if baseline else None,
         server=_server(server) if server else None,
         cpu=CpuUse(**values["cpu"]),
-        arrivals=ScheduleAdherence(**values["arrivals"]) if values["arrivals"] else None,
+        arrivals=_arrivals(values["arrivals"]) if values["arrivals"] else None,
         run_record=_run_record(run_record) if run_record else None,
         comparison=_comparison(comparison) if comparison else None,
         warnings=tuple(values.get("warnings", ())),
+        kinds={name: _kind(each) for name, each in values.get("kinds", {}).items()},
+    )
+
+
+def _kind(values: KindData) -> KindFigures:
+    latencies = recorded_latencies(values["recording"])
+    return KindFigures(
+        latencies, values["errors"], values["intervals"], values["n_eff"], values.get("good_requests")
     )
 
 
@@ -155,6 +195,11 @@ def _comparison(values: ServerComparisonData) -> ServerComparison:
     return ServerComparison(
         values["against"], result, changes, values["slice_s"], tuple(values["differences"])
     )
+
+
+def _arrivals(values: ArrivalsData) -> ScheduleAdherence:
+    known: dict[str, Any] = {**values, "delay_p99_ms": number(values.get("delay_p99_ms"))}
+    return ScheduleAdherence(**known)
 
 
 def _generator(values: GeneratorData) -> Generator:
@@ -227,6 +272,20 @@ def _undecided(values: UndecidedData) -> Undecided:
         noise=noise_from_dict(values.get("noise")),
         length_s=number(values.get("length_s")),
         noise_memory_s=number(values.get("noise_memory_s")),
+        cause=values.get("cause", ""),
+    )
+
+
+def _part(values: PartData) -> SpanFigure:
+    return SpanFigure(values["start_s"], values["end_s"], number(values["value"]), values["holds"])
+
+
+def _evidence(values: EvidencePathData) -> EvidencePath:
+    return EvidencePath(
+        needed=values["needed"],
+        at_s=tuple(values["at_s"]),
+        holds=tuple(map(number, values["holds"])),
+        fails=tuple(map(number, values["fails"])),
     )
 
 

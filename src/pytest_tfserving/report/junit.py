@@ -41,14 +41,38 @@ def add_result(item: pytest.Item, run: str, result: Result) -> None:
         "target": result.target,
         "via": result.via,
         "profile": result.profile["name"],
-        "users": result.users,
+        **_load(result),
         "window_s": round(result.window.length_s, 3),
         "errors": sum(result.errors.values()),
     }
     figures = {name: round(value, 4) for name, value in metrics(result).items() if math.isfinite(value)}
     ranges = {f"{name}_interval": with_brackets(interval) for name, interval in result.intervals.items()}
     sizes = {f"{name}_n_eff": value for name, value in result.n_eff.items()}
-    _add(item, facts | figures | ranges | sizes | _against(result))
+    _add(item, facts | figures | ranges | sizes | _by_kind(result) | _against(result))
+
+
+def _by_kind(result: Result) -> dict[str, float]:
+    """Return the figures of each kind of requests, as ``kind:large:p95_ms``; empty with one kind."""
+    return {
+        f"kind:{kind}:{name}": round(value, 4)
+        for kind in result.kinds
+        for name, value in metrics(result.of_kind(kind)).items()
+        if math.isfinite(value)
+    }
+
+
+def _load(result: Result) -> dict[str, float]:
+    """Return the users of a closed loop, or the rates of an open loop: asked for, due and sent."""
+    rate = result.profile.get("rate")
+    if not rate:
+        return {"users": result.users}
+    adherence = result.arrivals
+    found = (
+        {"due_rps": round(adherence.due_rps, 4), "sent_rps": round(adherence.sent_rps, 4)}
+        if adherence
+        else {}
+    )
+    return {"rate": rate, **found}
 
 
 def _against(result: Result) -> dict[str, str]:

@@ -12,13 +12,19 @@ from typing import TYPE_CHECKING
 from pytest_tfserving.report import comparison_text, server_comparison
 from pytest_tfserving.report.formatting import (
     all_measured,
-    columns,
+    columns_of,
     figure,
+    kind_cells,
+    named,
+    open_loop_rates,
+    part_metrics,
     reasons,
+    shows_costs,
     usd,
     with_interval,
     written_with_interval,
 )
+from pytest_tfserving.report.judged_parts import part_lines
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -37,15 +43,16 @@ def markdown_text(document: Document) -> str:
     lines = ["## Serving performance", ""]
     if results or not comparison:
         lines += [*_answer(document), *_figures(document), ""]
+    lines += _kinds(results)
+    lines += _parts(results)
     lines += [line for result in results for line in _server_comparison(result)]
     if comparison:
         lines += [*comparison_lines(comparison), ""]
     for search in document["searches"]:
         lines += [*_curve(search), ""]
     lines += _sizes(results)
-    lines += [
-        f"<sub>Prices: {_code(prices['source'])}, {_code(prices['date'])}. Brackets: 95 % confidence.</sub>",
-    ]
+    priced = f"Prices: {_code(prices['source'])}, {_code(prices['date'])}. " if shows_costs(document) else ""
+    lines += [f"<sub>{priced}Brackets: 95 % confidence.</sub>"]
     return "\n".join(lines) + "\n"
 
 
@@ -59,17 +66,45 @@ def _answer(document: Document) -> list[str]:
 def _figures(document: Document) -> list[str]:
     """Return the table of figures, and below it the reasons of verdicts."""
     results = document["results"]
-    month = f"USD for {document['prices']['hours_a_month']:g} h"
-    figures = [_heading(each) for each in columns()]
-    lines = [f"| experiment | verdict | {' | '.join(figures)} | {month} | USD a million |"]
-    lines.append("|---|---|" + "--:|" * (len(figures) + 2))
-    lines += [_row(result) for result in results]
-    told = [f"- {_code(each['label'])}: {_code(reason)}" for each in results for reason in reasons(each)]
+    shown = columns_of(results)
+    figures = [_heading(each) for each in shown]
+    if shows_costs(document):
+        figures += [f"USD for {document['prices']['hours_a_month']:g} h a month", "USD a million"]
+    lines = [f"| experiment | verdict | {' | '.join(figures)} |"]
+    lines.append("|---|---|" + "--:|" * len(figures))
+    lines += [_row(result, shown, has_cost=shows_costs(document)) for result in results]
+    told = [
+        f"- {_code(each['label'])}: {_code(text)}"
+        for each in results
+        for text in filter(None, (open_loop_rates(each), *reasons(each)))
+    ]
     if told:
         lines += ["", *told[:_MOST_REASONS]]
     if len(told) > _MOST_REASONS:
         lines.append(f"- and {len(told) - _MOST_REASONS} more")
     return lines
+
+
+def _kinds(results: Sequence[ResultData]) -> list[str]:
+    """Return the table of figures by kind of requests; empty if no result has several kinds."""
+    rows = [
+        f"| {_code_in_table(result['label'])} | {_code_in_table(name)} | {' | '.join(kind_cells(kind))} |"
+        for result in results
+        for name, kind in result.get("kinds", {}).items()
+    ]
+    if not rows:
+        return []
+    head = part_metrics()
+    lines = ["**By kind of request**", ""]
+    lines.append(f"| experiment | kind | {' | '.join(map(named, head))} |")
+    lines.append("|---|---|" + "--:|" * len(head))
+    return [*lines, *rows, ""]
+
+
+def _parts(results: Sequence[ResultData]) -> list[str]:
+    """Return the parts of runs that do not meet the limits of SLOs on single parts; empty without one."""
+    rows = [f"- {_code(result['label'])}: {_code(line)}" for result in results for line in part_lines(result)]
+    return ["**By window**", "", *rows, ""] if rows else []
 
 
 def comparison_lines(comparison: ComparisonData) -> list[str]:
@@ -116,16 +151,17 @@ def _heading(metric: Metric) -> str:
     return metric.column if metric.column.endswith(" ms") or not metric.is_in_ms else f"{metric.column} ms"
 
 
-def _row(result: ResultData) -> str:
+def _row(result: ResultData, shown: Sequence[Metric], *, has_cost: bool) -> str:
     metrics, intervals, cost = result["metrics"], result["intervals"], result["cost"]
     cells = [_code_in_table(result["label"]), f"{_SIGNS[result['verdict']]} {result['verdict']}"]
     if result["not_judged"] or not metrics["requests"]:
-        cells += ["-"] * len(columns())
+        cells += ["-"] * len(shown)
     else:
         cells += [
-            written_with_interval(each, metrics.get(each.key), intervals.get(each.key)) for each in columns()
+            written_with_interval(each, metrics.get(each.key), intervals.get(each.key)) for each in shown
         ]
-    cells += [usd(cost["month_usd"]), usd(cost["million_usd"])] if cost else [usd(None)] * 2
+    if has_cost:
+        cells += [usd(cost["month_usd"]), usd(cost["million_usd"])] if cost else [usd(None)] * 2
     return f"| {' | '.join(cells)} |"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_tfserving.report.cost import STUDY_HOURS
 from pytest_tfserving.statistics.intervals import Interval, overlap
 
 if TYPE_CHECKING:
@@ -55,17 +56,31 @@ class Recommendation:
     front_p95: tuple[str, ...] = ()
 
 
-def recommend(candidates: Sequence[Candidate], measured: int) -> Recommendation:
-    """Choose among ``candidates``, the passing ones of ``measured`` configurations."""
+def recommend(
+    candidates: Sequence[Candidate],
+    verdicts: Sequence[str],
+    hours: float = STUDY_HOURS,
+    *,
+    is_cost_asked: bool = False,
+) -> Recommendation:
+    """Choose among ``candidates``.
+
+    Args:
+        candidates: the configurations that passed.
+        verdicts: the verdict on each configuration that was measured.
+        hours: the hours a month that a deployment runs, which costs are for.
+        is_cost_asked: whether the cost of a configuration is of interest without another one to compare with.
+    """
     if not candidates:
-        return Recommendation(_nothing(measured))
+        return Recommendation(_nothing(verdicts))
     fastest = _fastest(candidates)
+    shown_hours = hours if is_cost_asked or len(verdicts) > 1 else 0.0
     priced = [each for each in candidates if each.month_usd is not None]
     if not priced:
-        return Recommendation(_sentence(None, fastest, candidates), None, fastest)
+        return Recommendation(_sentence(None, fastest, candidates, shown_hours), None, fastest)
     cheapest = _cheapest(priced)
     return Recommendation(
-        _sentence(cheapest, fastest, candidates),
+        _sentence(cheapest, fastest, candidates, shown_hours),
         cheapest,
         fastest,
         _front(priced, lambda each: -each.rps),
@@ -103,31 +118,34 @@ def _usd(candidate: Candidate) -> float:
     return candidate.month_usd
 
 
-def _nothing(measured: int) -> str:
-    if not measured:
+def _nothing(verdicts: Sequence[str]) -> str:
+    if not verdicts:
         return "Nothing to recommend: no configuration was measured under its whole load."
-    which = "the one configuration" if measured == 1 else f"none of the {measured} configurations"
-    ending = "that was measured did not pass" if measured == 1 else "that were measured passed"
-    return f"Nothing to recommend: {which} {ending}."
+    if len(verdicts) == 1:
+        return f"Nothing to recommend: the one configuration that was measured is {verdicts[0]}."
+    return f"Nothing to recommend: none of the {len(verdicts)} configurations that were measured passed."
 
 
-def _sentence(cheapest: Choice | None, fastest: Choice, candidates: Sequence[Candidate]) -> str:
+def _sentence(cheapest: Choice | None, fastest: Choice, candidates: Sequence[Candidate], hours: float) -> str:
+    """Return the recommendation in words, with costs for ``hours`` a month unless these are 0."""
     by_name = {each.name: each for each in candidates}
     best = by_name[fastest.name]
     if len(candidates) == 1:
-        return f"{best.name} is the only configuration that passed{_at(best, ', at')}."
+        return f"{best.name} is the only configuration that passed{_at(best, hours, ', at')}."
     throughput = f"the most throughput, {best.rps:.3g} requests a second{_tied(fastest)}"
     if cheapest is None:
         return f"{best.name} has {throughput}."
     choice = by_name[cheapest.name]
-    taken = f"Take {choice.name}: it is the cheapest that meets the SLOs{_at(choice)}"
+    taken = f"Take {choice.name}: it is the cheapest that meets the SLOs{_at(choice, hours)}"
     if choice is best:
         return f"{taken}, and has {throughput}."
-    return f"{taken}{_tied(cheapest)}. {best.name} has {throughput}{_at(best)}."
+    return f"{taken}{_tied(cheapest)}. {best.name} has {throughput}{_at(best, hours)}."
 
 
-def _at(candidate: Candidate, link: str = " at") -> str:
-    return "" if candidate.month_usd is None else f"{link} {candidate.month_usd:.2f} USD a month"
+def _at(candidate: Candidate, hours: float, link: str = " at") -> str:
+    if candidate.month_usd is None or not hours:
+        return ""
+    return f"{link} {candidate.month_usd:.2f} USD for {hours:g} h a month"
 
 
 def _tied(choice: Choice) -> str:

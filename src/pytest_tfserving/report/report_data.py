@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, cast
 
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 2
 _ORDER = ("vcpus", "ram_gb", "nodes", "protocol", "payload", "batching", "inter_op", "model")
-# Runs that agree in these fields are the same: the latest one counts.
-_SAME = ("experiment", "origin", "target", "identity", "profile")
 
 
 def place_of(configuration: Mapping[str, object], started_at: str) -> tuple[object, ...]:
@@ -77,6 +74,7 @@ def _judged(entry: Entry) -> JudgedData:
         "distribution": distribution(entry.result.latencies),
         "verdict": str(entry.verdict),
         "earlier": entry.earlier,
+        "assertions": [failed.as_dict() for failed in entry.failed],
         "slos": [{"test": nodeid, **judgement_as_dict(judgement)} for nodeid, judgement in entry.judgements],
     }
 
@@ -94,7 +92,10 @@ def _priced_parts(judged: Sequence[JudgedData], pricing: Pricing) -> PricedParts
     results: list[ResultData] = [{**each, "cost": _cost(each, pricing)} for each in labelled(judged)]
     measured = [each for each in results if each["measured"]]
     choice = recommend(
-        [_candidate(each) for each in measured if each["verdict"] == Verdict.PASS], len(measured)
+        [_candidate(each) for each in measured if each["verdict"] == Verdict.PASS],
+        [each["verdict"] for each in measured],
+        pricing.hours,
+        is_cost_asked=pricing.is_asked,
     )
     prices = pricing.prices
     return {
@@ -106,25 +107,9 @@ def _priced_parts(judged: Sequence[JudgedData], pricing: Pricing) -> PricedParts
             "date": prices.date,
             "shapes": prices.shapes,
             "hours_a_month": pricing.hours,
+            "asked": pricing.is_asked,
         },
         "recommendation": cast("RecommendationData", asdict(choice)),
-    }
-
-
-def merged(documents: Sequence[Document]) -> Document:
-    """Merge several documents into one; of equal runs of an experiment the latest one counts."""
-    latest: dict[tuple[str, ...], ResultData] = {}
-    results = [result for document in documents for result in document["results"]]
-    for result in sorted(results, key=lambda result: result["started_at"]):
-        latest[tuple(json.dumps(result.get(name), sort_keys=True) for name in _SAME)] = result
-    return {
-        **documents[0],
-        "interrupted": any(document["interrupted"] for document in documents),
-        "searches": [search for document in documents for search in document["searches"]],
-        "comparison": next(filter(None, (document["comparison"] for document in documents)), None),
-        "results": sorted(
-            latest.values(), key=lambda result: place_of(result["configuration"], result["started_at"])
-        ),
     }
 
 
@@ -140,6 +125,7 @@ def pricing_of(document: Document) -> Pricing:
             shapes=prices["shapes"],
         ),
         prices["hours_a_month"],
+        prices.get("asked", False),
     )
 
 

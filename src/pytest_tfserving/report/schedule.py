@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 # The first estimate of an experiment's time besides its load: servers start and end.
 _USUAL_REST_S = 10.0
+_WITH_PULSES = 1.1
 _MINUTE_S, _HOUR_S = 60, 3600
 _STEP_S = 5
 
@@ -109,6 +110,20 @@ class Schedule:
     def _left_s(self) -> float:
         later = self._runs_s[self._now + 1 :]
         return self.this_left_s + sum(sum(runs_s) + self._rest_s for runs_s in later)
+
+
+def longest_s(runs_s: Sequence[Sequence[float]]) -> float:
+    """Return the longest time of a session in seconds, from the seconds of each run of each experiment.
+
+    Pulses of a baseline make runs longer by a tenth, and servers start and end.
+    """
+    return sum(_WITH_PULSES * sum(each) + _USUAL_REST_S for each in runs_s)
+
+
+def longest_text(seconds: float) -> str:
+    """Return a length of time that is not exceeded: like `length_text`, but never rounded down."""
+    unit_s = _STEP_S if seconds <= _MINUTE_S - _STEP_S else _MINUTE_S if seconds < _HOUR_S else _HOUR_S / 10
+    return length_text(math.ceil(seconds / unit_s) * unit_s)
 
 
 def length_text(seconds: float) -> str:

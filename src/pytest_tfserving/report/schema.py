@@ -51,7 +51,7 @@ class BaselineData(TypedDict):
 
 
 class ArrivalsData(TypedDict):
-    """The fields of a `ScheduleAdherence`."""
+    """The fields of a `ScheduleAdherence`; older versions had no 99th percentile."""
 
     due_rps: float
     sent_rps: float
@@ -59,6 +59,7 @@ class ArrivalsData(TypedDict):
     delay_p50_ms: float
     delay_p95_ms: float
     delay_max_ms: float
+    delay_p99_ms: NotRequired[float | None]
 
 
 class PercentileData(TypedDict):
@@ -166,6 +167,25 @@ class UndecidedData(TypedDict):
     noise: NotRequired[NoiseData | None]
     length_s: NotRequired[float | None]
     noise_memory_s: NotRequired[float | None]
+    cause: NotRequired[str]
+
+
+class PartData(TypedDict):
+    """The fields of a `SpanFigure`; ``holds`` is None if nothing is proved."""
+
+    start_s: float
+    end_s: float
+    value: float | None
+    holds: bool | None
+
+
+class EvidencePathData(TypedDict):
+    """The fields of an `EvidencePath`; evidence is None where it is not finite."""
+
+    needed: float
+    at_s: Sequence[float]
+    holds: Sequence[float | None]
+    fails: Sequence[float | None]
 
 
 class ConfigurationData(TypedDict, total=False):
@@ -195,16 +215,33 @@ class SecondData(TypedDict):
     server_cpu: NotRequired[float]
 
 
-class RecordingData(TypedDict):
-    """The recorded latencies, from which the figures can be computed again."""
+class LatencyData(TypedDict):
+    """The recorded latencies of the window, from which the figures can be computed again."""
 
     count: int
     mean_ms: float | None
     max_ms: float | None
     exact_ms: str | None
     window: str
+
+
+class RecordingData(LatencyData):
+    """The recorded latencies of the window and of the slices of the run."""
+
     slice_s: int
     slices: list[str]
+
+
+class KindData(TypedDict):
+    """The figures of the requests of one kind."""
+
+    errors: Mapping[str, int]
+    metrics: Metrics
+    distribution: Sequence[Sequence[float]]
+    intervals: Intervals
+    n_eff: SampleSizes
+    recording: LatencyData
+    good_requests: NotRequired[int | None]
 
 
 class ServerChangeData(TypedDict):
@@ -263,11 +300,15 @@ class RunData(TypedDict):
     series: Sequence[SecondData]
     environment: Mapping[str, object]
     recording: RecordingData
+    evidence: NotRequired[Mapping[str, EvidencePathData]]
     origin: NotRequired[Mapping[str, str]]
     identity: NotRequired[Mapping[str, object]]
     run_record: NotRequired[RunRecordData | None]
     comparison: NotRequired[ServerComparisonData | None]
     warnings: NotRequired[Sequence[str]]
+    good_requests: NotRequired[int | None]
+    parts: NotRequired[Mapping[str, Sequence[PartData]]]
+    kinds: NotRequired[Mapping[str, KindData]]
 
 
 class JudgementData(TypedDict):
@@ -289,6 +330,14 @@ class SloData(JudgementData):
     test: str
 
 
+class AssertionData(TypedDict):
+    """A failed assertion of a test, which is named by its node id, on a figure of the run."""
+
+    test: str
+    verdict: str
+    text: str
+
+
 class JudgedData(RunData):
     """A run of load with its metrics and its verdicts."""
 
@@ -298,6 +347,7 @@ class JudgedData(RunData):
     verdict: str
     slos: list[SloData]
     earlier: NotRequired[list[str]]
+    assertions: NotRequired[list[AssertionData]]
 
 
 class LabelledData(JudgedData):
@@ -347,7 +397,7 @@ class SearchData(TypedDict):
 
 
 class PricesData(TypedDict):
-    """The fields of `Prices`, and the hours a month that a deployment runs."""
+    """The fields of `Prices`, the hours a month that a deployment runs, and whether an option set either."""
 
     vcpu_hour_usd: float
     gb_hour_usd: float
@@ -355,6 +405,7 @@ class PricesData(TypedDict):
     date: str
     shapes: Mapping[str, float]
     hours_a_month: float
+    asked: NotRequired[bool]
 
 
 class ChoiceData(TypedDict):

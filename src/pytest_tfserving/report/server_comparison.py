@@ -58,7 +58,10 @@ class ChangedMetric:
 
 
 def changed_metrics(result: JudgedData) -> list[ChangedMetric]:
-    """Return the changes of a result against its baseline server; none without a baseline server."""
+    """Return the changes of a result against its baseline server; none without a baseline server.
+
+    Errors have a row only if there were any, or if an SLO limits their change.
+    """
     comparison = result.get("comparison")
     if not comparison:
         return []
@@ -66,6 +69,7 @@ def changed_metrics(result: JudgedData) -> list[ChangedMetric]:
     return [
         _changed(metric, result, comparison, change, verdicts.get(metric.name, ""))
         for metric, change in _known_changes(comparison)
+        if metric.name != "errors" or metric.name in verdicts or _any_errors(result, comparison)
     ]
 
 
@@ -83,11 +87,14 @@ _BY_KEY = {metric.key: metric for metric in METRICS.values()}
 
 
 def _known_changes(comparison: ServerComparisonData) -> Iterator[tuple[Metric, ServerChangeData]]:
-    """Yield each metric with its change, in the order of the tables; errors only if there were any."""
+    """Yield each metric with its change, in the order of the tables."""
     for key, metric in _BY_KEY.items():
-        change = comparison["changes"].get(key)
-        if change and not (metric.name == "errors" and change["low"] == change["high"] == 0):
+        if change := comparison["changes"].get(key):
             yield metric, change
+
+
+def _any_errors(result: JudgedData, comparison: ServerComparisonData) -> bool:
+    return any(each.get("error_rate") for each in (result["metrics"], comparison["metrics"]))
 
 
 def _changed(

@@ -6,6 +6,7 @@ result to a file beside it. Readers merge all files.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
@@ -16,12 +17,12 @@ from pytest_tfserving.report.json import judgement_as_dict, number, result_as_di
 from pytest_tfserving.slo.language import Judgement, Slo, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import pytest
 
-    from pytest_tfserving.report.schema import JudgementData, RunData, SearchData
+    from pytest_tfserving.report.schema import AssertionData, JudgementData, RunData, SearchData
 
 
 class _TakingData(TypedDict):
@@ -54,6 +55,15 @@ class _TakingLine(TypedDict):
 
 
 @final
+class _AssertionLine(TypedDict):
+    """A line with a failed assertion of a test on a figure of its run."""
+
+    key: str
+    of: _TakingData
+    assertion: AssertionData
+
+
+@final
 class _NoteLine(TypedDict):
     """A line with a text to show at the end."""
 
@@ -79,7 +89,7 @@ class _UseLine(TypedDict):
     use: str
 
 
-_Line: TypeAlias = _ResultLine | _TakingLine | _NoteLine | _SearchLine | _UseLine
+_Line: TypeAlias = _ResultLine | _TakingLine | _AssertionLine | _NoteLine | _SearchLine | _UseLine
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,27 +123,46 @@ class Taking:
         return {"run": self.run, "nodeid": self.nodeid, "execution": self.execution, "names": self.names}
 
 
+@dataclass(frozen=True, slots=True)
+class FailedAssertion:
+    """A failure of a test for a figure that it read itself, and the verdict that follows for the run."""
+
+    test: str
+    verdict: Verdict
+    text: str
+
+    def as_dict(self) -> AssertionData:
+        """Return the fields."""
+        return {"test": self.test, "verdict": str(self.verdict), "text": self.text}
+
+    def __str__(self) -> str:
+        return f"{self.verdict}: {self.text}"
+
+
 @dataclass
 class Entry:
     """A result and the verdicts of tests on it, each with the test's node id.
 
-    ``earlier`` has the verdicts on runs that the result replaces, because their tests were run again.
+    ``failed`` has failed assertions of tests on its figures. ``earlier`` has the verdicts on runs that the
+    result replaces, because their tests were run again.
     """
 
     key: str
     result: Result
     judgements: list[tuple[str, Judgement]] = field(default_factory=list)
+    failed: list[FailedAssertion] = field(default_factory=list)
     earlier: list[str] = field(default_factory=list)
 
-    def add(self, nodeid: str, judgements: list[Judgement]) -> None:
-        """Add the verdicts of a test."""
+    def add(self, nodeid: str, judgements: list[Judgement], failed: Sequence[FailedAssertion]) -> None:
+        """Add the verdicts of a test, and its failed assertions."""
         self.judgements += [(nodeid, each) for each in judgements]
+        self.failed += failed
 
     @property
     def verdict(self) -> Verdict:
         """The verdict on the experiment as a whole."""
         slos = list(dict.fromkeys(judgement.slo for _, judgement in self.judgements))
-        return verdict_of(self.result, slos)
+        return Verdict.worst([verdict_of(self.result, slos), *(failed.verdict for failed in self.failed)])
 
     @property
     def verdict_and_cause(self) -> str:
@@ -141,8 +170,12 @@ class Entry:
         result = self.result
         if cause := result.aborted or result.invalid or result.incomplete or result.not_judged:
             return f"{self.verdict}: {cause}"
-        worst = (str(each) for _, each in self.judgements if each.slo.strict and each.verdict is self.verdict)
-        return str(self.verdict) if self.verdict is Verdict.PASS else next(worst, str(self.verdict))
+        if self.verdict is Verdict.PASS:
+            return str(self.verdict)
+        failed = (str(each) for each in self.failed if each.verdict is self.verdict)
+        strict = (each for _, each in self.judgements if each.slo.strict)
+        missed = (str(each) for each in strict if each.verdict is self.verdict)
+        return next(itertools.chain(failed, missed), str(self.verdict))
 
 
 @dataclass
@@ -197,6 +230,11 @@ class ResultStore:
         """Keep the verdicts of a test on the run that the test has taken."""
         values = [judgement_as_dict(judgement) for judgement in judgements]
         self._append({"key": "", "taking": taking.as_dict(), "judgements": values})
+
+    def add_failed_assertion(self, taking: Taking, verdict: Verdict, text: str) -> None:
+        """Keep the text of a failed assertion of a test on the run that the test has taken."""
+        failed = FailedAssertion(taking.nodeid, verdict, text)
+        self._append({"key": "", "of": taking.as_dict(), "assertion": failed.as_dict()})
 
     def add_note(self, text: str) -> None:
         """Keep a line to show when the session is over."""
@@ -268,16 +306,16 @@ class ResultStore:
 
         lines = list(self._lines())
         runs = {line["run"]: line for line in lines if "result" in line}
-        taken = _taken(lines)
+        taken, failed = _taken(lines), _failed(lines)
         current = _current(taken, runs)
         rows = {run: self._entry(run, runs[run]) for run in runs.keys() - {taking.run for taking in taken}}
         for taking in current:
             if taking.row not in rows:
                 rows[taking.row] = self._entry(taking.row, runs[taking.run], taking.names)
-            rows[taking.row].add(taking.nodeid, taken[taking])
+            rows[taking.row].add(taking.nodeid, taken[taking], failed[taking])
         for taking in [taking for taking in taken if taking not in current]:
             before = self._entry(taking.row, runs[taking.run], taking.names)
-            before.add(taking.nodeid, taken[taking])
+            before.add(taking.nodeid, taken[taking], failed[taking])
             for later in current:
                 if _load(later, runs) == _load(taking, runs):
                     rows[later.row].earlier.append(before.verdict_and_cause)
@@ -315,6 +353,16 @@ def _taken(lines: Iterable[_Line]) -> dict[Taking, list[Judgement]]:
             judgements = [_judgement(values) for values in line["judgements"]]
             taken.setdefault(Taking(**line["taking"]), []).extend(judgements)
     return taken
+
+
+def _failed(lines: Iterable[_Line]) -> defaultdict[Taking, list[FailedAssertion]]:
+    """Return the failed assertions in the log, by their takings."""
+    found: defaultdict[Taking, list[FailedAssertion]] = defaultdict(list)
+    for line in lines:
+        if "assertion" in line:
+            of, verdict, text = Taking(**line["of"]), line["assertion"]["verdict"], line["assertion"]["text"]
+            found[of].append(FailedAssertion(of.nodeid, Verdict(verdict), text))
+    return found
 
 
 def _current(taken: Iterable[Taking], runs: Mapping[str, _ResultLine]) -> list[Taking]:

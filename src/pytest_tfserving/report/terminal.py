@@ -15,18 +15,23 @@ from pytest_tfserving.report.formatting import (
     columns,
     curve_lines,
     figure,
+    kind_text,
     measured_text,
+    open_loop_rates,
     reasons,
     roles,
+    shows_costs,
     stage_text,
     usd,
     written,
 )
+from pytest_tfserving.report.judged_parts import part_lines
 from pytest_tfserving.report.server_comparison import changed_metrics
+from pytest_tfserving.report.slo_lines import slo_rows
 from pytest_tfserving.slo.language import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     import pytest
@@ -49,6 +54,9 @@ _SIMPLE_EVERY_S = 10.0
 # The first line on a run of load comes sooner, to show that there are answers.
 _FIRST_S = 2.0
 _FIGURES_A_LINE = 3
+# As many labels before a reason that several results share.
+_MOST_LABELS = 3
+_VERDICT_WIDTH = max(map(len, Verdict))
 _COLOURS = {
     Verdict.PASS: {"green": True},
     Verdict.FAIL: {"red": True},
@@ -76,15 +84,16 @@ class Progress:
         self._ui = ui or ("live" if is_terminal else "simple")
         if self._worker and self._ui == "live":
             self._ui = "simple"
-        if not (self._reporter or self._worker) or config.get_verbosity() < 0:
+        if not (self._reporter or self._worker):
             self._ui = "none"
+        self._is_quiet = config.get_verbosity() < 0
         self._shown_at = -math.inf
         self._open = False
         self.schedule: Schedule | None = None
 
     def __call__(self, text: str, *, often: bool = False) -> None:
         """Show ``text``; texts that come ``often`` replace each other, or are thinned out in simple mode."""
-        if self._ui == "none" or (self._ui == "simple" and often and not self._due()):
+        if self._is_quiet or self._ui == "none" or (self._ui == "simple" and often and not self._due()):
             return
         self._shown_at = time.monotonic()
         if before := self._worker or str(self.schedule or ""):
@@ -93,6 +102,14 @@ class Progress:
             if self._ui == "live":
                 self._rewrite(text)
             else:
+                self._write_line(f"  {text}")
+
+    def waiting(self, text: str) -> None:
+        """Show that the session waits for another one, which can take long, even with ``-q``."""
+        if not self._is_quiet:
+            self(text)
+        elif self._ui != "none":
+            with self._uncaptured():
                 self._write_line(f"  {text}")
 
     def close(self) -> None:
@@ -104,11 +121,12 @@ class Progress:
 
     @contextmanager
     def load(
-        self, experiment: str, run_time_s: float, turns: int = 1
+        self, experiment: str, run_time_s: float, turns: int = 1, rate: float = 0.0
     ) -> Iterator[Callable[[MergedTick], None]]:
         """Note that load is put on ``experiment``; give a function that shows one tick of the load.
 
-        Load on several servers in turn takes the time of as many ``turns``.
+        Load on several servers in turn takes the time of as many ``turns``. An open loop has a ``rate`` of
+        requests a second, and no users.
         """
         has_begun = False
 
@@ -116,11 +134,12 @@ class Progress:
             nonlocal has_begun
             p95 = "no response yet" if tick["p95_ms"] is None else f"p95 {figure(tick['p95_ms'])} ms"
             users = f"{tick['users']} user{'' if tick['users'] == 1 else 's'}"
+            asked = f"{figure(rate)} requests a second asked for" if rate else users
             failed = f", {tick['failures']} errors" if tick["failures"] else ""
             if self.schedule:
                 self.schedule.go_on(turns * (run_time_s - tick["at_s"]))
             self(
-                f"{experiment}: {tick['at_s']:.0f} s of at most {run_time_s:.0f} s, {users}, "
+                f"{experiment}: {tick['at_s']:.0f} s of at most {run_time_s:.0f} s, {asked}, "
                 f"{tick['rps']:.0f} rps, {p95}{failed}",
                 often=has_begun or tick["at_s"] < _FIRST_S,
             )
@@ -168,22 +187,56 @@ def write_table(reporter: TerminalReporter, document: Document) -> None:
     head = " ".join(f"{each.column:>{each.terminal_width}}" for each in _columns())
     reporter.write_line(f"{'':{width}} {head} verdict")
     for result in results:
-        cells = _cells(result["metrics"], is_known=not result["not_judged"])
-        reporter.write(f"{result['label']:{width}} {cells} ")
-        reporter.write_line(result["verdict"], **_COLOURS[Verdict(result["verdict"])])
-        if comparison := result.get("comparison"):
-            _write_baseline_server(reporter, result, comparison, width)
-        elif line := _intervals(result):
-            reporter.write_line(line)
-        for stage in result["stages"]:
-            reporter.write_line("  " + ": ".join(stage_text(stage)))
-    for result in results:
-        for reason in reasons(result):
-            reporter.write_line(f"{result['label']}: {reason}")
+        _write_row(reporter, result, width)
+    for reason, labels in _reasons_with_labels(results).items():
+        reporter.write_line(f"{_listed(labels)}: {reason}")
     if any(result["metrics"]["requests"] for result in results):
         reporter.write_line("in ms; [95 % interval]; eff. = rps as a share of the in-process baseline's")
     if any(" n_eff " in _intervals(result) for result in results if not result.get("comparison")):
         reporter.write_line("n_eff: how many independent requests carry as much information")
+
+
+def _reasons_with_labels(results: Sequence[ResultData]) -> dict[str, list[str]]:
+    """Return the reasons of all verdicts, each one once, with the labels of its results."""
+    found: dict[str, list[str]] = {}
+    for result in results:
+        for reason in reasons(result):
+            found.setdefault(reason, []).append(result["label"])
+    return found
+
+
+def _listed(labels: Sequence[str]) -> str:
+    """Return the first labels, and how many more there are."""
+    shown, more = ", ".join(labels[:_MOST_LABELS]), len(labels) - _MOST_LABELS
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _write_row(reporter: TerminalReporter, result: ResultData, width: int) -> None:
+    """Write the figures and the verdict of a run of load, and below them its parts and its SLOs."""
+    cells = _cells(result["metrics"], is_known=not result["not_judged"])
+    reporter.write(f"{result['label']:{width}} {cells} ")
+    reporter.write_line(result["verdict"], **_COLOURS[Verdict(result["verdict"])])
+    if comparison := result.get("comparison"):
+        _write_baseline_server(reporter, result, comparison, width)
+    elif line := _intervals(result):
+        reporter.write_line(line)
+    if rates := open_loop_rates(result):
+        reporter.write_line(f"  {rates}")
+    for stage in result["stages"]:
+        reporter.write_line("  " + ": ".join(stage_text(stage)))
+    for name, kind in result.get("kinds", {}).items():
+        reporter.write_line(f"  {kind_text(name, kind)}")
+    for line in part_lines(result) if result["measured"] else ():
+        reporter.write_line(f"  {line}")
+    _write_slos(reporter, result)
+
+
+def _write_slos(reporter: TerminalReporter, result: ResultData) -> None:
+    """Write a line for each SLO: its verdict, the value, the limit and the margin."""
+    rows = slo_rows(result) if result["measured"] else []
+    lines = aligned([(f"{verdict:{_VERDICT_WIDTH}} {slo}", *rest) for verdict, (slo, *rest) in rows])
+    for (verdict, _), line in zip(rows, lines, strict=True):
+        reporter.write_line(f"  {line}", **_COLOURS[Verdict(verdict)])
 
 
 def _write_baseline_server(
@@ -226,19 +279,21 @@ def write_comparison(reporter: TerminalReporter, document: Document) -> None:
 
 
 def write_costs(reporter: TerminalReporter, document: Document) -> None:
-    """Write the cost of each result and the recommendation, if there are several priced results."""
+    """Write the cost of each result and the recommendation, if there is a choice or costs were asked for."""
     priced = [(result, cost) for result in document["results"] if (cost := result["cost"])]
-    if len(priced) < 2:  # noqa: PLR2004 - nothing to choose
+    if not shows_costs(document):
         return
     prices = document["prices"]
     width = max([_NAME_WIDTH, *(len(result["label"]) for result, _ in priced)])
-    month = f"USD for {prices['hours_a_month']:g} h"
+    month = f"USD for {prices['hours_a_month']:g} h a month"
     reporter.write_line("")
-    reporter.write_line(f"{'':{width}} {month:>13} {'USD a million':>13}")
+    reporter.write_line(f"{'':{width}} {month} {'USD a million':>13}")
     for result, cost in priced:
-        month, million = usd(cost["month_usd"]), usd(cost["million_usd"])
+        usd_a_month, million = usd(cost["month_usd"]), usd(cost["million_usd"])
         best = roles(document, result["label"])
-        reporter.write_line(f"{result['label']:{width}} {month:>13} {million:>13}  {best}".rstrip())
+        reporter.write_line(
+            f"{result['label']:{width}} {usd_a_month:>{len(month)}} {million:>13}  {best}".rstrip()
+        )
     reporter.write_line(f"prices: {prices['source']}, {prices['date']}")
     reporter.write_line(document["recommendation"]["sentence"])
 
@@ -259,7 +314,7 @@ def _cells(metrics: Metrics, *, is_known: bool) -> str:
 
 
 def _cell(metrics: Metrics, metric: Metric, is_known: bool) -> str:  # noqa: FBT001 - private, and one caller
-    is_known = is_known and bool(metrics["requests"] or metric.name != "errors")
+    is_known = is_known and bool(metrics["requests"])
     return written(metric, metrics.get(metric.key)) if is_known else "-"
 
 

@@ -166,7 +166,7 @@ def findings(
     if server.cores is not None:
         of = f" of {vcpus}" if vcpus else ""
         memory = f", at most {server.rss_bytes / _GB:.2g} GB of RAM" if server.rss_bytes else ""
-        yield f"it used {server.cores:.2g}{of} vCPUs{memory}"
+        yield f"it used {server.cores:.2g}{of} vCPU{'' if vcpus == 1 else 's'}{memory}"
 
 
 def _long_queue(server: ServerSide) -> str | None:

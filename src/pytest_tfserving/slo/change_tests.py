@@ -35,8 +35,11 @@ if TYPE_CHECKING:
     # Values of the candidate and of the baseline server in each block, and the seconds of a block.
     Pairs = tuple[Floats, Floats, float]
 
-# What two servers that take turns have in common cancels out of their ratio, whose level hardly wanders.
-TYPICAL_SD = 0.01
+# What two servers that take turns have in common cancels out of their ratio, whose level hardly wanders. It
+# wanders more if the turns are longer.
+_TYPICAL_SD = 0.004
+# The usual length of a slice of load in seconds.
+SLICE_S = 0.1
 # Blocks get another length if they hold this many times too many requests, or too few.
 _MISFIT = 3.0
 _MS = 1000
@@ -51,6 +54,15 @@ _Z = 1.96
 _BISECTIONS = 20
 # Distance in log latency over which the slope of a share over a threshold is measured.
 _SLOPE = 0.05
+
+
+def typical_sd(slice_s: float) -> float:
+    """Return the largest standard deviation of a ratio's level that is not unusual, as a fraction.
+
+    Args:
+        slice_s: the length of a slice of load in seconds.
+    """
+    return _TYPICAL_SD * math.sqrt(max(slice_s / SLICE_S, 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +169,13 @@ class PercentileChangeTest:
         percentile: the percentile.
         ratio: the limit of the ratio, candidate to baseline server.
         noise_memory_s: longest time in seconds for which the differences may remember.
+        slice_s: the length of a slice of load in seconds.
     """
 
-    def __init__(self, percentile: float, ratio: float, noise_memory_s: float) -> None:
+    def __init__(
+        self, percentile: float, ratio: float, noise_memory_s: float, slice_s: float = SLICE_S
+    ) -> None:
+        self._typical_sd = typical_sd(slice_s)
         self._percentile = percentile
         self._ratio = ratio
         self._noise_memory_s = noise_memory_s
@@ -179,7 +195,7 @@ class PercentileChangeTest:
             return Evidence()
         boundary = -self._excess(*logs, math.log(self._ratio))
         below, above = self._model.evidence(
-            lambda level_sd: np.full_like(level_sd, boundary), TYPICAL_SD * slope
+            lambda level_sd: np.full_like(level_sd, boundary), self._typical_sd * slope
         )
         level = Evidence(float(below[0]), float(above[0]), float(self._model.n_eff().max()))
         self._evidence = level.both(self._counted(logs, self._together(logs, window, centre)))

@@ -14,6 +14,7 @@ from pytest_tfserving.slo.change_tests import (
 )
 from pytest_tfserving.slo.metrics import metric_of, percentile_of
 from pytest_tfserving.statistics.level import LEAST_BLOCKS, LevelModel
+from pytest_tfserving.statistics.sequential import BURST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+# Of each end of a 95 % interval.
+_ONE_SIDE = 0.025
 _SHOWN = ("rps", "mean", "p50", "p95", "p99", "errors", "cpu_per_request")
 
 
@@ -76,10 +79,21 @@ def _errors_change(window: ObservedWindow, noise_memory_s: float, needed: float)
     if against is None or len(differences) < LEAST_BLOCKS:
         return None
     value = float(window.failed.mean() - against.failed.mean())
-    if not differences.any():
-        return ServerChange(value, value, value, math.nan)
+    if not (window.failed.any() or against.failed.any()):
+        return _without_failures(window, against, needed)
     model = LevelModel(window.length_s / len(differences), noise_memory_s)
     for each in differences:
         model.add(each)
     low, high = (float(each) for each in model.interval())
     return ServerChange(value, low, high, resolution(float(model.estimate().error), needed))
+
+
+def _without_failures(window: ObservedWindow, against: ObservedWindow, needed: float) -> ServerChange:
+    """Return no change, with the shares of failures that either server may have in its interval.
+
+    A share without a failure among n independent requests has a one-sided interval of its own (Clopper and
+    Pearson, Biometrika 26, 1934). Failures come in bursts, which count as one.
+    """
+    ours, theirs = (len(each.failed) / max(BURST, each.in_flight) for each in (window, against))
+    low, high = (-math.expm1(math.log(_ONE_SIDE) / each) for each in (theirs, ours))
+    return ServerChange(0.0, -low, high, -math.expm1(-needed / min(ours, theirs)))

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
-from pytest_tfserving.errors import ConfigurationError
+from pytest_tfserving.errors import ConfigurationError, nearest
 from pytest_tfserving.slo.metrics import CHANGE, RELATIVE, Limit, Metric, Source, Unit, metric_of, too_few
+from pytest_tfserving.slo.scope import NOT_BY_KIND, NOT_BY_WINDOW, window_s
 from pytest_tfserving.statistics import noise_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from pytest_tfserving.slo.noise import Noise
     from pytest_tfserving.slo.sequential_tests import SeriesSet, SloTest
@@ -37,22 +38,33 @@ class Verdict(StrEnum):
 
 
 class Measured(Protocol):
-    """The parts of a result that a verdict needs; the texts are causes, empty if they do not apply."""
+    """The parts of a result that a verdict needs.
+
+    ``kinds`` has the names of the kinds of requests. The texts are causes, empty if they do not apply.
+    """
 
     @property
-    def successes(self) -> int: ...  # noqa: D102
+    def kinds(self) -> Collection[str]: ...  # noqa: D102 - the class says it
     @property
-    def aborted(self) -> str: ...  # noqa: D102
+    def aborted(self) -> str: ...  # noqa: D102 - the class says it
     @property
-    def invalid(self) -> str: ...  # noqa: D102
+    def invalid(self) -> str: ...  # noqa: D102 - the class says it
     @property
-    def incomplete(self) -> str: ...  # noqa: D102
+    def incomplete(self) -> str: ...  # noqa: D102 - the class says it
+    def successes_of(self, slo: Slo) -> int:
+        """Return the number of successful requests that ``slo`` judges."""
+        ...
+
     def metric(self, name: str) -> float:
         """Return a metric in its own unit: ms, requests a second, or a ratio of 1; NaN if unknown."""
         ...
 
     def decision(self, slo: Slo) -> Decision | Undecided | None:
         """Return the decision on ``slo`` while load ran; None if the run did not watch ``slo``."""
+        ...
+
+    def is_exact(self, slo: Slo) -> bool:
+        """Return whether ``slo``'s figure is known without the noise of a sample."""
         ...
 
     def unknown(self, metric: Metric) -> str:
@@ -73,6 +85,10 @@ class Measured(Protocol):
 
     def metric_range(self, slo: Slo) -> tuple[float, float, float]:
         """Return the lowest, the best and the highest estimate of ``slo``'s figure, in the limit's unit."""
+        ...
+
+    def place(self, slo: Slo) -> str:
+        """Return the part of the run that ``slo``'s figure is of, to follow it; empty for the whole run."""
         ...
 
 
@@ -115,6 +131,7 @@ class Undecided:
         noise: the noise that costs this time; None if unknown.
         length_s: steady load so far, in seconds; NaN if unknown.
         noise_memory_s: assumed noise memory in seconds; NaN if unknown.
+        cause: why parts of the run are undecided, of an SLO that judges each part; else empty.
     """
 
     alpha: float
@@ -123,8 +140,11 @@ class Undecided:
     noise: Noise | None = None
     length_s: float = math.nan
     noise_memory_s: float = math.nan
+    cause: str = ""
 
     def __str__(self) -> str:
+        if self.cause:
+            return f"undecided (alpha {self.alpha:g}): {self.cause}"
         if self.unsteady:
             return f"no steady state: {self.unsteady}"
         cause = f", since {self.noise.cause}" if self.noise else ""
@@ -137,7 +157,7 @@ class Undecided:
     def more_text(self) -> str:
         """Amount of load that would likely decide the SLO, as a part of a sentence."""
         if self.more_s < _LONGEST_S:
-            return f"about {max(self.more_s, 1):.0f} s more would likely decide it"
+            return f"about {max(self.more_s, 1):.0f} s more (--tfserving-run-time) would likely decide it"
         if not self.noise:
             return "there was too little steady load to tell how much more would decide it"
         return "it would likely take more than an hour to decide it"
@@ -170,13 +190,17 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
-_SLO = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(<=|>=|==|=|<|>)\s*([+-]?[\d._]+(?:[eE][+-]?\d+)?)\s*(\D*?)\s*")
+_SLO = re.compile(
+    r"\s*([A-Za-z_][\w.]*)\s*(?:\{([^{}]+)\})?\s*(<=|>=|==|=|<|>)\s*([+-]?[\d._]+(?:[eE][+-]?\d+)?)\s*(\D*?)"
+    r"(?:\s+every\s+(\S.*?))?\s*"
+)
 # The pattern takes long on longer texts.
 _LONGEST = 200
 # The longest remaining time that is worth a number.
 _LONGEST_S = 3600
 _ALL = 100.0
 _TWO_DIGITS = 9.95
+_ONE_DIGIT, _SHOWN_AS_0 = 0.1, 0.005
 EXAMPLE = '"p95<200ms", "rps>=120", "errors<0.1%", "efficiency>=80%" or "p95<=+5%"'
 
 
@@ -193,6 +217,8 @@ class Slo:
         strict: whether a violation fails the test; if not, the SLO is only reported.
         guard: whether the SLO is one that no run waits for.
         against: whether the limit is a change against the baseline server, in per cent or percentage points.
+        every_s: length in seconds of the windows that are judged one by one; 0 for the whole steady time.
+        kind: kind of the requests that are judged; empty for all requests.
     """
 
     metric: str
@@ -203,6 +229,8 @@ class Slo:
     strict: bool = True
     guard: bool = False
     against: bool = False
+    every_s: float = 0.0
+    kind: str = ""
 
     @classmethod
     def parse(cls, text: object, *, strict: bool = True) -> Slo:
@@ -215,9 +243,13 @@ class Slo:
         if not match:
             raise ConfigurationError(f"{text!r} is not an SLO; write it as {EXAMPLE}.")
         text = match.string
-        name, op, number, unit = match.groups()
+        name, kind, op, number, unit, every = match.groups()
         metric = _metric_of(name, text)
         _check_operator(metric, op, text)
+        if every:
+            return cls._by_window(text, every, strict=strict)
+        if kind:
+            return cls._by_kind(text, kind, strict=strict)
         if number[0] in "+-" and unit == CHANGE.text:
             _check_change(metric, number, text)
             return cls(name, op, float(number), CHANGE, text.strip(), strict, against=True)
@@ -226,6 +258,37 @@ class Slo:
             wrong = f"unit {unit!r}" if unit else "a missing unit"
             raise ConfigurationError(f"SLO {text!r}: {wrong} does not fit {name}; valid: {valid}.")
         return cls(name, op, _limit(number, text), metric.units[unit], text.strip(), strict)
+
+    @classmethod
+    def _by_window(cls, text: str, every: str, *, strict: bool) -> Slo:
+        """Read an SLO on each window of a length."""
+        whole = cls.parse(text[: text.rindex("every")], strict=strict)
+        if whole.against or whole.relative or whole.definition.window_test is None:
+            raise ConfigurationError(f"SLO {text!r}: {whole.text} {NOT_BY_WINDOW}")
+        return replace(whole, every_s=window_s(every, text), text=text.strip())
+
+    @classmethod
+    def _by_kind(cls, text: str, kind: str, *, strict: bool) -> Slo:
+        """Read an SLO on the requests of one kind."""
+        whole = cls.parse(text.replace(f"{{{kind}}}", "", 1), strict=strict)
+        if whole.is_paired:
+            raise ConfigurationError(f"SLO {text!r}: {whole.text} {NOT_BY_KIND}")
+        return replace(whole, kind=kind.strip(), text=text.strip())
+
+    @property
+    def subject(self) -> str:
+        """The metric, and the kind of requests that it is of: ``p95{large}``."""
+        return f"{self.metric}{{{self.kind}}}" if self.kind else self.metric
+
+    @property
+    def judges_parts(self) -> bool:
+        """True if the SLO judges parts of the run one by one: windows, or the time after a fall of load."""
+        return bool(self.every_s) or self.definition.needs is Source.FALLS
+
+    @property
+    def is_of_part(self) -> bool:
+        """True if the SLO is on parts of the run, or on the requests of one kind."""
+        return bool(self.kind) or self.judges_parts
 
     @property
     def definition(self) -> Metric:
@@ -242,9 +305,14 @@ class Slo:
         return self.unit == RELATIVE or self.definition.needs is Source.BASELINE
 
     @property
+    def is_absolute_rate(self) -> bool:
+        """True if the limit is a number of requests a second, of all requests in the whole steady time."""
+        return self.metric == "rps" and not (self.against or self.relative or self.is_of_part)
+
+    @property
     def is_paired(self) -> bool:
         """True if the figure is a ratio from which the machine's speed cancels out."""
-        return self.against or self.relative or self.definition.needs is not Source.NOTHING
+        return self.against or self.relative or self.definition.needs in (Source.BASELINE, Source.CPU)
 
     @property
     def higher_is_better(self) -> bool:
@@ -256,17 +324,22 @@ class Slo:
         """True if only the whole run can prove the SLO, because the SLO is about every request."""
         return not self.against and self.definition.whole_run(self.limit * self.unit.factor)
 
-    def sequential_test(self, noise_memory_s: float, shared: SeriesSet) -> SloTest | None:
+    def sequential_test(
+        self, noise_memory_s: float, shared: SeriesSet, slice_s: float = 0.0
+    ) -> SloTest | None:
         """Return the test that watches a run of load; None for a limit that every figure meets, or misses.
 
         Args:
             noise_memory_s: longest time in seconds for which the machine's speed remembers.
             shared: the series that all tests of one window share.
+            slice_s: the seconds after which load goes to the other one of two servers; 0 with one server.
         """
+        if self.judges_parts:
+            return None
         limit = self.limit * self.unit.factor
         if self.against:
             assert self.definition.change_test
-            return self.definition.change_test(Limit(limit, False, False, noise_memory_s, shared))
+            return self.definition.change_test(Limit(limit, False, False, noise_memory_s, shared, slice_s))
         if limit <= 0 and not self.needs_whole_run:
             return None
         at_limit_counts = self.op == "<"
@@ -284,24 +357,35 @@ class Slo:
         is_open = judgement.verdict is Verdict.INCONCLUSIVE
         ends = (doubt.lowest, doubt.highest) if is_open else (doubt.low, doubt.high)
         if any(self.holds(end) != self.holds(judgement.value) for end in ends):
-            cause = f"{doubt.cause}, {self._effect(judgement.value, doubt)}; {doubt.remedy}"
-            reason = f"{self._distance(judgement.value)}; {cause}"
+            effect = f"{doubt.cause}, {self._effect(judgement.value, doubt)}"
+            cause = "; ".join(filter(None, (effect, self._sure_limits(*ends), doubt.remedy)))
+            reason = f"{self._distance(judgement.value, result.place(self))}; {cause}"
             return replace(judgement, verdict=Verdict.INVALID, reason=reason)
         if is_open:
             return judgement
         although = f"stands although {doubt.cause}, {self._effect(judgement.value, doubt)}"
         return replace(judgement, reason=f"{judgement.reason}; {although}")
 
+    def _sure_limits(self, low: float, high: float) -> str:
+        """Return the limits whose verdicts would stand if the figure may be from ``low`` to ``high``."""
+        passing, failing = (low, high) if self.higher_is_better else (high, low)
+        stand = [
+            f"{verdict} would stand for {self.subject}{self.op}{self.show(limit)}"
+            for verdict, limit in ((Verdict.PASS, passing), (Verdict.FAIL, failing))
+            if 0 < limit < math.inf
+        ]
+        return ", ".join(stand)
+
     def _effect(self, value: float, doubt: Doubt) -> str:
         """Return the possible effect of the generator's trouble in favour of the verdict on ``value``."""
         favoured = doubt.highest if self.higher_is_better != self.holds(value) else doubt.lowest
         amount = f"at most {self.show(abs(favoured - value))}" if math.isfinite(favoured) else "any amount"
         if doubt.lowest == doubt.highest:
-            return f"which hardly touches {self.metric}"
+            return f"which hardly touches {self.subject}"
         if favoured == value:
             done = "raised" if doubt.lowest < value else "lowered"
-            return f"which can only have {done} {self.metric}"
-        return f"which can have {'lowered' if favoured > value else 'raised'} {self.metric} by {amount}"
+            return f"which can only have {done} {self.subject}"
+        return f"which can have {'lowered' if favoured > value else 'raised'} {self.subject} by {amount}"
 
     def _judged(self, result: Measured) -> Judgement:
         """Return the verdict under the assumption that the figures are the server's own."""
@@ -312,23 +396,40 @@ class Slo:
         ):
             if cause:
                 return Judgement(self, verdict, math.nan, cause)
-        if not result.successes and self.metric != "errors":
+        successes = result.successes_of(self)
+        if not successes and self.metric != "errors":
             return Judgement(self, Verdict.FAIL, math.nan, "no successful request in the window")
         low, value, high = result.metric_range(self)
-        if math.isnan(value):
-            unknown = result.not_compared(self) if self.against else result.unknown(self.definition)
-            return Judgement(self, Verdict.NOT_JUDGED, value, unknown)
         decision = result.decision(self)
-        doubt = self._doubt((low, value, high), result.successes, decision)
+        if math.isnan(value):
+            return self._without_figure(result, decision)
+        if isinstance(decision, Undecided) and result.is_exact(self):
+            decision = None
+        doubt = self._doubt((low, value, high), successes, decision)
         if self.against:
             if isinstance(decision, Undecided) and not decision.unsteady:
                 doubt = decision.more_text
             return self._compared((low, value, high), decision, result.resolution(self), doubt)
+        distance = self._distance(value, result.place(self))
         if doubt:
-            return Judgement(self, Verdict.INCONCLUSIVE, value, f"{self._distance(value)}; {doubt}")
+            return Judgement(self, Verdict.INCONCLUSIVE, value, f"{distance}; {doubt}")
         proof = f"; {decision}" if isinstance(decision, Decision) else ""
         verdict = Verdict.PASS if self.holds(value) else Verdict.FAIL
-        return Judgement(self, verdict, value, f"{self._distance(value)}{proof}")
+        return Judgement(self, verdict, value, f"{distance}{proof}")
+
+    def _without_figure(self, result: Measured, decision: Decision | Undecided | None) -> Judgement:
+        """Return the verdict on a figure that is not known."""
+        if self.kind and self.kind not in result.kinds:
+            return Judgement(self, Verdict.FAIL, math.nan, no_such_kind(self.kind, result.kinds))
+        if isinstance(decision, Undecided) and decision.cause:
+            return Judgement(self, Verdict.INCONCLUSIVE, math.nan, str(decision))
+        if self.against:
+            unknown = result.not_compared(self)
+        elif self.every_s and self.definition.needs is Source.NOTHING:
+            unknown = f"the run has no window of {self.every_s:g} s"
+        else:
+            unknown = result.unknown(self.definition)
+        return Judgement(self, Verdict.NOT_JUDGED, math.nan, unknown)
 
     def _compared(
         self,
@@ -388,11 +489,11 @@ class Slo:
         unit = self.unit.text or ("/s" if self.metric == "rps" else "")
         return f"{value:.4g}{gap}{unit}" if abs(value) < 1e4 else f"{value:.0f}{gap}{unit}"  # noqa: PLR2004
 
-    def _distance(self, value: float) -> str:
+    def _distance(self, value: float, place: str = "") -> str:
         gap = abs(value - self.limit)
         side = "above" if value > self.limit else "below"
         share = f" ({100 * (value - self.limit) / self.limit:+.1f} %)" if self.limit else ""
-        return f"{self.metric} is {self.show(value)}, {self.show(gap)} {side} the limit{share}"
+        return f"{self.subject} is {self.show(value)}{place}, {self.show(gap)} {side} the limit{share}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -457,7 +558,7 @@ class SloSet:
 
     def _absolute(self, metric: str) -> float:
         for slo in self.slos:
-            if slo.metric == metric and slo.unit != RELATIVE and not slo.against:
+            if slo.metric == metric and slo.unit != RELATIVE and not (slo.against or slo.is_of_part):
                 return slo.limit * slo.unit.factor
         import pytest
 
@@ -469,14 +570,21 @@ def parse_slos(texts: Iterable[object], *, strict: bool = True) -> tuple[Slo, ..
     return tuple(Slo.parse(text, strict=strict) for text in texts)
 
 
+def no_such_kind(kind: str, kinds: Collection[str]) -> str:
+    """Return why the requests of a kind cannot be judged, of which none came."""
+    came = nearest(kind, list(kinds)) if kinds else "all requests were of one kind"
+    return f"no request was of kind {kind!r}; {came}"
+
+
 def _can_see(resolution: float) -> str:
     """Return the smallest change that a run could have seen, as a part of a sentence."""
-    return "" if math.isnan(resolution) else f"; this run could have seen {resolution:.2g} %"
+    seen = signed(resolution).removeprefix("+")
+    return "" if math.isnan(resolution) else f"; this run could have seen {seen} %"
 
 
 def signed(per_cent: float) -> str:
-    """Return a change in per cent with its sign, and as many digits as it takes."""
-    digits = 1 if abs(per_cent) < _TWO_DIGITS else 0
+    """Return a change in per cent with its sign, and as many digits as it takes not to show 0."""
+    digits = 0 if abs(per_cent) >= _TWO_DIGITS else 2 if _SHOWN_AS_0 <= abs(per_cent) < _ONE_DIGIT else 1
     return f"{per_cent:+.{digits}f}"
 
 

@@ -52,6 +52,8 @@ class Source(Enum):
     NOTHING = auto()
     BASELINE = auto()
     CPU = auto()
+    REQUEST_LIMITS = auto()
+    FALLS = auto()
 
 
 class Disturbance(Enum):
@@ -61,6 +63,8 @@ class Disturbance(Enum):
     LOWERS_RATE = auto()
     ADDS_FAILURES = auto()
     ADDS_LATENCY = auto()
+    SPOILS_REQUESTS = auto()
+    DELAYS_RECOVERY = auto()
 
 
 class Figures(Protocol):
@@ -78,6 +82,10 @@ class Figures(Protocol):
     def efficiency(self) -> float: ...  # noqa: D102 - see Result
     @property
     def cpu_per_request_ms(self) -> float: ...  # noqa: D102 - see Result
+    @property
+    def goodput(self) -> float: ...  # noqa: D102 - see Result
+    @property
+    def recovery_ms(self) -> float: ...  # noqa: D102 - see Result
     def percentile_ms(self, percentile: float) -> float:
         """Return the latency in ms that ``percentile`` % of the successes do not exceed."""
         ...
@@ -94,6 +102,7 @@ class Limit:
         at_limit_counts: whether a value that equals the limit misses it.
         noise_memory_s: longest time in seconds for which the machine's speed remembers.
         shared: the series that all tests of one window share.
+        slice_s: the seconds after which load goes to the other one of two servers; 0 with one server.
     """
 
     value: float
@@ -101,6 +110,7 @@ class Limit:
     at_limit_counts: bool
     noise_memory_s: float
     shared: SeriesSet
+    slice_s: float = 0.0
 
 
 def _never(_: float) -> bool:
@@ -120,6 +130,7 @@ class Metric:
         test: returns the sequential test; None for a limit that every value meets or misses.
         change_test: returns the sequential test of a change against the baseline server; None if the metric
             has no such limits.
+        window_test: returns the test of one window of an SLO with ``every``; None if the metric has none.
         higher_is_better: whether a limit is a least value.
         worse: a word for a server with a worse value.
         needs: the measurement besides the requests that the metric needs.
@@ -127,6 +138,7 @@ class Metric:
         whole_run: whether only the whole run can prove that a limit, in the metric's own unit, is met.
         has_interval: whether results have a 95 % interval of the metric.
         column: heading of the metric's column in reports; empty without a column.
+        is_optional: whether a table has the column only if one of its results has the metric.
         terminal_width: width of the column in the terminal's table; 0 without a column.
     """
 
@@ -137,6 +149,7 @@ class Metric:
     read: Callable[[Figures], float]
     test: Callable[[Limit], SloTest | None]
     change_test: Callable[[Limit], SloTest] | None = None
+    window_test: Callable[[Limit], SloTest] | None = None
     higher_is_better: bool = False
     worse: str = "slower"
     needs: Source = Source.NOTHING
@@ -144,6 +157,7 @@ class Metric:
     whole_run: Callable[[float], bool] = _never
     has_interval: bool = True
     column: str = ""
+    is_optional: bool = False
     terminal_width: int = 0
 
     @property
@@ -172,6 +186,15 @@ def _percentile_test(percentile: float) -> Callable[[Limit], SloTest]:
     return test
 
 
+def _percentile_count(percentile: float) -> Callable[[Limit], SloTest]:
+    def test(limit: Limit) -> SloTest:
+        from pytest_tfserving.slo.counts import CountTest, over_limit
+
+        return CountTest(1 - percentile / 100, over_limit(limit.value, at_limit_counts=limit.at_limit_counts))
+
+    return test
+
+
 def _mean_test(limit: Limit) -> SloTest:
     from pytest_tfserving.slo.sequential_tests import MeanTest, latencies_of
 
@@ -192,10 +215,36 @@ def _errors_test(limit: Limit) -> SloTest | None:
     return ErrorsTest(limit.value) if limit.value < 1 else None
 
 
-def _rate_test(limit: Limit) -> SloTest:
-    from pytest_tfserving.slo.sequential_tests import RateTest
+def _errors_count(limit: Limit) -> SloTest:
+    from pytest_tfserving.slo.counts import CountTest
+    from pytest_tfserving.slo.sequential_tests import NeverTest, any_failed
 
-    return _efficiency_test(limit) if limit.relative else RateTest(limit.value, limit.shared)
+    if limit.value <= 0:
+        return NeverTest(any_failed)
+    return CountTest(limit.value, lambda window: window.failed)
+
+
+def _goodput_count(limit: Limit) -> SloTest:
+    from pytest_tfserving.slo.counts import CountTest
+    from pytest_tfserving.slo.goodput import AllGoodTest, bad_requests
+
+    return AllGoodTest() if limit.value >= 1 else CountTest(1 - limit.value, bad_requests, is_of_good=True)
+
+
+def _goodput_test(limit: Limit) -> SloTest | None:
+    from pytest_tfserving.slo.goodput import AllGoodTest, GoodputTest
+
+    if limit.value == 1:
+        return AllGoodTest()
+    return GoodputTest(limit.value, limit.shared) if limit.value < 1 else None
+
+
+def _rate_test(limit: Limit) -> SloTest:
+    from pytest_tfserving.slo.open_loop import OfferedRateTest
+
+    if limit.relative:
+        return _efficiency_test(limit)
+    return OfferedRateTest(limit.value, limit.noise_memory_s, limit.shared)
 
 
 def _efficiency_test(limit: Limit) -> SloTest:
@@ -214,9 +263,13 @@ def _percentile_change_test(percentile: float) -> Callable[[Limit], SloTest]:
     def test(limit: Limit) -> SloTest:
         from pytest_tfserving.slo.change_tests import PercentileChangeTest
 
-        return PercentileChangeTest(percentile, 1 + limit.value, limit.noise_memory_s)
+        return PercentileChangeTest(percentile, 1 + limit.value, limit.noise_memory_s, limit.slice_s)
 
     return test
+
+
+def _recovery_test(_: Limit) -> None:
+    """Return None: the time after each fall of the load decides, in `slo.recovery`."""
 
 
 def _errors_change_test(limit: Limit) -> SloTest:
@@ -227,10 +280,11 @@ def _errors_change_test(limit: Limit) -> SloTest:
 
 def _ratio_change_test(name: str) -> Callable[[Limit], SloTest]:
     def test(limit: Limit) -> SloTest:
-        from pytest_tfserving.slo.change_tests import TYPICAL_SD, pairs_of
+        from pytest_tfserving.slo.change_tests import pairs_of, typical_sd
         from pytest_tfserving.slo.sequential_tests import PairedTest
 
-        return PairedTest(1 + limit.value, pairs_of(name), limit.noise_memory_s, TYPICAL_SD)
+        typical = typical_sd(limit.slice_s)
+        return PairedTest(1 + limit.value, pairs_of(name), limit.noise_memory_s, typical)
 
     return test
 
@@ -245,6 +299,7 @@ def _percentile(percentile: float, *, terminal_width: int = 0) -> Metric:
         read=lambda figures: figures.percentile_ms(percentile),
         test=_percentile_test(percentile),
         change_test=_percentile_change_test(percentile),
+        window_test=_percentile_count(percentile),
         disturbance=Disturbance.ADDS_LATENCY,
         has_interval=percentile in KEPT_PERCENTILES,
         column=name if terminal_width else "",
@@ -261,6 +316,7 @@ _ROWS = (
         units=_RATE,
         read=lambda figures: figures.rps,
         test=_rate_test,
+        window_test=_rate_test,
         change_test=_ratio_change_test("rps"),
         higher_is_better=True,
         disturbance=Disturbance.LOWERS_RATE,
@@ -275,6 +331,7 @@ _ROWS = (
         units=_LATENCY,
         read=lambda figures: figures.mean_ms,
         test=_mean_test,
+        window_test=_mean_test,
         change_test=_ratio_change_test("mean"),
         disturbance=Disturbance.ADDS_LATENCY,
     ),
@@ -285,6 +342,7 @@ _ROWS = (
         units=_LATENCY,
         read=lambda figures: figures.max_ms,
         test=_max_test,
+        window_test=_max_test,
         disturbance=Disturbance.ADDS_LATENCY,
         whole_run=lambda _: True,
         has_interval=False,
@@ -297,11 +355,28 @@ _ROWS = (
         units=_FRACTION,
         read=lambda figures: figures.error_rate,
         test=_errors_test,
+        window_test=_errors_count,
         change_test=_errors_change_test,
         disturbance=Disturbance.ADDS_FAILURES,
         whole_run=lambda limit: limit == 0,
         column="errors",
         terminal_width=6,
+    ),
+    Metric(
+        name="goodput",
+        key="goodput",
+        label="goodput",
+        worse="less reliable",
+        units=_FRACTION,
+        read=lambda figures: figures.goodput,
+        test=_goodput_test,
+        window_test=_goodput_count,
+        higher_is_better=True,
+        needs=Source.REQUEST_LIMITS,
+        disturbance=Disturbance.SPOILS_REQUESTS,
+        whole_run=lambda limit: limit == 1,
+        column="goodput",
+        is_optional=True,
     ),
     Metric(
         name="efficiency",
@@ -328,6 +403,17 @@ _ROWS = (
         needs=Source.CPU,
         disturbance=Disturbance.NONE,
         column="CPU ms",
+    ),
+    Metric(
+        name="recovery",
+        key="recovery_ms",
+        label="recovery",
+        units=MappingProxyType(_TIMES),
+        read=lambda figures: figures.recovery_ms,
+        test=_recovery_test,
+        needs=Source.FALLS,
+        disturbance=Disturbance.DELAYS_RECOVERY,
+        has_interval=False,
     ),
 )
 # All metrics but the percentiles that results do not keep, by name, in the order of the tables.

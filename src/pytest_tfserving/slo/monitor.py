@@ -8,13 +8,17 @@ from __future__ import annotations
 import math
 import threading
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
 from pytest_tfserving.slo.changes import changes_of
+from pytest_tfserving.slo.evidence_path import EvidencePath
 from pytest_tfserving.slo.language import Decision, Slo, Undecided
+from pytest_tfserving.slo.metrics import Source
 from pytest_tfserving.slo.noise import Noise, NoiseKind
+from pytest_tfserving.slo.recovery import span_test
 from pytest_tfserving.slo.sequential_tests import ObservedWindow, PulseSeries, SeriesSet, SloTest
 from pytest_tfserving.statistics import noise_memory
 from pytest_tfserving.statistics.level import LevelModel
@@ -26,6 +30,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_tfserving.slo.change_tests import ServerChange
+    from pytest_tfserving.slo.expected_load import ExpectedLoad
+    from pytest_tfserving.slo.open_loop import DueRequests
+    from pytest_tfserving.slo.span_figure import SpanFigure
+    from pytest_tfserving.slo.span_tests import SpanTest
 
     Floats = NDArray[np.float64]
 
@@ -34,6 +42,8 @@ Element = TypeVar("Element", bound=np.generic)
 DEFAULT_ALPHA = 0.01
 # The shortest window for an early decision; a shorter one cannot tell a warm-up from a slow server.
 SHORTEST_WINDOW_S = 5.0
+# A window is like the whole run once it has this many times the memory of the arrivals.
+_MEMORIES_OF_A_WINDOW = 100.0
 # A look at all tests takes milliseconds; the next look is due when the window has grown by this factor.
 _NEXT_LOOK = 1.08
 # The fewest pulses that show how the machine's speed wanders, and the share of the whole wandering from which
@@ -50,9 +60,13 @@ class SloMonitor:
     This probability is for the server under the noise of the run, if the machine's noise memory is at most
     ``noise_memory_s``. With ``early_stop`` the run is over when every SLO is decided. Relative SLOs are
     decided if the deployment ``has_baseline``, and changes against a baseline server if that is ``against``,
-    the monitor of the baseline server's load, which ``keeps_requests``. The changes share ``alpha``, so that
-    several of them do not raise the probability of a false alarm. Without a ``plateau`` the level of load
-    changes in the judged part, so that part is never steady and no beginning is cut off.
+    the monitor of the baseline server's load, which ``keeps_requests``; load goes to the other server after
+    ``slice_s`` seconds. The changes share ``alpha``, so that several of them do not raise the probability of
+    a false alarm. Without a ``plateau`` the level of load changes in the judged part, so that part is never
+    steady and no beginning is cut off, the run takes its whole time, and only SLOs on parts of it are
+    decided. They need the plan of the ``load``, and so does goodput. Of an open loop, ``due`` has the
+    schedule: rates are compared with it, and nothing is decided before bursty arrivals have had the time to
+    show their bursts.
     """
 
     def __init__(  # noqa: PLR0913 - all that a verdict rests on
@@ -65,26 +79,38 @@ class SloMonitor:
         plateau: bool = True,
         noise_memory_s: float = noise_memory.DEFAULT_S,
         against: SloMonitor | None = None,
+        slice_s: float = 0.0,
         keeps_requests: bool = False,
+        load: ExpectedLoad | None = None,
+        due: DueRequests | None = None,
     ) -> None:
         self.alpha = alpha
         self._against = against
-        self.noise_memory_s = noise_memory_s
-        self._early_stop = early_stop
+        self._slice_s = slice_s
+        self._due = due
+        memory_s = due.memory_s if due else 0.0
+        self._is_bursty = memory_s > SLICE_S
+        self._shortest_window_s = max(SHORTEST_WINDOW_S, _MEMORIES_OF_A_WINDOW * memory_s)
+        self.noise_memory_s = noise_memory_s = max(noise_memory_s, memory_s)
+        self._early_stop = early_stop and plateau
         self._plateau = plateau
+        self._load = load
         self.unsteady = ""
         self.decisions: dict[str, Decision] = {}
+        # The evidence at each look, by the text of the SLO.
+        self.evidence: dict[str, EvidencePath] = {}
         judged = [
             slo
             for slo in slos
-            if (has_baseline or not slo.relative) and (against is not None or not slo.against)
+            if plateau and (has_baseline or not slo.relative) and (against is not None or not slo.against)
         ]
-        shared = SeriesSet(noise_memory_s)
-        self._slos = {slo.text: slo for slo in judged if slo.sequential_test(noise_memory_s, shared)}
+        self._by_text = {slo.text: slo for slo in slos}
+        self._spans = self._new_spans()
+        self._slos = {slo.text: slo for slo in judged if self._can_test(slo)}
         self._cpu: tuple[Floats, Floats] = (np.empty(0), np.empty(0))
         self._baseline = _Columns(3)
         self._keeps_requests = keeps_requests or against is not None
-        self._requests = _Requests(kept=bool(self._slos) or self._keeps_requests)
+        self._requests = _Requests(kept=bool(self._slos or self._spans) or self._keeps_requests)
         self._changes = sum(slo.against for slo in judged)
         self._settled_s = math.nan
         self._cut_s = 0.0
@@ -92,6 +118,14 @@ class SloMonitor:
         self._known_until_s = 0.0
         self._common_start_s = math.nan
         self._tests = self._new_tests()
+
+    def _can_test(self, slo: Slo) -> bool:
+        """Return whether a sequential test decides an SLO in this run."""
+        if slo.definition.needs is Source.REQUEST_LIMITS and not (self._load and self._load.request_limits):
+            return False
+        if slo.kind and not (self._load and slo.kind in self._load.kinds):
+            return False
+        return slo.sequential_test(self.noise_memory_s, SeriesSet(self.noise_memory_s)) is not None
 
     @property
     def start_s(self) -> float:
@@ -102,9 +136,15 @@ class SloMonitor:
         """Begin the window: from ``at_s`` on, every user runs and has had an answer."""
         self._settled_s = at_s
 
-    def add(self, finished_s: Floats, latencies_ms: Floats, failed: NDArray[np.bool_]) -> None:
-        """Add requests that ended since the last call."""
-        self._requests.add(finished_s, latencies_ms, failed)
+    def add(
+        self,
+        finished_s: Floats,
+        latencies_ms: Floats,
+        failed: NDArray[np.bool_],
+        kinds: NDArray[np.int64] | None = None,
+    ) -> None:
+        """Add requests that ended since the last call; ``kinds`` has the number of each one's kind."""
+        self._requests.add(finished_s, latencies_ms, failed, kinds)
 
     def add_cpu(self, at_s: Floats, cpu_s: Floats) -> None:
         """Set the CPU time that the replicas had used at each ``at_s`` so far, in place of earlier values.
@@ -133,11 +173,15 @@ class SloMonitor:
         self._requests.absorb(self._settled_s, until_s)
         self._find_window(until_s)
         self._look_at_s = self._settled_s + (now_s - self._settled_s) * _NEXT_LOOK
-        if self.unsteady:
-            return
+        self._look_at_parts(until_s, now_s, last=last)
         undecided = [slo for slo in self._slos.values() if slo.text not in self.decisions]
+        if self.unsteady:
+            # Under too high a rate latencies rise, but the server's own rate is steady.
+            undecided = [slo for slo in undecided if self._due and slo.is_absolute_rate]
+            if not undecided:
+                return
         if not undecided:
-            if not self._keeps_requests:
+            if not (self._keeps_requests or self._spans):
                 self._requests.forget()
             return
         window = self._window(until_s)
@@ -145,6 +189,25 @@ class SloMonitor:
         for slo in undecided:
             if not slo.against:
                 self._ask(slo, window, now_s, last=last)
+
+    def _look_at_parts(self, until_s: float, now_s: float, *, last: bool) -> None:
+        """Decide the SLOs on parts of the run, which does not have to be steady for them."""
+        for text, test in self._spans.items():
+            test.look(partial(self._window_of, text), self.start_s, until_s)
+            holds = test.holds(last=last)
+            if text not in self.decisions and holds is not None:
+                self.decisions[text] = Decision(
+                    holds=holds,
+                    alpha=self.alpha,
+                    after_s=round(now_s - self.start_s, 3),
+                    at_s=round(now_s, 3),
+                    n_eff=round(test.n_eff, 1) if math.isfinite(test.n_eff) else 0.0,
+                )
+
+    @property
+    def parts(self) -> dict[str, tuple[SpanFigure, ...]]:
+        """The figures of the parts of the run that SLOs judge one by one, by the text of the SLO."""
+        return {text: tuple(test.figures) for text, test in self._spans.items()}
 
     def _look_at_changes(self, undecided: Sequence[Slo], until_s: float, now_s: float, *, last: bool) -> None:
         """Decide the changes against the baseline server, on the part of the run that both have."""
@@ -169,14 +232,19 @@ class SloMonitor:
 
     def is_over(self) -> bool:
         """Return whether the run may end, because every SLO is decided."""
-        awaited = [text for text, slo in self._slos.items() if not slo.guard]
+        awaited = [*(text for text, slo in self._slos.items() if not slo.guard), *self._spans]
         return self._early_stop and bool(awaited) and all(text in self.decisions for text in awaited)
 
     def undecided(self, now_s: float) -> dict[str, Undecided]:
         """Return the open SLOs, each with its noise and the seconds that would likely decide it."""
         length_s = now_s - self.start_s
         machine_sd = self._machine_sd()
-        return {
+        parts = {
+            text: Undecided(self.alpha, math.inf, length_s=round(length_s, 3), cause=test.reason())
+            for text, test in self._spans.items()
+            if text not in self.decisions
+        }
+        return parts | {
             text: Undecided(
                 self.alpha_of(self._slos[text]),
                 (test.needed_factor(self._needed(self._slos[text])) - 1) * length_s,
@@ -232,36 +300,72 @@ class SloMonitor:
     def _window_from(self, start_s: float, until_s: float) -> ObservedWindow:
         at_s, rps, latency_ms = self._baseline.values
         cpu_at_s, cpu_s = self._cpu
-        return self._requests.since(
+        window = self._requests.since(
             start_s,
             until_s,
             PulseSeries(at_s - start_s, rps, latency_ms),
             (cpu_at_s - start_s, cpu_s),
         )
+        if self._due is not None:
+            due_s = self._due.between(start_s, until_s) - start_s
+            window = replace(window, due_s=due_s, due_rps=self._due.rps, clump=self._due.clump)
+        if not (self._load and self._load.request_limits):
+            return window
+        limits_ms = np.array([self._load.request_limits.of(kind) for kind in (*self._load.kinds, "")])
+        kinds = np.minimum(window.kinds[~window.failed], len(limits_ms) - 1)
+        return replace(window, limits_ms=limits_ms[kinds])
+
+    def _window_of(self, text: str, start_s: float, until_s: float) -> ObservedWindow:
+        """Return the requests between two times that an SLO judges, given the schedule in this time."""
+        window = replace(self._window_from(start_s, until_s), due_s=None, clump=1.0)
+        return self._judged_by(self._by_text[text], window)
+
+    def _judged_by(self, slo: Slo, window: ObservedWindow) -> ObservedWindow:
+        """Return the requests of a window that an SLO judges."""
+        if not (slo.kind and self._load):
+            return window
+        return window.of_kind(self._load.kinds.index(slo.kind))
 
     def _find_window(self, until_s: float) -> None:
         if not self._plateau:
             return
-        cut_s, self.unsteady = self._requests.steadiness(until_s - self._settled_s)
+        length_s = until_s - self._settled_s
+        cut_s, self.unsteady = self._requests.steadiness(
+            length_s, is_open=self._due is not None, is_bursty=self._is_bursty
+        )
         if abs(cut_s - self._cut_s) > SLICE_S:
-            self._cut_s, self._tests = cut_s, self._new_tests()
+            self._cut_s, self._tests, self._spans = cut_s, self._new_tests(), self._new_spans()
+
+    def _new_spans(self) -> dict[str, SpanTest]:
+        found = {
+            text: span_test(slo, tuple(self._by_text.values()), self._load, self.alpha)
+            for text, slo in self._by_text.items()
+            if self._load
+        }
+        return {text: test for text, test in found.items() if test}
 
     def _new_tests(self) -> dict[str, SloTest]:
-        shared = SeriesSet(self.noise_memory_s)
-        tests = {text: slo.sequential_test(self.noise_memory_s, shared) for text, slo in self._slos.items()}
+        shared = {slo.kind: SeriesSet(self.noise_memory_s) for slo in self._slos.values()}
+        tests = {
+            text: slo.sequential_test(self.noise_memory_s, shared[slo.kind], self._slice_s)
+            for text, slo in self._slos.items()
+        }
         return {text: test for text, test in tests.items() if test}
 
     def _ask(self, slo: Slo, window: ObservedWindow, now_s: float, *, last: bool) -> None:
-        seen = window.beside_baseline() if slo.relative else window
+        seen = window.beside_baseline() if slo.relative else self._judged_by(slo, window)
         if slo.relative and not len(seen.baseline.at_s):
             return
         evidence = self._tests[slo.text].look(seen)
-        if window.length_s < SHORTEST_WINDOW_S and not last:
+        needed, sides = self._needed(slo), (evidence.below, evidence.above)
+        holding, failing = reversed(sides) if slo.higher_is_better else sides
+        path = self.evidence.get(slo.text, EvidencePath(needed))
+        self.evidence[slo.text] = path.plus(now_s, holding, failing)
+        if window.length_s < self._shortest_window_s and not last:
             return
-        needed = self._needed(slo)
         if evidence.most < needed:
             return
-        holds = (evidence.above if slo.higher_is_better else evidence.below) >= needed
+        holds = holding >= needed
         self.decisions[slo.text] = Decision(
             holds=holds,
             alpha=self.alpha_of(slo),
@@ -293,21 +397,30 @@ class _Requests:
         self._ended_s = _Column(np.float64)
         self._latencies_ms = _Column(np.float64)
         self._failed = _Column(np.bool_)
+        self._kinds = _Column(np.int64)
         self._slices = _Slices()
 
     def forget(self) -> None:
         """Stop keeping single requests."""
         self._kept = False
-        self._ended_s, self._latencies_ms, self._failed = (
+        self._ended_s, self._latencies_ms, self._failed, self._kinds = (
             _Column(np.float64),
             _Column(np.float64),
             _Column(np.bool_),
+            _Column(np.int64),
         )
 
-    def add(self, finished_s: Floats, latencies_ms: Floats, failed: NDArray[np.bool_]) -> None:
+    def add(
+        self,
+        finished_s: Floats,
+        latencies_ms: Floats,
+        failed: NDArray[np.bool_],
+        kinds: NDArray[np.int64] | None,
+    ) -> None:
         """Add requests in any order."""
+        numbers = np.zeros(len(finished_s), np.int64) if kinds is None else kinds
         with self._lock:
-            self._waiting.append(np.column_stack([finished_s, latencies_ms, failed]))
+            self._waiting.append(np.column_stack([finished_s, latencies_ms, failed, numbers]))
 
     def absorb(self, from_s: float, until_s: float) -> None:
         """Sort in the requests that ended between the two times; later ones go on waiting."""
@@ -327,6 +440,7 @@ class _Requests:
             self._ended_s.extend(rows[:, 0])
             self._latencies_ms.extend(rows[:, 1])
             self._failed.extend(rows[:, 2] > 0)
+            self._kinds.extend(rows[:, 3].astype(np.int64))
 
     def since(
         self, start_s: float, until_s: float, baseline: PulseSeries, cpu: tuple[Floats, Floats]
@@ -337,12 +451,13 @@ class _Requests:
             failed = self._failed.values[first:last]
             latencies_ms = self._latencies_ms.values[first:last][~failed]
             ended_s = self._ended_s.values[first:last][~failed] - start_s
+            kinds = self._kinds.values[first:last]
         length_s = max(until_s - start_s, 0.0)
-        return ObservedWindow(latencies_ms, failed, ended_s, length_s, baseline, *cpu)
+        return ObservedWindow(latencies_ms, failed, ended_s, length_s, baseline, *cpu, kinds=kinds)
 
-    def steadiness(self, length_s: float) -> tuple[float, str]:
+    def steadiness(self, length_s: float, *, is_open: bool, is_bursty: bool) -> tuple[float, str]:
         """Return the seconds after which rates and latencies are steady, and why they never are."""
-        return self._slices.steadiness(length_s)
+        return self._slices.steadiness(length_s, is_open=is_open, is_bursty=is_bursty)
 
 
 class _Column(Generic[Element]):
@@ -399,8 +514,12 @@ class _Slices:
         sums[2] += np.bincount(at[good], weights=latencies_ms[good], minlength=slices)
         self._sums = sums
 
-    def steadiness(self, length_s: float) -> tuple[float, str]:
-        """Return the seconds after which rates and latencies are steady, and why they never are."""
+    def steadiness(self, length_s: float, *, is_open: bool, is_bursty: bool) -> tuple[float, str]:
+        """Return the seconds after which rates and latencies are steady, and why they never are.
+
+        The rate of an open loop is its schedule's, and says nothing about the server. A beginning is not cut
+        off as a warm-up if arrivals are bursty, because it may be a burst.
+        """
         whole = max(int(length_s / SLICE_S + 1e-9), 0)
         sums = np.zeros((3, whole))
         known = self._sums[:, :whole]
@@ -414,7 +533,9 @@ class _Slices:
         latencies_ms = np.divide(taken_ms, good, out=np.full(slices, np.nan), where=good > 0)
         slice_s = SLICE_S * joined
         # Failures are not warm-up: they count as answers here, and no failure is cut off.
-        found = [steadiness(answered, "rps", slice_s), steadiness(latencies_ms, "latency", slice_s)]
+        found = [steadiness(latencies_ms, "latency", slice_s, cuts=not is_bursty)]
+        if not is_open:
+            found.insert(0, steadiness(answered, "rps", slice_s))
         failed = answered > good
         first_failure_s = slice_s * float(failed.argmax()) if failed.any() else math.inf
         start_s = min(max(each.start_s for each in found), first_failure_s)

@@ -60,7 +60,7 @@ class Noise:
     def remedy(self) -> str:
         """The change that would help most besides a longer run; empty if there is none."""
         if self.kind is NoiseKind.QUEUE:
-            return "fewer users"
+            return "fewer users (--tfserving-users)"
         if self.kind is NoiseKind.MACHINE:
             return "a machine without other work"
         return ""

@@ -46,6 +46,8 @@ _LIKELY = 0.5
 _TYPICAL_SD = 0.35
 # The additional evidence required of rates, because they are skewed and modelled as Gaussian.
 _SKEWED = 1.2
+# A burst that takes latencies to this many times the highest one so far is not expected.
+_FAR = 6.0
 # The count for a block without requests, because a logarithm needs a positive number.
 _HALF_A_REQUEST = 0.5
 
@@ -79,6 +81,13 @@ class ObservedWindow:
         cpu_s: cumulative CPU seconds of the replicas at these times.
         against: the same window of the baseline server, which was loaded in turn; None without one. Both
             windows have the same length, and the same second of both was measured at nearly the same time.
+        limits_ms: for each success, the longest latency with which it is good, or infinity; empty without
+            such limits.
+        kinds: for each request, the number of its kind; empty if requests are of one kind.
+        due_s: when the requests of an open loop were due, in seconds since the window's start; None in a
+            closed loop.
+        due_rps: the mean rate of the open loop's schedule.
+        clump: the number of requests that bursty arrivals send together; 1 without bursts.
     """
 
     latencies_ms: Floats
@@ -89,6 +98,26 @@ class ObservedWindow:
     cpu_at_s: Floats = field(default_factory=lambda: np.empty(0))
     cpu_s: Floats = field(default_factory=lambda: np.empty(0))
     against: ObservedWindow | None = None
+    limits_ms: Floats = field(default_factory=lambda: np.empty(0))
+    kinds: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    due_s: Floats | None = None
+    due_rps: float = 0.0
+    clump: float = 1.0
+
+    def of_kind(self, number: int) -> ObservedWindow:
+        """Return the window with the requests of one kind, whose due times are not known."""
+        chosen = self.kinds == number
+        good = chosen[~self.failed]
+        return replace(
+            self,
+            latencies_ms=self.latencies_ms[good],
+            failed=self.failed[chosen],
+            ended_s=self.ended_s[good],
+            limits_ms=self.limits_ms[good] if len(self.limits_ms) else self.limits_ms,
+            kinds=self.kinds[chosen],
+            due_s=None,
+            clump=max(self.clump * float(chosen.mean()), 1.0) if len(chosen) else 1.0,
+        )
 
     def beside_baseline(self) -> ObservedWindow:
         """Return the window up to the last pulse of the baseline."""
@@ -100,6 +129,7 @@ class ObservedWindow:
             self,
             ended_s=self.ended_s[:last],
             latencies_ms=self.latencies_ms[:last],
+            limits_ms=self.limits_ms[:last],
             length_s=max(until_s, 0.0),
         )
 
@@ -157,11 +187,21 @@ class SloTest(Protocol):
 class _Series:
     """Blocks of a window, each with one value, and a `LevelModel` of the values.
 
-    ``values(window, edges_s)`` returns the values of the blocks between consecutive edges.
+    ``values(window, edges_s)`` returns the values of the blocks between consecutive edges. Blocks are equally
+    long. With bursty arrivals, the blocks of a figure ``of_requests`` have equally many requests instead: a
+    burst has more requests than its time is worth.
     """
 
-    def __init__(self, values: Callable[[ObservedWindow, Floats], Floats], noise_memory_s: float) -> None:
+    def __init__(
+        self,
+        values: Callable[[ObservedWindow, Floats], Floats],
+        noise_memory_s: float,
+        *,
+        of_requests: bool = False,
+    ) -> None:
         self._values = values
+        self._of_requests = of_requests
+        self._count = 0
         self._noise_memory_s = noise_memory_s
         self._block_s = math.nan
         self.model = LevelModel(SHORTEST_BLOCK_S, noise_memory_s)
@@ -173,19 +213,30 @@ class _Series:
 
     def advance(self, window: ObservedWindow) -> None:
         """Add the new whole blocks of the window."""
-        block_s = _block_s(window)
+        block_s = fitting_block_s(window)
         if not 1 / _MISFIT < block_s / self._block_s < _MISFIT:
             self._block_s = block_s
+            rate = len(window.ended_s) / window.length_s if window.length_s > 0 else 0.0
+            self._count = max(round(block_s * rate), 1) if rate else 1
             self.model = LevelModel(block_s, self._noise_memory_s)
-        whole = int(window.length_s / self._block_s + 1e-9) if self._block_s < math.inf else 0
+        whole, edges_s = self._edges(window)
         if whole <= self.model.blocks:
             return
-        edges_s = np.arange(self.model.blocks, whole + 1, dtype=np.float64) * self._block_s
         for value in self._values(window, edges_s):
             self.model.add(value)
 
+    def _edges(self, window: ObservedWindow) -> tuple[int, Floats]:
+        """Return the number of whole blocks in a window, and the edges of the new ones in seconds."""
+        if self._block_s == math.inf:
+            return 0, np.empty(0)
+        if self._of_requests and window.clump > 1:
+            whole = len(window.ended_s[:-1]) // self._count
+            return whole, window.ended_s[np.arange(self.model.blocks, whole + 1) * self._count]
+        whole = int(window.length_s / self._block_s + 1e-9)
+        return whole, np.arange(self.model.blocks, whole + 1, dtype=np.float64) * self._block_s
 
-def _block_s(window: ObservedWindow) -> float:
+
+def fitting_block_s(window: ObservedWindow) -> float:
     """Return the length of blocks in seconds that gives `REQUESTS_IN_A_BLOCK` on average."""
     count = len(window.ended_s)
     return max(SHORTEST_BLOCK_S, REQUESTS_IN_A_BLOCK * window.length_s / count if count else math.inf)
@@ -231,10 +282,9 @@ class SeriesSet:
 
     def series(self, values: Callable[[ObservedWindow, Floats], Floats], key: object = None) -> _Series:
         """Return the series of ``values``, made once for each ``key``, which defaults to the function."""
-        key = key or values
-        if key not in self._known:
-            self._known[key] = _Series(values, self._noise_memory_s)
-        return self._known[key]
+        if (key or values) not in self._known:
+            self._known[key or values] = _Series(values, self._noise_memory_s, of_requests=key is not None)
+        return self._known[key or values]
 
     def latency(self, latencies: Callable[[ObservedWindow], Floats]) -> _Series:
         """Return the series of mean latencies."""
@@ -264,14 +314,82 @@ def level_factor(model: LevelModel, evidence: float, needed: float) -> float:
     return (needed + EVIDENCE_COST) / grown if model.blocks >= LEAST_BLOCKS and grown > 0 else math.inf
 
 
-class PercentileTest:
-    """A test of whether too many latencies are over the limit.
+class LatencyLevel:
+    """The level of log latencies, and the evidence of it on a percentile.
 
     The value of a block is the mean log latency. A share q of the requests may be over the limit. Let k be
     the distance from a block's mean that a share q of its requests exceeds, and s the standard deviation of
     the level. If the percentile equals the limit, the mean of the level is ``ln(limit) - hypot(k, z s)``,
     exactly so for a Gaussian level and Gaussian noise.
     """
+
+    def __init__(self, latencies: Callable[[ObservedWindow], Floats], shared: SeriesSet) -> None:
+        self._latencies = latencies
+        self._series = shared.log_latency(latencies)
+
+    def look(self, window: ObservedWindow) -> None:
+        """Add the new whole blocks of the window."""
+        self._series.advance(window)
+
+    def evidence(self, percentile: float, limit: float, window: ObservedWindow) -> Evidence:
+        """Return the evidence on a percentile of the window that `look` has seen."""
+        model = self._series.model
+        if model.blocks < LEAST_BLOCKS:
+            return Evidence()
+        spread = self._spread(percentile, window)
+        z, log_limit = NormalDist().inv_cdf(percentile / 100), math.log(limit)
+        below, above = model.evidence(
+            lambda level_sd: log_limit - np.hypot(spread, z * level_sd), _TYPICAL_SD
+        )
+        return Evidence(float(below), float(above), math.inf)
+
+    def _spread(self, percentile: float, window: ObservedWindow) -> float:
+        """Return the distance of the percentile from a block's mean, in log latencies."""
+        logs = np.log(self._latencies(window)[-MOST_VALUES:])
+        at = (window.ended_s[-MOST_VALUES:] / self._series.block_s).astype(np.int64)
+        at -= at[0]
+        counts = np.bincount(at)
+        means = np.bincount(at, weights=logs) / np.maximum(counts, 1)
+        # A block's mean contains its own requests, so the distances from it are too small by this factor.
+        inside = counts[at] > 1
+        if not inside.any():
+            return 0.0
+        from_mean = (logs - means[at])[inside] * np.sqrt(counts[at][inside] / (counts[at][inside] - 1))
+        return float(np.quantile(from_mean, percentile / 100))
+
+    def needed_factor(self, evidence: float, needed: float) -> float:
+        """Return the multiple of the blocks so far that would likely give the ``needed`` evidence."""
+        return level_factor(self._series.model, evidence, needed)
+
+    def noise(self, needed: float) -> Noise | None:
+        """Return the noise of the level; None if there are too few blocks to tell."""
+        model = self._series.model
+        return _level_noise(model, needed) if model.blocks >= LEAST_BLOCKS else None
+
+
+def together_of(hits: NDArray[np.bool_], in_flight: float) -> float:
+    """Return how many requests come together, and count as one, in a share that is counted.
+
+    A stall hits all requests in flight. Once some requests are hits and some are not, the number that come
+    together is also measured.
+    """
+    count = int(hits.sum())
+    if not 0 < count < len(hits):
+        return in_flight
+    measured = float(inefficiency(hits[-MOST_VALUES:].astype(float))[1])
+    return max(measured, in_flight if count < in_flight else 1.0)
+
+
+def in_a_burst(clump: float, latencies: Floats, limit: float) -> float:
+    """Return how many requests a burst of arrivals takes over a limit together; 1 for a far limit.
+
+    No burst so far may have done so, if it takes a slow moment of the machine besides.
+    """
+    return clump if limit < _FAR * latencies.max() else 1.0
+
+
+class PercentileTest:
+    """A test of whether too many latencies are over the limit: by their level, and by their count."""
 
     def __init__(
         self,
@@ -284,11 +402,10 @@ class PercentileTest:
     ) -> None:
         self._percentile = percentile
         self._share = 1 - percentile / 100
-        self._z = NormalDist().inv_cdf(percentile / 100)
         self._limit = limit
         self._latencies = latencies
         self._over = np.greater_equal if at_limit_counts else np.greater
-        self._series = shared.log_latency(latencies)
+        self._model = LatencyLevel(latencies, shared)
         self._level = Evidence()
         self._window: ObservedWindow | None = None
 
@@ -297,8 +414,8 @@ class PercentileTest:
         if not len(window.ended_s):
             return Evidence()
         self._window = window
-        self._series.advance(window)
-        self._level = self._of_level(self._latencies(window), window)
+        self._model.look(window)
+        self._level = self._model.evidence(self._percentile, self._limit, window)
         # Counting takes longer than the level's evidence, and is mostly unnecessary.
         return self._level.both(self._counted(window)) if self._level.most > 0 else Evidence()
 
@@ -309,43 +426,12 @@ class PercentileTest:
         return Evidence(float(below), float(above), sum(counts))
 
     def _counts(self, window: ObservedWindow) -> tuple[float, float]:
-        """Return the effective numbers of independent requests over the limit and not over it.
-
-        A stall takes all requests in flight over the limit. Once some requests are over the limit and some
-        are not, the number that come together is also measured.
-        """
-        over = self._over(self._latencies(window), self._limit)
+        """Return the effective numbers of independent requests over the limit and not over it."""
+        latencies = self._latencies(window)
+        over = self._over(latencies, self._limit)
         hits, total = int(over.sum()), len(over)
-        together = window.in_flight
-        if 0 < hits < total:
-            measured = float(inefficiency(over[-MOST_VALUES:].astype(float))[1])
-            together = max(measured, together if hits < together else 1.0)
+        together = max(together_of(over, window.in_flight), in_a_burst(window.clump, latencies, self._limit))
         return hits / together, (total - hits) / together
-
-    def _of_level(self, values: Floats, window: ObservedWindow) -> Evidence:
-        model = self._series.model
-        if model.blocks < LEAST_BLOCKS:
-            return Evidence()
-        spread = self._spread(values, window)
-        limit = math.log(self._limit)
-        below, above = model.evidence(
-            lambda level_sd: limit - np.hypot(spread, self._z * level_sd), _TYPICAL_SD
-        )
-        return Evidence(float(below), float(above), math.inf)
-
-    def _spread(self, values: Floats, window: ObservedWindow) -> float:
-        """Return the distance of the percentile from a block's mean, in log latencies."""
-        logs = np.log(values[-MOST_VALUES:])
-        at = (window.ended_s[-MOST_VALUES:] / self._series.block_s).astype(np.int64)
-        at -= at[0]
-        counts = np.bincount(at)
-        means = np.bincount(at, weights=logs) / np.maximum(counts, 1)
-        # A block's mean contains its own requests, so the distances from it are too small by this factor.
-        inside = counts[at] > 1
-        if not inside.any():
-            return 0.0
-        from_mean = (logs - means[at])[inside] * np.sqrt(counts[at][inside] / (counts[at][inside] - 1))
-        return float(np.quantile(from_mean, self._percentile / 100))
 
     def needed_factor(self, needed: float) -> float:
         """Return the larger factor of the level and the count."""
@@ -353,20 +439,24 @@ class PercentileTest:
 
     def _factors(self, needed: float) -> tuple[float, float]:
         """Return the factors of the level and of the count."""
-        level = level_factor(self._series.model, self._level.most, needed)
+        level = self._model.needed_factor(self._level.most, needed)
         if self._window is None:
             return level, math.inf
         return level, needed_factor(self._share, self._counts(self._window), needed)
 
     def noise(self, needed: float) -> Noise | None:
         """Return the noise of the level or of the count, whichever takes longer to decide."""
-        if self._series.model.blocks < LEAST_BLOCKS or self._window is None:
+        of_level = self._model.noise(needed)
+        if of_level is None or self._window is None:
             return None
         level, counted = self._factors(needed)
-        if level >= counted:
-            return _level_noise(self._series.model, needed)
-        in_flight = self._window.in_flight
-        return Noise(NoiseKind.QUEUE if in_flight >= _QUEUE else NoiseKind.COUNT, in_flight=in_flight)
+        return of_level if level >= counted else count_noise(self._window)
+
+
+def count_noise(window: ObservedWindow) -> Noise:
+    """Return the noise of too few independent requests: a queue, if many are in flight together."""
+    in_flight = window.in_flight
+    return Noise(NoiseKind.QUEUE if in_flight >= _QUEUE else NoiseKind.COUNT, in_flight=in_flight)
 
 
 class ErrorsTest:
@@ -473,7 +563,8 @@ class MeanTest:
         skewed, _ = logs.evidence(lambda level_sd: limit - (level_sd**2 + spread) / 2, _TYPICAL_SD)
         _, above = logs.evidence(lambda level_sd: limit + level_sd**2 / 2, _TYPICAL_SD)
         scatter = float(values.std() / max(float(values.mean()), limit_ms))
-        is_enough = len(values) / window.in_flight >= _FEWEST_VALUES + _SCATTER_NEEDS * scatter**2
+        together = max(window.in_flight, window.clump)
+        is_enough = len(values) / together >= _FEWEST_VALUES + _SCATTER_NEEDS * scatter**2
         both = min(float(below), float(skewed)) if is_enough else 0.0
         self._evidence = Evidence(both, float(above), float(self._means.model.n_eff()))
         return self._evidence
@@ -605,7 +696,7 @@ def _step(window: ObservedWindow, at_s: Floats) -> int:
     """Return the number of samples that make a block with enough requests."""
     if len(at_s) < 2:  # noqa: PLR2004 - a gap has two ends
         return 1
-    return max(math.ceil(_block_s(window) / float(np.diff(at_s).mean()) - 0.1), 1)
+    return max(math.ceil(fitting_block_s(window) / float(np.diff(at_s).mean()) - 0.1), 1)
 
 
 # --- what is looked at -------------------------------------------------------------------------------

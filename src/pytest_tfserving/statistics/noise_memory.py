@@ -48,5 +48,5 @@ class NoiseMemory:
         if self.place and self.seconds > run_time_s:
             raise ConfigurationError(
                 f"{self.place} is {self.seconds:g} s, longer than the {run_time_s:g} s that load "
-                f"profile {profile!r} runs; set at most {run_time_s:g} s, or a longer run time."
+                f"profile {profile!r} runs; set at most {run_time_s:g} s, or a longer --tfserving-run-time."
             )

@@ -49,7 +49,7 @@ class SpanStatistics:
         self._noise_memory_s = noise_memory_s
         self._blocks = blocks_of(end_s - start_s)
         self._collected = Collected()
-        self._last = _Tail()
+        self._last = Tail()
         self._requests = np.zeros(self._blocks)
         self._successes = np.zeros(self._blocks)
         self._taken_ms = np.zeros(self._blocks)
@@ -103,10 +103,10 @@ class SpanStatistics:
         good = ~last.failed
         good_ms, successes = last.latencies_ms[good], len(self.latencies)
         for percentile, value in zip(KEPT_PERCENTILES, self._values, strict=True):
-            n_eff[percentile_key(percentile)] = _effective(good_ms <= value, successes)
+            n_eff[percentile_key(percentile)] = effective(good_ms <= value, successes)
         n_eff["rps"] = successes / _dispersion(last.finished_s[good], self.end_s)
-        n_eff["mean_ms"] = _effective(good_ms, successes)
-        n_eff["error_rate"] = _effective(last.failed, self.requests)
+        n_eff["mean_ms"] = effective(good_ms, successes)
+        n_eff["error_rate"] = effective(last.failed, self.requests)
         found["error_rate"] = share_interval(self.failures, n_eff["error_rate"], self.requests)
         known = {name: interval for name, interval in found.items() if interval}
         return known, {name: round(n_eff[name], 1) for name in known}
@@ -144,7 +144,7 @@ class SpanStatistics:
         return np.minimum(at.astype(np.int64), self._blocks - 1)
 
 
-class _Tail:
+class Tail:
     """The last requests to end, in this order: as many as autocorrelation is measured on."""
 
     def __init__(self) -> None:
@@ -153,6 +153,7 @@ class _Tail:
         self._size = 0
 
     def add(self, finished_s: Floats, latencies_ms: Floats, failed: Bools) -> None:
+        """Add a block of requests in any order; see `SpanStatistics.add`."""
         self._waiting.append(np.column_stack([finished_s, latencies_ms, failed]))
         self._size += len(finished_s)
         if self._size > MOST_VALUES:
@@ -160,14 +161,17 @@ class _Tail:
 
     @property
     def finished_s(self) -> Floats:
+        """Ends of the requests, in seconds of the run."""
         return self._settle()[:, 0]
 
     @property
     def latencies_ms(self) -> Floats:
+        """Latencies of the requests in ms."""
         return self._settle()[:, 1]
 
     @property
     def failed(self) -> Bools:
+        """For each request, True if it failed."""
         return self._settle()[:, 2] > 0
 
     def _settle(self) -> Floats:
@@ -178,7 +182,7 @@ class _Tail:
         return self._rows
 
 
-def _effective(values: Floats | Bools, count: int) -> float:
+def effective(values: Floats | Bools, count: int) -> float:
     """Return how many independent values ``count`` values are worth, judged by the last ``values``."""
     return count / float(inefficiency(values.astype(float))[0]) if len(values) else 0.0
 

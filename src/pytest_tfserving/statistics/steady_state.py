@@ -56,18 +56,19 @@ class Steadiness:
     reason: str = ""
 
 
-def steadiness(slices: Floats, name: str, slice_s: float = SLICE_S) -> Steadiness:
+def steadiness(slices: Floats, name: str, slice_s: float = SLICE_S, *, cuts: bool = True) -> Steadiness:
     """Cut the warm-up off ``slices``, and test the rest for drift and jumps.
 
     Args:
         slices: a value for each slice of time, shape ``(n,)``; NaN if a slice has no value.
         name: the name of the values, for the reason.
         slice_s: the length of a slice in seconds.
+        cuts: whether a warm-up is cut off.
     """
     means = batch_means(slices)
     if len(means) < FEWEST_BATCHES:
         return Steadiness(0.0)
-    cut = _end_of_warm_up(means, mser(means))
+    cut = _end_of_warm_up(means, mser(means)) if cuts else 0
     return Steadiness(cut * _BATCH * slice_s, _unsteady(means[cut:], name))
 
 

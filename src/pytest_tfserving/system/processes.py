@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from pytest_tfserving.system.cpu_limit import throttling
 from pytest_tfserving.system.resource_usage import CpuReading, ResourceUsage
 from pytest_tfserving.text.foreign_text import last_lines
 
@@ -71,6 +72,9 @@ _SIGNALLED = 128
 # The CPU clock of Linux that counts the time from the scheduler.
 _CPUCLOCK_SCHED = 2
 _NS = 10**9
+# A look at all processes of the machine takes milliseconds, which others on the same core wait for. So the
+# descendants of a child are looked for at this interval, and as soon as one has ended.
+_FAMILY_S = 2.0
 
 
 def available_cores() -> list[int]:
@@ -139,6 +143,8 @@ class ChildProcess:
                 env=env,
                 start_new_session=True,
             )
+        self._known: list[psutil.Process] = []
+        self._known_at_s = 0.0
 
     def exit(self) -> Exit | None:
         """Return how the child ended; None while the child runs."""
@@ -149,18 +155,22 @@ class ChildProcess:
         """Return the RAM in use by the child and its descendants, in bytes."""
         total = 0
         with contextlib.suppress(psutil.Error):
-            total = sum(process.memory_info().rss for process in self._family())
+            total = sum(process.memory_info().rss for process in self._known_family())
         return total
 
     def usage(self) -> ResourceUsage:
         """Return the resource usage of the child and its descendants; an empty usage once they have ended."""
         try:
-            family = self._family()
+            family = self._known_family()
             at_s = time.time()
             cpu_s = sum(map(_cpu_s, family))
+            limited = throttling(process.pid for process in family)
             return ResourceUsage(
                 cpu_s=cpu_s,
                 rss_bytes=sum(process.memory_info().rss for process in family),
+                periods=limited.periods if limited else None,
+                throttled_periods=limited.throttled_periods if limited else None,
+                throttled_s=limited.throttled_s if limited else None,
                 context_switches=sum(process.num_ctx_switches().involuntary for process in family),
                 major_faults=_major_faults(family),
                 restarts=0,
@@ -192,6 +202,14 @@ class ChildProcess:
         """Ask the child to end, kill it after a few seconds, and wait for its end."""
         end_by_closing(self._watcher, _TERM_S + 2)
         self.kill()
+
+    def _known_family(self) -> list[psutil.Process]:
+        """Return the descendants of a moment ago, all of which run."""
+        known, now_s = self._known, time.monotonic()
+        is_old = not known or now_s - self._known_at_s >= _FAMILY_S
+        if is_old or not all(each.is_running() for each in known):
+            self._known, self._known_at_s = self._family(), now_s
+        return self._known
 
     def _family(self) -> list[psutil.Process]:
         family: list[psutil.Process] = psutil.Process(self._watcher.pid).children(recursive=True)

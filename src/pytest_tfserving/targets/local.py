@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import platform
-import socket
 import sys
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -17,22 +16,26 @@ from pytest_tfserving.errors import DeploymentError
 from pytest_tfserving.experiments.experiment import BYTES_PER_GB
 from pytest_tfserving.protocols import SERVING_PROTOCOLS
 from pytest_tfserving.protocols.client import wait_until_available
+from pytest_tfserving.system.fixed_addresses import fixed_addresses
+from pytest_tfserving.system.ports import free_ports
 from pytest_tfserving.system.processes import CAN_PIN, ChildProcess, available_cores
 from pytest_tfserving.targets.baseline.freeze import Processes, freezable
 from pytest_tfserving.targets.baseline.sessions import BaselineSessions
+from pytest_tfserving.targets.common.model_folder import check_memory
 from pytest_tfserving.targets.common.placement import lacking, lacking_for_two, place
-from pytest_tfserving.targets.common.served_model import latest_version, model_name
-from pytest_tfserving.targets.common.server_files import write_server_files
+from pytest_tfserving.targets.common.served_model import rest_paths
+from pytest_tfserving.targets.common.server_files import write_models_config, write_server_files
 from pytest_tfserving.targets.target import Target
 from pytest_tfserving.text.foreign_text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pytest_tfserving.experiments.experiment import Experiment
     from pytest_tfserving.settings import Settings
     from pytest_tfserving.system.resource_usage import ResourceUsage
+    from pytest_tfserving.targets.common.placement import Placement
     from pytest_tfserving.targets.common.request import DeploymentRequest
     from pytest_tfserving.text.json_value import JsonObject
 
@@ -71,25 +74,25 @@ class LocalTarget(Target):
 
     @contextmanager
     def deploy(self, order: DeploymentRequest) -> Iterator[Deployment]:
-        """Start the replicas, wait until each has its model AVAILABLE, and end the replicas afterwards.
+        """Start the replicas, wait until each has its models AVAILABLE, and end the replicas afterwards.
 
         Raises:
-            ConfigurationError: if the model's folder has no version.
-            DeploymentError: if a replica ends, or its model is not AVAILABLE in time.
+            ConfigurationError: if a model's folder has no version, or the models are too large for a node.
+            DeploymentError: if a replica ends, or a model is not AVAILABLE in time.
         """
         placement = place(order.experiment.shape, available_cores(), psutil.virtual_memory().total)
-        base_path = order.model_path()
-        latest_version(base_path)  # reports a folder without a version before any server is started
+        base_paths = order.model_paths()
+        check_memory(base_paths, order.experiment.shape)  # before any server is started
         with ExitStack() as stack:
             replicas = [
-                _start(order, base_path, index, cores, stack)
+                _start(order, base_paths, index, cores, stack)
                 for index, cores in enumerate(placement.replicas)
             ]
             bare = BaselineSessions(order, placement, lambda: _processes(replicas))
             stack.callback(bare.close)
             watch = stack.enter_context(MemoryWatch(replicas, order.experiment.shape.ram_bytes))
             try:
-                _wait(order, replicas, watch)
+                _wait(order, placement, replicas, watch)
             except DeploymentError as error:
                 for title, text in _evidence(replicas):
                     error.add_note(f"--- {title} ---\n{text}")
@@ -97,8 +100,7 @@ class LocalTarget(Target):
             yield Deployment(
                 experiment=order.experiment,
                 label=order.experiment.name,
-                model=replicas[0].model,
-                path=f"/v1/models/{replicas[0].model}",
+                paths=rest_paths(order.experiment),
                 addresses=addresses_of(replica.endpoints for replica in replicas),
                 via="loopback, each replica's own port",
                 generator_cores=placement.generator if CAN_PIN else frozenset(),
@@ -112,7 +114,7 @@ class LocalTarget(Target):
                 failure=lambda: _failure(replicas, watch),
                 evidence=lambda: _evidence(replicas),
                 pulses=bare.pulses,
-                right_answer=bare.right_answer,
+                right_answers=bare.right_answers,
                 usage=lambda: _usage(replicas),
                 freezer=lambda: freezable(_processes(replicas)),
             )
@@ -126,7 +128,6 @@ class ProcessReplica:
         index: the number of the replica, from 0.
         cores: the cores that the process is pinned to.
         endpoints: the addresses, one for each protocol.
-        model: the name under which the model is served.
         command: the command that was started.
         process: the process.
     """
@@ -134,7 +135,6 @@ class ProcessReplica:
     index: int
     cores: tuple[int, ...]
     endpoints: tuple[Endpoint, ...]
-    model: str
     command: tuple[str, ...]
     process: ChildProcess
 
@@ -145,47 +145,48 @@ class ProcessReplica:
 
 
 def _start(
-    order: DeploymentRequest, base_path: Path, index: int, cores: tuple[int, ...], stack: ExitStack
+    order: DeploymentRequest,
+    base_paths: Mapping[str, Path],
+    index: int,
+    cores: tuple[int, ...],
+    stack: ExitStack,
 ) -> ProcessReplica:
     settings, experiment = order.settings, order.experiment
     program = (
         [settings.server] if settings.server else [sys.executable, "-m", "pytest_tfserving.model_server"]
     )
-    ports = dict(zip(SERVING_PROTOCOLS, _free_ports(len(SERVING_PROTOCOLS)), strict=True))
-    model = model_name(experiment.model)
+    ports = dict(zip(SERVING_PROTOCOLS, free_ports(len(SERVING_PROTOCOLS)), strict=True))
     command = (
         *program,
         *(f"--{SERVING_PROTOCOLS[name].port_flag}={port}" for name, port in ports.items()),
-        f"--model_name={model}",
-        f"--model_base_path={base_path.resolve()}",
+        *_model_flags({name: str(path.resolve()) for name, path in base_paths.items()}, order.folder),
         *write_server_files(experiment.options, order.folder),
     )
-    process = ChildProcess(command, order.folder / f"replica{index}.log", cores)
+    # Two servers that are compared should differ in their programs only.
+    with fixed_addresses() if settings.against else nullcontext():
+        process = ChildProcess(command, order.folder / f"replica{index}.log", cores)
     stack.callback(process.stop)
     endpoints = tuple(Endpoint(HOST, port, protocol=name) for name, port in ports.items())
-    return ProcessReplica(index, cores, endpoints, model, command, process)
+    return ProcessReplica(index, cores, endpoints, command, process)
 
 
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind((HOST, 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+def _model_flags(base_paths: Mapping[str, str], folder: Path) -> tuple[str, ...]:
+    """Return the server's flags for its models; several are in a file."""
+    if len(base_paths) > 1:
+        return (write_models_config(base_paths, folder),)
+    ((name, base_path),) = base_paths.items()
+    return f"--model_name={name}", f"--model_base_path={base_path}"
 
 
-def _wait(order: DeploymentRequest, replicas: Sequence[ProcessReplica], watch: MemoryWatch) -> None:
-    order.progress(
-        f"{order.experiment.name}: starting {len(replicas)} x {order.experiment.shape.vcpus} vCPUs, "
-        f"at most {len(replicas) * order.settings.ready_timeout_s:g} s"
-    )
+def _wait(
+    order: DeploymentRequest, placement: Placement, replicas: Sequence[ProcessReplica], watch: MemoryWatch
+) -> None:
+    most_s = len(replicas) * order.settings.ready_timeout_s
+    order.progress(f"{order.experiment.name}: starting {placement}, at most {most_s:g} s")
     for replica in replicas:
         wait_until_available(
             replica.endpoints[0],
-            f"/v1/models/{replica.model}",
+            *rest_paths(order.experiment).values(),
             timeout_s=order.settings.ready_timeout_s,
             failure=lambda: _failure(replicas, watch),
             advice="raise --tfserving-ready-timeout if it only needs longer",

@@ -9,7 +9,10 @@ NOT_TAKEN = (
     "has a user, a password, a query or a fragment in it, which is neither sent nor shown, since it may be "
     "secret"
 )
-RIGHT_WAY = "let a proxy of yours add what the server asks for"
+RIGHT_WAY = (
+    "give the server what it asks for as a header whose value is in the environment: --tfserving-header="
+    "'Authorization: Bearer ${NAME}', or headers of the experiment"
+)
 _MARKS = "@?#;"
 _HIDDEN = "***"
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(\S+)")

@@ -1,6 +1,6 @@
 """Text from outside, cleaned on arrival: answers, logs, events, exceptions, results of others.
 
-Such text must not steer a terminal, break a file, hide its surroundings, or fill a page.
+Such text must not steer a terminal, break a file, hide its surroundings, fill a page, or repeat a secret.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import re
 from typing import TYPE_CHECKING
+
+from pytest_tfserving.text.secrets import without_hidden
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,13 +45,13 @@ def printable(text: str) -> str:
 def one_line(text: str, most: int = LONGEST) -> str:
     """Return `printable` text on one line of at most ``most`` characters."""
     # Only the beginning is shown, so only the beginning is cleaned.
-    line = " ".join(printable(text[: 20 * most]).split())
+    line = " ".join(printable(without_hidden(text)[: 20 * most]).split())
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def lines(text: str) -> str:
     """Return `printable` text of several lines, each of a limited length."""
-    found = _LINE_END.split(text.rstrip())
+    found = _LINE_END.split(without_hidden(text).rstrip())
     return "\n".join(printable(line[:_LONGEST_LINE].expandtabs()).rstrip() for line in found)
 
 

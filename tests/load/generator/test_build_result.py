@@ -26,14 +26,14 @@ def test_percentiles_of_two_processes_are_those_of_all_their_requests(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, half_plus_two: Path
 ) -> None:
     raw = keep_records(monkeypatch)
-    profile = LoadProfile("fast", rate=800, run_time_s=4, max_lag_ms=2000, max_cpu_wait=1)
+    profile = LoadProfile("fast", rate=800, run_time_s=2, max_lag_ms=2000, max_cpu_wait=1)
     plan = half_plus_two_plan(profile)
     experiment = Experiment("e", Shape(1, 1, 1), ServingOptions(1, 1), "half_plus_two", "json", profile)
 
     with Server("half_plus_two", half_plus_two) as server, LoadGenerator(tmp_path, 2) as child:
         endpoint = Endpoint("127.0.0.1", server.port)
         addresses = {"rest": (endpoint,)}
-        deployment = Deployment(experiment, "e", "half_plus_two", "/v1/models/half_plus_two", addresses, "")
+        deployment = Deployment(experiment, "e", {"half_plus_two": "/v1/models/half_plus_two"}, addresses, "")
         child.wait_until_ready()
         result, _ = runner.run(child, plan, deployment, lambda _: None)
 

@@ -30,7 +30,7 @@ def hog() -> Iterator[tuple[int, int]]:
     process.stdout.close()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+@pytest.mark.needs("linux")
 def test_who_took_the_core_is_named(hog: tuple[int, int]) -> None:
     pid, core = hog
     neighbours, own = Neighbours([core], []), Neighbours([core], [pid])

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import filelock
 import numpy as np
 import psutil
 import pytest
@@ -57,7 +58,7 @@ class OneUser(FastHttpUser):
     def predict(self):
         self.client.post("/v1/models/half_plus_two:predict", json={"instances": [1.0, 2.0, 5.0]})
 """
-PROFILE = LoadProfile("steady", users=1, run_time_s=4, max_lag_ms=2000, max_cpu_wait=1, early_stop=False)
+PROFILE = LoadProfile("steady", users=1, run_time_s=2, max_lag_ms=2000, max_cpu_wait=1, early_stop=False)
 
 
 class Bench:
@@ -72,9 +73,9 @@ class Bench:
         flags = [*server.command[:3], f"--rest_api_port={port}", *server.command[4:]]
         self.server = ChildProcess(flags, folder / "server.log", [core])
         stack.callback(self.server.stop)
-        body = folder / "body"
-        body.write_bytes(half_plus_two_plan(PROFILE).body)
-        plan = BaselinePlan(models / "once" / "1", body, ServingOptions(1, 1), (core,), (core,))
+        requests = folder / "requests"
+        requests.write_bytes(b"".join(half_plus_two_plan(PROFILE).requests.parts()))
+        plan = BaselinePlan(models / "once" / "1", requests, ServingOptions(1, 1), (core,), (core,))
         self.sessions = start_sessions([plan], folder)
         for session in self.sessions:
             stack.callback(session.close)
@@ -102,8 +103,7 @@ class Bench:
         deployment = Deployment(
             experiment,
             "e",
-            "half_plus_two",
-            "/v1/models/half_plus_two",
+            {"half_plus_two": "/v1/models/half_plus_two"},
             {"rest": (self.endpoint,)},
             "",
             generator_cores=self.load_cores,
@@ -117,10 +117,13 @@ class Bench:
         return result, np.concatenate(records), np.array(pulses.rows)
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    subprocess.run([sys.executable, str(EXPORT), str(folder)], check=True, capture_output=True)
+@pytest.fixture(scope="session")
+def models(shared: Path) -> Path:
+    """The models, written once for all processes of a run."""
+    folder = shared / "slow"
+    with filelock.FileLock(f"{folder}.lock"):
+        if not (folder / "long").exists():
+            subprocess.run([sys.executable, str(EXPORT), str(folder)], check=True, capture_output=True)
     return folder
 
 
@@ -143,11 +146,23 @@ def shortest_ms(pulses: Floats) -> float:
     return 1e3 * float(pulses[:, PulseRow._fields.index("busy_s")].min())
 
 
+def test_all_replicas_take_part_in_a_pulse(bench: Bench, pair: list[BaselineSession]) -> None:
+    follower, server = processes_of(bench, pair[1])
+    used_s = follower.cpu_times().user
+    with bench.pulses(pair) as pulses:
+        until(lambda: len(pulses.rows) >= 2, "some pulses")
+        until(lambda: follower.cpu_times().user > used_s, "the follower's calls")
+
+    assert pulses.failure() == ""
+    assert all(row.calls >= len(pair) for row in pulses.rows)
+    assert not frozen(server)
+
+
 def test_requests_under_way_take_neither_longer_nor_shorter(
     bench: Bench, long: list[BaselineSession], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pulse takes far longer than a request, so that every one under way would show it."""
-    profile = replace(PROFILE, users=2, run_time_s=8)
+    profile = replace(PROFILE, users=2, run_time_s=3)
     _, records, pulses = bench.run(profile, monkeypatch, long)
     hit_ms, others_ms = of_those_hit(records, records[:, 1], pulses)
 
@@ -185,7 +200,7 @@ def test_the_schedule_of_an_open_loop_stands_still(
 ) -> None:
     profile = replace(PROFILE, users=0, rate=10, arrivals="constant")
     _, records, pulses = bench.run(profile, monkeypatch, long)
-    due_s = records[:, 0] - records[:, 3] / 1e3
+    due_s = np.sort(records[:, 0] - records[:, 3] / 1e3)  # slow requests are recorded after later ones
 
     assert len(pulses)
     assert len(records) <= 10 * profile.run_time_s + 1
@@ -196,12 +211,13 @@ def test_a_server_that_takes_twice_the_time_has_half_the_efficiency(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And a little less, since it does more than the baseline's work twice."""
-    result, _, pulses = bench.run(replace(PROFILE, users=2), monkeypatch)
+    result, _, pulses = bench.run(replace(PROFILE, users=2, run_time_s=4), monkeypatch)
 
     assert len(pulses) >= 3
-    assert 0.15 < result.efficiency < 0.6
     low, high = result.intervals["efficiency"]
-    assert low < result.efficiency < high
+    assert low <= result.efficiency <= high
+    assert low < 0.6
+    assert high > 0.15
 
 
 def frozen(process: psutil.Process) -> bool:
@@ -244,7 +260,9 @@ def long(
 ) -> Iterator[list[BaselineSession]]:
     """A baseline whose calls are long."""
     core = available_cores()[0]
-    plan = BaselinePlan(models / "long" / "1", bench.folder / "body", ServingOptions(1, 1), (core,), (core,))
+    plan = BaselinePlan(
+        models / "long" / "1", bench.folder / "requests", ServingOptions(1, 1), (core,), (core,)
+    )
     sessions = start_sessions([plan], tmp_path_factory.mktemp("long"))
     sessions[0].wait_until_ready(60)
     yield sessions
@@ -255,25 +273,15 @@ def long(
 def pair(bench: Bench, models: Path, tmp_path: Path) -> Iterator[list[BaselineSession]]:
     """A leader and a follower of their own, which may be killed."""
     core = available_cores()[0]
-    plan = BaselinePlan(models / "once" / "1", bench.folder / "body", ServingOptions(1, 1), (core,), (core,))
+    plan = BaselinePlan(
+        models / "once" / "1", bench.folder / "requests", ServingOptions(1, 1), (core,), (core,)
+    )
     sessions = start_sessions([plan, plan], tmp_path)
     for session in sessions:
         session.wait_until_ready(60)
     yield sessions
     for session in sessions:
         session.close()
-
-
-def test_all_replicas_take_part_in_a_pulse(bench: Bench, pair: list[BaselineSession]) -> None:
-    follower, server = processes_of(bench, pair[1])
-    used_s = follower.cpu_times().user
-    with bench.pulses(pair) as pulses:
-        until(lambda: len(pulses.rows) >= 2, "some pulses")
-        until(lambda: follower.cpu_times().user > used_s, "the follower's calls")
-
-    assert pulses.failure() == ""
-    assert all(row.calls >= len(pair) for row in pulses.rows)
-    assert not frozen(server)
 
 
 @pytest.mark.parametrize("killed", [0, 1], ids=["leader", "follower"])
@@ -398,7 +406,18 @@ def test_few_pulses_in_the_window_have_no_interval(pulses: int) -> None:
     stretches = Stretches(rows, 0.5, 9.5)
     stretches.add(np.arange(1.0, 9.0, 0.01))
 
-    assert stretches.interval(noise_memory_s=1.0) is None
+    assert stretches.interval(1.0, noise_memory_s=1.0) is None
+
+
+def test_the_interval_lies_around_the_figure_of_the_whole_window() -> None:
+    """A server that serves no request before the first pulse has a lower figure than its stretches."""
+    rows = [PulseRow(5.0 + number, 100, 1.0, 5.0) for number in range(4)]
+    stretches = Stretches(rows, 0.0, 8.0)
+    stretches.add(np.arange(5.0, 8.0, 0.02))
+
+    low, high = stretches.interval(150 / 8 / 100, noise_memory_s=1.0) or (0.0, 0.0)
+
+    assert low <= 150 / 8 / 100 <= high < 0.25
 
 
 def test_results_of_before_there_were_pulses_can_be_read() -> None:

@@ -18,7 +18,7 @@ GB = 2**30
         ("2cpu-4gb-1n", 4, [[2, 3]], [0, 1], ""),
         ("2cpu-4gb-1n", 2, [[1]], [0], "needs 2 vCPUs and a core for the load generator, this machine has 2"),
         ("8cpu-16gb-2n", 2, [[1]], [0], "needs 16 vCPUs, this machine has 2"),
-        ("1cpu-2gb-1n", 1, [[0]], [0], "needs 1 vCPUs and a core for the load generator, this machine has 1"),
+        ("1cpu-2gb-1n", 1, [[0]], [0], "needs 1 vCPU and a core for the load generator, this machine has 1"),
         ("1cpu-64gb-1n", 4, [[3]], [0, 1, 2], "needs 64 GB of RAM, this machine has 24 GB"),
     ],
 )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_tfserving.targets.docker.bake import dockerfile
-from pytest_tfserving.targets.docker.engine import split_name
+from pytest_tfserving.targets.docker.engine import models_in, split_name
 
 if TYPE_CHECKING:
     from harness import Project
@@ -71,9 +72,30 @@ def test_an_images_name_has_a_repository_and_a_tag(image: str, parts: tuple[str,
 
 
 def test_a_models_name_stands_quoted_in_the_dockerfile() -> None:
-    assert dockerfile("serving:1", "my-model").splitlines() == [
+    assert dockerfile("serving:1", ["my-model"]).splitlines() == [
         "FROM serving:1",
         'LABEL pytest-tfserving/model="my-model"',
         'ENV MODEL_NAME="my-model"',
-        'COPY ["model", "/models/my-model"]',
+        'COPY ["models", "/models"]',
     ]
+
+
+def test_an_image_keeps_the_models_that_it_has() -> None:
+    lines = dockerfile("mine:1", ["c", "a"], {"b", "a"}).splitlines()
+
+    assert lines[1:3] == ['LABEL pytest-tfserving/model="b,c,a"', 'ENV MODEL_NAME="c"']
+
+
+@pytest.mark.parametrize(
+    ("config", "models"),
+    [
+        ({"Labels": {"pytest-tfserving/model": "a,b"}, "Env": ["MODEL_NAME=a"]}, {"a", "b"}),
+        ({"Labels": None, "Env": ["MODEL_NAME=own"]}, {"own"}),
+        ({"Env": ["MODEL_NAME=model"]}, set()),
+        ({}, set()),
+    ],
+)
+def test_the_models_in_an_image(config: dict[str, Any], models: set[str]) -> None:
+    image: Any = SimpleNamespace(attrs={"Config": config})
+
+    assert models_in(image) == models

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_tfserving.targets.kubernetes.cluster import NODES, Cluster, PermissionMissingError
+from pytest_tfserving.errors import ConfigurationError
+from pytest_tfserving.targets.kubernetes.cluster import NODES, PODS, Cluster, PermissionMissingError
 from pytest_tfserving.targets.kubernetes.context import Context
 
 if TYPE_CHECKING:
@@ -19,12 +20,14 @@ if TYPE_CHECKING:
 
 
 class _Refusal(BaseHTTPRequestHandler):
-    """Answers as an API server answers a user who may not list nodes."""
+    """Answers as an API server answers a user who may not list nodes, or who is unknown to it."""
 
     def do_GET(self) -> None:
         reason = 'User "me" cannot list resource "nodes" in API group "" at the cluster scope'
-        body = json.dumps({"message": f"nodes is forbidden: {reason}"}).encode()
-        self.send_response(403)
+        is_known = "/nodes" in self.path
+        message = f"nodes is forbidden: {reason}" if is_known else "Unauthorized"
+        body = json.dumps({"message": message}).encode()
+        self.send_response(403 if is_known else 401)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -36,7 +39,7 @@ class _Refusal(BaseHTTPRequestHandler):
 @pytest.fixture
 def refusing() -> Iterator[Cluster]:
     with HTTPServer(("127.0.0.1", 0), _Refusal) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
         config: Kubeconfig = {
             "apiVersion": "v1",
@@ -59,4 +62,14 @@ def test_a_missing_permission_names_the_command(refusing: Cluster) -> None:
     assert str(caught.value) == (
         "the user of context 'fake' lacks a permission: list nodes; "
         "`pytest-tfserving rbac` prints roles that have what is needed."
+    )
+
+
+def test_a_user_whom_the_cluster_does_not_know_gets_a_command_to_try(refusing: Cluster) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        refusing.items(PODS)
+
+    assert str(caught.value) == (
+        f"the API server of context {refusing.context} refuses its user: Unauthorized; log in to the cluster "
+        "again, until this command works: kubectl --context fake get nodes"
     )

@@ -33,13 +33,15 @@ def kubeconfig(project: Project) -> Path:
     [
         (
             ["--tfserving-kubeconfig=none"],
-            "no kubeconfig at *none; name one with --tfserving-kubeconfig or *",
+            "no kubeconfig at *none; name one with --tfserving-kubeconfig, or export KUBECONFIG=FILE*",
         ),
         (["--tfserving-context=kind-on"], "no context 'kind-on' in *; did you mean 'kind-one'?*"),
         (
             ["--tfserving-context=far"],
             "context 'far' may not be deployed to: it is neither a local one (kind-[*], minikube, k3d-[*], "
-            "docker-desktop) nor listed in the ini value tfserving_allowed_contexts.",
+            "docker-desktop) nor listed in the ini value tfserving_allowed_contexts; to allow it, add "
+            "-o tfserving_allowed_contexts=far to the command, or this line to pytest.ini: "
+            "tfserving_allowed_contexts = far",
         ),
         (["--tfserving-context=kind-broken"], "context 'kind-broken' in * refers to 'three', which is *"),
     ],
@@ -61,7 +63,7 @@ def test_a_cluster_that_is_not_to_be_touched_is_refused_before_any_test(
     [
         ("a: [", "* is not a kubeconfig: while parsing *"),
         ("- a", "* is not a kubeconfig: it is not a mapping."),
-        ("{}", "* has no current context; choose one with --tfserving-context: *"),
+        ("{}", "* has no current context (its contexts: none); choose one with --tfserving-context, *"),
         ("{current-context: kind-one, contexts: 5}", "no context 'kind-one' in *"),
     ],
 )
@@ -94,6 +96,16 @@ def test_an_api_server_that_is_away_is_said_in_one_sentence(
         [f"the API server of context {context} at {NOWHERE} does not answer: Connection refused"]
     )
     run.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_an_experiment_without_a_shape_is_a_usage_error(project: Project, kubeconfig: Path) -> None:
+    assert kubeconfig.exists()
+    project.write("experiments: [{model: half_plus_two}]")
+
+    run = project.run(KUBERNETES, server=False)
+
+    assert run.ret == pytest.ExitCode.USAGE_ERROR
+    run.stderr.fnmatch_lines(["ERROR: experiment 'half_plus_two' has no shape, which a cluster needs; *"])
 
 
 def test_what_happens_to_the_kubeconfig_later_moves_nothing(kubeconfig: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
@@ -25,6 +24,7 @@ from pytest_tfserving.targets.kubernetes.names import LOAD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from pytest_tfserving.targets.kubernetes.objects import KubernetesObject
 
@@ -89,8 +89,8 @@ def order(tmp_path: Path) -> DeploymentRequest:
     return DeploymentRequest(
         experiment=experiment,
         settings=Settings.__new__(Settings),
-        model_path=Path,
-        payload=lambda: pytest.fail("nothing is sent"),
+        model_paths=dict,
+        payloads=lambda: pytest.fail("nothing is sent"),
         folder=tmp_path,
         progress=print,
         note=print,

@@ -7,9 +7,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import kubernetes_validate
 import pytest
 
+from kubernetes_schemas import problems
 from pytest_tfserving import __version__
 from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.experiments.experiment import LoadPods, NodeRequirements
@@ -46,11 +46,10 @@ def jobs(
 @pytest.mark.parametrize("workers", [1, 4])
 @pytest.mark.parametrize("indexed", [True, False])
 @pytest.mark.parametrize("locustfile", ["", "locustfile.py"])
-def test_jobs_are_valid_for_a_current_kubernetes(workers: int, locustfile: str, *, indexed: bool) -> None:
+def test_jobs_are_valid_for_every_current_kubernetes(workers: int, locustfile: str, *, indexed: bool) -> None:
     made = jobs(workers, indexed=indexed, locustfile=locustfile)
 
-    for manifest in (*made.values(), locustfile_map("locustfile.py", "import locust\n", TAGS)):
-        kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
+    assert problems([*made.values(), locustfile_map("locustfile.py", "import locust\n", TAGS)]) == []
 
 
 def test_several_workers_have_a_master() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cluster_snapshots import FOLDER, said
+from cluster_snapshots import FOLDER, NEWER, said
 from pytest_tfserving.targets.kubernetes.diagnostics import events_text
 from pytest_tfserving.targets.kubernetes.readiness import Doomed, Ready, Snapshot, Waiting, doomed, state_of
 from servers.odd_server import NASTY
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from pytest_tfserving.targets.kubernetes.objects import Condition, Event, ObjectReference, WaitingState
 
 REASONS = {
-    "missing_image": "image 'localhost:1/nothing:1' cannot be pulled: Failed to pull image *",
+    "missing_image": (
+        "image 'localhost:1/nothing:1' cannot be pulled: Head \"http://*\": dial tcp 127.0.0.1:1: connect: *"
+    ),
     "crashing_container": "container 'serving' of Pod * crashes again and again (exit code 3)",
     "too_little_memory": ("container 'serving' of Pod * ran out of memory (OOMKilled, its limit is 140Mi)"),
     "unschedulable": "Pod * cannot be scheduled: 0/2 nodes are available: *",
@@ -31,6 +33,37 @@ REASONS = {
     ),
     "a_probe_that_fails": "Pod *: Container serving failed liveness probe, will be restarted (*404)",
 }
+# In the words of kubelets, schedulers and autoscalers of Kubernetes 1.31 and later.
+NEWER_DOOMED = {
+    "a_registry_that_forbids_the_image": (
+        "image 'ghcr.io/acme/resnet:1' cannot be pulled: failed to authorize: *: 403 Forbidden"
+    ),
+    "a_back_off_that_repeats_the_error": (
+        "image 'registry.invalid/resnet:1' cannot be pulled: Head *: no such host"
+    ),
+    "a_signature_that_does_not_fit": (
+        "image 'registry.example/resnet:1' cannot be pulled: SignatureValidationFailed: "
+        "no signature of a trusted key"
+    ),
+    "unschedulable_without_victims": (
+        "Pod * cannot be scheduled: 0/3 nodes are available: * no new claims to deallocate, preemption: *"
+    ),
+    "out_of_the_memory_of_the_pod": (
+        "container 'serving' of Pod * ran out of memory (OOMKilled, its limit is 140Mi)"
+    ),
+    "a_probe_that_takes_too_long": (
+        "Pod *: Container serving failed liveness probe, will be restarted (*context deadline exceeded*)"
+    ),
+    "a_startup_probe_with_an_error": (
+        "Pod *: Container serving failed startup probe, will be restarted (Startup probe errored and *)"
+    ),
+}
+NEWER_WAITING = {
+    "a_registry_that_is_away": "*: Pod *: RegistryUnavailable: image pull failed for * 503 Service *",
+    "unschedulable_until_victims_are_gone": "*: Pod *: 0/3 nodes are available: * preemption: *",
+    "unschedulable_until_a_node_comes": "*: Pod *: 0/3 nodes are available: * preemption: *",
+    "a_scheduling_gate": "*: Pod *: Scheduling is blocked due to non-empty scheduling gates",
+}
 
 
 @pytest.fixture
@@ -41,6 +74,7 @@ def ready() -> Snapshot:
 
 def test_every_recording_is_looked_at() -> None:
     assert {path.stem for path in FOLDER.glob("*.json")} == {*REASONS, "ready"}
+    assert {path.stem for path in NEWER.glob("*.json")} == {*NEWER_DOOMED, *NEWER_WAITING}
 
 
 @pytest.mark.parametrize("name", REASONS)
@@ -50,6 +84,29 @@ def test_a_deployment_without_a_future(name: str) -> None:
     assert isinstance(state, Doomed)
     assert fnmatchcase(state.reason, REASONS[name]), state.reason
     assert "\n" not in state.reason
+
+
+@pytest.mark.parametrize("name", NEWER_DOOMED)
+def test_a_deployment_without_a_future_in_the_words_of_newer_versions(name: str) -> None:
+    state = state_of(said(name, NEWER).snapshot)
+
+    assert isinstance(state, Doomed)
+    assert fnmatchcase(state.reason, NEWER_DOOMED[name]), state.reason
+
+
+@pytest.mark.parametrize("name", NEWER_WAITING)
+def test_a_deployment_that_can_still_get_ready_in_the_words_of_newer_versions(name: str) -> None:
+    state = state_of(said(name, NEWER).snapshot)
+
+    assert isinstance(state, Waiting)
+    assert fnmatchcase(state.reason, NEWER_WAITING[name]), state.reason
+
+
+def test_a_repeated_event_of_the_newer_api_is_shown_once_with_its_last_time_and_its_count() -> None:
+    (line,) = events_text(said("unschedulable_without_victims", NEWER).snapshot).splitlines()
+
+    assert line.startswith("2026-11-24T15:41:02.118243Z FailedScheduling Pod/")
+    assert line.endswith("(7 times)")
 
 
 def test_a_probe_that_fails_later_does_not_hide_the_one_that_the_container_is_killed_for() -> None:
@@ -155,7 +212,8 @@ def test_a_server_that_waits_for_a_model_nobody_brings(ready: Snapshot) -> None:
     logs = {pod["metadata"]["name"]: f"starting\n{line}\n"}
 
     assert doomed(replace(ready, logs=logs)) == Doomed(
-        f"the server in Pod {pod['metadata']['name']} has no model to load: {line}"
+        f"the server in Pod {pod['metadata']['name']} has no model to load: {line}; `pytest-tfserving bake "
+        f"{pod['spec']['containers'][0]['image']} MODEL_DIR NEW_IMAGE` makes an image with a model in it"
     )
     pod["spec"]["containers"].append({"name": "brings-the-model"})
     assert doomed(replace(ready, logs=logs)) is None

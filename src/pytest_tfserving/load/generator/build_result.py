@@ -5,20 +5,23 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from pytest_tfserving.experiments.arrivals import arrivals
 from pytest_tfserving.load.baseline import Baseline, Stretches
 from pytest_tfserving.load.bounds import CLEARED
+from pytest_tfserving.load.generator.good_requests import GoodRequests
 from pytest_tfserving.load.generator.health import generator_state, limited_by_generator, unrecorded
+from pytest_tfserving.load.generator.kind_statistics import KindStatistics
 from pytest_tfserving.load.lateness import Lateness
 from pytest_tfserving.load.littles_law import LittlesLaw
 from pytest_tfserving.load.recorder import DROPPED, SUCCESS, record_blocks
 from pytest_tfserving.load.result import CpuUse, Result, ScheduleAdherence, Window
 from pytest_tfserving.load.shedding import Shedding
 from pytest_tfserving.server_side.cpu import CpuHistory
+from pytest_tfserving.slo.language import no_such_kind
 from pytest_tfserving.statistics.intervals import ratio_interval
 from pytest_tfserving.statistics.latencies import Collected, Latencies
 from pytest_tfserving.statistics.span import PerSecondHistograms, SpanStatistics
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from pytest_tfserving.experiments.load_shape import Stage
     from pytest_tfserving.load.generator.generator import LoadPlan
     from pytest_tfserving.load.generator.run_state import RunState
+    from pytest_tfserving.load.kinds import KindFigures
     from pytest_tfserving.load.result import Figure, Percentiles, StageFigures
     from pytest_tfserving.load.run_record import RunRecord
     from pytest_tfserving.server_side.cpu import CpuCurve
@@ -68,7 +72,7 @@ def outcome(  # noqa: PLR0913, PLR0917 - what a result is made of
     """
     window = _window(plan, run_state)
     blocks = _blocks(cpu or CpuHistory().curve(0.0), window)
-    seen = _Aggregates(plan.profile, window, run_state, blocks.at_s)
+    seen = _Aggregates(plan, window, run_state, blocks.at_s)
     seen.read(records)
     used = _cpu_use(blocks, seen.successes_by_block, window, deployment)
     intervals, n_eff = _intervals(seen, blocks, used, run_state.monitor.noise_memory_s)
@@ -91,6 +95,7 @@ def outcome(  # noqa: PLR0913, PLR0917 - what a result is made of
         endpoints=[str(endpoint) for endpoint in deployment.loaded],
         intervals=intervals,
         n_eff=n_eff,
+        good_requests=seen.good.count if seen.good else None,
         arrivals=_arrivals(plan, seen, run_state, window),
         configuration=deployment.configuration,
         environment=deployment.environment,
@@ -112,9 +117,21 @@ def _intervals(
     intervals, n_eff = seen.window.intervals()
     if not used.unknown and (interval := _cpu_interval(blocks, seen.successes_by_block, noise_memory_s)):
         intervals["cpu_per_request_ms"] = interval
-    if interval := seen.stretches.interval(noise_memory_s):
-        intervals["efficiency"], n_eff["efficiency"] = interval, n_eff.get("rps", 0.0)
+    if seen.good and (interval := seen.good.interval()):
+        intervals["goodput"], n_eff["goodput"] = interval, round(seen.good.n_eff(), 1)
     return intervals, n_eff
+
+
+def _with_efficiency_interval(result: Result, stretches: Stretches, noise_memory_s: float) -> Result:
+    """Return the result with the interval of its efficiency, if there is one."""
+    interval = stretches.interval(result.efficiency, noise_memory_s)
+    if interval is None:
+        return result
+    return replace(
+        result,
+        intervals={**result.intervals, "efficiency": interval},
+        n_eff={**result.n_eff, "efficiency": result.n_eff.get("rps", 0.0)},
+    )
 
 
 def _cpu_interval(blocks: CpuCurve, successes: Floats, noise_memory_s: float) -> Interval | None:
@@ -126,10 +143,8 @@ def _cpu_interval(blocks: CpuCurve, successes: Floats, noise_memory_s: float) ->
 class _Aggregates:
     """All figures that are computed from a run's records, whose blocks are read twice."""
 
-    def __init__(
-        self, profile: LoadProfile, window: Window, run_state: RunState, block_edges_s: Floats
-    ) -> None:
-        memory_s = run_state.monitor.noise_memory_s
+    def __init__(self, plan: LoadPlan, window: Window, run_state: RunState, block_edges_s: Floats) -> None:
+        memory_s, profile = run_state.monitor.noise_memory_s, plan.profile
         self._profile = profile
         self._block_edges_s = block_edges_s
         self.successes_by_block = np.zeros(max(len(block_edges_s) - 1, 0))
@@ -145,6 +160,10 @@ class _Aggregates:
             (stage, SpanStatistics(from_s, min(stage.end_s, run_state.loaded_until_s), memory_s))
             for stage, from_s in _loaded_stages(profile, run_state)
         ]
+        limits = profile.expected.request_limits
+        self.good = GoodRequests(limits, plan.kinds, window) if limits else None
+        self._kinds = plan.kinds
+        self.kinds = KindStatistics(plan.kinds, window, memory_s)
         self.seconds = PerSecondHistograms()
         self.littles_law = LittlesLaw(profile, window)
         self.shedding = Shedding(run_state.causes)
@@ -170,6 +189,9 @@ class _Aggregates:
             part.add(finished_s, latencies_ms, failed)
         for name, part in self.alternatives.items():
             part.add(*_from_elsewhere(name, self._profile, records[~failed]))
+        if self.good:
+            self.good.add(finished_s, latencies_ms, failed, self._kinds.of_records(records))
+        self.kinds.add(records)
         self.seconds.add(finished_s, latencies_ms, failed)
         self.littles_law.add(records[:, 0], records[:, 1], failed)
         self.shedding.add(records[:, 1], records[:, 2])
@@ -188,6 +210,7 @@ class _Aggregates:
         """End the first pass."""
         for part in self._parts:
             part.close()
+        self.kinds.close()
 
     def see_again(self, records: Floats) -> None:
         """Add a block of records in the second pass."""
@@ -197,6 +220,7 @@ class _Aggregates:
             part.see_again(finished_s, latencies_ms, failed)
         for name, part in self.alternatives.items():
             part.see_again(*_from_elsewhere(name, self._profile, records[~failed]))
+        self.kinds.see_again(records)
         if self.lateness:
             inside = (finished_s >= self._window.start_s) & (finished_s <= self._window.end_s) & ~failed
             self.cleared.add(self.lateness.cleared(records[inside, 0], records[inside, 1]))
@@ -241,18 +265,34 @@ def _with_causes(result: Result, plan: LoadPlan, run_state: RunState, seen: _Agg
         return replace(result, invalid=cause)
     if plan.whole_run_counts or run_state.incomplete:
         return result
-    if result.total_requests and result.total_errors == result.total_requests:
-        text = f"no request succeeded in {result.run_s:.1f} s: all {result.total_requests} failed"
-        return replace(result, aborted=f"{text} ({_most_frequent(all_errors)})")
+    if cause := _nothing_succeeded(result, all_errors) or _limit_of_no_kind(plan):
+        return replace(result, aborted=cause)
     if math.isnan(run_state.settled_s) or result.window.length_s < SHORTEST_WINDOW_S:
         return replace(
             result,
             incomplete=f"no steady window: after {result.run_s:.0f} s the {result.load_text} "
-            "had not all had a response; raise the run time",
+            "had not all had a response; raise run_time_s (--tfserving-run-time)",
         )
     return replace(
         result, invalid=limited_by_generator(result) or _against_littles_law(result, plan, run_state, seen)
     )
+
+
+def _nothing_succeeded(result: Result, all_errors: Counter[str]) -> str:
+    """Return a sentence if all requests failed; empty if one succeeded, and without requests."""
+    if not result.total_requests or result.total_errors < result.total_requests:
+        return ""
+    text = f"no request succeeded in {result.run_s:.1f} s: all {result.total_requests} failed"
+    return f"{text} ({_most_frequent(all_errors)})"
+
+
+def _limit_of_no_kind(plan: LoadPlan) -> str:
+    """Return the limit on requests of a kind of which none came, as a sentence; empty if all came."""
+    for kind in plan.profile.expected.request_limits.kinds:
+        if not plan.kinds.has_come(kind):
+            cause = no_such_kind(kind, plan.kinds.reported)
+            return f"request_limits of load profile {plan.profile.name!r}: {cause}"
+    return ""
 
 
 def _against_littles_law(result: Result, plan: LoadPlan, run_state: RunState, seen: _Aggregates) -> str:
@@ -276,11 +316,14 @@ def _with_details(result: Result, seen: _Aggregates, run_state: RunState) -> Res
     """Return the result with its decisions, and its figures by stage, slice and second."""
     slice_s, slices = _slices(seen.seconds, run_state)
     return replace(
-        result,
+        _with_efficiency_interval(result, seen.stretches, run_state.monitor.noise_memory_s),
         decided=run_state.monitor.decisions,
         undecided=run_state.monitor.undecided(run_state.ended_at_s),
+        parts=run_state.monitor.parts,
+        evidence=run_state.monitor.evidence,
         alternatives=_all_alternatives(seen),
         stages=[_stage(*each) for each in seen.stages],
+        kinds=_kinds(seen, run_state),
         slice_s=slice_s,
         slices=slices,
         series=_series(seen.seconds, run_state),
@@ -288,6 +331,14 @@ def _with_details(result: Result, seen: _Aggregates, run_state: RunState) -> Res
         run_record=_run_record(run_state, seen.requests),
         warnings=tuple(filter(None, [seen.shedding.found()])),
     )
+
+
+def _kinds(seen: _Aggregates, run_state: RunState) -> dict[str, KindFigures]:
+    """Return the figures of each kind of requests."""
+    found = seen.kinds.figures(partial(_by_cause, run_state=run_state))
+    if not seen.good:
+        return found
+    return {name: replace(each, good_requests=seen.good.of_kind(name)) for name, each in found.items()}
 
 
 def _without_needless(result: Result) -> Result:
@@ -305,7 +356,8 @@ def _abort_text(result: Result, plan: LoadPlan, run_state: RunState, all_errors:
         return f"no response came for {plan.stall_s:.0f} s; stopped after {result.run_s:.1f} s ({causes})"
     return (
         f"stopped after {result.run_s:.1f} s: {result.total_errors} of {result.total_requests} requests "
-        f"failed, more than {100 * plan.profile.max_failure_ratio:g} % ({causes})"
+        f"failed, more than {100 * plan.profile.max_failure_ratio:g} %, the profile's max_failure_ratio "
+        f"({causes})"
     )
 
 
@@ -317,11 +369,9 @@ def _arrivals(
     plan: LoadPlan, seen: _Aggregates, run_state: RunState, window: Window
 ) -> ScheduleAdherence | None:
     """Return how an open loop kept to its schedule for the requests due in the window; None if not open."""
-    profile = plan.profile
-    if not profile.is_open or not window.length_s:
+    if not plan.profile.is_open or not window.length_s:
         return None
-    schedule = arrivals(profile.stages, profile.arrivals, profile.seed)
-    due = sum(1 for at_s in schedule if window.start_s <= at_s < window.end_s)
+    due = sum(1 for at_s in plan.due_times() if window.start_s <= at_s < window.end_s)
     dropped = sum(
         count for cause, count in _by_cause(seen.due, run_state).items() if cause.startswith(DROPPED)
     )
@@ -333,6 +383,7 @@ def _arrivals(
         delay_p50_ms=delays.percentile_ms(50) if len(delays) else 0.0,
         delay_p95_ms=delays.percentile_ms(95) if len(delays) else 0.0,
         delay_max_ms=delays.max_ms if len(delays) else 0.0,
+        delay_p99_ms=delays.percentile_ms(99) if len(delays) else 0.0,
     )
 
 

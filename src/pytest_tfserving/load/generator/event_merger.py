@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         MergedSettled,
         MergedTick,
         Part,
-        ProcessMessage,
+        RunMessage,
         Settled,
         Tick,
         UsageAt,
@@ -47,7 +47,7 @@ class EventMerger:
         self._settled: dict[int, Settled] = {}
         self._ends: dict[int, End] = {}
 
-    def hear(self, process: int, message: ProcessMessage) -> list[MergedMessage]:
+    def hear(self, process: int, message: RunMessage) -> list[MergedMessage]:
         """Process one message of a process; return the merged messages that are complete now."""
         match message["event"]:
             case "cause":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from pytest_tfserving.load.bounds import less_load
 from pytest_tfserving.load.result import Generator
 
 if TYPE_CHECKING:
@@ -64,13 +65,14 @@ def limited_by_generator(result: Result) -> str:
         used = f"it used {100 * result.generator.cpu:.0f} % of its core"
         return (
             f"the load generator, not the server, was the limit: {used}; "
-            "take fewer users, or more load processes (--tfserving-load-processes)"
+            f"{less_load(result)}, or take more load processes (--tfserving-load-processes)"
         )
     arrivals = result.arrivals
     if arrivals and arrivals.sent_rps < _LEAST_SENT * arrivals.due_rps:
         return (
             f"the load generator did not keep up: it sent {arrivals.sent_rps:.4g} requests a second "
-            f"of the {arrivals.due_rps:.4g} that were due"
+            f"of the {arrivals.due_rps:.4g} that were due; {less_load(result)}, or take more load processes "
+            "(--tfserving-load-processes)"
         )
     return ""
 

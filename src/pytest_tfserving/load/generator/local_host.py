@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_tfserving.system.ports import free_ports
 from pytest_tfserving.system.processes import end_by_closing
+from pytest_tfserving.text import secrets
 from pytest_tfserving.text.foreign_text import last_line
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ STOP_S = 3.0
 
 # Variables that change Locust itself, with which load is measured.
 _OF_LOCUST_ITSELF = {"LOCUST_SKIP_MONKEY_PATCH", "LOCUST_SKIP_URLLIB3_PATCH", "LOCUST_PLAYWRIGHT"}
+# The process that waits for its load inside `started_ahead`, and its log.
+_AHEAD: ContextVar[list[tuple[subprocess.Popen[str], Path]] | None] = ContextVar("ahead", default=None)
 
 
 class LocalProcess:
@@ -37,21 +41,13 @@ class LocalProcess:
     def __init__(self, folder: Path, name: str, locustfile: Path | None, hear: OnEvent) -> None:
         self.records = folder / f"records{name}.f64"
         self.sink = str(self.records)
-        self.log = folder / f"generator{name}.log"
         self.ready = threading.Event()
         self.first: FirstMessage | None = None
         self._hear = hear
-        environment = _environment(for_locustfile=locustfile is not None)
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", str(WORKER), *([str(locustfile)] if locustfile else [])],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env=environment,
-                start_new_session=True,
-                text=True,
-            )
+        ahead = None if locustfile else _AHEAD.get()
+        self.process, self.log = (
+            ahead.pop() if ahead else _started(folder / f"generator{name}.log", locustfile)
+        )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -94,13 +90,48 @@ class LocalProcess:
         self._hear(None)
 
 
+@contextmanager
+def started_ahead(folder: Path) -> Iterator[None]:
+    """Start a load process before its load is known, for the first load inside the context.
+
+    It imports Locust while the caller prepares the load. A load with a locustfile does not use it. If no load
+    uses it, it ends with the context.
+    """
+    waiting = [_started(folder / "generator-ahead.log", None)]
+    token = _AHEAD.set(waiting)
+    try:
+        yield
+    finally:
+        _AHEAD.reset(token)
+        for process, _ in waiting:
+            process.kill()  # it has no load to end
+            process.communicate()
+
+
+def _started(log: Path, locustfile: Path | None) -> tuple[subprocess.Popen[str], Path]:
+    """Return a new load process and the path of its log."""
+    environment = _environment(for_locustfile=locustfile is not None)
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-P", str(WORKER), *([str(locustfile)] if locustfile else [])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=file,
+            env=environment,
+            start_new_session=True,
+            text=True,
+        )
+    return process, log
+
+
 def _environment(*, for_locustfile: bool) -> dict[str, str]:
     """Return the environment variables of a load process; only locustfiles get those of Locust."""
-    return {
+    own = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith("LOCUST_") or (for_locustfile and name not in _OF_LOCUST_ITSELF)
     }
+    return {**own, secrets.NAMES: secrets.hidden_names()}
 
 
 class LocalTeam:
@@ -119,9 +150,8 @@ class LocalTeam:
 
     def master_address(self) -> tuple[str, int]:
         """Return a loopback address with a free port."""
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            return "127.0.0.1", int(found.getsockname()[1])
+        (port,) = free_ports(1)
+        return "127.0.0.1", port
 
 
 class LocalHost:

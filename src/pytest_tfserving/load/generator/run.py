@@ -79,8 +79,8 @@ def run(  # noqa: PLR0913, PLR0917 - what a run is made of
     """
     watch = LoadWatch(plan.profile, child.count, child.place.silence_s, own_shape=child.has_own_shape)
     monitor = monitor or SloMonitor((), DEFAULT_ALPHA, has_baseline=False)
-    run_state, interrupted = RunState(monitor, watch, child.has_own_users), False
-    stream, cpu = RecordStream(child.records), cpu or CpuHistory()
+    run_state, interrupted = RunState(monitor, watch, child.has_own_users, plan.kinds), False
+    stream, cpu = RecordStream(child.records, plan.kinds.known), cpu or CpuHistory()
     began = child.send(plan, deployment)
     origin_s, neighbours = plan.clock.origin_s, _neighbours(child, deployment)
     with pulses or nullcontext():
@@ -129,7 +129,7 @@ def _hear_the_rest(child: LoadGenerator, run_state: RunState) -> None:
     """Process the lines after the end of the run, as Locust's master writes them."""
     while not child.lines.empty():
         line = child.lines.get()
-        if line and line["event"] in ("cause", "traceback", "fault", *OF_THE_MASTER):
+        if line and line["event"] in ("cause", "kind", "traceback", "fault", *OF_THE_MASTER):
             run_state.hear(line)
     _compare_at_the_end(run_state)
 
@@ -205,7 +205,8 @@ def _decided(
         return False
     new = stream.new()
     run_state.monitor.settle(run_state.settled_s)
-    run_state.monitor.add(new[:, 0] + new[:, 1] / 1e3, new[:, 1] + new[:, 3], new[:, 2] != SUCCESS)
+    finished_s, latencies_ms = new[:, 0] + new[:, 1] / 1e3, new[:, 1] + new[:, 3]
+    run_state.monitor.add(finished_s, latencies_ms, new[:, 2] != SUCCESS, run_state.kinds.of_records(new))
     run_state.monitor.add_cpu(cpu.at_s, cpu.cpu_s)
     if pulses and (rows := pulses.new()):
         run_state.monitor.add_baseline(*np.array(rows).T)

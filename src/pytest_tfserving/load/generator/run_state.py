@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pytest_tfserving.load.kinds import Kinds
 from pytest_tfserving.load.run_record import RunRecorder
 from pytest_tfserving.text.foreign_text import one_line
 
@@ -39,6 +40,7 @@ class RunState:
         monitor: the tests of the SLOs while load runs.
         watch: the comparison of the load reached with the load requested.
         own_users: a locustfile's users made the load.
+        kinds: the kinds of requests; load processes say those of a locustfile.
         causes: the causes of errors, by outcome number.
         tracebacks: the tracebacks of a locustfile's exceptions, one of each kind.
         ticks: the first tick and the last two.
@@ -55,6 +57,7 @@ class RunState:
     monitor: SloMonitor
     watch: LoadWatch
     own_users: bool = False
+    kinds: Kinds = field(default_factory=Kinds)
     causes: dict[int, str] = field(default_factory=dict)
     tracebacks: list[str] = field(default_factory=list)
     ticks: list[MergedTick] = field(default_factory=list)
@@ -76,6 +79,8 @@ class RunState:
         match message["event"]:
             case "cause":
                 self.causes[message["index"]] = message["text"]
+            case "kind":
+                self.kinds.add(message["index"], message["text"])
             case "traceback" if message["text"] not in self.tracebacks:
                 self.tracebacks.append(message["text"])
             case "fault":

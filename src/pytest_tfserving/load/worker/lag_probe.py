@@ -61,6 +61,10 @@ class LagProbe:
             if self.counts:
                 self._lags_ms.append(lag_ms)
 
+    def due_s(self) -> float:
+        """Return when the next wake-up is due."""
+        return self._began_s + PROBE_S
+
     def waited_ms(self) -> float:
         """Return how many ms this process has waited for a core so far; 0 if the system does not say."""
         if self._schedstat < 0:

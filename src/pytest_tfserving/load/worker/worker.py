@@ -27,8 +27,10 @@ from locust.env import Environment
 
 from pytest_tfserving.deployment.load_clock import LoadClock
 from pytest_tfserving.load.worker.lag_probe import LagProbe
+from pytest_tfserving.load.worker.reach import unreachable
 from pytest_tfserving.load.process_plan import ProcessPlan
 from pytest_tfserving.load.recorder import Recorder, Sink
+from pytest_tfserving.protocols.prepared_requests import PreparedRequests
 from pytest_tfserving.load.worker.replay_buffer import ReplayBuffer
 from pytest_tfserving.experiments.load_shape import level_at
 from pytest_tfserving.load.worker.users.closed import ClosedLoop, ClosedUser
@@ -36,6 +38,8 @@ from pytest_tfserving.load.worker.users.exceptions import CONTROL, own_traceback
 from pytest_tfserving.load.worker.users.locustfile import Locustfile, LocustfileError
 from pytest_tfserving.load.worker.users.open import OpenLoop, OpenUser
 from pytest_tfserving.load.worker.users.locustfile_users import LocustfileUsers, address
+from pytest_tfserving.text import secrets
+from pytest_tfserving.text.foreign_text import one_line
 from pytest_tfserving.version import __version__
 
 if TYPE_CHECKING:
@@ -60,11 +64,16 @@ LEVEL = "tfserving-level"
 FEWEST_TO_GIVE_UP_ON = 10
 _LATENCIES_SHOWN = 2000
 _LOOK_S = 0.02
+# The last due requests may be sent as late as this after the end of a run.
+_CATCH_UP_S = 1.0
 _NS = 10**9
 _READ_BYTES = 1 << 16
 # As long as the parent waits for an API server that does not respond.
 _STAY_S = 60.0
 _AGAIN = b"again "
+# The begin of a line with a part of the requests: the place of the part follows, and its bytes in base64.
+PART = b"part "
+_REACH = b"reach "
 
 _numbers = itertools.count(1)
 _said = ReplayBuffer()
@@ -129,7 +138,7 @@ def used(cores: Sequence[int]) -> Usage:
 def staged(stages: tuple[Stage, ...], spawn_rate: float, now_s: Callable[[], float]) -> LoadTestShape:
     """Return a load shape for Locust that follows ``stages``."""
 
-    class Staged(LoadTestShape):  # type: ignore[misc]
+    class Staged(LoadTestShape):  # type: ignore[misc] # Locust has no types for it
         def tick(self) -> tuple[int, float]:
             return math.ceil(level_at(stages, now_s())), spawn_rate
 
@@ -176,7 +185,7 @@ def told(tick: Callable[[], ShapeLevel], now_s: Callable[[], float]) -> Callable
             found = tick()
             asked = (int(found[0]), float(found[1])) if found else (0, 0.0)
         except Exception as error:
-            tell(0, 0.0, f"{type(error).__name__}: {error}")
+            tell(0, 0.0, one_line(f"{type(error).__name__}: {error}"))
             raise
         tell(*asked)
         return found
@@ -269,14 +278,16 @@ def leave(file: Locustfile, error: BaseException, _: object, trace: TracebackTyp
 class LoadRun:
     """A run of load, from the first user to the last line."""
 
-    def __init__(self, plan: ProcessPlan, file: Locustfile | None, clock: LoadClock) -> None:
+    def __init__(
+        self, plan: ProcessPlan, requests: PreparedRequests, file: Locustfile | None, clock: LoadClock
+    ) -> None:
         self.plan = plan
         self.file = file
         self.profile = plan.profile
         self.recorder = Recorder(
             sink(plan.records), lambda index, text: say({"event": "cause", "index": index, "text": text})
         )
-        self.loop = self._new_loop(clock)
+        self.loop = self._new_loop(requests, clock)
         self.cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         self.level_since = self.profile.judged_from_s
         shape = not self.profile.is_constant or bool(file and file.shape)
@@ -286,11 +297,12 @@ class LoadRun:
         self.settled = False
         self.ended_itself = False
         self.probe = LagProbe(self.loop.now_s)
+        self.loop.probe_due_s = self.probe.due_s
 
-    def _new_loop(self, clock: LoadClock) -> LoadLoop:
+    def _new_loop(self, requests: PreparedRequests, clock: LoadClock) -> LoadLoop:
         if self.file:
-            return LocustfileUsers(self.plan, self.recorder, clock, self.file, say)
-        return (OpenLoop if self.profile.is_open else ClosedLoop)(self.plan, self.recorder, clock)
+            return LocustfileUsers(self.plan, requests, self.recorder, clock, self.file, say)
+        return (OpenLoop if self.profile.is_open else ClosedLoop)(self.plan, requests, self.recorder, clock)
 
     def execute(self) -> None:
         """Make load until the run time is over, too much fails, responses cease, or the parent stops it."""
@@ -369,6 +381,10 @@ class LoadRun:
     def _finish(self) -> None:
         self.probe.look()
         ended_at, usage = self.loop.now_s(), used(self.cores)
+        while self.reason == "time" and self.loop.is_behind(self.profile.run_time_s):
+            if self.loop.now_s() > ended_at + _CATCH_UP_S:
+                break
+            gevent.sleep(_LOOK_S)
         self.loop.stopping = True
         if self.reason in ("time", "decided", "stalled"):
             self._await_answers()
@@ -430,30 +446,48 @@ def next_order() -> bytes:
 
 
 def _next_line(read: Callable[[int, int], bytes] = os.read) -> bytes:
-    """Return the next line of stdin, and serve ``again N`` requests on the way; empty at the end of stdin."""
-    while (line := _line(read)).startswith(_AGAIN):
-        say_again(int(line.removeprefix(_AGAIN)))
+    """Return the next line of stdin, and serve requests for lines or for connections on the way.
+
+    The line is empty at the end of stdin.
+    """
+    while (line := _line(read)).startswith((_AGAIN, _REACH)):
+        if line.startswith(_AGAIN):
+            say_again(int(line.removeprefix(_AGAIN)))
+        else:
+            addresses = json.loads(line.removeprefix(_REACH))
+            say({"event": "reached", "unreachable": unreachable(addresses)})
     return line
 
 
 def _line(read: Callable[[int, int], bytes]) -> bytes:
     """Return the next line of stdin, or the rest of stdin if it ends first."""
-    while b"\n" not in _unread and (data := read(sys.stdin.fileno(), _READ_BYTES)):
+    searched = 0
+    while _unread.find(b"\n", searched) < 0 and (data := read(sys.stdin.fileno(), _READ_BYTES)):
+        searched = len(_unread)
         _unread.extend(data)
     line, _, rest = bytes(_unread).partition(b"\n")
     _unread[:] = rest
     return line
 
 
-def next_plan() -> tuple[ProcessPlan, LoadClock]:
-    """Return the plan and the clock of its run."""
-    line, begins = _next_line(), _next_line()
+def next_plan() -> tuple[ProcessPlan, PreparedRequests | None, LoadClock]:
+    """Return the plan, its requests (None for Locust's master), and the clock of its run."""
+    line, parts = _next_line(), bytearray()
+    while line.startswith(PART):
+        start, _, data = line.removeprefix(PART).partition(b" ")
+        # A part that was written again takes the place of the part before.
+        parts[int(start) :] = base64.b64decode(data)
+        line = _next_line()
+    begins = _next_line()
     if not begins:
         os._exit(1)
     plan = ProcessPlan.from_json(line)
     begin: Begin = json.loads(begins)
+    requests = PreparedRequests(parts) if parts else None
+    if plan.requests:
+        requests = PreparedRequests.read(Path(plan.requests))
     apart_s = 0.0 if begin["same_clock"] else time.time() - begin["now"]
-    return plan, load_clock(plan, begin["origin"] + apart_s)
+    return plan, requests, load_clock(plan, begin["origin"] + apart_s)
 
 
 def _locustfile() -> Locustfile | None:
@@ -469,9 +503,12 @@ def _locustfile() -> Locustfile | None:
 
 def main() -> None:
     """Run the plan on standard input, then exit without waiting for users that still wait for responses."""
+    if names := os.environ.pop(secrets.NAMES, ""):
+        secrets.hide(names.split())
+        sys.stdout, sys.stderr = secrets.HidingStream(sys.stdout), secrets.HidingStream(sys.stderr)
     file = _locustfile()
     say({"event": "ready", "has_shape": bool(file and file.shape), "version": __version__})
-    plan, clock = next_plan()
+    plan, requests, clock = next_plan()
     if plan.cores:
         os.sched_setaffinity(0, plan.cores)
     if plan.role == "master":
@@ -479,7 +516,8 @@ def main() -> None:
         os._exit(0)
     if plan.records:
         _said.forget()
-    LoadRun(plan, file, clock).execute()
+    assert requests is not None
+    LoadRun(plan, requests, file, clock).execute()
     if not plan.records:
         gevent.sleep(_STAY_S)
     os._exit(0)

@@ -60,25 +60,32 @@
   }
 
   function paintSwatches() {
-    for (const each of document.querySelectorAll("[data-index]")) {
-      each.querySelector(".swatch").style.background = colourOf(results[Number(each.dataset.index)]);
+    for (const each of document.querySelectorAll("[data-index] .swatch")) {
+      each.style.background = colourOf(results[Number(each.closest("[data-index]").dataset.index)]);
     }
   }
 
   // In ms, or requests a second.
   const onAxis = (slo) => slo.limit * ({ s: 1000, us: 0.001 }[slo.unit] ?? 1);
 
-  // Each once, though several tests have judged it.
+  // Each once, though several tests have judged it. A limit on one kind of requests is none on all of them.
   function limits(result, pattern) {
-    const found = result.slos.filter((slo) => pattern.test(slo.slo) && slo.unit !== "x" && slo.unit !== "%");
+    const found = result.slos.filter((slo) => pattern.test(slo.slo) && !slo.slo.includes("{")
+      && slo.unit !== "x" && slo.unit !== "%");
     return [...new Map(found.map((slo) => [slo.slo, { name: result.name, text: slo.slo, at: onAxis(slo) }])).values()];
   }
 
   // A limit far above all that was measured would press it flat: it is named at the edge, not drawn.
   const FAR = 3;
   const isFar = (limit, values) => d3.max(values) > 0 && limit.at > FAR * d3.max(values);
-  const withLimits = (caption, of) =>
-    (of.length ? `${caption}; dashed: the SLO's limit, with an arrow where it is far above` : caption);
+  const MOST_NAMED = 3;
+  function withLimits(caption, of, values) {
+    if (!of.length) return caption;
+    const texts = [...new Set(of.map((limit) => limit.text))];
+    const named = texts.length > MOST_NAMED ? "the SLO's limit" : texts.join(", ");
+    const far = of.some((limit) => isFar(limit, values)) ? ", with an arrow where it is far above" : "";
+    return `${caption}; dashed: ${named}${far}`;
+  }
 
   // Figures share their box's width: all of them are in it before the first is drawn.
   function newFigure(box) {
@@ -127,7 +134,7 @@
 
   // Room for names at the right of lines; none on a narrow screen, where a legend has them.
   function roomForNames(shown, width) {
-    if (width < 640) return { height: 0, marginRight: 20, named: false };
+    if (width < 640 || results.length === 1) return { height: 0, marginRight: 28, named: false };
     const longest = d3.max(shown, (result) => result.name.length) ?? 0;
     const marginRight = Math.min(24 + (NAME_WIDTH + 0.3) * longest, width * 0.4);
     return { height: NAME_HEIGHT * shown.length + 80, marginRight, named: true };
@@ -205,14 +212,16 @@
     };
   }
 
+  // Text that lines run behind stays readable.
+  const HALO = { stroke: "var(--surface)", strokeWidth: 5, fill: "currentColor" };
+
   // Marks of limits in a picture whose values go up.
   function limitLines(slos, values) {
     const far = slos.filter((limit) => isFar(limit, values)).map((limit) => limit.text);
     return [
       Plot.ruleY(slos.filter((limit) => !isFar(limit, values)), { y: "at", strokeDasharray: "4,3" }),
       Plot.text(far.length ? [`↑ ${far.join(", ")}`] : [], {
-        text: (text) => text, frameAnchor: "top-right", dx: -4, dy: 4, stroke: "var(--surface)", strokeWidth: 5,
-        fill: "currentColor" }),
+        text: (text) => text, frameAnchor: "top-right", dx: -4, dy: 4, ...HALO }),
     ];
   }
 
@@ -221,7 +230,7 @@
     const withInterval = (name) => measured.filter((r) => r.intervals[name]);
     const [ofRates, ofLatencies] = [/^rps/, /^p\d/].map((of) => measured.flatMap((r) => limits(r, of)));
     const rates = "Requests a second at the plateau, with 95 % intervals";
-    draw(byId("chart-rps"), withLimits(rates, ofRates), (width) =>
+    draw(byId("chart-rps"), withLimits(rates, ofRates, measured.map((r) => r.rps)), (width) =>
       rows(shown, width, "requests a second", (r) => r.rps, ofRates, [
         Plot.barX(measured, { y: "name", x: "rps", fill: group, fillOpacity: 0.8, insetTop: 5, insetBottom: 5,
           title: (r) => `${r.name}\n${number(r.rps)} requests a second`, tip: true }),
@@ -229,7 +238,7 @@
           strokeWidth: 2 }),
       ]));
     const latencies = "Latency at the plateau: a dot is p95, the line runs from p50 to p99";
-    draw(byId("chart-latency"), withLimits(latencies, ofLatencies), (width) =>
+    draw(byId("chart-latency"), withLimits(latencies, ofLatencies, measured.map((r) => r.metrics.p99_ms)), (width) =>
       rows(shown, width, "ms", (r) => r.metrics.p99_ms, ofLatencies, [
         Plot.ruleY(measured, { y: "name", x1: (r) => r.metrics.p50_ms, x2: (r) => r.metrics.p99_ms, stroke: group,
           strokeWidth: 2 }),
@@ -276,26 +285,34 @@
     const shown = chosen();
     // Names beside lines take room that two pictures in a row do not have.
     byId("chart-rps").parentElement.classList.toggle("wide", state.view === "time");
-    if (!shown.length) {
-      ["chart-rps", "chart-latency"].forEach((id) => nothing(byId(id), "No name matches the filter."));
+    const measured = shown.filter((r) => r.measured).length;
+    if (!measured) {
+      const text = shown.length ? "Nothing valid was measured." : "No name matches the filter.";
+      ["chart-rps", "chart-latency"].forEach((id) => nothing(byId(id), text));
     } else if (state.view === "plateau") drawPlateau(shown);
     else drawTime(shown);
-    const left = shown.filter((r) => !r.measured).length;
+    const left = shown.length - measured;
     byId("left-out").textContent = left
-      ? `${left} without a measurement: NOT JUDGED, INVALID or ended early. They are named, not drawn.` : "";
+      ? `${left} without a measurement: NOT JUDGED, INVALID or ended early.${
+        measured ? " They are named, not drawn." : ""}` : "";
   }
 
   // Each step to the right is ten times rarer: 90 %, 99 %, 99.9 %.
   const place = (per_cent) => -Math.log10(1 - Math.min(per_cent, 99.99) / 100);
-  const percentileAxis = (width) => ({
-    label: "share of requests",
-    ticks: (width < 480 ? [0, 90, 99, 99.9, 99.99] : [0, 50, 90, 95, 99, 99.9, 99.99]).map(place),
-    tickFormat: (x) => `${Number((100 * (1 - 10 ** -x)).toFixed(2))} %`,
-  });
+  function percentileAxis(width, points) {
+    const most = d3.max(points, (point) => point.x);
+    return {
+      label: "share of requests",
+      domain: [0, most],
+      ticks: (width < 480 ? [0, 90, 99, 99.9, 99.99] : [0, 50, 90, 95, 99, 99.9, 99.99]).map(place)
+        .filter((x) => x <= most + 1e-9),
+      tickFormat: (x) => `${Number((100 * (1 - 10 ** -x)).toFixed(2))} %`,
+    };
+  }
 
   function drawPercentiles() {
     const shown = chosen().filter((r) => r.measured && r.distribution.length);
-    if (!shown.length) return nothing(byId("chart-percentiles"), "Nothing was measured.");
+    if (!shown.length) return nothing(byId("chart-percentiles"), "Nothing valid was measured.");
     const points = shown.flatMap((r) => r.distribution.filter(([at]) => at < 100).map(([at, value]) => ({
       at, x: place(at), value, index: r.index, name: r.name, group: group(r) })));
     draw(byId("chart-percentiles"), null, (width) => {
@@ -304,7 +321,7 @@
         height: Math.max(360, height),
         marginLeft: 56,
         marginRight,
-        x: percentileAxis(width),
+        x: percentileAxis(width, points),
         y: { label: "ms", type: "log", grid: true, ticks: 5, tickFormat: "~f" },
         color: colourScale(shown, named),
         ends: named ? lineEnds(points, "x", "value") : null,
@@ -325,7 +342,7 @@
       ["chart-cost-p95", "p95", "p95, ms", data.recommendation.front_p95],
     ]) {
       if (!shown.length) {
-        nothing(byId(id), "Nothing was measured.");
+        nothing(byId(id), "Nothing valid was measured.");
         continue;
       }
       const best = shown.filter((r) => front.includes(r.name));
@@ -364,7 +381,8 @@
     ].map((panel) => [newFigure(box), ...panel]);
     for (const [figure, field, interval, label, dashed] of panels) {
       const probes = search.probes.filter((probe) => probe[field] !== null);
-      const caption = withLimits(`${label} by ${search.over}; the upright line is the knee`, dashed);
+      const caption = withLimits(`${label} by ${search.over}; the upright line is the knee`, dashed,
+        probes.map((probe) => probe[field]));
       draw(figure, caption, (width) => ({
         height: 260,
         marginLeft: 52,
@@ -436,9 +454,8 @@
     }));
   }
 
-  function drawAgainst(details, result) {
-    const box = details.querySelector(".against.charts");
-    if (!box) return;
+  function drawAgainst(box) {
+    const result = results[Number(box.dataset.of)];
     box.replaceChildren();
     const servers = [["candidate", result.distribution], ["baseline server", result.comparison.distribution]];
     const points = servers.flatMap(([name, distribution]) => distribution.filter(([at]) => at < 100)
@@ -469,7 +486,8 @@
     const percentiles = (width) => ({
       height: 240,
       marginLeft: 56,
-      x: percentileAxis(width),
+      marginRight: 28,
+      x: percentileAxis(width, points),
       y: { label: "ms", type: "log", grid: true, ticks: 5, tickFormat: "~f" },
       color: color(servers.map(([name]) => name)),
       marks: [
@@ -489,9 +507,86 @@
     for (const [figure, caption, options] of panels) draw(figure, caption, options);
   }
 
+  // Steps of the record of load; the step in which the run ended is cut off, as the last second is.
+  function steps(result, name) {
+    const { step_s: step, [name]: values } = result.run_record;
+    const whole = values.filter((_, index) => (index + 1) * step <= result.run_s + 0.01);
+    return (whole.length ? whole : values).map((value, index) => ({ at_s: index * step, value, name }));
+  }
+
+  // The stronger evidence of each look, as a share of what decides: up for an SLO that holds, down for one that fails.
+  function evidenceOf(result) {
+    const bounded = (share) => Math.min(Math.max(share, -1.15), 1.15);
+    return Object.entries(result.evidence ?? {}).flatMap(([name, path]) => path.at_s.map((at_s, look) => {
+      const [holds, fails] = [path.holds[look] ?? 0, path.fails[look] ?? 0];
+      return { name, at_s, share: bounded((holds >= fails ? holds : -fails) / path.needed) };
+    }));
+  }
+
+  function drawEvidence(result, panel, frame) {
+    const lines = d3.groups(evidenceOf(result), (row) => row.name).map(([name, rows], at) => ({
+      name,
+      points: rows.map((row) => ({ at_s: row.at_s, value: row.share })),
+      stroke: coloursOf(Object.keys(result.evidence).length)[at],
+      marker: rows.length > 1 ? "none" : "dot",
+    }));
+    if (!lines.length) return;
+    const framed = frame("share of what decides", lines, [
+      Plot.ruleY([-1, 1], { strokeDasharray: "4,3" }),
+      Plot.text([[1, "PASS"], [-1, "FAIL"]], {
+        y: ([at]) => at, text: ([, name]) => name, frameAnchor: "left", dx: 4, dy: -7, ...HALO }),
+    ]);
+    panel("Evidence on each SLO over time: up, that the SLO holds; down, that it does not", (width) => {
+      const options = framed(width);
+      return { ...options, y: { ...options.y, domain: [-1.3, 1.3], ticks: 5 } };
+    });
+  }
+
+  function drawKinds(result, panel) {
+    const names = Object.keys(result.kinds ?? {});
+    const points = names.flatMap((name) => result.kinds[name].distribution.filter(([at]) => at < 100)
+      .map(([at, value]) => ({ name, at, x: place(at), value })));
+    if (!points.length) return;
+    panel("Latency by percentile, of each kind of requests", (width) => ({
+      height: 240,
+      marginLeft: 56,
+      marginRight: 28,
+      x: percentileAxis(width, points),
+      y: { label: "ms", type: "log", grid: true, ticks: 5, tickFormat: "~f" },
+      color: { type: "ordinal", domain: names, range: coloursOf(names.length), legend: true },
+      marks: [
+        Plot.lineY(points, { x: "x", y: "value", stroke: "name", strokeWidth: 1.5 }),
+        Plot.tip(points, Plot.pointer({ x: "x", y: "value",
+          title: (p) => `${p.name}\n${p.at} % within ${ms(p.value)}` })),
+      ],
+    }));
+  }
+
+  // The parts of a run that an SLO judges one by one, each as wide as it lasted.
+  function drawJudgedParts(result, panel, frame) {
+    for (const [text, parts] of Object.entries(result.parts ?? {})) {
+      const isShare = /^(errors|goodput)/.test(text);
+      const label = isShare ? "%" : /^rps/.test(text) ? "requests a second" : "ms";
+      const known = parts.filter((part) => part.value !== null)
+        .map((part) => ({ ...part, value: part.value * (isShare ? 100 : 1) }));
+      if (!known.length) continue;
+      const values = known.map((part) => part.value);
+      const slo = result.slos.find((each) => each.slo === text);
+      const dashed = slo ? [{ text, at: onAxis(slo) }] : [];
+      const fill = (part) => ({ true: PALETTE[4], false: PALETTE[2] }[part.holds] ?? PALETTE[1]);
+      const finding = (part) => ({ true: "met", false: "missed" }[part.holds] ?? "undecided");
+      const caption = `${text}: the figure of each part; green: met, red: missed, orange: undecided`;
+      panel(caption, frame(label, [], [
+        Plot.rectY(known, { x1: "start_s", x2: "end_s", y: "value", fill, fillOpacity: 0.8, inset: 0.5, tip: true,
+          title: (part) => `${number(part.start_s)} s to ${number(part.end_s)} s\n${number(part.value)} ${label}, ${
+            finding(part)}` }),
+        ...limitLines(dashed, values),
+      ]));
+    }
+  }
+
   function drawDetails(details) {
     const result = results[Number(details.dataset.index)];
-    drawAgainst(details, result);
     const box = details.querySelector(".of-run");
     box.replaceChildren();
     const series = wholeSeconds(result);
@@ -500,68 +595,92 @@
     const colour = colourOf(result);
     const panels = [];
     const panel = (caption, options) => panels.push([newFigure(box), caption, options]);
-    const frame = (label, marks) => (width) => ({
+    // Each line is its name, its points as { at_s, value }, and its marks' options.
+    const frame = (label, lines, marks = []) => (width) => ({
       height: 220,
       marginLeft: 52,
-      marginRight: 36,
+      marginRight: roomAtRight(lines, width),
       marginTop: 28,
       x: { label: "seconds", domain: [0, Math.max(result.run_s, 1)], ticks: width < 480 ? 5 : 10 },
       y: { label, grid: true, zero: true, nice: true },
+      ends: lines.map(({ name, points, stroke }) => ({
+        name, colour: stroke, x: points.at(-1).at_s, y: points.at(-1).value })),
       marks: [
         Plot.rectX([{ from: start, to: end }], { x1: "from", x2: "to", fill: "currentColor", fillOpacity: 0.07 }),
-        Plot.text(start > 0 ? ["ramp and warm-up"] : [], { x: [start / 2], text: (text) => text, frameAnchor: "top",
-          dy: -12, fillOpacity: 0.75 }),
-        Plot.text(["window"], { x: [(start + end) / 2], text: (text) => text, frameAnchor: "top", dy: -12,
-          fillOpacity: 0.75 }),
+        ...windowNames(start, end, result.run_s, width - 52 - roomAtRight(lines, width)),
+        ...lines.map(({ points, ...options }) => Plot.lineY(points, { x: "at_s", y: "value", ...options })),
         ...marks,
+        ...lines.map(({ name, points }) => Plot.tip(points, Plot.pointer({ x: "at_s", y: "value",
+          title: (point) => `${name}\n${point.at_s} s: ${number(point.value)} ${label}` }))),
         Plot.ruleY([0]),
       ],
     });
+    const points = (field) => series.filter((second) => second[field] !== undefined)
+      .map((second) => ({ at_s: second.at_s, value: second[field] }));
     const rpsLimits = limits(result, /^rps/);
-    panel(withLimits("Successes in each second", rpsLimits), frame("successes a second", [
-      Plot.lineY(series, { x: "at_s", y: "successes", stroke: colour, tip: true }),
-      ...limitLines(rpsLimits, series.map((second) => second.successes)),
-    ]));
-    const known = series.filter((second) => second.p95_ms !== undefined);
+    const successes = series.map((second) => second.successes);
+    panel(withLimits("Successes in each second", rpsLimits, successes), frame("successes a second",
+      [{ name: "successes", points: points("successes"), stroke: colour }], limitLines(rpsLimits, successes)));
+    const latencies = [["p95", "p95_ms", colour], ["p50", "p50_ms", PALETTE[1]]]
+      .map(([name, field, stroke]) => ({ name, points: points(field), stroke }))
+      .filter((line) => line.points.length);
     const latencyLimits = limits(result, /^p\d/);
-    panel(withLimits("Latency of each second, p50 and p95", latencyLimits), frame("ms", [
-      Plot.lineY(known, { x: "at_s", y: "p50_ms", stroke: colour, strokeOpacity: 0.55, tip: true }),
-      Plot.lineY(known, { x: "at_s", y: "p95_ms", stroke: colour, tip: true }),
-      Plot.text(known.slice(-1), { x: "at_s", y: "p95_ms", text: () => "p95", textAnchor: "start", dx: 5, dy: -4 }),
-      Plot.text(known.slice(-1), { x: "at_s", y: "p50_ms", text: () => "p50", textAnchor: "start", dx: 5, dy: 4 }),
-      ...limitLines(latencyLimits, known.map((second) => second.p95_ms)),
-    ]));
-    const record = result.run_record;
-    if (record) {
-      const steps = (name) => record[name].map((value, index) => ({ at_s: index * record.step_s, value }));
-      panel(`Load, in ${record.unit}; dashed: what was asked for`, frame(record.unit, [
-        Plot.lineY(steps("reached"), { x: "at_s", y: "value", stroke: colour, curve: "step-after", tip: true }),
-        Plot.lineY(steps("asked"), { x: "at_s", y: "value", curve: "step-after", strokeDasharray: "4,3" }),
-        Plot.text(steps("reached").slice(-1), { x: "at_s", y: "value", text: () => "reached", textAnchor: "start", dx: 5, dy: 10 }),
-        Plot.text(steps("asked").slice(-1), { x: "at_s", y: "value", text: () => "asked", textAnchor: "start", dx: 5, dy: -8 }),
-      ]));
-    } else {
-      panel("Users", frame("users", [
-        Plot.lineY(series, { x: "at_s", y: "users", stroke: colour, curve: "step-after", tip: true }),
-      ]));
+    if (latencies.length) {
+      const highest = latencies[0].points.map((point) => point.value);
+      panel(withLimits("Latency of each second, p50 and p95", latencyLimits, highest), frame("ms", latencies,
+        limitLines(latencyLimits, highest)));
     }
+    drawJudgedParts(result, panel, frame);
+    drawKinds(result, panel);
+    drawLoad(result, panel, frame, colour);
     if (series.some((second) => second.errors)) {
-      panel("Errors in each second", frame("errors a second", [
+      panel("Errors in each second", frame("errors a second", [], [
         Plot.rectY(series, { x1: "at_s", x2: (second) => second.at_s + 1, y: "errors", fill: PALETTE[2] }),
       ]));
     }
-    const cpu = series.filter((second) => second.server_cpu !== undefined);
+    drawEvidence(result, panel, frame);
+    const cpu = points("server_cpu");
     if (cpu.length) {
-      panel("CPU of all replicas together", frame("cores", [
-        Plot.lineY(cpu, { x: "at_s", y: "server_cpu", stroke: colour, tip: true }),
-      ]));
+      panel("CPU of all replicas together", frame("cores", [{ name: "CPU", points: cpu, stroke: colour }]));
     }
     for (const [figure, caption, options] of panels) draw(figure, caption, options);
   }
 
+  // The names of lines have the same room in most charts of a run, so that their axes are equally long.
+  function roomAtRight(lines, width) {
+    const longest = d3.max(lines, (line) => line.name.length) ?? 0;
+    return Math.min(Math.max(76, 24 + (NAME_WIDTH + 0.3) * longest), width * 0.4);
+  }
+
+  // The parts of a run, named where a chart of a width has room for the name.
+  function windowNames(start, end, run_s, width) {
+    const parts = [["ramp and warm-up", 0, start], ["window", start, end]];
+    const roomy = parts.filter(([name, from, to]) =>
+      ((to - from) / Math.max(run_s, 1)) * width > NAME_WIDTH * name.length + 8);
+    return [Plot.text(roomy, { x: ([, from, to]) => (from + to) / 2, text: ([name]) => name, frameAnchor: "top",
+      dy: -12, fillOpacity: 0.75 })];
+  }
+
+  // An open loop has a rate that was asked for, sent and answered; a closed loop has users.
+  function drawLoad(result, panel, frame, colour) {
+    const record = result.run_record;
+    if (!record) return;
+    const asked = { name: "asked", points: steps(result, "asked"), stroke: "currentColor", strokeDasharray: "4,3",
+      curve: "step-after" };
+    if (record.unit === "users") {
+      const reached = { name: "reached", points: steps(result, "reached"), stroke: colour, curve: "step-after" };
+      panel("Users; dashed: what was asked for", frame("users", [reached, asked]));
+      return;
+    }
+    const sent = { name: "sent", points: steps(result, "sent"), stroke: colour };
+    const answered = { name: "answered", points: steps(result, "ended"), stroke: PALETTE[1] };
+    panel("Requests a second: sent and answered; dashed: what was asked for",
+      frame("requests a second", [sent, answered, asked]));
+  }
+
   function filterTable() {
     for (const row of byId("table").tBodies[0].rows) row.hidden = !matches(row.dataset.name);
-    for (const details of document.querySelectorAll("details")) {
+    for (const details of document.querySelectorAll("details.card")) {
       details.hidden = !matches(results[Number(details.dataset.index)].name);
     }
   }
@@ -580,30 +699,17 @@
     body.append(...rowsSorted);
   }
 
-  byId("table").tHead.addEventListener("click", (event) => {
-    const head = event.target.closest("th");
-    if (!head) return;
-    const direction = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
-    for (const other of byId("table").querySelectorAll("th")) other.removeAttribute("aria-sort");
-    head.setAttribute("aria-sort", direction === 1 ? "ascending" : "descending");
-    sortTable(head.cellIndex, direction);
-  });
-
-  [...byId("table").tBodies[0].rows].forEach((row, index) => { row.dataset.index = index; });
-
   function drawAll() {
     paintSwatches();
-    if (results.length) {
-      drawComparison();
-      drawPercentiles();
-      drawCost();
-    }
+    if (results.length > 1) drawComparison();
+    if (byId("chart-percentiles")) drawPercentiles();
+    drawCost();
     document.querySelectorAll("[data-search]").forEach(drawSearch);
     if (data.calibration) drawCalibration();
-    document.querySelectorAll("details[open]").forEach(drawDetails);
+    document.querySelectorAll("section .against.charts, details.card[open] .against.charts").forEach(drawAgainst);
+    document.querySelectorAll("section.card, details.card[open]").forEach(drawDetails);
   }
 
-  byId("controls").addEventListener("submit", (event) => event.preventDefault());
   function update() {
     const chosenNow = Object.fromEntries(Object.keys(state).map((name) => [name, byId(name).value]));
     if (Object.keys(state).every((name) => state[name] === chosenNow[name])) return;
@@ -611,11 +717,31 @@
     filterTable();
     drawAll();
   }
-  // Some browsers tell of a choice by one, some by the other.
-  for (const name of ["input", "change"]) byId("controls").addEventListener(name, update);
-  for (const details of document.querySelectorAll("details")) {
-    details.addEventListener("toggle", () => details.open && drawDetails(details));
+
+  // Only what is compared has controls and a table that sorts.
+  function listen() {
+    byId("table").tHead.addEventListener("click", (event) => {
+      const head = event.target.closest("th");
+      if (!head) return;
+      const direction = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+      for (const other of byId("table").querySelectorAll("th")) other.removeAttribute("aria-sort");
+      head.setAttribute("aria-sort", direction === 1 ? "ascending" : "descending");
+      sortTable(head.cellIndex, direction);
+    });
+
+    [...byId("table").tBodies[0].rows].forEach((row, index) => { row.dataset.index = index; });
+    byId("controls").addEventListener("submit", (event) => event.preventDefault());
+    // Some browsers tell of a choice by one, some by the other.
+    for (const name of ["input", "change"]) byId("controls").addEventListener(name, update);
+    for (const details of document.querySelectorAll("details.card")) {
+      details.addEventListener("toggle", () => {
+        if (!details.open) return;
+        details.querySelectorAll(".against.charts").forEach(drawAgainst);
+        drawDetails(details);
+      });
+    }
   }
+  if (results.length > 1) listen();
   byId("download").addEventListener("click", () => {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([source], { type: "application/json" }));

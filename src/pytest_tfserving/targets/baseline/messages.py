@@ -14,7 +14,7 @@ class WorkerPlan(TypedDict):
     """The argument of the process: what to load, where to run, the sockets of its leader or followers."""
 
     model: str
-    body: str
+    requests: str
     intra_op: int
     inter_op: int
     callers: int
@@ -50,9 +50,9 @@ class RunOrder(TypedDict):
 
 
 class ReadyMessage(TypedDict):
-    """The first line of the process: the model's answer, and whether the answer is always the same."""
+    """The first line of the process: the model's answers, and whether they are always the same."""
 
-    answer: JsonObject
+    answers: Sequence[JsonObject]
     deterministic: bool
 
 

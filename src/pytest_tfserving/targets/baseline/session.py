@@ -41,21 +41,21 @@ _NOTHING = "null"
 
 @dataclass(frozen=True, slots=True)
 class BaselineReady:
-    """The report of a warm session: its answer to the payload, and whether the answer is always the same."""
+    """The report of a warm session: its answers to requests, and whether they are always the same."""
 
-    answer: JsonObject
+    answers: Sequence[JsonObject]
     deterministic: bool
 
 
 @dataclass(frozen=True, slots=True)
 class BaselinePlan:
-    """The plan of a session: a version's folder, and a file with the body of a request.
+    """The plan of a session: a version's folder, and a file with prepared requests in JSON.
 
     The session starts on ``start_cores``, so as not to slow the replica's start, and measures on ``cores``.
     """
 
     version_path: Path
-    body: Path
+    requests: Path
     options: ServingOptions
     cores: tuple[int, ...]
     start_cores: tuple[int, ...]
@@ -79,7 +79,7 @@ class BaselineSession:
         passed = [each.fileno() for each in ([leader] if leader else followers)]
         spec: WorkerPlan = {
             "model": str(plan.version_path),
-            "body": str(plan.body),
+            "requests": str(plan.requests),
             "intra_op": plan.options.intra_op,
             "inter_op": plan.options.inter_op,
             "callers": max(len(plan.cores), 1),

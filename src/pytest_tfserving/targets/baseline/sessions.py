@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.errors import DeploymentError
+from pytest_tfserving.protocols.answer import AnswerForm
+from pytest_tfserving.protocols.prepared_requests import RequestWriter
 from pytest_tfserving.targets.baseline.freeze import can_be_frozen
 from pytest_tfserving.targets.baseline.session import (
     BaselinePlan,
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from pytest_tfserving.protocols.payload_set import PayloadSet
     from pytest_tfserving.targets.baseline.freeze import ServerFreezer
     from pytest_tfserving.targets.common.placement import Placement
     from pytest_tfserving.targets.common.request import DeploymentRequest
@@ -44,14 +47,16 @@ class BaselineSessions:
         self._servers = servers
         self._sessions: list[BaselineSession] = []
         self._ready: list[BaselineReady] | None = None
+        self._sample: list[int] = []
         if order.bare and _tensorflow_is_installed():
-            version_path = latest_version(order.model_path())
-            body = order.folder / "bare_body"
-            body.write_bytes(order.payload().body)
+            (base_path,) = order.model_paths().values()
+            version_path = latest_version(base_path)
+            requests, self._sample = _written_sample(order.payloads(), order.folder / "bare_requests")
             start_cores = tuple(sorted(placement.generator))
             options = order.experiment.options
             plans = [
-                BaselinePlan(version_path, body, options, cores, start_cores) for cores in placement.replicas
+                BaselinePlan(version_path, requests, options, cores, start_cores)
+                for cores in placement.replicas
             ]
             self._sessions = start_sessions(plans, order.folder)
 
@@ -66,12 +71,16 @@ class BaselineSessions:
         servers = self._servers()
         return SessionPulses(self._sessions, servers, clock_path) if can_be_frozen(servers) else None
 
-    def right_answer(self) -> JsonValue:
-        """Return the model's output in process; None if it is not known, or differs from call to call."""
+    def right_answers(self) -> dict[int, JsonValue]:
+        """Return the model's outputs in process by the index of the request, where they are known.
+
+        Outputs that differ from call to call are not known.
+        """
         ready = self._wait_until_ready()
         if not ready or not ready[0].deterministic:
-            return None
-        return next(iter(ready[0].answer.values()))
+            return {}
+        answers = zip(self._sample, ready[0].answers, strict=False)
+        return {index: next(iter(answer.values())) for index, answer in answers}
 
     def close(self) -> None:
         """End the baseline's processes."""
@@ -85,6 +94,18 @@ class BaselineSessions:
             except DeploymentError:
                 self._ready = []
         return self._ready
+
+
+def _written_sample(payloads: PayloadSet, path: Path) -> tuple[Path, list[int]]:
+    """Write a sample of the requests to a file; return its path, and the indices of the sample."""
+    sample = payloads.sample
+    with path.open("wb") as file:
+        writer = RequestWriter(file)
+        for index, weight in sample.items():
+            payload = payloads[index].payload
+            writer.add(payload.body, AnswerForm(payload.key, payload.rows), weight)
+        writer.close()
+    return path, list(sample)
 
 
 def _tensorflow_is_installed() -> bool:

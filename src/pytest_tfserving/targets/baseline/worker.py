@@ -9,6 +9,7 @@ the same, lets everything go on, and writes the result as a line. The process en
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -26,18 +27,22 @@ from typing import TYPE_CHECKING
 
 from pytest_tfserving.deployment.load_clock import LoadClock
 from pytest_tfserving.errors import DeploymentError
+from pytest_tfserving.protocols.prepared_requests import PreparedRequests
 from pytest_tfserving.targets.baseline.freeze import can_be_frozen, freezer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from pytest_tfserving.deployment.deployment import Freezer
     from pytest_tfserving.targets.baseline.messages import ReadyMessage, RunMessage, RunOrder, WorkerPlan
+    from pytest_tfserving.text.json_value import JsonObject
 
 _WARM_UP_CALLS = 3
+# Answers are made for at most this long. One answer is made in any case.
+_ANSWERS_S = 2.0
+# Calls with several requests repeat after this many.
+_CALLS_DRAWN = 4096
+_SEED = 1
 _STDIN = 0
 # The shortest length of a pulse; each caller makes at least one call.
 PULSE_S = 0.05
@@ -172,15 +177,53 @@ class Leader:
         return [own, *(Pulse(*_PULSE.unpack(_received(each, _PULSE.size))) for each in self._followers)]
 
 
+class _Model:
+    """The model of a plan, called with the plan's requests by their weights."""
+
+    def __init__(self, plan: WorkerPlan) -> None:
+        from pytest_tfserving.model_server import json_tensor
+        from pytest_tfserving.model_server.servable import Servable
+
+        self._encode = json_tensor.encode
+        self._servable = Servable.load(
+            Path(plan["model"]), intra_op=plan["intra_op"], inter_op=plan["inter_op"]
+        )
+        prepared = PreparedRequests.read(Path(plan["requests"]))
+        self._requests = [json_tensor.decode(bytes(body), self._servable) for body in prepared]
+        order = random.Random(_SEED).choices(self._requests, prepared.weights, k=_CALLS_DRAWN)  # noqa: S311 - no secret
+        # One request after the other for all threads.
+        self._next = itertools.cycle(order).__next__
+
+    def call(self) -> object:
+        """Call the model with the next request."""
+        request = self._next()
+        return self._servable.run(request.signature_name, request.inputs)
+
+    def answer(self, index: int) -> bytes:
+        """Return the model's answer to a request, as JSON."""
+        request = self._requests[index]
+        return self._encode(self._servable.run(request.signature_name, request.inputs), request.row_format)
+
+    def answers(self) -> list[JsonObject]:
+        """Return the answers to the first requests, to as many as the time allows."""
+        until, found = time.monotonic() + _ANSWERS_S, []
+        for index in range(len(self._requests)):
+            found.append(json.loads(self.answer(index)))
+            if time.monotonic() > until:
+                break
+        return found
+
+
 def main() -> None:
     """Load the model, warm up, then lead or follow in every run of load."""
     plan: WorkerPlan = json.loads(sys.argv[1])
     _pin(plan["start_cores"])
-    call, answer = _load(plan)
-    answers = [answer() for _ in range(_WARM_UP_CALLS)]
+    model = _Model(plan)
+    first = {model.answer(0) for _ in range(_WARM_UP_CALLS)}
+    answers = model.answers()
     _pin(plan["cores"])
-    caller = Caller(call, plan["callers"])
-    _say({"answer": json.loads(answers[0]), "deterministic": len(set(answers)) == 1})
+    caller = Caller(model.call, plan["callers"])
+    _say({"answers": answers, "deterministic": len(first) == 1})
     if plan["leader"] is None:
         _lead(caller, [socket.socket(fileno=each) for each in plan["followers"]])
     else:
@@ -233,22 +276,6 @@ def _pin(cores: Sequence[int]) -> None:
     if cores and hasattr(os, "sched_setaffinity"):
         for thread in Path("/proc/self/task").iterdir():
             os.sched_setaffinity(int(thread.name), cores)
-
-
-def _load(plan: WorkerPlan) -> tuple[Callable[[], object], Callable[[], bytes]]:
-    from pytest_tfserving.model_server import json_tensor
-    from pytest_tfserving.model_server.servable import Servable
-
-    servable = Servable.load(Path(plan["model"]), intra_op=plan["intra_op"], inter_op=plan["inter_op"])
-    request = json_tensor.decode(Path(plan["body"]).read_bytes(), servable)
-
-    def call() -> dict[str, NDArray[np.generic]]:
-        return servable.run(request.signature_name, request.inputs)
-
-    def answer() -> bytes:
-        return json_tensor.encode(call(), request.row_format)
-
-    return call, answer
 
 
 def _say(message: ReadyMessage | RunMessage) -> None:

@@ -27,6 +27,11 @@ class Placement:
     generator: frozenset[int]
     unfit: str = ""
 
+    def __str__(self) -> str:
+        count, vcpus = len(self.replicas), len(self.replicas[0])
+        size = _vcpus(vcpus)
+        return f"a replica of {size}" if count == 1 else f"{count} replicas of {size} each"
+
 
 def place(shape: Shape, cores: Sequence[int], ram_bytes: int) -> Placement:
     """Give every node its vCPUs and leave at least one core to the load generator.
@@ -49,7 +54,7 @@ def lacking(shape: Shape, cores: int, ram_bytes: int) -> str:
     """Return what a machine with these ``cores`` and ``ram_bytes`` lacks for ``shape``; empty if nothing."""
     if shape.total_vcpus + 1 > cores:
         also = "" if shape.total_vcpus > cores else " and a core for the load generator"
-        return f"needs {shape.total_vcpus} vCPUs{also}, this machine has {cores}"
+        return f"needs {_vcpus(shape.total_vcpus)}{also}, this machine has {cores}"
     if shape.ram_bytes * shape.nodes > ram_bytes:
         has = f"this machine has {ram_bytes / BYTES_PER_GB:.0f} GB"
         return f"needs {shape.ram_gb * shape.nodes} GB of RAM, {has}"
@@ -62,3 +67,8 @@ def lacking_for_two(shape: Shape, ram_bytes: int) -> str:
         return ""
     has = f"this machine has {ram_bytes / BYTES_PER_GB:.0f} GB"
     return f"{shape.name} needs twice {shape.ram_gb * shape.nodes} GB of RAM, and {has}"
+
+
+def _vcpus(count: int) -> str:
+    """Return a number of vCPUs in words."""
+    return f"{count} vCPU{'' if count == 1 else 's'}"

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from pytest_tfserving.experiments.experiment import Experiment
-    from pytest_tfserving.protocols.payload import Payload
+    from pytest_tfserving.protocols.payload_set import PayloadSet
     from pytest_tfserving.settings import Settings
     from pytest_tfserving.targets.kubernetes.objects import KubernetesObject
 
@@ -22,8 +22,9 @@ class DeploymentRequest:
     Attributes:
         experiment: the experiment to deploy.
         settings: the settings of the session.
-        model_path: returns the SavedModel base folder; called only if and when the target needs it.
-        payload: returns the request that will be sent; called only if and when the target needs it.
+        model_paths: returns the SavedModel base folder of each model by the model's name; called only if and
+            when the target needs the folders.
+        payloads: returns the requests that will be sent; called only if and when the target needs them.
         folder: the folder of the deployment, for logs and generated files.
         progress: shows a line of text now.
         note: shows a line of text at the end of the pytest run.
@@ -36,8 +37,8 @@ class DeploymentRequest:
 
     experiment: Experiment
     settings: Settings
-    model_path: Callable[[], Path]
-    payload: Callable[[], Payload]
+    model_paths: Callable[[], Mapping[str, Path]]
+    payloads: Callable[[], PayloadSet]
     folder: Path
     progress: Callable[[str], None]
     note: Callable[[str], None]

@@ -1,4 +1,4 @@
-"""SavedModel that is served: its newest version, its files, and the name under which it is served."""
+"""SavedModel that is served: its newest version and its files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,21 @@ from pytest_tfserving.errors import ConfigurationError
 from pytest_tfserving.text.foreign_text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from pytest_tfserving.experiments.experiment import Experiment
+
+SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
+
+
+def rest_paths(experiment: Experiment) -> dict[str, str]:
+    """Return the path of each of an experiment's models in REST, by the model's name."""
+    return {name: f"/v1/models/{name}" for name in experiment.model_names}
+
+
+def in_the_image(names: Sequence[str]) -> str:
+    """Return in words that models are those in an image."""
+    return f"{', '.join(names)} in the image"
 
 
 def latest_version(base_path: Path) -> Path:
@@ -21,6 +35,8 @@ def latest_version(base_path: Path) -> Path:
         ConfigurationError: if the folder has no version, or does not exist.
     """
     versions = [path for path in base_path.iterdir() if path.name.isdigit()] if base_path.is_dir() else []
+    if not versions and any((base_path / name).is_file() for name in SAVED_MODEL_FILES):
+        raise ConfigurationError(without_base(base_path))
     if not versions:
         problem = "has no version in it" if base_path.is_dir() else "does not exist"
         raise ConfigurationError(
@@ -28,6 +44,19 @@ def latest_version(base_path: Path) -> Path:
             f"as {base_path.name}/1/saved_model.pb."
         )
     return max(versions, key=lambda path: int(path.name))
+
+
+def without_base(path: Path) -> str:
+    """Return what to do with a folder that is a SavedModel, and no base folder of versions."""
+    if path.name.isdigit():
+        return (
+            f"{path} is a version of a model, and a server takes the newest version in {path.parent}; give "
+            f"{path.parent}, and remove the versions that are not to be served."
+        )
+    return (
+        f"{path} is a SavedModel without a version; TensorFlow Serving reads it from a numbered folder: "
+        f"mkdir {path}-served && cp -r {path} {path}-served/1, then give {path}-served."
+    )
 
 
 def contents(base_path: Path, start: Path | None = None) -> Iterator[Path]:
@@ -96,11 +125,3 @@ def _refused(path: Path, problem: str) -> ConfigurationError:
     return ConfigurationError(
         f"{one_line(str(path))} {problem}; put what is to be served into the folder, or remove it."
     )
-
-
-def model_name(model: str) -> str:
-    """Return the name under which a model is served: the last part of its path, made valid in URLs."""
-    last = model.rstrip("/").rsplit("/", 1)[-1]
-    if last in (".", ".."):
-        last = Path(os.path.normpath(Path(model).absolute())).name
-    return "".join(letter if letter.isalnum() or letter in "_.-" else "-" for letter in last) or "model"

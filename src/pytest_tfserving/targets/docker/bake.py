@@ -1,9 +1,8 @@
-"""Build of an image with a model in it, for `pytest-tfserving bake`."""
+"""Build of an image with models in it, for `pytest-tfserving bake`."""
 
 from __future__ import annotations
 
 import io
-import json
 import tarfile
 import tempfile
 from contextlib import contextmanager
@@ -11,62 +10,78 @@ from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING
 
 from pytest_tfserving.errors import DeploymentError
-from pytest_tfserving.targets.common.served_model import contents, latest_version, model_name
-from pytest_tfserving.targets.docker.engine import MODEL, connect, reason
+from pytest_tfserving.targets.common.served_model import contents, latest_version
+from pytest_tfserving.targets.common.server_files import MODELS_FOLDER
+from pytest_tfserving.targets.docker.engine import MODEL, connect, models_in, reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
-_FOLDER = PurePosixPath("model")
+_FOLDER = PurePosixPath("models")
 
 
-def bake(image: str, base_path: Path, tag: str) -> str:
-    """Build ``tag`` from ``image`` and the SavedModel base folder ``base_path``; return the new image's id.
+def bake(image: str, base_paths: Mapping[str, Path], tag: str) -> str:
+    """Build ``tag`` from ``image`` and SavedModel base folders; return the new image's id.
 
-    The model is in ``/models/NAME`` and has the name of the folder. The image serves this model.
+    Each model is in ``/models/NAME``, beside those of ``image``. The image serves the first model.
+
+    Args:
+        image: the image to add the models to.
+        base_paths: the folders by the models' names, which are as `model_name` has them.
+        tag: the name of the new image.
 
     Raises:
-        ConfigurationError: when the folder has no model, or links to files outside, or no engine answers.
+        ConfigurationError: when a folder has no model, or links to files outside, or no engine answers.
         DeploymentError: when ``image`` is missing, or the engine cannot build.
     """
-    latest_version(base_path)
-    paths = list(contents(base_path))
-    name = model_name(str(base_path))
+    files = {name: model_files(base_path) for name, base_path in base_paths.items()}
     with connect() as engine:
         import docker
         import requests
 
-        engine.image(image, print)
+        known = models_in(engine.image(image, print))
+        text = dockerfile(image, list(base_paths), known)
         try:
-            with packed(dockerfile(image, name), base_path, paths) as context:
+            with packed(text, files) as context:
                 built, _ = engine.client.images.build(fileobj=context, custom_context=True, tag=tag, rm=True)
         except (docker.errors.DockerException, requests.RequestException) as error:
             raise DeploymentError(f"{tag} could not be built from {image}: {reason(error)}.") from None
     return str(built.id)
 
 
-def dockerfile(image: str, name: str) -> str:
-    """Return the Dockerfile that puts a model called ``name`` into ``image``."""
+def model_files(base_path: Path) -> dict[PurePosixPath, Path]:
+    """Return the contents of a model's base folder, by their paths in the folder.
+
+    Raises:
+        ConfigurationError: when the folder has no model, or links to files outside.
+    """
+    latest_version(base_path)
+    return {PurePosixPath(path.relative_to(base_path)): path for path in contents(base_path)}
+
+
+def dockerfile(image: str, names: Sequence[str], known: Collection[str] = ()) -> str:
+    """Return the Dockerfile that puts models into ``image``, which has those that are ``known``."""
+    all_names = [*sorted({*known} - {*names}), *names]
     return (
         f"FROM {image}\n"
-        f"LABEL {MODEL}={json.dumps(name)}\n"
-        f"ENV MODEL_NAME={json.dumps(name)}\n"
-        f"COPY {json.dumps([str(_FOLDER), f'/models/{name}'])}\n"
+        f'LABEL {MODEL}="{",".join(all_names)}"\n'
+        f'ENV MODEL_NAME="{names[0]}"\n'
+        f'COPY ["{_FOLDER}", "{MODELS_FOLDER}"]\n'
     )
 
 
 @contextmanager
-def packed(text: str, base_path: Path, paths: Iterable[Path]) -> Iterator[IO[bytes]]:
-    """Pack the build context: the Dockerfile and the model's files, which any user may read."""
+def packed(text: str, files: Mapping[str, Mapping[PurePosixPath, Path]]) -> Iterator[IO[bytes]]:
+    """Pack the build context: the Dockerfile and each model's files, which any user may read."""
     with tempfile.TemporaryFile(prefix="pytest-tfserving-bake-") as context:
         with tarfile.open(fileobj=context, mode="w", dereference=True) as archive:
             entry = tarfile.TarInfo("Dockerfile")
             entry.size = len(text.encode())
             archive.addfile(entry, io.BytesIO(text.encode()))
-            for path in paths:
-                name = _FOLDER / path.relative_to(base_path)
-                archive.add(path, str(name), recursive=False, filter=_readable)
+            for model, found in files.items():
+                for inside, path in found.items():
+                    archive.add(path, str(_FOLDER / model / inside), recursive=False, filter=_readable)
         context.seek(0)
         yield context
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.targets.common.ownership import OrphanRule
 
-# The label of an image with the name of the model that `bake` put into the image.
+# The label of an image with the names of the models that `bake` put into the image, separated by commas.
 MODEL = "pytest-tfserving/model"
 # A removal waits for the kernel to end the container's processes.
 _TIMEOUT_S = 30
@@ -222,10 +222,11 @@ def split_name(image: str) -> tuple[str, str]:
     return (repository, tag) if colon and "/" not in tag else (image, "latest")
 
 
-def model_in(image: Image) -> str:
-    """Return the name of the model in an image; empty if the image has no model."""
+def models_in(image: Image) -> set[str]:
+    """Return the names of the models in an image."""
     config = image.attrs.get("Config") or {}
     variables = dict(each.partition("=")[::2] for each in config.get("Env") or ())
     named = variables.get("MODEL_NAME", "")
     # tensorflow/serving itself sets "model", and has no model.
-    return (config.get("Labels") or {}).get(MODEL, "") or ("" if named == "model" else named)
+    labelled = (config.get("Labels") or {}).get(MODEL, "")
+    return {*filter(None, labelled.split(","))} or ({named} - {"", "model"})

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 import psutil
 
 from pytest_tfserving.deployment.deployment import Deployment, Diagnostics, Endpoint, addresses_of
-from pytest_tfserving.errors import DeploymentError, TFServingError, TFServingWarning
+from pytest_tfserving.errors import ConfigurationError, DeploymentError, TFServingError, TFServingWarning
 from pytest_tfserving.experiments.experiment import BYTES_PER_GB
 from pytest_tfserving.protocols import SERVING_PROTOCOLS
 from pytest_tfserving.protocols.client import wait_until_available
@@ -23,17 +23,23 @@ from pytest_tfserving.system.resource_usage import CpuReading, ResourceUsage
 from pytest_tfserving.system.signals import without_interruption
 from pytest_tfserving.targets.baseline.freeze import Containers, Processes, freezable
 from pytest_tfserving.targets.baseline.sessions import BaselineSessions
+from pytest_tfserving.targets.common.model_folder import check_memory
 from pytest_tfserving.targets.common.ownership import OrphanRule, OwnershipLabels
 from pytest_tfserving.targets.common.placement import lacking, lacking_for_two, place
-from pytest_tfserving.targets.common.served_model import check_mounted, model_name
-from pytest_tfserving.targets.common.server_files import write_server_files
-from pytest_tfserving.targets.docker.engine import ContainerEngine, address, connect, model_in, reason
+from pytest_tfserving.targets.common.served_model import check_mounted, in_the_image, rest_paths
+from pytest_tfserving.targets.common.server_files import (
+    MODELS_FOLDER,
+    model_place,
+    write_models_config,
+    write_server_files,
+)
+from pytest_tfserving.targets.docker.engine import ContainerEngine, address, connect, models_in, reason
 from pytest_tfserving.targets.target import Target
 from pytest_tfserving.text.addresses import without_secrets
 from pytest_tfserving.text.foreign_text import lines, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from docker.models.containers import Container
     from docker.models.images import Image
@@ -91,19 +97,20 @@ class DockerTarget(Target):
             return lacking_for_two(experiment.shape, _machine(engine.facts())[1])
 
     def served(self, experiment: Experiment, say: Callable[[str], None]) -> JsonObject:
-        """Return the image's id, how the server serves, and the model if the image has it."""
+        """Return the image's id, how the server serves, and the models if the image has them."""
         with connect() as engine:
             image = engine.image(self._settings.image, say)
         found = {"server": str(image.id), **experiment.served}
-        model = model_name(experiment.model)
-        return {**found, "model": f"{model} in the image"} if model_in(image) == model else found
+        names = experiment.model_names
+        return {**found, "model": in_the_image(names)} if {*names} <= models_in(image) else found
 
     @contextmanager
     def deploy(self, order: DeploymentRequest) -> Iterator[Deployment]:
-        """Start the containers, wait until each has its model AVAILABLE, and remove them afterwards.
+        """Start the containers, wait until each has its models AVAILABLE, and remove them afterwards.
 
         Raises:
-            DeploymentError: if a container ends, or its model is not AVAILABLE in time.
+            ConfigurationError: if a model cannot be mounted, or the models are too large for a node.
+            DeploymentError: if a container ends, or a model is not AVAILABLE in time.
         """
         experiment, settings = order.experiment, order.settings
         with connect() as engine, ExitStack() as stack:
@@ -113,10 +120,8 @@ class DockerTarget(Target):
             placement = place(experiment.shape, *_machine(facts))
             plan = _plan(order, image, facts)
             stack.enter_context(_Containers(engine, order, plan.tags))
-            count = len(placement.replicas)
-            most_s = count * settings.ready_timeout_s
-            about = f"{count} x {experiment.shape.vcpus} vCPUs, at most {most_s:g} s"
-            order.progress(f"{experiment.name}: starting {about}")
+            most_s = len(placement.replicas) * settings.ready_timeout_s
+            order.progress(f"{experiment.name}: starting {placement}, at most {most_s:g} s")
             replicas = [_start(engine, plan, index, cores) for index, cores in enumerate(placement.replicas)]
             bare = BaselineSessions(order, placement, lambda: _freezer(replicas))
             stack.callback(bare.close)
@@ -124,8 +129,7 @@ class DockerTarget(Target):
             yield Deployment(
                 experiment=experiment,
                 label=experiment.name,
-                model=plan.model,
-                path=f"/v1/models/{plan.model}",
+                paths=rest_paths(experiment),
                 addresses=addresses_of(replica.endpoints for replica in replicas),
                 via=replicas[0].via,
                 generator_cores=placement.generator if CAN_PIN else frozenset(),
@@ -134,7 +138,7 @@ class DockerTarget(Target):
                 failure=lambda: _failure(replicas),
                 evidence=lambda: _evidence(replicas),
                 pulses=bare.pulses,
-                right_answer=bare.right_answer,
+                right_answers=bare.right_answers,
                 usage=lambda: _usage(replicas),
                 freezer=lambda: freezable(_freezer(replicas)),
             )
@@ -153,8 +157,8 @@ class ContainerPlan:
     Attributes:
         tags: the labels of the containers.
         image: the id of the image.
-        model: the name under which the model is served.
-        mounts: the container's path of each mounted folder, by its path on this machine.
+        model: the name of the model that is served, unless flags name several.
+        mounts: the path of each mounted folder on this machine, and its path in the container.
         flags: the flags of the server.
         ram_bytes: the memory limit of a container in bytes.
         user: the user that the server runs as, as ``UID:GID``; None for the image's own.
@@ -163,7 +167,7 @@ class ContainerPlan:
     tags: OwnershipLabels
     image: str
     model: str
-    mounts: dict[str, str]
+    mounts: Sequence[tuple[str, str]]
     flags: tuple[str, ...]
     ram_bytes: int
     user: str | None
@@ -171,23 +175,57 @@ class ContainerPlan:
 
 def _plan(order: DeploymentRequest, image: Image, facts: EngineFacts) -> ContainerPlan:
     experiment = order.experiment
-    model = model_name(experiment.model)
     files = order.folder / "server"
-    mounts, user = {str(files): _FILES}, None
-    if model_in(image) != model:
-        base_path = order.model_path().resolve()
-        check_mounted(base_path)  # reports a wrong folder before any container is started
-        mounts[str(base_path)] = f"/models/{model}"
-        user = _who_can_read(base_path, rootless=facts.rootless)
+    base_paths = _mounted(order, image)
+    flags = write_server_files(experiment.options, files, _FILES)
+    if len(experiment.model_names) > 1:
+        inside = {name: model_place(name) for name in experiment.model_names}
+        flags = (write_models_config(inside, files, _FILES), *flags)
     return ContainerPlan(
         tags=OwnershipLabels(experiment.name, order.settings.keep),
         image=str(image.id),
-        model=model,
-        mounts=mounts,
-        flags=write_server_files(experiment.options, files, _FILES),
+        model=experiment.model_names[0],
+        mounts=[
+            (str(files), _FILES),
+            *((str(path), model_place(name)) for name, path in base_paths.items()),
+        ],
+        flags=flags,
         ram_bytes=experiment.shape.ram_bytes,
-        user=user,
+        user=_who_can_read_all(base_paths.values(), rootless=facts.rootless),
     )
+
+
+def _mounted(order: DeploymentRequest, image: Image) -> dict[str, Path]:
+    """Return the base folders of the models that the image lacks, by the models' names.
+
+    Raises:
+        ConfigurationError: if a folder cannot be mounted, or the models are too large for a node.
+    """
+    missing = [name for name in order.experiment.model_names if name not in models_in(image)]
+    if not missing:
+        return {}
+    known = order.model_paths()
+    base_paths = {name: known[name].resolve() for name in missing}
+    check_memory(base_paths, order.experiment.shape)
+    for path in base_paths.values():
+        check_mounted(path)  # reports a wrong folder before any container is started
+    return base_paths
+
+
+def _who_can_read_all(base_paths: Iterable[Path], *, rootless: bool) -> str | None:
+    """Return a user that can read all folders; None, for the image's own, if every user can.
+
+    Raises:
+        ConfigurationError: if no single user can.
+    """
+    users = {user: path for path in base_paths if (user := _who_can_read(path, rootless=rootless))}
+    if len(users) > 1:
+        places = " and ".join(map(str, users.values()))
+        raise ConfigurationError(
+            f"{places} are folders that only their different owners may read, and a server runs as one user; "
+            "let all users read them: chmod -R a+rX."
+        )
+    return next(iter(users), None)
 
 
 def _who_can_read(base_path: Path, *, rootless: bool) -> str | None:
@@ -302,8 +340,8 @@ def _start(
             list(plan.flags),
             name=f"tfserving-{plan.tags.run}-{index}",
             labels={**plan.tags.labels, **plan.tags.annotations},
-            environment={"MODEL_NAME": plan.model, "MODEL_BASE_PATH": "/models"},
-            mounts=[Mount(seen, here, type="bind", read_only=True) for here, seen in plan.mounts.items()],
+            environment={"MODEL_NAME": plan.model, "MODEL_BASE_PATH": MODELS_FOLDER},
+            mounts=[Mount(seen, here, type="bind", read_only=True) for here, seen in plan.mounts],
             ports={f"{port}/tcp": (_HOST, 0) for port in _PORTS.values()},  # 0: any free one
             user=plan.user,
             cpuset_cpus=",".join(map(str, cores)),
@@ -348,7 +386,7 @@ def _wait(order: DeploymentRequest, replicas: Sequence[ContainerReplica]) -> Non
         for replica in replicas:
             wait_until_available(
                 replica.endpoints[0],
-                f"/v1/models/{model_name(order.experiment.model)}",
+                *rest_paths(order.experiment).values(),
                 timeout_s=order.settings.ready_timeout_s,
                 failure=lambda: _failure(replicas),
                 advice="raise --tfserving-ready-timeout if it only needs longer",

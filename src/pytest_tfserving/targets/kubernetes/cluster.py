@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.targets.kubernetes.context import Context
     from pytest_tfserving.targets.kubernetes.objects import (
+        AccessReview,
         ApiResource,
         ConfigMap,
         DeploymentObject,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         Pod,
         ReplicaSet,
         Service,
+        UserReview,
     )
     from pytest_tfserving.text.json_value import JsonObject
 
@@ -50,8 +52,8 @@ _PART_BYTES = 1 << 16
 _AGAIN_S = 0.5
 _SYSTEM_ERROR = re.compile(r"\[Errno -?\d+\] ([^')\"]+)")
 _FORBIDDEN_TEXT = re.compile(
-    r'cannot (?P<verb>\w+) resource "(?P<resource>[^"]*)" in API group "(?P<group>[^"]*)"'
-    r'(?: in the namespace "(?P<namespace>[^"]*)")?'
+    r'(?:User "(?P<user>[^"]*)" )?cannot (?P<verb>\w+) resource "(?P<resource>[^"]*)"'
+    r' in API group "(?P<group>[^"]*)"(?: in the namespace "(?P<namespace>[^"]*)")?'
 )
 
 
@@ -68,7 +70,20 @@ class ConflictError(DeploymentError):
 
 
 class PermissionMissingError(ConfigurationError):
-    """Error of a context's user who lacks a permission."""
+    """Error of a context's user who lacks permissions.
+
+    Attributes:
+        permission: the permission that was missed, as ``list nodes``, or all of them.
+        user: the name of the user in the cluster; empty if it is not known.
+    """
+
+    def __init__(
+        self, context: str, permission: str, user: str, advice: str, *, several: bool = False
+    ) -> None:
+        what = "permissions" if several else "a permission"
+        super().__init__(f"the user of context {context!r} lacks {what}: {permission}; {advice}")
+        self.permission = permission
+        self.user = user
 
 
 _ERRORS: dict[int, type[DeploymentError]] = {404: NotFoundError, 409: ConflictError}
@@ -105,6 +120,12 @@ CONFIG_MAPS: ResourceKind[ConfigMap] = ResourceKind("/api/v1", "configmaps", nam
 DEPLOYMENTS: ResourceKind[DeploymentObject] = ResourceKind("/apis/apps/v1", "deployments", namespaced=True)
 REPLICA_SETS: ResourceKind[ReplicaSet] = ResourceKind("/apis/apps/v1", "replicasets", namespaced=True)
 JOBS: ResourceKind[Job] = ResourceKind("/apis/batch/v1", "jobs", namespaced=True)
+ACCESS_REVIEWS: ResourceKind[AccessReview] = ResourceKind(
+    "/apis/authorization.k8s.io/v1", "selfsubjectaccessreviews", namespaced=False
+)
+USER_REVIEWS: ResourceKind[UserReview] = ResourceKind(
+    "/apis/authentication.k8s.io/v1", "selfsubjectreviews", namespaced=False
+)
 LEASES: ResourceKind[Lease] = ResourceKind("/apis/coordination.k8s.io/v1", "leases", namespaced=True)
 
 
@@ -118,10 +139,15 @@ class Cluster:
     - `ConflictError` if another client changed or created the object
     - `PermissionMissingError` if the user lacks the permission
     - `ConfigurationError` if the API server refuses the user or the request
+
+    Args:
+        context: the context.
+        answer_s: the longest wait for a response.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, answer_s: float = ANSWER_S) -> None:
         self.context = context
+        self._answer_s = answer_s
         self._credentials = Credentials(context)
         self._pool = _pool(self._credentials)
         self._kinds: dict[str, dict[str, ResourceKind[KubernetesObject]]] = {}
@@ -290,7 +316,7 @@ class Cluster:
         query: Mapping[str, str] | None = None,
         body: Mapping[str, object] | None = None,
         content: str = "application/json",
-        answer_s: float = ANSWER_S,
+        answer_s: float | None = None,
     ) -> urllib3.BaseHTTPResponse:
         """Return the response, before its body is read."""
         import urllib3
@@ -307,7 +333,7 @@ class Cluster:
                 url,
                 body=None if body is None else json.dumps(body),
                 headers=headers,
-                timeout=urllib3.Timeout(connect=CONNECT_S, read=answer_s),
+                timeout=urllib3.Timeout(connect=CONNECT_S, read=answer_s or self._answer_s),
                 retries=False,
                 preload_content=False,
             )
@@ -329,9 +355,12 @@ class Cluster:
         if status in _AWAY:
             return UnreachableError(f"the API server of context {self.context} answers: {text}")
         if status == HTTPStatus.UNAUTHORIZED:
-            return ConfigurationError(f"the API server of context {self.context} refuses its user: {text}")
+            return ConfigurationError(
+                f"the API server of context {self.context} refuses its user: {text}; log in to the cluster "
+                f"again, until this command works: kubectl --context {self.context.name} get nodes"
+            )
         if status == HTTPStatus.FORBIDDEN and (match := _FORBIDDEN_TEXT.search(text)):
-            return PermissionMissingError(_permission(self.context.name, match))
+            return _missing(self.context.name, match)
         return ConfigurationError(f"the cluster refuses {path.rsplit('/', 1)[-1]!r}: {text}")
 
 
@@ -359,13 +388,11 @@ def _pool(credentials: Credentials) -> urllib3.PoolManager:
         raise credentials.unusable("its proxy-url is not the address of a proxy") from None
 
 
-def _permission(context: str, match: re.Match[str]) -> str:
+def _missing(context: str, match: re.Match[str]) -> PermissionMissingError:
     resource = ".".join(part for part in (match["resource"], match["group"]) if part)
     where = f" in namespace {match['namespace']!r}" if match["namespace"] else ""
-    return (
-        f"the user of context {context!r} lacks a permission: {match['verb']} {resource}{where}; "
-        "`pytest-tfserving rbac` prints roles that have what is needed."
-    )
+    advice = "`pytest-tfserving rbac` prints roles that have what is needed."
+    return PermissionMissingError(context, f"{match['verb']} {resource}{where}", match["user"] or "", advice)
 
 
 def _message(body: str) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from pytest_tfserving.errors import ConfigurationError, nearest
-from pytest_tfserving.settings import ALLOWED_INI
 from pytest_tfserving.text.addresses import without_secrets
+from pytest_tfserving.text.option_names import ALLOWED_INI
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -82,6 +82,15 @@ def kubeconfig_paths(option: Path | None) -> list[Path]:
     return [Path(each) for each in listed.split(os.pathsep) if each] or [Path.home() / ".kube" / "config"]
 
 
+def current_context(paths: Sequence[Path]) -> str:
+    """Return the name of the current context; empty without one, or if a file cannot be read."""
+    try:
+        configs = [_read(path) for path in paths if path.is_file()]
+    except ConfigurationError:
+        return ""
+    return next((str(each["current-context"]) for each in configs if each.get("current-context")), "")
+
+
 def pinned(paths: Sequence[Path], name: str, allowed: Sequence[str]) -> Context:
     """Return the context ``name``, or the current context, with only its own cluster and user.
 
@@ -97,7 +106,7 @@ def pinned(paths: Sequence[Path], name: str, allowed: Sequence[str]) -> Context:
     where = ", ".join(map(str, paths))
     if not configs:
         raise ConfigurationError(
-            f"no kubeconfig at {where}; name one with --tfserving-kubeconfig or KUBECONFIG."
+            f"no kubeconfig at {where}; name one with --tfserving-kubeconfig, or export KUBECONFIG=FILE."
         )
     contexts = _named(configs, "contexts", "context")
     name = name or next(
@@ -105,7 +114,8 @@ def pinned(paths: Sequence[Path], name: str, allowed: Sequence[str]) -> Context:
     )
     if not name:
         raise ConfigurationError(
-            f"{where} has no current context; choose one with --tfserving-context: {', '.join(contexts)}."
+            f"{where} has no current context (its contexts: {', '.join(contexts) or 'none'}); choose one "
+            "with --tfserving-context, or kubectl config use-context NAME."
         )
     if name not in contexts:
         raise ConfigurationError(f"no context {name!r} in {where}; {nearest(name, list(contexts))}.")
@@ -128,7 +138,8 @@ def check_allowed(name: str, allowed: Sequence[str]) -> None:
     if not any(fnmatchcase(name, pattern) for pattern in (*LOCAL_CONTEXTS, *allowed)):
         raise ConfigurationError(
             f"context {name!r} may not be deployed to: it is neither a local one "
-            f"({', '.join(LOCAL_CONTEXTS)}) nor listed in the ini value {ALLOWED_INI}."
+            f"({', '.join(LOCAL_CONTEXTS)}) nor listed in the ini value {ALLOWED_INI}; to allow it, add "
+            f"-o {ALLOWED_INI}={name} to the command, or this line to pytest.ini: {ALLOWED_INI} = {name}"
         )
 
 

@@ -98,11 +98,15 @@ class DeployedObjects:
             return  # a user of a namespace may lack the permission to read the namespace itself
         if found is None:
             raise ConfigurationError(
-                f"there is no namespace {name!r} in context {self._cluster.context.name!r}; create it, "
-                "or drop --tfserving-namespace, and the run creates its own."
+                f"there is no namespace {name!r} in context {self._cluster.context.name!r}; leave "
+                "--tfserving-namespace out, and the run creates its own, or create it: "
+                f"kubectl --context {self._cluster.context.name} create namespace {name}"
             )
         if (found["metadata"].get("labels") or {}).get(MANAGED_BY) == US:
-            raise ConfigurationError(f"namespace {name!r} belongs to another run, which will delete it.")
+            raise ConfigurationError(
+                f"namespace {name!r} belongs to another run, which will delete it; give another one with "
+                "--tfserving-namespace, or none."
+            )
 
     def _refuse_strangers(self, manifest: KubernetesObject) -> None:
         if self._own:

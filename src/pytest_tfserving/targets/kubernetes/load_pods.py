@@ -187,6 +187,7 @@ class LoadPod:
         self._heard = 0
         self._has_ended = False
         self._is_leading = False
+        self._is_loading = False
         self._asked_at = 0.0
         self._lost = ""
         self._words: deque[str] = deque(maxlen=_LAST_WORDS)
@@ -221,12 +222,12 @@ class LoadPod:
                 raise
 
     def end(self) -> None:
-        """End the process; read a worker's lines until its end, for a few seconds at most."""
+        """End the process; read the lines of a worker that loads until its end, for a few seconds at most."""
         if self._done.is_set():
             return
         if self._is_leading:
             self._tell_to_stop()
-        if self._is_leading or self._job == WORKERS:
+        if self._is_leading or self._is_loading:
             self._reader.join(_END_S)
         self._done.set()
         if self._stdin:
@@ -359,6 +360,7 @@ class LoadPod:
             case _:
                 self._hear(message)
         self._is_leading = message["event"] == "leads"
+        self._is_loading = self._is_loading or message["event"] == "tick"
         self._has_ended = message["event"] in ("refused", "end", "led")
 
     def _ask_again(self) -> None:

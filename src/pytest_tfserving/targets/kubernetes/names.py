@@ -17,3 +17,5 @@ REST_PORT = PORTS[REST.name]
 BATCHING_FOLDER = "/etc/tfs-config"
 BATCHING_FILE = "batching_config.txt"
 BATCHING_CONFIG_MAP = "tfserving-batching"
+MODELS_CONFIG_FOLDER = "/etc/tfs-models"
+MODELS_CONFIG_MAP = "tfserving-models"

@@ -136,6 +136,7 @@ class PodSpec(TypedDict, total=False):
     tolerations: list[dict[str, str]]
     affinity: JsonObject
     overhead: dict[str, str]
+    resources: ContainerResources
     initContainers: list[Container]
     containers: list[Container]
     volumes: list[JsonObject]
@@ -194,6 +195,7 @@ class PodStatus(TypedDict, total=False):
     reason: str
     message: str
     podIP: str
+    nominatedNodeName: str
     conditions: list[Condition]
     initContainerStatuses: list[ContainerStatus]
     containerStatuses: list[ContainerStatus]
@@ -351,6 +353,13 @@ class ObjectReference(TypedDict, total=False):
     uid: str
 
 
+class EventSeries(TypedDict, total=False):
+    """The occurrences of a repeated event of the newer events API, which leaves ``count`` out."""
+
+    count: int
+    lastObservedTime: str
+
+
 class Event(KubernetesObject, total=False):
     """An event."""
 
@@ -358,6 +367,7 @@ class Event(KubernetesObject, total=False):
     reason: str
     message: str
     count: int
+    series: EventSeries | None
     lastTimestamp: str
     eventTime: str
     involvedObject: ObjectReference
@@ -376,6 +386,77 @@ class Lease(KubernetesObject, total=False):
     """A Lease."""
 
     spec: LeaseSpec
+
+
+# --- permissions ---
+
+
+class Rule(TypedDict, total=False):
+    """A rule of a role."""
+
+    apiGroups: list[str]
+    resources: list[str]
+    verbs: list[str]
+
+
+class Role(KubernetesObject, total=False):
+    """A Role or a ClusterRole."""
+
+    rules: list[Rule]
+
+
+class Binding(KubernetesObject, total=False):
+    """A RoleBinding or a ClusterRoleBinding."""
+
+    roleRef: dict[str, str]
+    subjects: list[dict[str, str]]
+
+
+class ResourceAttributes(TypedDict, total=False):
+    """The permission that an access review asks for."""
+
+    verb: str
+    group: str
+    resource: str
+    subresource: str
+    namespace: str
+
+
+class AccessReviewSpec(TypedDict, total=False):
+    """The question of an access review."""
+
+    resourceAttributes: ResourceAttributes
+
+
+class AccessReviewStatus(TypedDict, total=False):
+    """The answer to an access review."""
+
+    allowed: bool
+
+
+class AccessReview(KubernetesObject, total=False):
+    """A SelfSubjectAccessReview: whether the user has a permission."""
+
+    spec: AccessReviewSpec
+    status: AccessReviewStatus
+
+
+class UserInfo(TypedDict, total=False):
+    """The name and the groups of a user, as a cluster knows them."""
+
+    username: str
+
+
+class UserReviewStatus(TypedDict, total=False):
+    """The answer to a review of a user."""
+
+    userInfo: UserInfo
+
+
+class UserReview(KubernetesObject, total=False):
+    """A SelfSubjectReview: who the user is."""
+
+    status: UserReviewStatus
 
 
 # --- statistics of a kubelet ---

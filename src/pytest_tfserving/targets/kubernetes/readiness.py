@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from pytest_tfserving.targets.kubernetes.pull_error import PULL_REASONS, pull_cause
 from pytest_tfserving.text.foreign_text import LONGEST_REASON, one_line
 
 if TYPE_CHECKING:
@@ -25,11 +26,14 @@ if TYPE_CHECKING:
 _TRANSIENT_EXIT = 128
 # Waiting reasons of containers that never start.
 _NEVER = ("InvalidImageName", "ErrImageNeverPull", "CreateContainerError", "RunContainerError")
-_PULL = ("ErrImagePull", "ImagePullBackOff")
 _STARTS = ("ContainerCreating", "PodInitializing")
 _NOT_THERE = re.compile(
-    r"not found|does not exist|manifest unknown|access denied|unauthorized", re.IGNORECASE
+    r"not found|does not exist|manifest unknown|access denied|unauthorized|forbidden|authorization failed"
+    r"|signature validation failed",
+    re.IGNORECASE,
 )
+# Events of the autoscalers that add a node for a Pod: Cluster Autoscaler, Karpenter.
+_NODE_COMES = ("TriggeredScaleUp", "Nominated")
 # Log lines of TF Serving, and of the embedded server, that wait for a missing model.
 _NO_MODEL = re.compile(r"(?:No versions of servable|Could not find base path) .*")
 _MISSING_VOLUME = re.compile(r'(configmap|secret|persistentvolumeclaim) "(?P<name>[^"]+)" not found')
@@ -77,12 +81,14 @@ class Doomed:
         pod: the Pod whose log says more; empty if no log does.
         container: the container of this log; empty if the Pod has only one.
         previous: whether the log is that of the container before its restart.
+        image: the image that cannot be pulled; empty for other reasons.
     """
 
     reason: str
     pod: str = ""
     container: str = ""
     previous: bool = field(default=False)
+    image: str = ""
 
 
 State: TypeAlias = Ready | Waiting | Doomed
@@ -169,10 +175,15 @@ def _pod_reasons(pod: Pod, events: Sequence[Event], *, leaving: bool) -> Iterato
             yield reason
     for condition in _conditions(pod):
         unschedulable = condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable"
-        comes = leaving or any(event.get("reason") == "TriggeredScaleUp" for event in events)
-        if unschedulable and not comes:
+        if unschedulable and not (leaving or _place_comes(pod, events)):
             yield Doomed(f"Pod {name} cannot be scheduled: {_line(condition.get('message', ''))}")
     yield from _event_reasons(name, events)
+
+
+def _place_comes(pod: Pod, events: Sequence[Event]) -> bool:
+    """Return whether a Pod that cannot be scheduled gets a place: of preempted Pods, or on a new node."""
+    is_nominated = bool(pod["status"].get("nominatedNodeName"))
+    return is_nominated or any(event.get("reason") in _NODE_COMES for event in events)
 
 
 def _container_reason(
@@ -186,9 +197,10 @@ def _container_reason(
     if ended.get("reason") == "OOMKilled":
         limit = f", its limit is {memory_limit}" if memory_limit else ""
         return Doomed(f"{where} ran out of memory (OOMKilled{limit})", pod, name, _previous(status))
-    if reason in _PULL and (_backs_off(reason, events) or _NOT_THERE.search(message)):
-        why = _last_failed_pull(events) or _line(message) or reason
-        return Doomed(f"image {status.get('image')!r} cannot be pulled: {why}")
+    if reason in PULL_REASONS and (_backs_off(reason, events) or _NOT_THERE.search(message)):
+        why = pull_cause(_last_failed_pull(events)) or pull_cause(message) or reason
+        image = status.get("image", "")
+        return Doomed(f"image {image!r} cannot be pulled: {why}", image=image)
     if reason == "CreateContainerConfigError" and "failed to sync" not in message:
         return Doomed(f"{where} cannot be configured: {_line(message)}")
     if reason in _NEVER:
@@ -220,7 +232,11 @@ def _event_reasons(pod: str, events: Sequence[Event]) -> Iterator[Doomed]:
 def _log_reasons(pod: Pod, log: str) -> Iterator[Doomed]:
     """Yield the log's line on a missing model, if the Pod has no other container that could bring it."""
     if (line := _no_model(log)) and len(pod["spec"]["containers"]) == 1:
-        yield Doomed(f"the server in Pod {pod['metadata']['name']} has no model to load: {line}")
+        image = next(iter(pod["spec"]["containers"])).get("image", "IMAGE")
+        yield Doomed(
+            f"the server in Pod {pod['metadata']['name']} has no model to load: {line}; "
+            f"`pytest-tfserving bake {image} MODEL_DIR NEW_IMAGE` makes an image with a model in it"
+        )
 
 
 def _no_model(log: str) -> str:
@@ -279,8 +295,9 @@ def _pod_waits(pod: Pod, events: Sequence[Event]) -> str:
     for container in _statuses(pod):
         state = container.get("state", {})
         if waiting := state.get("waiting"):
-            message = _line(waiting.get("message", ""))
-            return f"Pod {name}: {waiting.get('reason')}" + (f": {message}" if message else "")
+            reason, message = waiting.get("reason"), waiting.get("message", "")
+            cause = pull_cause(message) if reason in PULL_REASONS else _line(message)
+            return f"Pod {name}: {reason}" + (f": {cause}" if cause else "")
         if "running" in state:
             probe = _last_probe_failure(events)
             return f"Pod {name} is starting" + (f" ({probe})" if probe else "")
@@ -289,7 +306,10 @@ def _pod_waits(pod: Pod, events: Sequence[Event]) -> str:
                 f"Pod {name} ended with exit code {state['terminated'].get('exitCode')} and is started again"
             )
     trouble = next((each for each in reversed(events) if each.get("type") == "Warning"), None)
-    return f"Pod {name}: {_line(trouble['message'])}" if trouble else f"Pod {name} is being scheduled"
+    if trouble:
+        return f"Pod {name}: {_line(trouble['message'])}"
+    gate = next((each for each in _conditions(pod) if each.get("reason") == "SchedulingGated"), None)
+    return f"Pod {name}: {_line(gate['message'])}" if gate else f"Pod {name} is being scheduled"
 
 
 # --- looking into objects ---
@@ -325,10 +345,13 @@ def _previous(status: ContainerStatus) -> bool:
 
 
 def _limit(pod: Pod, container: str) -> str:
-    for each in pod["spec"]["containers"]:
-        if each["name"] == container:
-            return str((each.get("resources", {}).get("limits") or {}).get("memory", ""))
-    return ""
+    """Return the memory limit of a container, else that of its Pod; empty without one."""
+    spec = pod["spec"]
+    own = [
+        each for each in (*spec.get("initContainers", ()), *spec["containers"]) if each["name"] == container
+    ]
+    limits = [(each.get("resources", {}).get("limits") or {}).get("memory") for each in (*own, spec)]
+    return next((limit for limit in limits if limit), "")
 
 
 def _events_of(snapshot: Snapshot, thing: KubernetesObject) -> list[Event]:
@@ -343,6 +366,7 @@ def when(event: Event) -> str:
     """Return when an event was last seen, in ISO 8601; empty if it is not known."""
     return str(
         event.get("lastTimestamp")
+        or (event.get("series") or {}).get("lastObservedTime")
         or event.get("eventTime")
         or event["metadata"].get("creationTimestamp")
         or ""

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from pytest_tfserving.deployment.deployment import Deployment
 from pytest_tfserving.errors import ConfigurationError, DeploymentError, TFServingError, TFServingWarning
+from pytest_tfserving.experiments import DEFAULT_IMAGE
 from pytest_tfserving.protocols import REST
 from pytest_tfserving.protocols.client import wait_until_available
 from pytest_tfserving.protocols.model_state import best_state
-from pytest_tfserving.settings import DEFAULT_IMAGE
 from pytest_tfserving.targets.common.ownership import OWNER, OrphanRule, OwnershipLabels, owner_of
-from pytest_tfserving.targets.common.served_model import model_name
+from pytest_tfserving.targets.common.served_model import in_the_image, rest_paths
 from pytest_tfserving.targets.kubernetes import diagnostics as seen
 from pytest_tfserving.targets.kubernetes.access import ReadyDeployment, expose
 from pytest_tfserving.targets.kubernetes.capacity import Allocation, allocate
@@ -35,8 +35,10 @@ from pytest_tfserving.targets.kubernetes.kustomize import Variant, check_deploym
 from pytest_tfserving.targets.kubernetes.lifecycle import AWAY_S, DeployedObjects
 from pytest_tfserving.targets.kubernetes.lifecycle import sweep as sweep_cluster
 from pytest_tfserving.targets.kubernetes.load_pods import PodHost
+from pytest_tfserving.targets.kubernetes.model_image import check_brings_models, how_to_bring
 from pytest_tfserving.targets.kubernetes.monitor import DeploymentMonitor, look
 from pytest_tfserving.targets.kubernetes.names import CONTAINER, REST_PORT
+from pytest_tfserving.targets.kubernetes.permissions import all_lacking_named
 from pytest_tfserving.targets.kubernetes.readiness import Doomed, Ready, Waiting, current_pods, state_of
 from pytest_tfserving.targets.target import Target
 from pytest_tfserving.text.addresses import without_secrets
@@ -91,16 +93,20 @@ class KubernetesTarget(Target):
         """Return what the cluster lacks for the experiment; empty if nothing."""
         return self._room(experiment).unfit
 
+    def refusal(self, experiment: Experiment) -> str:
+        """Return that an experiment has no shape; empty if it has one."""
+        return experiment.lacks_for_a_cluster
+
     def lacks_for_two(self, experiment: Experiment) -> str:
         """Return why the cluster has no room for two servers on the same nodes; empty if it has."""
         return self._room(experiment, for_two=True).unfit
 
     def served(self, experiment: Experiment, say: Callable[[str], None]) -> JsonObject:  # noqa: ARG002 - part of Target
-        """Return the image, which contains the model, how the server serves, and on which nodes."""
+        """Return the image, which contains the models, how the server serves, and on which nodes."""
         hooks = experiment.home.manifest_hooks
         return {
             "server": self._settings.image,
-            "model": f"{model_name(experiment.model)} in the image",
+            "model": in_the_image(experiment.model_names),
             "context": self.context.name,
             "base": str(self._settings.base or ""),
             "nodes": asdict(experiment.nodes),
@@ -110,18 +116,23 @@ class KubernetesTarget(Target):
             **experiment.served,
         }
 
-    def held(self, purpose: str, say: Callable[[str], None]) -> AbstractContextManager[None]:
+    @contextmanager
+    def held(self, purpose: str, say: Callable[[str], None]) -> Iterator[None]:
         """Hold the cluster's lock; the session that acquires it deletes the leftovers in the cluster."""
-        return self._lock.held(purpose, say)
+        with self._lacking_named(self._settings.namespace), self._lock.held(purpose, say):
+            yield
 
     @contextmanager
     def deploy(self, order: DeploymentRequest) -> Iterator[Deployment]:
-        """Apply the manifests, wait until each replica has its model AVAILABLE, and delete all afterwards.
+        """Apply the manifests, wait until each replica has its models AVAILABLE, and delete all afterwards.
 
         Raises:
-            ConfigurationError: if one namespace is to hold the candidate and the baseline server.
+            ConfigurationError: if the experiment has no shape, if one namespace is to hold the candidate and
+                the baseline server, if the image cannot have the models, or if the user lacks permissions.
             DeploymentError: if the cluster has no node for the shape, or a replica does not become ready.
         """
+        if problem := self.refusal(order.experiment):
+            raise ConfigurationError(problem)
         cluster = self.cluster
         _refuse_two_in(order.namespace, order.settings)
         tags = OwnershipLabels(order.experiment.name, order.settings.keep)
@@ -129,7 +140,8 @@ class KubernetesTarget(Target):
         if not space.replicas:
             raise DeploymentError(space.unfit)
         manifests = _manifests(order, space)
-        with ExitStack() as stack:
+        check_brings_models(manifests, order.experiment.served_models, self.context.name)
+        with self._lacking_named(order.namespace), ExitStack() as stack:
             objects = stack.enter_context(DeployedObjects(cluster, order, tags))
             try:
                 objects.apply(manifests)
@@ -140,7 +152,7 @@ class KubernetesTarget(Target):
                 reached = expose(order.settings.access, placed)
                 _wait_for_models(order, placed, reached)
             except DeploymentError as error:
-                for title, text in _evidence(cluster, objects.namespace, tags, {}):
+                for title, text in _evidence(cluster, objects.namespace, tags, {}, str(error)):
                     error.add_note(f"--- {title} ---\n{text}")
                 raise
             watch = stack.enter_context(DeploymentMonitor(cluster, objects.namespace, tags, placed.pods))
@@ -172,8 +184,14 @@ class KubernetesTarget(Target):
 
     def _room(self, experiment: Experiment, *, for_two: bool = False) -> Allocation:
         cluster = self.cluster
-        nodes, pods = cluster.items(NODES), cluster.items(PODS)
+        with self._lacking_named(self._settings.namespace):
+            nodes, pods = cluster.items(NODES), cluster.items(PODS)
         return allocate(experiment.shape, experiment.nodes, nodes, pods, _is_ours, for_two=for_two)
+
+    def _lacking_named(self, namespace: str) -> AbstractContextManager[None]:
+        """Return a context whose error on a missing permission names all that are missing."""
+        in_cluster = self._settings.load_in_cluster
+        return all_lacking_named(self.cluster, namespace, load_in_cluster=in_cluster)
 
     def _tell_unseen(self, order: DeploymentRequest, watch: DeploymentMonitor) -> None:
         """Say once a session why the server's side of results is empty, if it is."""
@@ -239,7 +257,7 @@ def _placed(
             pods = tuple(pod for pod in current_pods(snapshot))
             return ReadyDeployment(cluster, namespace, tags, pods, order.settings.ready_timeout_s)
         if isinstance(state, Doomed):
-            raise DeploymentError(seen.with_last_words(cluster, namespace, state))
+            raise DeploymentError(_with_remedy(cluster, namespace, state))
         if time.monotonic() > deadline:
             raise DeploymentError(_too_late(state, order.settings.ready_timeout_s))
         if state.reason != said:
@@ -249,26 +267,33 @@ def _placed(
         time.sleep(_LOOK_S)
 
 
+def _with_remedy(cluster: Cluster, namespace: str, state: Doomed) -> str:
+    """Return why a deployment is doomed, with the command that brings a missing image to the nodes."""
+    reason = seen.with_last_words(cluster, namespace, state)
+    return f"{reason}; {how_to_bring(state.image, cluster.context.name)}" if state.image else reason
+
+
 def _too_late(state: Waiting, timeout_s: float) -> str:
     return f"the deployment was not ready after {timeout_s:g} s (last: {state.reason}); {_ADVICE}"
 
 
 def _wait_for_models(order: DeploymentRequest, placed: ReadyDeployment, reached: Exposure) -> None:
-    """Wait until the model is AVAILABLE in each Pod, and at each address that gets load.
+    """Wait until each model is AVAILABLE in each Pod, and at each address that gets load.
 
-    A Pod can be ready before its model is.
+    A Pod can be ready before its models are.
 
     Raises:
-        DeploymentError: if the model does not become AVAILABLE in time.
+        DeploymentError: if a model does not become AVAILABLE in time.
     """
-    model = model_name(order.experiment.model)
+    paths = rest_paths(order.experiment)
     deadline = time.monotonic() + order.settings.ready_timeout_s
     for pod in placed.pods:
-        _wait_for_model(placed, pod["metadata"]["name"], model, deadline)
+        for model in paths:
+            _wait_for_model(placed, pod["metadata"]["name"], model, deadline)
     for endpoint in reached.addresses[REST.name]:
         wait_until_available(
             endpoint,
-            f"/v1/models/{model}",
+            *paths.values(),
             timeout_s=max(deadline - time.monotonic(), 1.0),
             failure=lambda: "",
             advice=f"it was reached by {reached.how}; --tfserving-access chooses another way",
@@ -304,7 +329,6 @@ def _deployment(
     reached: Exposure,
     watch: DeploymentMonitor,
 ) -> Deployment:
-    model = model_name(order.experiment.model)
     cluster, namespace, tags = placed.cluster, placed.namespace, placed.tags
     place = _load_place(order, placed, reached) if order.settings.load_in_cluster else None
 
@@ -314,8 +338,7 @@ def _deployment(
     return Deployment(
         experiment=order.experiment,
         label=order.experiment.name,
-        model=model,
-        path=f"/v1/models/{model}",
+        paths=rest_paths(order.experiment),
         addresses=reached.addresses,
         via=f"{reached.how}, load from Pods of the cluster" if place else reached.how,
         load_place=place,
@@ -367,8 +390,8 @@ def _flags(pod: Pod) -> list[str]:
 
 
 def _evidence(
-    cluster: Cluster, namespace: str, tags: OwnershipLabels, limits: dict[str, Throttling]
+    cluster: Cluster, namespace: str, tags: OwnershipLabels, limits: dict[str, Throttling], told: str = ""
 ) -> list[tuple[str, str]]:
     with suppress(TFServingError):
-        return seen.evidence(cluster, namespace, look(cluster, namespace, tags), limits)
+        return seen.evidence(cluster, namespace, look(cluster, namespace, tags), limits, told)
     return []

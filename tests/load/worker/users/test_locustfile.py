@@ -249,7 +249,7 @@ def test_a_client_of_ones_own_is_measured(project: Project) -> None:
     project.write(tests="def test_gate(load):\n    assert load().rps > 10\n")
     (project.pytester.path / "locustfile.py").write_text(BEGIN + OWN_CLIENT, encoding="utf-8")
 
-    done, (result,) = project.results("--tfserving-locustfile=locustfile.py", "--tfserving-run-time=3")
+    done, (result,) = project.results("--tfserving-locustfile=locustfile.py", "--tfserving-run-time=2")
 
     done.assert_outcomes(passed=1)
     assert result["errors"] == {}

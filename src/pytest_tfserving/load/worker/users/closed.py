@@ -28,16 +28,21 @@ class ClosedUser(User):
     @task
     def predict(self) -> None:
         """Send requests with pauses until the run ends or the user is stopped."""
-        state, send, now_s = self._shared, self._requester.send, self._shared.now_s
+        state, sender, now_s = self._shared, self._requester, self._shared.now_s
+        next_body = state.next_body
         think_time_s, pace_s = state.profile.think_time_s, state.profile.pace_s
-        while not (state.stopping or self._leaves):
+        pauses = bool(think_time_s or pace_s)
+        while self._goes_on():
             began_s = now_s()
-            if not send():
+            if not (sender.send(next_body()) and (pauses or sender.send_on(next_body, self._goes_on))):
                 state.sleep_until(now_s() + PAUSE_AFTER_NO_ANSWER_S)
             pause_s = max(think_time_s, pace_s and pace_s - (now_s() - began_s))
             if pause_s > 0:
                 state.sleep_until(now_s() + pause_s)
         raise StopUser
+
+    def _goes_on(self) -> bool:
+        return not (self._shared.stopping or self._leaves)
 
     def stop(self, force: bool = False) -> bool:  # noqa: FBT001, FBT002, ARG002 - Locust's signature
         """Stop after the response to the request under way, so that this request is recorded."""

@@ -8,6 +8,7 @@ has come at the end of the run.
 from __future__ import annotations
 
 import functools
+import inspect
 import weakref
 from collections import deque
 from typing import TYPE_CHECKING, TypeAlias, TypedDict
@@ -38,6 +39,7 @@ UNANSWERED = "no response until the end"
 class Meta(TypedDict):
     """Locust's data on a request; code of the user can have put any values there."""
 
+    name: object
     response_time: object
     start_time: object
 
@@ -57,7 +59,8 @@ class HttpRequests:
         self._is_over = is_over
         self._on_left = on_left
         self._on_marked = on_marked
-        self._under_way: dict[object, float] = {}
+        # For each request when it was sent, and a function that returns its name.
+        self._under_way: dict[object, tuple[float, Callable[[], object]]] = {}
         self._without_block: dict[int, weakref.finalize[[int, Meta], Response]] = {}
         self._dropped: deque[Meta] = deque()
 
@@ -73,11 +76,11 @@ class HttpRequests:
         """Number of requests without a response yet; requests sent after the run do not count."""
         return len(self._under_way)
 
-    def give_up(self) -> list[float]:
-        """Return the seconds of the run at which requests under way were sent, and forget these requests."""
-        sent_s = list(self._under_way.values())
+    def give_up(self) -> list[tuple[float, object]]:
+        """Return when requests under way were sent, and their names; forget these requests."""
+        found = [(sent_s, name()) for sent_s, name in self._under_way.values()]
         self._under_way.clear()
-        return sent_s
+        return found
 
     def unmarked(self) -> list[Meta]:
         """Return the requests whose response had no block: those deleted so far; after the run all."""
@@ -97,7 +100,7 @@ class HttpRequests:
         def request(*args: object, **kwargs: object) -> Response:
             key = object()
             if not self._is_over():
-                self._under_way[key] = now_s()
+                self._under_way[key] = now_s(), functools.partial(_name, send, *args, **kwargs)
             try:
                 response = send(*args, **kwargs)
             finally:
@@ -111,7 +114,11 @@ class HttpRequests:
     def _expect_block(self, response: Response) -> None:
         """Note the times of a request until its block begins; keep no reference to the response."""
         meta, key = response.request_meta, id(response)
-        known: Meta = {"response_time": meta.get("response_time"), "start_time": meta.get("start_time")}
+        known: Meta = {
+            "name": meta.get("name"),
+            "response_time": meta.get("response_time"),
+            "start_time": meta.get("start_time"),
+        }
         self._without_block[key] = weakref.finalize(response, self._drop, key, known)
 
     def _drop(self, key: int, known: Meta) -> None:
@@ -141,3 +148,9 @@ class HttpRequests:
             return False
 
         return exit_block
+
+
+def _name(send: Send, *args: object, **kwargs: object) -> object:
+    """Return the name of a request that ``send`` was called for, as Locust does."""
+    given = inspect.signature(send).bind(*args, **kwargs).arguments
+    return given.get("name") or given["self"].request_name or given["url"]

@@ -23,7 +23,9 @@ from pytest_tfserving.load.worker.users.exceptions import (
     is_new,
     typed_cause_of,
 )
+from pytest_tfserving.load.worker.users.host_clients import use_settings
 from pytest_tfserving.load.worker.users.http_clients import UNANSWERED, UNMARKED, HttpRequests
+from pytest_tfserving.load.worker.users.request_names import EXCEPTIONS, RequestNames
 from pytest_tfserving.load.worker.users.sender import LoadLoop
 from pytest_tfserving.protocols import SERVING_PROTOCOLS
 
@@ -35,11 +37,12 @@ if TYPE_CHECKING:
 
     from pytest_tfserving.deployment.deployment import Endpoint
     from pytest_tfserving.deployment.load_clock import LoadClock
-    from pytest_tfserving.deployment.load_messages import Fault, Traceback
+    from pytest_tfserving.deployment.load_messages import Fault, Kind, Traceback
     from pytest_tfserving.load.process_plan import ProcessPlan
     from pytest_tfserving.load.recorder import Recorder
     from pytest_tfserving.load.worker.users.http_clients import Meta
     from pytest_tfserving.load.worker.users.locustfile import Locustfile
+    from pytest_tfserving.protocols.prepared_requests import PreparedRequests
 
 _MS = 1e3
 # Time for users to stop, and time for the listeners of the end. The parent waits longer than both for a line.
@@ -54,6 +57,7 @@ class LocustfileUsers(LoadLoop):
 
     Args:
         plan: the plan of the run.
+        requests: the requests of the plan, which a locustfile's users do not send.
         recorder: records the requests.
         clock: the clock of the load.
         file: the locustfile.
@@ -63,20 +67,22 @@ class LocustfileUsers(LoadLoop):
         fault: the reason why the run cannot go on; empty while it can.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what the loop is made of
         self,
         plan: ProcessPlan,
+        requests: PreparedRequests,
         recorder: Recorder,
         clock: LoadClock,
         file: Locustfile,
-        say: Callable[[Traceback | Fault], None],
+        say: Callable[[Kind | Traceback | Fault], None],
     ) -> None:
-        super().__init__(plan, recorder, clock)
+        super().__init__(plan, requests, recorder, clock)
         self.user_classes = tuple(file.users)
         self.fault = ""
         self._file = file
         self._say = say
         self._tracebacks = Tracebacks(lambda text: say({"event": "traceback", "text": text}))
+        self._names = RequestNames(plan.index, say)
         self._http = HttpRequests(lambda: self.stopping, self._on_left_block, self._on_counted)
         # Greenlets whose last request of the task that they execute has failed.
         self._failed: WeakSet[gevent.Greenlet] = WeakSet()
@@ -91,6 +97,7 @@ class LocustfileUsers(LoadLoop):
         execute = TaskSet.execute_next_task
         TaskSet.execute_next_task = lambda tasks: self._execute(functools.partial(execute, tasks))
         _give_hosts(itertools.islice(itertools.cycle(map(address, self.endpoints)), self.index, None))
+        use_settings({address(each): each for each in self.endpoints})
         # The first listener is called even if a listener of the locustfile stops the user.
         environment.events.request._handlers.insert(0, self._on_request)  # noqa: SLF001 - no other way
         self._http.watch(self.now_s)
@@ -117,8 +124,8 @@ class LocustfileUsers(LoadLoop):
         if limit_s:
             return 0  # the users' own clients have timeouts of their own
         left = self._http.give_up()
-        for sent_s in left:
-            self._keep(sent_s, (self.now_s() - sent_s) * _MS, UNANSWERED)
+        for sent_s, name in left:
+            self._keep(sent_s, (self.now_s() - sent_s) * _MS, UNANSWERED, name)
         return len(left)
 
     def end(self, *, at_once: bool) -> None:
@@ -137,10 +144,15 @@ class LocustfileUsers(LoadLoop):
             self._end_run(fault)
 
     def _on_request(
-        self, response_time: object = None, exception: object = None, start_time: object = None, **_: object
+        self,
+        name: object = None,
+        response_time: object = None,
+        exception: object = None,
+        start_time: object = None,
+        **_: object,
     ) -> None:
         self._record(
-            {"response_time": response_time, "start_time": start_time},
+            {"name": name, "response_time": response_time, "start_time": start_time},
             cause_of(exception) if exception else "",
         )
         if exception:
@@ -160,12 +172,12 @@ class LocustfileUsers(LoadLoop):
             ago_s = time.time() - start
         sent_s = self.clock.shown_at_s(time.perf_counter() - ago_s)
         ended_s = self.clock.shown_at_s(time.perf_counter() - ago_s + response_ms / _MS)
-        self._keep(sent_s, (ended_s - sent_s) * _MS, cause)
+        self._keep(sent_s, (ended_s - sent_s) * _MS, cause, known["name"])
 
-    def _keep(self, sent_s: float, latency_ms: float, cause: str) -> None:
+    def _keep(self, sent_s: float, latency_ms: float, cause: str, name: object) -> None:
         outcome = self.recorder.cause(cause) if cause else SUCCESS
         self.sent += 1
-        self.recorder.record(sent_s, latency_ms, outcome)
+        self.recorder.record(sent_s, latency_ms, outcome, body=self._names.number(name))
 
     def _on_left_block(self, known: Meta, error: BaseException) -> None:
         is_new(error, Place.BLOCK)
@@ -204,7 +216,7 @@ class LocustfileUsers(LoadLoop):
             self._end_run(f"{self._raised(cause)} while its users were started")
         elif isinstance(error, SystemExit):
             self._end_run(self._raised(cause))
-        self._keep(self.now_s(), 0.0, cause)
+        self._keep(self.now_s(), 0.0, cause, EXCEPTIONS)
 
     def _raised(self, cause: str) -> str:
         return f"the locustfile {self._file.path} raised {cause}"

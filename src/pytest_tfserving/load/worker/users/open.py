@@ -2,61 +2,34 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import gevent
 from locust import User, task
 
-from pytest_tfserving.experiments.arrivals import arrivals
+from pytest_tfserving.load.worker.users.dispatcher import Dispatcher
 from pytest_tfserving.load.worker.users.sender import LoadLoop
-from pytest_tfserving.load.worker.users.timer import Timer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from locust.env import Environment
-
-    from pytest_tfserving.load.worker.users.sender import RequestSender
 
 
 class OpenUser(User):
-    """Sender of all requests of one load process; with n processes, each takes every n-th arrival."""
+    """The one user of a load process, whose dispatcher sends all requests."""
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         self._shared: LoadLoop = environment.load_loop
-        self._free: list[RequestSender] = []
 
     @task
     def dispatch(self) -> None:
         """Start requests until the run ends."""
-        state, timer = self._shared, Timer()
-        for due_s in self._due():
-            state.sleep_until(due_s, timer.sleep)
-            if state.stopping:
-                return
-            self._start(due_s)
-        while not state.stopping:
-            gevent.sleep(1)
-
-    def _due(self) -> Iterator[float]:
-        state = self._shared
-        every = arrivals(state.stages, state.profile.arrivals, state.profile.seed)
-        return islice(every, state.index, None, state.processes)
-
-    def _start(self, due_s: float) -> None:
-        state = self._shared
-        if self._free:
-            gevent.spawn(self._send, self._free.pop(), due_s)
-        elif len(state.requesters) < state.max_in_flight:
-            gevent.spawn(self._send, state.requester(), due_s)
-        else:
-            state.drop(due_s)
-
-    def _send(self, requester: RequestSender, due_s: float) -> None:
-        requester.send(due_s)
-        self._free.append(requester)
+        dispatcher = Dispatcher(self._shared)
+        try:
+            while not self._shared.stopping:
+                gevent.sleep(1)
+        finally:
+            dispatcher.close()
 
 
 class OpenLoop(LoadLoop):
