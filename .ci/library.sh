@@ -38,6 +38,18 @@ readme_command() {
     ' README.md
 }
 
+# again_alone NAME FOLDER: run the tests that failed in FOLDER once more, one after the other, with nothing beside them.
+# Their names go into NAME.flaky, which .ci/run shows. More than five are no accident, and are not run again.
+again_alone() {
+    local cache=$2/.pytest_cache/v/cache/lastfailed failed
+    [[ -f $cache ]] || return 1
+    failed=$(python -c 'import json, sys; print(*json.load(open(sys.argv[1])), sep="\n")' "$cache")
+    (($(wc -l <<<"$failed") <= 5)) || return 1
+    printf '\n=== again, alone\n%s\n' "$failed"
+    (cd "$2" && PYTEST_ADDOPTS="--junit-xml='$CI_ARTIFACTS/$1-again.xml'" pytest --lf --lfnf=none -n 0) || return 1
+    printf '%s\n' "$failed" >"$CI_ARTIFACTS/$1.flaky"
+}
+
 # Scripts that start a cluster on a bare machine may stand beside the checkout.
 cluster=$PWD/../shared/cluster
 has_cluster() { [[ -x $cluster/up && $(id -u) == 0 ]]; }

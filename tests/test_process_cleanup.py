@@ -221,6 +221,6 @@ def test_every_report_of_an_interrupted_run_has_what_was_measured(project: Proje
     page, text = (run.folder / "out.html").read_text(), (run.folder / "out.md").read_text()
     assert "Incomplete: the run was interrupted." in page
     assert "(incomplete: the run was interrupted)" in text
-    assert f'<tr data-name="{name}">' in page
+    assert f'aria-label="Figures of {name}"' in page
     assert f"| `{name}` | ✅ PASS |" in text
     assert "serving performance, incomplete: the run was interrupted" in run.output.read_text()

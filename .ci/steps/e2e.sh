@@ -13,4 +13,5 @@ elif use_cluster; then
 else
     TFSERVING_E2E=docker,long-runs
 fi
-pytest tests/e2e -n 2 --dist=loadscope --durations=30 --junit-xml="$CI_ARTIFACTS/e2e.xml"
+pytest tests/e2e --cache-clear -n 2 --dist=loadscope --durations=30 --junit-xml="$CI_ARTIFACTS/e2e.xml" ||
+    again_alone e2e "$PWD"
