@@ -4,7 +4,8 @@ Servers and the bare model are pinned to one core, callers to another; rounds ar
 medians of the rounds' ratios.
 
 ResNet50, in each round with processes of their own: requests a second over REST (JSON numbers), REST (a JPEG
-file as base64) and gRPC, of the bare model's calls of the same signature on the same core.
+file as base64) and gRPC, of the bare model's calls of the same signature on the same core. Two callers keep
+the server busy. With one caller, which is shown beside it, a server waits while a request is on its way.
 half_plus_two: requests a second under wrk, of those of FastAPI with uvicorn, of LitServe and of BentoML,
 each with one worker and the TensorFlow call that the server makes, and the 99th percentiles.
 A dense model: requests a second of 32 callers over gRPC with batching, of those without.
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CALLERS = 32
+# So many callers keep a server of one core busy: one request is computed while the other one is on its way.
+SATURATING = 2
 _START_S = 30.0
 _LOOK_S = 0.1
 _BATCHING = """
@@ -229,7 +232,7 @@ def resnet(core: int, folder: Path, rounds: int, length_s: float) -> dict[str, l
 
 
 def _resnet_round(core: int, folder: Path, length_s: float) -> dict[str, list[float]]:
-    """Take each figure twice, with one caller of each kind, beside the bare model with the same signature."""
+    """Take each figure twice, beside the bare model with the same signature."""
     base, path = exported("resnet50", common.note), "/v1/models/resnet50:predict"
     version = version_of(base)
     image = np.random.default_rng(0).random((1, 224, 224, 3), np.float32)
@@ -244,19 +247,24 @@ def _resnet_round(core: int, folder: Path, length_s: float) -> dict[str, list[fl
         Bare(core, version, numbers) as bare,
         Bare(core, version, jpeg) as bare_jpeg,
     ):
-        rest = RestCaller(server.rest, path, numbers.read_bytes())
-        rest_jpeg = RestCaller(server.rest, path, jpeg.read_bytes())
-        rpc = GrpcCaller(server.grpc, "resnet50", {_only_input(server): image})
-        return common.interleaved(
-            {
-                "bare": lambda: bare.rate(length_s),
-                "REST": lambda: rate([rest], length_s),
-                "gRPC": lambda: rate([rpc], length_s),
-                "bare JPEG": lambda: bare_jpeg.rate(length_s),
-                "REST JPEG": lambda: rate([rest_jpeg], length_s),
-            },
-            2,
-        )
+        inputs = {_only_input(server): image}
+        callers: dict[str, Callable[[], Callable[[], bytes]]] = {
+            "REST": lambda: RestCaller(server.rest, path, numbers.read_bytes()),
+            "gRPC": lambda: GrpcCaller(server.grpc, "resnet50", inputs),
+            "REST JPEG": lambda: RestCaller(server.rest, path, jpeg.read_bytes()),
+        }
+
+        def taker(name: str, count: int) -> Callable[[], float]:
+            made = [callers[name]() for _ in range(count)]
+            return lambda: rate(made, length_s)
+
+        served = {
+            f"{name}{', one caller' if count == 1 else ''}": taker(name, count)
+            for name in callers
+            for count in (1, SATURATING)
+        }
+        bares = {"bare": lambda: bare.rate(length_s), "bare JPEG": lambda: bare_jpeg.rate(length_s)}
+        return common.interleaved(bares | served, 2)
 
 
 def _only_input(server: Ports) -> str:
