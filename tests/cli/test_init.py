@@ -67,14 +67,16 @@ def test_tests_are_written_and_the_next_step_is_named(
 
     assert code == 0
     folder = newcomer / "perf_tests"
-    (experiment,) = yaml.safe_load((folder / "experiments.yaml").read_text(encoding="utf-8"))["experiments"]
+    written = yaml.safe_load((folder / "experiments.yaml").read_text(encoding="utf-8"))
+    assert written["profiles"] == {"gate": {"base": "quick", "run_time_s": 60}}
+    (experiment,) = written["experiments"]
     assert experiment == {
         "name": "several_inputs",
         "shape": "1cpu-3gb-1n",
         "inter_op": 1,
         "model": "../models/several_inputs",
         "payload": "request.json",
-        "profile": "quick",
+        "profile": "gate",
         "slo": experiment["slo"],
     }
     assert [slo.partition("<")[0].partition(">")[0] for slo in experiment["slo"]] == ["p95", "rps"]

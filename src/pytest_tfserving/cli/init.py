@@ -166,8 +166,7 @@ def _trial(tests: WrittenTests, run_time_s: float, further: Sequence[str]) -> di
 
 def _measured(experiment: WrittenExperiment, results: dict[str, Result]) -> WrittenExperiment:
     """Return an experiment with what the trial measured, and the SLOs that follow."""
-    from pytest_tfserving.cli.written_tests import PROFILE
-    from pytest_tfserving.experiments.load_profile import find_profile
+    from pytest_tfserving.cli.written_tests import LONGEST_S
     from pytest_tfserving.report.formatting import figure
     from pytest_tfserving.slo.proposal import propose
 
@@ -180,7 +179,7 @@ def _measured(experiment: WrittenExperiment, results: dict[str, Result]) -> Writ
         return replace(experiment, trial=f"{result.total_errors} of {result.total_requests} failed: {errors}")
     figures = f"{figure(result.rps)} requests/s, p95 {figure(result.p95_ms)} ms, no errors"
     doubt = f"; {result.invalid}" if result.invalid else ""
-    slos = propose(result, find_profile(PROFILE).run_time_s)
+    slos = propose(result, LONGEST_S)
     return replace(experiment, trial=f"{figures}{doubt}", slos=tuple(slos))
 
 

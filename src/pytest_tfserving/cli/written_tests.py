@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from pytest_tfserving.slo.proposal import ProposedSlo
 
 WORKFLOW = Path(".github", "workflows", "serving-performance.yml")
+# The profile of the trial, and what the written one is based on.
 PROFILE = "quick"
+# On a busy machine a verdict takes longer than a profile for a look allows.
+LONGEST_S = 60.0
+_WRITTEN_PROFILE = "gate"
 _EXPERIMENTS = "experiments.yaml"
 # Texts that YAML reads as they are written.
 _PLAIN = re.compile(r"(?!(?:true|false|yes|no|on|off|null)$)(?:\.\./|\./|/)?[A-Za-z_][\w./-]*", re.IGNORECASE)
@@ -103,6 +107,9 @@ class WrittenTests:
 
     def _experiments(self) -> Iterator[str]:
         yield "# Written by pytest-tfserving init. Values that were made up have their origin beside them."
+        yield "profiles:"
+        yield f"  # At most {LONGEST_S:g} s: load ends once every SLO is decided."
+        yield f"  {_WRITTEN_PROFILE}: {{base: {PROFILE}, run_time_s: {LONGEST_S:g}}}"
         yield "experiments:"
         for each in self.experiments:
             yield from self._experiment(each)
@@ -120,7 +127,7 @@ class WrittenTests:
         yield f"    payload: {each.payload}"
         if each.found.protocol != "rest":
             yield f"    protocol: {each.found.protocol}  # JSON cannot carry the types"
-        yield f"    profile: {PROFILE}"
+        yield f"    profile: {_WRITTEN_PROFILE}"
         yield "    slo:"
         yield from (f"      - {slo.text}  # {slo.origin}" for slo in each.slos)
         if not each.slos:
