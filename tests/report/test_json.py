@@ -12,6 +12,7 @@ import pytest
 import planted_results as planted
 import pytest_tfserving
 from pytest_tfserving.load.kinds import KindFigures
+from pytest_tfserving.report.formatting import kind_text
 from pytest_tfserving.report.html import html_text
 from pytest_tfserving.report.json import finite, metrics, result_as_dict, result_from_dict
 from pytest_tfserving.report.markdown import markdown_text
@@ -25,6 +26,7 @@ SLOW = KindFigures(
     Latencies.of(np.array([400.0, 500.0])), {"HTTP 500": 2}, {"p95_ms": [410.0, 510.0]}, {"p95_ms": 2.0}
 )
 FAST = KindFigures(Latencies.of(np.full(30, 3.0)))
+UNSEEN = KindFigures(Latencies.of(np.empty(0)))
 
 
 def test_the_figures_of_kinds_are_read_as_they_were_written() -> None:
@@ -63,6 +65,15 @@ def test_reports_have_a_row_for_each_kind() -> None:
     assert "500 [410, 510]" in markdown
     assert "<td>slow</td>" in html
     assert "&lt;fast&gt;" in html
+
+
+def test_a_kind_without_requests_has_no_figures() -> None:
+    document = planted.document(planted.entry(planted.result(kinds={"slow": SLOW, "unseen": UNSEEN})))
+
+    kinds = document["results"][0]["kinds"]
+    assert kind_text("unseen", kinds["unseen"]) == "unseen: no requests"
+    assert kind_text("slow", kinds["slow"]).endswith("errors 50%")
+    assert "| `unseen` | - | - | - | - | - |" in markdown_text(document)
 
 
 def test_a_result_of_one_kind_has_no_rows_of_kinds() -> None:

@@ -208,16 +208,25 @@ def stage_text(stage: StageData) -> tuple[str, str]:
 
 def kind_text(name: str, kind: KindData) -> str:
     """Return the name of a kind of requests, and its figures."""
-    texts = [measured_text(each, kind["metrics"], kind["intervals"], {}) for each in part_metrics()]
-    return f"{name}: {', '.join(filter(None, texts))}"
+    metrics = _kind_metrics(kind)
+    texts = [measured_text(each, metrics, kind["intervals"], {}) for each in part_metrics()]
+    return f"{name}: {', '.join(filter(None, texts)) or _NO_REQUESTS}"
 
 
 def kind_cells(kind: KindData) -> list[str]:
     """Return the figures of a kind of requests, a cell for each of `part_metrics`."""
-    metrics, intervals = kind["metrics"], kind["intervals"]
+    metrics, intervals = _kind_metrics(kind), kind["intervals"]
     return [
         written_with_interval(each, metrics.get(each.key), intervals.get(each.key)) for each in part_metrics()
     ]
+
+
+def _kind_metrics(kind: KindData) -> Metrics:
+    """Return the metrics of a kind that mean something: none of a kind without requests.
+
+    Its error rate is 1, so that no SLO on errors passes by accident.
+    """
+    return kind["metrics"] if kind["errors"] or kind["distribution"] else {}
 
 
 def part_metrics() -> list[Metric]:
@@ -244,6 +253,7 @@ def open_loop_rates(result: JudgedData) -> str:
 
 
 _MOST_LEVELS = 8
+_NO_REQUESTS = "no requests"
 _PART_FIGURES = ("rps", "p50", "p95", "p99", "errors")
 
 
