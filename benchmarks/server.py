@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 CALLERS = 32
 # So many callers keep a server of one core busy: one request is computed while the other one is on its way.
 SATURATING = 2
+# Some ten calls of ResNet50. A machine's speed wanders over seconds, so ratios are of neighbouring slices.
+_SLICE_S = 1.0
 _START_S = 30.0
 _LOOK_S = 0.1
 _BATCHING = """
@@ -226,13 +228,13 @@ def resnet(core: int, folder: Path, rounds: int, length_s: float) -> dict[str, l
     """
     taken: dict[str, list[float]] = {}
     for _ in range(rounds):
-        for name, rates in _resnet_round(core, folder, length_s / 2).items():
+        for name, rates in _resnet_round(core, folder, round(length_s / _SLICE_S)).items():
             taken.setdefault(name, []).extend(rates)
     return taken
 
 
-def _resnet_round(core: int, folder: Path, length_s: float) -> dict[str, list[float]]:
-    """Take each figure twice, beside the bare model with the same signature."""
+def _resnet_round(core: int, folder: Path, slices: int) -> dict[str, list[float]]:
+    """Take each figure in short slices, beside the bare model with the same signature."""
     base, path = exported("resnet50", common.note), "/v1/models/resnet50:predict"
     version = version_of(base)
     image = np.random.default_rng(0).random((1, 224, 224, 3), np.float32)
@@ -256,15 +258,15 @@ def _resnet_round(core: int, folder: Path, length_s: float) -> dict[str, list[fl
 
         def taker(name: str, count: int) -> Callable[[], float]:
             made = [callers[name]() for _ in range(count)]
-            return lambda: rate(made, length_s)
+            return lambda: rate(made, _SLICE_S)
 
         served = {
             f"{name}{', one caller' if count == 1 else ''}": taker(name, count)
             for name in callers
             for count in (1, SATURATING)
         }
-        bares = {"bare": lambda: bare.rate(length_s), "bare JPEG": lambda: bare_jpeg.rate(length_s)}
-        return common.interleaved(bares | served, 2)
+        bares = {"bare": lambda: bare.rate(_SLICE_S), "bare JPEG": lambda: bare_jpeg.rate(_SLICE_S)}
+        return common.interleaved(bares | served, slices)
 
 
 def _only_input(server: Ports) -> str:
