@@ -115,8 +115,8 @@ def test_throughput_is_relative_to_the_model_without_a_server_if_that_was_measur
 
     efficiency = propose(trial, 30.0)[1]
 
-    assert efficiency.text == "efficiency>=53%"
-    assert efficiency.origin.startswith("two thirds of the trial's 80.1% (lower end)")
+    assert efficiency.text == "efficiency>=40%"
+    assert efficiency.origin.startswith("half of the trial's 80.1% (lower end)")
 
 
 def test_a_fast_model_is_not_judged_by_the_time_slices_of_the_machine() -> None:
