@@ -15,8 +15,9 @@ import planted_results as planted
 from pytest_tfserving.cli import main
 from pytest_tfserving.deployment.deployment import Deployment, Endpoint
 from pytest_tfserving.errors import LoadError
+from pytest_tfserving.protocols import client
 from pytest_tfserving.protocols.answer import room_for
-from pytest_tfserving.protocols.client import first_answers
+from pytest_tfserving.protocols.client import FirstAnswers, first_answers
 from pytest_tfserving.protocols.model_state import best_state
 from pytest_tfserving.protocols.payload import Payload
 from pytest_tfserving.protocols.payload_set import PayloadSet, SetEntry
@@ -42,6 +43,11 @@ AS_GOOD_AS_RIGHT = {"texts", "too_deep_a_row", "two_answers", "two_statuses"}
 
 def expected(server: OddServer, body: str = ROWS) -> ExpectedAnswer:
     """Return what the first answers of a server say of later ones."""
+    return asked(server, PayloadSet.of(Payload.from_body(body.encode()))).expected[0]
+
+
+def asked(server: OddServer, payloads: PayloadSet) -> FirstAnswers:
+    """Return the first answers of a server."""
     endpoint = Endpoint("127.0.0.1", server.port, protocol=server.protocol)
     deployment = Deployment(
         replace(planted.STUDY[0], protocol=server.protocol),
@@ -51,8 +57,16 @@ def expected(server: OddServer, body: str = ROWS) -> ExpectedAnswer:
         via="here",
     )
     with tempfile.TemporaryDirectory() as folder:
-        payloads = PayloadSet.of(Payload.from_body(body.encode()))
-        return first_answers(deployment, payloads, TIMEOUT_S, Path(folder)).expected[0]
+        return first_answers(deployment, payloads, TIMEOUT_S, Path(folder))
+
+
+def test_each_kind_has_a_first_request_however_long_they_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "_OTHERS_S", 0)
+    rows = Payload.from_body(ROWS.encode())
+    payloads = PayloadSet(SetEntry(rows, kind) for kind in "abc" for _ in range(10))
+
+    with OddServer("rest", lambda peer: peer.answer(BODY)) as server:
+        assert set(asked(server, payloads).expected) == {0, 10, 20}
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,8 @@ _Signatures: TypeAlias = "Mapping[str, Mapping[str, Message]]"
 
 _POLL_S = 0.05
 WARM_UP_REQUESTS = 3
-# Further requests of a set are sent to a replica for at most this long.
+# A model may take seconds for its first request of a kind. After these, further requests of a set are sent to
+# a replica for at most this long.
 _OTHERS_S = 2.0
 _MOST_ODD = 64
 
@@ -237,24 +238,30 @@ class _FirstRequests:
         self._payloads = payloads
         self._requests = requests
         self._paths = list(deployment.paths.values())
-        # Each model has a request at once, and the requests that a model may not take come soon.
+        # Each model has a request at once, then each kind, then the requests that a model may not take.
         sample = list(payloads.sample)
         first = {requests.path_numbers[index]: index for index in reversed(sample)}
         self._at_once = len(first)
-        self._order = list(dict.fromkeys([*sorted(first.values()), *requests.odd[:_MOST_ODD], *sample]))
+        of_kinds = dict.fromkeys([*sorted(first.values()), *sample[: payloads.sampled_kinds]])
+        self._kinds = len(of_kinds)
+        self._order = list(dict.fromkeys([*of_kinds, *requests.odd[:_MOST_ODD], *sample]))
         self._expected: dict[int, ExpectedAnswer] = {}
         self._values: dict[int, list[Any]] = {}
         self._warm_s = 0.0
 
     def ask(self, asked: _Clients, timeout_s: float) -> None:
-        """Send first requests to one replica: the first request of each model, then others as time allows.
+        """Send first requests to one replica: one to each model, then others as time allows.
+
+        The first request of each kind has as much time as the first request of a model may take.
 
         Raises:
             LoadError: when an answer does not come or is wrong.
         """
-        until = time.monotonic() + _OTHERS_S
+        until = time.monotonic() + WARM_UP_REQUESTS * timeout_s
         for number, index in enumerate(self._order):
             is_first = number < self._at_once
+            if number == self._kinds:
+                until = time.monotonic() + _OTHERS_S
             if not is_first and time.monotonic() > until:
                 return
             with _named(self._payloads[index].about):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import mmap
 import tempfile
 from dataclasses import dataclass, replace
@@ -134,8 +135,9 @@ class PayloadSet:
     def sample(self) -> dict[int, float]:
         """Weights of some requests that stand for all, by their index.
 
-        The sample has the first request, and the same number of requests of each kind, spread over the set.
-        The weight of each is its share of the weight of its kind.
+        The sample has the same number of requests of each kind, spread over the set. The first one of each
+        kind comes first, and the first of the set before all. The weight of each is its share of the weight
+        of its kind.
         """
         by_kind: dict[str, list[int]] = {}
         for index, row in enumerate(self._rows):
@@ -145,7 +147,14 @@ class PayloadSet:
         total = dict.fromkeys(by_kind, 0.0)
         for row in self._rows:
             total[row.kind] += row.weight
-        return {index: total[self._rows[index].kind] / len(part) for part in chosen for index in part}
+        share = {index: total[self._rows[index].kind] / len(part) for part in chosen for index in part}
+        by_turns = itertools.chain.from_iterable(itertools.zip_longest(*chosen))
+        return {index: share[index] for index in by_turns if index is not None}
+
+    @property
+    def sampled_kinds(self) -> int:
+        """Number of kinds in the sample, and of the sample's requests that are the first of their kind."""
+        return min(len(set(self.kinds)), _MOST_SAMPLED)
 
 
 def with_kind_weights(requests: PayloadSet, weights: Mapping[str, float]) -> PayloadSet:

@@ -11,10 +11,14 @@ if TYPE_CHECKING:
 
 
 class WorkerPlan(TypedDict):
-    """The argument of the process: what to load, where to run, the sockets of its leader or followers."""
+    """The argument of the process: what to load, where to run, the sockets of its leader or followers.
+
+    The first ``kinds`` of the requests are of different kinds.
+    """
 
     model: str
     requests: str
+    kinds: int
     intra_op: int
     inter_op: int
     callers: int

@@ -51,7 +51,8 @@ class BaselineReady:
 class BaselinePlan:
     """The plan of a session: a version's folder, and a file with prepared requests in JSON.
 
-    The session starts on ``start_cores``, so as not to slow the replica's start, and measures on ``cores``.
+    The first ``kinds`` of the requests are of different kinds. The session starts on ``start_cores``, so as
+    not to slow the replica's start, and measures on ``cores``.
     """
 
     version_path: Path
@@ -59,6 +60,7 @@ class BaselinePlan:
     options: ServingOptions
     cores: tuple[int, ...]
     start_cores: tuple[int, ...]
+    kinds: int = 1
 
 
 class BaselineSession:
@@ -80,6 +82,7 @@ class BaselineSession:
         spec: WorkerPlan = {
             "model": str(plan.version_path),
             "requests": str(plan.requests),
+            "kinds": plan.kinds,
             "intra_op": plan.options.intra_op,
             "inter_op": plan.options.inter_op,
             "callers": max(len(plan.cores), 1),

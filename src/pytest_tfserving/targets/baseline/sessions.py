@@ -51,11 +51,12 @@ class BaselineSessions:
         if order.bare and _tensorflow_is_installed():
             (base_path,) = order.model_paths().values()
             version_path = latest_version(base_path)
-            requests, self._sample = _written_sample(order.payloads(), order.folder / "bare_requests")
+            payloads = order.payloads()
+            requests, self._sample = _written_sample(payloads, order.folder / "bare_requests")
             start_cores = tuple(sorted(placement.generator))
             options = order.experiment.options
             plans = [
-                BaselinePlan(version_path, requests, options, cores, start_cores)
+                BaselinePlan(version_path, requests, options, cores, start_cores, payloads.sampled_kinds)
                 for cores in placement.replicas
             ]
             self._sessions = start_sessions(plans, order.folder)
