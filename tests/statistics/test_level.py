@@ -155,3 +155,35 @@ def test_the_estimate_says_how_sure_it_is_and_what_wanders() -> None:
     assert float(np.median(calm.still)) > 0.8
     assert float(np.median(calm.level_sd)) < 0.3
     assert float(np.median(calm.error)) == pytest.approx(1 / math.sqrt(240), rel=0.3)
+
+
+def test_what_is_known_of_the_level_keeps_the_interval_of_a_short_series_narrow() -> None:
+    """Twenty blocks of noise often look as if they wandered, to the model that knows nothing of the level."""
+    values = wandering(20, 300, share=0.0)
+    model = model_of(values)
+
+    error, (low, high) = model.typical_mean(0.05)
+    plain_low, plain_high = model.interval()
+
+    assert 0.91 <= np.mean((low <= 0) & (high >= 0)) <= 0.985
+    assert float(np.median(error)) == pytest.approx(1 / math.sqrt(20), rel=0.15)
+    assert np.percentile(high - low, 95) < 0.7 * np.percentile(plain_high - plain_low, 95)
+
+
+def test_a_level_that_wanders_more_than_is_typical_is_seen() -> None:
+    values = wandering(240, 100, tau_s=4.0, share=0.7)
+    model = model_of(values)
+
+    _, (low, high) = model.typical_mean(0.05)
+    plain_low, plain_high = model.interval()
+
+    assert float(np.median((high - low) / (plain_high - plain_low))) == pytest.approx(1, rel=0.15)
+
+
+def test_without_a_typical_level_the_interval_is_the_plain_one() -> None:
+    model = model_of(wandering(60, 100))
+
+    _, (low, high) = model.typical_mean(math.inf)
+    plain_low, plain_high = model.interval()
+
+    assert float(np.median((high - low) / (plain_high - plain_low))) == pytest.approx(1, rel=0.1)

@@ -202,7 +202,10 @@ class PercentileChangeTest:
         return self._evidence
 
     def change(self, window: ObservedWindow, needed: float) -> ServerChange | None:
-        """Return the change with its interval; None if there are too few blocks."""
+        """Return the change with its interval; None if there are too few blocks.
+
+        The interval allows for any level: shares over a high threshold have a longer tail than the model has.
+        """
         edges_s = self._blocks.edges_s(window)
         if window.against is None or len(edges_s) <= LEAST_BLOCKS:
             return None
@@ -344,8 +347,8 @@ class ErrorsChangeTest:
         model = LevelModel(window.length_s / len(differences), self._noise_memory_s)
         for value in differences:
             model.add(value)
-        typical_sd = _TYPICAL_FAILURES_SD * _mean_failures(window)
-        below, above = model.evidence(lambda level_sd: np.full_like(level_sd, self._limit), typical_sd)
+        typical = typical_failures_sd(window)
+        below, above = model.evidence(lambda level_sd: np.full_like(level_sd, self._limit), typical)
         return Evidence(float(below), float(above), float(model.n_eff()))
 
     def needed_factor(self, needed: float) -> float:
@@ -358,10 +361,10 @@ class ErrorsChangeTest:
         return Noise(NoiseKind.COUNT)
 
 
-def _mean_failures(window: ObservedWindow) -> float:
-    """Return the mean of both servers' shares of failures."""
+def typical_failures_sd(window: ObservedWindow) -> float:
+    """Return the largest standard deviation of the level of `failure_differences` that is not unusual."""
     assert window.against is not None
-    return float(window.failed.mean() + window.against.failed.mean()) / 2
+    return _TYPICAL_FAILURES_SD * float(window.failed.mean() + window.against.failed.mean()) / 2
 
 
 def _independent_failures(window: ObservedWindow) -> float:

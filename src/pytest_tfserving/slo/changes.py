@@ -6,11 +6,14 @@ import math
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.slo.change_tests import (
+    SLICE_S,
     PercentileChangeTest,
     ServerChange,
     failure_differences,
     pairs_of,
     resolution,
+    typical_failures_sd,
+    typical_sd,
 )
 from pytest_tfserving.slo.metrics import metric_of, percentile_of
 from pytest_tfserving.statistics.level import LEAST_BLOCKS, LevelModel
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from pytest_tfserving.slo.change_tests import Pairs
     from pytest_tfserving.slo.sequential_tests import ObservedWindow
 
     Floats = NDArray[np.float64]
@@ -32,7 +36,11 @@ _SHOWN = ("rps", "mean", "p50", "p95", "p99", "errors", "cpu_per_request")
 
 
 def changes_of(
-    window: ObservedWindow, noise_memory_s: float, needed: float, limited: Iterable[str] = ()
+    window: ObservedWindow,
+    noise_memory_s: float,
+    needed: float,
+    limited: Iterable[str] = (),
+    slice_s: float = SLICE_S,
 ) -> dict[str, ServerChange]:
     """Return the changes of metrics by the metric's key in results.
 
@@ -41,14 +49,15 @@ def changes_of(
         noise_memory_s: longest time in seconds for which differences may remember.
         needed: the logarithm of the evidence that decides an SLO.
         limited: names of metrics whose changes SLOs limit, besides those that reports always show.
+        slice_s: the length of a slice of load in seconds.
     """
     names = dict.fromkeys((*_SHOWN, *limited))
-    found = {metric_of(name).key: _change_of(name, window, noise_memory_s, needed) for name in names}
+    found = {metric_of(name).key: _change_of(name, window, noise_memory_s, needed, slice_s) for name in names}
     return {key: change for key, change in found.items() if change is not None}
 
 
 def _change_of(
-    name: str, window: ObservedWindow, noise_memory_s: float, needed: float
+    name: str, window: ObservedWindow, noise_memory_s: float, needed: float, slice_s: float
 ) -> ServerChange | None:
     if name == "errors":
         return _errors_change(window, noise_memory_s, needed)
@@ -56,22 +65,26 @@ def _change_of(
         if not len(window.latencies_ms):
             return None
         return PercentileChangeTest(percentile, 1.0, noise_memory_s).change(window, needed)
-    return _ratio_change(*pairs_of(name)(window), noise_memory_s, needed)
+    return _ratio_change(pairs_of(name)(window), typical_sd(slice_s), noise_memory_s, needed)
 
 
 def _ratio_change(
-    ours: Floats, theirs: Floats, block_s: float, noise_memory_s: float, needed: float
+    pairs: Pairs, typical_sd: float, noise_memory_s: float, needed: float
 ) -> ServerChange | None:
-    """Return the change of the ratio of the sums, with the interval of the blocks' residuals."""
+    """Return the change of the ratio of the sums, with the interval of the blocks' residuals.
+
+    The interval rests on the same ``typical_sd`` as the test, so that it fits the verdict.
+    """
+    ours, theirs, block_s = pairs
     if len(ours) < LEAST_BLOCKS or not (ours.any() and theirs.any()):
         return None
     ratio = float(ours.sum() / theirs.sum())
     model = LevelModel(block_s, noise_memory_s)
     for value in (ours - ratio * theirs) / theirs.mean():
         model.add(value)
-    low, high = (float(each) for each in model.interval())
-    error = float(model.estimate().error) / ratio
-    return ServerChange(ratio - 1, ratio + low - 1, ratio + high - 1, resolution(error, needed))
+    error, (low, high) = model.typical_mean(typical_sd * ratio)
+    ends = ratio + float(low) - 1, ratio + float(high) - 1
+    return ServerChange(ratio - 1, *ends, resolution(float(error) / ratio, needed))
 
 
 def _errors_change(window: ObservedWindow, noise_memory_s: float, needed: float) -> ServerChange | None:
@@ -84,8 +97,8 @@ def _errors_change(window: ObservedWindow, noise_memory_s: float, needed: float)
     model = LevelModel(window.length_s / len(differences), noise_memory_s)
     for each in differences:
         model.add(each)
-    low, high = (float(each) for each in model.interval())
-    return ServerChange(value, low, high, resolution(float(model.estimate().error), needed))
+    error, (low, high) = model.typical_mean(typical_failures_sd(window))
+    return ServerChange(value, float(low), float(high), resolution(float(error), needed))
 
 
 def _without_failures(window: ObservedWindow, against: ObservedWindow, needed: float) -> ServerChange:

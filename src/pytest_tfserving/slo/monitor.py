@@ -228,7 +228,7 @@ class SloMonitor:
         window = self._common_window(now_s)
         needed = -math.log(self.alpha / max(self._changes, 1))
         limited = [slo.metric for slo in self._slos.values() if slo.against]
-        return changes_of(window, self.noise_memory_s, needed, limited) if window else {}
+        return changes_of(window, self.noise_memory_s, needed, limited, self._slice_s) if window else {}
 
     def is_over(self) -> bool:
         """Return whether the run may end, because every SLO is decided."""

@@ -147,14 +147,18 @@ class LevelModel:
         if self.blocks < LEAST_BLOCKS or self._origin is None:
             nothing = np.zeros(self._level.shape[:-1])
             return nothing, nothing
-        scale = np.sqrt(self._squares() / self.blocks)[..., None] * _SCALES
-        level_sd = scale * np.sqrt(self._level_share)[:, None]
+        scale, level_sd, prior = self._scales(typical_sd)
         limit = boundary(level_sd) - self._origin[..., None]
-        prior = -_RARER * np.log(np.maximum(level_sd / typical_sd, 1))
         return (
             self._beyond_against_rest(limit, scale, prior, -1),
             self._beyond_against_rest(limit, scale, prior, 1),
         )
+
+    def _scales(self, typical_sd: Floats | float) -> tuple[Floats, Floats, Floats]:
+        """Return scales, the level's deviations and their log prior, each ``(..., pairs, scales)``."""
+        scale = np.sqrt(self._squares() / self.blocks)[..., None] * _SCALES
+        level_sd = scale * np.sqrt(self._level_share)[:, None]
+        return scale, level_sd, -_RARER * np.log(np.maximum(level_sd / typical_sd, 1))
 
     def _beyond_against_rest(self, limit: Floats, scale: Floats, prior: Floats, sign: int) -> Floats:
         """Return the evidence that the mean is beyond ``limit``; minus infinity if no estimate is."""
@@ -222,29 +226,34 @@ class LevelModel:
         weights, means, errors = self.components()
         if shift:
             means = means + shift(np.sqrt(self._level_variances()))
-        errors = errors * _t_over_z(self.blocks - 1)
-        centre = (weights * means).sum(axis=-1)
-        reach = 10 * np.sqrt((weights * (errors**2 + (means - centre[..., None]) ** 2)).sum(axis=-1))
+        return _interval(weights, means, errors * _t_over_z(self.blocks - 1))
 
-        def quantile(share: float) -> Floats:
-            low, high = centre - reach, centre + reach
-            for _ in range(_BISECTIONS):
-                middle = (low + high) / 2
-                below = (weights * _normal_cdf((middle[..., None] - means) / errors)).sum(axis=-1) < share
-                low, high = np.where(below, middle, low), np.where(below, high, middle)
-            return np.asarray((low + high) / 2)
+    def typical_mean(self, typical_sd: Floats | float) -> tuple[Floats, tuple[Floats, Floats]]:
+        """Return the standard error of the mean and its 95 % interval, as `evidence` knows the level.
 
-        return quantile(0.025), quantile(0.975)
+        Args:
+            typical_sd: as in `evidence`.
+        """
+        assert self._origin is not None
+        scale, _, prior = self._scales(typical_sd)
+        ones = self._sums.ones[:, None]
+        best = (self._sums.product / self._sums.ones)[..., None]
+        logs = self._log_likelihood(best, scale, prior) + np.log(scale) - np.log(ones) / 2
+        logs += self._log_prior[:, None]
+        weights = np.exp(logs - logs.max(axis=(-2, -1), keepdims=True))
+        weights /= weights.sum(axis=(-2, -1), keepdims=True)
+        means, errors = best + np.zeros_like(scale) + self._origin[..., None], scale / np.sqrt(ones)
+        parts = [each.reshape((*each.shape[:-2], -1)) for each in (weights, means, errors)]
+        return _spread(*parts), _interval(*parts)
 
     def estimate(self) -> LevelEstimate:
         """Return the estimates of the mean and of the level."""
         weights, means, errors = self.components()
         mean = (weights * means).sum(axis=-1)
-        variance = (weights * (errors**2 + (means - mean[..., None]) ** 2)).sum(axis=-1)
         wanders = weights * self._level_share
         memory_s = (wanders * self._memories_s).sum(axis=-1) / np.maximum(wanders.sum(axis=-1), 1e-12)
         level_sd = np.sqrt((weights * self._level_variances()).sum(axis=-1))
-        return LevelEstimate(mean, np.sqrt(variance), level_sd, memory_s, weights[..., 0])
+        return LevelEstimate(mean, _spread(weights, means, errors), level_sd, memory_s, weights[..., 0])
 
     def _level_variances(self) -> Floats:
         """Return the variance of the level's block means for each pair of the grid."""
@@ -329,6 +338,28 @@ class _Sums:
             self.ones + surprise_of_one**2 / variance,
             self.log_variance + np.log(variance),
         )
+
+
+def _spread(weights: Floats, means: Floats, errors: Floats) -> Floats:
+    """Return the standard deviation of a mixture of distributions, along the last axis."""
+    mean = (weights * means).sum(axis=-1, keepdims=True)
+    return np.asarray(np.sqrt((weights * (errors**2 + (means - mean) ** 2)).sum(axis=-1)))
+
+
+def _interval(weights: Floats, means: Floats, errors: Floats) -> tuple[Floats, Floats]:
+    """Return the central 95 % of a mixture of normal distributions, along the last axis."""
+    centre = (weights * means).sum(axis=-1)
+    reach = 10 * _spread(weights, means, errors)
+
+    def quantile(share: float) -> Floats:
+        low, high = centre - reach, centre + reach
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            below = (weights * _normal_cdf((middle[..., None] - means) / errors)).sum(axis=-1) < share
+            low, high = np.where(below, middle, low), np.where(below, high, middle)
+        return np.asarray((low + high) / 2)
+
+    return quantile(0.025), quantile(0.975)
 
 
 def _t_over_z(degrees: int) -> float:
