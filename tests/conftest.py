@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -47,6 +49,27 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
     from xdist.scheduler import WorkStealingScheduling
 
     return WorkStealingScheduling(config, log) if config.getoption("dist") == "load" else None
+
+
+@pytest.fixture(autouse=True, scope="session")
+def installed_plugins() -> Iterator[None]:
+    """Let runs of pytest in this process look for plugins where there are some.
+
+    Each run reads the metadata of all packages twice, and takes a third of its time for it.
+    """
+    found = [
+        each
+        for each in importlib.metadata.distributions()
+        if any(entry.group == "pytest11" for entry in each.entry_points)
+    ]
+    search = importlib.metadata.distributions
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            importlib.metadata,
+            "distributions",
+            lambda **where: search(**where) if where else iter(found),
+        )
+        yield
 
 
 @pytest.fixture
@@ -114,6 +137,18 @@ def project(
     made = Project(pytester, monkeypatch, server)
     made.write()
     return made
+
+
+@pytest.fixture
+def newcomer(project: Project, newcomers: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a project that has models and no tests."""
+    folder = project.pytester.path
+    for name in ("experiments.yaml", "test_perf.py", "request.json"):
+        (folder / name).unlink()
+    shutil.rmtree(folder / "models")
+    shutil.copytree(newcomers, folder / "models")
+    monkeypatch.chdir(folder)
+    return folder
 
 
 @pytest.fixture

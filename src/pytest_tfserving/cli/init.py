@@ -177,6 +177,9 @@ def _measured(experiment: WrittenExperiment, results: dict[str, Result]) -> Writ
         return replace(experiment, trial=f"nothing was measured: {cause}")
     if errors := "; ".join(f"{count} x {cause}" for cause, count in result.errors.items()):
         return replace(experiment, trial=f"{result.total_errors} of {result.total_requests} failed: {errors}")
+    if not result.successes:
+        cause = f"a longer --trial may help: {result.incomplete or 'no request ended'}"
+        return replace(experiment, trial=f"nothing was measured: {cause}")
     figures = f"{figure(result.rps)} requests/s, p95 {figure(result.p95_ms)} ms, no errors"
     doubt = f"; {result.invalid}" if result.invalid else ""
     slos = propose(result, LONGEST_S)
