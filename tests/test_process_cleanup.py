@@ -7,13 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
 from harness import FEW_PLUGINS, PATIENCE_S, Project, until
+from kept_records import descendants, has_recorded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,21 +78,11 @@ class Running:
 
     def children(self, name: str) -> list[psutil.Process]:
         """The descendants of pytest whose command line has ``name``."""
-        try:
-            family = psutil.Process(self.process.pid).children(recursive=True)
-            return [each for each in family if any(name in part for part in each.cmdline())]
-        except psutil.Error:
-            return []
+        return descendants(self.process.pid, name)
 
     def has_recorded(self) -> bool:
         """Whether each load generator has written requests."""
-        generators = self.children("worker.py")
-        files = [file.path for child in generators for file in child.open_files() if ".f64" in file.path]
-        return (
-            bool(generators)
-            and len(files) == len(generators)
-            and all(Path(file).stat().st_size for file in files)
-        )
+        return has_recorded(self.process.pid)
 
     def results(self) -> dict[str, Any]:
         """The JSON that was written."""

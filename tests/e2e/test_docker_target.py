@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from harness import PATIENCE_S, TESTS, until
+from kept_records import has_recorded
 from needs import IMAGE
 from pytest_tfserving.targets.common.ownership import EXPERIMENT, MANAGED_BY, OWNER, RUN, US, OwnershipLabels
 
@@ -201,6 +202,7 @@ def test_a_run_that_is_interrupted_while_load_alternates_leaves_neither_server(
 ) -> None:
     process = start_loading(real, engine, f"--tfserving-against=image:{IMAGE}", "--tfserving-json=out.json")
     until(lambda: any(map(is_frozen, of_process(engine, process.pid))), "the first turn")
+    until(lambda: has_recorded(process.pid), "requests to both")
 
     process.send_signal(signal.SIGINT)
     process.wait(PATIENCE_S)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import psutil
 
 from pytest_tfserving.load.generator import run as runner
 from pytest_tfserving.load.generator.build_result import outcome
@@ -12,7 +14,6 @@ from pytest_tfserving.load.recorder import read_records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     import pytest
     from numpy.typing import NDArray
@@ -40,3 +41,23 @@ def keep_records(monkeypatch: pytest.MonkeyPatch) -> list[NDArray[np.float64]]:
 
     monkeypatch.setattr(runner, "outcome", kept)
     return found
+
+
+def descendants(pid: int, name: str) -> list[psutil.Process]:
+    """The descendants of a process whose command line has ``name``."""
+    try:
+        family = psutil.Process(pid).children(recursive=True)
+        return [each for each in family if any(name in part for part in each.cmdline())]
+    except psutil.Error:
+        return []
+
+
+def has_recorded(pid: int) -> bool:
+    """Whether each load process of a run of pytest has written requests."""
+    generators = descendants(pid, "worker.py")
+    try:
+        files = [file.path for child in generators for file in child.open_files() if ".f64" in file.path]
+    except psutil.Error:
+        return False
+    all_opened = bool(generators) and len(files) == len(generators)
+    return all_opened and all(Path(file).stat().st_size for file in files)
