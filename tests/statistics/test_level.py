@@ -162,7 +162,7 @@ def test_what_is_known_of_the_level_keeps_the_interval_of_a_short_series_narrow(
     values = wandering(20, 300, share=0.0)
     model = model_of(values)
 
-    error, (low, high) = model.typical_mean(0.05)
+    error, (low, high) = model.error_and_interval(0.05)
     plain_low, plain_high = model.interval()
 
     assert 0.91 <= np.mean((low <= 0) & (high >= 0)) <= 0.985
@@ -174,7 +174,7 @@ def test_a_level_that_wanders_more_than_is_typical_is_seen() -> None:
     values = wandering(240, 100, tau_s=4.0, share=0.7)
     model = model_of(values)
 
-    _, (low, high) = model.typical_mean(0.05)
+    _, (low, high) = model.error_and_interval(0.05)
     plain_low, plain_high = model.interval()
 
     assert float(np.median((high - low) / (plain_high - plain_low))) == pytest.approx(1, rel=0.15)
@@ -183,7 +183,7 @@ def test_a_level_that_wanders_more_than_is_typical_is_seen() -> None:
 def test_without_a_typical_level_the_interval_is_the_plain_one() -> None:
     model = model_of(wandering(60, 100))
 
-    _, (low, high) = model.typical_mean(math.inf)
+    _, (low, high) = model.error_and_interval(math.inf)
     plain_low, plain_high = model.interval()
 
     assert float(np.median((high - low) / (plain_high - plain_low))) == pytest.approx(1, rel=0.1)

@@ -82,7 +82,7 @@ def _ratio_change(
     model = LevelModel(block_s, noise_memory_s)
     for value in (ours - ratio * theirs) / theirs.mean():
         model.add(value)
-    error, (low, high) = model.typical_mean(typical_sd * ratio)
+    error, (low, high) = model.error_and_interval(typical_sd * ratio)
     ends = ratio + float(low) - 1, ratio + float(high) - 1
     return ServerChange(ratio - 1, *ends, resolution(float(error) / ratio, needed))
 
@@ -97,7 +97,7 @@ def _errors_change(window: ObservedWindow, noise_memory_s: float, needed: float)
     model = LevelModel(window.length_s / len(differences), noise_memory_s)
     for each in differences:
         model.add(each)
-    error, (low, high) = model.typical_mean(typical_failures_sd(window))
+    error, (low, high) = model.error_and_interval(typical_failures_sd(window))
     return ServerChange(value, float(low), float(high), resolution(float(error), needed))
 
 

@@ -228,8 +228,10 @@ class LevelModel:
             means = means + shift(np.sqrt(self._level_variances()))
         return _interval(weights, means, errors * _t_over_z(self.blocks - 1))
 
-    def typical_mean(self, typical_sd: Floats | float) -> tuple[Floats, tuple[Floats, Floats]]:
-        """Return the standard error of the mean and its 95 % interval, as `evidence` knows the level.
+    def error_and_interval(self, typical_sd: Floats | float) -> tuple[Floats, tuple[Floats, Floats]]:
+        """Return the standard error of the mean and its 95 % interval, with the prior of `evidence`.
+
+        Each pair of the grid and each scale is a normal distribution, weighted by its posterior.
 
         Args:
             typical_sd: as in `evidence`.
