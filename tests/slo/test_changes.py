@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from _noise import Noise, Run, Server, duets
 
-from pytest_tfserving.slo.change_tests import PercentileChangeTest
+from pytest_tfserving.slo.change_tests import PercentileChangeTest, ServerChange
 from pytest_tfserving.slo.changes import changes_of
+from pytest_tfserving.slo.language import Decision, parse_slos
+from pytest_tfserving.slo.monitor import SloMonitor
 from simulated_runs import NEEDED, NOISE_MEMORY_S, window
 
 if TYPE_CHECKING:
-    from pytest_tfserving.slo.change_tests import ServerChange
     from pytest_tfserving.slo.sequential_tests import ObservedWindow
 
 LENGTH_S = 40.0
@@ -169,3 +170,48 @@ def test_a_percentile_that_an_slo_limits_has_a_change_too() -> None:
 
     assert covers(found["p90_ms"], 0.1)
     assert list(found).count("p95_ms") == 1
+
+
+def watched(slo: str = "", *, holds: bool = True) -> dict[str, ServerChange]:
+    """Return the changes of a run, in which an SLO may have been decided."""
+    ours, theirs = made(1.1)[0]
+    baseline = SloMonitor((), 0.01, has_baseline=False, keeps_requests=True)
+    candidate = SloMonitor(parse_slos([slo] * bool(slo)), 0.01, has_baseline=False, against=baseline)
+    for monitor, run in ((baseline, theirs), (candidate, ours)):
+        monitor.settle(0.0)
+        monitor.add(run.ended_s, run.latencies_ms, run.failed)
+        monitor.look(LENGTH_S, last=True)
+    if slo:
+        candidate.decisions = {slo: Decision(holds, 0.01, LENGTH_S, LENGTH_S, 10.0)}
+    return candidate.changes(LENGTH_S)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "holds", "end"),
+    [
+        ("mean_ms", "mean<={:+.3f}%", True, "high"),
+        ("mean_ms", "mean<={:+.3f}%", False, "low"),
+        ("rps", "rps>={:+.3f}%", True, "low"),
+        ("rps", "rps>={:+.3f}%", False, "high"),
+    ],
+)
+def test_an_interval_ends_where_a_verdict_proved_that_the_change_does_not_lie(
+    key: str, text: str, end: str, *, holds: bool
+) -> None:
+    plain = watched()[key]
+    limit = plain.value + (0.001 if end == "high" else -0.001)
+    slo = text.format(100 * limit)
+
+    found = watched(slo, holds=holds)[key]
+
+    assert getattr(found, end) == pytest.approx(limit, abs=1e-5)
+    assert found == replace(plain, **{end: getattr(found, end)})
+
+
+def test_what_was_proved_narrows_an_interval_and_never_leaves_the_change_out() -> None:
+    wide = ServerChange(0.10, -0.87, 44.0, 0.03)
+
+    assert wide.proved(0.05, below=False) == replace(wide, low=0.05)
+    assert wide.proved(0.15, below=True) == replace(wide, high=0.15)
+    assert wide.proved(0.05, below=True) == wide.proved(0.15, below=False) == wide
+    assert wide.proved(-0.9, below=False) == wide

@@ -7,7 +7,7 @@ pairs, from which the machine's speed cancels out (duet benchmarking: Bulej et a
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -81,6 +81,17 @@ class ServerChange:
     low: float
     high: float
     resolution: float
+
+    def proved(self, limit: float, *, below: bool) -> ServerChange:
+        """Return the change with an interval that ends at a limit which the change was proved to be beyond.
+
+        Args:
+            limit: the limit, in the unit of ``value``.
+            below: whether the change was proved to be below the limit, not above it.
+        """
+        if below:
+            return replace(self, high=min(self.high, limit)) if self.value <= limit else self
+        return replace(self, low=max(self.low, limit)) if self.value >= limit else self
 
 
 class PairBlocks:

@@ -224,11 +224,23 @@ class SloMonitor:
         return -math.log(self.alpha_of(slo))
 
     def changes(self, now_s: float) -> dict[str, ServerChange]:
-        """Return the changes against the baseline server until ``now_s``, by the metric's key."""
+        """Return the changes against the baseline server until ``now_s``, by the metric's key.
+
+        What a verdict proved holds for the interval, too.
+        """
         window = self._common_window(now_s)
+        if window is None:
+            return {}
         needed = -math.log(self.alpha / max(self._changes, 1))
-        limited = [slo.metric for slo in self._slos.values() if slo.against]
-        return changes_of(window, self.noise_memory_s, needed, limited, self._slice_s) if window else {}
+        limits = [slo for slo in self._slos.values() if slo.against]
+        limited = [slo.metric for slo in limits]
+        found = changes_of(window, self.noise_memory_s, needed, limited, self._slice_s)
+        for slo in limits:
+            decision, key = self.decisions.get(slo.text), slo.definition.key
+            if decision and key in found:
+                below = decision.holds is not slo.higher_is_better
+                found[key] = found[key].proved(slo.limit * slo.unit.factor, below=below)
+        return found
 
     def is_over(self) -> bool:
         """Return whether the run may end, because every SLO is decided."""
