@@ -181,32 +181,31 @@ def test_a_model_elsewhere_is_named_by_its_whole_path(
     assert experiment["model"] == str(newcomers / "numbers")
 
 
-def test_a_trial_that_fails_leaves_tests_without_limits(
-    project: Project, init: Callable[..., tuple[int, str]], newcomer: Path
+@pytest.mark.parametrize(
+    ("trial", "cause"),
+    [
+        ({"aborted": "no response came"}, "no response came"),
+        (
+            {"incomplete": "no steady window", "latencies": Latencies.of(np.empty(0))},
+            "a longer --trial may help: no steady window",
+        ),
+    ],
+)
+def test_a_trial_without_figures_leaves_tests_without_limits(
+    project: Project,
+    init: Callable[..., tuple[int, str]],
+    newcomer: Path,
+    trial: dict[str, object],
+    cause: str,
 ) -> None:
-    planted_results.instead_of_load(project, lambda _: {"aborted": "no response came"})
+    planted_results.instead_of_load(project, lambda _: trial)
 
     code, text = init("models/numbers")
 
     file = newcomer / "perf_tests" / "experiments.yaml"
     (experiment,) = yaml.safe_load(file.read_text(encoding="utf-8"))["experiments"]
     assert code == 0
-    assert "numbers: nothing was measured: no response came" in text
-    assert experiment["slo"] == ["errors<1%"]
-
-
-def test_a_trial_that_is_too_short_leaves_tests_without_limits(
-    project: Project, init: Callable[..., tuple[int, str]], newcomer: Path
-) -> None:
-    nothing = {"incomplete": "no steady window", "latencies": Latencies.of(np.empty(0))}
-    planted_results.instead_of_load(project, lambda _: nothing)
-
-    code, text = init("models/numbers")
-
-    file = newcomer / "perf_tests" / "experiments.yaml"
-    (experiment,) = yaml.safe_load(file.read_text(encoding="utf-8"))["experiments"]
-    assert code == 0
-    assert "numbers: nothing was measured: a longer --trial may help: no steady window" in text
+    assert f"numbers: nothing was measured: {cause}" in text
     assert experiment["slo"] == ["errors<1%"]
 
 
