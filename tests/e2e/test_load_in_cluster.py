@@ -53,7 +53,7 @@ def kill(serving):
     which = f"--selector=pytest-tfserving/load-of={seen['run']}"
     look = [kubectl(), *where, "logs", which, "--tail=5"]
     while '"tick"' not in subprocess.run(look, check=False, capture_output=True, text=True).stdout:
-        time.sleep(0.2)
+        time.sleep(0.2)  # between two looks
     end = ["delete", "pods", which, "--grace-period=0", "--force"]
     subprocess.run([kubectl(), *where, *end], check=True, capture_output=True)
 

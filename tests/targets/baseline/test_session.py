@@ -30,6 +30,7 @@ from pytest_tfserving.protocols.client import wait_until_available
 from pytest_tfserving.report.json import result_as_dict, result_from_dict
 from pytest_tfserving.statistics.intervals import ratio_interval
 from pytest_tfserving.system.processes import ChildProcess, available_cores
+from pytest_tfserving.targets.baseline import worker
 from pytest_tfserving.targets.baseline.freeze import Processes, can_be_frozen
 from pytest_tfserving.targets.baseline.session import (
     BaselinePlan,
@@ -442,3 +443,16 @@ def test_the_interval_of_the_efficiency_leaves_out_what_both_have_in_common() ->
     assert unpaired is not None
     assert paired[0] < 0.8 < paired[1]
     assert paired[1] - paired[0] < (unpaired[1] - unpaired[0]) / 2
+
+
+@pytest.mark.parametrize("kinds", [1, 3])
+def test_each_kind_is_called_however_long_it_takes(monkeypatch: pytest.MonkeyPatch, kinds: int) -> None:
+    monkeypatch.setattr(worker, "_ANSWERS_S", -1)
+
+    assert len(worker.first_answers(lambda _: b"{}", 10, kinds)) == kinds
+
+
+def test_kinds_that_take_too_long_are_left_out_but_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "_KINDS_S", -1)
+
+    assert worker.first_answers(lambda _: b"{}", 10, 3) == [{}]

@@ -208,16 +208,27 @@ class _Model:
         return self._encode(self._servable.run(request.signature_name, request.inputs), request.row_format)
 
     def answers(self) -> list[JsonObject]:
-        """Return the answers to one request of each kind, and to as many others as the time allows."""
-        until = time.monotonic() + _KINDS_S
-        found: list[JsonObject] = []
-        for index in range(len(self._requests)):
-            if index == self._kinds:
-                until = time.monotonic() + _ANSWERS_S
-            if found and time.monotonic() > until:
-                break
-            found.append(json.loads(self.answer(index)))
-        return found
+        """Return the answers to first requests, as `first_answers` does."""
+        return first_answers(self.answer, len(self._requests), self._kinds)
+
+
+def first_answers(answer: Callable[[int], bytes], requests: int, kinds: int) -> list[JsonObject]:
+    """Return the answers to one request of each kind, and to as many others as the time allows.
+
+    Args:
+        answer: returns the answer to a request, as JSON, by the request's index.
+        requests: the number of requests.
+        kinds: so many requests, the first ones, are of different kinds.
+    """
+    until = time.monotonic() + _KINDS_S
+    found: list[JsonObject] = []
+    for index in range(requests):
+        if index == kinds:
+            until = time.monotonic() + _ANSWERS_S
+        if found and time.monotonic() > until:
+            break
+        found.append(json.loads(answer(index)))
+    return found
 
 
 def main() -> None:

@@ -355,7 +355,7 @@ def test_an_exception_in_locusts_master_fails_the_run(tmp_path: Path) -> None:
             OPTIONS.format("pass"),
             {"LOCUST_CONFIG_USERS": '{"user_class_name": "Nobody"}'},
             "LOCUST_CONFIG_USERS: *locustfile.py has no user 'Nobody'.",
-            marks=pytest.mark.skipif(LOCUST < (2, 47), reason="Locust has not known it for ever"),
+            marks=pytest.mark.skipif(LOCUST < (2, 47), reason="Locust knows it from 2.47 on"),
         ),
         (
             "class Client(User):\n    weight = 0\n",
