@@ -29,6 +29,7 @@ ONE_THREAD = ("--tensorflow_intra_op_parallelism=1", "--tensorflow_inter_op_para
 _PREDICT = "/tensorflow.serving.PredictionService/Predict"
 _TIMEOUT_S = 120.0
 _CONNECTIONS = 16
+_LOOK_S = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,12 @@ class Calls:
         """Return the longest latency of the calls that touch ``span``."""
         return float(np.array(self.latencies_s)[self._touch(span)].max() * 1e3)
 
+    def within(self, start: float, end: float) -> float:
+        """Return the number of calls between two times, with the shares of those that are there in part."""
+        began, took_s = np.array(self.began), np.array(self.latencies_s)
+        inside_s = np.minimum(began + took_s, end) - np.maximum(began, start)
+        return float((inside_s.clip(min=0.0) / took_s).sum())
+
     def _touch(self, span: tuple[float, float]) -> NDArray[np.bool_]:
         began = np.array(self.began)
         touching: NDArray[np.bool_] = (began < span[1]) & (began + np.array(self.latencies_s) > span[0])
@@ -150,16 +157,20 @@ def calling(callers: list[Callable[[], bytes]], *, right: Callable[[bytes], bool
 
 
 def rate(callers: list[Callable[[], bytes]], length_s: float) -> float:
-    """Return the calls a second of all callers together; a call that fails ends the benchmark."""
-    for caller in callers:
-        caller()
-    started = time.perf_counter()
+    """Return the calls a second of all callers together; a call that fails ends the benchmark.
+
+    The time begins once the callers have had responses. Of a call that is under way when the time begins or
+    ends, the share in the time counts.
+    """
     with calling(callers, right=bool) as calls:
+        while len(calls.latencies_s) < len(callers) and not calls.failures:
+            time.sleep(_LOOK_S)
+        started = time.perf_counter()
         time.sleep(length_s)
-    took = time.perf_counter() - started
+        ended = time.perf_counter()
     if calls.failures:
         sys.exit(f"{len(calls.failures)} requests failed, the first: {calls.failures[0]}")
-    return len(calls.latencies_s) / took
+    return calls.within(started, ended) / (ended - started)
 
 
 def wrk(port: int, length_s: float) -> dict[str, Any]:
@@ -225,6 +236,7 @@ request = json_tensor.decode(Path(sys.argv[2]).read_bytes(), servable)
 servable.run(request.signature_name, request.inputs)
 print("ready", flush=True)
 for line in sys.stdin:
+    servable.run(request.signature_name, request.inputs)
     calls, start = 0, time.perf_counter()
     while time.perf_counter() - start < float(line):
         servable.run(request.signature_name, request.inputs)

@@ -110,8 +110,8 @@ def _failures() -> dict[str, Any]:
     return {name: signature({"x": x}, {"y": output}) for name, output in outputs.items()}
 
 
-def _temporary() -> tf.Tensor:
-    return tf.raw_ops.TemporaryVariable(shape=[1], dtype=tf.float32, var_name="once")
+def _temporary(name: str = "once") -> tf.Tensor:
+    return tf.raw_ops.TemporaryVariable(shape=[1], dtype=tf.float32, var_name=name)
 
 
 def _signatures() -> dict[str, Any]:
@@ -131,6 +131,7 @@ def _signatures() -> dict[str, Any]:
             {"text": text}, {"text": tf.identity(text), "text_bytes": tf.strings.join([text, ""])}
         ),
         "only_bytes": signature({"text": text}, {"text_bytes": tf.strings.join([text, ""])}),
+        "reference": signature({"x": x}, {"y": v1.assign(_temporary("referred"), [1.5])}),
         "nothing_left": signature({"x": vector}, {"y": vector[:0]}),
         "none_of_two": signature(
             {"x": vector}, {"a": vector[:0] * 1, "b_bytes": tf.strings.as_string(vector[:0])}

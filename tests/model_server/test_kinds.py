@@ -43,6 +43,12 @@ def test_types_that_json_carries(kinds: Server, dtype: str, values: str, text: s
     assert response.content.decode() == f'{{\n    "predictions": [{text}\n    ]\n}}'
 
 
+def test_an_output_that_refers_to_a_variable(kinds: Server) -> None:
+    response = kinds.predict({"signature_name": "reference", "instances": [[1.0]]})
+
+    assert response.json() == {"predictions": [1.5]}
+
+
 @pytest.mark.parametrize(
     ("dtype", "value", "name"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,6 +75,26 @@ def test_buckets_of_latencies() -> None:
     assert ':tensorflow:serving:request_latency_bucket{model_name="a\\"b\\\\",le="10"} 0' in lines
     assert ':tensorflow:serving:request_latency_bucket{model_name="a\\"b\\\\",le="18"} 1' in lines
     assert sum("_bucket" in line for line in lines) == 33
+
+
+def test_values_that_several_threads_add_are_all_counted_while_others_read() -> None:
+    metrics = Metrics()
+    threads = [threading.Thread(target=_observe, args=(metrics, 5000)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        metrics.text()
+
+    lines = metrics.text().splitlines()
+    assert ':tensorflow:serving:request_latency_sum{model_name="m"} 400000' in lines
+    assert ':tensorflow:serving:request_latency_count{model_name="m"} 20000' in lines
+    assert ':tensorflow:serving:request_latency_bucket{model_name="m",le="18"} 0' in lines
+    assert ':tensorflow:serving:request_latency_bucket{model_name="m",le="32.4"} 20000' in lines
+
+
+def _observe(metrics: Metrics, count: int) -> None:
+    for _ in range(count):
+        metrics.observe("request_latency", 20, model_name="m")
 
 
 def test_labels_from_requests_do_not_grow_without_end() -> None:

@@ -84,13 +84,11 @@ def _are_long(array: NDArray[np.generic]) -> NDArray[np.bool_]:
 
 
 def _decimal(number: float, digits: str, narrowed: Callable[[float], float]) -> str:
-    if not math.isfinite(number):
-        return "NaN" if math.isnan(number) else ("Infinity" if number > 0 else "-Infinity")
     text = f"{number:g}"
     read = float(text)
     if read != number and narrowed(read) != number:
         text = format(number, digits)
-    return text if "." in text or "e" in text else text + ".0"
+    return text if "." in text or "e" in text else _NOT_FINITE.get(text) or text + ".0"
 
 
 def _narrowed(number: float) -> float:
@@ -99,6 +97,8 @@ def _narrowed(number: float) -> float:
     return narrow
 
 
+# What Python writes and what JSON has, of numbers that are not finite.
+_NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 # By element type: the format that tells every value from its neighbours, and the rounding to the type.
 ROUND_TRIPS: dict[np.dtype[np.generic], tuple[str, Callable[[float], float]]] = {
     np.dtype(np.float32): (".9g", _narrowed),

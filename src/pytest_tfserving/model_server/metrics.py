@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from bisect import bisect_left
 from contextlib import contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -16,6 +17,8 @@ _Metric = TypeVar("_Metric")
 _PREFIX = ":tensorflow:serving:"
 # Labels may come from requests, so their number has no natural limit.
 _MOST_LABEL_SETS = 1000
+# How many values of a histogram wait to be sorted into its buckets.
+_MOST_UNSORTED = 1024
 
 
 def _exponential(first: float, factor: float, count: int) -> tuple[float, ...]:
@@ -52,22 +55,42 @@ class Counter:
 
 
 class MetricHistogram:
-    """A histogram for one set of labels."""
+    """A histogram for one set of labels.
 
-    __slots__ = ("_lock", "bounds", "buckets", "total")
+    Values are sorted into the buckets many at a time: one by one, this would be a part of each request.
+    """
+
+    __slots__ = ("_buckets", "_lock", "_total", "_unsorted", "bounds")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self._lock = threading.Lock()
+        self._buckets = np.zeros(len(bounds) + 1, np.int64)
+        self._total = 0.0
+        self._unsorted: list[float] = []
         self.bounds = bounds
-        self.buckets = [0] * (len(bounds) + 1)
-        self.total = 0.0
 
     def observe(self, value: float) -> None:
         """Add a value to the histogram."""
-        bucket = bisect_left(self.bounds, value)
+        self._unsorted.append(value)
+        if len(self._unsorted) >= _MOST_UNSORTED:
+            self._sort()
+
+    def read(self) -> tuple[list[int], float]:
+        """Return the number of values in each bucket, and the sum of all values."""
         with self._lock:
-            self.buckets[bucket] += 1
-            self.total += value
+            self._sort_locked()
+            return self._buckets.tolist(), self._total
+
+    def _sort(self) -> None:
+        with self._lock:
+            self._sort_locked()
+
+    def _sort_locked(self) -> None:
+        # Other threads append meanwhile, so what is copied is what is removed.
+        values = self._unsorted.copy()
+        del self._unsorted[: len(values)]
+        self._buckets += np.bincount(np.searchsorted(self.bounds, values), minlength=len(self._buckets))
+        self._total += sum(values)
 
 
 class Metrics:
@@ -151,12 +174,13 @@ def _histograms(name: str, found: dict[_Labels, MetricHistogram]) -> Iterator[st
     yield f"# TYPE {_PREFIX}{name} histogram"
     for labels, histogram in found.items():
         so_far = 0
+        buckets, total = histogram.read()
         shown = _shown(labels)
         before = f"{shown}," if shown else ""
         for bound, count in zip(
-            [*(f"{each:g}" for each in histogram.bounds), "+Inf"], histogram.buckets, strict=True
+            [*(f"{each:g}" for each in histogram.bounds), "+Inf"], buckets, strict=True
         ):
             so_far += count
             yield f'{_PREFIX}{name}_bucket{{{before}le="{bound}"}} {so_far}'
-        yield f"{_PREFIX}{name}_sum{{{shown}}} {histogram.total:g}"
+        yield f"{_PREFIX}{name}_sum{{{shown}}} {total:g}"
         yield f"{_PREFIX}{name}_count{{{shown}}} {so_far}"

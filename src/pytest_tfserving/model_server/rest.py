@@ -167,7 +167,8 @@ class RestApi:
     def _predict(self, request: Request, asked: _Asked, on_loop: bool) -> bytes:  # noqa: FBT001 - as `_Route.counted` passes it
         if on_loop and request.head.encoding:
             raise _LongError
-        body = _content(request)
+        # A request in parts, as a large one is, never gets here on the loop.
+        body = request.body if on_loop else _content(request)
         try:
             with self._core.acquire(*asked) as model:
                 decoded = json_tensor.decode(body, model)

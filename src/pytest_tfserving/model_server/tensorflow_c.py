@@ -51,6 +51,8 @@ _NUMPY: dict[int, np.dtype[np.generic]] = {
     23: np.dtype(np.uint64),
 }
 BFLOAT16 = 14
+# Added to the DataType of an output that refers to a variable of TensorFlow 1.
+_REFERENCE = 100
 _NUMBERS = {dtype: number for number, dtype in _NUMPY.items()}
 _STRING_BYTES = 24
 # Up to this size, a second copy takes less time than a view of TensorFlow's memory.
@@ -112,7 +114,7 @@ _SHORT_CALLS: dict[str, tuple[type[object] | None, tuple[type[object], ...]]] = 
     "TF_AllocateTensor": (c_void_p, (c_int, c_void_p, c_int, c_size_t)),
     "TF_DeleteTensor": (None, (c_void_p,)),
     "TF_TensorDefaultAlignment": (c_size_t, ()),
-    "TF_TensorType": (c_int, (c_void_p,)),
+    "TF_OperationOutputType": (c_int, (Output,)),
     "TF_NumDims": (c_int, (c_void_p,)),
     "TF_Dim": (c_int64, (c_void_p, c_int)),
     "TF_TensorData": (c_void_p, (c_void_p,)),
@@ -287,6 +289,7 @@ class Call:
         self._kept = (feeds, fetches)
         self._feeds = (ctypes.addressof(feeds), len(feeds))
         self._fetches = (ctypes.addressof(fetches), len(fetches))
+        self._made = [_made_dtype(self._tf.TF_OperationOutputType(output)) for output in fetches]
         self._free: list[_Frame] = []
 
     def run(
@@ -306,7 +309,8 @@ class Call:
             for index, array in enumerate(arrays):
                 tensors[index] = _to_tensor(array)
             self._run(frame, options)
-            return [_to_array(tensor) for tensor in tensors[self._feeds[1] :] if tensor]
+            made = zip(tensors[self._feeds[1] :], self._made, strict=True)
+            return [_to_array(tensor, *dtype) for tensor, dtype in made if tensor]
         finally:
             for index, tensor in enumerate(tensors):
                 if tensor:
@@ -406,13 +410,17 @@ def _let_go(address: int, _length: int, _argument: object) -> None:
         library().TF_StringDealloc(address + _STRING_BYTES * index)
 
 
-def _to_array(tensor: int) -> NDArray[np.generic]:
+def _made_dtype(dtype: int) -> tuple[int, np.dtype[np.generic] | None]:
+    """Return the DataType of an output's tensors, and numpy's type if numpy has one."""
+    made = dtype % _REFERENCE
+    return made, numpy_dtype(made)
+
+
+def _to_array(tensor: int, dtype: int, wanted: np.dtype[np.generic] | None) -> NDArray[np.generic]:
     tf = library()
-    dtype = tf.TF_TensorType(tensor)
     shape = tuple([tf.TF_Dim(tensor, axis) for axis in range(tf.TF_NumDims(tensor))])
     if dtype == STRING:
         return _strings(tf.TF_TensorData(tensor), shape)
-    wanted = numpy_dtype(dtype)
     if wanted is None:
         raise ServingError(Code.UNIMPLEMENTED, f"A tensor of DataType {dtype} cannot be a response")
     content = ctypes.string_at(tf.TF_TensorData(tensor), math.prod(shape) * wanted.itemsize)
