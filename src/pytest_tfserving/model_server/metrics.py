@@ -177,9 +177,7 @@ def _histograms(name: str, found: dict[_Labels, MetricHistogram]) -> Iterator[st
         buckets, total = histogram.read()
         shown = _shown(labels)
         before = f"{shown}," if shown else ""
-        for bound, count in zip(
-            [*(f"{each:g}" for each in histogram.bounds), "+Inf"], buckets, strict=True
-        ):
+        for bound, count in zip([*(f"{each:g}" for each in histogram.bounds), "+Inf"], buckets, strict=True):
             so_far += count
             yield f'{_PREFIX}{name}_bucket{{{before}le="{bound}"}} {so_far}'
         yield f"{_PREFIX}{name}_sum{{{shown}}} {total:g}"
