@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from pytest_tfserving.model_server.main import main
-from pytest_tfserving.model_server.servable import Runnable
+from pytest_tfserving.model_server.servable import Servable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,7 @@ def slower(call: Callable[Given, Returned], extra_ns: int) -> Callable[Given, Re
 
 if __name__ == "__main__":
     if extra_ns := int(1e9 * float(os.environ["EXTRA_CPU_S"])):
-        Runnable.run = slower(Runnable.run, extra_ns)  # type: ignore[method-assign] # what this server is for
+        Servable.run = slower(Servable.run, extra_ns)  # type: ignore[method-assign] # what this server is for
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()
