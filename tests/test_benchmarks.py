@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from _kept import Kept
 
+from server_process import Server
+
 RUN = Path(__file__).parents[1] / "benchmarks" / "run"
 BENCHMARK = """
 import json, pathlib, sys
@@ -92,3 +94,16 @@ def test_a_piece_that_is_ended_while_it_writes_loses_no_earlier_run(
         kept.add({"part": "real", "number": 2})
 
     assert [run["number"] for run in Kept(path).of("real")] == [1]
+
+
+def test_the_slower_server_computes_longer_in_each_call(
+    half_plus_two: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EXTRA_CPU_S", "0.05")
+    server = Server("half_plus_two", half_plus_two)
+    server.command[1:3] = [str(RUN.with_name("_slower_server.py"))]
+
+    with server:
+        took_s = [server.predict({"instances": [1.0]}).elapsed.total_seconds() for _ in range(3)]
+
+    assert min(took_s) >= 0.05
