@@ -29,6 +29,8 @@ _TEST = "def test_gate(load):\n    load().check()\n"
 _SERVER = '#!/bin/sh\nEXTRA_CPU_S={extra_s:.9f} exec {python} {server} "$@"\n'
 # One run after the other takes at least so long, or its figures are those of a start.
 _SHORTEST_S = 5.0
+# Few make a longer one, and its estimates would hardly differ.
+_LONGEST_S = 60.0
 # So many characters of what pytest printed are kept if there is no result.
 _LONGEST_CAUSE = 2000
 
@@ -56,14 +58,14 @@ class Gate:
     def against_itself(self, slos: Sequence[str], before: Mapping[str, float] | None) -> dict[str, Any]:
         """Return a run of the server against itself, and the changes from a run alone to the next one.
 
-        Both runs alone take as long together as the run of two servers.
+        Each run alone takes as long as the load on each of the two servers, at most a minute.
 
         Args:
             slos: the SLOs of the run of two servers.
             before: the figures of the run alone that was made before, if there is one.
         """
         found = self.against_slower(slos, 0.0)
-        alone_s = max(found["run_s"] / 2, _SHORTEST_S)
+        alone_s = min(max(found["run_s"], _SHORTEST_S), _LONGEST_S)
         before = before or self._alone(alone_s)
         after = self._alone(alone_s)
         return found | {"one_after_the_other": changes(before, after), "alone": after}

@@ -3,8 +3,8 @@
 * simulated: two servers that take turns on noise that wanders, as verdict.py has it, watched by the live
   monitor. In the first part the change is the limit, so that every verdict is wrong; in the second one both
   servers are the same, and a gate of the default SLOs fails if one of them does.
-* real: the embedded server against itself, and beside it two runs one after the other, in the same time,
-  whose point estimates are compared.
+* real: the embedded server against itself, and beside it two runs one after the other, in the same time or
+  a minute each, whose point estimates are compared.
 * planted: the embedded server against one that computes longer in each call: by 5 % and 10 % of what a
   request takes, and by 2 % of its CPU. The limits are changes of 0 %.
 
