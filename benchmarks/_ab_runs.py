@@ -29,7 +29,7 @@ _TEST = "def test_gate(load):\n    load().check()\n"
 _SERVER = '#!/bin/sh\nEXTRA_CPU_S={extra_s:.9f} exec {python} {server} "$@"\n'
 # One run after the other takes at least so long, or its figures are those of a start.
 _SHORTEST_S = 5.0
-# Few make a longer one, and its estimates would hardly differ.
+# A longer one would take the time of further comparisons.
 _LONGEST_S = 60.0
 # So many characters of what pytest printed are kept if there is no result.
 _LONGEST_CAUSE = 2000

@@ -45,6 +45,7 @@ SEVEN = [
     *("pytest-timeout", "pytest-xdist"),
 ]
 CHOICES = [*([name] for name in OPTIONS), SEVEN]
+# One test of each outcome, skipped and expected failures too: other plugins have to count all as before.
 THEIRS = """
 import unittest
 import pytest
