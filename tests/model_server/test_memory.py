@@ -99,3 +99,29 @@ def faults(server: Server) -> int:
     """The pages that a server was given so far."""
     fields = Path(f"/proc/{server.process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     return int(fields[7])
+
+
+FAULTS = """
+import ctypes, resource, sys
+from pytest_tfserving.model_server.memory import give_back, keep_between_requests, populate
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE: a fault for each page
+keep_between_requests()
+give_back()
+if sys.argv[1] == "populated":
+    populate(20_000_000, 2)
+before = faults()
+blocks = [b"x" * 20_000_000 for _ in range(2)]
+print((faults() - before) * resource.getpagesize() / 40_000_000)
+"""
+
+
+@pytest.mark.needs("linux")
+@pytest.mark.parametrize(("kind", "least", "most"), [("as it is", 0.9, 1.1), ("populated", 0.0, 0.1)])
+def test_blocks_find_the_memory_that_was_got_for_them(kind: str, least: float, most: float) -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", FAULTS, kind], check=True, capture_output=True, text=True
+    ).stdout
+
+    assert least <= float(found) <= most

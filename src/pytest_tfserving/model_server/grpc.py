@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from pytest_tfserving.errors import missing_extra
 from pytest_tfserving.model_server import prediction_log
 from pytest_tfserving.model_server.log import log
+from pytest_tfserving.model_server.memory import populate
 from pytest_tfserving.model_server.model_config import models_of
 from pytest_tfserving.model_server.proto_api import check_tasks
 from pytest_tfserving.model_server.protos import message
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 _SERVING = "tensorflow.serving."
 _LONGEST_TEXT = 1024
+# A request from this size on has memory before it is parsed: its copy in the message, and a tensor's copy.
+_LARGE_BYTES, _COPIES = 2**20, 2
 _INT32_MAX = 2**31 - 1
 _PEM = "-----BEGIN "
 _CHANNEL_ARGUMENTS = {
@@ -204,6 +207,8 @@ _STATUS: dict[int, grpc.StatusCode] = {status.value[0]: status for status in grp
 
 
 def _parsed(kind: type[Message], content: bytes) -> Message:
+    if len(content) >= _LARGE_BYTES:
+        populate(len(content), _COPIES)
     try:
         return kind.FromString(content)
     except DecodeError:
