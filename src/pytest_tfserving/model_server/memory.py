@@ -8,11 +8,10 @@ import os
 import sys
 
 _BY_SYSTEM = "TF_ONEDNN_USE_SYSTEM_ALLOCATOR"
-# glibc's mallopt: free memory at the end of a heap beyond the first limit goes back to the system, with all
-# but the second size of it, and blocks above the third limit have memory of their own. A thread's heap beyond
-# its first one goes back as a whole once it is free, unless the second size is not free in the heap before.
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
-_KEPT_BYTES, _KEPT_IN_LAST_HEAP_BYTES, _LARGEST_BLOCK_BYTES = 64 * 2**20, 32 * 2**20, 32 * 2**20
+# glibc's mallopt: free memory at the end of a heap beyond the first limit goes back to the system, and blocks
+# above the second limit have memory of their own.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_KEPT_BYTES, _LARGEST_BLOCK_BYTES = 64 * 2**20, 32 * 2**20
 # madvise(2) of Linux from 5.14 on; older versions refuse it. The system does not change threads meanwhile.
 _POPULATE_WRITE = 23
 _POPULATED_BYTES = 2**19
@@ -35,7 +34,6 @@ def keep_between_requests() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
         mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
-        mallopt(_TOP_PAD, _KEPT_IN_LAST_HEAP_BYTES)
         mallopt(_MMAP_THRESHOLD, _LARGEST_BLOCK_BYTES)
 
 
