@@ -125,3 +125,22 @@ def test_blocks_find_the_memory_that_was_got_for_them(kind: str, least: float, m
     ).stdout
 
     assert least <= float(found) <= most
+
+
+PEAK = """
+import resource
+from pytest_tfserving.model_server.memory import keep_between_requests, populate
+def peak_mb():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+keep_between_requests()
+before = peak_mb()
+populate(100_000_000, 2)
+print(peak_mb() - before)
+"""
+
+
+@pytest.mark.needs("linux")
+def test_a_huge_request_takes_no_memory_before_it_is_parsed() -> None:
+    found = subprocess.run([sys.executable, "-c", PEAK], check=True, capture_output=True, text=True).stdout
+
+    assert float(found) < 10

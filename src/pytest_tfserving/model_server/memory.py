@@ -41,9 +41,10 @@ def populate(size_bytes: int, blocks: int) -> None:
     """Get memory from the system for ``blocks`` blocks that this thread is about to allocate.
 
     The system clears a page at its first use. That takes milliseconds for a large block, and who fills the
-    block may hold the interpreter lock. This function does not hold the lock.
+    block may hold the interpreter lock. This function does not hold the lock. It does nothing for blocks so
+    large that they have memory of their own, which goes back as soon as it is free.
     """
-    if sys.platform != "linux":
+    if sys.platform != "linux" or size_bytes > _LARGEST_BLOCK_BYTES:
         return
     library = ctypes.CDLL(None)
     library.malloc.restype = ctypes.c_void_p
