@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import asyncio
 import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -15,26 +14,13 @@ import pytest
 
 from grpc_client import Client, serving
 from harness import until
-from pytest_tfserving.model_server.core import Labels, ServerCore
-from pytest_tfserving.model_server.http import Response
-from pytest_tfserving.model_server.http_requests import Head, Request
-from pytest_tfserving.model_server.inference import Inference
-from pytest_tfserving.model_server.manager import LoadOptions, Manager
-from pytest_tfserving.model_server.metrics import Metrics
-from pytest_tfserving.model_server.request_log import RequestLogOptions, RequestLogs
-from pytest_tfserving.model_server.rest import RestApi, RestOptions
-from pytest_tfserving.model_server.servable import Runnable, Signature, TensorSpec
-from pytest_tfserving.model_server.source import FileSystemSource
 from server_process import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    import numpy as np
     from google.protobuf.message import Message
-    from numpy.typing import NDArray
 
-    from pytest_tfserving.model_server.manager import Loaded
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "model-server.md"
@@ -54,7 +40,7 @@ TESTS: Mapping[str, str] = {
     "heads of REST requests, trailers of chunks": "test_http.test_a_line_without_an_end_is_refused",
     "REST connections whose client sends nothing": "test_http.test_clients_that_wait_are_not_waited_for",
     "`--rest_api_num_threads=1`": "test_differences.test_one_thread_for_rest",
-    "a deadline during a run on the event loop": "test_differences.test_no_timeout_on_the_event_loop",
+    "a deadline during a run on the event loop": "test_event_loop.test_no_timeout_on_the_event_loop",
     "tensors in JSON": "test_safety.test_deep_nesting",
     "a whole number that the input's type cannot hold": "test_kinds.test_values_that_do_not_fit_a_type",
     "decimal numbers in JSON": "test_differences.test_decimal_numbers_are_read_exactly",
@@ -132,72 +118,6 @@ def test_one_thread_for_rest(models: Path) -> None:
         answers = [pool.submit(server.predict, slow) for _ in range(4)]
 
         assert [each.result().json() for each in answers] == [{"outputs": [100_000]}] * 4
-
-
-class Recording(Inference):
-    """Inference that records the timeouts."""
-
-    def __init__(self) -> None:
-        super().__init__(Metrics())
-        self.timeouts_ms: list[int | None] = []
-
-    def predict(  # noqa: PLR0913 - as in `Inference`
-        self,
-        model: Loaded,
-        signature_name: str,
-        inputs: Mapping[str, NDArray[np.generic]],
-        timeout_ms: int | None = None,
-        outputs: Sequence[str] = (),
-        *,
-        inline: bool = False,
-    ) -> dict[str, NDArray[np.generic]]:
-        self.timeouts_ms.append(timeout_ms)
-        return super().predict(model, signature_name, inputs, timeout_ms, outputs, inline=inline)
-
-
-def test_no_timeout_on_the_event_loop(tmp_path: Path) -> None:
-    logs = RequestLogs(RequestLogOptions(), Metrics())
-    manager = Manager(lambda *_: Double(), LoadOptions())
-    core = ServerCore(
-        manager, FileSystemSource(manager.aspire), Labels(manager, unavailable_allowed=False), logs
-    )
-    inference = Recording()
-    head = Head("POST", "/v1/models/m:predict", (), is_old=False, is_proxied=False)
-
-    async def ask() -> bytes:
-        with ThreadPoolExecutor(1) as pool:
-            api = RestApi(core, inference, Metrics(), pool, RestOptions(1000, 0, 1, cors=False))
-            answer = api.handle(Request(head, b'{"instances": [1.5]}'))
-            return (answer if isinstance(answer, Response) else await answer).body
-
-    try:
-        manager.aspire("m", {1: tmp_path})
-        assert manager.settled(["m"], 60)
-        bodies = {asyncio.run(ask()) for _ in range(30)}
-    finally:
-        manager.stop()
-
-    assert bodies == {b'{\n    "predictions": [3.0\n    ]\n}'}
-    assert inference.timeouts_ms == [1000] * 20 + [None] * 10
-
-
-class Double(Runnable):
-    """A model that doubles numbers at once."""
-
-    may_wait = False
-
-    def __init__(self) -> None:
-        spec = {"x": TensorSpec("x:0", 1, None)}
-        self.signatures = {"serving_default": Signature(spec, {"y": TensorSpec("y:0", 1, None)})}
-        self.signature_defs = {}
-
-    def run_tensors(
-        self, feeds: Mapping[str, NDArray[Any]], *_: object, **__: object
-    ) -> dict[str, NDArray[np.generic]]:
-        return {"y:0": feeds["x:0"] * 2}
-
-    def close(self) -> None:
-        pass
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pytest_tfserving.model_server.json_text import encoded
-from pytest_tfserving.model_server.status import ServingError, invalid
+from pytest_tfserving.model_server.status import LongError, ServingError, invalid
 
 if TYPE_CHECKING:
     from pytest_tfserving.text.json_value import JsonObject, JsonValue
@@ -33,8 +33,11 @@ _NUMBERS = re.compile(
 _LARGE_BYTES = 2**18
 _PIECES_BYTES = (2**12, 2**17)
 _MOST_PART_BYTES, _LEAST_PART_BYTES = 2**16, 2**10
-# How many bytes may be read in vain, beside twice those that were read.
-_MOST_WASTED_BYTES = 2**22
+# How many bytes may be read in vain, beside twice those that were read: so many times those of the document,
+# and at most so many.
+_WASTED_TIMES, _MOST_WASTED_BYTES = 8, 2**22
+# Shorter documents are read in less than a millisecond in any case.
+_SHORT_BYTES = 256
 _CLOSING = b"]}"
 _MOST_CLOSING = 64
 _PLAIN = re.compile(rb'[^"\\\x00-\x1f]*')
@@ -76,13 +79,14 @@ _LONGEST_MANTISSA = 400
 _BEFORE_NUMBERS = b"[,: \t\r\n"
 
 
-def parse(body: bytes) -> JsonValue:
+def parse(body: bytes, *, soon: bool = False) -> JsonValue:
     """Return the value of the document in ``body``.
 
     Text behind the document is ignored. Of equal keys the first one counts.
 
     Raises:
         ServingError: with RapidJSON's text and offset, when the body has no JSON document.
+        LongError: if the value is needed ``soon``, and Python's parser does not suffice.
     """
     if not body:
         raise invalid("JSON Parse error: The document is empty")
@@ -90,6 +94,8 @@ def parse(body: bytes) -> JsonValue:
     quick = None if is_large else _quickly_read(body.removeprefix(_MARK).lstrip(b" \t\r\n"))
     if quick:
         return quick[0]
+    if soon and len(body) > _SHORT_BYTES:
+        raise LongError
     reader = _Reader(body)
     try:
         return reader.document()
@@ -179,6 +185,7 @@ class _Reader:
         self._body = body
         self._at = 0
         self._wasted_bytes = 0
+        self._most_wasted_bytes = min(_WASTED_TIMES * len(body), _MOST_WASTED_BYTES)
         self._part_bytes = _MOST_PART_BYTES
         # The open arrays and objects, each with the name of the member that is being read.
         self._open: list[tuple[list[JsonValue] | JsonObject, str]] = []
@@ -231,7 +238,7 @@ class _Reader:
 
     def _may_waste(self) -> bool:
         """Return whether Python's parser may be tried again: each failure may cost the time for a piece."""
-        return self._wasted_bytes <= _MOST_WASTED_BYTES + 2 * self._at
+        return self._wasted_bytes <= self._most_wasted_bytes + 2 * self._at
 
     def _skip_elements(self) -> None:
         """Read many elements of an array at once, each with the comma behind it."""

@@ -108,14 +108,15 @@ class DecodedRequest(NamedTuple):
     row_format: bool
 
 
-def decode(body: bytes, servable: Signed) -> DecodedRequest:
+def decode(body: bytes, servable: Signed, *, soon: bool = False) -> DecodedRequest:
     """Read a predict request for ``servable``.
 
     Raises:
         ServingError: with TF Serving's code and text.
+        LongError: if a small request is needed ``soon``, and may take long to read.
     """
     if len(body) < _FAST_FROM_BYTES:
-        return decode_document(parse(body), servable)
+        return decode_document(parse(body, soon=soon), servable)
     if fast := _decode_numbers(body, servable):
         return fast
     document = parse(body)

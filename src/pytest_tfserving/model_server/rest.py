@@ -16,7 +16,7 @@ from pytest_tfserving.model_server.http import Response, inflated
 from pytest_tfserving.model_server.json_parser import parse
 from pytest_tfserving.model_server.json_text import encoded, quoted
 from pytest_tfserving.model_server.log import log
-from pytest_tfserving.model_server.status import Code, ServingError, invalid
+from pytest_tfserving.model_server.status import Code, LongError, ServingError, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -64,10 +64,6 @@ class RestOptions:
     metrics_path: str = ""
 
 
-class _LongError(Exception):
-    """A request that may take long, found on the event loop before any of its work is done."""
-
-
 class RestApi:
     """Answers to requests for the models of a core; long inference runs in ``executor``."""
 
@@ -96,12 +92,12 @@ class RestApi:
 
         Call this method on the event loop only. It never raises.
         """
-        fits = len(request.body) <= _SMALL_BODY_BYTES and not request.more
+        fits = len(request.body) < _SMALL_BODY_BYTES and not request.more
         small = fits or request.head.method != "POST"
         if small and self._in_threads < self._most_threads:
             try:
                 return self._answer(request, on_loop=True)
-            except _LongError:
+            except LongError:
                 pass
         return self._answer_in_thread(request)
 
@@ -117,13 +113,15 @@ class RestApi:
     def _answer(self, request: Request, *, on_loop: bool) -> Response:
         method, target = request.head.method, request.head.target
         if target == self._metrics_path:
+            if on_loop:
+                raise LongError
             return Response(200, self._metrics.text().encode(), "text/plain")
         route = self._route(target) if method == "POST" else None
         if route is None and not _DISPATCH.fullmatch(target):
             return Response(404, _NOT_FOUND, "text/html")
         try:
-            response = self._post(request, route, on_loop) if route else self._without_route(request)
-        except _LongError:
+            response = self._post(request, route, on_loop) if route else self._without_route(request, on_loop)
+        except LongError:
             raise
         except ServingError as error:
             response = _error(error)
@@ -132,12 +130,12 @@ class RestApi:
             response = _error(ServingError(Code.INTERNAL, "Internal error"))
         return response._replace(headers=self._headers) if self._headers else response
 
-    def _without_route(self, request: Request) -> Response:
+    def _without_route(self, request: Request, on_loop: bool) -> Response:  # noqa: FBT001 - as `_predict`
         method, target = request.head.method, request.head.target
         if method == "OPTIONS":
             return _options(request)
         if method == "GET" and (match := _GET.fullmatch(target)):
-            return self._get(match)
+            return self._get(match, on_loop)
         raise _malformed(request)
 
     def _route(self, target: str) -> _Route | None:
@@ -161,29 +159,30 @@ class RestApi:
         if route.verb not in calls:
             raise _malformed(request)
         if on_loop:
-            raise _LongError
+            raise LongError
         return route.counted(calls[route.verb], request, route.asked)
 
     def _predict(self, request: Request, asked: _Asked, on_loop: bool) -> bytes:  # noqa: FBT001 - as `_Route.counted` passes it
         if on_loop and request.head.encoding:
-            raise _LongError
+            raise LongError
         # A request in parts, as a large one is, never gets here on the loop.
         body = request.body if on_loop else _content(request)
         try:
             with self._core.acquire(*asked) as model:
-                decoded = json_tensor.decode(body, model)
+                decoded = json_tensor.decode(body, model, soon=on_loop)
                 if on_loop and (model.may_wait or not model.paces[decoded.signature_name].is_short):
-                    raise _LongError
+                    raise LongError
                 timeout_ms = None if on_loop else self._options.timeout_ms
                 outputs = self._inference.predict(
                     model, decoded.signature_name, decoded.inputs, timeout_ms, inline=on_loop
                 )
                 version = model.version
             content = json_tensor.encode(outputs, decoded.row_format)
+            model.paces[decoded.signature_name].answered(len(content))
         except ServingError as error:
             # TF Serving checks the body before it looks up the model, so an error in the body comes first.
             if error.code in (Code.NOT_FOUND, Code.UNAVAILABLE) or asked.label:
-                document = parse(body)
+                document = parse(body, soon=on_loop)
                 if isinstance(document, dict):
                     json_tensor.signature_name_of(document)
             raise
@@ -216,8 +215,10 @@ class RestApi:
             self._request_logs.put(prediction_log.of_regress(spec, decoded.examples, values, len(body)))
         return json_tensor.encode_regressions(values)
 
-    def _get(self, match: re.Match[str]) -> Response:
+    def _get(self, match: re.Match[str], on_loop: bool) -> Response:  # noqa: FBT001 - as `_predict`
         name, version_text, label, metadata = match.groups()
+        if metadata and on_loop:
+            raise LongError
         if not name:
             raise invalid("Missing model name in request.")
         asked = _Asked.of(name, version_text, label)

@@ -45,6 +45,10 @@ _HTTP = {
 }
 
 
+class LongError(Exception):
+    """A request that may take long, found on the event loop before any of its work is done."""
+
+
 class ServingError(Exception):
     """An error with the code and the text that the client gets."""
 
