@@ -5,7 +5,7 @@ from __future__ import annotations
 _SHORT_S = 0.0005
 _LONG_S = 0.005
 _VERY_LONG_S = 0.05
-# To write some 2,000 numbers takes two milliseconds.
+# To write so many bytes of numbers takes less than a millisecond.
 _MOST_ANSWER_BYTES = 2**14
 _TRIAL_RUNS = 20
 _MOST_TRIAL_RUNS = 20_000
